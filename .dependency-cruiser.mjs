@@ -1,0 +1,56 @@
+// Imports only point left: core <- store <- bus <- ingest <- stream <- serve <- run (docs/architecture.md).
+// `sim` is a program beside the daemon: it may use core alone, so that it can never share a bug with the store.
+const layer = (name, ...below) => ({
+  name: `${name}-imports-left`,
+  comment: `src/${name} may import only itself${below.length > 0 ? ` and ${below.join(', ')}` : ''}: the arrows keep the hot path and the SQL replaceable.`,
+  severity: 'error',
+  from: { path: `^src/${name}/` },
+  to: { path: '^src/', pathNot: `^src/(${[name, ...below].join('|')})/` },
+});
+
+export default {
+  forbidden: [
+    layer('core'),
+    layer('store', 'core'),
+    layer('bus', 'core', 'store'),
+    layer('ingest', 'core', 'store', 'bus'),
+    layer('stream', 'core', 'store', 'bus', 'ingest'),
+    layer('serve', 'core', 'store', 'bus', 'ingest', 'stream'),
+    layer('sim', 'core'),
+    {
+      name: 'core-is-pure',
+      comment: 'core has no socket, thread, clock or environment: its functions are tested with values alone. node:crypto hashes are pure.',
+      severity: 'error',
+      from: { path: '^src/core/' },
+      to: { dependencyTypes: ['core'], pathNot: '^(node:)?(crypto|buffer|assert)$' },
+    },
+    {
+      name: 'core-needs-no-package',
+      comment: 'core imports no npm package: it must run in any worker without loading one.',
+      severity: 'error',
+      from: { path: '^src/core/' },
+      to: { dependencyTypes: ['npm', 'npm-dev'] },
+    },
+    {
+      name: 'parser-never-reaches-pg',
+      comment: 'a parser thread turns bytes into bytes; a database driver in it would cost memory and hide I/O.',
+      severity: 'error',
+      from: { path: '^src/ingest/parse.*\\.ts$' },
+      to: { path: 'node_modules/pg/', reachable: true },
+    },
+    { name: 'no-cycles', comment: 'a cycle has no first file to read', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'no-dev-dependency-in-src',
+      comment: 'what ships must run after npm ci --omit=dev',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { dependencyTypes: ['npm-dev'] },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: false,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { extensions: ['.ts', '.js'] },
+  },
+};
