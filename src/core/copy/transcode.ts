@@ -1,0 +1,266 @@
+import { sameHex } from '../chain/hex.ts';
+import {
+  ORDERED_SEQUENCE,
+  PROOF_OUTPUT,
+  scanTickNumber,
+  TICK_NUMBER,
+  TICK_PREVIOUS_OUTPUT,
+  TICK_TIMESTAMP,
+  TickWire,
+  wireStatusText,
+} from '../chain/wire.ts';
+import { INT64_HI_LIMIT, TickCheck } from './check.ts';
+import type { DeadLetter, DeadLetterReason } from './dead-letter.ts';
+import { CopyMessages } from './message.ts';
+import { writeProofRow, writeTickRow, writeTransactionRow } from './rows.ts';
+import type { ByteSink } from './sink.ts';
+import { SpanSource } from './source.ts';
+import { joinWords } from './timestamptz.ts';
+
+export type { DeadLetter, DeadLetterReason } from './dead-letter.ts';
+
+/** Words of a frame's entry in FrameSpan.index: its offset, its length, its flags. */
+export const INDEX_WORDS = 3;
+
+/** Flag: the frame's number cannot be used; it is malformed or its number is above 2^63 − 1. */
+export const FRAME_UNNUMBERED = 1;
+
+/**
+ * Frames in the order in which they came. The numbered ones are one contiguous range of ticks: the n-th of them,
+ * counted from 0, has the number first + n.
+ */
+export interface FrameSpan {
+  /** may lie in shared memory; must not change while it is read */
+  bytes: Uint8Array;
+  /** INDEX_WORDS words a frame */
+  index: Uint32Array;
+  /** frames, unnumbered ones included */
+  count: number;
+  /** upper and lower word of `first` */
+  firstHi: number;
+  firstLo: number;
+}
+
+/** One sink for each table. Afterwards each holds CopyData messages and CopyDone, whether there were rows or not. */
+export interface TableSinks {
+  ticks: ByteSink;
+  proofs: ByteSink;
+  transactions: ByteSink;
+}
+
+export interface TranscodeLimits {
+  /** the time now, µs since 1970: a tick from more than a day ahead of it is refused */
+  nowMicros: bigint;
+  /** a longer frame is a dead letter */
+  tickMaxBytes: number;
+}
+
+export interface TranscodeResult {
+  /** rows in `ticks`, and as many in `proofs` */
+  ticks: number;
+  transactions: number;
+  deadLetters: DeadLetter[];
+  /** timestamp of the last tick with a row, µs since 1970; 0 when there is none */
+  lastTimestampMicros: bigint;
+  /** ticks whose previous_output is not the output of the tick before, both in this span and both with a row */
+  linkBreaks: number;
+}
+
+/** The state of one call. Its slots are used again: nothing is allocated for a tick that is good. */
+class Transcoder {
+  readonly #wire = new TickWire();
+  readonly #check = new TickCheck();
+  readonly #number = new Uint32Array(2);
+  readonly #ticks = new CopyMessages();
+  readonly #proofs = new CopyMessages();
+  readonly #transactions = new CopyMessages();
+  #source = new SpanSource(new Uint8Array(0));
+  /** the tick before has a row, and its output is this run */
+  #previousGood = false;
+  #previousOutput = 0;
+  #previousOutputLength = 0;
+  #linkBreaks = 0;
+
+  transcode(span: FrameSpan, sinks: TableSinks, limits: TranscodeLimits): TranscodeResult {
+    const source = (this.#source = new SpanSource(span.bytes));
+    this.#check.begin(source, limits.nowMicros);
+    this.#previousGood = false;
+    this.#linkBreaks = 0;
+    this.#ticks.begin(sinks.ticks);
+    this.#proofs.begin(sinks.proofs);
+    this.#transactions.begin(sinks.transactions);
+
+    const deadLetters: DeadLetter[] = [];
+    let ticks = 0;
+    let transactions = 0;
+    let hi = span.firstHi;
+    let lo = span.firstLo;
+    let lastTimestampHi = 0;
+    let lastTimestampLo = 0;
+    for (let frame = 0; frame < span.count; frame++) {
+      const offset = span.index[frame * INDEX_WORDS];
+      const length = span.index[frame * INDEX_WORDS + 1];
+      if (offset + length > source.bytes.length) throw new Error(`frame ${frame} lies outside its span`);
+      if ((span.index[frame * INDEX_WORDS + 2] & FRAME_UNNUMBERED) !== 0) {
+        const reason = this.#check.unnumbered(offset, offset + length);
+        const next = joinWords(hi, lo);
+        const afterTick = next === 0n ? null : next - 1n;
+        deadLetters.push({ tickNumber: null, afterTick, reason, detail: this.#check.detail, offset, length });
+        continue;
+      }
+      const reason = this.#tick(offset, length, hi, lo, limits.tickMaxBytes);
+      if (reason === null) {
+        ticks += 1;
+        transactions += this.#wire.transactionCount;
+        lastTimestampHi = this.#wire.tick[TICK_TIMESTAMP];
+        lastTimestampLo = this.#wire.tick[TICK_TIMESTAMP + 1];
+      } else {
+        const tickNumber = joinWords(hi, lo);
+        deadLetters.push({ tickNumber, afterTick: null, reason, detail: this.#check.detail, offset, length });
+      }
+      lo = (lo + 1) >>> 0;
+      if (lo === 0) hi += 1;
+    }
+
+    this.#ticks.finish();
+    this.#proofs.finish();
+    this.#transactions.finish();
+    const lastTimestampMicros = joinWords(lastTimestampHi, lastTimestampLo);
+    return { ticks, transactions, deadLetters, lastTimestampMicros, linkBreaks: this.#linkBreaks };
+  }
+
+  /** Writes the rows of a tick, or none and says why. */
+  #tick(
+    offset: number,
+    length: number,
+    hi: number,
+    lo: number,
+    tickMaxBytes: number,
+  ): DeadLetterReason | null {
+    if (length > tickMaxBytes) {
+      this.#expectNumber(offset, offset + length, hi, lo);
+      return this.#bad('too_large', `the frame has ${length} bytes, above the limit of ${tickMaxBytes}`);
+    }
+    this.#source.touch(offset, length);
+    const status = this.#wire.readTick(this.#source.bytes, offset, offset + length);
+    if (status !== 0) {
+      this.#expectNumber(offset, offset + length, hi, lo);
+      return this.#bad('malformed_frame', `${wireStatusText(status)} (in vdf_proof)`);
+    }
+    const tick = this.#wire.tick;
+    if (tick[TICK_NUMBER] !== hi || tick[TICK_NUMBER + 1] !== lo || hi >= INT64_HI_LIMIT)
+      throw misplaced(hi, lo);
+    const linked =
+      this.#previousGood &&
+      this.#source.equal(
+        tick[TICK_PREVIOUS_OUTPUT],
+        tick[TICK_PREVIOUS_OUTPUT + 1],
+        this.#previousOutput,
+        this.#previousOutputLength,
+      );
+    const reason = this.#check.tick(tick, linked) ?? this.#writeTick(tick, linked);
+    if (reason !== null) {
+      this.#previousGood = false;
+      return reason;
+    }
+    if (!linked && this.#previousGood) this.#countLink(tick);
+    this.#previousGood = true;
+    this.#previousOutput = tick[PROOF_OUTPUT];
+    this.#previousOutputLength = tick[PROOF_OUTPUT + 1];
+    return null;
+  }
+
+  /** All rows of a tick that is good in itself; takes them back when one of its transactions is not. */
+  #writeTick(tick: Uint32Array, linked: boolean): DeadLetterReason | null {
+    this.#ticks.mark();
+    this.#proofs.mark();
+    this.#transactions.mark();
+    writeTickRow(this.#ticks, this.#source, tick, linked);
+    writeProofRow(this.#proofs, this.#source, tick);
+    const reason = this.#writeTransactions(tick);
+    if (reason !== null) {
+      this.#ticks.rollback();
+      this.#proofs.rollback();
+      this.#transactions.rollback();
+    }
+    return reason;
+  }
+
+  #writeTransactions(tick: Uint32Array): DeadLetterReason | null {
+    const wire = this.#wire;
+    const transaction = wire.transaction;
+    const count = wire.transactionCount;
+    let rising = true;
+    let lastHi = -1;
+    let lastLo = 0;
+    for (let i = 0; i < count; i++) {
+      const status = wire.readTransaction(this.#source.bytes, i);
+      if (status !== 0)
+        return this.#bad('malformed_frame', `${wireStatusText(status)} (in transactions[${i}])`);
+      const reason = this.#check.transaction(transaction, i);
+      if (reason !== null) return reason;
+      const hi = transaction[ORDERED_SEQUENCE];
+      const lo = transaction[ORDERED_SEQUENCE + 1];
+      rising = rising && (hi > lastHi || (hi === lastHi && lo > lastLo));
+      lastHi = hi;
+      lastLo = lo;
+      writeTransactionRow(this.#transactions, this.#source, tick, transaction);
+    }
+    return rising ? null : this.#findDuplicate(count);
+  }
+
+  /** Sequence numbers that do not rise are rare, and each may still be there only once: reads the transactions again. */
+  #findDuplicate(count: number): DeadLetterReason | null {
+    const { transaction } = this.#wire;
+    const seen = new Map<bigint, number>();
+    for (let i = 0; i < count; i++) {
+      this.#wire.readTransaction(this.#source.bytes, i);
+      const sequence = joinWords(transaction[ORDERED_SEQUENCE], transaction[ORDERED_SEQUENCE + 1]);
+      const first = seen.get(sequence);
+      if (first !== undefined) {
+        const detail = `sequence_number ${sequence} stands in transactions[${first}] and transactions[${i}]`;
+        return this.#check.dead('duplicate_sequence', detail);
+      }
+      seen.set(sequence, i);
+    }
+    return null;
+  }
+
+  /** Two outputs that differ only in the case of their digits are the same bytes: stored, but no break of the chain. */
+  #countLink(tick: Uint32Array): void {
+    const same = sameHex(
+      this.#source.bytes,
+      tick[TICK_PREVIOUS_OUTPUT],
+      tick[TICK_PREVIOUS_OUTPUT + 1],
+      this.#previousOutput,
+      this.#previousOutputLength,
+    );
+    if (!same) this.#linkBreaks += 1;
+  }
+
+  #bad(reason: DeadLetterReason, detail: string): DeadLetterReason {
+    this.#previousGood = false;
+    return this.#check.dead(reason, detail);
+  }
+
+  #expectNumber(start: number, end: number, hi: number, lo: number): void {
+    const number = this.#number;
+    const status = scanTickNumber(this.#source.bytes, start, end, number);
+    if (status !== 0 || number[0] !== hi || number[1] !== lo || hi >= INT64_HI_LIMIT) throw misplaced(hi, lo);
+  }
+}
+
+function misplaced(hi: number, lo: number): Error {
+  return new Error(`a frame is not tick ${joinWords(hi, lo)}, as its place in the span says`);
+}
+
+const transcoder = new Transcoder();
+
+/**
+ * Turns the frames of a span into binary COPY for the three chain tables. A tick is in all three sinks or in none.
+ * @throws Error when the span contradicts itself (a frame has another number than its place says, or lies outside):
+ *   that is a broken invariant of the caller, and the sinks are without meaning then
+ */
+export function transcode(span: FrameSpan, sinks: TableSinks, limits: TranscodeLimits): TranscodeResult {
+  return transcoder.transcode(span, sinks, limits);
+}

@@ -1,0 +1,27 @@
+/** The batch that is being filled, as the reader sees it. */
+export interface OpenBatch {
+  ticks: number;
+  /** since its first frame arrived, ms */
+  ageMs: number;
+}
+
+export interface SealLimits {
+  /** BATCH_SIZE: worth a transaction of its own, ticks */
+  batchTicks: number;
+  /** BATCH_MAX: the largest batch, ticks */
+  batchTicksMax: number;
+  /** FLUSH_INTERVAL, ms */
+  flushMs: number;
+  /** batches that may be beyond the reader at once: one for each writer and each parser */
+  inFlightMax: number;
+}
+
+/**
+ * Whether the open batch goes on its way now. While everybody downstream is busy it grows towards BATCH_MAX instead:
+ * nobody could take it, so waiting costs no latency, and a larger transaction costs less for each tick.
+ */
+export function shouldSeal(batch: OpenBatch, inFlight: number, limits: SealLimits): boolean {
+  if (batch.ticks >= limits.batchTicksMax) return true;
+  if (inFlight >= limits.inFlightMax) return false;
+  return batch.ticks >= limits.batchTicks || batch.ageMs >= limits.flushMs;
+}

@@ -1,0 +1,110 @@
+import { RangeSet, type TickRange } from './ranges.ts';
+
+/**
+ * Where a numbered frame belongs. The sequencer of the reader thread: pure, told of every number in the order of
+ * arrival, it says what to do with the frame.
+ *
+ *   next      the number that was due: append it
+ *   ahead     beyond the one due: hold it, the missing ones may still come (reorder window)
+ *   late      inside a gap that was already declared: store it, it fills the gap
+ *   resume    stored before this start, sent again because the stream resumed below it: count it
+ *   repeated  seen before on this stream: count it
+ */
+export type Placement = 'next' | 'ahead' | 'late' | 'resume' | 'repeated';
+
+export interface SequenceStart {
+  /** the number that is due, or null when the first number received shall be the origin */
+  expected: bigint | null;
+  /** ranges above `expected` that the ledger already holds: skipped, never rewritten */
+  stored: readonly TickRange[];
+  /** gaps that are open in the store */
+  openGaps: readonly TickRange[];
+}
+
+export class Sequence {
+  #expected: bigint | null;
+  readonly #stored: RangeSet;
+  readonly #openGaps: RangeSet;
+  /** the highest number taken, held or known to be stored */
+  #highest: bigint;
+  readonly #held = new RangeSet();
+
+  constructor(start: SequenceStart) {
+    this.#stored = new RangeSet(start.stored);
+    this.#openGaps = new RangeSet(start.openGaps);
+    this.#expected = start.expected;
+    this.#highest = start.expected === null ? -1n : start.expected - 1n;
+    if (this.#expected !== null) this.#advance(this.#expected);
+  }
+
+  /** The number that is due next; null before the first one of a new chain. */
+  get expected(): bigint | null {
+    return this.#expected;
+  }
+
+  get highest(): bigint {
+    return this.#highest;
+  }
+
+  get holding(): boolean {
+    return this.#held.size > 0;
+  }
+
+  place(number: bigint): Placement {
+    if (this.#expected === null) {
+      this.#expected = number;
+      this.#highest = number - 1n;
+    }
+    if (number === this.#expected) return 'next';
+    if (number > this.#expected) {
+      if (this.#stored.has(number)) return 'resume';
+      return this.#held.has(number) ? 'repeated' : 'ahead';
+    }
+    if (this.#openGaps.has(number)) return 'late';
+    return this.#stored.has(number) ? 'resume' : 'repeated';
+  }
+
+  /** The caller has appended the number that was due. */
+  tookNext(): void {
+    const expected = this.#expected;
+    if (expected === null) throw new Error('no number is due before the first one was placed');
+    this.#held.remove({ first: expected, last: expected });
+    this.#advance(expected + 1n);
+  }
+
+  /** The caller keeps this number until the ones before it have come or are given up. */
+  held(number: bigint): void {
+    this.#held.add({ first: number, last: number });
+    if (number > this.#highest) this.#highest = number;
+  }
+
+  /** The caller stored a late number: its gap is smaller now. */
+  tookLate(number: bigint): void {
+    this.#openGaps.remove({ first: number, last: number });
+  }
+
+  /**
+   * Gives up waiting for what is missing below the lowest held number. Returns the new gaps (without what was already
+   * known as a gap or is stored), in order; the lowest held number is due afterwards.
+   */
+  giveUp(): TickRange[] {
+    const lowest = this.#held.list()[0];
+    const expected = this.#expected;
+    if (lowest === undefined || expected === null) return [];
+    const known = new RangeSet([...this.#stored.list(), ...this.#openGaps.list()]);
+    const gaps = known.missing({ first: expected, last: lowest.first - 1n });
+    for (const gap of gaps) this.#openGaps.add(gap);
+    this.#advance(lowest.first);
+    return gaps;
+  }
+
+  /** What is held does not survive a reconnect: the stream sends it again from the number that is due. */
+  forgetHeld(): void {
+    for (const range of [...this.#held.list()]) this.#held.remove(range);
+  }
+
+  #advance(next: bigint): void {
+    this.#expected = (this.#stored.find(next)?.last ?? next - 1n) + 1n;
+    if (this.#expected - 1n > this.#highest) this.#highest = this.#expected - 1n;
+  }
+}

@@ -1,0 +1,55 @@
+/** What to do about an operating error of the database: a closed union, decided by SQLSTATE and never by text. */
+export type StoreVerdict =
+  /** the connection or a resource failed: the same bytes again, later, without end */
+  | 'retry'
+  /** the outcome may already be in the store: read the ledger before anything else */
+  | 'look'
+  /** this daemon was replaced by another one */
+  | 'fenced'
+  /** the data itself is refused; neighbours may be good */
+  | 'data'
+  /** the program and the store do not fit together (schema behind, privilege missing) */
+  | 'schema';
+
+/** Raised by ingest_begin_batch (schema/001) when the epoch of the lease has moved on. */
+export const SQLSTATE_FENCED = 'MDF01';
+
+/**
+ * Classes after the PostgreSQL manual, appendix A. Class 53 (resources), 57P0x (shutdown), 40 (serialisation), 55P03
+ * (lock) and 58 (I/O) pass by themselves: an outage must never turn good ticks into dead letters. No SQLSTATE at all
+ * means that the connection failed.
+ */
+export function storeVerdict(sqlstate: string | undefined): StoreVerdict {
+  if (sqlstate === undefined || sqlstate === '') return 'retry';
+  if (sqlstate === SQLSTATE_FENCED) return 'fenced';
+  if (sqlstate === '23505' || sqlstate === '23P01') return 'look';
+  const group = sqlstate.slice(0, 2);
+  if (group === '22' || group === '23') return 'data';
+  if (group === '42' || group === '3F' || group === '0A') return 'schema';
+  return 'retry';
+}
+
+/** gRPC status codes that say "this position cannot be served", as opposed to "try again". */
+const NOT_SERVED_CODES = new Set([3 /* INVALID_ARGUMENT */, 5 /* NOT_FOUND */, 9 /* FAILED_PRECONDITION */, 11 /* OUT_OF_RANGE */, 15 /* DATA_LOSS */]);
+const RESOURCE_EXHAUSTED = 8;
+
+export type StreamVerdict = 'reconnect' | 'position_not_served' | 'too_large';
+
+export function streamVerdict(grpcCode: number | undefined): StreamVerdict {
+  if (grpcCode === RESOURCE_EXHAUSTED) return 'too_large';
+  return grpcCode !== undefined && NOT_SERVED_CODES.has(grpcCode) ? 'position_not_served' : 'reconnect';
+}
+
+export interface BackoffLimits {
+  firstMs: number;
+  maxMs: number;
+}
+
+/**
+ * Full-jitter exponential backoff: a wait in [half, whole] of firstMs·2^attempt, capped. attempt counts from 0;
+ * `random` is in [0, 1).
+ */
+export function backoffMs(attempt: number, limits: BackoffLimits, random: number): number {
+  const whole = Math.min(limits.maxMs, limits.firstMs * 2 ** Math.min(attempt, 30));
+  return Math.round(whole / 2 + (whole / 2) * random);
+}

@@ -1,0 +1,183 @@
+import type { TickRange } from '../core/ingest/ranges.ts';
+import { shouldSeal, type SealLimits } from '../core/ingest/seal.ts';
+import { FRAME_UNNUMBERED, INDEX_WORDS } from '../core/copy/transcode.ts';
+import type { Ring, Slab } from './ring.ts';
+
+/** A batch on its way: which slab holds its frames and what the frames are. Sent from the reader to the pipeline. */
+export interface SealedBatch {
+  /** order of sealing since the reader's start, from 0 */
+  sequence: number;
+  /** the slab, or null when the frames came in `side` */
+  slab: number | null;
+  /** one frame too large for a slab, in memory of its own */
+  side: Uint8Array<ArrayBuffer> | null;
+  frames: number;
+  /** numbered frames; their numbers are first … first + ticks - 1 */
+  ticks: number;
+  /** the number due at the batch's first frame, also when no frame is numbered */
+  first: bigint;
+  /** bytes of all frames */
+  bytes: number;
+  /** new holes directly below this batch */
+  gaps: TickRange[];
+  /** the numbers lie in gaps that were declared before: nothing may overtake it, and the gaps become smaller */
+  fills: boolean;
+  /** when the first frame arrived, monotonic ms */
+  openedMs: number;
+}
+
+/**
+ * The open batch. A batch covers one contiguous range of numbers, so it is cut at every hole; unnumbered frames ride
+ * along at their place. One slab is open at a time.
+ */
+export class BatchFiller {
+  readonly #ring: Ring;
+  readonly #limits: SealLimits;
+  readonly #sealed: (batch: SealedBatch) => void;
+  #slab: Slab | null = null;
+  #frames = 0;
+  #ticks = 0;
+  #bytes = 0;
+  #first = 0n;
+  #fills = false;
+  #gaps: TickRange[] = [];
+  #openedMs = 0;
+  #newGaps: TickRange[] = [];
+  #sequence = 0;
+
+  constructor(ring: Ring, limits: SealLimits, sealed: (batch: SealedBatch) => void) {
+    this.#ring = ring;
+    this.#limits = limits;
+    this.#sealed = sealed;
+  }
+
+  /** These holes are recorded with the next batch of the live stream. */
+  gapsBefore(gaps: readonly TickRange[]): void {
+    this.#newGaps.push(...gaps);
+  }
+
+  /** False when the ring has no room now. */
+  append(number: bigint, fills: boolean, bytes: Uint8Array, arrivedMs: number): boolean {
+    if (this.#ring.heldTicks >= this.#ring.geometry.ticksMax) {
+      this.seal(arrivedMs);
+      return false;
+    }
+    const cut = this.#frames > 0 && (fills !== this.#fills || number !== this.#first + BigInt(this.#ticks));
+    if (cut || (!fills && this.#newGaps.length > 0 && this.#frames > 0)) this.#seal();
+    if (bytes.length > this.#ring.geometry.slabBytes) return this.#appendSide(number, fills, 0, bytes, arrivedMs);
+    if (!this.#room(number, fills, bytes.length, arrivedMs)) return false;
+    this.#ticks += 1;
+    this.#ring.addHeldTicks(1);
+    this.#copy(bytes, 0, arrivedMs);
+    if (this.#ticks >= this.#limits.batchTicks) this.seal(arrivedMs);
+    return true;
+  }
+
+  /** A frame whose number cannot be used; due: the number it should have had. */
+  appendUnnumbered(due: bigint, bytes: Uint8Array, arrivedMs: number): boolean {
+    if (this.#fills) this.#seal();
+    if (bytes.length > this.#ring.geometry.slabBytes) return this.#appendSide(due, false, FRAME_UNNUMBERED, bytes, arrivedMs);
+    if (!this.#room(due, false, bytes.length, arrivedMs)) return false;
+    this.#copy(bytes, FRAME_UNNUMBERED, arrivedMs);
+    return true;
+  }
+
+  /** Seals the open batch when it is worth it (see shouldSeal). */
+  seal(nowMs: number): void {
+    if (this.#frames === 0) return;
+    const batch = { ticks: this.#frames, ageMs: nowMs - this.#openedMs };
+    if (shouldSeal(batch, this.#ring.inFlight, this.#limits)) this.#seal();
+  }
+
+  sealNow(): void {
+    this.#seal();
+  }
+
+  /** Gives the open slab back unwritten. */
+  abandon(): void {
+    if (this.#slab !== null) this.#ring.free(this.#slab.id);
+    this.#ring.addHeldTicks(-this.#ticks);
+    this.#newGaps = [];
+    this.#reset();
+  }
+
+  /** Makes sure that a slab is open with room for one more frame. */
+  #room(number: bigint, fills: boolean, length: number, arrivedMs: number): boolean {
+    const { slabBytes, framesMax } = this.#ring.geometry;
+    if (this.#slab !== null && (this.#frames >= framesMax || this.#bytes + length > slabBytes)) this.#seal();
+    if (this.#slab !== null) return true;
+    const slab = this.#ring.take();
+    if (slab === undefined) return false;
+    this.#slab = slab;
+    this.#open(number, fills, arrivedMs);
+    return true;
+  }
+
+  #open(number: bigint, fills: boolean, arrivedMs: number): void {
+    this.#first = number;
+    this.#fills = fills;
+    this.#openedMs = arrivedMs;
+    if (!fills) {
+      this.#gaps = this.#newGaps;
+      this.#newGaps = [];
+    }
+  }
+
+  #copy(bytes: Uint8Array, flags: number, arrivedMs: number): void {
+    const slab = this.#slab!;
+    const word = this.#frames * INDEX_WORDS;
+    slab.index[word] = this.#bytes;
+    slab.index[word + 1] = bytes.length;
+    slab.index[word + 2] = flags;
+    slab.arrivals[this.#frames] = (arrivedMs - this.#openedMs) * 1000;
+    slab.bytes.set(bytes, this.#bytes);
+    this.#bytes += bytes.length;
+    this.#frames += 1;
+  }
+
+  #appendSide(number: bigint, fills: boolean, flags: number, bytes: Uint8Array, arrivedMs: number): boolean {
+    this.#seal();
+    // such a frame is a dead letter for certain; one of them at a time keeps memory bounded
+    if (this.#ring.inFlight > 0) return false;
+    const ticks = flags === FRAME_UNNUMBERED ? 0 : 1;
+    this.#open(number, fills, arrivedMs);
+    this.#frames = 1;
+    this.#ticks = ticks;
+    this.#bytes = bytes.length;
+    this.#ring.addHeldTicks(ticks);
+    this.#emit(null, Uint8Array.from(bytes));
+    return true;
+  }
+
+  #seal(): void {
+    if (this.#frames === 0 || this.#slab === null) return;
+    this.#emit(this.#slab.id, null);
+  }
+
+  #emit(slab: number | null, side: Uint8Array<ArrayBuffer> | null): void {
+    this.#ring.addInFlight(1);
+    this.#sealed({
+      sequence: this.#sequence,
+      slab,
+      side,
+      frames: this.#frames,
+      ticks: this.#ticks,
+      first: this.#first,
+      bytes: this.#bytes,
+      gaps: this.#gaps,
+      fills: this.#fills,
+      openedMs: this.#openedMs,
+    });
+    this.#sequence += 1;
+    this.#reset();
+  }
+
+  #reset(): void {
+    this.#slab = null;
+    this.#frames = 0;
+    this.#ticks = 0;
+    this.#bytes = 0;
+    this.#gaps = [];
+    this.#fills = false;
+  }
+}

@@ -1,0 +1,372 @@
+import type { Client } from 'pg';
+import type { TickRange } from '../core/ingest/ranges.ts';
+import type { BackoffLimits } from '../core/retry.ts';
+import type { LedgerState } from '../store/ledger.ts';
+import { Leadership, type LeadershipState } from './leadership.ts';
+import { Pipeline, type CommittedBatch } from './pipeline.ts';
+import type { FromReader, ReaderSetup, ReaderStats } from './reader-thread.ts';
+import { planRing, Ring } from './ring.ts';
+import { Steward, type Trouble } from './steward.ts';
+import type { StreamState } from './stream.ts';
+import type { ThreadStats } from './thread-stats.ts';
+import { ParserPool, ReaderThread, WriterThread, type ThreadsHost } from './threads.ts';
+import type { DatabaseTrouble } from './write.ts';
+import type { FromWriter, WriterSetup, WriterStats } from './write-thread.ts';
+
+export interface IngesterOptions {
+  chainId: string;
+  /** who holds the lease, for operators */
+  holder: string;
+  /** where a chain without a position begins; 0 is the latest tick */
+  startTick: bigint;
+  /** begin at startTick although there is a position (--ignore-watermark) */
+  ignorePosition: boolean;
+  ring: { bufferBytes: number; bufferTicks: number; tickBytesMax: number; batchTicksMax: number };
+  reader: Omit<ReaderSetup, 'geometry' | 'memory'>;
+  parsers: number;
+  writers: Omit<WriterSetup, 'orphans'>[];
+  backoff: BackoffLimits;
+  drainMs: number;
+}
+
+export interface IngesterHost {
+  connect(purpose: string, onLost: (error: Error) => void): Promise<Client>;
+  checkSchema(client: Client): Promise<void>;
+  nowMicros(): bigint;
+  nowMs(): number;
+  random(): number;
+  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+  committed(batch: CommittedBatch): void;
+  threadStats(thread: string, stats: ThreadStats): void;
+  readerStats(stats: ReaderStats): void;
+  writerStats(index: number, stats: WriterStats): void;
+  trouble(trouble: Trouble): void;
+  /** nothing can go on: the process should end with this */
+  fatal(error: Error): void;
+}
+
+/** What the ingester is doing, for /ready, `status` and the metrics. */
+export interface IngesterStatus {
+  leadership: LeadershipState;
+  stream: StreamState;
+  /** by writer; empty when all of them are well */
+  databaseTrouble: Map<number, DatabaseTrouble>;
+  position: bigint | null;
+  completeUpTo: bigint | null;
+  head: bigint | null;
+  highest: bigint | null;
+  openGaps: readonly TickRange[];
+  epoch: bigint | null;
+  ring: { ticks: number; ticksMax: number; bytes: number; slabs: number; slabsMax: number; readerWaits: boolean };
+}
+
+const RENEW_MS = 1_000;
+const ANSWER_MS = 3_000;
+/** How often the ledger is merged and gaps and dead letters are counted, ms. */
+const CHORES_MS = 5_000;
+
+/**
+ * The stage `ingest`: reader thread, parser pool, writer threads and the lease, joined. One run lasts as long as the
+ * lease: begin (position from the ledger) … end (lease lost, database went backwards, reader died), then the next.
+ * Runs are serialised by #turns.
+ */
+export class Ingester {
+  readonly #options: IngesterOptions;
+  readonly #host: IngesterHost;
+  readonly #ring: Ring;
+  readonly #reader: ReaderThread;
+  readonly #parsers: ParserPool;
+  readonly #writers: WriterThread[];
+  readonly #pipeline: Pipeline;
+  readonly #leadership: Leadership;
+  readonly #steward: Steward;
+  readonly #databaseTrouble = new Map<number, DatabaseTrouble>();
+  #leadershipState: LeadershipState = { kind: 'connecting' };
+  #stream: StreamState = { kind: 'stopped' };
+  #head: bigint | null = null;
+  #highest: bigint | null = null;
+  #run = 0;
+  #readerStopped: ((run: number) => void) | null = null;
+  #drained: (() => void) | null = null;
+  #turns: Promise<void> = Promise.resolve();
+  #ignorePosition: boolean;
+  #stopping = false;
+  #chores: NodeJS.Timeout | null = null;
+
+  constructor(options: IngesterOptions, host: IngesterHost) {
+    this.#options = options;
+    this.#host = host;
+    this.#ignorePosition = options.ignorePosition;
+    this.#ring = new Ring(planRing(options.ring));
+    const threads = this.#threadsHost();
+    this.#parsers = new ParserPool(this.#ring, options.parsers, this.#ring.geometry.slabCount, threads, () => host.nowMs());
+    this.#writers = options.writers.map((setup) => new WriterThread({ ...setup, orphans: [] }, threads));
+    this.#reader = new ReaderThread(
+      { ...options.reader, geometry: this.#ring.geometry, memory: this.#ring.memory },
+      threads,
+    );
+    this.#steward = new Steward(options.backoff, {
+      connect: (onLost) => host.connect('steward', onLost),
+      random: () => host.random(),
+    });
+    this.#leadership = new Leadership(
+      options.chainId,
+      options.holder,
+      { backoff: options.backoff, renewMs: RENEW_MS, answerMs: ANSWER_MS },
+      {
+        connect: (onLost) => host.connect('lease', onLost),
+        checkSchema: (client) => host.checkSchema(client),
+        lead: (epoch, ledger) => this.#turn(() => this.#begin(epoch, ledger)),
+        follow: () => this.#turn(() => this.#end('another daemon took over')),
+        serverChanged: () => void this.#turn(() => this.#verify()),
+        state: (state) => this.#leads(state),
+        random: () => host.random(),
+      },
+    );
+    this.#pipeline = new Pipeline(this.#ring, this.#pipelineThreads(), this.#pipelineHost(), options.ring.tickBytesMax);
+  }
+
+  get status(): IngesterStatus {
+    return {
+      leadership: this.#leadershipState,
+      stream: this.#stream,
+      databaseTrouble: this.#databaseTrouble,
+      position: this.#pipeline.position,
+      completeUpTo: this.#pipeline.completeUpTo,
+      head: this.#head,
+      highest: this.#highest,
+      openGaps: this.#pipeline.openGaps,
+      epoch: this.#pipeline.epoch,
+      ring: {
+        ticks: this.#ring.heldTicks,
+        ticksMax: this.#ring.geometry.ticksMax,
+        bytes: this.#pipeline.bytesUnderWay,
+        slabs: this.#ring.slabsTaken,
+        slabsMax: this.#ring.geometry.slabCount,
+        readerWaits: this.#ring.readerWaits,
+      },
+    };
+  }
+
+  /** How long the oldest parse has been under way, ms; 0 when none is. */
+  get oldestParseMs(): number {
+    return this.#parsers.oldestMs(this.#host.nowMs());
+  }
+
+  /** Runs until stop(). */
+  start(): void {
+    this.#leadership.run().catch((error: unknown) => this.#host.fatal(error as Error));
+    this.#chores = setInterval(() => void this.#doChores(), CHORES_MS);
+  }
+
+  /** Closes the stream, writes what was read, gives the lease back. False when drainMs were not enough. */
+  async stop(): Promise<boolean> {
+    this.#stopping = true;
+    if (this.#chores !== null) clearInterval(this.#chores);
+    let late = false;
+    let timer: NodeJS.Timeout | null = null;
+    const deadline = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        late = true;
+        resolve();
+      }, this.#options.drainMs);
+    });
+    await Promise.race([this.#drain(), deadline]);
+    if (timer !== null) clearTimeout(timer);
+    if (late) return false;
+    await Promise.all([this.#leadership.stop(), this.#steward.stop(), ...this.#writers.map((writer) => writer.stop())]);
+    await Promise.all([this.#reader.stop(), this.#parsers.stop()]);
+    return true;
+  }
+
+  async #drain(): Promise<void> {
+    await this.#turns;
+    await new Promise<void>((resolve) => {
+      this.#drained = resolve;
+      this.#reader.post({ type: 'drain' });
+    });
+    await this.#pipeline.settled();
+  }
+
+  #turn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#turns.then(() => (this.#stopping ? undefined : work()));
+    this.#turns = turn.catch(() => {});
+    return turn;
+  }
+
+  async #begin(epoch: bigint, ledger: LedgerState): Promise<void> {
+    const { startTick } = this.#options;
+    if (ledger.position !== null && this.#ignorePosition) await this.#skip(epoch, ledger, ledger.position, startTick);
+    else if (ledger.position !== null && startTick > 0n) {
+      this.#host.log('warn', 'START_TICK is ignored: a position exists', {
+        start_tick: startTick.toString(),
+        position: ledger.position.toString(),
+      });
+    }
+    this.#ignorePosition = false;
+    this.#pipeline.start(epoch, ledger);
+    this.#run += 1;
+    this.#reader.post({
+      type: 'start',
+      run: this.#run,
+      start: {
+        expected: ledger.position === null ? null : ledger.position + 1n,
+        stored: ledger.storedAhead,
+        openGaps: ledger.openGaps,
+      },
+      ask: startTick,
+    });
+    this.#host.log('info', 'Ingesting', {
+      chain: this.#options.chainId,
+      epoch: epoch.toString(),
+      position: ledger.position?.toString() ?? null,
+      open_gaps: ledger.openGaps.length,
+    });
+  }
+
+  /** --ignore-watermark: what lies between the position and startTick is not wanted. */
+  async #skip(epoch: bigint, ledger: LedgerState, position: bigint, startTick: bigint): Promise<void> {
+    if (startTick <= position) {
+      const error = new Error(
+        `--ignore-watermark cannot go back: START_TICK=${startTick} is not beyond the position ${position}`,
+      );
+      this.#host.fatal(error);
+      throw error;
+    }
+    if (startTick === position + 1n) return;
+    const gap = { first: position + 1n, last: startTick - 1n };
+    await this.#steward.recordSkipped(gap, epoch);
+    ledger.position = gap.last;
+    this.#host.log('warn', 'Skipped ticks as --ignore-watermark asks', {
+      first_tick: gap.first.toString(),
+      last_tick: gap.last.toString(),
+    });
+  }
+
+  async #end(why: string): Promise<void> {
+    this.#host.log('warn', `Stopped ingesting: ${why}`, {});
+    const run = this.#run;
+    await new Promise<void>((resolve) => {
+      this.#readerStopped = (stopped) => {
+        if (stopped === run) resolve();
+      };
+      this.#reader.post({ type: 'stop', run });
+    });
+    this.#readerStopped = null;
+    await this.#pipeline.stop();
+  }
+
+  /** After the server changed: with asynchronous commits or a failover it may have lost what it had confirmed. */
+  async #verify(): Promise<void> {
+    const { epoch, position } = this.#pipeline;
+    if (epoch === null) return;
+    const ledger = await this.#steward.readLedger();
+    if (position === null || (ledger.position !== null && ledger.position >= position)) return;
+    this.#host.log('error', 'The database went backwards; reading again from its position', {
+      had: position.toString(),
+      has: ledger.position?.toString() ?? null,
+    });
+    await this.#end('the database went backwards');
+    await this.#begin(epoch, await this.#steward.readLedger());
+  }
+
+  /** A reader that died took its open slab with it: what is under way is finished, then the ring starts over. */
+  async #readerDied(): Promise<void> {
+    const { epoch } = this.#pipeline;
+    await this.#pipeline.settled();
+    this.#ring.clear();
+    if (epoch === null) return;
+    await this.#begin(epoch, await this.#steward.readLedger());
+  }
+
+  #leads(state: LeadershipState): void {
+    const before = this.#leadershipState;
+    this.#leadershipState = state;
+    if (state.kind === before.kind) return;
+    if (state.kind === 'standby') this.#host.log('info', 'Standing by: another daemon writes', { holder: state.holder });
+    if (state.kind === 'schema') this.#host.log('error', state.error, {});
+    if (state.kind === 'unreachable') {
+      this.#host.log('warn', 'Failed to connect to database', { error: state.error.message });
+    }
+  }
+
+  async #doChores(): Promise<void> {
+    const { epoch, quietUpTo } = this.#pipeline;
+    if (epoch === null || this.#leadershipState.kind !== 'leading') return;
+    try {
+      if (quietUpTo !== null) await this.#steward.mergeLedger(epoch, quietUpTo);
+      this.#host.trouble(await this.#steward.readTrouble());
+    } catch {
+      // chores wait for better days; the lease and the writers report the database's state
+    }
+  }
+
+  #fromReader(message: FromReader): void {
+    switch (message.type) {
+      case 'sealed':
+        this.#pipeline.sealed(message.batch);
+        return;
+      case 'state':
+        this.#stream = message.state;
+        return;
+      case 'head':
+        this.#head = message.head;
+        return;
+      case 'stopped':
+        this.#readerStopped?.(message.run);
+        return;
+      case 'drained':
+        this.#drained?.();
+        return;
+      case 'log':
+        this.#host.log(message.level, message.message, message.fields);
+        return;
+      case 'stats':
+        this.#highest = message.stats.highest;
+        this.#host.readerStats(message.stats);
+    }
+  }
+
+  #fromWriter(index: number, message: FromWriter): void {
+    if (message.type === 'log') this.#host.log(message.level, message.message, message.fields);
+    if (message.type === 'stats') this.#host.writerStats(index, message.stats);
+    if (message.type !== 'database') return;
+    if (message.trouble === null) this.#databaseTrouble.delete(index);
+    else this.#databaseTrouble.set(index, message.trouble);
+  }
+
+  #threadsHost(): ThreadsHost {
+    return {
+      fromReader: (message) => this.#fromReader(message),
+      fromWriter: (index, message) => this.#fromWriter(index, message),
+      stats: (thread, stats) => this.#host.threadStats(thread, stats),
+      died: (thread, error) => {
+        this.#host.log('error', 'A worker thread died and is replaced', { thread, error: error.message });
+        if (thread !== 'reader') return;
+        this.#readerStopped?.(this.#run);
+        this.#drained?.();
+        void this.#turn(() => this.#readerDied());
+      },
+    };
+  }
+
+  #pipelineThreads(): ConstructorParameters<typeof Pipeline>[1] {
+    return {
+      parse: (task) => this.#parsers.parse(task),
+      writers: this.#writers.length,
+      write: (writer, batch, unknown) => this.#writers[writer]!.write(batch, unknown),
+      credit: () => this.#reader.post({ type: 'credit' }),
+    };
+  }
+
+  #pipelineHost(): ConstructorParameters<typeof Pipeline>[2] {
+    return {
+      nowMicros: () => this.#host.nowMicros(),
+      nowMs: () => this.#host.nowMs(),
+      recordOrigin: (first, epoch) => this.#steward.recordOrigin(first, epoch),
+      committed: (batch) => this.#host.committed(batch),
+      fenced: (epoch) => this.#leadership.fenced(epoch),
+      parserFailed: (error) => this.#host.log('error', 'A parser failed; its batch is parsed again', { error: error.message }),
+    };
+  }
+}

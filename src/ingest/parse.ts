@@ -1,0 +1,79 @@
+import { ByteSink } from '../core/copy/sink.ts';
+import { FRAME_UNNUMBERED, INDEX_WORDS, transcode, type DeadLetter, type TranscodeResult } from '../core/copy/transcode.ts';
+import type { Ring } from './ring.ts';
+import type { SealedBatch } from './fill.ts';
+
+/** One task for the parser pool: a sealed batch and the recycled memory its COPY bytes go into. */
+export interface ParseTask {
+  batch: Pick<SealedBatch, 'slab' | 'side' | 'frames' | 'first' | 'ticks'>;
+  memory: ArrayBuffer[];
+  /** now, µs since 1970: a tick from more than a day ahead is refused */
+  nowMicros: bigint;
+  /** TICK_MAX_BYTES */
+  tickBytesMax: number;
+}
+
+/** COPY bytes for each table, ready for the socket (CopyData … CopyDone). */
+export interface CopyBytes {
+  ticks: Uint8Array<ArrayBuffer>;
+  proofs: Uint8Array<ArrayBuffer>;
+  transactions: Uint8Array<ArrayBuffer>;
+}
+
+export interface ParsedBatch extends Omit<TranscodeResult, 'deadLetters'> {
+  copy: CopyBytes;
+  deadLetters: RawDeadLetter[];
+}
+
+/** A dead letter with its bytes, out of the ring. */
+export interface RawDeadLetter extends Omit<DeadLetter, 'offset' | 'length'> {
+  raw: Uint8Array<ArrayBuffer>;
+}
+
+/** Turns the frames of a batch into COPY bytes. Runs in a parser thread; a lost one costs a second run, no data. */
+export class BatchParser {
+  readonly #ring: Ring;
+  readonly #sinks = { ticks: new ByteSink(), proofs: new ByteSink(), transactions: new ByteSink() };
+
+  constructor(ring: Ring) {
+    this.#ring = ring;
+  }
+
+  parse({ batch, memory, nowMicros, tickBytesMax }: ParseTask): ParsedBatch {
+    const bytes = batch.slab === null ? batch.side! : this.#ring.slab(batch.slab).bytes;
+    const index = batch.slab === null ? sideIndex(batch) : this.#ring.slab(batch.slab).index;
+    const sinks = this.#sinks;
+    [sinks.ticks, sinks.proofs, sinks.transactions].forEach((sink, at) => {
+      const recycled = memory[at];
+      if (recycled !== undefined) sink.adopt(recycled);
+    });
+    const span = {
+      bytes,
+      index,
+      count: batch.frames,
+      firstHi: Number(batch.first >> 32n),
+      firstLo: Number(batch.first & 0xffff_ffffn),
+    };
+    const { deadLetters, ...result } = transcode(span, sinks, { nowMicros, tickMaxBytes: tickBytesMax });
+    return {
+      ...result,
+      deadLetters: deadLetters.map(({ offset, length, ...letter }) => ({
+        ...letter,
+        afterTick: letter.tickNumber === null ? (letter.afterTick ?? before(batch.first)) : null,
+        raw: bytes.slice(offset, offset + length) as Uint8Array<ArrayBuffer>,
+      })),
+      copy: { ticks: sinks.ticks.release(), proofs: sinks.proofs.release(), transactions: sinks.transactions.release() },
+    };
+  }
+}
+
+function before(first: bigint): bigint | null {
+  return first === 0n ? null : first - 1n;
+}
+
+function sideIndex(batch: ParseTask['batch']): Uint32Array {
+  const index = new Uint32Array(INDEX_WORDS);
+  index[1] = batch.side!.length;
+  index[2] = batch.ticks === 0 ? FRAME_UNNUMBERED : 0;
+  return index;
+}

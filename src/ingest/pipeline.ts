@@ -1,0 +1,302 @@
+import { contiguousPrefix, RangeSet, type TickRange } from '../core/ingest/ranges.ts';
+import type { BatchWrite } from '../store/batch.ts';
+import type { LedgerState } from '../store/ledger.ts';
+import type { SealedBatch } from './fill.ts';
+import type { ParsedBatch, ParseTask } from './parse.ts';
+import type { Ring } from './ring.ts';
+import type { WriteOutcome } from './write.ts';
+
+/** The threads, as the pipeline needs them. */
+export interface PipelineThreads {
+  parse(task: ParseTask): Promise<ParsedBatch>;
+  /** How many batches can be written at once. */
+  writers: number;
+  /** unknown: an earlier attempt at this batch may have been committed */
+  write(writer: number, batch: BatchWrite, unknown: boolean): Promise<WriteOutcome>;
+  /** Tells the reader that a batch is done. */
+  credit(): void;
+}
+
+export interface PipelineHost {
+  nowMicros(): bigint;
+  nowMs(): number;
+  /** Records the first tick of a new chain; resolves with the origin that holds, null when the epoch has moved on. */
+  recordOrigin(first: bigint, epoch: bigint): Promise<bigint | null>;
+  committed(batch: CommittedBatch): void;
+  fenced(epoch: bigint): void;
+  parserFailed(error: Error): void;
+}
+
+export interface CommittedBatch {
+  range: TickRange | null;
+  ticks: number;
+  transactions: number;
+  deadLetters: number;
+  linkBreaks: number;
+  bytes: number;
+  gaps: readonly TickRange[];
+  fills: boolean;
+  durationMs: number;
+  ambiguous: number;
+  resolved: boolean;
+  /** stream → committed of a sample of its ticks, ms */
+  latenciesMs: number[];
+  /** timestamp of its last tick, µs since 1970 */
+  lastTimestampMicros: bigint;
+}
+
+interface Job {
+  batch: SealedBatch;
+  /** null until parsed; null again when its bytes went down with a writer */
+  parsed: ParsedBatch | null;
+  writing: boolean;
+  /** an attempt at it died with its writer */
+  unknown: boolean;
+}
+
+/** Latency samples of a batch; more would cost more than they tell. */
+const SAMPLES_PER_BATCH = 32;
+/** Recycled COPY memory: for each batch that can be under way at once. */
+const MEMORIES_PER_JOB = 3;
+
+/**
+ * Takes sealed batches through parser and writer and frees their slabs: the part of the daemon that knows what is
+ * under way, what is committed and where the position is. Runs on the main thread; a message a batch and thread.
+ *
+ * Order: batches are written by several writers at once and may commit in any order; the ledger, not the order, makes
+ * the position. Only a batch that fills gaps waits until everything before it is committed (its gap is recorded by
+ * then), and nothing is written before the origin is recorded.
+ */
+export class Pipeline {
+  readonly #ring: Ring;
+  readonly #threads: PipelineThreads;
+  readonly #host: PipelineHost;
+  readonly #tickBytesMax: number;
+  readonly #jobs = new Map<number, Job>();
+  readonly #idleWriters: number[] = [];
+  readonly #memories: ArrayBuffer[] = [];
+  #run: { epoch: bigint; origin: bigint | null; recorded: RangeSet; openGaps: RangeSet } | null = null;
+  #recordingOrigin = false;
+  #settled: (() => void)[] = [];
+
+  constructor(ring: Ring, threads: PipelineThreads, host: PipelineHost, tickBytesMax: number) {
+    this.#ring = ring;
+    this.#threads = threads;
+    this.#host = host;
+    this.#tickBytesMax = tickBytesMax;
+    for (let writer = 0; writer < threads.writers; writer += 1) this.#idleWriters.push(writer);
+  }
+
+  /** A new run under this epoch, from what the store says. */
+  start(epoch: bigint, ledger: LedgerState): void {
+    const recorded = new RangeSet([...ledger.storedAhead, ...ledger.openGaps]);
+    if (ledger.origin !== null && ledger.position !== null && ledger.position >= ledger.origin) {
+      recorded.add({ first: ledger.origin, last: ledger.position });
+    }
+    this.#run = { epoch, origin: ledger.origin, recorded, openGaps: new RangeSet(ledger.openGaps) };
+  }
+
+  /**
+   * No batch is begun any more. Resolves when the ones at a writer have an outcome; everything else is forgotten and
+   * its slabs are free.
+   */
+  async stop(): Promise<void> {
+    this.#run = null;
+    for (const job of this.#jobs.values()) {
+      if (!job.writing) this.#forget(job);
+    }
+    await this.settled();
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    if (this.#jobs.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#settled.push(resolve);
+    });
+  }
+
+  /** Bytes of the frames in sealed batches. */
+  get bytesUnderWay(): number {
+    let bytes = 0;
+    for (const { batch } of this.#jobs.values()) bytes += batch.bytes;
+    return bytes;
+  }
+
+  get position(): bigint | null {
+    return this.#run === null || this.#run.origin === null ? null : contiguousPrefix(this.#run.origin, this.#run.recorded);
+  }
+
+  /** Below the lowest open gap. */
+  get completeUpTo(): bigint | null {
+    const position = this.position;
+    const gap = this.#run?.openGaps.list()[0];
+    return position === null || gap === undefined || gap.first > position ? position : gap.first - 1n;
+  }
+
+  get openGaps(): readonly TickRange[] {
+    return this.#run?.openGaps.list() ?? [];
+  }
+
+  get epoch(): bigint | null {
+    return this.#run?.epoch ?? null;
+  }
+
+  /** Up to where no batch is under way: what may be merged in the ledger. */
+  get quietUpTo(): bigint | null {
+    let quiet = this.position;
+    for (const { batch } of this.#jobs.values()) {
+      if (quiet !== null && batch.first <= quiet) quiet = batch.first - 1n;
+    }
+    return quiet;
+  }
+
+  /** A batch from the reader. */
+  sealed(batch: SealedBatch): void {
+    const job: Job = { batch, parsed: null, writing: false, unknown: false };
+    this.#jobs.set(batch.sequence, job);
+    if (this.#run === null) this.#forget(job);
+    else void this.#parse(job);
+  }
+
+  async #parse(job: Job): Promise<void> {
+    const { slab, side, frames, first, ticks } = job.batch;
+    while (this.#isWanted(job)) {
+      const memory = this.#memories.splice(0, MEMORIES_PER_JOB);
+      try {
+        job.parsed = await this.#threads.parse({
+          batch: { slab, side, frames, first, ticks },
+          memory,
+          nowMicros: this.#host.nowMicros(),
+          tickBytesMax: this.#tickBytesMax,
+        });
+        this.#dispatch();
+        return;
+      } catch (error) {
+        // the frames are still in the ring: a parser that died costs a second run
+        this.#host.parserFailed(error as Error);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+  }
+
+  #isWanted(job: Job): boolean {
+    return this.#run !== null && this.#jobs.get(job.batch.sequence) === job;
+  }
+
+  #dispatch(): void {
+    const run = this.#run;
+    if (run === null || this.#recordingOrigin) return;
+    let earlier = 0;
+    for (const job of this.#jobs.values()) {
+      if (this.#idleWriters.length === 0) return;
+      const blocked = job.batch.fills && earlier > 0;
+      earlier += 1;
+      if (job.parsed === null || job.writing || blocked) continue;
+      if (run.origin === null && job.batch.ticks > 0) {
+        void this.#recordOrigin(run.epoch, job.batch.first);
+        return;
+      }
+      void this.#write(job, job.parsed, run.epoch, this.#idleWriters.shift()!);
+    }
+  }
+
+  async #recordOrigin(epoch: bigint, first: bigint): Promise<void> {
+    this.#recordingOrigin = true;
+    try {
+      const origin = await this.#host.recordOrigin(first, epoch);
+      if (origin === null) this.#host.fenced(epoch);
+      else if (this.#run?.epoch === epoch) this.#run.origin = origin;
+    } finally {
+      this.#recordingOrigin = false;
+    }
+    if (this.#run?.origin !== null) this.#dispatch();
+  }
+
+  async #write(job: Job, parsed: ParsedBatch, epoch: bigint, writer: number): Promise<void> {
+    const { batch } = job;
+    job.writing = true;
+    const range = batch.ticks === 0 ? null : { first: batch.first, last: batch.first + BigInt(batch.ticks) - 1n };
+    const write: BatchWrite = {
+      epoch,
+      range,
+      ticks: parsed.ticks,
+      transactions: parsed.transactions,
+      gaps: batch.gaps,
+      fills: batch.fills,
+      deadLetters: parsed.deadLetters,
+      copy: parsed.copy,
+    };
+    try {
+      const outcome = await this.#threads.write(writer, write, job.unknown);
+      this.#idleWriters.push(writer);
+      this.#finished(job, parsed, write, outcome);
+    } catch {
+      // the writer thread died with the bytes; whether it had committed is for the next one to find out
+      this.#idleWriters.push(writer);
+      job.writing = false;
+      job.unknown = true;
+      job.parsed = null;
+      if (this.#run === null) this.#forget(job);
+      else void this.#parse(job);
+    }
+  }
+
+  #finished(job: Job, parsed: ParsedBatch, write: BatchWrite, outcome: WriteOutcome): void {
+    const latenciesMs = outcome.kind === 'committed' ? this.#latencies(job.batch) : [];
+    this.#recycle(write.copy);
+    this.#forget(job);
+    if (outcome.kind === 'fenced') this.#host.fenced(write.epoch);
+    if (outcome.kind !== 'committed') return;
+    if (this.#run !== null && write.range !== null) {
+      for (const gap of write.gaps) this.#run.openGaps.add(gap);
+      for (const range of [write.range, ...write.gaps]) this.#run.recorded.add(range);
+      if (write.fills) this.#run.openGaps.remove(write.range);
+    }
+    this.#host.committed({
+      range: write.range,
+      ticks: write.ticks,
+      transactions: write.transactions,
+      deadLetters: write.deadLetters.length,
+      linkBreaks: parsed.linkBreaks,
+      bytes: job.batch.bytes,
+      gaps: write.gaps,
+      fills: write.fills,
+      durationMs: outcome.durationMs,
+      ambiguous: outcome.ambiguous,
+      resolved: outcome.resolved,
+      latenciesMs,
+      lastTimestampMicros: parsed.lastTimestampMicros,
+    });
+    this.#dispatch();
+  }
+
+  #latencies(batch: SealedBatch): number[] {
+    const agoMs = this.#host.nowMs() - batch.openedMs;
+    if (batch.slab === null) return [agoMs];
+    const { arrivals } = this.#ring.slab(batch.slab);
+    const step = Math.max(1, Math.ceil(batch.frames / SAMPLES_PER_BATCH));
+    const latencies: number[] = [];
+    for (let frame = 0; frame < batch.frames; frame += step) latencies.push(agoMs - arrivals[frame]! / 1000);
+    return latencies;
+  }
+
+  /** The slab is free, its ticks are no longer held. */
+  #forget(job: Job): void {
+    const { batch } = job;
+    if (!this.#jobs.delete(batch.sequence)) return;
+    if (batch.slab !== null) this.#ring.free(batch.slab);
+    this.#ring.addHeldTicks(-batch.ticks);
+    this.#ring.addInFlight(-1);
+    this.#threads.credit();
+    if (this.#jobs.size > 0) return;
+    for (const resolve of this.#settled.splice(0)) resolve();
+  }
+
+  #recycle(copy: BatchWrite['copy']): void {
+    const limit = MEMORIES_PER_JOB * (this.#threads.writers + 2);
+    for (const { buffer } of [copy.ticks, copy.proofs, copy.transactions]) {
+      if (buffer.byteLength > 0 && this.#memories.length < limit) this.#memories.push(buffer as ArrayBuffer);
+    }
+  }
+}

@@ -1,0 +1,262 @@
+import { scanTickNumber } from '../core/chain/wire.ts';
+import type { TickRange } from '../core/ingest/ranges.ts';
+import { Sequence, type SequenceStart } from '../core/ingest/sequence.ts';
+import type { SealLimits } from '../core/ingest/seal.ts';
+import { BatchFiller, type SealedBatch } from './fill.ts';
+import type { Ring } from './ring.ts';
+
+export interface ReaderLimits extends SealLimits {
+  /** out-of-order frames wait for the missing ones: at most so many ticks, so long, and so many bytes */
+  reorderTicks: number;
+  reorderMs: number;
+  reorderBytes: number;
+}
+
+export interface ReaderEvents {
+  sealed(batch: SealedBatch): void;
+  pause(): void;
+  resume(): void;
+}
+
+/** Absolute counts since this thread started; they only grow. */
+export interface ReaderCounts {
+  frames: number;
+  bytes: number;
+  repeated: number;
+  resumed: number;
+  late: number;
+  unnumbered: number;
+  gaps: number;
+  pauses: number;
+}
+
+interface HeldFrame {
+  bytes: Uint8Array;
+  arrivedMs: number;
+}
+
+const HIGHEST_HI = 0x7fff_ffff;
+
+/**
+ * Puts frames into the ring in the order of the chain: the reader's own work, apart from the connection they come
+ * from. Not knowing gRPC, it is tested with plain bytes.
+ *
+ * Each frame's number is read from the wire (no decoding beyond the top level); the frame that is due goes straight
+ * into the open batch, everything else takes the slow path through the sequence. When the ring is full the stream is
+ * paused and what was already delivered waits in `#backlog`, which is bounded by what grpc-js delivers after pause().
+ */
+export class FrameReader {
+  readonly #ring: Ring;
+  readonly #limits: ReaderLimits;
+  readonly #events: ReaderEvents;
+  readonly #filler: BatchFiller;
+  readonly #clockMs: () => number;
+  readonly counts: ReaderCounts = {
+    frames: 0,
+    bytes: 0,
+    repeated: 0,
+    resumed: 0,
+    late: 0,
+    unnumbered: 0,
+    gaps: 0,
+    pauses: 0,
+  };
+
+  #sequence: Sequence;
+  readonly #number = new Uint32Array(2);
+  #dueHi = -1;
+  #dueLo = -1;
+  #holding = new Map<bigint, HeldFrame>();
+  #heldBytes = 0;
+  #heldSinceMs = 0;
+  #backlog: HeldFrame[] = [];
+  #waits = false;
+
+  /** clockMs: monotonic ms with a fraction. */
+  constructor(ring: Ring, limits: ReaderLimits, start: SequenceStart, events: ReaderEvents, clockMs: () => number) {
+    this.#ring = ring;
+    this.#limits = limits;
+    this.#events = events;
+    this.#clockMs = clockMs;
+    this.#sequence = new Sequence(start);
+    this.#filler = new BatchFiller(ring, limits, events.sealed);
+    this.#noteDue();
+  }
+
+  /** The number that is due, to ask for when the stream is opened again; null before the first frame of a chain. */
+  get due(): bigint | null {
+    return this.#sequence.expected;
+  }
+
+  /** The highest number seen; null before the first one. */
+  get highest(): bigint | null {
+    return this.#sequence.expected === null ? null : this.#sequence.highest;
+  }
+
+  get waiting(): boolean {
+    return this.#waits;
+  }
+
+  /** One frame from the stream; the bytes may be kept until they are copied into the ring. */
+  frame(bytes: Uint8Array): void {
+    this.counts.frames += 1;
+    this.counts.bytes += bytes.length;
+    const arrivedMs = this.#clockMs();
+    if (this.#backlog.length > 0 || !this.#accept(bytes, arrivedMs)) {
+      this.#backlog.push({ bytes, arrivedMs });
+      this.#wait();
+    }
+  }
+
+  /** Something was committed, or time has passed: seal, give up waiting, take the backlog. */
+  turn(): void {
+    this.#takeBacklog();
+    this.#giveUpWaiting();
+    this.#filler.seal(this.#clockMs());
+    if (this.#waits && this.#backlog.length === 0) this.#wake();
+  }
+
+  /** The stream was lost: frames that wait for missing ones will be sent again. */
+  disconnected(): void {
+    this.#sequence.forgetHeld();
+    this.#holding.clear();
+    this.#heldBytes = 0;
+  }
+
+  /**
+   * Everything that was read goes on its way, whatever the batch's size. False while the ring has no room for all of
+   * it: to be called again. Frames that wait for missing ones are left: the next start reads them again.
+   */
+  drain(): boolean {
+    this.#takeBacklog();
+    this.#filler.sealNow();
+    return this.#backlog.length === 0;
+  }
+
+  /** Gives the open slab back; nothing of it is written. */
+  abandon(): void {
+    this.#backlog = [];
+    this.disconnected();
+    this.#filler.abandon();
+    this.#waits = false;
+    this.#ring.readerWaits = false;
+  }
+
+  /** False when the ring has no room for it now: the same frame must be offered again. */
+  #accept(bytes: Uint8Array, arrivedMs: number): boolean {
+    const number = this.#number;
+    const status = scanTickNumber(bytes, 0, bytes.length, number);
+    if (status !== 0 || number[0]! > HIGHEST_HI) return this.#acceptUnnumbered(bytes, arrivedMs);
+    if (number[1] === this.#dueLo && number[0] === this.#dueHi) {
+      if (!this.#append(bytes, arrivedMs)) return false;
+      if (this.#holding.size > 0) this.#takeHeld();
+      return true;
+    }
+    return this.#acceptOther((BigInt(number[0]!) << 32n) | BigInt(number[1]!), bytes, arrivedMs);
+  }
+
+  #acceptUnnumbered(bytes: Uint8Array, arrivedMs: number): boolean {
+    const due = this.#sequence.expected;
+    if (!this.#filler.appendUnnumbered(due ?? 0n, bytes, arrivedMs)) return false;
+    this.counts.unnumbered += 1;
+    return true;
+  }
+
+  #acceptOther(number: bigint, bytes: Uint8Array, arrivedMs: number): boolean {
+    switch (this.#sequence.place(number)) {
+      case 'next':
+        this.#noteDue();
+        return this.#append(bytes, arrivedMs);
+      case 'ahead':
+        this.#hold(number, bytes, arrivedMs);
+        return true;
+      case 'late':
+        if (!this.#filler.append(number, true, bytes, arrivedMs)) return false;
+        this.#sequence.tookLate(number);
+        this.counts.late += 1;
+        return true;
+      case 'resume':
+        this.counts.resumed += 1;
+        return true;
+      case 'repeated':
+        this.counts.repeated += 1;
+        return true;
+    }
+  }
+
+  #append(bytes: Uint8Array, arrivedMs: number): boolean {
+    const due = this.#sequence.expected!;
+    if (!this.#filler.append(due, false, bytes, arrivedMs)) return false;
+    this.#sequence.tookNext();
+    this.#noteDue();
+    return true;
+  }
+
+  #hold(number: bigint, bytes: Uint8Array, arrivedMs: number): void {
+    if (this.#holding.size === 0) this.#heldSinceMs = arrivedMs;
+    this.#holding.set(number, { bytes, arrivedMs });
+    this.#heldBytes += bytes.length;
+    this.#sequence.held(number);
+    if (this.#holding.size > this.#limits.reorderTicks || this.#heldBytes > this.#limits.reorderBytes) {
+      this.#declareGap();
+    }
+  }
+
+  #giveUpWaiting(): void {
+    if (this.#holding.size > 0 && this.#clockMs() - this.#heldSinceMs >= this.#limits.reorderMs) this.#declareGap();
+  }
+
+  #declareGap(): void {
+    const gaps: TickRange[] = this.#sequence.giveUp();
+    this.counts.gaps += gaps.length;
+    this.#filler.gapsBefore(gaps);
+    this.#noteDue();
+    this.#takeHeld();
+    // what is still held waits for another hole, from now on
+    this.#heldSinceMs = this.#clockMs();
+  }
+
+  /** Appends held frames while the number that is due is among them. */
+  #takeHeld(): void {
+    for (let due = this.#sequence.expected; due !== null; due = this.#sequence.expected) {
+      const held = this.#holding.get(due);
+      if (held === undefined) return;
+      if (!this.#append(held.bytes, held.arrivedMs)) {
+        this.#wait();
+        return;
+      }
+      this.#holding.delete(due);
+      this.#heldBytes -= held.bytes.length;
+    }
+  }
+
+  #takeBacklog(): void {
+    if (this.#holding.size > 0) this.#takeHeld();
+    let taken = 0;
+    for (const { bytes, arrivedMs } of this.#backlog) {
+      if (!this.#accept(bytes, arrivedMs)) break;
+      taken += 1;
+    }
+    if (taken > 0) this.#backlog = this.#backlog.slice(taken);
+  }
+
+  #noteDue(): void {
+    const due = this.#sequence.expected;
+    this.#dueHi = due === null ? -1 : Number(due >> 32n);
+    this.#dueLo = due === null ? -1 : Number(due & 0xffff_ffffn);
+  }
+
+  #wait(): void {
+    if (this.#waits) return;
+    this.#waits = true;
+    this.counts.pauses += 1;
+    this.#ring.readerWaits = true;
+    this.#events.pause();
+  }
+
+  #wake(): void {
+    this.#waits = false;
+    this.#ring.readerWaits = false;
+    this.#events.resume();
+  }
+}

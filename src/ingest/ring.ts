@@ -1,0 +1,139 @@
+import { INDEX_WORDS } from '../core/copy/transcode.ts';
+
+/**
+ * The ring between the reader thread and everybody else: batch-sized slabs in one SharedArrayBuffer. A slab is free
+ * when its batch is committed, which is one atomic word; there is no wrap-around inside a batch. The lowest free slab
+ * is taken, so that a quiet daemon touches few pages however large BUFFER_BYTES is.
+ *
+ *   | words: held ticks, in flight, reader waits, slab states … | slab 0: index, arrivals, frames | slab 1 … |
+ *
+ * This file is the one home of the layout.
+ */
+export interface RingGeometry {
+  slabCount: number;
+  /** room for frames in a slab, bytes */
+  slabBytes: number;
+  /** most frames in a slab */
+  framesMax: number;
+  /** most ticks in the whole ring (BUFFER_SIZE) */
+  ticksMax: number;
+}
+
+const WORD_HELD_TICKS = 0;
+const WORD_IN_FLIGHT = 1;
+const WORD_READER_WAITS = 2;
+const WORD_SLABS = 16;
+const HEADER_BYTES = 4096;
+const SLABS_MAX = HEADER_BYTES / 4 - WORD_SLABS;
+
+const SLAB_FREE = 0;
+const SLAB_TAKEN = 1;
+
+/** A slab much larger than a batch wastes memory, one smaller than a batch cuts it: 16 MiB holds BATCH_MAX full ticks. */
+const SLAB_BYTES_MAX = 16 * 1024 * 1024;
+/** Fewer slabs than this and reading would wait for writing. */
+const SLABS_MIN = 4;
+
+export function planRing(limits: { bufferBytes: number; bufferTicks: number; tickBytesMax: number; batchTicksMax: number }): RingGeometry {
+  const share = Math.floor(limits.bufferBytes / SLABS_MIN);
+  const slabBytes = align(Math.max(limits.tickBytesMax, Math.min(share, SLAB_BYTES_MAX)));
+  const slabCount = Math.min(SLABS_MAX, Math.max(SLABS_MIN, Math.floor(limits.bufferBytes / slabBytes)));
+  return { slabCount, slabBytes, framesMax: limits.batchTicksMax, ticksMax: limits.bufferTicks };
+}
+
+export class Ring {
+  readonly geometry: RingGeometry;
+  readonly memory: SharedArrayBuffer;
+  readonly #words: Int32Array;
+  readonly #slabs: readonly Slab[];
+
+  constructor(geometry: RingGeometry, memory?: SharedArrayBuffer) {
+    this.geometry = geometry;
+    const indexBytes = align(geometry.framesMax * INDEX_WORDS * 4);
+    const arrivalBytes = align(geometry.framesMax * 4);
+    const stride = indexBytes + arrivalBytes + geometry.slabBytes;
+    this.memory = memory ?? new SharedArrayBuffer(HEADER_BYTES + stride * geometry.slabCount);
+    this.#words = new Int32Array(this.memory, 0, HEADER_BYTES / 4);
+    this.#slabs = Array.from({ length: geometry.slabCount }, (_, id) => {
+      const start = HEADER_BYTES + stride * id;
+      return {
+        id,
+        index: new Uint32Array(this.memory, start, geometry.framesMax * INDEX_WORDS),
+        arrivals: new Uint32Array(this.memory, start + indexBytes, geometry.framesMax),
+        bytes: new Uint8Array(this.memory, start + indexBytes + arrivalBytes, geometry.slabBytes),
+      };
+    });
+  }
+
+  slab(id: number): Slab {
+    const slab = this.#slabs[id];
+    if (slab === undefined) throw new RangeError(`no slab ${id} in a ring of ${this.geometry.slabCount}`);
+    return slab;
+  }
+
+  /** Reader only: the lowest free slab, now taken; undefined when none is free. */
+  take(): Slab | undefined {
+    for (let id = 0; id < this.geometry.slabCount; id += 1) {
+      if (Atomics.compareExchange(this.#words, WORD_SLABS + id, SLAB_FREE, SLAB_TAKEN) === SLAB_FREE) return this.slab(id);
+    }
+    return undefined;
+  }
+
+  /** The batch in this slab is committed (or its reading starts over). */
+  free(id: number): void {
+    if (Atomics.compareExchange(this.#words, WORD_SLABS + id, SLAB_TAKEN, SLAB_FREE) !== SLAB_TAKEN) {
+      throw new Error(`slab ${id} was freed twice`);
+    }
+  }
+
+  /** Everything is free. Only while no thread uses the ring. */
+  clear(): void {
+    this.#words.fill(0);
+  }
+
+  /** Ticks between the stream and their commit. */
+  get heldTicks(): number {
+    return Atomics.load(this.#words, WORD_HELD_TICKS);
+  }
+
+  addHeldTicks(change: number): void {
+    Atomics.add(this.#words, WORD_HELD_TICKS, change);
+  }
+
+  /** Batches sealed and not yet committed. */
+  get inFlight(): number {
+    return Atomics.load(this.#words, WORD_IN_FLIGHT);
+  }
+
+  addInFlight(change: number): void {
+    Atomics.add(this.#words, WORD_IN_FLIGHT, change);
+  }
+
+  get slabsTaken(): number {
+    let taken = 0;
+    for (let id = 0; id < this.geometry.slabCount; id += 1) taken += Atomics.load(this.#words, WORD_SLABS + id);
+    return taken;
+  }
+
+  /** Whether the reader has paused the stream until something is freed. */
+  get readerWaits(): boolean {
+    return Atomics.load(this.#words, WORD_READER_WAITS) === 1;
+  }
+
+  set readerWaits(waits: boolean) {
+    Atomics.store(this.#words, WORD_READER_WAITS, waits ? 1 : 0);
+  }
+}
+
+export interface Slab {
+  readonly id: number;
+  /** INDEX_WORDS words a frame, as transcode() takes them */
+  readonly index: Uint32Array;
+  /** µs after the batch's first frame, one word a frame */
+  readonly arrivals: Uint32Array;
+  readonly bytes: Uint8Array;
+}
+
+function align(bytes: number): number {
+  return Math.ceil(bytes / 4096) * 4096;
+}

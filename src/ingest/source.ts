@@ -1,0 +1,189 @@
+import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import * as grpc from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+
+/** Where the sequencer is and how to speak to it. */
+export interface SourceOptions {
+  /** host:port */
+  target: string;
+  /** null is plaintext */
+  tls: SourceTls | null;
+  /** GRPC_MAX_MESSAGE_BYTES */
+  messageBytesMax: number;
+}
+
+export interface SourceTls {
+  caFile: string | null;
+  certFile: string | null;
+  keyFile: string | null;
+  /** only when the certificate's name differs from the target's host */
+  serverName: string | null;
+}
+
+export interface StreamEvents {
+  /** One raw Tick message; the bytes are the receiver's to keep. */
+  frame(bytes: Uint8Array): void;
+  /** The stream is over; nothing more comes from it. Called once. */
+  ended(failure: StreamFailure): void;
+}
+
+export interface StreamFailure {
+  /** gRPC status code, 0 when the server ended the stream without an error */
+  code: number;
+  text: string;
+}
+
+const PROTO = fileURLToPath(new URL('../../proto/continuum.proto', import.meta.url));
+const STREAM_PATH = '/continuum.sequencer.v1.SequencerService/StreamTicks';
+/** How much the sequencer may send ahead of us; grpc-js's default of 64 KiB is 25 full ticks. */
+const FLOW_WINDOW_BYTES = 4 * 1024 * 1024;
+/** Servers answer faster pings with GOAWAY too_many_pings; silence is the stall watchdog's business. */
+const KEEPALIVE_MS = 60_000;
+const KEEPALIVE_TIMEOUT_MS = 20_000;
+const UNARY_DEADLINE_MS = 5_000;
+
+interface StatusReply {
+  current_tick: string;
+}
+
+interface TickReply {
+  found: boolean;
+}
+
+type UnaryCall<Request, Reply> = (
+  request: Request,
+  options: { deadline: number },
+  done: (error: grpc.ServiceError | null, reply?: Reply) => void,
+) => void;
+
+type SequencerClient = grpc.Client & {
+  GetStatus: UnaryCall<Record<string, never>, StatusReply>;
+  GetTick: UnaryCall<{ tick_number: string }, TickReply>;
+};
+
+const definition = loadSync(PROTO, { keepCase: true, longs: String, defaults: true });
+const { SequencerService } = (
+  grpc.loadPackageDefinition(definition) as unknown as {
+    continuum: { sequencer: { v1: { SequencerService: grpc.ServiceClientConstructor } } };
+  }
+).continuum.sequencer.v1;
+
+/**
+ * One connection to the sequencer: one open tick stream and the unary calls beside it. A connection that failed is
+ * closed and never used again (a grpc-js channel can stay CONNECTING for ever after its server restarts).
+ */
+export class SequencerConnection {
+  readonly #client: SequencerClient;
+  readonly #clockMs: () => number;
+  #call: grpc.ClientReadableStream<Uint8Array> | null = null;
+
+  /** clockMs: wall clock in ms since 1970, for deadlines. */
+  constructor(options: SourceOptions, clockMs: () => number) {
+    this.#clockMs = clockMs;
+    this.#client = new SequencerService(options.target, credentials(options.tls), {
+      'grpc.max_receive_message_length': options.messageBytesMax,
+      'grpc.keepalive_time_ms': KEEPALIVE_MS,
+      'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_retries': 0,
+      'grpc.enable_http_proxy': 0,
+      'grpc-node.flow_control_window': FLOW_WINDOW_BYTES,
+      ...(options.tls?.serverName == null ? {} : { 'grpc.ssl_target_name_override': options.tls.serverName }),
+    }) as unknown as SequencerClient;
+  }
+
+  get ready(): boolean {
+    return this.#client.getChannel().getConnectivityState(false) === grpc.connectivityState.READY;
+  }
+
+  /** Opens the tick stream at `start`; 0 is the latest tick. Frames arrive undecoded. */
+  stream(start: bigint, events: StreamEvents): void {
+    const serialize = SequencerService.service['StreamTicks']?.requestSerialize;
+    if (serialize === undefined) throw new Error('proto/continuum.proto has no StreamTicks');
+    const call = this.#client.makeServerStreamRequest<{ start_tick: string }, Uint8Array>(
+      STREAM_PATH,
+      serialize,
+      (bytes) => bytes,
+      { start_tick: start.toString() },
+    );
+    let over = false;
+    const end = (failure: StreamFailure): void => {
+      if (over) return;
+      over = true;
+      events.ended(failure);
+    };
+    call.on('data', (bytes: Uint8Array) => {
+      if (!over) events.frame(bytes);
+    });
+    call.on('error', (error: grpc.ServiceError) => end({ code: error.code, text: error.details || error.message }));
+    call.on('end', () => end({ code: 0, text: 'the sequencer ended the stream' }));
+    this.#call = call;
+  }
+
+  /** Flow control: no further frame is delivered, and the window towards the sequencer closes. */
+  pause(): void {
+    this.#call?.pause();
+  }
+
+  resume(): void {
+    this.#call?.resume();
+  }
+
+  /** The sequencer's latest tick. Rejects with a grpc.ServiceError. */
+  async head(): Promise<bigint> {
+    const reply = await this.#unary<StatusReply>((options, done) => this.#client.GetStatus({}, options, done));
+    return BigInt(reply.current_tick);
+  }
+
+  /** Whether the sequencer still serves this tick. */
+  async serves(number: bigint): Promise<boolean> {
+    const request = { tick_number: number.toString() };
+    const reply = await this.#unary<TickReply>((options, done) => this.#client.GetTick(request, options, done));
+    return reply.found;
+  }
+
+  close(): void {
+    this.#call?.cancel();
+    this.#call = null;
+    this.#client.close();
+  }
+
+  #unary<Reply>(
+    call: (options: { deadline: number }, done: (error: grpc.ServiceError | null, reply?: Reply) => void) => void,
+  ): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      call({ deadline: this.#clockMs() + UNARY_DEADLINE_MS }, (error, reply) => {
+        if (error !== null) reject(error);
+        else if (reply === undefined) reject(new Error('the sequencer sent an empty answer'));
+        else resolve(reply);
+      });
+    });
+  }
+}
+
+/**
+ * The oldest tick that is still served in [wanted, head], or null when not even the head is. What is served is a
+ * suffix of the chain, so a binary search by GetTick finds its beginning.
+ */
+export async function oldestServed(
+  serves: (number: bigint) => Promise<boolean>,
+  wanted: bigint,
+  head: bigint,
+): Promise<bigint | null> {
+  if (head < wanted || !(await serves(head))) return null;
+  let missing = wanted - 1n;
+  let served = head;
+  while (served - missing > 1n) {
+    const middle = missing + (served - missing) / 2n;
+    if (await serves(middle)) served = middle;
+    else missing = middle;
+  }
+  return served;
+}
+
+function credentials(tls: SourceTls | null): grpc.ChannelCredentials {
+  if (tls === null) return grpc.credentials.createInsecure();
+  const read = (file: string | null): Buffer | null => (file === null ? null : readFileSync(file));
+  return grpc.credentials.createSsl(read(tls.caFile), read(tls.keyFile), read(tls.certFile));
+}

@@ -1,0 +1,100 @@
+import type { Client } from 'pg';
+import { backoffMs, type BackoffLimits } from '../core/retry.ts';
+import type { TickRange } from '../core/ingest/ranges.ts';
+import { mergeLedger, readLedger, readTrouble, recordOrigin, recordSkipped, type LedgerState } from '../store/ledger.ts';
+import { deadline } from './leadership.ts';
+import { destroy } from './write.ts';
+
+export interface StewardHost {
+  connect(onLost: (error: Error) => void): Promise<Client>;
+  random(): number;
+}
+
+/** What operators are shown about gaps and dead letters. */
+export type Trouble = Awaited<ReturnType<typeof readTrouble>>;
+
+const ANSWER_MS = 10_000;
+
+/**
+ * The leader's housekeeping on a connection of its own, so that neither the lease nor the batches wait for it: the
+ * origin, the check after the server changed, merging the ledger, counting what is in trouble. One job at a time.
+ */
+export class Steward {
+  readonly #host: StewardHost;
+  readonly #backoff: BackoffLimits;
+  #client: Client | null = null;
+  #last: Promise<unknown> = Promise.resolve();
+  #stopped = false;
+
+  constructor(backoff: BackoffLimits, host: StewardHost) {
+    this.#backoff = backoff;
+    this.#host = host;
+  }
+
+  /** Tries until the origin is recorded. Resolves with the origin that holds, or null when the epoch has moved on. */
+  recordOrigin(first: bigint, epoch: bigint): Promise<bigint | null> {
+    return this.#untilDone((client) => recordOrigin(client, first, epoch));
+  }
+
+  recordSkipped(gap: TickRange, epoch: bigint): Promise<void> {
+    return this.#untilDone((client) => recordSkipped(client, gap, epoch));
+  }
+
+  readLedger(): Promise<LedgerState> {
+    return this.#untilDone(readLedger);
+  }
+
+  /** Once; rejects when it fails. */
+  mergeLedger(epoch: bigint, upTo: bigint): Promise<void> {
+    return this.#once((client) => mergeLedger(client, epoch, upTo));
+  }
+
+  /** Once; rejects when it fails. */
+  readTrouble(): Promise<Trouble> {
+    return this.#once(readTrouble);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const client = this.#client;
+    this.#client = null;
+    if (client !== null) await deadline(client.end(), ANSWER_MS).catch(() => destroy(client));
+  }
+
+  async #untilDone<T>(job: (client: Client) => Promise<T>): Promise<T> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.#once(job);
+      } catch (error) {
+        if (this.#stopped) throw error;
+        await new Promise((resolve) => setTimeout(resolve, backoffMs(attempt, this.#backoff, this.#host.random())));
+      }
+    }
+  }
+
+  #once<T>(job: (client: Client) => Promise<T>): Promise<T> {
+    const run = this.#last.then(async () => {
+      if (this.#stopped) throw new Error('the daemon is stopping');
+      const client = await this.#connected();
+      try {
+        return await deadline(job(client), ANSWER_MS);
+      } catch (error) {
+        // whatever it was, the state of the connection is not worth guessing
+        if (this.#client === client) this.#client = null;
+        destroy(client);
+        throw error;
+      }
+    });
+    this.#last = run.catch(() => {});
+    return run;
+  }
+
+  async #connected(): Promise<Client> {
+    if (this.#client !== null) return this.#client;
+    const client = await this.#host.connect(() => {
+      if (this.#client === client) this.#client = null;
+    });
+    this.#client = client;
+    return client;
+  }
+}

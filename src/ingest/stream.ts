@@ -1,0 +1,240 @@
+import { backoffMs, streamVerdict, type BackoffLimits } from '../core/retry.ts';
+import { oldestServed, SequencerConnection, type SourceOptions, type StreamFailure } from './source.ts';
+
+/** What the stream is doing, for /ready, the log and the metrics. */
+export type StreamState =
+  | { kind: 'connecting' }
+  | { kind: 'streaming' }
+  | { kind: 'down'; error: string; code: number }
+  | { kind: 'stalled'; silentMs: number; head: bigint | null }
+  /** a message above GRPC_MAX_MESSAGE_BYTES, met twice at the same position: halted until an operator decides */
+  | { kind: 'poison'; error: string }
+  | { kind: 'stopped' };
+
+export interface StreamLimits {
+  stallMs: number;
+  backoff: BackoffLimits;
+  /** how often GetStatus is asked for the head, ms */
+  headMs: number;
+}
+
+export interface StreamHost {
+  frame(bytes: Uint8Array): void;
+  disconnected(): void;
+  /** the tick to ask for; 0 is the latest */
+  resumeAt(): bigint;
+  highest(): bigint | null;
+  /** the ring is full: silence is our own doing */
+  waiting(): boolean;
+  state(state: StreamState): void;
+  head(head: bigint): void;
+  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+}
+
+export interface StreamClock {
+  nowMs(): number;
+  wallMs(): number;
+  random(): number;
+}
+
+const TICK_MS = 250;
+
+/**
+ * Keeps one tick stream open for ever. States: connecting → streaming → (down | stalled) → connecting …; poison and
+ * stopped are final until start() is called again.
+ *
+ * Every attempt has a connection of its own. A stream that is open and silent is found by asking GetStatus: a head
+ * beyond what we have means that the stream hangs, an equal one that the chain is quiet.
+ */
+export class TickStream {
+  readonly #options: SourceOptions;
+  readonly #limits: StreamLimits;
+  readonly #host: StreamHost;
+  readonly #clock: StreamClock;
+  #connection: SequencerConnection | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #retry: NodeJS.Timeout | null = null;
+  #attempt = 0;
+  #tooLarge = 0;
+  #heardMs = 0;
+  #heardLately = false;
+  #askedHeadMs = 0;
+  #streaming = false;
+  #asking = false;
+  #paused = false;
+  #skipTo: bigint | null = null;
+  /** how many streams were opened after the first */
+  reconnects = 0;
+
+  constructor(options: SourceOptions, limits: StreamLimits, host: StreamHost, clock: StreamClock) {
+    this.#options = options;
+    this.#limits = limits;
+    this.#host = host;
+    this.#clock = clock;
+  }
+
+  start(): void {
+    this.stop();
+    this.#timer = setInterval(() => this.#watch(), TICK_MS);
+    this.#attempt = 0;
+    this.#tooLarge = 0;
+    this.#skipTo = null;
+    this.#open();
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    this.#timer = null;
+    this.#retry = null;
+    this.#close();
+    this.#host.state({ kind: 'stopped' });
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#connection?.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#heardMs = this.#clock.nowMs();
+    this.#connection?.resume();
+  }
+
+  #open(): void {
+    this.#retry = null;
+    const connection = new SequencerConnection(this.#options, () => this.#clock.wallMs());
+    this.#connection = connection;
+    this.#streaming = false;
+    this.#heardMs = this.#clock.nowMs();
+    this.#host.state({ kind: 'connecting' });
+    const start = this.#skipTo ?? this.#host.resumeAt();
+    this.#host.log('info', 'Opening tick stream', { target: this.#options.target, start_tick: start.toString() });
+    connection.stream(start, {
+      frame: (bytes) => {
+        if (this.#connection !== connection) return;
+        this.#heard();
+        this.#host.frame(bytes);
+      },
+      ended: (failure) => {
+        if (this.#connection === connection) void this.#ended(connection, start, failure);
+      },
+    });
+    if (this.#paused) connection.pause();
+  }
+
+  /** For each frame, so no clock here: #watch turns the flag into a time. */
+  #heard(): void {
+    this.#heardLately = true;
+    if (this.#streaming && this.#tooLarge === 0 && this.#skipTo === null) return;
+    this.#tooLarge = 0;
+    this.#skipTo = null;
+    this.#nowStreaming();
+  }
+
+  #nowStreaming(): void {
+    this.#streaming = true;
+    this.#attempt = 0;
+    this.#host.state({ kind: 'streaming' });
+  }
+
+  async #ended(connection: SequencerConnection, start: bigint, failure: StreamFailure): Promise<void> {
+    const verdict = streamVerdict(failure.code);
+    if (verdict === 'too_large') {
+      this.#tooLarge += 1;
+      if (this.#tooLarge >= 2) return this.#halt(failure);
+    }
+    if (verdict === 'position_not_served' && start > 0n && (await this.#findServed(connection, start))) return;
+    if (this.#connection === connection) this.#down(failure);
+  }
+
+  /** The position may be older than what the sequencer keeps: begin at the oldest tick it has; the hole is a gap. */
+  async #findServed(connection: SequencerConnection, start: bigint): Promise<boolean> {
+    try {
+      const head = await connection.head();
+      const oldest = await oldestServed((number) => connection.serves(number), start, head);
+      if (this.#connection !== connection || oldest === null || oldest === start) return false;
+      this.#host.log('warn', 'Position is no longer served; going on at the oldest tick served', {
+        wanted: start.toString(),
+        oldest: oldest.toString(),
+      });
+      this.#skipTo = oldest;
+      this.#close();
+      this.reconnects += 1;
+      this.#open();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #halt(failure: StreamFailure): void {
+    this.#close();
+    this.#host.log('error', 'A message above GRPC_MAX_MESSAGE_BYTES stops the stream; raise the limit and restart', {
+      code: failure.code,
+      error: failure.text,
+    });
+    this.#host.state({ kind: 'poison', error: failure.text });
+  }
+
+  #down(failure: StreamFailure): void {
+    this.#close();
+    const waitMs = backoffMs(this.#attempt, this.#limits.backoff, this.#clock.random());
+    this.#attempt += 1;
+    this.reconnects += 1;
+    this.#host.log('warn', 'Stream error (will reconnect)', {
+      target: this.#options.target,
+      code: failure.code,
+      error: failure.text,
+      retry_ms: waitMs,
+    });
+    this.#host.state({ kind: 'down', error: failure.text, code: failure.code });
+    this.#retry = setTimeout(() => this.#open(), waitMs);
+  }
+
+  #close(): void {
+    const connection = this.#connection;
+    this.#connection = null;
+    this.#streaming = false;
+    if (connection === null) return;
+    connection.close();
+    this.#host.disconnected();
+  }
+
+  #watch(): void {
+    const connection = this.#connection;
+    if (connection === null) return;
+    if (!this.#streaming && connection.ready) this.#nowStreaming();
+    const nowMs = this.#clock.nowMs();
+    if (this.#heardLately || this.#host.waiting()) this.#heardMs = nowMs;
+    this.#heardLately = false;
+    const silentMs = nowMs - this.#heardMs;
+    const stalled = silentMs >= this.#limits.stallMs;
+    if (this.#asking || (!stalled && nowMs - this.#askedHeadMs < this.#limits.headMs)) return;
+    void this.#askHead(connection, stalled ? silentMs : null);
+  }
+
+  async #askHead(connection: SequencerConnection, silentMs: number | null): Promise<void> {
+    this.#asking = true;
+    this.#askedHeadMs = this.#clock.nowMs();
+    let head: bigint | null = null;
+    try {
+      head = await connection.head();
+    } catch {
+      // an unanswered GetStatus only matters while the stream is silent as well
+    }
+    this.#asking = false;
+    if (this.#connection !== connection) return;
+    if (head !== null) this.#host.head(head);
+    if (silentMs === null) return;
+    const highest = this.#host.highest();
+    if (head !== null && highest !== null && head <= highest) {
+      this.#heardMs = this.#clock.nowMs();
+      return;
+    }
+    this.#host.state({ kind: 'stalled', silentMs, head });
+    this.#host.log('warn', 'Stream is open and silent; reconnecting', { silent_ms: silentMs, head: head?.toString() });
+    this.#down({ code: 4, text: `no tick for ${Math.round(silentMs)} ms` });
+  }
+}

@@ -1,0 +1,229 @@
+import { DatabaseError, type Client } from 'pg';
+import { backoffMs, storeVerdict, type BackoffLimits } from '../core/retry.ts';
+import { writeBatch, type BatchWrite } from '../store/batch.ts';
+import { endBackend, ownBackend } from '../store/lease.ts';
+import { ledgerCovers } from '../store/ledger.ts';
+
+export interface WriterLimits {
+  backoff: BackoffLimits;
+  /** no answer for so long: the connection is given up, ms */
+  answerMs: number;
+  /** DB_MAX_CONN_LIFETIME, ms */
+  lifetimeMs: number;
+  /** DB_MAX_CONN_IDLE_TIME, ms; null keeps an idle connection open (DB_MIN_CONNECTIONS) */
+  idleMs: number | null;
+  /** DB_SYNCHRONOUS_COMMIT = off */
+  asynchronousCommit: boolean;
+}
+
+export interface WriterHost {
+  connect(onLost: (error: Error) => void): Promise<Client>;
+  nowMs(): number;
+  random(): number;
+  /** null: connected; otherwise why not */
+  database(trouble: DatabaseTrouble | null): void;
+  retried(): void;
+  /** a connection was made: to be remembered in case this thread dies */
+  backend(backend: Backend): void;
+  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+}
+
+export interface DatabaseTrouble {
+  kind: 'unreachable' | 'schema' | 'data';
+  error: string;
+  sqlstate: string | undefined;
+}
+
+export type WriteOutcome =
+  /** `resolved`: the COMMIT's answer was lost and the ledger answered instead */
+  | { kind: 'committed'; resolved: boolean; ambiguous: number; durationMs: number }
+  /** another daemon has the epoch */
+  | { kind: 'fenced' }
+  | { kind: 'stopped' };
+
+/** A backend of the server; `started` tells it from a later one with the same pid. */
+export interface Backend {
+  pid: number;
+  started: string;
+}
+
+interface Connected {
+  client: Client;
+  backend: Backend;
+  sinceMs: number;
+}
+
+/** How long an ended backend may take to disappear before it is ended again, ms. */
+const BACKEND_POLL_MS = 100;
+
+/**
+ * One writer: one connection, one transaction at a time. A batch leaves write() committed, fenced or stopped, and in
+ * no other way; errors of the connection and of resources are retried without end with the same bytes.
+ *
+ *   connect ─► send ─► committed
+ *               │ error or no answer: the outcome is unknown
+ *               ▼
+ *   wait ─► connect ─► end the old backend, wait until it is gone ─► ledger covers the range? ─► committed
+ *     ▲                                                                  │ no
+ *     └──────────────────────────── error ◄──────────────────────────── send
+ */
+export class BatchWriter {
+  readonly #limits: WriterLimits;
+  readonly #host: WriterHost;
+  #connected: Connected | null = null;
+  /** backends whose last transaction may still be running */
+  readonly #orphans: Backend[];
+  #idle: NodeJS.Timeout | null = null;
+  #stopping = false;
+  #wake: (() => void) | null = null;
+  #working = false;
+
+  /** orphans: what a writer that died left behind. */
+  constructor(limits: WriterLimits, host: WriterHost, orphans: readonly Backend[] = []) {
+    this.#orphans = [...orphans];
+    this.#limits = limits;
+    this.#host = host;
+  }
+
+  /** unknown: an earlier attempt, by a writer that died, may have been committed. */
+  async write(batch: BatchWrite, unknown = false): Promise<WriteOutcome> {
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    this.#idle = null;
+    this.#working = true;
+    try {
+      return await this.#writeUntilDone(batch, unknown);
+    } finally {
+      this.#working = false;
+      this.#armIdle();
+    }
+  }
+
+  /** A batch that is under way ends as soon as its present attempt does. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#wake?.();
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    if (!this.#working) await this.#disconnect();
+  }
+
+  async #writeUntilDone(batch: BatchWrite, mayBeCommitted: boolean): Promise<WriteOutcome> {
+    let ambiguous = 0;
+    let unknown = mayBeCommitted;
+    for (let attempt = 0; ; attempt += 1) {
+      if (attempt > 0) {
+        this.#host.retried();
+        await this.#wait(backoffMs(attempt - 1, this.#limits.backoff, this.#host.random()));
+      }
+      if (this.#stopping) return { kind: 'stopped' };
+      try {
+        const connected = await this.#ensureConnected();
+        if (unknown && (await this.#settle(connected.client, batch))) {
+          this.#host.database(null);
+          return { kind: 'committed', resolved: true, ambiguous, durationMs: 0 };
+        }
+        unknown = false;
+        const startedMs = this.#host.nowMs();
+        await this.#send(connected, batch);
+        this.#host.database(null);
+        return { kind: 'committed', resolved: false, ambiguous, durationMs: this.#host.nowMs() - startedMs };
+      } catch (error) {
+        const sqlstate = error instanceof DatabaseError ? error.code : undefined;
+        const verdict = storeVerdict(sqlstate);
+        if (verdict === 'fenced') return { kind: 'fenced' };
+        if (error instanceof NoAnswer) ambiguous += 1;
+        // also after an error with a SQLSTATE: a backend that is told to end may say so after its commit
+        unknown = true;
+        this.#give();
+        this.#report(verdict, sqlstate, (error as Error).message, attempt);
+      }
+    }
+  }
+
+  /** Sends the batch and waits for its answer, or for nothing long enough. */
+  async #send({ client }: Connected, batch: BatchWrite): Promise<void> {
+    let timer: NodeJS.Timeout | null = null;
+    const silence = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new NoAnswer(`no answer for ${this.#limits.answerMs} ms`)), this.#limits.answerMs);
+    });
+    try {
+      await Promise.race([writeBatch(client, batch, this.#limits.asynchronousCommit), silence]);
+    } catch (error) {
+      if (error instanceof NoAnswer || error instanceof DatabaseError) throw error;
+      throw new NoAnswer((error as Error).message);
+    } finally {
+      if (timer !== null) clearTimeout(timer);
+    }
+  }
+
+  /** After a failure: nothing may be sent again while the old backend could still commit. */
+  async #settle(client: Client, batch: BatchWrite): Promise<boolean> {
+    for (let orphan = this.#orphans[0]; orphan !== undefined; orphan = this.#orphans[0]) {
+      if (await endBackend(client, orphan)) this.#orphans.shift();
+      else if (this.#stopping) throw new Error('stopped while an earlier transaction was still open');
+      else await this.#wait(BACKEND_POLL_MS);
+    }
+    return batch.range !== null && (await ledgerCovers(client, batch.range));
+  }
+
+  async #ensureConnected(): Promise<Connected> {
+    const present = this.#connected;
+    if (present !== null && this.#host.nowMs() - present.sinceMs < this.#limits.lifetimeMs) return present;
+    await this.#disconnect();
+    const client = await this.#host.connect(() => {
+      if (this.#connected?.client === client) this.#give();
+    });
+    const connected = { client, backend: await ownBackend(client), sinceMs: this.#host.nowMs() };
+    this.#connected = connected;
+    this.#host.backend(connected.backend);
+    return connected;
+  }
+
+  /** The connection is never used again; its backend is remembered until it is known to be gone. */
+  #give(): void {
+    const connected = this.#connected;
+    this.#connected = null;
+    if (connected === null) return;
+    this.#orphans.push(connected.backend);
+    destroy(connected.client);
+  }
+
+  async #disconnect(): Promise<void> {
+    const connected = this.#connected;
+    this.#connected = null;
+    await connected?.client.end().catch(() => {});
+  }
+
+  #armIdle(): void {
+    if (this.#limits.idleMs === null) return;
+    this.#idle = setTimeout(() => void this.#disconnect(), this.#limits.idleMs);
+    this.#idle.unref();
+  }
+
+  #wait(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#wake = null;
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      this.#wake = done;
+    });
+  }
+
+  #report(verdict: ReturnType<typeof storeVerdict>, sqlstate: string | undefined, error: string, attempt: number): void {
+    const kind = verdict === 'schema' ? 'schema' : verdict === 'data' || verdict === 'look' ? 'data' : 'unreachable';
+    this.#host.database({ kind, error, sqlstate });
+    const fields = { error, sqlstate, attempt: attempt + 1 };
+    if (kind === 'unreachable') this.#host.log('warn', 'Failed to connect to database', fields);
+    else this.#host.log('error', 'The database refuses a batch; it is kept and tried again', fields);
+  }
+}
+
+/** The connection ended or was silent while a batch was under way: committed or not, nobody knows. */
+class NoAnswer extends Error {}
+
+/** pg has no public way to drop a connection without asking a server that may be gone. */
+export function destroy(client: Client): void {
+  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+}

@@ -1,0 +1,118 @@
+import type { Command } from 'commander';
+import { systemClock } from '../../core/time.ts';
+import { SequencerConnection } from '../../ingest/source.ts';
+import { readOverview, type Overview } from '../../store/overview.ts';
+import type { Config } from '../config.ts';
+import { databaseFailure, withDatabase } from './with-database.ts';
+
+interface StatusArguments {
+  json?: true;
+}
+
+/** The sequencer's head, or why it is not known. */
+type Head = { head: string } | { unknown: string };
+
+/** `tick-ingester status`: what is stored, what is missing, who writes. Reads alone; the daemon need not run. */
+export function registerStatus(program: Command, loadConfig: () => Config): void {
+  program
+    .command('status')
+    .description('show position, complete_up_to, head, lag, gaps, dead letters, leader and edition')
+    .option('--json', 'one JSON object on stdout (default: text)')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ tick-ingester status --json | jq .position
+
+Reads DATABASE_URL and, for head and lag, CONTINUUM_GRPC_URL (environment or .env.ingester).`,
+    )
+    .action(async (options: StatusArguments, command: Command) => {
+      const config = loadConfig();
+      const url =
+        config.database?.kind === 'embedded' ? `embedded:${config.database.dataDir}` : config.database?.url;
+      let failure: string | null = null;
+      try {
+        const head = await readHead(config);
+        await withDatabase(url, `${config.serviceName} status`, async (client) => {
+          const overview = await readOverview(client);
+          process.stdout.write(options.json === true ? toJson(overview, head) : toText(overview, head));
+          return null;
+        });
+      } catch (error) {
+        failure = databaseFailure(error);
+      }
+      if (failure !== null) command.error(`tick-ingester status: ${failure}`, { exitCode: 1 });
+      process.exit(0);
+    });
+}
+
+async function readHead({ grpc, grpcMaxMessageBytes }: Config): Promise<Head> {
+  if (grpc === null) return { unknown: 'CONTINUUM_GRPC_URL is not set' };
+  const connection = new SequencerConnection(
+    { target: grpc.address, tls: grpc.tls, messageBytesMax: grpcMaxMessageBytes },
+    () => Number(systemClock.nowMicros()) / 1000,
+  );
+  try {
+    return { head: (await connection.head()).toString() };
+  } catch (error) {
+    return { unknown: `the sequencer does not answer: ${(error as Error).message}` };
+  } finally {
+    connection.close();
+  }
+}
+
+function lagTicks(overview: Overview, head: Head): string | null {
+  if ('unknown' in head || overview.position === null) return null;
+  return (BigInt(head.head) - BigInt(overview.position)).toString();
+}
+
+function toJson(overview: Overview, head: Head): string {
+  const shape = {
+    chain_id: overview.chainId,
+    origin: overview.origin,
+    position: overview.position,
+    complete_up_to: overview.completeUpTo,
+    head: 'head' in head ? head.head : null,
+    lag_ticks: lagTicks(overview, head),
+    newest_timestamp: overview.newestTimestamp,
+    gaps: overview.gaps,
+    open_gaps: overview.openGaps,
+    dead_letters: overview.deadLetters,
+    leader: overview.leader,
+    edition: overview.edition,
+  };
+  return `${JSON.stringify(shape)}\n`;
+}
+
+function toText(overview: Overview, head: Head): string {
+  const lag = lagTicks(overview, head);
+  const lines: [string, string][] = [
+    ['chain', overview.chainId ?? 'none yet'],
+    ['origin', overview.origin ?? 'none yet'],
+    ['position', overview.position ?? 'none yet'],
+    ['complete up to', overview.completeUpTo ?? 'none yet'],
+    ['head', 'head' in head ? head.head : `unknown (${head.unknown})`],
+    ['lag', lag === null ? 'unknown' : `${lag} ticks`],
+    ['newest tick', overview.newestTimestamp ?? 'none yet'],
+    ['gaps', overview.gaps.map(({ state, ranges, ticks }) => `${ranges} ${state} (${ticks} ticks)`).join(', ') || 'none'],
+    ...overview.openGaps.map(({ first, last, attempts }): [string, string] => [
+      '',
+      `open ${first}..${last}, tried ${attempts} times`,
+    ]),
+    [
+      'dead letters',
+      overview.deadLetters.map(({ count, status, reason }) => `${count} ${reason} (${status})`).join(', ') || 'none',
+    ],
+    [
+      'leader',
+      overview.leader === null
+        ? 'none yet'
+        : `${overview.leader.holder}, epoch ${overview.leader.epoch}, ${overview.leader.live ? 'lease runs' : 'lease over'}`,
+    ],
+    [
+      'database',
+      `PostgreSQL ${overview.edition.postgres}, ${overview.edition.timescale === null ? 'without TimescaleDB' : `TimescaleDB ${overview.edition.timescale}`} (edition ${overview.edition.edition})`,
+    ],
+  ];
+  return `${lines.map(([name, value]) => `${name.padEnd(15)} ${value}`).join('\n')}\n`;
+}

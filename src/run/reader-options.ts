@@ -1,0 +1,42 @@
+import type { BackoffLimits } from '../core/retry.ts';
+import type { ReaderSetup } from '../ingest/reader-thread.ts';
+import type { planRing } from '../ingest/ring.ts';
+import type { Config } from './config.ts';
+
+/** How often the sequencer is asked for its head, ms. */
+const HEAD_MS = 2_000;
+
+export function ringLimits(config: Config): Parameters<typeof planRing>[0] {
+  return {
+    bufferBytes: config.bufferBytes,
+    bufferTicks: config.bufferTicks,
+    tickBytesMax: config.tickMaxBytes,
+    batchTicksMax: config.batchMaxTicks,
+  };
+}
+
+/** inFlightMax: batches that may be beyond the reader at once. */
+export function readerSetup(
+  config: Config,
+  inFlightMax: number,
+  backoff: BackoffLimits,
+): Omit<ReaderSetup, 'geometry' | 'memory'> {
+  if (config.grpc === null) throw new Error('the stage ingest is on, so CONTINUUM_GRPC_URL was required');
+  return {
+    source: {
+      target: config.grpc.address,
+      tls: config.grpc.tls,
+      messageBytesMax: config.grpcMaxMessageBytes,
+    },
+    reading: {
+      batchTicks: config.batchTicks,
+      batchTicksMax: config.batchMaxTicks,
+      flushMs: config.flushIntervalMs,
+      inFlightMax,
+      reorderTicks: config.reorderWindowTicks,
+      reorderMs: config.reorderWindowMs,
+      reorderBytes: Math.ceil(config.bufferBytes / 8),
+    },
+    streaming: { stallMs: config.stallTimeoutMs, backoff, headMs: HEAD_MS },
+  };
+}

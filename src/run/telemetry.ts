@@ -1,0 +1,185 @@
+import { formatMicros, systemClock } from '../core/time.ts';
+import type { Ingester } from '../ingest/ingester.ts';
+import type { CommittedBatch } from '../ingest/pipeline.ts';
+import type { ReaderStats } from '../ingest/reader-thread.ts';
+import type { Trouble } from '../ingest/steward.ts';
+import type { ThreadStats } from '../ingest/thread-stats.ts';
+import type { WriterStats } from '../ingest/write-thread.ts';
+import type { EditionInfo } from '../store/edition.ts';
+import type { Config } from './config.ts';
+import type { Probe, ReadyReason } from './http.ts';
+import type { Log } from './log.ts';
+import { IngestMetrics, type RetryComponent } from './metrics.ts';
+import { notReadyReasons } from './readiness.ts';
+
+/** A thread that was not heard of for so long hangs. */
+const SILENCE_MS = 15_000;
+const STAGE = 'ingest';
+
+/** Everything the ingester tells, as metrics, log lines and answers of the probes. */
+export class Telemetry implements Probe {
+  readonly #metrics: IngestMetrics;
+  readonly #log: Log;
+  readonly #heardMs = new Map<string, number>();
+  #edition: EditionInfo | null = null;
+  #lastTimestampMicros = 0n;
+  ingester: Ingester | null = null;
+
+  constructor(config: Config, log: Log) {
+    this.#log = log;
+    this.#metrics = new IngestMetrics({
+      clock: systemClock,
+      bufferCapacityTicks: config.bufferTicks,
+      bufferCapacityBytes: config.bufferBytes,
+    });
+  }
+
+  attach(ingester: Ingester): void {
+    this.ingester = ingester;
+  }
+
+  close(): void {
+    this.#heardMs.clear();
+  }
+
+  // --- Probe ---
+
+  health(): { failingThreads: readonly string[] } {
+    const nowMs = systemClock.monotonicMs();
+    const failingThreads = [...this.#heardMs]
+      .filter(([, heard]) => nowMs - heard > SILENCE_MS)
+      .map(([thread]) => thread);
+    const parsing = this.ingester?.oldestParseMs ?? 0;
+    if (parsing > SILENCE_MS) failingThreads.push('parser');
+    return { failingThreads };
+  }
+
+  ready(verbose: boolean): { reasons: readonly ReadyReason[]; details?: Readonly<Record<string, unknown>> } {
+    const reasons = notReadyReasons(this.ingester?.status ?? null);
+    return verbose ? { reasons, details: this.#details() } : { reasons };
+  }
+
+  metrics(): Promise<string> {
+    this.#refresh();
+    return this.#metrics.render();
+  }
+
+  // --- what the ingester tells ---
+
+  committed(batch: CommittedBatch): void {
+    this.#metrics.batchCommitted({
+      ticks: batch.ticks,
+      transactions: batch.transactions,
+      bytes: batch.bytes,
+      linkBreaks: batch.linkBreaks,
+      writeMs: batch.durationMs,
+      agesMs: batch.latenciesMs,
+    });
+    if (batch.deadLetters > 0) this.#metrics.ticksFailed.inc(batch.deadLetters);
+    if (batch.resolved) this.#metrics.ambiguousCommitted.inc(batch.ambiguous);
+    else if (batch.ambiguous > 0) this.#metrics.ambiguousAbsent.inc(batch.ambiguous);
+    if (batch.lastTimestampMicros > this.#lastTimestampMicros)
+      this.#lastTimestampMicros = batch.lastTimestampMicros;
+    this.#log.info(
+      {
+        tick_count: batch.ticks,
+        first_tick: batch.range?.first.toString() ?? null,
+        last_tick: batch.range?.last.toString() ?? null,
+        transactions: batch.transactions,
+        duration_ms: Math.round(batch.durationMs * 10) / 10,
+        ...(batch.deadLetters > 0 ? { dead_letters: batch.deadLetters } : {}),
+      },
+      'Wrote batch to TimescaleDB',
+    );
+    for (const gap of batch.gaps) {
+      this.#log.warn({ first_tick: gap.first.toString(), last_tick: gap.last.toString() }, 'Gap recorded');
+    }
+    if (batch.linkBreaks > 0) {
+      this.#log.error(
+        { first_tick: batch.range?.first.toString(), breaks: batch.linkBreaks },
+        'Broken link in the chain',
+      );
+    }
+  }
+
+  threadStats(thread: string, stats: ThreadStats): void {
+    // a parser speaks only when it has worked; what it works on is watched instead
+    if (!thread.startsWith('parser')) this.#heardMs.set(thread, systemClock.monotonicMs());
+    this.#metrics.setThread(thread, stats.loopDelaySeconds * 1000, stats.cpuSeconds * 1000);
+    this.#metrics.setHeartbeat(STAGE, thread, systemClock.nowMicros());
+  }
+
+  readerStats(stats: ReaderStats): void {
+    this.#metrics.grpcReconnects.feed('reader', stats.reconnects);
+    this.#metrics.retries('grpc').feed('reader', stats.reconnects);
+    this.#metrics.duplicatesStream.feed('reader', stats.counts.repeated);
+    this.#metrics.duplicatesResume.feed('reader', stats.counts.resumed);
+  }
+
+  writerStats(index: number, stats: WriterStats): void {
+    this.#metrics.retries('writer').feed(`writer-${index}`, stats.retries);
+  }
+
+  trouble({ gaps, deadLetters }: Trouble): void {
+    this.#metrics.setGaps(Object.fromEntries(gaps));
+    this.#metrics.setDeadLetters({
+      unresolved: deadLetters.get('open') ?? 0,
+      resolved: deadLetters.get('resolved') ?? 0,
+    });
+  }
+
+  edition(edition: EditionInfo): void {
+    this.#edition = edition;
+    this.#metrics.setEdition(edition.edition, edition.timescale ?? '');
+  }
+
+  retried(component: RetryComponent): void {
+    this.#metrics.retries(component).inc();
+  }
+
+  /** Latency stream → committed over the last seconds, ms. */
+  latencyMs(): { p50: number; p99: number } {
+    return this.#metrics.latencyMs();
+  }
+
+  #refresh(): void {
+    const status = this.ingester?.status;
+    this.#metrics.setReady(notReadyReasons(status ?? null).length === 0);
+    if (status === undefined) return;
+    this.#metrics.setBuffer(status.ring.ticks, status.ring.bytes);
+    this.#metrics.setProgress({
+      position: status.position,
+      completeUpTo: status.completeUpTo,
+      head: status.head === null || (status.highest ?? -1n) > status.head ? status.highest : status.head,
+      lagMs:
+        this.#lastTimestampMicros === 0n
+          ? 0
+          : Number(systemClock.nowMicros() - this.#lastTimestampMicros) / 1000,
+    });
+    this.#metrics.setLeader(status.leadership.kind === 'leading', status.epoch ?? 0n);
+  }
+
+  #details(): Record<string, unknown> {
+    const status = this.ingester?.status;
+    return {
+      edition: this.#edition,
+      latency_ms: this.latencyMs(),
+      last_timestamp: this.#lastTimestampMicros === 0n ? null : formatMicros(this.#lastTimestampMicros),
+      ...(status === undefined
+        ? {}
+        : {
+            position: status.position,
+            complete_up_to: status.completeUpTo,
+            head: status.head,
+            highest_read: status.highest,
+            epoch: status.epoch,
+            leadership: status.leadership.kind,
+            stream: status.stream,
+            database_trouble: Object.fromEntries(status.databaseTrouble),
+            open_gaps: status.openGaps.slice(0, 20),
+            open_gap_count: status.openGaps.length,
+            ring: status.ring,
+          }),
+    };
+  }
+}

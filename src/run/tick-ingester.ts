@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { systemClock } from '../core/time.ts';
+import { registerStatus } from './cli/status.ts';
+import { ConfigError, loadConfig, type Config } from './config.ts';
+import { configSecrets } from './config-doc.ts';
+import { runConsole } from './console-daemon.ts';
+import { runDaemon, StartError, type DaemonArguments } from './daemon.ts';
+import { PortError } from './http.ts';
+import { createLog, errorText, logOptions } from './log.ts';
+import { createRedactor } from './redact.ts';
+import { watchSignals } from './signals.ts';
+
+const EXIT_FAILED = 1;
+/** systemd does not restart on it: only an operator can mend a configuration. */
+const EXIT_CONFIG = 2;
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+const program = new Command('tick-ingester')
+  .description(
+    'Takes the ticks of a Continuum sequencer into PostgreSQL/TimescaleDB: nothing lost, nothing twice.\n' +
+      'Configured by environment variables and .env.ingester alone; README.md lists them all.',
+  )
+  .version(version)
+  .option(
+    '--ignore-watermark',
+    'begin at START_TICK (0 = latest) although a position exists; what lies between becomes a gap of state\n"skipped". A START_TICK at or below the position is refused',
+    false,
+  )
+  .addHelpText(
+    'after',
+    `
+Examples:
+  CONTINUUM_GRPC_URL=localhost:50051 DATABASE_URL=postgres://user:pass@localhost/db tick-ingester
+  OUTPUT_MODE=console OUTPUT_FORMAT=table CONTINUUM_GRPC_URL=localhost:50051 tick-ingester
+
+Exit codes: 0 stopped cleanly, 1 failed, 2 a mistake in the configuration.`,
+  )
+  .action((options: { ignoreWatermark: boolean }) => run({ ignorePosition: options.ignoreWatermark }));
+
+registerStatus(program, () => withConfig((config) => config));
+await program.parseAsync();
+
+async function run(args: DaemonArguments): Promise<void> {
+  const config = withConfig((loaded) => loaded);
+  const log = createLog(logOptions(config, systemClock));
+  const signals = watchSignals((signal) => {
+    log.fatal({ signal }, 'Second signal: ending at once');
+    process.exit(signal === 'SIGINT' ? 130 : 143);
+  });
+  try {
+    const daemon = config.outputMode === 'console' ? runConsole : runDaemon;
+    process.exitCode = await daemon(config, args, log, signals);
+  } catch (error) {
+    if (error instanceof PortError || error instanceof StartError) log.fatal(error.message);
+    else log.fatal({ err: error }, 'The daemon failed');
+    process.exitCode = EXIT_FAILED;
+  }
+  // sockets of grpc-js or a pool that will not close must not keep a stopped daemon alive
+  process.exit();
+}
+
+function withConfig<T>(use: (config: Config) => T): T {
+  try {
+    const config = loadConfig();
+    process.on('uncaughtException', (error) => crash(error, config));
+    return use(config);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(EXIT_CONFIG);
+  }
+}
+
+/** A broken invariant ends the process; what was not committed is read again. */
+function crash(error: unknown, config: Config): never {
+  process.stderr.write(`tick-ingester: ${errorText(error, createRedactor(configSecrets(config)))}\n`);
+  if (error instanceof Error)
+    process.stderr.write(`${createRedactor(configSecrets(config))(error.stack ?? '')}\n`);
+  process.exit(EXIT_FAILED);
+}

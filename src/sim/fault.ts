@@ -1,0 +1,196 @@
+export interface StallFault {
+  kind: 'stall' | 'stall-all';
+  at: bigint;
+  ms: number;
+}
+
+export interface ForkFault {
+  kind: 'fork';
+  at: bigint;
+  back: number;
+}
+
+export interface OversizeFault {
+  kind: 'oversize';
+  every: bigint;
+  bytes: number;
+}
+
+/** The faults of `--fault`, what their texts mean, and which ticks they hit. N is a tick number or a count of ticks. */
+export type Fault =
+  | StallFault
+  | { kind: 'cut'; every: bigint }
+  | { kind: 'duplicate' | 'gap' | 'gap-forever' | 'swap' | 'rewrite'; every: bigint }
+  | { kind: 'malformed' | 'malformed-forever'; every: bigint; form: MalformedForm | null }
+  | ForkFault
+  | OversizeFault;
+
+export const MALFORMED_FORMS = [
+  'truncated',
+  'wire-type',
+  'batch-hash',
+  'tx-hash',
+  'timestamp',
+  'number',
+  'iterations',
+  'sequence',
+  'previous-output',
+] as const;
+export type MalformedForm = (typeof MALFORMED_FORMS)[number];
+
+/** a rewrite sends again the tick this many numbers below */
+export const REWRITE_BACK = 5n;
+const FORK_BACK_DEFAULT = 100;
+const STALL_MS_MAX = 86_400_000;
+const OVERSIZE_BYTES_MAX = 512 * 1024 * 1024;
+
+export const FAULT_HELP = `Faults (--fault, as often as you like; "every N-th tick" are those whose number N divides):
+  cut:N                    ends each stream with UNAVAILABLE after N ticks
+  duplicate:N              every N-th tick is sent twice
+  gap:N                    every N-th tick is left out of the stream; GetTick has it
+  gap-forever:N            ... and GetTick says found=false
+  swap:N                   every N-th tick comes after the next one
+  malformed:N[:FORM]       in place of every N-th tick the stream carries a bad one; GetTick has the good one
+                           FORM: ${MALFORMED_FORMS.slice(0, 6).join(', ')},
+                           ${MALFORMED_FORMS.slice(6).join(', ')} (default: one after the other)
+  malformed-forever:N[:FORM]  ... and GetTick has the bad one
+  rewrite:N                after every N-th tick, tick number - ${REWRITE_BACK} comes again with other content
+  fork:N[:BACK]            once a stream gets to tick N, the chain from N - BACK (default ${FORK_BACK_DEFAULT}) on is another one,
+                           its head BACK/2 ticks long at first: open streams go on at N - BACK
+  stall:N:MS               the first stream that gets to tick N stays open and silent for MS milliseconds
+  stall-all:N:MS           from then on no stream gets tick N or later for MS milliseconds
+  oversize:N:BYTES         every N-th tick carries a transaction with a payload of BYTES (in GetTick, too)`;
+
+/**
+ * @param text such as `malformed:100:tx-hash`
+ * @throws RangeError that says what is wrong with it
+ */
+export function parseFault(text: string): Fault {
+  const [kind, ...args] = text.split(':');
+  switch (kind) {
+    case 'cut':
+    case 'duplicate':
+    case 'gap':
+    case 'gap-forever':
+    case 'swap':
+    case 'rewrite':
+      expectArguments(text, args, 1, 1);
+      return { kind, every: positive(text, args[0]) };
+    case 'malformed':
+    case 'malformed-forever':
+      expectArguments(text, args, 1, 2);
+      return {
+        kind,
+        every: positive(text, args[0]),
+        form: args[1] === undefined ? null : formOf(text, args[1]),
+      };
+    case 'fork':
+      expectArguments(text, args, 1, 2);
+      return {
+        kind,
+        at: positive(text, args[0]),
+        back: upTo(text, args[1] ?? `${FORK_BACK_DEFAULT}`, 1e9, 2),
+      };
+    case 'stall':
+    case 'stall-all':
+      expectArguments(text, args, 2, 2);
+      return { kind, at: positive(text, args[0]), ms: upTo(text, args[1], STALL_MS_MAX) };
+    case 'oversize':
+      expectArguments(text, args, 2, 2);
+      return { kind, every: positive(text, args[0]), bytes: upTo(text, args[1], OVERSIZE_BYTES_MAX) };
+    default:
+      throw new RangeError(`unknown fault ${JSON.stringify(text)}; --help lists them`);
+  }
+}
+
+function expectArguments(text: string, args: readonly string[], least: number, most: number): void {
+  if (args.length >= least && args.length <= most) return;
+  const wanted = least === most ? `${least}` : `${least} or ${most}`;
+  throw new RangeError(`fault ${JSON.stringify(text)} takes ${wanted} values after its name; see --help`);
+}
+
+function positive(text: string, value: string): bigint {
+  if (!/^[1-9]\d{0,18}$/.test(value)) {
+    throw new RangeError(
+      `fault ${JSON.stringify(text)}: ${JSON.stringify(value)} is no whole number above 0`,
+    );
+  }
+  return BigInt(value);
+}
+
+function upTo(text: string, value: string, most: number, least = 1): number {
+  const number = positive(text, value);
+  if (number < BigInt(least) || number > BigInt(most)) {
+    throw new RangeError(`fault ${JSON.stringify(text)}: ${value} is not between ${least} and ${most}`);
+  }
+  return Number(number);
+}
+
+function formOf(text: string, value: string): MalformedForm {
+  const form = MALFORMED_FORMS.find((known) => known === value);
+  if (form !== undefined) return form;
+  throw new RangeError(`fault ${JSON.stringify(text)}: the form is one of ${MALFORMED_FORMS.join(', ')}`);
+}
+
+/** What happens to one tick on its way into a stream. */
+export interface TickFaults {
+  gap: 'gap' | 'gap-forever' | null;
+  swap: boolean;
+  malformed: MalformedForm | null;
+  duplicate: boolean;
+  rewrite: boolean;
+}
+
+/** Answers, for a tick number, which faults hit it. A function of the number alone: the same after a reconnect. */
+export class FaultPlan {
+  /** a stream ends after so many ticks; Infinity without that fault */
+  readonly cutEvery: number;
+  readonly fork: ForkFault | null;
+  readonly stalls: readonly StallFault[];
+  /** whether single ticks are hit at all */
+  readonly hitsTicks: boolean;
+  readonly #faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[]) {
+    this.#faults = faults;
+    const cuts = faults.flatMap((fault) => (fault.kind === 'cut' ? [Number(fault.every)] : []));
+    this.cutEvery = Math.min(...cuts, Infinity);
+    this.fork = faults.find((fault) => fault.kind === 'fork') ?? null;
+    this.stalls = faults.flatMap((fault) => (fault.kind === 'stall' || fault.kind === 'stall-all' ? [fault] : []));
+    this.hitsTicks = faults.some(
+      ({ kind }) =>
+        kind !== 'cut' && kind !== 'fork' && kind !== 'stall' && kind !== 'stall-all' && kind !== 'oversize',
+    );
+  }
+
+  at(number: bigint): TickFaults | null {
+    let hit: TickFaults | null = null;
+    for (const fault of this.#faults) {
+      if (!('every' in fault) || number % fault.every !== 0n) continue;
+      hit ??= { gap: null, swap: false, malformed: null, duplicate: false, rewrite: false };
+      if (fault.kind === 'gap' || fault.kind === 'gap-forever') hit.gap = fault.kind;
+      else if (fault.kind === 'malformed' || fault.kind === 'malformed-forever')
+        hit.malformed = formAt(fault, number);
+      else if (fault.kind === 'swap' || fault.kind === 'duplicate' || fault.kind === 'rewrite')
+        hit[fault.kind] = true;
+    }
+    return hit;
+  }
+
+  /** Whether GetTick denies this tick. */
+  lost(number: bigint): boolean {
+    return this.#faults.some((fault) => fault.kind === 'gap-forever' && number % fault.every === 0n);
+  }
+
+  /** The bad form in which GetTick answers, too; null for a good answer. */
+  malformedForever(number: bigint): MalformedForm | null {
+    for (const fault of this.#faults) {
+      if (fault.kind === 'malformed-forever' && number % fault.every === 0n) return formAt(fault, number);
+    }
+    return null;
+  }
+}
+
+function formAt(fault: { every: bigint; form: MalformedForm | null }, number: bigint): MalformedForm {
+  return fault.form ?? MALFORMED_FORMS[Number((number / fault.every) % BigInt(MALFORMED_FORMS.length))];
+}

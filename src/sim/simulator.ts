@@ -1,0 +1,186 @@
+import { Bar, Presets } from 'cli-progress';
+import type { Clock } from '../core/time.ts';
+import { Chain } from './chain.ts';
+import type { ContentOptions } from './content.ts';
+import { EventLog } from './event-log.ts';
+import { FaultPlan } from './fault.ts';
+import { GeneratedSource } from './generated-source.ts';
+import { GrpcServer, type Call, type Handler } from './grpc-server.ts';
+import type { SimOptions } from './options.ts';
+import { getChainState, getStatus, getTick, requestNumber } from './query.ts';
+import { grpcFrame, ReplaySource } from './replay-source.ts';
+import type { TickSource } from './source.ts';
+import { StallGate } from './stall-gate.ts';
+import { TickStream, type Sequencer } from './tick-stream.ts';
+
+const SERVICE = '/continuum.sequencer.v1.SequencerService';
+/** timestamps of a chain that does not grow: 400 µs apart */
+const TICKS_PER_SECOND_DEFAULT = 2500;
+const PROGRESS_EVERY_MS = 2000;
+
+/** Says something to whoever started the program; never on stdout, which carries the address alone. */
+export type Say = (line: string) => void;
+
+/** A running simulator. */
+export interface Simulator {
+  /** host:port */
+  address: string;
+  stop(): Promise<void>;
+}
+
+/**
+ * Renders what is to be rendered ahead, then listens.
+ * @param failed is told when the simulator cannot go on
+ */
+export async function startSimulator(
+  options: SimOptions,
+  clock: Clock,
+  say: Say,
+  failed: (error: Error) => void,
+): Promise<Simulator> {
+  const plan = new FaultPlan(options.faults);
+  const log = new EventLog(options.log, clock);
+  const source = await openSource(options, plan, clock, say, failed);
+  const chain = new Chain(
+    source,
+    {
+      head: options.head ?? source.size,
+      rate: options.rate,
+      limit: options.limit,
+      history: options.history,
+    },
+    clock,
+  );
+  const stalls = new StallGate(plan.stalls, source, () => clock.monotonicMs());
+  const server = new GrpcServer(handlers({ chain, plan, stalls, fork: forkOf(plan, source), log }, clock));
+  const address = await server.listen(options.host, options.port);
+  log.write('listening', { address });
+  return {
+    address,
+    async stop() {
+      await server.close();
+      await source.close();
+      log.write('stop', {});
+      log.close();
+    },
+  };
+}
+
+async function openSource(
+  options: SimOptions,
+  plan: FaultPlan,
+  clock: Clock,
+  say: Say,
+  failed: (error: Error) => void,
+): Promise<TickSource> {
+  if (options.replay !== null) return ReplaySource.read(options.replay);
+  const source = new GeneratedSource(contentOptions(options, plan, clock), options.cacheBytes, {
+    passing: (number) => say(`making the chain up to where it was asked for, at tick ${number}`),
+    failed,
+  });
+  await renderAhead(source, options, clock, say);
+  return source;
+}
+
+function contentOptions(options: SimOptions, plan: FaultPlan, clock: Clock): ContentOptions {
+  const ticksPerSecond = options.rate > 0 ? options.rate : TICKS_PER_SECOND_DEFAULT;
+  const headSeconds = Math.ceil((options.head ?? 0) / ticksPerSecond);
+  const nowSeconds = Number(clock.nowMicros() / 1_000_000n);
+  const oversize = options.faults.find(
+    (fault) => fault.kind === 'oversize',
+  );
+  const content: ContentOptions = {
+    seed: options.seed,
+    first: options.first,
+    txs: options.txs,
+    payloadBytes: options.payloadBytes,
+    hostile: options.hostile,
+    oversize: oversize ?? null,
+    startMicros: options.startMicros ?? (nowSeconds - headSeconds) * 1_000_000,
+    ticksPerSecond,
+    vdf: options.vdf,
+    forkIndex: null,
+  };
+  if (plan.fork !== null) {
+    const at = plan.fork.at - options.first;
+    content.forkIndex = Math.max(0, Number(at) - plan.fork.back);
+  }
+  return content;
+}
+
+/** The other chain ends BACK/2 ticks after where it begins, below the tick that set it off. */
+function forkOf(plan: FaultPlan, source: TickSource): Sequencer['fork'] {
+  if (plan.fork === null) return null;
+  const at = source.indexFrom(plan.fork.at);
+  const from = Math.max(0, at - plan.fork.back);
+  return { at, from, count: Math.min(from + Math.ceil(plan.fork.back / 2), Math.max(from, at - 1)) };
+}
+
+async function renderAhead(
+  source: GeneratedSource,
+  options: SimOptions,
+  clock: Clock,
+  say: Say,
+): Promise<void> {
+  const chunks = Math.ceil(Math.min(options.ahead, source.size) / source.chunkTicks);
+  if (chunks === 0) return;
+  const beganMs = clock.monotonicMs();
+  const bar = process.stderr.isTTY
+    ? new Bar({ format: 'rendering |{bar}| {value}/{total} ticks, {eta} s left' }, Presets.legacy)
+    : null;
+  bar?.start(chunks * source.chunkTicks, 0);
+  let saidMs = beganMs;
+  let chunk = 0;
+  for (; chunk < chunks && source.cacheBytes < options.cacheBytes; chunk++) {
+    source.prefetch(0, chunk + 1);
+    await source.chunk(0, chunk);
+    bar?.update((chunk + 1) * source.chunkTicks);
+    if (bar !== null || clock.monotonicMs() - saidMs < PROGRESS_EVERY_MS) continue;
+    saidMs = clock.monotonicMs();
+    say(`rendered ${(chunk + 1) * source.chunkTicks} of ${options.ahead} ticks`);
+  }
+  bar?.stop();
+  const seconds = ((clock.monotonicMs() - beganMs) / 1000).toFixed(1);
+  const megabytes = Math.round(source.cacheBytes / 1e6);
+  const short = chunk < chunks ? `, and no more: --cache-bytes is ${options.cacheBytes}` : '';
+  say(`rendered ${chunk * source.chunkTicks} ticks ahead, ${megabytes} MB in ${seconds} s${short}`);
+}
+
+function handlers(sequencer: Sequencer, clock: Clock): ReadonlyMap<string, Handler> {
+  const { chain, plan, log } = sequencer;
+  const startedMs = clock.monotonicMs();
+  const transactionsAtStart = chain.source.transactionsBefore(chain.count(), 0);
+  let streams = 0;
+  return new Map<string, Handler>([
+    [
+      `${SERVICE}/StreamTicks`,
+      (call, request) => new TickStream(sequencer, call, (streams += 1)).run(requestNumber(request)),
+    ],
+    [
+      `${SERVICE}/GetTick`,
+      async (call, request) => {
+        const number = requestNumber(request);
+        const { found, message } = await getTick(chain, plan, number);
+        log.write('get_tick', { peer: call.peer, tick: number, found });
+        await answer(call, message);
+      },
+    ],
+    [
+      `${SERVICE}/GetStatus`,
+      (call) =>
+        answer(
+          call,
+          getStatus(chain, { seconds: (clock.monotonicMs() - startedMs) / 1000, transactionsAtStart }),
+        ),
+    ],
+    [
+      `${SERVICE}/GetChainState`,
+      async (call, request) => answer(call, await getChainState(chain, requestNumber(request))),
+    ],
+  ]);
+}
+
+async function answer(call: Call, message: Uint8Array): Promise<void> {
+  await call.write(grpcFrame(message));
+  call.end(0);
+}

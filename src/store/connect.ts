@@ -1,0 +1,248 @@
+import { readFileSync } from 'node:fs';
+import { getCACertificates, type ConnectionOptions as TlsOptions } from 'node:tls';
+import { Client, TypeOverrides } from 'pg';
+import type { ConnectOptions } from './database-url.ts';
+
+export { parseDatabaseUrl, redactUrl } from './database-url.ts';
+
+/** What a failure to connect asks of the operator. `unreachable` is the only one that passes by itself. */
+export type ConnectFailureKind =
+  /** wrong password, no such role, not let in by pg_hba.conf */
+  | 'password'
+  /** no such database, or no privilege to connect to it */
+  | 'database'
+  /** certificate files, a certificate that does not verify, or a server without TLS where it is required */
+  | 'tls'
+  /** everything else: refused, timed out, starting up, too many connections */
+  | 'unreachable';
+
+/** Its message names the server and never a password. */
+export class ConnectError extends Error {
+  override name = 'ConnectError';
+  readonly kind: ConnectFailureKind;
+  /** SQLSTATE of the server, or the code of the system or of TLS, e.g. ECONNREFUSED */
+  readonly code: string | undefined;
+
+  constructor(kind: ConnectFailureKind, code: string | undefined, message: string) {
+    super(message);
+    this.kind = kind;
+    this.code = code;
+  }
+}
+
+export interface SessionOptions {
+  /** shown in pg_stat_activity; one of the URL wins */
+  applicationName: string;
+  /** Called once when an established connection is lost (not after end()); queries under way reject as well. */
+  onLost?: (error: Error) => void;
+  /** ms, 0 (default): none. It does not end a COPY FROM STDIN whose client is silent. */
+  statementTimeoutMs?: number;
+  /** ms, 0: none. Default 60 s: a frozen client must not hold locks for ever. */
+  idleInTransactionTimeoutMs?: number;
+}
+
+/**
+ * One session, with every setting that the rest of the program counts on. Values arrive as text where JavaScript has
+ * no type that holds them: int8 and numeric (strings), timestamptz, timestamp, date and time (never a Date; ISO, UTC).
+ *
+ * TLS by sslmode, as libpq: disable never, allow when plaintext is refused, prefer (default) unless TLS is refused,
+ * require always but unverified (verified like verify-ca when sslrootcert is given), verify-ca by the authority,
+ * verify-full by authority and host name.
+ *
+ * Rejects with ConnectError.
+ */
+export async function connect(options: ConnectOptions, session: SessionOptions): Promise<Client> {
+  const first =
+    options.host.startsWith('/') || options.sslMode === 'disable' || options.sslMode === 'allow'
+      ? 'plain'
+      : 'tls';
+  const attempt = await tryConnect(options, session, first);
+  if (attempt instanceof Client) return attempt;
+  const mayChange =
+    !options.host.startsWith('/') &&
+    ((options.sslMode === 'prefer' && (attempt.tlsRefused || attempt.sqlstate === '28000')) ||
+      (options.sslMode === 'allow' && attempt.sqlstate === '28000'));
+  if (!mayChange) throw attempt.error;
+  const second = await tryConnect(options, session, first === 'tls' ? 'plain' : 'tls');
+  if (second instanceof Client) return second;
+  throw second.error;
+}
+
+/** Of what connect() rejected with; by code, never by text. */
+export function connectFailureKind(error: unknown): ConnectFailureKind {
+  if (error instanceof ConnectError) return error.kind;
+  const code = codeOf(error);
+  if (code === '28P01' || code === '28000') return 'password';
+  // 42501: the role lacks CONNECT on this database
+  if (code === '3D000' || code === '42501') return 'database';
+  return 'unreachable';
+}
+
+interface Failure {
+  error: ConnectError;
+  sqlstate: string | undefined;
+  /** the server said that it has no TLS, or its handshake failed */
+  tlsRefused: boolean;
+}
+
+async function tryConnect(
+  options: ConnectOptions,
+  session: SessionOptions,
+  transport: 'plain' | 'tls',
+): Promise<Client | Failure> {
+  const ssl = transport === 'tls' ? tlsOptions(options) : false;
+  const client = new Client({
+    host: options.host,
+    port: options.port,
+    user: options.user,
+    database: options.database,
+    password: options.password() ?? undefined,
+    ssl,
+    application_name: options.applicationName ?? session.applicationName,
+    options: options.serverOptions ?? undefined,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    types: TEXT_TYPES,
+  });
+  let isEstablished = false;
+  let isLost = false;
+  // Without a listener an error of an idle connection would end the process.
+  client.on('error', (error) => {
+    if (!isEstablished || isLost) return;
+    isLost = true;
+    session.onLost?.(error);
+  });
+  // The server's answer to the request for TLS is one byte; pg turns N into an error without a code.
+  let tlsAnswer = '';
+  if (ssl !== false)
+    client.connection.stream.once('data', (bytes: Buffer) => (tlsAnswer = bytes.toString('latin1')));
+  let tlsEstablished = false;
+  client.connection.once('sslconnect', () => {
+    client.connection.stream.once('secureConnect', () => (tlsEstablished = true));
+  });
+  const timer = setTimeout(() => {
+    const message = `not connected within ${options.connectTimeoutMs} ms`;
+    client.connection.stream.destroy(Object.assign(new Error(message), { code: 'ETIMEDOUT' }));
+  }, options.connectTimeoutMs);
+  try {
+    await client.connect();
+    await applySettings(client, session);
+    isEstablished = true;
+    return client;
+  } catch (error) {
+    client.connection.stream.destroy();
+    const tlsRefused = ssl !== false && (tlsAnswer === 'N' || (tlsAnswer === 'S' && !tlsEstablished));
+    return {
+      error: connectError(options, error, tlsAnswer, tlsRefused),
+      sqlstate: codeOf(error),
+      tlsRefused,
+    };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The last three: a client that vanished is noticed within 25 s, and its locks with it. */
+const SERVER_SETTINGS = {
+  timezone: 'UTC',
+  datestyle: 'ISO',
+  client_min_messages: 'warning',
+  tcp_keepalives_idle: '10',
+  tcp_keepalives_interval: '5',
+  tcp_keepalives_count: '3',
+};
+/** Not every operating system of a server has these. */
+const OPTIONAL_SETTINGS = { tcp_user_timeout: '20000', client_connection_check_interval: '5000' };
+
+async function applySettings(client: Client, session: SessionOptions): Promise<void> {
+  const required = {
+    ...SERVER_SETTINGS,
+    statement_timeout: String(session.statementTimeoutMs ?? 0),
+    idle_in_transaction_session_timeout: String(session.idleInTransactionTimeoutMs ?? 60_000),
+  };
+  // one round trip; a statement of several is one transaction, so a refused optional setting undoes the others
+  try {
+    await client.query(setStatements({ ...required, ...OPTIONAL_SETTINGS }));
+  } catch (error) {
+    if (!codeOf(error)?.startsWith('22')) throw error;
+    await client.query(setStatements(required));
+  }
+}
+
+function setStatements(settings: Record<string, string>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `set ${name} = '${value}'`)
+    .join('; ');
+}
+
+/** date, time, timestamp, timestamptz, interval, timetz and the arrays of the first four that pg would parse */
+const TEXT_OIDS = [1082, 1083, 1114, 1184, 1186, 1266, 1115, 1182, 1183, 1185, 1187];
+const asText = (value: string): string => value;
+const TEXT_TYPES = new TypeOverrides();
+for (const oid of TEXT_OIDS) TEXT_TYPES.setTypeParser(oid, asText);
+
+/** Files are read at each attempt: a certificate that was renewed is used by the next connection. */
+function tlsOptions(options: ConnectOptions): TlsOptions {
+  const { sslMode, sslRootCert, sslClient } = options;
+  const verifies = sslMode.startsWith('verify-') || (sslMode === 'require' && sslRootCert !== null);
+  const tls: TlsOptions = { rejectUnauthorized: verifies, minVersion: 'TLSv1.2' };
+  if (verifies && sslRootCert !== null) {
+    tls.ca =
+      sslRootCert === 'system' ? getCACertificates('system') : readPem(options, sslRootCert, 'sslrootcert');
+  }
+  // a certificate of the right authority is enough unless the name is asked for
+  if (verifies && sslMode !== 'verify-full') tls.checkServerIdentity = () => undefined;
+  if (sslClient !== null) {
+    tls.cert = readPem(options, sslClient.cert, 'sslcert');
+    tls.key = readPem(options, sslClient.key, 'sslkey');
+    const passphrase = sslClient.passphrase();
+    if (passphrase !== null) tls.passphrase = passphrase;
+  }
+  return tls;
+}
+
+function readPem(options: ConnectOptions, path: string, parameter: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const hint = parameter === 'sslrootcert' ? ': name the file of the authority, or sslrootcert=system' : '';
+    const message = `${target(options)}: ${parameter} ${path} cannot be read (${codeOf(error)})${hint}`;
+    throw new ConnectError('tls', codeOf(error), message);
+  }
+}
+
+function connectError(
+  options: ConnectOptions,
+  error: unknown,
+  tlsAnswer: string,
+  tlsRefused: boolean,
+): ConnectError {
+  if (error instanceof ConnectError) return error;
+  const code = codeOf(error);
+  if (tlsAnswer === 'N') {
+    return new ConnectError(
+      'tls',
+      code,
+      `${target(options)}: sslmode=${options.sslMode}, but the server has no TLS`,
+    );
+  }
+  const isTls =
+    code !== undefined &&
+    (/^(ERR_SSL_|ERR_TLS_|EPROTO)/.test(code) || (tlsRefused && !/^E[A-Z]+$/.test(code)));
+  const said = error instanceof Error ? error.message : String(error);
+  // an AggregateError (a name with several addresses) says nothing itself
+  const detail = said === '' ? '' : `: ${said}`;
+  const text = `${target(options)}${code === undefined ? '' : ` (${code})`}${detail}`;
+  const password = options.password();
+  const message = password === null || password === '' ? text : text.replaceAll(password, '***');
+  return new ConnectError(isTls ? 'tls' : connectFailureKind(error), code, message);
+}
+
+function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' ? code : undefined;
+}
+
+function target({ user, host, port, database }: ConnectOptions): string {
+  return `${user}@${host}:${port}/${database}`;
+}

@@ -1,0 +1,37 @@
+import type { Client } from 'pg';
+
+/** What the server can do for large tables. apache and community are TimescaleDB's two editions. */
+export type Edition = 'plain' | 'apache' | 'community';
+
+export interface EditionInfo {
+  /** e.g. 18.4 */
+  postgres: string;
+  /** version of the extension in this database, null where it is not created */
+  timescale: string | null;
+  /** plain also when the extension is created but its library is not preloaded */
+  edition: Edition;
+  /** false only in that last case: existing hypertables can then not be read or written */
+  usable: boolean;
+}
+
+interface Row {
+  postgres: string;
+  timescale: string | null;
+  license: string | null;
+}
+
+/** Looks at the extension and its license. To be called on the database that holds the tables. */
+export async function detectEdition(client: Client): Promise<EditionInfo> {
+  const { rows } = await client.query<Row>(
+    `SELECT split_part(current_setting('server_version'), ' ', 1) AS postgres,
+            (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescale,
+            current_setting('timescaledb.license', true) AS license`,
+  );
+  const row = rows[0];
+  if (row === undefined) throw new Error('the server did not answer with its version');
+  const { postgres, timescale, license } = row;
+  // The setting belongs to the library: without it (or outside shared_preload_libraries) there is no value.
+  if (timescale === null) return { postgres, timescale, edition: 'plain', usable: true };
+  if (license === null || license === '') return { postgres, timescale, edition: 'plain', usable: false };
+  return { postgres, timescale, edition: license === 'apache' ? 'apache' : 'community', usable: true };
+}

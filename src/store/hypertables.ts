@@ -1,0 +1,83 @@
+import { escapeIdentifier, type Client } from 'pg';
+
+export interface HypertableInfo {
+  table: string;
+  /** the partition column */
+  column: string;
+  /** e.g. `1 day`, or `50000000` ticks */
+  chunk: string;
+  isHypertable: boolean;
+  /** 0 for a plain table */
+  chunks: number;
+  /** the planner's estimate; -1: never analysed */
+  rowsEstimated: number;
+}
+
+export interface Conversion {
+  table: string;
+  outcome: 'converted' | 'present';
+}
+
+interface Row {
+  table_name: string;
+  column_name: string;
+  chunk: string;
+  chunks: string | null;
+  rows_estimated: string;
+}
+
+/** The tables that are hypertables where TimescaleDB can be used, and what they are here. */
+export async function listHypertables(client: Client, timescaleIsUsable: boolean): Promise<HypertableInfo[]> {
+  // timescaledb_information exists only with the extension, and only the preloaded library can read it
+  const chunks = timescaleIsUsable
+    ? `(SELECT h.num_chunks FROM timescaledb_information.hypertables h
+          JOIN pg_namespace n ON n.nspname = h.hypertable_schema
+         WHERE h.hypertable_name = c.relname AND n.oid = c.relnamespace)`
+    : 'NULL';
+  const { rows } = await client.query<Row>(
+    `SELECT s.table_name, s.column_name, coalesce(s.chunk_interval::text, s.chunk_width::text) AS chunk,
+            ${chunks} AS chunks, c.reltuples::bigint AS rows_estimated
+       FROM schema_hypertables s JOIN pg_class c ON c.oid = quote_ident(s.table_name)::regclass
+      ORDER BY s.table_name`,
+  );
+  return rows.map((row) => ({
+    table: row.table_name,
+    column: row.column_name,
+    chunk: row.chunk,
+    isHypertable: row.chunks !== null,
+    chunks: Number(row.chunks ?? 0),
+    rowsEstimated: Number(row.rows_estimated),
+  }));
+}
+
+/**
+ * Creates the extension where that is possible. False where TimescaleDB cannot be used; the server's notice (see
+ * onNotice) says why.
+ */
+export async function ensureTimescale(client: Client, onNotice: (text: string) => void): Promise<boolean> {
+  const listener = ({ message }: { message?: string | undefined }): void => onNotice(message ?? '');
+  client.on('notice', listener);
+  try {
+    await client.query('SET client_min_messages = notice');
+    const { rows } = await client.query<{ schema: string | null }>('SELECT schema_timescaledb() AS schema');
+    return rows[0]?.schema != null;
+  } finally {
+    client.off('notice', listener);
+    await client.query('SET client_min_messages = warning').catch(() => {});
+  }
+}
+
+/**
+ * Makes one table of the list a hypertable. With rows in it all of it is rewritten under an exclusive lock: readers and
+ * writers of that table wait. Rejects with the server's error; the table is then as it was.
+ */
+export async function convertToHypertable(client: Client, table: string): Promise<Conversion> {
+  const { rows } = await client.query<{ outcome: Conversion['outcome'] }>(
+    'SELECT schema_make_hypertable($1, true) AS outcome',
+    [table],
+  );
+  const outcome = rows[0]?.outcome ?? 'present';
+  // the planner knew nothing of the new chunks
+  if (outcome === 'converted') await client.query(`ANALYZE ${escapeIdentifier(table)}`);
+  return { table, outcome };
+}

@@ -1,0 +1,134 @@
+import type { Client } from 'pg';
+
+/** How long a lease lasts without renewal; a standby touches nothing before it is over. Spec P6. */
+const LEASE = "interval '5 seconds'";
+/** How long a takeover waits for the old leader's transactions before it ends their backends. */
+const FENCE_WAIT = '1s';
+
+export type LeaseAttempt =
+  | { kind: 'leader'; epoch: bigint }
+  | { kind: 'standby'; holder: string; remainingMs: number }
+  | { kind: 'other_chain'; chainId: string };
+
+export interface LeaseRenewal {
+  /** false: another daemon has raised the epoch */
+  held: boolean;
+  /** changes when the server was restarted or another one answers: the position must be read again then */
+  serverStarted: string;
+}
+
+interface StateRow {
+  chain_id: string;
+  epoch: string;
+  holder: string | null;
+  remaining_ms: number | null;
+}
+
+/**
+ * Leadership of a chain is a row with a lease on the database's clock. Taking it over:
+ *
+ *   read the row ──► the lease runs: standby, again when it is over
+ *        │ expired
+ *        ▼
+ *   exclusive fence (waits for every batch of the old leader; ends its backends when they do not finish)
+ *        ▼
+ *   epoch + 1, holder, expiry, in the same transaction ──► leader
+ *
+ * Every batch takes the same fence shared and compares the epoch afterwards, so a replaced writer commits nothing,
+ * whatever its clock says.
+ */
+export async function tryLease(client: Client, chainId: string, holder: string): Promise<LeaseAttempt> {
+  await client.query('INSERT INTO ingest_state (chain_id) VALUES ($1) ON CONFLICT DO NOTHING', [chainId]);
+  const state = await readState(client);
+  if (state.chain_id !== chainId) return { kind: 'other_chain', chainId: state.chain_id };
+  if (state.remaining_ms !== null && state.remaining_ms > 0) {
+    return { kind: 'standby', holder: state.holder ?? '', remainingMs: state.remaining_ms };
+  }
+  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+  try {
+    await takeFence(client);
+    const sql = `UPDATE ingest_state SET epoch = epoch + 1, holder = $1, holder_since = clock_timestamp(),
+        lease_expires_at = clock_timestamp() + ${LEASE}
+      WHERE epoch = $2 AND (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp()) RETURNING epoch`;
+    const { rows } = await client.query<{ epoch: string }>(sql, [holder, state.epoch]);
+    await client.query('COMMIT');
+    const epoch = rows[0]?.epoch;
+    if (epoch === undefined) return { kind: 'standby', holder: state.holder ?? '', remainingMs: 1000 };
+    return { kind: 'leader', epoch: BigInt(epoch) };
+  } catch (error) {
+    await client.query('ROLLBACK');
+    throw error;
+  }
+}
+
+/** To be called every second on a connection of its own. */
+export async function renewLease(client: Client, holder: string, epoch: bigint): Promise<LeaseRenewal> {
+  const sql = `WITH renewed AS (
+      UPDATE ingest_state SET lease_expires_at = clock_timestamp() + ${LEASE} WHERE epoch = $1 AND holder = $2 RETURNING 1
+    ) SELECT count(*) AS held, pg_postmaster_start_time()::text AS started FROM renewed`;
+  const { rows } = await client.query<{ held: string; started: string }>(sql, [epoch.toString(), holder]);
+  return { held: rows[0]?.held === '1', serverStarted: rows[0]?.started ?? '' };
+}
+
+/** A clean shutdown: the next daemon need not wait for the lease to run out. */
+export async function releaseLease(client: Client, holder: string, epoch: bigint): Promise<void> {
+  await client.query('UPDATE ingest_state SET lease_expires_at = clock_timestamp() WHERE epoch = $1 AND holder = $2', [
+    epoch.toString(),
+    holder,
+  ]);
+}
+
+/**
+ * Ends a backend whose connection was given up and says whether it is gone. Until it is, its transaction may still
+ * commit, so nothing of that batch may be sent again.
+ */
+export async function endBackend(client: Client, backend: { pid: number; started: string }): Promise<boolean> {
+  const { rows } = await client.query(
+    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2',
+    [backend.pid, backend.started],
+  );
+  return rows.length === 0;
+}
+
+/** Which backend a connection has; `started` tells it from a later one with the same pid. */
+export async function ownBackend(client: Client): Promise<{ pid: number; started: string }> {
+  const { rows } = await client.query<{ pid: number; started: string }>(
+    'SELECT pid, backend_start::text AS started FROM pg_stat_activity WHERE pid = pg_backend_pid()',
+  );
+  const row = rows[0];
+  if (row === undefined) throw new Error('the server does not list the own backend');
+  return row;
+}
+
+async function readState(client: Client): Promise<StateRow> {
+  const { rows } = await client.query<StateRow>(
+    `SELECT chain_id, epoch, holder,
+       (extract(epoch FROM lease_expires_at - clock_timestamp()) * 1000)::float8 AS remaining_ms FROM ingest_state`,
+  );
+  const row = rows[0];
+  if (row === undefined) throw new Error('ingest_state is empty although it was just filled');
+  return row;
+}
+
+/**
+ * Waits for the batches of the old leader. One that hangs (frozen client, black-holed network, a backend stalled in
+ * COPY, which no timeout of the server ends) is terminated; the lock is then free as soon as its backend is gone.
+ */
+async function takeFence(client: Client): Promise<void> {
+  await client.query(`SET LOCAL lock_timeout = '${FENCE_WAIT}'`);
+  await client.query('SAVEPOINT fence');
+  try {
+    await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 1)');
+  } catch (error) {
+    if ((error as { code?: string }).code !== '55P03') throw error;
+    await client.query('ROLLBACK TO SAVEPOINT fence');
+    await client.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_locks
+       WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid() AND objsubid = 2 AND objid = 1
+         AND classid = (ingest_fence_key()::bit(32)::bigint)::oid
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    );
+    await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 1)');
+  }
+  await client.query("SET LOCAL lock_timeout = '0'");
+}

@@ -1,0 +1,64 @@
+import type { Client } from 'pg';
+import { detectEdition, type EditionInfo } from './edition.ts';
+
+/** What an operator asks first; as text where it exceeds a double. */
+export interface Overview {
+  chainId: string | null;
+  origin: string | null;
+  position: string | null;
+  completeUpTo: string | null;
+  /** timestamp of the newest stored tick, ISO */
+  newestTimestamp: string | null;
+  gaps: { state: string; ranges: number; ticks: string }[];
+  openGaps: { first: string; last: string; attempts: number; lastError: string | null }[];
+  deadLetters: { status: string; reason: string; count: number }[];
+  leader: { holder: string; epoch: string; live: boolean; since: string } | null;
+  edition: EditionInfo;
+}
+
+/** How many open gaps are listed one by one. */
+const GAPS_LISTED = 20;
+
+/** One consistent snapshot. */
+export async function readOverview(client: Client): Promise<Overview> {
+  const edition = await detectEdition(client);
+  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  try {
+    const position = await client.query<{ origin: string | null; position: string | null; complete_up_to: string | null }>(
+      'SELECT origin, "position", complete_up_to FROM ingest_position()',
+    );
+    const state = await client.query<{ chain_id: string; holder: string | null; epoch: string; live: boolean; since: string }>(
+      `SELECT chain_id, holder, epoch, coalesce(lease_expires_at > clock_timestamp(), false) AS live,
+         to_char(holder_since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS since FROM ingest_state`,
+    );
+    const newest = await client.query<{ newest: string | null }>(
+      `SELECT to_char(max("timestamp") AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS newest FROM ticks`,
+    );
+    const gaps = await client.query<{ state: string; ranges: string; ticks: string }>(
+      'SELECT state, count(*) AS ranges, sum(last_tick - first_tick + 1) AS ticks FROM ingest_gaps GROUP BY state ORDER BY state',
+    );
+    const open = await client.query<{ first: string; last: string; attempts: number; error: string | null }>(
+      `SELECT first_tick AS first, last_tick AS last, attempts, last_error AS error FROM ingest_gaps
+       WHERE state = 'open' ORDER BY first_tick LIMIT ${GAPS_LISTED}`,
+    );
+    const dead = await client.query<{ status: string; reason: string; count: string }>(
+      'SELECT status, reason, count(*) AS count FROM dead_letters GROUP BY status, reason ORDER BY status, reason',
+    );
+    const row = position.rows[0];
+    const held = state.rows[0];
+    return {
+      chainId: held?.chain_id ?? null,
+      origin: row?.origin ?? null,
+      position: row?.position ?? null,
+      completeUpTo: row?.complete_up_to ?? null,
+      newestTimestamp: newest.rows[0]?.newest ?? null,
+      gaps: gaps.rows.map((gap) => ({ ...gap, ranges: Number(gap.ranges) })),
+      openGaps: open.rows.map(({ error, ...gap }) => ({ ...gap, lastError: error })),
+      deadLetters: dead.rows.map((letter) => ({ ...letter, count: Number(letter.count) })),
+      leader: held?.holder == null ? null : { holder: held.holder, epoch: held.epoch, live: held.live, since: held.since },
+      edition,
+    };
+  } finally {
+    await client.query('COMMIT');
+  }
+}

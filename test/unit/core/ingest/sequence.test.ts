@@ -1,0 +1,79 @@
+import { test } from 'tap';
+import { Sequence } from '../../../../src/core/ingest/sequence.ts';
+
+const begin = (
+  expected: bigint | null,
+  stored: [bigint, bigint][] = [],
+  openGaps: [bigint, bigint][] = [],
+): Sequence =>
+  new Sequence({
+    expected,
+    stored: stored.map(([first, last]) => ({ first, last })),
+    openGaps: openGaps.map(([first, last]) => ({ first, last })),
+  });
+
+test('the first number received is the origin', async (t) => {
+  const sequence = begin(null);
+  t.equal(sequence.expected, null);
+  t.equal(sequence.place(41n), 'next');
+  sequence.tookNext();
+  t.equal(sequence.expected, 42n);
+});
+
+test('a number that was taken is repeated, one ahead is held', async (t) => {
+  const sequence = begin(10n);
+  t.equal(sequence.place(10n), 'next');
+  sequence.tookNext();
+  t.equal(sequence.place(10n), 'repeated');
+  t.equal(sequence.place(12n), 'ahead');
+  sequence.held(12n);
+  t.equal(sequence.place(12n), 'repeated', 'a held number is not held twice');
+  t.equal(sequence.place(11n), 'next');
+});
+
+test('giving up declares the hole as a gap and goes on at the lowest held number', async (t) => {
+  const sequence = begin(10n);
+  sequence.held(13n);
+  sequence.held(15n);
+  t.strictSame(sequence.giveUp(), [{ first: 10n, last: 12n }]);
+  t.equal(sequence.expected, 13n);
+  t.equal(sequence.place(11n), 'late', 'a number of a declared gap fills it');
+  sequence.tookLate(11n);
+  t.equal(sequence.place(11n), 'repeated', 'and only once');
+  t.equal(sequence.place(12n), 'late');
+});
+
+test('ranges that the ledger holds beyond the position are passed over', async (t) => {
+  const sequence = begin(10n, [[12n, 14n]]);
+  sequence.place(10n);
+  sequence.tookNext();
+  t.equal(sequence.place(13n), 'resume');
+  t.equal(sequence.place(11n), 'next');
+  sequence.tookNext();
+  t.equal(sequence.expected, 15n);
+  t.equal(sequence.place(12n), 'resume');
+});
+
+test('a start inside a stored range begins behind it', async (t) => {
+  t.equal(begin(12n, [[12n, 14n]]).expected, 15n);
+});
+
+test('a hole that is already known as a gap or stored is not declared again', async (t) => {
+  const sequence = begin(10n, [[13n, 14n]], [[11n, 11n]]);
+  sequence.held(20n);
+  t.strictSame(sequence.giveUp(), [
+    { first: 10n, last: 10n },
+    { first: 12n, last: 12n },
+    { first: 15n, last: 19n },
+  ]);
+  t.equal(sequence.place(11n), 'late', 'the gap known before is still open');
+});
+
+test('what is held is forgotten when the stream is lost', async (t) => {
+  const sequence = begin(10n);
+  sequence.held(12n);
+  sequence.forgetHeld();
+  t.notOk(sequence.holding);
+  t.strictSame(sequence.giveUp(), []);
+  t.equal(sequence.expected, 10n);
+});
