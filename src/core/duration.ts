@@ -42,17 +42,3 @@ export function parseDuration(text: string): number {
   if (nanos >= NANOS_MAX) throw new RangeError('longer than 292 years');
   return nanos / 1e6;
 }
-
-/** The shortest whole-number Go form of a duration in milliseconds: 5_400_000 → `1h30m`, 0.5 → `500us`. */
-export function formatDuration(ms: number): string {
-  let nanos = Math.round(ms * 1e6);
-  if (nanos === 0) return '0';
-  let text = '';
-  for (const unit of ['h', 'm', 's', 'ms', 'us', 'ns']) {
-    const nanosPerUnit = NANOS_PER_UNIT[unit];
-    const count = Math.floor(nanos / nanosPerUnit);
-    if (count > 0) text += `${count}${unit}`;
-    nanos -= count * nanosPerUnit;
-  }
-  return text;
-}

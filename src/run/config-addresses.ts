@@ -11,7 +11,7 @@ export interface GrpcEndpoint {
   tls: GrpcTls | null;
 }
 
-export interface GrpcTls {
+interface GrpcTls {
   caFile: string | null;
   certFile: string | null;
   keyFile: string | null;

@@ -8,11 +8,11 @@ import { FedCounter } from './monotonic-feed.ts';
 export const RETRY_COMPONENTS = ['database', 'grpc', 'lease', 'parser', 'writer'] as const;
 export type RetryComponent = (typeof RETRY_COMPONENTS)[number];
 
-export const GAP_STATES = ['open', 'filled', 'unfillable', 'skipped'] as const;
-export type GapState = (typeof GAP_STATES)[number];
+const GAP_STATES = ['open', 'filled', 'unfillable', 'skipped'] as const;
+type GapState = (typeof GAP_STATES)[number];
 
-export const DEAD_LETTER_STATUSES = ['unresolved', 'resolved'] as const;
-export type DeadLetterStatus = (typeof DEAD_LETTER_STATUSES)[number];
+const DEAD_LETTER_STATUSES = ['unresolved', 'resolved'] as const;
+type DeadLetterStatus = (typeof DEAD_LETTER_STATUSES)[number];
 
 export type Edition = 'plain' | 'apache' | 'community';
 

@@ -1,12 +1,12 @@
 import { type Parser, withoutComment } from './config-values.ts';
 
 /** Every stage that the project knows, in the order of the data. */
-export const STAGES = ['ingest', 'orders', 'ticks', 'bars', 'signals', 'api'] as const;
+const STAGES = ['ingest', 'orders', 'ticks', 'bars', 'signals', 'api'] as const;
 
 export type Stage = (typeof STAGES)[number];
 
 /** The stages that this version has. A stage that is added to the daemon is added here, and nowhere else. */
-export const IMPLEMENTED_STAGES: readonly Stage[] = ['ingest'];
+const IMPLEMENTED_STAGES: readonly Stage[] = ['ingest'];
 
 export const stageList: Parser<readonly Stage[]> = {
   allowed: `all, or a list of: ${IMPLEMENTED_STAGES.join(', ')}`,

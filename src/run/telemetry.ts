@@ -1,9 +1,10 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { formatMicros, systemClock } from '../core/time.ts';
 import type { Ingester } from '../ingest/ingester.ts';
 import type { CommittedBatch } from '../ingest/pipeline.ts';
 import type { ReaderStats } from '../ingest/reader-thread.ts';
 import type { Trouble } from '../ingest/steward.ts';
-import type { ThreadStats } from '../ingest/thread-stats.ts';
+import { threadStats, type ThreadStats } from '../ingest/thread-stats.ts';
 import type { WriterStats } from '../ingest/write-thread.ts';
 import type { EditionInfo } from '../store/edition.ts';
 import type { Config } from './config.ts';
@@ -21,12 +22,14 @@ export class Telemetry implements Probe {
   readonly #metrics: IngestMetrics;
   readonly #log: Log;
   readonly #heardMs = new Map<string, number>();
+  readonly #delay = monitorEventLoopDelay();
   #edition: EditionInfo | null = null;
   #lastTimestampMicros = 0n;
   ingester: Ingester | null = null;
 
   constructor(config: Config, log: Log) {
     this.#log = log;
+    this.#delay.enable();
     this.#metrics = new IngestMetrics({
       clock: systemClock,
       bufferCapacityTicks: config.bufferTicks,
@@ -40,6 +43,7 @@ export class Telemetry implements Probe {
 
   close(): void {
     this.#heardMs.clear();
+    this.#delay.disable();
   }
 
   // --- Probe ---
@@ -104,7 +108,7 @@ export class Telemetry implements Probe {
 
   threadStats(thread: string, stats: ThreadStats): void {
     // a parser speaks only when it has worked; what it works on is watched instead
-    if (!thread.startsWith('parser')) this.#heardMs.set(thread, systemClock.monotonicMs());
+    if (thread !== 'main' && !thread.startsWith('parser')) this.#heardMs.set(thread, systemClock.monotonicMs());
     this.#metrics.setThread(thread, stats.loopDelaySeconds * 1000, stats.cpuSeconds * 1000);
     this.#metrics.setHeartbeat(STAGE, thread, systemClock.nowMicros());
   }
@@ -143,6 +147,8 @@ export class Telemetry implements Probe {
   }
 
   #refresh(): void {
+    // the main thread speaks for itself: it is the one that answers
+    this.threadStats('main', threadStats(this.#delay));
     const status = this.ingester?.status;
     this.#metrics.setReady(notReadyReasons(status ?? null).length === 0);
     if (status === undefined) return;

@@ -45,7 +45,7 @@ const STALL_MS_MAX = 86_400_000;
 const OVERSIZE_BYTES_MAX = 512 * 1024 * 1024;
 
 export const FAULT_HELP = `Faults (--fault, as often as you like; "every N-th tick" are those whose number N divides):
-  cut:N                    ends each stream with UNAVAILABLE after N ticks
+  cut:N                    ends each stream with UNAVAILABLE once it has sent N ticks
   duplicate:N              every N-th tick is sent twice
   gap:N                    every N-th tick is left out of the stream; GetTick has it
   gap-forever:N            ... and GetTick says found=false
@@ -156,7 +156,9 @@ export class FaultPlan {
     const cuts = faults.flatMap((fault) => (fault.kind === 'cut' ? [Number(fault.every)] : []));
     this.cutEvery = Math.min(...cuts, Infinity);
     this.fork = faults.find((fault) => fault.kind === 'fork') ?? null;
-    this.stalls = faults.flatMap((fault) => (fault.kind === 'stall' || fault.kind === 'stall-all' ? [fault] : []));
+    this.stalls = faults.flatMap((fault) =>
+      fault.kind === 'stall' || fault.kind === 'stall-all' ? [fault] : [],
+    );
     this.hitsTicks = faults.some(
       ({ kind }) =>
         kind !== 'cut' && kind !== 'fork' && kind !== 'stall' && kind !== 'stall-all' && kind !== 'oversize',

@@ -109,7 +109,7 @@ export class GeneratedSource implements TickSource {
     if (known !== undefined) return known;
     const pending = new Pending();
     this.#pending.set(key, pending);
-    this.#worker.postMessage(request);
+    this.#worker.postMessage(request, []);
     return pending;
   }
 

@@ -40,6 +40,7 @@ Examples:
 
 Prints "sequencer-sim listening on HOST:PORT" when it is ready. Ends with code 0 on SIGTERM and SIGINT.`;
 
+const LISTEN_DEFAULT = { host: '127.0.0.1', port: 50_051 };
 const HEAD_DEFAULT = 1000;
 const CACHE_DEFAULT = 64 * 2 ** 20;
 const CACHE_AHEAD_DEFAULT = 4 * 2 ** 30;
@@ -60,12 +61,13 @@ export function parseOptions(argv: readonly string[]): SimOptions {
     .description(DESCRIPTION)
     .helpOption('-h, --help', 'this text')
     .configureHelp({ helpWidth: 110 })
-    .option('--listen <host:port>', 'where to listen; port 0 takes a free one', address, {
-      host: '127.0.0.1',
-      port: 50_051,
-    })
+    .option(
+      '--listen <host:port>',
+      'where to listen; port 0 takes a free one (default: 127.0.0.1:50051)',
+      address,
+    )
     .option('--seed <u32>', 'what the content of the ticks is drawn from', whole(0, U32_MAX), 1)
-    .option('--first <number>', 'number of the first tick, 0 to 2^64-1', u64Option, 1n)
+    .option('--first <number>', 'number of the first tick, 0 to 2^64-1 (default: 1)', u64Option)
     .option(
       '--head <ticks>',
       `ticks that exist at the start (default: ${HEAD_DEFAULT}; all with --replay)`,
@@ -114,7 +116,7 @@ export function parseOptions(argv: readonly string[]): SimOptions {
       'timestamp of the first tick, years 2002 to 2199 (default: such that the head is now); ticks are 1/rate apart, 400 us with --rate 0',
       startTime,
     )
-    .option('--fault <fault>', 'see below; may be repeated', fault, [])
+    .option('--fault <fault>', 'see below; may be repeated', fault)
     .option('--replay <file>', 'serve the ticks of this file instead (one proto3-JSON tick on each line)')
     .option('--ahead <ticks>', 'ticks rendered into memory before listening', whole(0, TICKS_MAX), 0)
     .option(
@@ -130,9 +132,9 @@ export function parseOptions(argv: readonly string[]): SimOptions {
 }
 
 interface Given {
-  listen: { host: string; port: number };
+  listen?: { host: string; port: number };
   seed: number;
-  first: bigint;
+  first?: bigint;
   head?: number;
   rate: number;
   limit?: bigint;
@@ -142,7 +144,7 @@ interface Given {
   history?: number;
   vdf: 'real' | 'fast';
   startTime?: number;
-  fault: Fault[];
+  fault?: Fault[];
   replay?: string;
   ahead: number;
   cacheBytes?: number;
@@ -152,7 +154,8 @@ interface Given {
 
 function fromCommand(command: Command): SimOptions {
   const given = command.opts<Given>();
-  const kinds = given.fault.map((fault) => fault.kind);
+  const faults = given.fault ?? [];
+  const kinds = faults.map((fault) => fault.kind);
   if (kinds.indexOf('fork') !== kinds.lastIndexOf('fork')) command.error('error: a chain forks once only');
   if (kinds.indexOf('oversize') !== kinds.lastIndexOf('oversize'))
     command.error('error: oversize can be given once only');
@@ -162,9 +165,9 @@ function fromCommand(command: Command): SimOptions {
   if (given.replay !== undefined && given.ahead > 0)
     command.error('error: a replay is in memory already: no --ahead');
   return {
-    ...given.listen,
+    ...(given.listen ?? LISTEN_DEFAULT),
     seed: given.seed,
-    first: given.first,
+    first: given.first ?? 1n,
     head: given.head ?? (given.replay === undefined ? HEAD_DEFAULT : null),
     limit: given.limit ?? null,
     rate: given.rate,
@@ -174,7 +177,7 @@ function fromCommand(command: Command): SimOptions {
     history: given.history ?? Infinity,
     vdf: given.vdf,
     startMicros: given.startTime ?? null,
-    faults: given.fault,
+    faults,
     replay: given.replay ?? null,
     ahead: given.ahead,
     cacheBytes: given.cacheBytes ?? (given.ahead > 0 ? CACHE_AHEAD_DEFAULT : CACHE_DEFAULT),
@@ -226,7 +229,7 @@ function startTime(text: string): number {
   return Number(micros);
 }
 
-function fault(text: string, before: readonly Fault[]): Fault[] {
+function fault(text: string, before: readonly Fault[] = []): Fault[] {
   return [...before, checked(() => parseFault(text))];
 }
 

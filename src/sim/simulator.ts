@@ -86,9 +86,7 @@ function contentOptions(options: SimOptions, plan: FaultPlan, clock: Clock): Con
   const ticksPerSecond = options.rate > 0 ? options.rate : TICKS_PER_SECOND_DEFAULT;
   const headSeconds = Math.ceil((options.head ?? 0) / ticksPerSecond);
   const nowSeconds = Number(clock.nowMicros() / 1_000_000n);
-  const oversize = options.faults.find(
-    (fault) => fault.kind === 'oversize',
-  );
+  const oversize = options.faults.find((fault) => fault.kind === 'oversize');
   const content: ContentOptions = {
     seed: options.seed,
     first: options.first,

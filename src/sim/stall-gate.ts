@@ -14,11 +14,7 @@ export class StallGate {
   readonly #stalls: readonly Stall[];
   readonly #nowMs: () => number;
 
-  constructor(
-    faults: readonly StallFault[],
-    source: TickSource,
-    nowMs: () => number,
-  ) {
+  constructor(faults: readonly StallFault[], source: TickSource, nowMs: () => number) {
     this.#stalls = faults.map(({ kind, at, ms }) => ({
       kind,
       index: source.indexFrom(at),

@@ -19,6 +19,7 @@ export const START_MS_MAX = 120_000;
 const STOP_MS_MAX = 60_000;
 const IMMEDIATE_STOP_MS_MAX = 10_000;
 const POLL_MS = 20;
+const POLL_ADOPTED_MS = 200;
 const RETRY_MS = 200;
 const LOG_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -62,16 +63,17 @@ export async function adopt(files: ClusterFiles): Promise<ServerProcess | null> 
   }
 }
 
+/** A process that is not our child gives no sign when it ends: it is looked for, at the latest every POLL_ADOPTED_MS. */
 function adopted(pid: number, port: number, files: ClusterFiles): ServerProcess {
-  const hasExited = (): boolean => !processExists(pid) || !isServerOf(pid, files.data);
-  const exited = new Promise<string>((settle) => {
-    const timer = setInterval(() => {
-      if (!hasExited()) return;
-      clearInterval(timer);
-      settle('the process is gone');
-    }, 200);
-    timer.unref();
-  });
+  const { promise: exited, resolve: settle } = Promise.withResolvers<string>();
+  const hasExited = (): boolean => {
+    if (processExists(pid) && isServerOf(pid, files.data)) return false;
+    clearInterval(timer);
+    settle('the process is gone');
+    return true;
+  };
+  const timer = setInterval(hasExited, POLL_ADOPTED_MS);
+  timer.unref();
   return { pid, port, adopted: true, exited, hasExited };
 }
 

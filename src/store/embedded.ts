@@ -25,7 +25,7 @@ export interface EmbeddedServer {
   dataDir: string;
   /** true: it was running already, started by a process that may be gone */
   adopted: boolean;
-  /** resolves, with a word on how, when the server's process has ended for whatever reason */
+  /** Resolves, with a word on how, when the server's process has ended for whatever reason. Keeps no process alive. */
   exited: Promise<string>;
   /** Idempotent. fast (default) ends sessions; immediate is a crash, recovered from at the next start. */
   stop(mode?: StopMode): Promise<void>;

@@ -62,3 +62,26 @@ export async function readOverview(client: Client): Promise<Overview> {
     await client.query('COMMIT');
   }
 }
+
+/** Exact counts of what is stored; slow on a large store. */
+export async function countStored(client: Client): Promise<{
+  ticks: number;
+  proofs: number;
+  transactions: number;
+  gaps: number;
+  deadLetters: number;
+}> {
+  const { rows } = await client.query<Record<string, string>>(
+    `SELECT (SELECT count(*) FROM ticks) AS ticks, (SELECT count(*) FROM vdf_proofs) AS proofs,
+       (SELECT count(*) FROM tick_transactions) AS transactions, (SELECT count(*) FROM ingest_gaps) AS gaps,
+       (SELECT count(*) FROM dead_letters) AS dead`,
+  );
+  const row = rows[0] ?? {};
+  return {
+    ticks: Number(row['ticks']),
+    proofs: Number(row['proofs']),
+    transactions: Number(row['transactions']),
+    gaps: Number(row['gaps']),
+    deadLetters: Number(row['dead']),
+  };
+}

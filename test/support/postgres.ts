@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Client, escapeIdentifier } from 'pg';
 import { startEmbedded, type EmbeddedServer } from '../../src/store/embedded.ts';
 import type { StopMode } from '../../src/store/embedded-process.ts';
@@ -62,7 +63,15 @@ export async function startPostgres(options: TestPostgresOptions = {}): Promise<
       // it is gone, as it should be
     }
   };
-  process.once('exit', kill); // a test that throws must not leave a server behind
+  // A test that throws, or that tap ends for its time, must not leave a server behind.
+  process.once('exit', kill);
+  const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+  const end = (signal: NodeJS.Signals): void => {
+    kill();
+    for (const name of signals) process.off(name, end);
+    process.kill(process.pid, signal);
+  };
+  for (const name of signals) process.once(name, end);
 
   const start = async (): Promise<void> => {
     server = await startEmbedded({ dataDir, port, settings, log: quiet });
@@ -83,6 +92,7 @@ export async function startPostgres(options: TestPostgresOptions = {}): Promise<
     },
     async stop(mode = 'immediate') {
       process.off('exit', kill);
+      for (const name of signals) process.off(name, end);
       await server.stop(mode);
       await rm(dataDir, { recursive: true, force: true });
     },
@@ -177,7 +187,12 @@ async function execute(url: string, sql: string): Promise<void> {
   }
 }
 
-function findPsql(): string | null {
+/** The path of a file of schema/, for psql -f. */
+export function schemaPath(name: string): string {
+  return fileURLToPath(new URL(name, schemaFolder));
+}
+
+export function findPsql(): string | null {
   const folders = (process.env['PATH'] ?? '').split(':');
   return folders.map((folder) => join(folder, 'psql')).find((path) => existsSync(path)) ?? null;
 }

@@ -10,7 +10,7 @@ import { PROOFS, TICKS, TRANSACTIONS } from '../../../../src/core/copy/tables.ts
 export type Value = bigint | string | Buffer | null;
 export type Row = Record<string, Value>;
 
-const utf8 = new TextDecoder('utf-8', { fatal: true });
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const MICROS_1970_TO_2000 = BigInt(Date.UTC(2000, 0, 1)) * 1000n;
 
 /** Payloads of the CopyData messages; the sequence must end with CopyDone and nothing after it. */
@@ -98,6 +98,8 @@ function decodeValue(type: ColumnType, bytes: Buffer): Value {
     }
     case 'numeric':
       return decodeNumeric(bytes);
+    default:
+      throw new Error('a column of unknown type');
   }
 }
 
@@ -124,12 +126,19 @@ export interface Tables {
   transactions: Row[];
 }
 
-export function tablesOf(sinks: Record<keyof Tables, { bytes: Uint8Array; length: number }>): Tables {
-  const read = (sink: { bytes: Uint8Array; length: number }, table: CopyTable) =>
-    rowsOf(sink.bytes.subarray(0, sink.length), table);
+interface Written {
+  bytes: Uint8Array;
+  length: number;
+}
+
+export function written(sink: Written): Uint8Array {
+  return sink.bytes.subarray(0, sink.length);
+}
+
+export function tablesOf(sinks: Record<keyof Tables, Written>): Tables {
   return {
-    ticks: read(sinks.ticks, TICKS),
-    proofs: read(sinks.proofs, PROOFS),
-    transactions: read(sinks.transactions, TRANSACTIONS),
+    ticks: rowsOf(written(sinks.ticks), TICKS),
+    proofs: rowsOf(written(sinks.proofs), PROOFS),
+    transactions: rowsOf(written(sinks.transactions), TRANSACTIONS),
   };
 }

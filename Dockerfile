@@ -1,0 +1,30 @@
+FROM node:24-bookworm AS builder
+WORKDIR /opt/fermi
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci
+COPY tsconfig.json ./
+COPY src src
+RUN node_modules/.bin/tsc -p tsconfig.json && npm prune --omit=dev
+
+# Node itself is among the production dependencies, so the image needs no other.
+FROM debian:12-slim
+RUN apt-get update \
+  && apt-get install --yes --no-install-recommends ca-certificates \
+  && rm -rf /var/lib/apt/lists/* \
+  && useradd --uid 10001 --user-group --no-create-home --home-dir /opt/fermi --shell /usr/sbin/nologin fermi \
+  && install --directory --owner=fermi --group=fermi --mode=0700 /var/lib/tick-ingester
+ENV LANG=C.UTF-8
+WORKDIR /opt/fermi
+COPY --from=builder /opt/fermi/package.json ./
+COPY --from=builder /opt/fermi/node_modules node_modules
+COPY --from=builder /opt/fermi/dist dist
+COPY bin bin
+COPY proto proto
+COPY schema schema
+RUN ln -s /opt/fermi/bin/tick-ingester /opt/fermi/bin/mdp /opt/fermi/bin/sequencer-sim /usr/local/bin/
+USER fermi
+# /health, /ready and /metrics. DATABASE_URL=embedded:/var/lib/tick-ingester/postgres needs a volume there.
+EXPOSE 8081
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
+  CMD ["/opt/fermi/node_modules/.bin/node", "-e", "fetch(`http://127.0.0.1:${process.env.HEALTH_CHECK_PORT || 8081}/health`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+CMD ["tick-ingester"]

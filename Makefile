@@ -1,0 +1,60 @@
+# The tick ingester. `make help` lists the targets. Needs make, Node >= 20 with npm, and nothing else:
+# Node 24 itself comes through npm.
+.DEFAULT_GOAL := help
+.PHONY: help build-ingester test test-ingester test-quick coverage lint format demo bench prove-ingest clean
+
+# Everything runs on the Node of node_modules; what make is given in PATH only has to run npm.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+SOURCES := $(shell find src proto -type f 2>/dev/null)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# npm ci once for each lockfile; node@24 arrives by its install script, so it is looked at.
+node_modules/.installed: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	@node_modules/.bin/node --version | grep -q '^v2[4-9]' || \
+	  { echo "node_modules/.bin/node is not Node 24 or later: were install scripts switched off (ignore-scripts)?" >&2; exit 1; }
+	@touch $@
+
+dist/.built: node_modules/.installed tsconfig.json $(SOURCES)
+	rm -rf dist
+	node_modules/.bin/tsc -p tsconfig.json
+	@touch $@
+
+build-ingester: dist/.built ## compile to dist/, which bin/tick-ingester, bin/mdp and bin/sequencer-sim run
+
+test: dist/.built ## every test; as root on Debian it installs what they need
+	sh scripts/test-machine.sh
+	node scripts/test.ts
+
+test-ingester: dist/.built ## the tests of the ingester alone
+	node scripts/test.ts 'test/{unit,integration,fault}/**/{core,ingest,store,sim}/**/*.test.ts' 'test/fault/**/*.test.ts'
+
+test-quick: dist/.built ## the unit tests: no server, some seconds
+	node scripts/test.ts 'test/unit/**/*.test.ts'
+
+coverage: dist/.built ## the unit tests with coverage of the main thread, in coverage/
+	tap run --allow-incomplete-coverage --show-full-coverage --coverage-report=text --coverage-report=html $$(find test/unit -name '*.test.ts')
+
+lint: node_modules/.installed ## types, linter, import arrows, unused code, format
+	node_modules/.bin/tsc -p tsconfig.check.json
+	oxlint --type-aware --deny-warnings
+	depcruise src --config .dependency-cruiser.mjs
+	knip
+	prettier --check .
+
+format: node_modules/.installed ## prettier over everything
+	prettier --write .
+
+demo: dist/.built ## simulator, daemon and embedded Postgres together; Ctrl-C or DEMO_SECONDS=20 ends it
+	@exec node dist/run/demo.js
+
+bench: dist/.built ## speed against psql \copy, CPU by thread, latency, memory (see bench/README.md)
+	node bench/ingest.ts
+
+prove-ingest: dist/.built ## the acceptance run of the ingester at full size (takes a while)
+	node test/prove/ingest.ts
+
+clean: ## what make built
+	rm -rf dist coverage .tap node_modules/.installed
