@@ -18,7 +18,11 @@ const run = promisify(execFile);
  * What the database itself can do: the rows that were just ingested, from prepared files into empty tables of the same
  * schema, over one connection, in one transaction. By psql \copy where the machine has it, else by pg-copy-streams.
  */
-export async function copyReference(bench: Bench, database: string, ticks: number): Promise<{ ticksPerSecond: number; tool: string }> {
+export async function copyReference(
+  bench: Bench,
+  database: string,
+  ticks: number,
+): Promise<{ ticksPerSecond: number; tool: string }> {
   const files = TABLES.map(({ name }) => join(bench.folder, `${name}.copy`));
   await exportTables(bench, database, files);
   const target = await bench.createDatabase();
@@ -30,20 +34,28 @@ export async function copyReference(bench: Bench, database: string, ticks: numbe
   await check(bench, target, ticks);
   await bench.dropDatabase(target);
   await Promise.all(files.map((file) => rm(file)));
-  return { ticksPerSecond: ticks / seconds, tool: bench.psql === null ? 'COPY by pg-copy-streams' : 'psql \\copy' };
+  return {
+    ticksPerSecond: ticks / seconds,
+    tool: bench.psql === null ? 'COPY by pg-copy-streams' : 'psql \\copy',
+  };
 }
 
 async function exportTables(bench: Bench, database: string, files: string[]): Promise<void> {
   const client = await bench.connect(database);
   for (const [at, { name, columns }] of TABLES.entries()) {
-    const stream = client.query(copyTo(`COPY (SELECT ${columns} FROM ${name} ORDER BY tick_number) TO STDOUT (FORMAT binary)`));
+    const stream = client.query(
+      copyTo(`COPY (SELECT ${columns} FROM ${name} ORDER BY tick_number) TO STDOUT (FORMAT binary)`),
+    );
     await pipeline(stream, createWriteStream(files[at]!));
   }
   await client.end();
 }
 
 async function copyByPsql(psql: string, url: string, files: string[]): Promise<void> {
-  const commands = TABLES.flatMap(({ name, columns }, at) => ['-c', `\\copy ${name} (${columns}) from '${files[at]}' (format binary)`]);
+  const commands = TABLES.flatMap(({ name, columns }, at) => [
+    '-c',
+    `\\copy ${name} (${columns}) from '${files[at]}' (format binary)`,
+  ]);
   await run(psql, ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '--single-transaction', ...commands, url]);
 }
 
@@ -62,5 +74,6 @@ async function check(bench: Bench, database: string, ticks: number): Promise<voi
   const client = await bench.connect(database);
   const { rows } = await client.query<{ n: string }>('SELECT count(*) AS n FROM vdf_proofs');
   await client.end();
-  if (Number(rows[0]?.n) !== ticks) throw new Error(`the reference holds ${rows[0]?.n} ticks instead of ${ticks}`);
+  if (Number(rows[0]?.n) !== ticks)
+    throw new Error(`the reference holds ${rows[0]?.n} ticks instead of ${ticks}`);
 }

@@ -54,8 +54,17 @@ type Row = Record<string, string | number>;
 const bench = await openBench({ cpuProf: values['cpu-prof'] ?? null, say: (line) => console.error(line) });
 try {
   const profiles: Record<string, () => Promise<Row[]>> = {
-    batch: () => vary([100, 250, 1000, 4000].map((size) => ({ label: `BATCH_SIZE=${size}`, env: { BATCH_SIZE: `${size}` } }))),
-    workers: () => vary([1, 2, 4, 8].map((count) => ({ label: `WORKER_COUNT=${count}`, env: { WORKER_COUNT: `${count}` } }))),
+    batch: () =>
+      vary(
+        [100, 250, 1000, 4000].map((size) => ({
+          label: `BATCH_SIZE=${size}`,
+          env: { BATCH_SIZE: `${size}` },
+        })),
+      ),
+    workers: () =>
+      vary(
+        [1, 2, 4, 8].map((count) => ({ label: `WORKER_COUNT=${count}`, env: { WORKER_COUNT: `${count}` } })),
+      ),
     txs: async () => [...(await standard(0)), ...(await standard(2))],
     volume: () => volume(),
   };
@@ -74,7 +83,16 @@ try {
 
 /** Ingest against \copy, in turn; the medians, and the ratio pair by pair. */
 async function standard(transactions: number): Promise<Row[]> {
-  const sim = await bench.startSim(['--head', `${ticks}`, '--txs', `${transactions}`, '--vdf', 'fast', '--ahead', `${ticks}`]);
+  const sim = await bench.startSim([
+    '--head',
+    `${ticks}`,
+    '--txs',
+    `${transactions}`,
+    '--vdf',
+    'fast',
+    '--ahead',
+    `${ticks}`,
+  ]);
   const pairs: { ingest: IngestFigures; copyTicksPerSecond: number }[] = [];
   let tool = '';
   try {
@@ -85,7 +103,9 @@ async function standard(transactions: number): Promise<Row[]> {
       tool = reference.tool;
       pairs.push({ ingest, copyTicksPerSecond: reference.ticksPerSecond });
       await bench.dropDatabase(database);
-      bench.say(`round ${round + 1}: ingest ${round0(ingest.ticksPerSecond)}/s, ${tool} ${round0(reference.ticksPerSecond)}/s`);
+      bench.say(
+        `round ${round + 1}: ingest ${round0(ingest.ticksPerSecond)}/s, ${tool} ${round0(reference.ticksPerSecond)}/s`,
+      );
     }
   } finally {
     await sim.stop();
@@ -112,10 +132,24 @@ async function standard(transactions: number): Promise<Row[]> {
 async function latencies(): Promise<Row[]> {
   const rows: Row[] = [];
   for (const rate of [1000, 10_000]) {
-    const sim = await bench.startSim(['--head', '1', '--rate', `${rate}`, '--txs', `${txs}`, '--vdf', 'fast']);
+    const sim = await bench.startSim([
+      '--head',
+      '1',
+      '--rate',
+      `${rate}`,
+      '--txs',
+      `${txs}`,
+      '--vdf',
+      'fast',
+    ]);
     const database = await bench.createDatabase();
     const { p50Ms, p99Ms, ticksPerSecond } = await measureLatency(bench, sim, database, seconds);
-    rows.push({ what: `latency at ${rate} ticks/s`, 'ticks/s': round0(ticksPerSecond), 'p50 ms': round2(p50Ms), 'p99 ms': round2(p99Ms) });
+    rows.push({
+      what: `latency at ${rate} ticks/s`,
+      'ticks/s': round0(ticksPerSecond),
+      'p50 ms': round2(p50Ms),
+      'p99 ms': round2(p99Ms),
+    });
     await sim.stop();
     await bench.dropDatabase(database);
   }
@@ -124,7 +158,16 @@ async function latencies(): Promise<Row[]> {
 
 /** The same measurement under several settings, in turn. */
 async function vary(settings: { label: string; env: Record<string, string> }[]): Promise<Row[]> {
-  const sim = await bench.startSim(['--head', `${ticks}`, '--txs', `${txs}`, '--vdf', 'fast', '--ahead', `${ticks}`]);
+  const sim = await bench.startSim([
+    '--head',
+    `${ticks}`,
+    '--txs',
+    `${txs}`,
+    '--vdf',
+    'fast',
+    '--ahead',
+    `${ticks}`,
+  ]);
   const found = new Map<string, IngestFigures[]>();
   for (let round = 0; round < rounds; round += 1) {
     for (const { label, env } of settings) {
@@ -151,7 +194,16 @@ async function vary(settings: { label: string; env: Record<string, string> }[]):
 /** Five times `ticks` into one database: is the last part as fast as the first? The chain is made while it is served. */
 async function volume(): Promise<Row[]> {
   const parts = 5;
-  const sim = await bench.startSim(['--head', `${ticks * parts}`, '--txs', `${txs}`, '--vdf', 'fast', '--ahead', `${Math.min(ticks, 200_000)}`]);
+  const sim = await bench.startSim([
+    '--head',
+    `${ticks * parts}`,
+    '--txs',
+    `${txs}`,
+    '--vdf',
+    'fast',
+    '--ahead',
+    `${Math.min(ticks, 200_000)}`,
+  ]);
   const database = await bench.createDatabase();
   const figures = await measureIngest(bench, sim, database, ticks * parts, {}, ticks);
   await sim.stop();
@@ -166,7 +218,9 @@ async function volume(): Promise<Row[]> {
 
 function describeThreads(figures: readonly IngestFigures[]): string {
   const names = [...new Set(figures.flatMap((one) => [...one.threadCpuPerMillion.keys()]))].sort();
-  return names.map((name) => `${name} ${round2(median(figures.map((one) => one.threadCpuPerMillion.get(name) ?? 0)))}`).join(', ');
+  return names
+    .map((name) => `${name} ${round2(median(figures.map((one) => one.threadCpuPerMillion.get(name) ?? 0)))}`)
+    .join(', ');
 }
 
 function median(numbers: readonly number[]): number {
@@ -182,4 +236,3 @@ function round0(value: number): number {
 function round2(value: number): number {
   return Math.round(value * 100) / 100;
 }
-

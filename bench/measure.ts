@@ -94,7 +94,7 @@ async function until(
   daemon: BenchDaemon,
   reached: (progress: Progress) => boolean,
 ): Promise<{ progress: Progress; atMs: number }> {
-  for (const deadlineMs = performance.now() + MEASURE_MS_MAX; performance.now() < deadlineMs; ) {
+  for (const deadlineMs = performance.now() + MEASURE_MS_MAX; performance.now() < deadlineMs;) {
     const progress = await readProgress(daemon);
     const atMs = performance.now();
     if (reached(progress)) return { progress, atMs };
@@ -133,7 +133,9 @@ async function readMetrics(daemon: BenchDaemon): Promise<Metrics> {
 
 /** User and system time of the whole process, from the kernel. */
 function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ');
   return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_SECOND;
 }
 

@@ -52,7 +52,10 @@ const SETTINGS = {
   wal_buffers: '64MB',
 };
 
-export async function openBench(options: { cpuProf: string | null; say(line: string): void }): Promise<Bench> {
+export async function openBench(options: {
+  cpuProf: string | null;
+  say(line: string): void;
+}): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), 'tick-bench-'));
   await chmod(folder, 0o711);
   const server = await startEmbedded({
@@ -105,9 +108,13 @@ function findPsql(): string | null {
 
 async function startSim(args: string[], say: (line: string) => void): Promise<BenchSim> {
   say(`simulator: ${args.join(' ')}`);
-  const child = spawn(process.execPath, [join(DIST, 'sim/main.js'), '--listen', '127.0.0.1:0', '--seed', '1', ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [join(DIST, 'sim/main.js'), '--listen', '127.0.0.1:0', '--seed', '1', ...args],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   const address = await firstMatch(child, (line) => /listening on (\S+)/.exec(line)?.[1]);
   return { address, stop: () => end(child).then(() => {}) };
 }

@@ -7,7 +7,10 @@ import { globSync, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 const asked = process.argv.slice(2);
-const patterns = asked.length === 0 ? ['test/**/*.test.ts'] : asked.map((path) => (isFolder(path) ? `${path}/**/*.test.ts` : path));
+const patterns =
+  asked.length === 0
+    ? ['test/**/*.test.ts']
+    : asked.map((path) => (isFolder(path) ? `${path}/**/*.test.ts` : path));
 const files = [...new Set(patterns.flatMap((pattern) => globSync(pattern)))].sort();
 if (files.length === 0) {
   console.error(`no test file matches ${patterns.join(' ')}`);

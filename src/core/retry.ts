@@ -30,7 +30,10 @@ export function storeVerdict(sqlstate: string | undefined): StoreVerdict {
 }
 
 /** gRPC status codes that say "this position cannot be served", as opposed to "try again". */
-const NOT_SERVED_CODES = new Set([3 /* INVALID_ARGUMENT */, 5 /* NOT_FOUND */, 9 /* FAILED_PRECONDITION */, 11 /* OUT_OF_RANGE */, 15 /* DATA_LOSS */]);
+const NOT_SERVED_CODES = new Set([
+  3 /* INVALID_ARGUMENT */, 5 /* NOT_FOUND */, 9 /* FAILED_PRECONDITION */, 11 /* OUT_OF_RANGE */,
+  15 /* DATA_LOSS */,
+]);
 const RESOURCE_EXHAUSTED = 8;
 
 export type StreamVerdict = 'reconnect' | 'position_not_served' | 'too_large';

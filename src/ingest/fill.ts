@@ -64,7 +64,8 @@ export class BatchFiller {
     }
     const cut = this.#frames > 0 && (fills !== this.#fills || number !== this.#first + BigInt(this.#ticks));
     if (cut || (!fills && this.#newGaps.length > 0 && this.#frames > 0)) this.#seal();
-    if (bytes.length > this.#ring.geometry.slabBytes) return this.#appendSide(number, fills, 0, bytes, arrivedMs);
+    if (bytes.length > this.#ring.geometry.slabBytes)
+      return this.#appendSide(number, fills, 0, bytes, arrivedMs);
     if (!this.#room(number, fills, bytes.length, arrivedMs)) return false;
     this.#ticks += 1;
     this.#ring.addHeldTicks(1);
@@ -76,7 +77,8 @@ export class BatchFiller {
   /** A frame whose number cannot be used; due: the number it should have had. */
   appendUnnumbered(due: bigint, bytes: Uint8Array, arrivedMs: number): boolean {
     if (this.#fills) this.#seal();
-    if (bytes.length > this.#ring.geometry.slabBytes) return this.#appendSide(due, false, FRAME_UNNUMBERED, bytes, arrivedMs);
+    if (bytes.length > this.#ring.geometry.slabBytes)
+      return this.#appendSide(due, false, FRAME_UNNUMBERED, bytes, arrivedMs);
     if (!this.#room(due, false, bytes.length, arrivedMs)) return false;
     this.#copy(bytes, FRAME_UNNUMBERED, arrivedMs);
     return true;

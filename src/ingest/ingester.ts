@@ -57,7 +57,14 @@ export interface IngesterStatus {
   highest: bigint | null;
   openGaps: readonly TickRange[];
   epoch: bigint | null;
-  ring: { ticks: number; ticksMax: number; bytes: number; slabs: number; slabsMax: number; readerWaits: boolean };
+  ring: {
+    ticks: number;
+    ticksMax: number;
+    bytes: number;
+    slabs: number;
+    slabsMax: number;
+    readerWaits: boolean;
+  };
 }
 
 const RENEW_MS = 1_000;
@@ -99,7 +106,9 @@ export class Ingester {
     this.#ignorePosition = options.ignorePosition;
     this.#ring = new Ring(planRing(options.ring));
     const threads = this.#threadsHost();
-    this.#parsers = new ParserPool(this.#ring, options.parsers, this.#ring.geometry.slabCount, threads, () => host.nowMs());
+    this.#parsers = new ParserPool(this.#ring, options.parsers, this.#ring.geometry.slabCount, threads, () =>
+      host.nowMs(),
+    );
     this.#writers = options.writers.map((setup) => new WriterThread({ ...setup, orphans: [] }, threads));
     this.#reader = new ReaderThread(
       { ...options.reader, geometry: this.#ring.geometry, memory: this.#ring.memory },
@@ -123,7 +132,12 @@ export class Ingester {
         random: () => host.random(),
       },
     );
-    this.#pipeline = new Pipeline(this.#ring, this.#pipelineThreads(), this.#pipelineHost(), options.ring.tickBytesMax);
+    this.#pipeline = new Pipeline(
+      this.#ring,
+      this.#pipelineThreads(),
+      this.#pipelineHost(),
+      options.ring.tickBytesMax,
+    );
   }
 
   get status(): IngesterStatus {
@@ -174,7 +188,11 @@ export class Ingester {
     await Promise.race([this.#drain(), deadline]);
     if (timer !== null) clearTimeout(timer);
     if (late) return false;
-    await Promise.all([this.#leadership.stop(), this.#steward.stop(), ...this.#writers.map((writer) => writer.stop())]);
+    await Promise.all([
+      this.#leadership.stop(),
+      this.#steward.stop(),
+      ...this.#writers.map((writer) => writer.stop()),
+    ]);
     await Promise.all([this.#reader.stop(), this.#parsers.stop()]);
     return true;
   }
@@ -196,11 +214,12 @@ export class Ingester {
 
   async #begin(epoch: bigint, ledger: LedgerState): Promise<void> {
     const { startTick } = this.#options;
-    if (ledger.position !== null && this.#ignorePosition) await this.#skip(epoch, ledger, ledger.position, startTick);
+    if (ledger.position !== null && this.#ignorePosition)
+      await this.#skip(epoch, ledger, ledger.position, startTick);
     else if (ledger.position !== null && startTick > 0n) {
       this.#host.log('warn', 'START_TICK is ignored: a position exists', {
-        start_tick: startTick.toString(),
-        position: ledger.position.toString(),
+        start_tick: startTick,
+        position: ledger.position,
       });
     }
     this.#ignorePosition = false;
@@ -218,8 +237,8 @@ export class Ingester {
     });
     this.#host.log('info', 'Ingesting', {
       chain: this.#options.chainId,
-      epoch: epoch.toString(),
-      position: ledger.position?.toString() ?? null,
+      epoch: epoch,
+      position: ledger.position,
       open_gaps: ledger.openGaps.length,
     });
   }
@@ -238,8 +257,8 @@ export class Ingester {
     await this.#steward.recordSkipped(gap, epoch);
     ledger.position = gap.last;
     this.#host.log('warn', 'Skipped ticks as --ignore-watermark asks', {
-      first_tick: gap.first.toString(),
-      last_tick: gap.last.toString(),
+      first_tick: gap.first,
+      last_tick: gap.last,
     });
   }
 
@@ -263,8 +282,8 @@ export class Ingester {
     const ledger = await this.#steward.readLedger();
     if (position === null || (ledger.position !== null && ledger.position >= position)) return;
     this.#host.log('error', 'The database went backwards; reading again from its position', {
-      had: position.toString(),
-      has: ledger.position?.toString() ?? null,
+      had: position,
+      has: ledger.position,
     });
     await this.#end('the database went backwards');
     await this.#begin(epoch, await this.#steward.readLedger());
@@ -283,7 +302,8 @@ export class Ingester {
     const before = this.#leadershipState;
     this.#leadershipState = state;
     if (state.kind === before.kind) return;
-    if (state.kind === 'standby') this.#host.log('info', 'Standing by: another daemon writes', { holder: state.holder });
+    if (state.kind === 'standby')
+      this.#host.log('info', 'Standing by: another daemon writes', { holder: state.holder });
     if (state.kind === 'schema') this.#host.log('error', state.error, {});
     if (state.kind === 'unreachable') {
       this.#host.log('warn', 'Failed to connect to database', { error: state.error.message });
@@ -366,7 +386,8 @@ export class Ingester {
       recordOrigin: (first, epoch) => this.#steward.recordOrigin(first, epoch),
       committed: (batch) => this.#host.committed(batch),
       fenced: (epoch) => this.#leadership.fenced(epoch),
-      parserFailed: (error) => this.#host.log('error', 'A parser failed; its batch is parsed again', { error: error.message }),
+      parserFailed: (error) =>
+        this.#host.log('error', 'A parser failed; its batch is parsed again', { error: error.message }),
     };
   }
 }

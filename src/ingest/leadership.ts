@@ -65,7 +65,7 @@ export class Leadership {
 
   /** Runs until stop(). Rejects when the schema holds another chain. */
   async run(): Promise<void> {
-    for (let failures = 0; !this.#stopped; ) {
+    for (let failures = 0; !this.#stopped;) {
       try {
         const client = await this.#ensureConnected();
         await this.#round(client);
@@ -131,7 +131,8 @@ export class Leadership {
       return;
     }
     this.#host.state({ kind: 'leading', epoch });
-    if (this.#serverStarted !== '' && this.#serverStarted !== renewal.serverStarted) this.#host.serverChanged();
+    if (this.#serverStarted !== '' && this.#serverStarted !== renewal.serverStarted)
+      this.#host.serverChanged();
     this.#serverStarted = renewal.serverStarted;
     await this.#wait(this.#limits.renewMs);
   }

@@ -1,5 +1,11 @@
 import { ByteSink } from '../core/copy/sink.ts';
-import { FRAME_UNNUMBERED, INDEX_WORDS, transcode, type DeadLetter, type TranscodeResult } from '../core/copy/transcode.ts';
+import {
+  FRAME_UNNUMBERED,
+  INDEX_WORDS,
+  transcode,
+  type DeadLetter,
+  type TranscodeResult,
+} from '../core/copy/transcode.ts';
 import type { Ring } from './ring.ts';
 import type { SealedBatch } from './fill.ts';
 
@@ -62,7 +68,11 @@ export class BatchParser {
         afterTick: letter.tickNumber === null ? (letter.afterTick ?? before(batch.first)) : null,
         raw: bytes.slice(offset, offset + length) as Uint8Array<ArrayBuffer>,
       })),
-      copy: { ticks: sinks.ticks.release(), proofs: sinks.proofs.release(), transactions: sinks.transactions.release() },
+      copy: {
+        ticks: sinks.ticks.release(),
+        proofs: sinks.proofs.release(),
+        transactions: sinks.transactions.release(),
+      },
     };
   }
 }

@@ -124,7 +124,9 @@ export class Pipeline {
   }
 
   get position(): bigint | null {
-    return this.#run === null || this.#run.origin === null ? null : contiguousPrefix(this.#run.origin, this.#run.recorded);
+    return this.#run === null || this.#run.origin === null
+      ? null
+      : contiguousPrefix(this.#run.origin, this.#run.recorded);
   }
 
   /** Below the lowest open gap. */
@@ -216,7 +218,8 @@ export class Pipeline {
   async #write(job: Job, parsed: ParsedBatch, epoch: bigint, writer: number): Promise<void> {
     const { batch } = job;
     job.writing = true;
-    const range = batch.ticks === 0 ? null : { first: batch.first, last: batch.first + BigInt(batch.ticks) - 1n };
+    const range =
+      batch.ticks === 0 ? null : { first: batch.first, last: batch.first + BigInt(batch.ticks) - 1n };
     const write: BatchWrite = {
       epoch,
       range,

@@ -49,8 +49,18 @@ const TURN_MS_MAX = 20;
 /** The reader thread: joins the stream, the frame reader and the ring, and speaks with the main thread. */
 export function runReader(setup: ReaderSetup, port: MessagePort, clock: StreamClock): void {
   const ring = new Ring(setup.geometry, setup.memory);
-  const send = (message: FromReader, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
-  const counts: ReaderCounts = { frames: 0, bytes: 0, repeated: 0, resumed: 0, late: 0, unnumbered: 0, gaps: 0, pauses: 0 };
+  const send = (message: FromReader, transfer: ArrayBuffer[] = []): void =>
+    port.postMessage(message, transfer);
+  const counts: ReaderCounts = {
+    frames: 0,
+    bytes: 0,
+    repeated: 0,
+    resumed: 0,
+    late: 0,
+    unnumbered: 0,
+    gaps: 0,
+    pauses: 0,
+  };
   let reader: FrameReader | null = null;
   let run = 0;
   let ask = 0n;
@@ -91,7 +101,8 @@ export function runReader(setup: ReaderSetup, port: MessagePort, clock: StreamCl
       setup.reading,
       start,
       {
-        sealed: (batch) => send({ type: 'sealed', run, batch }, batch.side === null ? [] : [batch.side.buffer]),
+        sealed: (batch) =>
+          send({ type: 'sealed', run, batch }, batch.side === null ? [] : [batch.side.buffer]),
         pause: () => stream.pause(),
         resume: () => stream.resume(),
       },
@@ -141,7 +152,12 @@ export function runReader(setup: ReaderSetup, port: MessagePort, clock: StreamCl
     foldCounts();
     send({
       type: 'stats',
-      stats: { ...threadStats(delay), counts, reconnects: stream.reconnects, highest: reader?.highest ?? null },
+      stats: {
+        ...threadStats(delay),
+        counts,
+        reconnects: stream.reconnects,
+        highest: reader?.highest ?? null,
+      },
     });
   }, STATS_MS);
 }

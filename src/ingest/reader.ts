@@ -73,7 +73,13 @@ export class FrameReader {
   #waits = false;
 
   /** clockMs: monotonic ms with a fraction. */
-  constructor(ring: Ring, limits: ReaderLimits, start: SequenceStart, events: ReaderEvents, clockMs: () => number) {
+  constructor(
+    ring: Ring,
+    limits: ReaderLimits,
+    start: SequenceStart,
+    events: ReaderEvents,
+    clockMs: () => number,
+  ) {
     this.#ring = ring;
     this.#limits = limits;
     this.#events = events;
@@ -203,7 +209,8 @@ export class FrameReader {
   }
 
   #giveUpWaiting(): void {
-    if (this.#holding.size > 0 && this.#clockMs() - this.#heldSinceMs >= this.#limits.reorderMs) this.#declareGap();
+    if (this.#holding.size > 0 && this.#clockMs() - this.#heldSinceMs >= this.#limits.reorderMs)
+      this.#declareGap();
   }
 
   #declareGap(): void {

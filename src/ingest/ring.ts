@@ -34,7 +34,12 @@ const SLAB_BYTES_MAX = 16 * 1024 * 1024;
 /** Fewer slabs than this and reading would wait for writing. */
 const SLABS_MIN = 4;
 
-export function planRing(limits: { bufferBytes: number; bufferTicks: number; tickBytesMax: number; batchTicksMax: number }): RingGeometry {
+export function planRing(limits: {
+  bufferBytes: number;
+  bufferTicks: number;
+  tickBytesMax: number;
+  batchTicksMax: number;
+}): RingGeometry {
   const share = Math.floor(limits.bufferBytes / SLABS_MIN);
   const slabBytes = align(Math.max(limits.tickBytesMax, Math.min(share, SLAB_BYTES_MAX)));
   const slabCount = Math.min(SLABS_MAX, Math.max(SLABS_MIN, Math.floor(limits.bufferBytes / slabBytes)));
@@ -74,7 +79,8 @@ export class Ring {
   /** Reader only: the lowest free slab, now taken; undefined when none is free. */
   take(): Slab | undefined {
     for (let id = 0; id < this.geometry.slabCount; id += 1) {
-      if (Atomics.compareExchange(this.#words, WORD_SLABS + id, SLAB_FREE, SLAB_TAKEN) === SLAB_FREE) return this.slab(id);
+      if (Atomics.compareExchange(this.#words, WORD_SLABS + id, SLAB_FREE, SLAB_TAKEN) === SLAB_FREE)
+        return this.slab(id);
     }
     return undefined;
   }
@@ -111,7 +117,8 @@ export class Ring {
 
   get slabsTaken(): number {
     let taken = 0;
-    for (let id = 0; id < this.geometry.slabCount; id += 1) taken += Atomics.load(this.#words, WORD_SLABS + id);
+    for (let id = 0; id < this.geometry.slabCount; id += 1)
+      taken += Atomics.load(this.#words, WORD_SLABS + id);
     return taken;
   }
 

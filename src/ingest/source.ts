@@ -116,7 +116,9 @@ export class SequencerConnection {
     call.on('data', (bytes: Uint8Array) => {
       if (!over) events.frame(bytes);
     });
-    call.on('error', (error: grpc.ServiceError) => end({ code: error.code, text: error.details || error.message }));
+    call.on('error', (error: grpc.ServiceError) =>
+      end({ code: error.code, text: error.details || error.message }),
+    );
     call.on('end', () => end({ code: 0, text: 'the sequencer ended the stream' }));
     this.#call = call;
   }
@@ -132,14 +134,18 @@ export class SequencerConnection {
 
   /** The sequencer's latest tick. Rejects with a grpc.ServiceError. */
   async head(): Promise<bigint> {
-    const reply = await this.#unary<StatusReply>((options, done) => this.#client.GetStatus({}, options, done));
+    const reply = await this.#unary<StatusReply>((options, done) =>
+      this.#client.GetStatus({}, options, done),
+    );
     return BigInt(reply.current_tick);
   }
 
   /** Whether the sequencer still serves this tick. */
   async serves(number: bigint): Promise<boolean> {
     const request = { tick_number: number.toString() };
-    const reply = await this.#unary<TickReply>((options, done) => this.#client.GetTick(request, options, done));
+    const reply = await this.#unary<TickReply>((options, done) =>
+      this.#client.GetTick(request, options, done),
+    );
     return reply.found;
   }
 
@@ -150,7 +156,10 @@ export class SequencerConnection {
   }
 
   #unary<Reply>(
-    call: (options: { deadline: number }, done: (error: grpc.ServiceError | null, reply?: Reply) => void) => void,
+    call: (
+      options: { deadline: number },
+      done: (error: grpc.ServiceError | null, reply?: Reply) => void,
+    ) => void,
   ): Promise<Reply> {
     return new Promise((resolve, reject) => {
       call({ deadline: this.#clockMs() + UNARY_DEADLINE_MS }, (error, reply) => {

@@ -1,7 +1,14 @@
 import type { Client } from 'pg';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
-import { mergeLedger, readLedger, readTrouble, recordOrigin, recordSkipped, type LedgerState } from '../store/ledger.ts';
+import {
+  mergeLedger,
+  readLedger,
+  readTrouble,
+  recordOrigin,
+  recordSkipped,
+  type LedgerState,
+} from '../store/ledger.ts';
 import { deadline } from './leadership.ts';
 import { destroy } from './write.ts';
 
@@ -67,7 +74,9 @@ export class Steward {
         return await this.#once(job);
       } catch (error) {
         if (this.#stopped) throw error;
-        await new Promise((resolve) => setTimeout(resolve, backoffMs(attempt, this.#backoff, this.#host.random())));
+        await new Promise((resolve) =>
+          setTimeout(resolve, backoffMs(attempt, this.#backoff, this.#host.random())),
+        );
       }
     }
   }

@@ -110,7 +110,7 @@ export class TickStream {
     this.#heardMs = this.#clock.nowMs();
     this.#host.state({ kind: 'connecting' });
     const start = this.#skipTo ?? this.#host.resumeAt();
-    this.#host.log('info', 'Opening tick stream', { target: this.#options.target, start_tick: start.toString() });
+    this.#host.log('info', 'Opening tick stream', { target: this.#options.target, start_tick: start });
     connection.stream(start, {
       frame: (bytes) => {
         if (this.#connection !== connection) return;
@@ -145,7 +145,8 @@ export class TickStream {
       this.#tooLarge += 1;
       if (this.#tooLarge >= 2) return this.#halt(failure);
     }
-    if (verdict === 'position_not_served' && start > 0n && (await this.#findServed(connection, start))) return;
+    if (verdict === 'position_not_served' && start > 0n && (await this.#findServed(connection, start)))
+      return;
     if (this.#connection === connection) this.#down(failure);
   }
 
@@ -156,8 +157,8 @@ export class TickStream {
       const oldest = await oldestServed((number) => connection.serves(number), start, head);
       if (this.#connection !== connection || oldest === null || oldest === start) return false;
       this.#host.log('warn', 'Position is no longer served; going on at the oldest tick served', {
-        wanted: start.toString(),
-        oldest: oldest.toString(),
+        wanted: start,
+        oldest,
       });
       this.#skipTo = oldest;
       this.#close();
@@ -171,10 +172,14 @@ export class TickStream {
 
   #halt(failure: StreamFailure): void {
     this.#close();
-    this.#host.log('error', 'A message above GRPC_MAX_MESSAGE_BYTES stops the stream; raise the limit and restart', {
-      code: failure.code,
-      error: failure.text,
-    });
+    this.#host.log(
+      'error',
+      'A message above GRPC_MAX_MESSAGE_BYTES stops the stream; raise the limit and restart',
+      {
+        code: failure.code,
+        error: failure.text,
+      },
+    );
     this.#host.state({ kind: 'poison', error: failure.text });
   }
 
@@ -234,7 +239,7 @@ export class TickStream {
       return;
     }
     this.#host.state({ kind: 'stalled', silentMs, head });
-    this.#host.log('warn', 'Stream is open and silent; reconnecting', { silent_ms: silentMs, head: head?.toString() });
+    this.#host.log('warn', 'Stream is open and silent; reconnecting', { silent_ms: silentMs, head });
     this.#down({ code: 4, text: `no tick for ${Math.round(silentMs)} ms` });
   }
 }

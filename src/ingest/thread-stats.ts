@@ -11,7 +11,8 @@ export interface ThreadStats {
 /** delay: an enabled monitorEventLoopDelay() with its default resolution; it is reset. */
 export function threadStats(delay: ReturnType<typeof monitorEventLoopDelay>): ThreadStats {
   const { user, system } = process.threadCpuUsage();
-  const loopDelaySeconds = delay.count === 0 ? 0 : Math.max(0, delay.percentile(99) / 1e9 - RESOLUTION_SECONDS);
+  const loopDelaySeconds =
+    delay.count === 0 ? 0 : Math.max(0, delay.percentile(99) / 1e9 - RESOLUTION_SECONDS);
   delay.reset();
   return { cpuSeconds: (user + system) / 1e6, loopDelaySeconds };
 }

@@ -71,7 +71,8 @@ export class WriterThread {
   readonly #setup: WriterSetup;
   readonly #host: ThreadsHost;
   #worker: Worker;
-  #waiting: { resolve(outcome: WriteOutcome): void; reject(error: Error): void; batch: BatchWrite } | null = null;
+  #waiting: { resolve(outcome: WriteOutcome): void; reject(error: Error): void; batch: BatchWrite } | null =
+    null;
   #backend: Backend | null = null;
   #stopped: (() => void) | null = null;
   #stopping = false;
@@ -92,7 +93,10 @@ export class WriterThread {
       this.#waiting = { resolve, reject, batch };
       const message: ToWriter = { type: 'write', batch, unknown };
       const { ticks, proofs, transactions } = batch.copy;
-      this.#worker.postMessage(message, [ticks, proofs, transactions].map(({ buffer }) => buffer as ArrayBuffer));
+      this.#worker.postMessage(
+        message,
+        [ticks, proofs, transactions].map(({ buffer }) => buffer as ArrayBuffer),
+      );
     });
   }
 
@@ -112,7 +116,10 @@ export class WriterThread {
   }
 
   #spawn(orphans: Backend[]): Worker {
-    const worker = new Worker(workerUrl('write'), { workerData: { ...this.#setup, orphans }, name: this.name });
+    const worker = new Worker(workerUrl('write'), {
+      workerData: { ...this.#setup, orphans },
+      name: this.name,
+    });
     let failure = new Error('the thread ended');
     worker.on('message', (message: FromWriter) => this.#message(message));
     worker.on('error', (error) => {

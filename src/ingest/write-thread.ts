@@ -3,7 +3,14 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { BatchWrite } from '../store/batch.ts';
 import { connect, parseDatabaseUrl } from '../store/connect.ts';
 import { threadStats, type ThreadStats } from './thread-stats.ts';
-import { BatchWriter, type Backend, type DatabaseTrouble, type WriteOutcome, type WriterHost, type WriterLimits } from './write.ts';
+import {
+  BatchWriter,
+  type Backend,
+  type DatabaseTrouble,
+  type WriteOutcome,
+  type WriterHost,
+  type WriterLimits,
+} from './write.ts';
 
 /** workerData of a writer thread. */
 export interface WriterSetup {
@@ -33,8 +40,13 @@ export interface WriterStats extends ThreadStats {
 const STATS_MS = 500;
 
 /** The writer thread: a BatchWriter behind a message port. */
-export function runWriter(setup: WriterSetup, port: MessagePort, clock: { nowMs(): number; random(): number }): void {
-  const send = (message: FromWriter, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
+export function runWriter(
+  setup: WriterSetup,
+  port: MessagePort,
+  clock: { nowMs(): number; random(): number },
+): void {
+  const send = (message: FromWriter, transfer: ArrayBuffer[] = []): void =>
+    port.postMessage(message, transfer);
   const options = parseDatabaseUrl(setup.databaseUrl);
   let retries = 0;
   let trouble = false;
@@ -50,7 +62,8 @@ export function runWriter(setup: WriterSetup, port: MessagePort, clock: { nowMs(
     retried: () => {
       retries += 1;
     },
-    log: (level, message, fields) => send({ type: 'log', level, message, fields: { writer: setup.index, ...fields } }),
+    log: (level, message, fields) =>
+      send({ type: 'log', level, message, fields: { writer: setup.index, ...fields } }),
     backend: (backend) => send({ type: 'backend', backend }),
   };
   const writer = new BatchWriter(setup.limits, host, setup.orphans);

@@ -143,7 +143,10 @@ export class BatchWriter {
   async #send({ client }: Connected, batch: BatchWrite): Promise<void> {
     let timer: NodeJS.Timeout | null = null;
     const silence = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new NoAnswer(`no answer for ${this.#limits.answerMs} ms`)), this.#limits.answerMs);
+      timer = setTimeout(
+        () => reject(new NoAnswer(`no answer for ${this.#limits.answerMs} ms`)),
+        this.#limits.answerMs,
+      );
     });
     try {
       await Promise.race([writeBatch(client, batch, this.#limits.asynchronousCommit), silence]);
@@ -211,8 +214,14 @@ export class BatchWriter {
     });
   }
 
-  #report(verdict: ReturnType<typeof storeVerdict>, sqlstate: string | undefined, error: string, attempt: number): void {
-    const kind = verdict === 'schema' ? 'schema' : verdict === 'data' || verdict === 'look' ? 'data' : 'unreachable';
+  #report(
+    verdict: ReturnType<typeof storeVerdict>,
+    sqlstate: string | undefined,
+    error: string,
+    attempt: number,
+  ): void {
+    const kind =
+      verdict === 'schema' ? 'schema' : verdict === 'data' || verdict === 'look' ? 'data' : 'unreachable';
     this.#host.database({ kind, error, sqlstate });
     const fields = { error, sqlstate, attempt: attempt + 1 };
     if (kind === 'unreachable') this.#host.log('warn', 'Failed to connect to database', fields);

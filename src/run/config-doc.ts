@@ -36,14 +36,10 @@ export function describeConfig(config: Config): Record<string, unknown> {
 export function configMarkdown(): string {
   const rows = VARIABLE_KEYS.map((key) => VARIABLES[key]).map(
     ({ name, initial, doc, parser, later }) =>
-      `| \`${name}\` | ${initial === null ? '–' : `\`${initial}\``} | ${doc} ${cell(sentence(parser.allowed))}${later ? ' *(a later version acts on it)*' : ''} |`,
+      `| \`${name}\` | ${initial === null ? '–' : `\`${initial}\``} | ${doc} Allowed: ${cell(parser.allowed)}.${later ? ' *(a later version acts on it)*' : ''} |`,
   );
   const fileRow = `| \`${ENV_FILE}\` | \`.env.ingester\` | The file with these variables; read from the environment alone. |`;
   return ['| Variable | Default | Meaning |', '|---|---|---|', ...rows, fileRow, ''].join('\n');
-}
-
-function sentence(text: string): string {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 function cell(text: string): string {

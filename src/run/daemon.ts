@@ -105,7 +105,7 @@ async function shutDown(telemetry: Telemetry, log: Log): Promise<number> {
     log.error({ limit_ms: DRAIN_MS }, 'Pipeline shutdown timed out');
     return 1;
   }
-  log.info({ position: telemetry.ingester?.status.position?.toString() ?? null }, 'Stopped');
+  log.info({ position: telemetry.ingester?.status.position ?? null }, 'Stopped');
   return 0;
 }
 

@@ -32,9 +32,23 @@ async function demo(): Promise<number> {
   let server: EmbeddedServer | null = null;
   try {
     say('starting PostgreSQL …');
-    server = await startEmbedded({ dataDir: join(folder, 'postgres'), log: { info: () => {}, warn: () => {} } });
+    server = await startEmbedded({
+      dataDir: join(folder, 'postgres'),
+      log: { info: () => {}, warn: () => {} },
+    });
     const simLog = join(folder, 'sim.jsonl');
-    const sim = start('sim/main.js', ['--listen', '127.0.0.1:0', '--rate', `${RATE}`, '--txs', 'mixed', '--vdf', 'real', '--log', simLog]);
+    const sim = start('sim/main.js', [
+      '--listen',
+      '127.0.0.1:0',
+      '--rate',
+      `${RATE}`,
+      '--txs',
+      'mixed',
+      '--vdf',
+      'real',
+      '--log',
+      simLog,
+    ]);
     started.push(sim);
     const address = await lineWith(sim, /listening on (\S+)/);
     const port = await freePort();
@@ -49,7 +63,9 @@ async function demo(): Promise<number> {
     started.push(daemon);
     say(`sequencer-sim  ${address}   ${RATE} ticks/s, real VDF outputs`);
     say(`tick-ingester  http://127.0.0.1:${port}/ready?verbose=1  and /metrics`);
-    say(`database       ${server.url().replace(/:[^:@/]*@/, ':***@')}  (its password is in ${join(folder, 'postgres')})`);
+    say(
+      `database       ${server.url().replace(/:[^:@/]*@/, ':***@')}  (its password is in ${join(folder, 'postgres')})`,
+    );
     say(seconds === null ? 'Ctrl-C ends the demo.\n' : `The demo ends after ${seconds} s.\n`);
     await watch(port, seconds, signals.first, daemon);
     return await finish({ sim, daemon, simLog, port, url: server.url() });
@@ -76,7 +92,12 @@ interface Observation {
 }
 
 /** One line a second until the time is over, a signal comes or the daemon ends. */
-async function watch(port: number, seconds: number | null, signal: Promise<string>, daemon: ChildProcess): Promise<void> {
+async function watch(
+  port: number,
+  seconds: number | null,
+  signal: Promise<string>,
+  daemon: ChildProcess,
+): Promise<void> {
   const beganMs = performance.now();
   let over = false;
   void signal.then(() => (over = true));
@@ -171,7 +192,7 @@ async function simEvents(path: string): Promise<SimEvent[]> {
 }
 
 async function frozenHead(simLog: string): Promise<bigint> {
-  for (const deadlineMs = performance.now() + START_MS_MAX; performance.now() < deadlineMs; ) {
+  for (const deadlineMs = performance.now() + START_MS_MAX; performance.now() < deadlineMs;) {
     const frozen = (await simEvents(simLog)).find(({ event }) => event === 'frozen');
     if (frozen?.head !== undefined) return BigInt(frozen.head);
     await delay(50);
@@ -180,7 +201,9 @@ async function frozenHead(simLog: string): Promise<bigint> {
 }
 
 async function sentTicks(simLog: string): Promise<number> {
-  return (await simEvents(simLog)).filter(({ event }) => event === 'end').reduce((sum, { sent }) => sum + Number(sent), 0);
+  return (await simEvents(simLog))
+    .filter(({ event }) => event === 'end')
+    .reduce((sum, { sent }) => sum + Number(sent), 0);
 }
 
 function start(program: string, args: string[], env: Record<string, string> = {}): ChildProcess {

@@ -87,8 +87,8 @@ export class Telemetry implements Probe {
     this.#log.info(
       {
         tick_count: batch.ticks,
-        first_tick: batch.range?.first.toString() ?? null,
-        last_tick: batch.range?.last.toString() ?? null,
+        first_tick: batch.range?.first ?? null,
+        last_tick: batch.range?.last ?? null,
         transactions: batch.transactions,
         duration_ms: Math.round(batch.durationMs * 10) / 10,
         ...(batch.deadLetters > 0 ? { dead_letters: batch.deadLetters } : {}),
@@ -96,11 +96,11 @@ export class Telemetry implements Probe {
       'Wrote batch to TimescaleDB',
     );
     for (const gap of batch.gaps) {
-      this.#log.warn({ first_tick: gap.first.toString(), last_tick: gap.last.toString() }, 'Gap recorded');
+      this.#log.warn({ first_tick: gap.first, last_tick: gap.last }, 'Gap recorded');
     }
     if (batch.linkBreaks > 0) {
       this.#log.error(
-        { first_tick: batch.range?.first.toString(), breaks: batch.linkBreaks },
+        { first_tick: batch.range?.first, breaks: batch.linkBreaks },
         'Broken link in the chain',
       );
     }
@@ -108,7 +108,8 @@ export class Telemetry implements Probe {
 
   threadStats(thread: string, stats: ThreadStats): void {
     // a parser speaks only when it has worked; what it works on is watched instead
-    if (thread !== 'main' && !thread.startsWith('parser')) this.#heardMs.set(thread, systemClock.monotonicMs());
+    if (thread !== 'main' && !thread.startsWith('parser'))
+      this.#heardMs.set(thread, systemClock.monotonicMs());
     this.#metrics.setThread(thread, stats.loopDelaySeconds * 1000, stats.cpuSeconds * 1000);
     this.#metrics.setHeartbeat(STAGE, thread, systemClock.nowMicros());
   }

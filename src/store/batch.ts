@@ -101,7 +101,9 @@ function batchSql(batch: BatchWrite, asynchronousCommit: boolean): string {
     'BEGIN ISOLATION LEVEL READ COMMITTED',
     ...(asynchronousCommit ? ['SET LOCAL synchronous_commit = off'] : []),
     `SELECT ingest_begin_batch(${batch.epoch}, ${sqlRange(range)}, ${batch.ticks}, ${batch.transactions}, ${inRange}, ${sqlRange(firstGap ?? null)}, ${batch.fills})`,
-    ...gaps.slice(1).map((gap) => `INSERT INTO ingest_gaps (first_tick, last_tick) VALUES (${sqlRange(gap)})`),
+    ...gaps
+      .slice(1)
+      .map((gap) => `INSERT INTO ingest_gaps (first_tick, last_tick) VALUES (${sqlRange(gap)})`),
     ...batch.deadLetters.map((letter) => deadLetterSql(letter, batch.epoch)),
   ];
   if (batch.ticks > 0) {

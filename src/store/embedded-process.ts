@@ -151,9 +151,16 @@ async function launchOnce(
     }
     await delay(POLL_MS);
   }
-  const said = readFileSync(files.log).subarray(logStart).toString('utf8').trim().split('\n');
-  const reasons = said.filter((line) => /FATAL|PANIC|could not|HINT/.test(line));
-  return (reasons.length > 0 ? reasons : [await server.exited]).slice(-3).join(' ');
+  return reasonsIn(readFileSync(files.log).subarray(logStart).toString('utf8')) || (await server.exited);
+}
+
+/** What a server's log says of a start that failed, without times and process numbers. */
+function reasonsIn(log: string): string {
+  const reasons = log
+    .split('\n')
+    .filter((line) => /FATAL|PANIC|could not/.test(line))
+    .map((line) => line.replace(/^.*?\b(?:LOG|WARNING|FATAL|PANIC):\s+/, ''));
+  return reasons.slice(0, 3).join('; ');
 }
 
 function serverSettings(port: number): Record<string, string> {

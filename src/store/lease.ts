@@ -72,17 +72,20 @@ export async function renewLease(client: Client, holder: string, epoch: bigint):
 
 /** A clean shutdown: the next daemon need not wait for the lease to run out. */
 export async function releaseLease(client: Client, holder: string, epoch: bigint): Promise<void> {
-  await client.query('UPDATE ingest_state SET lease_expires_at = clock_timestamp() WHERE epoch = $1 AND holder = $2', [
-    epoch.toString(),
-    holder,
-  ]);
+  await client.query(
+    'UPDATE ingest_state SET lease_expires_at = clock_timestamp() WHERE epoch = $1 AND holder = $2',
+    [epoch.toString(), holder],
+  );
 }
 
 /**
  * Ends a backend whose connection was given up and says whether it is gone. Until it is, its transaction may still
  * commit, so nothing of that batch may be sent again.
  */
-export async function endBackend(client: Client, backend: { pid: number; started: string }): Promise<boolean> {
+export async function endBackend(
+  client: Client,
+  backend: { pid: number; started: string },
+): Promise<boolean> {
   const { rows } = await client.query(
     'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2',
     [backend.pid, backend.started],

@@ -29,7 +29,9 @@ export async function readLedger(client: Client): Promise<LedgerState> {
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   try {
     const state = await client.query<StateRow>('SELECT origin FROM ingest_state');
-    const ledger = await client.query<RangeRow>('SELECT first_tick, last_tick FROM ingest_ledger ORDER BY first_tick');
+    const ledger = await client.query<RangeRow>(
+      'SELECT first_tick, last_tick FROM ingest_ledger ORDER BY first_tick',
+    );
     const gaps = await client.query<RangeRow & { state: string }>(
       'SELECT first_tick, last_tick, state FROM ingest_gaps ORDER BY first_tick',
     );
@@ -59,7 +61,11 @@ export async function recordOrigin(client: Client, first: bigint, epoch: bigint)
 }
 
 /** An operator's `--ignore-watermark`: these ticks are not wanted. */
-export async function recordSkipped(client: Client, { first, last }: TickRange, epoch: bigint): Promise<void> {
+export async function recordSkipped(
+  client: Client,
+  { first, last }: TickRange,
+  epoch: bigint,
+): Promise<void> {
   await underFence(client, epoch, async () => {
     await client.query(
       "INSERT INTO ingest_gaps (first_tick, last_tick, state, closed_at) VALUES ($1, $2, 'skipped', clock_timestamp())",
@@ -82,7 +88,9 @@ export async function readTrouble(
   const open = await client.query<RangeRow>(
     "SELECT first_tick, last_tick FROM ingest_gaps WHERE state = 'open' ORDER BY first_tick",
   );
-  const gaps = await client.query<{ state: string; n: string }>('SELECT state, count(*) AS n FROM ingest_gaps GROUP BY state');
+  const gaps = await client.query<{ state: string; n: string }>(
+    'SELECT state, count(*) AS n FROM ingest_gaps GROUP BY state',
+  );
   const dead = await client.query<{ status: string; n: string }>(
     'SELECT status, count(*) AS n FROM dead_letters GROUP BY status',
   );
@@ -115,7 +123,9 @@ export async function mergeLedger(client: Client, epoch: bigint, upTo: bigint): 
 async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   try {
-    await client.query('SELECT ingest_begin_batch($1, NULL, NULL, 0, 0, 0, NULL, NULL, false)', [epoch.toString()]);
+    await client.query('SELECT ingest_begin_batch($1, NULL, NULL, 0, 0, 0, NULL, NULL, false)', [
+      epoch.toString(),
+    ]);
     await work();
     await client.query('COMMIT');
   } catch (error) {

@@ -24,10 +24,18 @@ export async function readOverview(client: Client): Promise<Overview> {
   const edition = await detectEdition(client);
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   try {
-    const position = await client.query<{ origin: string | null; position: string | null; complete_up_to: string | null }>(
-      'SELECT origin, "position", complete_up_to FROM ingest_position()',
-    );
-    const state = await client.query<{ chain_id: string; holder: string | null; epoch: string; live: boolean; since: string }>(
+    const position = await client.query<{
+      origin: string | null;
+      position: string | null;
+      complete_up_to: string | null;
+    }>('SELECT origin, "position", complete_up_to FROM ingest_position()');
+    const state = await client.query<{
+      chain_id: string;
+      holder: string | null;
+      epoch: string;
+      live: boolean;
+      since: string;
+    }>(
       `SELECT chain_id, holder, epoch, coalesce(lease_expires_at > clock_timestamp(), false) AS live,
          to_char(holder_since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS since FROM ingest_state`,
     );
@@ -55,7 +63,10 @@ export async function readOverview(client: Client): Promise<Overview> {
       gaps: gaps.rows.map((gap) => ({ ...gap, ranges: Number(gap.ranges) })),
       openGaps: open.rows.map(({ error, ...gap }) => ({ ...gap, lastError: error })),
       deadLetters: dead.rows.map((letter) => ({ ...letter, count: Number(letter.count) })),
-      leader: held?.holder == null ? null : { holder: held.holder, epoch: held.epoch, live: held.live, since: held.since },
+      leader:
+        held?.holder == null
+          ? null
+          : { holder: held.holder, epoch: held.epoch, live: held.live, since: held.since },
       edition,
     };
   } finally {

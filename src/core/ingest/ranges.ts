@@ -46,7 +46,11 @@ export class RangeSet {
     let to = from;
     let low = first;
     let high = last;
-    for (let range = this.#ranges[to]; range !== undefined && range.first <= last + 1n; range = this.#ranges[to]) {
+    for (
+      let range = this.#ranges[to];
+      range !== undefined && range.first <= last + 1n;
+      range = this.#ranges[to]
+    ) {
       if (range.first < low) low = range.first;
       if (range.last > high) high = range.last;
       to += 1;

@@ -94,14 +94,19 @@ function toText(overview: Overview, head: Head): string {
     ['head', 'head' in head ? head.head : `unknown (${head.unknown})`],
     ['lag', lag === null ? 'unknown' : `${lag} ticks`],
     ['newest tick', overview.newestTimestamp ?? 'none yet'],
-    ['gaps', overview.gaps.map(({ state, ranges, ticks }) => `${ranges} ${state} (${ticks} ticks)`).join(', ') || 'none'],
+    [
+      'gaps',
+      overview.gaps.map(({ state, ranges, ticks }) => `${ranges} ${state} (${ticks} ticks)`).join(', ') ||
+        'none',
+    ],
     ...overview.openGaps.map(({ first, last, attempts }): [string, string] => [
       '',
       `open ${first}..${last}, tried ${attempts} times`,
     ]),
     [
       'dead letters',
-      overview.deadLetters.map(({ count, status, reason }) => `${count} ${reason} (${status})`).join(', ') || 'none',
+      overview.deadLetters.map(({ count, status, reason }) => `${count} ${reason} (${status})`).join(', ') ||
+        'none',
     ],
     [
       'leader',

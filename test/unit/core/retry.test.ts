@@ -4,7 +4,23 @@ import { test } from 'tap';
 import { backoffMs, storeVerdict, streamVerdict } from '../../../src/core/retry.ts';
 
 test('outages and resource errors are tried again, never charged to the data', async (t) => {
-  for (const sqlstate of [undefined, '', '08006', '57P01', '57P03', '53100', '53200', '53300', '53400', '40001', '40P01', '55P03', '58030', 'XX000', '25P03']) {
+  for (const sqlstate of [
+    undefined,
+    '',
+    '08006',
+    '57P01',
+    '57P03',
+    '53100',
+    '53200',
+    '53300',
+    '53400',
+    '40001',
+    '40P01',
+    '55P03',
+    '58030',
+    'XX000',
+    '25P03',
+  ]) {
     t.equal(storeVerdict(sqlstate), 'retry', `SQLSTATE ${sqlstate}`);
   }
 });

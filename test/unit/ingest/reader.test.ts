@@ -49,7 +49,12 @@ function harness(start: SequenceStart, limits: Partial<ReaderLimits> = {}, buffe
     ...limits,
   };
   const ring = new Ring(
-    planRing({ bufferBytes: 4 * TICK_BYTES_MAX, bufferTicks, tickBytesMax: TICK_BYTES_MAX, batchTicksMax: full.batchTicksMax }),
+    planRing({
+      bufferBytes: 4 * TICK_BYTES_MAX,
+      bufferTicks,
+      tickBytesMax: TICK_BYTES_MAX,
+      batchTicksMax: full.batchTicksMax,
+    }),
   );
   const batches: SealedBatch[] = [];
   let paused = false;
@@ -125,7 +130,10 @@ test('a full ring pauses the stream and nothing is lost when it goes on', async 
     if (seen.length >= 28) reader.drain();
     else reader.turn();
   }
-  t.strictSame(seen, Array.from({ length: 30 }, (_, at) => BigInt(at + 1)));
+  t.strictSame(
+    seen,
+    Array.from({ length: 30 }, (_, at) => BigInt(at + 1)),
+  );
 });
 
 test('a hole becomes a gap of the first batch beyond it, once the window is over', async (t) => {
@@ -134,10 +142,13 @@ test('a hole becomes a gap of the first batch beyond it, once the window is over
   time.ms = 200;
   reader.turn();
   reader.drain();
-  t.strictSame(batches.map((batch) => ({ range: range(batch), gaps: batch.gaps })), [
-    { range: [1n, 2n], gaps: [] },
-    { range: [5n, 6n], gaps: [{ first: 3n, last: 4n }] },
-  ]);
+  t.strictSame(
+    batches.map((batch) => ({ range: range(batch), gaps: batch.gaps })),
+    [
+      { range: [1n, 2n], gaps: [] },
+      { range: [5n, 6n], gaps: [{ first: 3n, last: 4n }] },
+    ],
+  );
 });
 
 test('a frame without a usable number rides along at its place', async (t) => {
@@ -179,10 +190,19 @@ test('any order, repetition and loss: every number that came is in one batch, ev
   const stream = fc.array(
     fc.oneof(
       { weight: 8, arbitrary: fc.record({ kind: fc.constant('next' as const) }) },
-      { weight: 1, arbitrary: fc.record({ kind: fc.constant('skip' as const), count: fc.integer({ min: 1, max: 12 }) }) },
-      { weight: 1, arbitrary: fc.record({ kind: fc.constant('again' as const), back: fc.integer({ min: 1, max: 20 }) }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({ kind: fc.constant('skip' as const), count: fc.integer({ min: 1, max: 12 }) }),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.record({ kind: fc.constant('again' as const), back: fc.integer({ min: 1, max: 20 }) }),
+      },
       { weight: 1, arbitrary: fc.record({ kind: fc.constant('bad' as const) }) },
-      { weight: 1, arbitrary: fc.record({ kind: fc.constant('time' as const), ms: fc.integer({ min: 1, max: 300 }) }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({ kind: fc.constant('time' as const), ms: fc.integer({ min: 1, max: 300 }) }),
+      },
       { weight: 1, arbitrary: fc.record({ kind: fc.constant('commit' as const) }) },
       { weight: 1, arbitrary: fc.record({ kind: fc.constant('swap' as const) }) },
     ),

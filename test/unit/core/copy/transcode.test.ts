@@ -16,7 +16,6 @@ import {
   varint,
 } from './frames.ts';
 import { DAY, expectedTables, read, readFrames, TIMESTAMPTZ_LAST, YEAR_2000 } from './harness.ts';
-import { written } from './pgcopy.ts';
 
 const digits = fc.constantFrom(...Array.from('0123456789abcdefABCDEF'));
 const hex = (maxLength: number) =>

@@ -10,7 +10,11 @@ const step: fc.Arbitrary<Step> = fc.record({
   length: fc.integer({ min: 1, max: 12 }),
 });
 const numbers = (set: RangeSet): number[] =>
-  set.list().flatMap(({ first, last }) => Array.from({ length: Number(last - first) + 1 }, (_, at) => Number(first) + at));
+  set
+    .list()
+    .flatMap(({ first, last }) =>
+      Array.from({ length: Number(last - first) + 1 }, (_, at) => Number(first) + at),
+    );
 
 test('a range set equals a plain set of numbers after any adds and removes', async () => {
   fc.assert(
@@ -31,10 +35,15 @@ test('a range set equals a plain set of numbers after any adds and removes', asy
       assert.equal(set.count(), BigInt(model.size));
       assert.equal(set.has(BigInt(probe)), model.has(probe));
       const wanted = { first: BigInt(probe), last: BigInt(probe + 9) };
-      const missing = set.missing(wanted).flatMap(({ first, last }) =>
-        Array.from({ length: Number(last - first) + 1 }, (_, at) => Number(first) + at),
+      const missing = set
+        .missing(wanted)
+        .flatMap(({ first, last }) =>
+          Array.from({ length: Number(last - first) + 1 }, (_, at) => Number(first) + at),
+        );
+      assert.deepEqual(
+        missing,
+        Array.from({ length: 10 }, (_, at) => probe + at).filter((n) => !model.has(n)),
       );
-      assert.deepEqual(missing, Array.from({ length: 10 }, (_, at) => probe + at).filter((n) => !model.has(n)));
       for (const [at, range] of set.list().entries()) {
         const next = set.list()[at + 1];
         if (next !== undefined) assert.ok(next.first > range.last + 1n, 'ranges that touch are one');
