@@ -46,7 +46,7 @@ async function exportTables(bench: Bench, database: string, files: string[]): Pr
     const stream = client.query(
       copyTo(`COPY (SELECT ${columns} FROM ${name} ORDER BY tick_number) TO STDOUT (FORMAT binary)`),
     );
-    await pipeline(stream, createWriteStream(files[at]!));
+    await pipeline(stream, createWriteStream(files[at]));
   }
   await client.end();
 }
@@ -64,7 +64,7 @@ async function copyByStreams(bench: Bench, database: string, files: string[]): P
   await client.query('BEGIN');
   for (const [at, { name, columns }] of TABLES.entries()) {
     const stream = client.query(copyFrom(`COPY ${name} (${columns}) FROM STDIN (FORMAT binary)`));
-    await pipeline(createReadStream(files[at]!), stream);
+    await pipeline(createReadStream(files[at]), stream);
   }
   await client.query('COMMIT');
   await client.end();

@@ -178,13 +178,13 @@ async function vary(settings: { label: string; env: Record<string, string> }[]):
     }
   }
   await sim.stop();
-  const first = median((found.get(settings[0]!.label) ?? []).map((figures) => figures.ticksPerSecond));
+  const first = median((found.get(settings[0].label) ?? []).map((figures) => figures.ticksPerSecond));
   return [...found].map(([label, figures]) => {
     const ticksPerSecond = median(figures.map((one) => one.ticksPerSecond));
     return {
       what: label,
       'ticks/s': round0(ticksPerSecond),
-      [`ratio to ${settings[0]!.label}`]: round2(ticksPerSecond / first),
+      [`ratio to ${settings[0].label}`]: round2(ticksPerSecond / first),
       'CPU-s per million': round2(median(figures.map((one) => one.cpuSecondsPerMillion))),
       'p99 ms': round2(median(figures.map((one) => one.p99Ms))),
     };
@@ -226,7 +226,7 @@ function describeThreads(figures: readonly IngestFigures[]): string {
 function median(numbers: readonly number[]): number {
   const sorted = [...numbers].sort((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 function round0(value: number): number {

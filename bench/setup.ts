@@ -28,7 +28,7 @@ export interface Bench {
   /** one line about the machine */
   machine: string;
   psql: string | null;
-  say(line: string): void;
+  say: (line: string) => void;
   url(database: string): string;
   /** with the schema, empty */
   createDatabase(): Promise<string>;
@@ -54,7 +54,7 @@ const SETTINGS = {
 
 export async function openBench(options: {
   cpuProf: string | null;
-  say(line: string): void;
+  say: (line: string) => void;
 }): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), 'tick-bench-'));
   await chmod(folder, 0o711);
@@ -116,7 +116,7 @@ async function startSim(args: string[], say: (line: string) => void): Promise<Be
     },
   );
   const address = await firstMatch(child, (line) => /listening on (\S+)/.exec(line)?.[1]);
-  return { address, stop: () => end(child).then(() => {}) };
+  return { address, stop: async () => void (await end(child)) };
 }
 
 async function startDaemon(

@@ -121,7 +121,7 @@ export class ConsoleIngester {
     const { index, bytes } = this.#ring.slab(batch.slab);
     for (let word = 0; word < batch.frames * INDEX_WORDS; word += INDEX_WORDS) {
       // a copy, out of shared memory: text decoders refuse to read from it
-      yield bytes.slice(index[word]!, index[word]! + index[word + 1]!);
+      yield bytes.slice(index[word], index[word] + index[word + 1]);
     }
   }
 }
@@ -156,7 +156,7 @@ function format(tick: Tick, bytes: number, as: ConsoleFormat): string {
 function row(cells: string[]): string {
   return `${cells
     .map((cell, at) => {
-      const [, width, right] = COLUMNS[at]!;
+      const [, width, right] = COLUMNS[at];
       const cut = cell.length > width && !right ? cell.slice(0, width) : cell;
       return right ? cut.padStart(width) : cut.padEnd(width);
     })

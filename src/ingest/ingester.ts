@@ -1,11 +1,11 @@
 import type { Client } from 'pg';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import type { BackoffLimits } from '../core/retry.ts';
-import type { LedgerState } from '../store/ledger.ts';
 import { Leadership, type LeadershipState } from './leadership.ts';
 import { Pipeline, type CommittedBatch } from './pipeline.ts';
 import type { FromReader, ReaderSetup, ReaderStats } from './reader-thread.ts';
 import { planRing, Ring } from './ring.ts';
+import { Runs, type RunsOptions } from './runs.ts';
 import { Steward, type Trouble } from './steward.ts';
 import type { StreamState } from './stream.ts';
 import type { ThreadStats } from './thread-stats.ts';
@@ -13,14 +13,9 @@ import { ParserPool, ReaderThread, WriterThread, type ThreadsHost } from './thre
 import type { DatabaseTrouble } from './write.ts';
 import type { FromWriter, WriterSetup, WriterStats } from './write-thread.ts';
 
-export interface IngesterOptions {
-  chainId: string;
+export interface IngesterOptions extends RunsOptions {
   /** who holds the lease, for operators */
   holder: string;
-  /** where a chain without a position begins; 0 is the latest tick */
-  startTick: bigint;
-  /** begin at startTick although there is a position (--ignore-watermark) */
-  ignorePosition: boolean;
   ring: { bufferBytes: number; bufferTicks: number; tickBytesMax: number; batchTicksMax: number };
   reader: Omit<ReaderSetup, 'geometry' | 'memory'>;
   parsers: number;
@@ -72,11 +67,7 @@ const ANSWER_MS = 3_000;
 /** How often the ledger is merged and gaps and dead letters are counted, ms. */
 const CHORES_MS = 5_000;
 
-/**
- * The stage `ingest`: reader thread, parser pool, writer threads and the lease, joined. One run lasts as long as the
- * lease: begin (position from the ledger) … end (lease lost, database went backwards, reader died), then the next.
- * Runs are serialised by #turns.
- */
+/** The stage `ingest`: reader thread, parser pool, writer threads, the lease and the runs that it allows, joined. */
 export class Ingester {
   readonly #options: IngesterOptions;
   readonly #host: IngesterHost;
@@ -87,23 +78,18 @@ export class Ingester {
   readonly #pipeline: Pipeline;
   readonly #leadership: Leadership;
   readonly #steward: Steward;
+  readonly #runs: Runs;
   readonly #databaseTrouble = new Map<number, DatabaseTrouble>();
   #leadershipState: LeadershipState = { kind: 'connecting' };
   #stream: StreamState = { kind: 'stopped' };
   #head: bigint | null = null;
   #highest: bigint | null = null;
-  #run = 0;
-  #readerStopped: ((run: number) => void) | null = null;
   #drained: (() => void) | null = null;
-  #turns: Promise<void> = Promise.resolve();
-  #ignorePosition: boolean;
-  #stopping = false;
   #chores: NodeJS.Timeout | null = null;
 
   constructor(options: IngesterOptions, host: IngesterHost) {
     this.#options = options;
     this.#host = host;
-    this.#ignorePosition = options.ignorePosition;
     this.#ring = new Ring(planRing(options.ring));
     const threads = this.#threadsHost();
     this.#parsers = new ParserPool(this.#ring, options.parsers, this.#ring.geometry.slabCount, threads, () =>
@@ -125,9 +111,9 @@ export class Ingester {
       {
         connect: (onLost) => host.connect('lease', onLost),
         checkSchema: (client) => host.checkSchema(client),
-        lead: (epoch, ledger) => this.#turn(() => this.#begin(epoch, ledger)),
-        follow: () => this.#turn(() => this.#end('another daemon took over')),
-        serverChanged: () => void this.#turn(() => this.#verify()),
+        lead: (epoch, ledger) => this.#runs.lead(epoch, ledger),
+        follow: () => this.#runs.follow(),
+        serverChanged: () => void this.#runs.serverChanged(),
         state: (state) => this.#leads(state),
         random: () => host.random(),
       },
@@ -137,6 +123,17 @@ export class Ingester {
       this.#pipelineThreads(),
       this.#pipelineHost(),
       options.ring.tickBytesMax,
+    );
+    this.#runs = new Runs(
+      options,
+      {
+        toReader: (message) => this.#reader.post(message),
+        log: (level, message, fields) => host.log(level, message, fields),
+        fatal: (error) => host.fatal(error),
+      },
+      this.#ring,
+      this.#pipeline,
+      this.#steward,
     );
   }
 
@@ -175,7 +172,6 @@ export class Ingester {
 
   /** Closes the stream, writes what was read, gives the lease back. False when drainMs were not enough. */
   async stop(): Promise<boolean> {
-    this.#stopping = true;
     if (this.#chores !== null) clearInterval(this.#chores);
     let late = false;
     let timer: NodeJS.Timeout | null = null;
@@ -198,104 +194,12 @@ export class Ingester {
   }
 
   async #drain(): Promise<void> {
-    await this.#turns;
+    await this.#runs.stop();
     await new Promise<void>((resolve) => {
       this.#drained = resolve;
       this.#reader.post({ type: 'drain' });
     });
     await this.#pipeline.settled();
-  }
-
-  #turn(work: () => Promise<void>): Promise<void> {
-    const turn = this.#turns.then(() => (this.#stopping ? undefined : work()));
-    this.#turns = turn.catch(() => {});
-    return turn;
-  }
-
-  async #begin(epoch: bigint, ledger: LedgerState): Promise<void> {
-    const { startTick } = this.#options;
-    if (ledger.position !== null && this.#ignorePosition)
-      await this.#skip(epoch, ledger, ledger.position, startTick);
-    else if (ledger.position !== null && startTick > 0n) {
-      this.#host.log('warn', 'START_TICK is ignored: a position exists', {
-        start_tick: startTick,
-        position: ledger.position,
-      });
-    }
-    this.#ignorePosition = false;
-    this.#pipeline.start(epoch, ledger);
-    this.#run += 1;
-    this.#reader.post({
-      type: 'start',
-      run: this.#run,
-      start: {
-        expected: ledger.position === null ? null : ledger.position + 1n,
-        stored: ledger.storedAhead,
-        openGaps: ledger.openGaps,
-      },
-      ask: startTick,
-    });
-    this.#host.log('info', 'Ingesting', {
-      chain: this.#options.chainId,
-      epoch: epoch,
-      position: ledger.position,
-      open_gaps: ledger.openGaps.length,
-    });
-  }
-
-  /** --ignore-watermark: what lies between the position and startTick is not wanted. */
-  async #skip(epoch: bigint, ledger: LedgerState, position: bigint, startTick: bigint): Promise<void> {
-    if (startTick <= position) {
-      const error = new Error(
-        `--ignore-watermark cannot go back: START_TICK=${startTick} is not beyond the position ${position}`,
-      );
-      this.#host.fatal(error);
-      throw error;
-    }
-    if (startTick === position + 1n) return;
-    const gap = { first: position + 1n, last: startTick - 1n };
-    await this.#steward.recordSkipped(gap, epoch);
-    ledger.position = gap.last;
-    this.#host.log('warn', 'Skipped ticks as --ignore-watermark asks', {
-      first_tick: gap.first,
-      last_tick: gap.last,
-    });
-  }
-
-  async #end(why: string): Promise<void> {
-    this.#host.log('warn', `Stopped ingesting: ${why}`, {});
-    const run = this.#run;
-    await new Promise<void>((resolve) => {
-      this.#readerStopped = (stopped) => {
-        if (stopped === run) resolve();
-      };
-      this.#reader.post({ type: 'stop', run });
-    });
-    this.#readerStopped = null;
-    await this.#pipeline.stop();
-  }
-
-  /** After the server changed: with asynchronous commits or a failover it may have lost what it had confirmed. */
-  async #verify(): Promise<void> {
-    const { epoch, position } = this.#pipeline;
-    if (epoch === null) return;
-    const ledger = await this.#steward.readLedger();
-    if (position === null || (ledger.position !== null && ledger.position >= position)) return;
-    this.#host.log('error', 'The database went backwards; reading again from its position', {
-      had: position,
-      has: ledger.position,
-    });
-    await this.#end('the database went backwards');
-    await this.#begin(epoch, await this.#steward.readLedger());
-  }
-
-  /** A reader that died took its open slab with it: what is under way is finished, then the ring starts over. */
-  async #readerDied(): Promise<void> {
-    const { epoch } = this.#pipeline;
-    await this.#pipeline.settled();
-    this.#ring.clear();
-    if (epoch === null) return;
-    await this.#begin(epoch, await this.#steward.readLedger());
   }
 
   #leads(state: LeadershipState): void {
@@ -333,7 +237,7 @@ export class Ingester {
         this.#head = message.head;
         return;
       case 'stopped':
-        this.#readerStopped?.(message.run);
+        this.#runs.readerStopped(message.run);
         return;
       case 'drained':
         this.#drained?.();
@@ -363,9 +267,8 @@ export class Ingester {
       died: (thread, error) => {
         this.#host.log('error', 'A worker thread died and is replaced', { thread, error: error.message });
         if (thread !== 'reader') return;
-        this.#readerStopped?.(this.#run);
         this.#drained?.();
-        void this.#turn(() => this.#readerDied());
+        void this.#runs.readerDied();
       },
     };
   }
@@ -374,7 +277,7 @@ export class Ingester {
     return {
       parse: (task) => this.#parsers.parse(task),
       writers: this.#writers.length,
-      write: (writer, batch, unknown) => this.#writers[writer]!.write(batch, unknown),
+      write: (writer, batch, unknown) => this.#writers[writer].write(batch, unknown),
       credit: () => this.#reader.post({ type: 'credit' }),
     };
   }

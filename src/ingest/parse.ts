@@ -66,7 +66,7 @@ export class BatchParser {
       deadLetters: deadLetters.map(({ offset, length, ...letter }) => ({
         ...letter,
         afterTick: letter.tickNumber === null ? (letter.afterTick ?? before(batch.first)) : null,
-        raw: bytes.slice(offset, offset + length) as Uint8Array<ArrayBuffer>,
+        raw: bytes.slice(offset, offset + length),
       })),
       copy: {
         ticks: sinks.ticks.release(),

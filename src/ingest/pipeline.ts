@@ -140,6 +140,11 @@ export class Pipeline {
     return this.#run?.openGaps.list() ?? [];
   }
 
+  /** Everything that is known to be recorded, gaps counted. */
+  get recorded(): TickRange[] {
+    return this.#run === null ? [] : this.#run.recorded.list().map((range) => ({ ...range }));
+  }
+
   get epoch(): bigint | null {
     return this.#run?.epoch ?? null;
   }
@@ -280,7 +285,7 @@ export class Pipeline {
     const { arrivals } = this.#ring.slab(batch.slab);
     const step = Math.max(1, Math.ceil(batch.frames / SAMPLES_PER_BATCH));
     const latencies: number[] = [];
-    for (let frame = 0; frame < batch.frames; frame += step) latencies.push(agoMs - arrivals[frame]! / 1000);
+    for (let frame = 0; frame < batch.frames; frame += step) latencies.push(agoMs - arrivals[frame] / 1000);
     return latencies;
   }
 

@@ -6,7 +6,13 @@ import { FrameReader, type ReaderCounts, type ReaderLimits } from './reader.ts';
 import { Ring, type RingGeometry } from './ring.ts';
 import type { SourceOptions } from './source.ts';
 import { threadStats, type ThreadStats } from './thread-stats.ts';
-import { TickStream, type StreamClock, type StreamLimits, type StreamState } from './stream.ts';
+import {
+  TickStream,
+  type StreamClock,
+  type StreamHost,
+  type StreamLimits,
+  type StreamState,
+} from './stream.ts';
 
 /** workerData of the reader thread. */
 export interface ReaderSetup {
@@ -47,11 +53,14 @@ const STATS_MS = 500;
 const TURN_MS_MAX = 20;
 
 /** The reader thread: joins the stream, the frame reader and the ring, and speaks with the main thread. */
-export function runReader(setup: ReaderSetup, port: MessagePort, clock: StreamClock): void {
-  const ring = new Ring(setup.geometry, setup.memory);
-  const send = (message: FromReader, transfer: ArrayBuffer[] = []): void =>
-    port.postMessage(message, transfer);
-  const counts: ReaderCounts = {
+export class ReaderLoop {
+  readonly #setup: ReaderSetup;
+  readonly #port: MessagePort;
+  readonly #clock: StreamClock;
+  readonly #ring: Ring;
+  readonly #stream: TickStream;
+  readonly #delay = monitorEventLoopDelay();
+  readonly #counts: ReaderCounts = {
     frames: 0,
     bytes: 0,
     repeated: 0,
@@ -61,103 +70,119 @@ export function runReader(setup: ReaderSetup, port: MessagePort, clock: StreamCl
     gaps: 0,
     pauses: 0,
   };
-  let reader: FrameReader | null = null;
-  let run = 0;
-  let ask = 0n;
-  let draining = false;
+  #reader: FrameReader | null = null;
+  #run = 0;
+  #ask = 0n;
+  #draining = false;
 
-  const stream = new TickStream(
-    setup.source,
-    setup.streaming,
-    {
-      frame: (bytes) => reader?.frame(bytes),
-      disconnected: () => reader?.disconnected(),
-      resumeAt: () => reader?.due ?? ask,
-      highest: () => reader?.highest ?? null,
-      waiting: () => reader?.waiting ?? false,
-      state: (state) => send({ type: 'state', state }),
-      head: (head) => send({ type: 'head', head }),
-      log: (level, message, fields) => send({ type: 'log', level, message, fields }),
-    },
-    clock,
-  );
+  constructor(setup: ReaderSetup, port: MessagePort, clock: StreamClock) {
+    this.#setup = setup;
+    this.#port = port;
+    this.#clock = clock;
+    this.#ring = new Ring(setup.geometry, setup.memory);
+    this.#stream = new TickStream(setup.source, setup.streaming, this.#streamHost(), clock);
+  }
 
-  const foldCounts = (): void => {
-    if (reader === null) return;
-    for (const key of Object.keys(counts) as (keyof ReaderCounts)[]) {
-      counts[key] += reader.counts[key];
-      reader.counts[key] = 0;
+  start(): void {
+    this.#port.on('message', (message: ToReader) => this.#message(message));
+    const turnMs = Math.max(1, Math.min(TURN_MS_MAX, this.#setup.reading.flushMs / 4));
+    setInterval(() => this.#turn(), turnMs);
+    this.#delay.enable();
+    setInterval(() => this.#report(), STATS_MS);
+  }
+
+  #message(message: ToReader): void {
+    switch (message.type) {
+      case 'start':
+        this.#abandon();
+        this.#begin(message);
+        return;
+      case 'stop':
+        this.#abandon();
+        this.#send({ type: 'stopped', run: message.run });
+        return;
+      case 'drain':
+        this.#draining = true;
+        this.#stream.stop();
+        if (this.#reader === null) this.#send({ type: 'drained' });
+        this.#turn();
+        return;
+      case 'credit':
+        this.#turn();
     }
-  };
-  const abandon = (): void => {
-    foldCounts();
-    stream.stop();
-    reader?.abandon();
-    reader = null;
-  };
-  const begin = (start: SequenceStart): void => {
-    reader = new FrameReader(
-      ring,
-      setup.reading,
+  }
+
+  #begin({ run, start, ask }: ToReader & { type: 'start' }): void {
+    this.#run = run;
+    this.#ask = ask;
+    this.#reader = new FrameReader(
+      this.#ring,
+      this.#setup.reading,
       start,
       {
         sealed: (batch) =>
-          send({ type: 'sealed', run, batch }, batch.side === null ? [] : [batch.side.buffer]),
-        pause: () => stream.pause(),
-        resume: () => stream.resume(),
+          this.#send({ type: 'sealed', run, batch }, batch.side === null ? [] : [batch.side.buffer]),
+        pause: () => this.#stream.pause(),
+        resume: () => this.#stream.resume(),
       },
-      () => clock.nowMs(),
+      () => this.#clock.nowMs(),
     );
-    stream.resume();
-    stream.start();
-  };
-  const turn = (): void => {
-    if (reader === null) return;
-    if (!draining) return reader.turn();
-    if (reader.drain()) {
-      foldCounts();
-      reader = null;
-      send({ type: 'drained' });
-    }
-  };
+    this.#stream.resume();
+    this.#stream.start();
+  }
 
-  port.on('message', (message: ToReader) => {
-    switch (message.type) {
-      case 'start':
-        abandon();
-        run = message.run;
-        ask = message.ask;
-        begin(message.start);
-        break;
-      case 'stop':
-        abandon();
-        send({ type: 'stopped', run: message.run });
-        break;
-      case 'drain':
-        draining = true;
-        stream.stop();
-        if (reader === null) send({ type: 'drained' });
-        turn();
-        break;
-      case 'credit':
-        turn();
-        break;
-    }
-  });
-  setInterval(turn, Math.max(1, Math.min(TURN_MS_MAX, setup.reading.flushMs / 4)));
+  #abandon(): void {
+    this.#foldCounts();
+    this.#stream.stop();
+    this.#reader?.abandon();
+    this.#reader = null;
+  }
 
-  const delay = monitorEventLoopDelay();
-  delay.enable();
-  setInterval(() => {
-    foldCounts();
-    send({
+  #turn(): void {
+    if (this.#reader === null) return;
+    if (!this.#draining) {
+      this.#reader.turn();
+    } else if (this.#reader.drain()) {
+      this.#foldCounts();
+      this.#reader = null;
+      this.#send({ type: 'drained' });
+    }
+  }
+
+  #streamHost(): StreamHost {
+    return {
+      frame: (bytes) => this.#reader?.frame(bytes),
+      disconnected: () => this.#reader?.disconnected(),
+      resumeAt: () => this.#reader?.due ?? this.#ask,
+      highest: () => this.#reader?.highest ?? null,
+      waiting: () => this.#reader?.waiting ?? false,
+      state: (state) => this.#send({ type: 'state', state }),
+      head: (head) => this.#send({ type: 'head', head }),
+      log: (level, message, fields) => this.#send({ type: 'log', level, message, fields }),
+    };
+  }
+
+  #report(): void {
+    this.#foldCounts();
+    const { reconnects } = this.#stream;
+    const highest = this.#reader?.highest ?? null;
+    this.#send({
       type: 'stats',
-      stats: {
-        ...threadStats(delay),
-        counts,
-        reconnects: stream.reconnects,
-        highest: reader?.highest ?? null,
-      },
+      stats: { ...threadStats(this.#delay), counts: this.#counts, reconnects, highest },
     });
-  }, STATS_MS);
+  }
+
+  /** A FrameReader counts for one run; the sums outlive it. */
+  #foldCounts(): void {
+    if (this.#reader === null) return;
+    const { counts } = this.#reader;
+    for (const key of Object.keys(counts) as (keyof ReaderCounts)[]) {
+      this.#counts[key] += counts[key];
+      counts[key] = 0;
+    }
+  }
+
+  #send(message: FromReader, transfer: ArrayBuffer[] = []): void {
+    this.#port.postMessage(message, transfer);
+  }
 }

@@ -13,7 +13,7 @@ export interface ReaderLimits extends SealLimits {
 }
 
 export interface ReaderEvents {
-  sealed(batch: SealedBatch): void;
+  sealed: (batch: SealedBatch) => void;
   pause(): void;
   resume(): void;
 }
@@ -152,13 +152,13 @@ export class FrameReader {
   #accept(bytes: Uint8Array, arrivedMs: number): boolean {
     const number = this.#number;
     const status = scanTickNumber(bytes, 0, bytes.length, number);
-    if (status !== 0 || number[0]! > HIGHEST_HI) return this.#acceptUnnumbered(bytes, arrivedMs);
+    if (status !== 0 || number[0] > HIGHEST_HI) return this.#acceptUnnumbered(bytes, arrivedMs);
     if (number[1] === this.#dueLo && number[0] === this.#dueHi) {
       if (!this.#append(bytes, arrivedMs)) return false;
       if (this.#holding.size > 0) this.#takeHeld();
       return true;
     }
-    return this.#acceptOther((BigInt(number[0]!) << 32n) | BigInt(number[1]!), bytes, arrivedMs);
+    return this.#acceptOther((BigInt(number[0]) << 32n) | BigInt(number[1]), bytes, arrivedMs);
   }
 
   #acceptUnnumbered(bytes: Uint8Array, arrivedMs: number): boolean {

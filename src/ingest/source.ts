@@ -193,6 +193,9 @@ export async function oldestServed(
 
 function credentials(tls: SourceTls | null): grpc.ChannelCredentials {
   if (tls === null) return grpc.credentials.createInsecure();
-  const read = (file: string | null): Buffer | null => (file === null ? null : readFileSync(file));
-  return grpc.credentials.createSsl(read(tls.caFile), read(tls.keyFile), read(tls.certFile));
+  return grpc.credentials.createSsl(readPem(tls.caFile), readPem(tls.keyFile), readPem(tls.certFile));
+}
+
+function readPem(file: string | null): Buffer | null {
+  return file === null ? null : readFileSync(file);
 }

@@ -68,20 +68,19 @@ export function runWriter(
   };
   const writer = new BatchWriter(setup.limits, host, setup.orphans);
 
-  port.on('message', (message: ToWriter) => {
-    if (message.type === 'stop') {
-      void writer.stop().then(() => send({ type: 'stopped' }));
-      return;
-    }
-    void writer.write(message.batch, message.unknown).then((outcome) => {
-      const { copy } = message.batch;
-      send({ type: 'done', outcome, copy }, [
-        copy.ticks.buffer as ArrayBuffer,
-        copy.proofs.buffer as ArrayBuffer,
-        copy.transactions.buffer as ArrayBuffer,
-      ]);
-    });
-  });
+  const write = async ({ batch, unknown }: { batch: BatchWrite; unknown: boolean }): Promise<void> => {
+    const outcome = await writer.write(batch, unknown);
+    const { copy } = batch;
+    send(
+      { type: 'done', outcome, copy },
+      [copy.ticks, copy.proofs, copy.transactions].map(({ buffer }) => buffer as ArrayBuffer),
+    );
+  };
+  const stop = async (): Promise<void> => {
+    await writer.stop();
+    send({ type: 'stopped' });
+  };
+  port.on('message', (message: ToWriter) => void (message.type === 'stop' ? stop() : write(message)));
 
   const delay = monitorEventLoopDelay();
   delay.enable();

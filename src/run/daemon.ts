@@ -96,6 +96,8 @@ export async function runDaemon(
 /** first: resolves with the name of the first signal. A second one ends the process at once (see the entry). */
 export interface Signals {
   first: Promise<string>;
+  /** its name once it came */
+  seen: string | null;
 }
 
 async function shutDown(telemetry: Telemetry, log: Log): Promise<number> {
@@ -124,11 +126,7 @@ async function firstContact(
   telemetry: Telemetry,
   signals: Signals,
 ): Promise<Preflight | null> {
-  let stopped = false;
-  void signals.first.then(() => {
-    stopped = true;
-  });
-  for (let attempt = 0; !stopped; attempt += 1) {
+  for (let attempt = 0; signals.seen === null; attempt += 1) {
     try {
       const client = await connect(parseDatabaseUrl(databaseUrl), {
         applicationName: `${config.serviceName} start`,

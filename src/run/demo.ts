@@ -9,6 +9,7 @@ import { connect, parseDatabaseUrl } from '../store/connect.ts';
 import { startEmbedded, type EmbeddedServer } from '../store/embedded.ts';
 import { countStored } from '../store/overview.ts';
 import { readVariable } from './config.ts';
+import type { Signals } from './daemon.ts';
 import { watchSignals } from './signals.ts';
 
 /** Ticks a second: what the real chain has. */
@@ -67,7 +68,7 @@ async function demo(): Promise<number> {
       `database       ${server.url().replace(/:[^:@/]*@/, ':***@')}  (its password is in ${join(folder, 'postgres')})`,
     );
     say(seconds === null ? 'Ctrl-C ends the demo.\n' : `The demo ends after ${seconds} s.\n`);
-    await watch(port, seconds, signals.first, daemon);
+    await watch(port, seconds, signals, daemon);
     return await finish({ sim, daemon, simLog, port, url: server.url() });
   } finally {
     for (const child of started) child.kill('SIGKILL');
@@ -95,15 +96,13 @@ interface Observation {
 async function watch(
   port: number,
   seconds: number | null,
-  signal: Promise<string>,
+  signals: Signals,
   daemon: ChildProcess,
 ): Promise<void> {
   const beganMs = performance.now();
-  let over = false;
-  void signal.then(() => (over = true));
-  daemon.once('exit', () => (over = true));
+  const endMs = seconds === null ? Infinity : beganMs + seconds * 1000;
   let before: Observation | null = null;
-  while (!over && (seconds === null || performance.now() - beganMs < seconds * 1000)) {
+  while (signals.seen === null && daemon.exitCode === null && performance.now() < endMs) {
     const seen = await observe(port);
     if (seen !== null) {
       const rate = before === null ? 0n : seen.position - before.position;
@@ -114,7 +113,7 @@ async function watch(
       );
       before = seen;
     }
-    await Promise.race([delay(1000), signal]);
+    await Promise.race([delay(1000), signals.first]);
   }
 }
 

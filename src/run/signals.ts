@@ -2,16 +2,14 @@ import type { Signals } from './daemon.ts';
 
 /** SIGTERM and SIGINT: the first begins a clean shutdown, the second ends the process at once. */
 export function watchSignals(second: (signal: string) => void): Signals {
-  return {
-    first: new Promise((resolve) => {
-      let seen = false;
-      for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-        process.on(signal, () => {
-          if (seen) second(signal);
-          seen = true;
-          resolve(signal);
-        });
-      }
-    }),
-  };
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const signals: Signals = { first: promise, seen: null };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (signals.seen !== null) second(signal);
+      signals.seen ??= signal;
+      resolve(signal);
+    });
+  }
+  return signals;
 }

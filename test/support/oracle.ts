@@ -257,9 +257,7 @@ let lastSecondText = '';
 function secondText(seconds: bigint): string {
   if (seconds !== lastSecond) {
     lastSecond = seconds;
-    // years beyond 9999 have a sign and six digits in ISO-8601
-    const iso = isoSecond(seconds);
-    lastSecondText = iso.replace('T', ' ').replace(/^\+0*/, '');
+    lastSecondText = isoSecond(seconds).replace('T', ' ');
   }
   return lastSecondText;
 }

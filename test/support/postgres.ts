@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,6 +62,7 @@ export async function startPostgres(options: TestPostgresOptions = {}): Promise<
     } catch {
       // it is gone, as it should be
     }
+    rmSync(dataDir, { recursive: true, force: true });
   };
   // A test that throws, or that tap ends for its time, must not leave a server behind.
   process.once('exit', kill);

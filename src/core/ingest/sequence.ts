@@ -100,7 +100,7 @@ export class Sequence {
 
   /** What is held does not survive a reconnect: the stream sends it again from the number that is due. */
   forgetHeld(): void {
-    for (const range of [...this.#held.list()]) this.#held.remove(range);
+    for (const range of this.#held.list().slice()) this.#held.remove(range);
   }
 
   #advance(next: bigint): void {

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { status } from '@grpc/grpc-js';
 import { test, type Test } from 'tap';
 import { startSim, type RunningSim } from '../../support/sim.ts';
-import { SequencerClient } from './client.ts';
+import { collect, SequencerClient } from './client.ts';
 import { oracleChain, type OracleOptions, type OracleTick } from './oracle.ts';
 
 const OPTIONS: OracleOptions = {
@@ -34,17 +34,19 @@ async function start(t: Test, ...args: string[]): Promise<{ sim: RunningSim; cli
 }
 
 void test('start_tick 0 is the latest tick, and a start above the head waits for it', async (t) => {
-  const { sim, client } = await start(t, ...FIXED, '--head', '300', '--rate', '2000', '--limit', '1500');
-  const chain = oracleChain({ ...OPTIONS, ticksPerSecond: 2000n }, 1500);
-  const [latest, above] = await Promise.all([client.take(0n, 1000), client.take(1400n, 101)]);
-  t.ok(Number(latest.ticks[0].tick_number) >= 300, 'from the head on');
-  const from = Number(latest.ticks[0].tick_number) - 1;
-  t.strictSame(latest.ticks, chain.slice(from, from + 1000));
-  t.strictSame(above.ticks, chain.slice(1399));
-  t.equal((await client.getStatus()).current_tick, '1500', 'the limit is the last tick');
-  t.equal((await client.getTick(1501n)).found, false);
+  const chain = oracleChain({ ...OPTIONS, ticksPerSecond: 2000n }, 4000);
+  const { sim, client } = await start(t, ...FIXED, '--head', '300', '--rate', '2000', '--limit', '4000');
+  const [latest, above] = await Promise.all([client.take(0n, 1), client.take(3900n, 101)]);
+  const number = Number(latest.ticks[0].tick_number);
+  t.ok(number >= 300, 'the head, not the first tick');
+  t.strictSame(latest.ticks[0], chain[number - 1]);
+  t.strictSame(above.ticks, chain.slice(3899));
+  t.equal((await client.getStatus()).current_tick, '4000', 'the limit is the last tick');
+  t.ok((await client.getStatus()).transactions_per_second > 0);
+  t.equal((await client.getTick(4001n)).found, false);
+  t.strictSame((await client.take(0n, 1)).ticks, chain.slice(-1));
   const started = sim.log().filter((event) => event.event === 'stream');
-  t.strictSame(started.map((event) => event.start_tick).sort(), ['0', '1400']);
+  t.strictSame(started.map((event) => event.start_tick).sort(), ['0', '0', '3900']);
   t.match(started[0], { peer: /^127\.0\.0\.1:\d+$/ });
 });
 
@@ -116,11 +118,17 @@ void test('history: what is too old is OUT_OF_RANGE and not found', async (t) =>
 });
 
 void test('history: a stream that falls behind ends', async (t) => {
-  const args = ['--head', '1000', '--history', '1000', '--rate', '1000000', '--limit', '200000'];
-  const { client } = await start(t, ...FIXED, ...args);
-  const { ticks, code } = await client.take(1n, 200_000);
+  const { sim, client } = await start(t, ...FIXED, '--head', '1', '--history', '100000', '--rate', '100000', '--txs', '2');
+  const call = client.open(1n);
+  call.pause();
+  await sim.logged((event) => event.event === 'stream');
+  let head = 0;
+  while (head < 250_000) head = Number((await client.getStatus()).current_tick);
+  const { items, code, details } = await collect(call.resume(), Infinity);
   t.equal(code, status.OUT_OF_RANGE);
-  ticks.forEach((tick, i) => i % 100 === 0 && t.equal(tick.tick_number, String(i + 1)));
+  t.match(details, /^tick \d+ is no longer served/);
+  t.ok(items.length > 0);
+  t.strictSame(items.map((tick) => Number(tick.tick_number)), items.map((_, i) => i + 1), 'in order up to there');
 });
 
 void test('clients do not disturb each other, and one that does not read is not buffered for', async (t) => {
@@ -128,6 +136,7 @@ void test('clients do not disturb each other, and one that does not read is not 
   const slow = client.open(1n);
   slow.on('error', () => {});
   slow.pause();
+  await sim.logged((event) => event.event === 'stream');
   const other = new SequencerClient(sim.address);
   t.teardown(() => other.close());
   const [one, two] = await Promise.all([other.take(1n, 20_000), other.take(10_001n, 10_000)]);

@@ -67,22 +67,6 @@ for (const server of testServers()) {
           `select tick_number, "timestamp", batch_hash, substr(previous_output, 1, 2) as previous, substr(vdf_output, 1, 1) as output,
                 length(vdf_input) as input, vdf_proof, vdf_iterations from v_ticks_complete order by tick_number`,
         );
-        const tick = (
-          n: number,
-          timestamp: string,
-          hash: string,
-          previous: string,
-          output: string,
-        ): object => ({
-          tick_number: String(n),
-          timestamp,
-          batch_hash: hash.repeat(64),
-          previous,
-          output,
-          input: 64,
-          vdf_proof: '01',
-          vdf_iterations: '27',
-        });
         s.same(
           complete.rows,
           [
@@ -192,4 +176,17 @@ async function copy(client: Client, table: CopyTable, sql: string): Promise<void
   for await (const chunk of client.query(copyTo(`copy (${sql}) to stdout (format binary)`)))
     chunks.push(chunk as Buffer);
   await pipeline(chunks, client.query(copyFrom(copyStatement(table))));
+}
+
+function tick(n: number, timestamp: string, hash: string, previous: string, output: string): object {
+  return {
+    tick_number: String(n),
+    timestamp,
+    batch_hash: hash.repeat(64),
+    previous,
+    output,
+    input: 64,
+    vdf_proof: '01',
+    vdf_iterations: '27',
+  };
 }

@@ -139,7 +139,7 @@ void test('two starts at once end at one server', async (t) => {
   const dataDir = await folder(t);
   const servers = await Promise.all([start(t, dataDir), start(t, dataDir)]);
   t.equal(servers[0].pid, servers[1].pid);
-  t.same(servers.map((server) => server.adopted).sort(), [false, true]);
+  t.equal(servers.filter((server) => server.adopted).length, 1);
 });
 
 void test('a server that was killed is noticed, and its folder is started again', async (t) => {

@@ -44,7 +44,11 @@ for (const server of testServers()) {
       const url = await open.createDatabase({ schema: false });
       const [one, two] = await Promise.all([connectTo(s, url), connectTo(s, url)]);
       const applied = await Promise.all([migrate(one), migrate(two)]);
-      s.same(applied.map((names) => names.length).sort(), [0, (await schemaFiles()).length]);
+      s.same(
+        applied.flat(),
+        (await schemaFiles()).map((file) => file.name),
+        'one of them did it all',
+      );
     });
 
     await t.test('a file that fails leaves nothing behind and says where it failed', async (s) => {
@@ -297,17 +301,18 @@ async function deadLetterTests(t: Test, session: Session): Promise<void> {
         `select tick_number, after_tick, raw, status, raw_sha256 = sha256(raw) as digest
          from dead_letters order by dead_letter_id`,
       );
-      const row = (tick: string | null, after: string | null, raw: string): object => {
-        return { tick_number: tick, after_tick: after, raw: Buffer.from(raw), status: 'open', digest: true };
-      };
       s.same(rows, [
-        row(null, '7', 'frame'),
-        row(null, '8', 'frame'),
-        row(null, '7', 'other'),
-        row('18446744073709551615', null, 'frame'),
+        letter(null, '7', 'frame'),
+        letter(null, '8', 'frame'),
+        letter(null, '7', 'other'),
+        letter('18446744073709551615', null, 'frame'),
       ]);
     },
   );
+}
+
+function letter(tick: string | null, after: string | null, raw: string): object {
+  return { tick_number: tick, after_tick: after, raw: Buffer.from(raw), status: 'open', digest: true };
 }
 
 async function fenceTests(t: Test, open: OpenTestServer): Promise<void> {

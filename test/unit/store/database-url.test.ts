@@ -57,11 +57,12 @@ void test('a password may hold # and ? unescaped, as in psql', async (t) => {
   t.match(options, { host: 'h', database: 'd', sslMode: 'disable' });
 });
 
+function tls(query: string): unknown {
+  const { sslMode, sslRootCert } = parseDatabaseUrl(`postgres://u@h/d?${query}`);
+  return [sslMode, sslRootCert];
+}
+
 void test('TLS parameters have their meaning of libpq', async (t) => {
-  const tls = (query: string): unknown => {
-    const { sslMode, sslRootCert } = parseDatabaseUrl(`postgres://u@h/d?${query}`);
-    return [sslMode, sslRootCert];
-  };
   t.same(tls('sslmode=require&sslrootcert=/ca.pem'), ['require', '/ca.pem']);
   t.same(tls('sslrootcert=system'), ['verify-full', 'system']);
   t.same(tls('ssl=true'), ['require', null]);

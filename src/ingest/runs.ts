@@ -1,0 +1,187 @@
+import { RangeSet, type TickRange } from '../core/ingest/ranges.ts';
+import type { LedgerState } from '../store/ledger.ts';
+import type { Pipeline } from './pipeline.ts';
+import type { ToReader } from './reader-thread.ts';
+import type { Ring } from './ring.ts';
+import type { Steward } from './steward.ts';
+
+export interface RunsOptions {
+  chainId: string;
+  /** where a chain without a position begins; 0 is the latest tick */
+  startTick: bigint;
+  /** begin at startTick although there is a position (--ignore-watermark); the first run only */
+  ignorePosition: boolean;
+}
+
+export interface RunsHost {
+  toReader(message: ToReader): void;
+  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+  /** nothing can go on: the process should end with this */
+  fatal(error: Error): void;
+}
+
+/**
+ * The runs of the ingester, one after the other: a run begins at the ledger's position and ends when the lease is lost,
+ * the database went backwards or the reader died. Whatever begins or ends one is a turn; turns never overlap.
+ */
+export class Runs {
+  readonly #options: RunsOptions;
+  readonly #host: RunsHost;
+  readonly #ring: Ring;
+  readonly #pipeline: Pipeline;
+  readonly #steward: Steward;
+  #turns: Promise<void> = Promise.resolve();
+  #stopping = false;
+  #run = 0;
+  #ignorePosition: boolean;
+  #readerStopped: ((run: number) => void) | null = null;
+
+  constructor(options: RunsOptions, host: RunsHost, ring: Ring, pipeline: Pipeline, steward: Steward) {
+    this.#options = options;
+    this.#host = host;
+    this.#ring = ring;
+    this.#pipeline = pipeline;
+    this.#steward = steward;
+    this.#ignorePosition = options.ignorePosition;
+  }
+
+  /** This daemon has the lease. */
+  lead(epoch: bigint, ledger: LedgerState): Promise<void> {
+    return this.#turn(() => this.#begin(epoch, ledger));
+  }
+
+  /** Another daemon has it. */
+  follow(): Promise<void> {
+    return this.#turn(() => this.#end('another daemon took over'));
+  }
+
+  /** The server restarted: with asynchronous commits or a failover it may have lost what it had confirmed. */
+  serverChanged(): Promise<void> {
+    return this.#turn(() => this.#verify());
+  }
+
+  /** The reader thread ended by itself and was replaced. */
+  readerDied(): Promise<void> {
+    this.#readerStopped?.(this.#run);
+    return this.#turn(() => this.#startOver());
+  }
+
+  /** The reader has given its slab back. */
+  readerStopped(run: number): void {
+    this.#readerStopped?.(run);
+  }
+
+  /** No turn is begun any more; resolves when the present one is over. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#turns;
+  }
+
+  #turn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#turns.then(() => (this.#stopping ? undefined : work()));
+    this.#turns = turn.catch(() => {});
+    return turn;
+  }
+
+  async #begin(epoch: bigint, ledger: LedgerState): Promise<void> {
+    const { startTick, chainId } = this.#options;
+    const start = await this.#positionOf(epoch, ledger);
+    this.#pipeline.start(epoch, { ...ledger, position: start });
+    this.#run += 1;
+    this.#host.toReader({
+      type: 'start',
+      run: this.#run,
+      start: {
+        expected: start === null ? null : start + 1n,
+        stored: ledger.storedAhead,
+        openGaps: ledger.openGaps,
+      },
+      ask: startTick,
+    });
+    this.#host.log('info', 'Ingesting', {
+      chain: chainId,
+      epoch,
+      position: start,
+      open_gaps: ledger.openGaps.length,
+    });
+  }
+
+  async #positionOf(epoch: bigint, { position }: LedgerState): Promise<bigint | null> {
+    const { startTick } = this.#options;
+    const ignore = this.#ignorePosition;
+    this.#ignorePosition = false;
+    if (position === null) return null;
+    if (ignore) return this.#skip(epoch, position);
+    if (startTick > 0n) {
+      this.#host.log('warn', 'START_TICK is ignored: a position exists', { start_tick: startTick, position });
+    }
+    return position;
+  }
+
+  /** --ignore-watermark: what lies between the position and START_TICK is not wanted. Returns the new position. */
+  async #skip(epoch: bigint, position: bigint): Promise<bigint> {
+    const { startTick } = this.#options;
+    if (startTick <= position) {
+      const error = new Error(
+        `--ignore-watermark cannot go back: START_TICK=${startTick} is not beyond the position ${position}`,
+      );
+      this.#host.fatal(error);
+      throw error;
+    }
+    if (startTick === position + 1n) return position;
+    const gap = { first: position + 1n, last: startTick - 1n };
+    await this.#steward.recordSkipped(gap, epoch);
+    this.#host.log('warn', 'Skipped ticks as --ignore-watermark asks', {
+      first_tick: gap.first,
+      last_tick: gap.last,
+    });
+    return gap.last;
+  }
+
+  async #end(why: string): Promise<void> {
+    this.#host.log('warn', `Stopped ingesting: ${why}`, {});
+    const run = this.#run;
+    await new Promise<void>((resolve) => {
+      this.#readerStopped = (stopped) => {
+        if (stopped === run) resolve();
+      };
+      this.#host.toReader({ type: 'stop', run });
+    });
+    this.#readerStopped = null;
+    await this.#pipeline.stop();
+  }
+
+  async #verify(): Promise<void> {
+    const { epoch, position } = this.#pipeline;
+    const ours = this.#pipeline.recorded;
+    if (epoch === null || ours.length === 0) return;
+    const ledger = await this.#steward.readLedger();
+    const lost = missingRanges(ours, ledger);
+    if (lost.length === 0) return;
+    this.#host.log('error', 'The database went backwards; reading again from its position', {
+      had: position,
+      has: ledger.position,
+      lost_ranges: lost.length,
+      first_lost: lost[0]?.first,
+    });
+    await this.#end('the database went backwards');
+    await this.#begin(epoch, await this.#steward.readLedger());
+  }
+
+  /** A dead reader took its open slab with it: what is under way is finished, then the ring starts over. */
+  async #startOver(): Promise<void> {
+    const { epoch } = this.#pipeline;
+    await this.#pipeline.settled();
+    this.#ring.clear();
+    if (epoch !== null) await this.#begin(epoch, await this.#steward.readLedger());
+  }
+}
+
+/** What we were told is committed and the store does not have. */
+function missingRanges(ours: readonly TickRange[], ledger: LedgerState): TickRange[] {
+  const theirs = new RangeSet([...ledger.storedAhead, ...ledger.openGaps]);
+  const { origin, position } = ledger;
+  if (origin !== null && position !== null && position >= origin)
+    theirs.add({ first: origin, last: position });
+  return ours.flatMap((range) => theirs.missing(range));
+}

@@ -1,0 +1,152 @@
+import type { Client } from 'pg';
+import { Daemon, startDaemon, type DaemonStart } from './daemon.ts';
+import { compareStored, openClient, type Compared, type CompareOptions } from './oracle.ts';
+import { expectedTicks, simArguments, type ChainSpec } from './expected.ts';
+import { checkInvariants, readPosition, type CheckOptions, type Snapshot } from './invariants.ts';
+import { PostgresProxy } from './proxy.ts';
+import { startSim, type RunningSim } from './sim.ts';
+import { until } from './until.ts';
+
+/** A simulator must not outlive a test process that was killed. */
+const SIM_LIFE_MS = 3_600_000;
+
+export interface RigOptions {
+  /** of a database with the schema, the rig's own */
+  databaseUrl: string;
+  spec: ChainSpec;
+  /** ticks of the chain */
+  count: number;
+  /** more arguments for the simulator: faults, --ahead, or other sizes in place of `count` */
+  sim?: readonly string[];
+  simArgs?: readonly string[];
+  /** the daemon speaks with the database through a proxy */
+  proxied?: boolean;
+  /** variables of every daemon */
+  env?: Record<string, string>;
+}
+
+/** A chain, a simulator that serves it, a database, and the daemons that a test starts between them. */
+export class Rig {
+  readonly spec: ChainSpec;
+  readonly count: number;
+  readonly databaseUrl: string;
+  readonly sim: RunningSim;
+  readonly proxy: PostgresProxy | null;
+  readonly daemons: Daemon[] = [];
+  readonly #env: Record<string, string>;
+  #client: Client | null = null;
+
+  private constructor(options: RigOptions, sim: RunningSim, proxy: PostgresProxy | null) {
+    this.spec = options.spec;
+    this.count = options.count;
+    this.databaseUrl = options.databaseUrl;
+    this.sim = sim;
+    this.proxy = proxy;
+    this.#env = options.env ?? {};
+  }
+
+  static async open(options: RigOptions): Promise<Rig> {
+    const sim = await startSim(
+      [
+        ...(options.simArgs ?? simArguments(options.spec, options.count)),
+        ...['--exit-after-ms', `${SIM_LIFE_MS}`],
+        ...(options.sim ?? []),
+      ],
+      { from: 'dist' },
+    );
+    const proxy = options.proxied === true ? await PostgresProxy.start(options.databaseUrl) : null;
+    return new Rig(options, sim, proxy);
+  }
+
+  get last(): bigint {
+    return this.spec.first + BigInt(this.count) - 1n;
+  }
+
+  /** For looking at the database; not through the proxy. */
+  async client(): Promise<Client> {
+    this.#client ??= await openClient(this.databaseUrl);
+    return this.#client;
+  }
+
+  /** After the server went away under it. */
+  async dropClient(): Promise<void> {
+    const client = this.#client;
+    this.#client = null;
+    await client?.end().catch(() => {});
+  }
+
+  daemon(start: Partial<DaemonStart> = {}): Daemon {
+    const daemon = startDaemon({
+      ...start,
+      env: {
+        CONTINUUM_GRPC_URL: this.sim.address,
+        DATABASE_URL: this.proxy?.url(this.databaseUrl) ?? this.databaseUrl,
+        START_TICK: `${this.spec.first}`,
+        ...this.#env,
+        ...start.env,
+      },
+    });
+    this.daemons.push(daemon);
+    return daemon;
+  }
+
+  position = async (): Promise<bigint | null> => readPosition(await this.client());
+
+  /** Waits until everything up to this tick is recorded; fails at once when the daemon ends. */
+  async untilPosition(tick: bigint, daemon?: Daemon, deadlineMs = 120_000): Promise<void> {
+    let last: bigint | null = null;
+    await until(
+      `the position is ${tick}`,
+      async () => {
+        last = await this.position();
+        if (daemon !== undefined && daemon.exit !== null && (last ?? -1n) < tick) {
+          throw new Error(`ended with ${JSON.stringify(daemon.exit)} at position ${last}\n${daemon.tail()}`);
+        }
+        return last !== null && last >= tick;
+      },
+      { deadlineMs, context: () => `position ${last}\n${this.daemons.at(-1)?.tail()}` },
+    );
+  }
+
+  untilCaughtUp(daemon?: Daemon, deadlineMs?: number): Promise<void> {
+    return this.untilPosition(this.last, daemon, deadlineMs);
+  }
+
+  async check(options: CheckOptions = {}): Promise<Snapshot> {
+    return checkInvariants(await this.client(), options);
+  }
+
+  /** Row by row against the recomputed chain. */
+  compare(options: CompareOptions = {}): Promise<Compared> {
+    return compareStored(this.databaseUrl, expectedTicks(this.spec, this.count), options);
+  }
+
+  /** The end of nearly every test: equality, and the invariants with all hashes. */
+  async verify(options: CompareOptions = {}): Promise<Compared> {
+    const compared = await this.compare(options);
+    await this.check({ hashes: true, atRest: true });
+    return compared;
+  }
+
+  /** start_tick of every stream that was opened, in order. */
+  starts(): bigint[] {
+    return this.sim.log().flatMap((event) => (event.event === 'stream' ? [BigInt(event.start_tick!)] : []));
+  }
+
+  async close(): Promise<void> {
+    for (const daemon of this.daemons) await daemon.end();
+    await this.sim.stop();
+    await this.proxy?.stop();
+    await this.dropClient();
+  }
+}
+
+/** Opens a rig, closes it whatever happens. */
+export async function withRig<T>(options: RigOptions, work: (rig: Rig) => Promise<T>): Promise<T> {
+  const rig = await Rig.open(options);
+  try {
+    return await work(rig);
+  } finally {
+    await rig.close();
+  }
+}
