@@ -71,7 +71,6 @@ export class ReaderLoop {
     pauses: 0,
   };
   #reader: FrameReader | null = null;
-  #run = 0;
   #ask = 0n;
   #draining = false;
 
@@ -113,7 +112,6 @@ export class ReaderLoop {
   }
 
   #begin({ run, start, ask }: ToReader & { type: 'start' }): void {
-    this.#run = run;
     this.#ask = ask;
     this.#reader = new FrameReader(
       this.#ring,

@@ -54,7 +54,8 @@ export async function openClient(url: string): Promise<Client> {
 
 /**
  * Compares every column of every row of ticks (through v_ticks_complete), vdf_proofs and tick_transactions with
- * `expected`, in order: none missing, none extra, none twice. In one snapshot, a page of ticks at a time.
+ * `expected`, in order: none missing, none extra, none twice. In one snapshot, a page of ticks at a time; while the
+ * server reads one page the next one is computed here.
  * @throws Error with the first row that differs
  */
 export async function compareStored(
@@ -62,55 +63,78 @@ export async function compareStored(
   expected: Iterable<ExpectedTick>,
   options: CompareOptions = {},
 ): Promise<Compared> {
-  const client = await openClient(url);
+  const clients = [await openClient(url), await openClient(url)];
   const beganMs = performance.now();
   try {
-    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-    // fresh tables have no statistics, and what the planner guesses without them is a sort of everything for each page
-    await client.query('SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off');
-    const counts = await comparePages(client, expected, options);
-    await compareCounts(client, counts);
+    await shareSnapshot(clients);
+    const counts = await comparePages(clients, expected, options.absent ?? (() => false));
+    await compareCounts(clients[0], counts);
     return { ...counts, seconds: (performance.now() - beganMs) / 1000 };
   } finally {
-    await client.end();
+    for (const client of clients) await client.end();
   }
 }
 
+async function shareSnapshot([owner, ...others]: readonly Client[]): Promise<void> {
+  await owner.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  const { rows } = await owner.query<{ id: string }>('SELECT pg_export_snapshot() AS id');
+  for (const other of others) {
+    await other.query(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '${rows[0].id}'`);
+  }
+  // fresh tables have no statistics, and what the planner guesses without them is a sort of everything for each page
+  const plan = ['enable_seqscan', 'enable_hashjoin', 'enable_bitmapscan'].map((name) => `SET LOCAL ${name} = off`);
+  for (const client of [owner, ...others]) await client.query([...plan, "SET LOCAL work_mem = '64MB'"].join('; '));
+}
+
 interface Page {
+  after: bigint;
+  last: bigint;
   ticks: string[];
   transactions: string[];
-  last: bigint;
 }
 
 async function comparePages(
-  client: Client,
+  clients: readonly Client[],
   expected: Iterable<ExpectedTick>,
-  { absent = () => false }: CompareOptions,
+  absent: (tickNumber: bigint) => boolean,
 ): Promise<{ ticks: number; transactions: number }> {
-  let ticks = 0;
-  let transactions = 0;
-  let after = -1n;
-  let page: Page = { ticks: [], transactions: [], last: -1n };
-  const compare = async (last: bigint): Promise<void> => {
-    const where = `WHERE tick_number > ${after} AND tick_number <= ${last}`;
-    await comparePage(client, 'v_ticks_complete', TICK_COLUMNS, `${where} ORDER BY tick_number`, page.ticks);
-    const order = `${where} ORDER BY tick_number, sequence_number`;
-    await comparePage(client, 'tick_transactions', TRANSACTION_COLUMNS, order, page.transactions);
-    ticks += page.ticks.length;
-    transactions += page.transactions.length;
-    after = last;
-    page = { ticks: [], transactions: [], last };
+  const counts = { ticks: 0, transactions: 0 };
+  let comparing = Promise.resolve();
+  let page: Page = { after: -1n, last: -1n, ticks: [], transactions: [] };
+  const turn = async (last: bigint): Promise<void> => {
+    await comparing;
+    page.last = last;
+    comparing = comparePage(clients, page);
+    comparing.catch(() => {}); // it is awaited below, or at the next turn
+    counts.ticks += page.ticks.length;
+    counts.transactions += page.transactions.length;
+    page = { after: last, last, ticks: [], transactions: [] };
+    await new Promise(setImmediate); // the queries go out before the next page is computed
   };
   for (const tick of expected) {
     if (absent(tick.tickNumber)) continue;
     page.ticks.push(tickLine(tick));
     const inOrder = tick.transactions.toSorted((a, b) => (a.sequenceNumber < b.sequenceNumber ? -1 : 1));
     for (const transaction of inOrder) page.transactions.push(transactionLine(tick, transaction));
-    page.last = tick.tickNumber;
-    if (page.ticks.length >= PAGE_TICKS) await compare(page.last);
+    if (page.ticks.length >= PAGE_TICKS) await turn(tick.tickNumber);
   }
-  await compare(2n ** 63n - 1n);
-  return { ticks, transactions };
+  await turn(2n ** 63n - 1n);
+  await comparing;
+  return counts;
+}
+
+async function comparePage([first, second]: readonly Client[], page: Page): Promise<void> {
+  const where = `WHERE tick_number > ${page.after} AND tick_number <= ${page.last}`;
+  await Promise.all([
+    compareRows(first, 'v_ticks_complete', TICK_COLUMNS, `${where} ORDER BY tick_number`, page.ticks),
+    compareRows(
+      second,
+      'tick_transactions',
+      TRANSACTION_COLUMNS,
+      `${where} ORDER BY tick_number, sequence_number`,
+      page.transactions,
+    ),
+  ]);
 }
 
 /** The view shows no proof without a tick: the tables are counted as well. */
@@ -129,7 +153,7 @@ async function compareCounts(client: Client, expected: { ticks: number; transact
   }
 }
 
-async function comparePage(
+async function compareRows(
   client: Client,
   table: string,
   columns: readonly string[],

@@ -62,7 +62,7 @@ export async function startPostgres(options: TestPostgresOptions = {}): Promise<
     } catch {
       // it is gone, as it should be
     }
-    rmSync(dataDir, { recursive: true, force: true });
+    rmSync(dataDir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   };
   // A test that throws, or that tap ends for its time, must not leave a server behind.
   process.once('exit', kill);

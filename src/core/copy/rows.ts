@@ -35,7 +35,7 @@ const TRANSACTION_FIELDS = TRANSACTIONS.columns.length;
 /** bytes of a row without those of its runs: the count, a length for each field, and the fixed-size values */
 const TICK_FIXED_BYTES = 2 + 4 * TICK_FIELDS + 8 + 8;
 const PROOF_FIXED_BYTES = 2 + 4 * PROOF_FIELDS + 8 + 8;
-const TRANSACTION_FIXED_BYTES = 2 + 4 * TRANSACTION_FIELDS + 5 * 8 + 2 * NUMERIC_U64_BYTES_MAX;
+const TRANSACTION_FIXED_BYTES = 2 + 4 * TRANSACTION_FIELDS + 4 * 8 + 2 * NUMERIC_U64_BYTES_MAX;
 
 /** @param linked previous_output is that of the row before: null is written for it */
 export function writeTickRow(
