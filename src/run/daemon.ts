@@ -6,9 +6,9 @@ import { backoffMs } from '../core/retry.ts';
 import { systemClock } from '../core/time.ts';
 import { Ingester, type IngesterHost, type IngesterOptions } from '../ingest/ingester.ts';
 import { connect, connectFailureKind, parseDatabaseUrl } from '../store/connect.ts';
-import { startEmbedded, type EmbeddedServer } from '../store/embedded.ts';
 import type { Config } from './config.ts';
 import { describeConfig } from './config-doc.ts';
+import { EmbeddedDatabase } from './embedded-database.ts';
 import { startHealthServer } from './http.ts';
 import type { Log } from './log.ts';
 import { createNotifier } from './notify.ts';
@@ -60,10 +60,11 @@ export async function runDaemon(
   });
   // READY before the database is: an outage at boot is waited for, not a failed start of the unit
   notifier.ready();
-  let embedded: EmbeddedServer | null = null;
+  let embedded: EmbeddedDatabase | null = null;
   try {
-    embedded = await startDatabase(config, log);
-    const databaseUrl = embedded?.url() ?? (config.database?.kind === 'server' ? config.database.url : '');
+    if (config.database?.kind === 'embedded')
+      embedded = await EmbeddedDatabase.start(config.database.dataDir, log);
+    const databaseUrl = embedded?.url ?? (config.database?.kind === 'server' ? config.database.url : '');
     const found = await firstContact(config, databaseUrl, log, telemetry, signals);
     if (found === null) return 0;
     const sizing = planThreads({
@@ -109,13 +110,6 @@ async function shutDown(telemetry: Telemetry, log: Log): Promise<number> {
   }
   log.info({ position: telemetry.ingester?.status.position ?? null }, 'Stopped');
   return 0;
-}
-
-async function startDatabase(config: Config, log: Log): Promise<EmbeddedServer | null> {
-  if (config.database?.kind !== 'embedded') return null;
-  const server = await startEmbedded({ dataDir: config.database.dataDir, log });
-  log.info({ port: server.port, pid: server.pid, adopted: server.adopted }, 'Embedded PostgreSQL is up');
-  return server;
 }
 
 /** Waits for the database. A wrong password or a missing database is no outage: it ends the start. */

@@ -87,7 +87,7 @@ export class Call {
     this.#ended = true;
     const status = {
       'grpc-status': `${code}`,
-      ...(text === '' ? {} : { 'grpc-message': encodeURIComponent(text) }),
+      ...(text === '' ? {} : { 'grpc-message': percentEncoded(text) }),
     };
     if (!this.#stream.headersSent) {
       this.#stream.respond({ ...RESPONSE_HEADERS, ...status }, { endStream: true });
@@ -186,4 +186,12 @@ async function answer(handler: Handler, call: Call, body: Buffer): Promise<void>
   } else {
     await handler(call, body.subarray(PREFIX_BYTES));
   }
+}
+
+/** As gRPC wants its messages in a header: UTF-8 with all but printable ASCII, and %, as %XX. */
+function percentEncoded(text: string): string {
+  const escaped = (byte: number): string => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  return Array.from(Buffer.from(text, 'utf8'), (byte) =>
+    byte >= 0x20 && byte <= 0x7e && byte !== 0x25 ? String.fromCharCode(byte) : escaped(byte),
+  ).join('');
 }

@@ -62,7 +62,7 @@ export async function startPostgres(options: TestPostgresOptions = {}): Promise<
     } catch {
       // it is gone, as it should be
     }
-    rmSync(dataDir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+    removeWhileItEnds(dataDir);
   };
   // A test that throws, or that tap ends for its time, must not leave a server behind.
   process.once('exit', kill);
@@ -164,6 +164,20 @@ async function openExisting(serverUrl: string): Promise<OpenTestServer> {
       }
     },
   };
+}
+
+/** The server still writes while it ends, and a process that exits can wait for nothing but this. */
+function removeWhileItEnds(folder: string): void {
+  const nobody = new Int32Array(new SharedArrayBuffer(4));
+  for (let attempt = 0; attempt < 40 && existsSync(folder); attempt++) {
+    if (attempt > 0) Atomics.wait(nobody, 0, 0, 50);
+    // throws, or leaves something without a word, when a file appears meanwhile
+    try {
+      rmSync(folder, { recursive: true, force: true });
+    } catch {
+      continue;
+    }
+  }
 }
 
 async function makeTemplate(serverUrl: string, url: string): Promise<string> {

@@ -1,7 +1,7 @@
 /** The types of the chain's columns, by the names of PostgreSQL. */
 export type ColumnType = 'int8' | 'text' | 'bytea' | 'numeric' | 'timestamptz';
 
-export interface Column {
+interface Column {
   readonly name: string;
   readonly type: ColumnType;
   readonly nullable: boolean;

@@ -44,6 +44,12 @@ const BAD_TICKS: [string, Uint8Array, RegExp][] = [
   ],
   [
     'tx_hash_not_hex',
+    tickFrame(11n, { transactions: [{ txHash: 'a'.repeat(62) }] }),
+    /62 hex digits instead of 64/,
+  ],
+  ['tx_hash_not_hex', tickFrame(11n, { transactions: [{ txHash: '' }] }), /0 hex digits instead of 64/],
+  [
+    'tx_hash_not_hex',
     tickFrame(11n, { transactions: [{}, { txHash: ' '.repeat(64) }] }),
     /\[1\]\.tx_hash .*0x20 at 0/,
   ],
@@ -150,6 +156,10 @@ void test('a span that contradicts itself is a broken invariant', async (t) => {
   );
   throws(createSpan(5n, [Buffer.of(0)]), /not tick 5/);
   throws(createSpan(2n ** 63n, [tickFrame(2n ** 63n)]), /not tick 9223372036854775808/);
+  throws(
+    createSpan(2n ** 63n, [Buffer.concat([tickFrame(2n ** 63n), run(2, Buffer.of(0))])]),
+    /not tick 9223/,
+  );
   throws(createSpan(5n, [{ unnumbered: tickFrame(5n) }]), /flagged/);
   const outside = createSpan(5n, [tickFrame(5n)]);
   outside.index[1] += 4;

@@ -1,7 +1,8 @@
+import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { TICKS } from '../../../../src/core/copy/tables.ts';
 import { transcode } from '../../../../src/core/copy/transcode.ts';
-import { createSpan, LIMITS, outputOf, tickFrame, type SpanFrame } from './frames.ts';
+import { createSpan, LIMITS, NOW_MICROS, outputOf, tickFrame, U64_MAX, type SpanFrame } from './frames.ts';
 import { createSinks, expectedTables, readFrames, sinks } from './harness.ts';
 import { rowsByMessage, written } from './pgcopy.ts';
 
@@ -92,4 +93,25 @@ void test('sinks are used again, fresh or adopted, with the same bytes as a resu
   adopted.proofs.adopt(new ArrayBuffer(700));
   adopted.transactions.adopt(new ArrayBuffer(1));
   t.strictSame(snapshot(adopted), fresh);
+});
+
+void test('the room reserved for a row is enough, however little there is', async (t) => {
+  // each transaction is the largest of its kind: the longest numerics, with and without a timestamp and a text tx_id
+  const transactions = [U64_MAX, NOW_MICROS].flatMap((timestamp, i) =>
+    ['id', '\0'].map((txId, k) => ({ txId, timestamp, nonce: U64_MAX, sequence: BigInt(2 * i + k) })),
+  );
+  const span = createSpan(1n, [tickFrame(1n, { transactions }), tickFrame(2n, { previousOutput: '' })]);
+  const used = createSinks();
+  transcode(span, used, LIMITS);
+  const all = [used.ticks, used.proofs, used.transactions];
+  const expected = all.map((sink) => Buffer.from(written(sink)));
+  for (let missing = 0; missing <= expected[2].length; missing++) {
+    all.forEach((sink, i) => sink.adopt(new ArrayBuffer(Math.max(0, expected[i].length - missing))));
+    transcode(span, used, LIMITS);
+    assert.deepEqual(
+      all.map((sink) => Buffer.from(written(sink))),
+      expected,
+    );
+  }
+  t.ok(expected[2].length > 1000);
 });

@@ -1,0 +1,55 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { startEmbedded, type EmbeddedServer } from '../store/embedded.ts';
+import type { Log } from './log.ts';
+
+/** Between two attempts to bring the server back, ms. */
+const RESTART_MS = 2_000;
+
+/** DATABASE_URL=embedded:DIR: our own PostgreSQL, started again on the same port when it ends by itself. */
+export class EmbeddedDatabase {
+  readonly #dataDir: string;
+  readonly #log: Log;
+  #server: EmbeddedServer;
+  #stopping = false;
+
+  static async start(dataDir: string, log: Log): Promise<EmbeddedDatabase> {
+    return new EmbeddedDatabase(dataDir, log, await startEmbedded({ dataDir, log }));
+  }
+
+  private constructor(dataDir: string, log: Log, server: EmbeddedServer) {
+    this.#dataDir = dataDir;
+    this.#log = log;
+    this.#server = server;
+    void this.#keep();
+  }
+
+  get url(): string {
+    return this.#server.url();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#server.stop();
+  }
+
+  async #keep(): Promise<void> {
+    for (;;) {
+      const how = await this.#server.exited;
+      if (this.#stopping) return;
+      this.#log.error({ how }, 'The embedded PostgreSQL ended; starting it again');
+      await this.#restart(this.#server.port);
+    }
+  }
+
+  async #restart(port: number): Promise<void> {
+    while (!this.#stopping) {
+      try {
+        this.#server = await startEmbedded({ dataDir: this.#dataDir, port, log: this.#log });
+        return;
+      } catch (err) {
+        this.#log.error({ err }, 'The embedded PostgreSQL does not start');
+        await delay(RESTART_MS);
+      }
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import type { ChainSpec } from '../support/expected.ts';
+import { sessionsGone } from '../support/daemon.ts';
+import { withRig } from '../support/rig.ts';
+import type { Figures, Scene } from './scene.ts';
+
+export interface EqualitySize {
+  spec: ChainSpec;
+  count: number;
+}
+
+/** Must show 3: a whole chain, ingested at full speed, row by row against its recomputation. */
+export async function ingestsEqually(scene: Scene, { spec, count }: EqualitySize): Promise<Figures> {
+  return withRig({ databaseUrl: await scene.database(), spec, count }, async (rig) => {
+    const daemon = rig.daemon();
+    await daemon.logged('Opening tick stream');
+    const beganMs = performance.now();
+    // what is visible is whole at every moment, not only at the end
+    let looks = 0;
+    while ((await rig.position()) !== rig.last) {
+      assert.equal(daemon.exit, null, daemon.tail());
+      await rig.check();
+      looks += 1;
+    }
+    const ingestSeconds = (performance.now() - beganMs) / 1000;
+    assert.equal(await daemon.metric('tick_ingester_ticks_total', { status: 'success' }), count);
+    await daemon.stop();
+    const compared = await rig.verify();
+    assert.equal(compared.ticks, count);
+    await sessionsGone(await rig.client());
+    return {
+      ticks: compared.ticks,
+      transactions: compared.transactions,
+      'ticks/s (with the looks)': Math.round(count / ingestSeconds),
+      'looks while it wrote': looks,
+      'ticks/s compared': Math.round(compared.ticks / compared.seconds),
+    };
+  });
+}

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import { sessionsGone } from '../support/daemon.ts';
+import type { ChainSpec } from '../support/expected.ts';
+import type { Rig } from '../support/rig.ts';
+import { withRig } from '../support/rig.ts';
+import { until } from '../support/until.ts';
+import type { Figures, Scene } from './scene.ts';
+
+export interface KillSize {
+  spec: ChainSpec;
+  count: number;
+  kills: number;
+}
+
+/** one kill in so many comes while the daemon starts or waits for the lease of the one before it */
+const EARLY_ONE_IN = 5;
+const EARLY_MS_MAX = 6_500;
+const JITTER_MS_MAX = 40;
+
+/**
+ * Must show 4: kill -9 at random moments under load, started again each time. At the end everything is there once, and
+ * each start asked the sequencer for position + 1, the position having been read while no daemon ran.
+ */
+export async function survivesKills(scene: Scene, size: KillSize): Promise<Figures> {
+  const { spec, count, kills } = size;
+  return withRig({ databaseUrl: await scene.database(), spec, count }, async (rig) => {
+    let position: bigint | null = null;
+    let early = 0;
+    for (let kill = 0; kill < kills; kill++) {
+      const isEarly = kill > 0 && scene.random.whole(1, EARLY_ONE_IN) === 1;
+      if (isEarly) early += 1;
+      const before = rig.starts().length;
+      const moment = await killOnce(rig, scene, size, isEarly);
+      assertStarts(rig, before, position);
+      await sessionsGone(await rig.client());
+      position = await rig.position();
+      await rig.check({ atRest: false });
+      scene.say(`kill ${kill + 1}: ${moment}, position ${position}`);
+    }
+    const before = rig.starts().length;
+    const daemon = rig.daemon();
+    await rig.untilCaughtUp(daemon);
+    assertStarts(rig, before, position);
+    await daemon.stop();
+    const compared = await rig.verify();
+    assert.equal(compared.ticks, count);
+    const beginnings = rig.starts().filter((start) => start === spec.first).length;
+    return {
+      ticks: compared.ticks,
+      transactions: compared.transactions,
+      kills,
+      'of them before it wrote': early,
+      'streams opened': rig.starts().length,
+      'at the beginning': beginnings,
+    };
+  });
+}
+
+async function killOnce(rig: Rig, scene: Scene, { count, kills }: KillSize, isEarly: boolean): Promise<string> {
+  const { random } = scene;
+  const daemon = rig.daemon();
+  if (isEarly) {
+    const ms = random.whole(0, EARLY_MS_MAX);
+    await delay(ms);
+    daemon.kill('SIGKILL');
+    await daemon.exited;
+    return `${ms} ms after its start`;
+  }
+  // most of the chain is left for the later ones, whatever the numbers drawn
+  const share = Math.floor((count * 0.8) / kills);
+  const ticks = random.whole(1, share);
+  await until(
+    `${ticks} ticks written`,
+    () => {
+      assert.equal(daemon.exit, null, daemon.tail());
+      return daemon.ticksWritten >= ticks;
+    },
+    { pollMs: 1, context: () => daemon.tail() },
+  );
+  const jitterMs = random.whole(0, JITTER_MS_MAX);
+  await delay(jitterMs);
+  daemon.kill('SIGKILL');
+  await daemon.exited;
+  return `${jitterMs} ms after ${ticks} ticks, when it had logged ${daemon.ticksWritten}`;
+}
+
+/** What was asked since: once at most, right after what the database had; at the beginning while it had nothing. */
+function assertStarts(rig: Rig, before: number, position: bigint | null): void {
+  const starts = rig.starts().slice(before);
+  const expected = position === null ? rig.spec.first : position + 1n;
+  assert.ok(starts.length <= 1, `streams of one daemon: ${starts.join(', ')}`);
+  for (const start of starts) assert.equal(start, expected, 'a start asks for position + 1');
+}

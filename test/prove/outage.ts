@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Daemon } from '../support/daemon.ts';
+import { growingSimArguments, type ChainSpec } from '../support/expected.ts';
+import type { TestPostgres } from '../support/postgres.ts';
+import { withRig } from '../support/rig.ts';
+import { until } from '../support/until.ts';
+import { mebibytes, type Figures, type Scene } from './scene.ts';
+
+export interface OutageSize {
+  /** it grows by spec.ticksPerSecond while all of this happens */
+  spec: ChainSpec;
+  count: number;
+  /** how long there is no database */
+  outageMs: number;
+}
+
+/** what garbage collection and a second set of connections may add to what the full ring takes */
+const RSS_SLACK_BYTES = 48 * 2 ** 20;
+const SAMPLE_MS = 100;
+
+/**
+ * Must show 5: a while without a database, then one immediate stop (a crash, as far as the server's data goes). The
+ * same process goes on, its memory stays level, nothing is missing.
+ * @param server must keep what it confirmed (fsync and synchronous_commit on)
+ */
+export async function survivesOutages(scene: Scene, server: TestPostgres, size: OutageSize): Promise<Figures> {
+  const { spec, count, outageMs } = size;
+  const simArgs = growingSimArguments(spec, count);
+  return withRig({ databaseUrl: await scene.database(), spec, count, simArgs }, async (rig) => {
+    const daemon = rig.daemon();
+    const { pid } = daemon;
+    await rig.untilPosition(spec.first + spec.ticksPerSecond, daemon);
+
+    await rig.dropClient();
+    await server.halt('fast');
+    const beganMs = performance.now();
+    const memory = await samplesDuring(daemon, outageMs);
+    await server.start();
+    const outage = (performance.now() - beganMs) / 1000;
+    await daemon.untilReady('ready');
+    const before = await rig.position();
+
+    await rig.dropClient();
+    await server.halt('immediate');
+    await server.start();
+    await rig.untilCaughtUp(daemon);
+    assert.equal(daemon.pid, pid);
+    assert.equal(daemon.exit, null, 'the same process');
+    assert.ok(before !== null && before < rig.last, 'the immediate stop came under load');
+    await daemon.untilReady('ready');
+    assert.deepEqual(daemon.lines('The database went backwards; reading again from its position'), []);
+    await daemon.stop();
+    const compared = await rig.verify();
+    assert.equal(compared.ticks, count);
+    assert.deepEqual(rig.starts().length, 1, 'the stream was kept open');
+    return {
+      ticks: compared.ticks,
+      'without a database': `${outage.toFixed(1)} s`,
+      'memory in its first and second half': `${mebibytes(memory.first)}, ${mebibytes(memory.second)}`,
+      'memory at the end': mebibytes(memory.last),
+    };
+  });
+}
+
+/** Highest RSS in the two halves; /ready says `database` meanwhile, and the process lives. */
+async function samplesDuring(
+  daemon: Daemon,
+  durationMs: number,
+): Promise<{ first: number; second: number; last: number }> {
+  const halves: [number[], number[]] = [[], []];
+  const beganMs = performance.now();
+  await daemon.untilReady('database');
+  for (let elapsed = 0; elapsed < durationMs; elapsed = performance.now() - beganMs) {
+    const rss = daemon.rssBytes();
+    assert.ok(rss !== null, `the daemon lives\n${daemon.tail()}`);
+    halves[elapsed < durationMs / 2 ? 0 : 1].push(rss);
+    const health = await daemon.get('/health');
+    assert.equal(health?.code, 200, 'waiting for the database is healthy');
+    await delay(SAMPLE_MS);
+  }
+  const ready = await daemon.ready();
+  assert.ok(ready?.reasons.includes('database'), `/ready says ${JSON.stringify(ready?.reasons)}`);
+  const [first, second] = halves.map((samples) => Math.max(...samples));
+  assert.ok(second <= first + RSS_SLACK_BYTES, `memory rose from ${mebibytes(first)} to ${mebibytes(second)}`);
+  return { first, second, last: halves[1].at(-1)! };
+}
+
+/**
+ * The server loses what it had confirmed (asynchronous commits and an immediate stop): the daemon finds out, reads
+ * again from the position, and the result is the same.
+ * @param server writes its log rarely enough to lose something (wal_writer_delay)
+ */
+export async function survivesLostTransactions(scene: Scene, server: TestPostgres, size: OutageSize): Promise<Figures> {
+  const { spec, count } = size;
+  const simArgs = growingSimArguments(spec, count);
+  const env = { DB_SYNCHRONOUS_COMMIT: 'off' };
+  return withRig({ databaseUrl: await scene.database(), spec, count, simArgs, env }, async (rig) => {
+    const daemon = rig.daemon();
+    await rig.untilPosition(spec.first + spec.ticksPerSecond, daemon);
+    const before = (await rig.position())!;
+    await rig.dropClient();
+    await server.halt('immediate');
+    await server.start();
+    const after = (await rig.position()) ?? spec.first - 1n;
+    await rig.untilCaughtUp(daemon);
+    await daemon.untilReady('ready');
+    const found = daemon.lines('The database went backwards; reading again from its position').length;
+    await daemon.stop();
+    const compared = await rig.verify();
+    assert.equal(compared.ticks, count);
+    assert.ok(after < before, `the server lost nothing: ${before} before, ${after} after`);
+    assert.equal(found, 1, daemon.tail());
+    return { ticks: compared.ticks, 'lost by the server': `${before - after} ticks at least` };
+  });
+}
+
+/** Every connection is reset at random moments, whatever is under way on it. */
+export async function survivesCuts(scene: Scene, size: { spec: ChainSpec; count: number; cuts: number }): Promise<Figures> {
+  const { spec, count, cuts } = size;
+  return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
+    const daemon = rig.daemon();
+    const step = Math.floor((count * 0.9) / cuts);
+    let target = 0;
+    for (let cut = 0; cut < cuts; cut++) {
+      target += scene.random.whole(1, step);
+      await until(`${target} ticks written`, () => daemon.exit !== null || daemon.ticksWritten >= target, { pollMs: 1 });
+      await delay(scene.random.whole(0, 30));
+      rig.proxy!.cutAll();
+    }
+    await rig.untilCaughtUp(daemon);
+    await daemon.untilReady('ready');
+    await daemon.stop();
+    const compared = await rig.verify();
+    assert.equal(compared.ticks, count);
+    assert.equal(rig.starts().length, 1, 'the stream was kept open');
+    return { ticks: compared.ticks, cuts, 'connections reset': rig.proxy!.counts.cut };
+  });
+}

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import type { Client } from 'pg';
+import type { Daemon } from '../support/daemon.ts';
+import { growingSimArguments, type ChainSpec } from '../support/expected.ts';
+import { withRig, type Rig } from '../support/rig.ts';
+import { until } from '../support/until.ts';
+import { seconds, type Figures, type Scene } from './scene.ts';
+
+export interface TakeoverSize {
+  /** it grows by spec.ticksPerSecond while all of this happens */
+  spec: ChainSpec;
+  count: number;
+}
+
+/** Spec P6. */
+const TAKEOVER_MS = 10_000;
+
+/** Who inserted which range into the ledger and when, by the database's clock: merging does not touch it. */
+const AUDIT_SQL = `
+CREATE TABLE audit (id bigint GENERATED ALWAYS AS IDENTITY, at timestamptz NOT NULL, who text NOT NULL, epoch bigint NOT NULL);
+CREATE FUNCTION audit_ledger() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO public.audit (at, who, epoch) VALUES (clock_timestamp(), current_setting('application_name'), new.epoch);
+  RETURN new;
+END $$;
+CREATE TRIGGER audit AFTER INSERT ON ingest_ledger FOR EACH ROW EXECUTE FUNCTION audit_ledger();`;
+
+/**
+ * Must show 5: two daemons at once. One writes, one waits; the second takes over from a leader that was killed and from
+ * one that is frozen in the middle of a batch, which commits nothing when it wakes up.
+ */
+export async function takesOver(scene: Scene, { spec, count }: TakeoverSize): Promise<Figures> {
+  const simArgs = growingSimArguments(spec, count);
+  return withRig({ databaseUrl: await scene.database(), spec, count, simArgs, proxied: true }, async (rig) => {
+    const client = await rig.client();
+    await client.query(AUDIT_SQL);
+    const [alpha, beta] = await leaderAndStandby(rig, 'alpha', 'beta');
+
+    const killedMs = performance.now();
+    alpha.kill('SIGKILL');
+    await written(beta);
+    const afterKillMs = performance.now() - killedMs;
+    assert.ok(afterKillMs < TAKEOVER_MS, `${afterKillMs} ms`);
+    await assertNothingAfter(client, 'alpha', 'beta');
+
+    const gamma = rig.daemon({ env: { SERVICE_NAME: 'gamma' } });
+    await gamma.untilReady('standby');
+    await freezeInBatch(rig, beta, 'beta');
+    const frozenMs = performance.now();
+    await written(gamma);
+    const afterFreezeMs = performance.now() - frozenMs;
+    assert.ok(afterFreezeMs < TAKEOVER_MS, `${afterFreezeMs} ms`);
+    rig.proxy!.faults.clientBytesPerSecond = 0;
+    beta.kill('SIGCONT');
+    // what it still holds meets the fence
+    await beta.untilReady('standby');
+    await assertNothingAfter(client, 'beta', 'gamma');
+    assert.equal(beta.exit, null);
+
+    await rig.untilCaughtUp(gamma);
+    await gamma.stop();
+    await beta.untilReady('ready');
+    await beta.stop();
+    await assertNothingAfter(client, 'alpha', 'beta');
+    const compared = await rig.verify();
+    assert.equal(compared.ticks, count);
+    return {
+      ticks: compared.ticks,
+      'takeover after SIGKILL': seconds(afterKillMs),
+      'takeover after SIGSTOP': seconds(afterFreezeMs),
+      epochs: (await client.query<{ epoch: string }>('SELECT epoch FROM ingest_state')).rows[0].epoch,
+    };
+  });
+}
+
+async function leaderAndStandby(rig: Rig, first: string, second: string): Promise<[Daemon, Daemon]> {
+  const leader = rig.daemon({ env: { SERVICE_NAME: first } });
+  await leader.untilReady('ready');
+  const standby = rig.daemon({ env: { SERVICE_NAME: second } });
+  await standby.untilReady('standby');
+  await written(leader);
+  assert.equal((await leader.ready())?.status, 'ready');
+  assert.deepEqual(standby.lines('Opening tick stream'), [], 'a standby reads nothing');
+  return [leader, standby];
+}
+
+/** Its next batch from now on. */
+function written(daemon: Daemon): Promise<unknown> {
+  const { ticksWritten } = daemon;
+  return until('it writes', () => daemon.ticksWritten > ticksWritten, { pollMs: 5, context: () => daemon.tail() });
+}
+
+/** Stops the process while one of its sessions holds the fence inside a batch, whose data it then never sends. */
+async function freezeInBatch(rig: Rig, daemon: Daemon, service: string): Promise<void> {
+  const client = await rig.client();
+  // a batch takes a while now, so that there is a middle
+  rig.proxy!.faults.clientBytesPerSecond = 6_000_000;
+  const holdsFence = async (): Promise<boolean> => {
+    const { rows } = await client.query(
+      `SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+        WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database() AND starts_with(a.application_name, $1)`,
+      [`${service} writer`],
+    );
+    return rows.length > 0;
+  };
+  await until(
+    'it is frozen inside a batch',
+    async () => {
+      if (!(await holdsFence())) return false;
+      daemon.kill('SIGSTOP');
+      // what the proxy had received already arrives; then the server waits for the rest
+      rig.proxy!.faults.clientBytesPerSecond = 0;
+      await client.query('SELECT pg_sleep(0.2)');
+      if (await holdsFence()) return true;
+      rig.proxy!.faults.clientBytesPerSecond = 6_000_000;
+      daemon.kill('SIGCONT');
+      return false;
+    },
+    { pollMs: 1, context: () => daemon.tail() },
+  );
+}
+
+/** No row of `old` follows the first one of `next`. */
+async function assertNothingAfter(client: Client, old: string, next: string): Promise<void> {
+  const { rows } = await client.query(
+    `SELECT * FROM audit WHERE starts_with(who, $1) AND at > (SELECT min(at) FROM audit WHERE starts_with(who, $2)) LIMIT 3`,
+    [`${old} `, `${next} `],
+  );
+  assert.deepEqual(rows, [], `${old} committed after ${next} had taken over`);
+}
