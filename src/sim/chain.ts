@@ -35,7 +35,7 @@ export class Chain {
   /** `#base` ticks existed at `#baseMs` */
   #base: number;
   #baseMs: number;
-  readonly #most: number;
+  #most: number;
 
   constructor(source: TickSource, options: ChainOptions, clock: Clock) {
     this.source = source;
@@ -73,6 +73,12 @@ export class Chain {
     this.#base = Math.min(count, this.#most);
     this.#baseMs = this.#clock.monotonicMs();
     this.#wake();
+  }
+
+  /** No further tick comes to exist. Returns how many there are. */
+  freeze(): number {
+    this.#most = this.count();
+    return this.#most;
   }
 
   /** Resolves when the tick with this index exists, after a fork, or when `waiting` is over. */

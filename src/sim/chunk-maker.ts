@@ -37,14 +37,16 @@ export interface ChunkReply extends ChunkRequest {
 export class ChunkMaker {
   readonly #options: ContentOptions;
   readonly #chunkTicks: number;
+  readonly #checkpointsMax: number;
   readonly #renderers: [TickRenderer, TickRenderer | null];
   /** by branch: previous_output at the start of a chunk */
   readonly #checkpoints: readonly [Map<number, Buffer>, Map<number, Buffer>];
   /** chunks between two checkpoints, by branch */
   readonly #strides: [number, number] = [1, 1];
 
-  constructor(options: ContentOptions) {
+  constructor(options: ContentOptions, checkpointsMax = CHECKPOINTS_MAX) {
     this.#options = options;
+    this.#checkpointsMax = checkpointsMax;
     this.#chunkTicks = chunkTicks(options);
     this.#renderers = [new TickRenderer(options, 0), null];
     this.#checkpoints = [new Map([[0, this.#renderers[0].previousOutput]]), new Map()];
@@ -91,7 +93,7 @@ export class ChunkMaker {
     const checkpoints = this.#checkpoints[branch];
     if (chunk % this.#strides[branch] !== 0 || checkpoints.has(chunk)) return;
     checkpoints.set(chunk, output);
-    if (checkpoints.size <= CHECKPOINTS_MAX) return;
+    if (checkpoints.size <= this.#checkpointsMax) return;
     this.#strides[branch] *= 2;
     for (const old of checkpoints.keys()) if (old % this.#strides[branch] !== 0) checkpoints.delete(old);
   }

@@ -4,7 +4,7 @@ import { formatMicros, type Clock } from '../core/time.ts';
 /**
  * The simulator's account of what it did, as JSON lines; u64 are strings. Events and their fields:
  *
- * - `listening` address; `stop`
+ * - `listening` address; `stop`; `frozen` head (on SIGUSR1: the last tick there will be)
  * - `stream` id, peer, start_tick: a StreamTicks call came in
  * - `end` id, sent (ticks, repeated and bad ones included), first, last (numbers, null when nothing was sent), status
  *   (CANCELLED = the client went away)

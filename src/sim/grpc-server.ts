@@ -56,7 +56,7 @@ export class Call {
 
   /** Nothing can be written any more: it was ended here, or the client went away. */
   get over(): boolean {
-    return this.closed || this.#ended;
+    return this.closed || this.#ended || this.#stream.destroyed;
   }
 
   /** Calls back when the call is closed, not when it already is; the returned function takes the listener back. */
@@ -190,8 +190,9 @@ async function answer(handler: Handler, call: Call, body: Buffer): Promise<void>
 
 /** As gRPC wants its messages in a header: UTF-8 with all but printable ASCII, and %, as %XX. */
 function percentEncoded(text: string): string {
-  const escaped = (byte: number): string => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   return Array.from(Buffer.from(text, 'utf8'), (byte) =>
-    byte >= 0x20 && byte <= 0x7e && byte !== 0x25 ? String.fromCharCode(byte) : escaped(byte),
+    byte >= 0x20 && byte <= 0x7e && byte !== 0x25
+      ? String.fromCharCode(byte)
+      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`,
   ).join('');
 }

@@ -23,6 +23,7 @@ try {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  process.on('SIGUSR1', () => simulator.freeze());
   if (options.exitAfterMs !== null) setTimeout(stop, options.exitAfterMs);
   process.stdout.write(`sequencer-sim listening on ${simulator.address}\n`);
 } catch (error) {

@@ -25,6 +25,8 @@ export type Say = (line: string) => void;
 export interface Simulator {
   /** host:port */
   address: string;
+  /** No further tick is made; what exists is still served. The log says which is the last. */
+  freeze(): void;
   stop(): Promise<void>;
 }
 
@@ -57,6 +59,10 @@ export async function startSimulator(
   log.write('listening', { address });
   return {
     address,
+    freeze() {
+      const count = chain.freeze();
+      log.write('frozen', { head: count === 0 ? null : source.numberAt(count - 1) });
+    },
     async stop() {
       await server.close();
       await source.close();

@@ -102,7 +102,8 @@ export async function startSim(args: readonly string[], start: SimStart = {}): P
       for (;;) {
         const event = log().find(fits);
         if (event !== undefined) return event;
-        if (performance.now() > endMs) throw new Error(`not logged in time; the log is ${JSON.stringify(log())}`);
+        if (performance.now() > endMs)
+          throw new Error(`not logged in time; the log is ${JSON.stringify(log())}`);
         await delay(POLL_MS);
       }
     },

@@ -113,7 +113,7 @@ export class WireWriter {
 
   /** What was written, as bytes of their own. */
   finish(): Uint8Array {
-    return Uint8Array.prototype.slice.call(this.#buffer, 0, this.#length);
+    return new Uint8Array(this.#buffer.subarray(0, this.#length));
   }
 
   #tag(field: number, wireType: number): void {

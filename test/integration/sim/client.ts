@@ -75,7 +75,12 @@ export class SequencerClient {
     return this.#client.makeServerStreamRequest<bigint, Buffer>(
       '/continuum.sequencer.v1.SequencerService/StreamTicks',
       (number) =>
-        Buffer.from(schema.lookupType('StreamTicksRequest').encode({ start_tick: String(number) }).finish()),
+        Buffer.from(
+          schema
+            .lookupType('StreamTicksRequest')
+            .encode({ start_tick: String(number) })
+            .finish(),
+        ),
       (bytes) => bytes,
       start,
     );
@@ -98,7 +103,9 @@ export class SequencerClient {
 
   #unary<Reply>(method: string, request: object): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      this.#client[method](request, (error, reply) => (error === null ? resolve(reply as Reply) : reject(error)));
+      this.#client[method](request, (error, reply) =>
+        error === null ? resolve(reply as Reply) : reject(error),
+      );
     });
   }
 }
@@ -116,7 +123,9 @@ export function collect<Item>(
       resolve({ items, code: 0, details: '' });
       call.cancel();
     });
-    call.on('error', (error: grpc.ServiceError) => resolve({ items, code: error.code, details: error.details }));
+    call.on('error', (error: grpc.ServiceError) =>
+      resolve({ items, code: error.code, details: error.details }),
+    );
     call.on('end', () => resolve({ items, code: 0, details: '' }));
   });
 }
@@ -124,5 +133,10 @@ export function collect<Item>(
 /** A tick's message as this client's own protobuf understands it. */
 export function decodeMessage(bytes: Buffer): OracleTick {
   const type = schema.lookupType('continuum.sequencer.v1.Tick');
-  return type.toObject(type.decode(bytes), { longs: String, bytes: Buffer, defaults: true, arrays: true }) as OracleTick;
+  return type.toObject(type.decode(bytes), {
+    longs: String,
+    bytes: Buffer,
+    defaults: true,
+    arrays: true,
+  }) as OracleTick;
 }

@@ -53,7 +53,18 @@ void test('every tick streamed is the one that separate plain code computes', as
     },
     {
       name: 'across 2^32, small payloads are opaque, timestamps by rate',
-      args: ['--vdf', 'fast', '--first', String(2n ** 32n - 5n), '--txs', '1', '--payload-bytes', '33', '--rate', '3000'],
+      args: [
+        '--vdf',
+        'fast',
+        '--first',
+        String(2n ** 32n - 5n),
+        '--txs',
+        '1',
+        '--payload-bytes',
+        '33',
+        '--rate',
+        '3000',
+      ],
       options: { first: 2n ** 32n - 5n, txs: 1, payloadBytes: 33, ticksPerSecond: 3000n },
       count: 100,
     },
@@ -87,18 +98,41 @@ void test('every kind of payload and of hostile transaction occurs', async (t) =
     const payloads = transactions.map(({ payload }) => payload.toString('latin1'));
     const orders = payloads.filter((payload) => payload.startsWith('FRM_v1.0:'));
     t.ok(orders.length > 3600, 'mostly orders');
-    const prices = new Set(orders.map((order) => (JSON.parse(order.slice(9)) as { intent: { price: number } }).intent.price));
+    const prices = new Set(
+      orders.map((order) => (JSON.parse(order.slice(9)) as { intent: { price: number } }).intent.price),
+    );
     t.ok(prices.size > 10, 'at many prices');
     t.ok(Math.min(...prices) > 140e9 && Math.max(...prices) < 170e9, 'believable ones, with 9 decimals');
     t.ok(payloads.includes(''), 'empty ones');
-    t.ok(payloads.some((payload) => payload.startsWith('MEMO')), 'texts that are no orders');
-    t.ok(payloads.some((payload) => /[^\x20-\x7e]/.test(payload)), 'binary ones');
+    t.ok(
+      payloads.some((payload) => payload.startsWith('MEMO')),
+      'texts that are no orders',
+    );
+    t.ok(
+      payloads.some((payload) => /[^\x20-\x7e]/.test(payload)),
+      'binary ones',
+    );
     const ids = transactions.map(({ tx_id }) => tx_id);
-    t.ok(ids.some((id) => id.includes(0)), 'a tx_id with NUL');
-    t.ok(ids.some((id) => !isUtf8(id)), 'a tx_id that is no UTF-8');
-    t.ok(ids.some((id) => isUtf8(id) && /[^\0-\x7e]/.test(id.toString())), 'a tx_id beyond ASCII');
-    t.ok(transactions.some(({ nonce }) => BigInt(nonce) >= 2n ** 63n), 'a nonce above 2^63');
-    t.ok(transactions.some(({ timestamp }) => BigInt(timestamp) >= 2n ** 63n), 'a time beyond timestamptz');
+    t.ok(
+      ids.some((id) => id.includes(0)),
+      'a tx_id with NUL',
+    );
+    t.ok(
+      ids.some((id) => !isUtf8(id)),
+      'a tx_id that is no UTF-8',
+    );
+    t.ok(
+      ids.some((id) => isUtf8(id) && /[^\0-\x7e]/.test(id.toString())),
+      'a tx_id beyond ASCII',
+    );
+    t.ok(
+      transactions.some(({ nonce }) => BigInt(nonce) >= 2n ** 63n),
+      'a nonce above 2^63',
+    );
+    t.ok(
+      transactions.some(({ timestamp }) => BigInt(timestamp) >= 2n ** 63n),
+      'a time beyond timestamptz',
+    );
   });
 });
 

@@ -23,7 +23,15 @@ interface Started {
 }
 
 async function start(t: Test, ...args: string[]): Promise<Started> {
-  const sim = await startSim(['--start-time', '2025-08-23T10:00:00Z', '--vdf', 'fast', '--head', '1200', ...args]);
+  const sim = await startSim([
+    '--start-time',
+    '2025-08-23T10:00:00Z',
+    '--vdf',
+    'fast',
+    '--head',
+    '1200',
+    ...args,
+  ]);
   const client = new SequencerClient(sim.address);
   t.teardown(async () => {
     client.close();
@@ -41,7 +49,9 @@ function range(from: number, to: number): number[] {
 }
 
 function faulted(sim: RunningSim, kind: string): number[] {
-  return sim.log().flatMap((event) => (event.event === 'fault' && event.kind === kind ? [Number(event.tick)] : []));
+  return sim
+    .log()
+    .flatMap((event) => (event.event === 'fault' && event.kind === kind ? [Number(event.tick)] : []));
 }
 
 void test('cut: every stream ends with UNAVAILABLE after N ticks', async (t) => {
@@ -59,7 +69,9 @@ void test('cut: every stream ends with UNAVAILABLE after N ticks', async (t) => 
 void test('duplicate: every N-th tick comes twice', async (t) => {
   const { sim, client } = await start(t, '--fault', 'duplicate:7');
   const { ticks } = await client.take(1n, 1200);
-  const expected = range(1, 1201).flatMap((n) => (n % 7 === 0 ? [n, n] : [n])).slice(0, 1200);
+  const expected = range(1, 1201)
+    .flatMap((n) => (n % 7 === 0 ? [n, n] : [n]))
+    .slice(0, 1200);
   t.strictSame(numbers(ticks), expected);
   t.strictSame(ticks[7], ticks[6]);
   await sim.logged((event) => event.kind === 'duplicate' && event.tick === '700');
@@ -68,7 +80,10 @@ void test('duplicate: every N-th tick comes twice', async (t) => {
 void test('gap: left out of the stream, and GetTick has it', async (t) => {
   const { sim, client } = await start(t, '--fault', 'gap:100');
   const { ticks } = await client.take(1n, 1188);
-  t.strictSame(ticks, CHAIN.filter((_, i) => (i + 1) % 100 !== 0));
+  t.strictSame(
+    ticks,
+    CHAIN.filter((_, i) => (i + 1) % 100 !== 0),
+  );
   t.strictSame(await client.getTick(300n), { tick: CHAIN[299], found: true });
   t.strictSame(faulted(sim, 'gap').slice(0, 3), [100, 200, 300]);
   const asked = await sim.logged((event) => event.event === 'get_tick');
@@ -88,7 +103,10 @@ void test('swap: every N-th tick comes after the next one', async (t) => {
   const expected = range(1, 1201);
   for (let n = 64; n < 1200; n += 64) [expected[n - 1], expected[n]] = [n + 1, n];
   t.strictSame(numbers(ticks), expected);
-  t.strictSame([...ticks].sort((a, b) => Number(a.tick_number) - Number(b.tick_number)), CHAIN);
+  t.strictSame(
+    [...ticks].sort((a, b) => Number(a.tick_number) - Number(b.tick_number)),
+    CHAIN,
+  );
   t.strictSame(numbers((await client.take(65n, 3)).ticks), [65, 66, 67], 'a start in between');
 });
 
@@ -140,7 +158,10 @@ void test('stall: that stream is silent, another one is not', async (t) => {
   t.strictSame(before, CHAIN.slice(0, 299));
   t.equal((await client.getStatus()).current_tick, '1200');
   silent.cancel();
-  t.match(await sim.logged((event) => event.event === 'end' && event.id === 1), { sent: 299, status: 'CANCELLED' });
+  t.match(await sim.logged((event) => event.event === 'end' && event.id === 1), {
+    sent: 299,
+    status: 'CANCELLED',
+  });
 });
 
 void test('stall-all: silent for everybody, then it goes on', async (t) => {
@@ -149,7 +170,10 @@ void test('stall-all: silent for everybody, then it goes on', async (t) => {
   for (const { ticks } of both) t.strictSame(ticks, CHAIN);
   const stalls = sim.log().filter((event) => event.kind === 'stall-all');
   t.equal(stalls.length, 2);
-  t.strictSame(stalls.map((event) => event.tick), ['300', '300']);
+  t.strictSame(
+    stalls.map((event) => event.tick),
+    ['300', '300'],
+  );
 });
 
 void test('oversize: a large payload in the stream and in GetTick, hashed like any other', async (t) => {
@@ -160,7 +184,10 @@ void test('oversize: a large payload in the stream and in GetTick, hashed like a
   t.equal(ticks[2].transactions[0].transaction.payload.length, 5_000_000);
   t.strictSame((await client.getTick(600n)).tick, expected[599]);
   const transactions = oracleChain({ ...OPTIONS, oversize: { every: 600n, bytes: 1 } }, 1200);
-  t.equal((await client.getStatus()).total_transactions, String(transactions.flatMap((tick) => tick.transactions).length));
+  t.equal(
+    (await client.getStatus()).total_transactions,
+    String(transactions.flatMap((tick) => tick.transactions).length),
+  );
 });
 
 const BAD: Readonly<Record<string, (t: Test, frame: Buffer) => void>> = {
@@ -191,7 +218,10 @@ void test('malformed: each form in turn in the stream, and GetTick has the good 
     t.strictSame((await client.getTick(BigInt(number))).tick, CHAIN[number - 1]);
   }
   await sim.logged((event) => event.event === 'end');
-  t.strictSame(faulted(sim, 'malformed'), range(1, 13).map((n) => n * 100));
+  t.strictSame(
+    faulted(sim, 'malformed'),
+    range(1, 13).map((n) => n * 100),
+  );
   const again = await client.takeRaw(100n, 1);
   t.strictSame(again.frames[0], frames[99], 'the same bytes when it is asked for again');
 });
@@ -214,7 +244,17 @@ void test('malformed with a form of its own, and malformed-forever in GetTick, t
 });
 
 void test('several faults at once', async (t) => {
-  const { client } = await start(t, '--fault', 'duplicate:10', '--fault', 'gap:15', '--fault', 'cut:40', '--fault', 'swap:10');
+  const { client } = await start(
+    t,
+    '--fault',
+    'duplicate:10',
+    '--fault',
+    'gap:15',
+    '--fault',
+    'cut:40',
+    '--fault',
+    'swap:10',
+  );
   const { ticks, code } = await client.take(1n, 100);
   t.equal(code, status.UNAVAILABLE);
   const expected = range(1, 41).flatMap((n) => {

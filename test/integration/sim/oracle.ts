@@ -80,7 +80,10 @@ function words(count: number, word: (w: number) => bigint): Buffer {
 /** What the chain of `options` has at the indexes 0 to count − 1. */
 export function oracleChain(options: OracleOptions, count: number): OracleTick[] {
   const ticks: OracleTick[] = [];
-  let previous = Buffer.concat([Buffer.alloc(224), sha256(Buffer.from(`sequencer-sim genesis ${options.seed}`))]);
+  let previous = Buffer.concat([
+    Buffer.alloc(224),
+    sha256(Buffer.from(`sequencer-sim genesis ${options.seed}`)),
+  ]);
   for (let index = 0; index < count; index++) {
     const tick = oracleTick(options, index, previous);
     previous = Buffer.from(tick.vdf_proof.output, 'hex');
@@ -94,7 +97,8 @@ function oracleTick(options: OracleOptions, index: number, previous: Buffer): Or
   const seed = BigInt(options.seed) ^ (forked ? 0xf0f0f0f0n : 0n);
   const number = options.first + BigInt(index);
   const state = fmix(fmix(fmix(seed) ^ (number % U32)) ^ (number / U32));
-  const micros = options.startMicros + (1_000_000n * BigInt(index)) / options.ticksPerSecond + (forked ? 1n : 0n);
+  const micros =
+    options.startMicros + (1_000_000n * BigInt(index)) / options.ticksPerSecond + (forked ? 1n : 0n);
   const oversize = options.oversize !== undefined && number % options.oversize.every === 0n;
   let count = options.txs === 'mixed' ? mixedCount(Number(draw(state, 0) % 100n)) : options.txs;
   if ((forked || oversize) && count === 0) count = 1;
@@ -188,7 +192,10 @@ function oraclePayload(
     return Buffer.from(`MEMO_v1.0:${JSON.stringify({ note })}`.padEnd(options.payloadBytes));
   }
   const alphabet = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
-  const address = Array.from({ length: 44 }, (_, c) => alphabet[Number(draw(fmix(at.seed), 64 * order.owner + c) % 58n)]);
+  const address = Array.from(
+    { length: 44 },
+    (_, c) => alphabet[Number(draw(fmix(at.seed), 64 * order.owner + c) % 58n)],
+  );
   const wave = (bits: bigint): bigint => {
     const offset = (at.number % 2n ** bits) - 2n ** (bits - 1n);
     return offset < 0n ? -offset : offset;

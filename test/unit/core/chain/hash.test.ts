@@ -14,7 +14,9 @@ import {
 } from '../../../../src/core/chain/hash.ts';
 import { parseTickJson } from '../../../../src/core/chain/tick-json.ts';
 
-const REAL_TICKS = fileURLToPath(new URL('../../../../../shared/data/continuum-ticks.jsonl', import.meta.url));
+const REAL_TICKS = fileURLToPath(
+  new URL('../../../../../shared/data/continuum-ticks.jsonl', import.meta.url),
+);
 const skip = existsSync(REAL_TICKS) ? false : `${REAL_TICKS} is not here`;
 
 void test('the formulas give every hash and output of the real ticks', { skip }, async (t) => {
@@ -91,11 +93,15 @@ void test('the seed is the hash of the input with its lowest bit set, in 256 byt
 void test('OpenSSL squares as BigInt does', async (t) => {
   const modulus = BigInt(`0x${VDF_MODULUS_HEX}`);
   fc.assert(
-    fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), fc.integer({ min: 0, max: 1100 }), (input, iterations) => {
-      let value = BigInt(`0x${vdfSeed(input).toString('hex')}`);
-      for (let i = 0; i < iterations; i++) value = (value * value) % modulus;
-      return vdfOutput(input, BigInt(iterations)).toString('hex') === value.toString(16).padStart(512, '0');
-    }),
+    fc.property(
+      fc.uint8Array({ minLength: 32, maxLength: 32 }),
+      fc.integer({ min: 0, max: 1100 }),
+      (input, iterations) => {
+        let value = BigInt(`0x${vdfSeed(input).toString('hex')}`);
+        for (let i = 0; i < iterations; i++) value = (value * value) % modulus;
+        return vdfOutput(input, BigInt(iterations)).toString('hex') === value.toString(16).padStart(512, '0');
+      },
+    ),
     { numRuns: 30 },
   );
   t.pass('held');

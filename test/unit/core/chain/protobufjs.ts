@@ -14,7 +14,18 @@ export const TickType = root.lookupType('continuum.sequencer.v1.Tick');
 
 const u64 = fc.oneof(
   fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
-  fc.constantFrom(0n, 1n, 127n, 128n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 53n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 1n),
+  fc.constantFrom(
+    0n,
+    1n,
+    127n,
+    128n,
+    2n ** 32n - 1n,
+    2n ** 32n,
+    2n ** 53n,
+    2n ** 63n - 1n,
+    2n ** 63n,
+    2n ** 64n - 1n,
+  ),
 );
 // text that UTF-8 can carry: no lone surrogates
 const text = fc.string({ unit: 'binary', maxLength: 40 }).filter((value) => value.isWellFormed());

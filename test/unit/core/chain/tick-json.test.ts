@@ -1,11 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { deepStrictEqual } from 'node:assert/strict';
 import fc from 'fast-check';
 import { test } from 'tap';
 import { formatTick, parseTickJson, TickJsonError } from '../../../../src/core/chain/tick-json.ts';
 import { anyTick, plainTick } from './protobufjs.ts';
 
-const REAL_TICKS = fileURLToPath(new URL('../../../../../shared/data/continuum-ticks.jsonl', import.meta.url));
+const REAL_TICKS = fileURLToPath(
+  new URL('../../../../../shared/data/continuum-ticks.jsonl', import.meta.url),
+);
 const skip = existsSync(REAL_TICKS) ? false : `${REAL_TICKS} is not here`;
 
 void test('the real ticks come out as they went in, fields in the same order', { skip }, async (t) => {
@@ -19,7 +22,14 @@ void test('the real ticks come out as they went in, fields in the same order', {
 
 void test('compact is one line with every field, json the same indented', async (t) => {
   const none = new Uint8Array(0);
-  const transaction = { txId: none, payload: none, signature: none, publicKey: none, nonce: 0n, timestamp: 0n };
+  const transaction = {
+    txId: none,
+    payload: none,
+    signature: none,
+    publicKey: none,
+    nonce: 0n,
+    timestamp: 0n,
+  };
   const empty = {
     tickNumber: 0n,
     vdfProof: { input: '', output: '', proof: '', iterations: 0n },
@@ -37,18 +47,28 @@ void test('compact is one line with every field, json the same indented', async 
   t.equal(formatTick(empty, 'json'), JSON.stringify(JSON.parse(expected), null, 2));
   t.strictSame(plainTick(parseTickJson(expected)), plainTick(empty));
   t.strictSame(plainTick(parseTickJson('{"transactions":[{}]}')), plainTick(empty), 'absent is default');
-  t.strictSame(plainTick(parseTickJson('{"vdf_proof":null,"timestamp":null,"transactions":[{}]}')), plainTick(empty));
+  t.strictSame(
+    plainTick(parseTickJson('{"vdf_proof":null,"timestamp":null,"transactions":[{}]}')),
+    plainTick(empty),
+  );
 });
 
 void test('both forms are read back, whatever stands in a tick', async (t) => {
   fc.assert(
-    fc.property(anyTick, fc.constantFrom('json', 'compact'), fc.string({ unit: 'binary' }), (tick, format, id) => {
-      for (const { transaction } of tick.transactions) transaction.txId = Buffer.from(id.toWellFormed(), 'utf8');
-      const text = formatTick(tick, format);
-      t.equal(text.includes('\n'), format === 'json');
-      t.strictSame(plainTick(parseTickJson(text)), plainTick(tick));
-    }),
+    fc.property(
+      anyTick,
+      fc.constantFrom('json', 'compact'),
+      fc.string({ unit: 'binary' }),
+      (tick, format, id) => {
+        for (const { transaction } of tick.transactions)
+          transaction.txId = Buffer.from(id.toWellFormed(), 'utf8');
+        const text = formatTick(tick, format);
+        deepStrictEqual(text.includes('\n'), format === 'json');
+        deepStrictEqual(plainTick(parseTickJson(text)), plainTick(tick));
+      },
+    ),
   );
+  t.pass('held');
 });
 
 void test('a tx_id that is no UTF-8 shows U+FFFD', async (t) => {
@@ -86,7 +106,11 @@ void test('mistakes are named with their place', async (t) => {
     ['{"transactions":{}}', 'transactions', /\{\} where an array/],
     ['{"transactions":[{},{"transaction":{"nonce":"x"}}]}', 'transactions[1].transaction.nonce', /"x" where/],
     ['{"transactions":[{"transaction":{"payload":"a"}}]}', 'transactions[0].transaction.payload', /base64/],
-    ['{"transactions":[{"transaction":{"payload":"ab==cd=="}}]}', 'transactions[0].transaction.payload', /base64/],
+    [
+      '{"transactions":[{"transaction":{"payload":"ab==cd=="}}]}',
+      'transactions[0].transaction.payload',
+      /base64/,
+    ],
     ['{"ticknumber":"1"}', 'ticknumber', /does not have/],
     [`{"timestamp":"${'9'.repeat(100)}"}`, 'timestamp', /9{39}… where/],
   ];

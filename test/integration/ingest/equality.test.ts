@@ -1,0 +1,39 @@
+import { test } from 'tap';
+import { assertHypertables } from '../../prove/hypertables.ts';
+import { ingestsEqually } from '../../prove/equality.ts';
+import { realTicks, storesRealTicks } from '../../prove/real-ticks.ts';
+import { chainSpec } from '../../support/expected.ts';
+import { testServers } from '../../support/postgres.ts';
+import { scaled } from '../../support/scale.ts';
+import { sceneOf, tell } from '../../support/scene.ts';
+
+for (const { name, skip, open } of testServers()) {
+  test(`ingests on the ${name} server`, { skip }, async (t) => {
+    const server = await open();
+    t.after(() => server.close());
+
+    await t.test('the three real ticks are stored equal to their file', { skip: realTicks.skip }, async (t) => {
+      tell(t, await storesRealTicks(sceneOf(t, () => server.createDatabase())));
+    });
+
+    await t.test('a long chain is stored equal to its recomputation', async (t) => {
+      let url = '';
+      const scene = sceneOf(t, async () => (url = await server.createDatabase()));
+      const spec = chainSpec({ seed: 11, hostile: true });
+      tell(t, await ingestsEqually(scene, { spec, count: scaled(20_000, 1_000_000) }));
+      if (name === 'timescale') t.comment(JSON.stringify(await assertHypertables(url, true)));
+    });
+
+    await t.test('numbers beyond 2^53, squarings and several transactions in each tick', async (t) => {
+      const scene = sceneOf(t, () => server.createDatabase());
+      const spec = chainSpec({ seed: 3, first: 2n ** 53n - 100n, txs: 3, hostile: true, vdf: 'real' });
+      tell(t, await ingestsEqually(scene, { spec, count: 400 }));
+    });
+
+    await t.test('the highest numbers that a bigint holds', async (t) => {
+      const scene = sceneOf(t, () => server.createDatabase());
+      const spec = chainSpec({ seed: 4, first: 2n ** 63n - 300n, txs: 2 });
+      tell(t, await ingestsEqually(scene, { spec, count: 300 }));
+    });
+  });
+}
