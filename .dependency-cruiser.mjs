@@ -19,7 +19,8 @@ export default {
     layer('sim', 'core'),
     {
       name: 'core-is-pure',
-      comment: 'core has no socket, thread, clock or environment: its functions are tested with values alone. node:crypto hashes are pure.',
+      comment:
+        'core has no socket, thread, clock or environment: its functions are tested with values alone. node:crypto hashes are pure.',
       severity: 'error',
       from: { path: '^src/core/' },
       to: { dependencyTypes: ['core'], pathNot: '^(node:)?(crypto|buffer|assert)$' },
@@ -33,12 +34,19 @@ export default {
     },
     {
       name: 'parser-never-reaches-pg',
-      comment: 'a parser thread turns bytes into bytes; a database driver in it would cost memory and hide I/O.',
+      comment:
+        'a parser thread turns bytes into bytes; a database driver in it would cost memory and hide I/O.',
       severity: 'error',
       from: { path: '^src/ingest/parse.*\\.ts$' },
       to: { path: 'node_modules/pg/', reachable: true },
     },
-    { name: 'no-cycles', comment: 'a cycle has no first file to read', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'no-cycles',
+      comment: 'a cycle has no first file to read',
+      severity: 'error',
+      from: {},
+      to: { circular: true },
+    },
     {
       name: 'no-dev-dependency-in-src',
       comment: 'what ships must run after npm ci --omit=dev',

@@ -39,6 +39,8 @@ export class GeneratedSource implements TickSource {
   readonly #pending = new Map<string, Pending>();
   readonly #counted = { index: 0, branch: 0, transactions: 0n };
   cacheBytes = 0;
+  /** of the chunk made last */
+  #chunkBytes = 0;
 
   constructor(options: ContentOptions, cacheBytesMax: number, events: GeneratedSourceEvents) {
     this.#options = options;
@@ -97,7 +99,9 @@ export class GeneratedSource implements TickSource {
 
   prefetch(branch: 0 | 1, chunk: number): void {
     const key = `${branch}:${chunk}`;
-    if (!this.#cache.has(key)) this.#ask({ branch, chunk }, key);
+    // What is made ahead must not push out what is about to be asked for.
+    const room = this.#cacheBytesMax >= (this.#pending.size + 2) * this.#chunkBytes;
+    if (room && !this.#cache.has(key)) this.#ask({ branch, chunk }, key);
   }
 
   async close(): Promise<void> {
@@ -117,6 +121,7 @@ export class GeneratedSource implements TickSource {
     const key = `${branch}:${chunk}`;
     this.#cache.set(key, made);
     this.cacheBytes += made.bytes.byteLength;
+    this.#chunkBytes = made.bytes.byteLength;
     for (const [oldest, dropped] of this.#cache) {
       if (this.cacheBytes <= this.#cacheBytesMax || oldest === key) break;
       this.#cache.delete(oldest);

@@ -3,7 +3,7 @@ import { getCACertificates, type ConnectionOptions as TlsOptions } from 'node:tl
 import { Client, TypeOverrides } from 'pg';
 import type { ConnectOptions } from './database-url.ts';
 
-export { parseDatabaseUrl, redactUrl } from './database-url.ts';
+export { parseDatabaseUrl } from './database-url.ts';
 
 /** What a failure to connect asks of the operator. `unreachable` is the only one that passes by itself. */
 export type ConnectFailureKind =

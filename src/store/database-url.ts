@@ -87,13 +87,6 @@ export function parseDatabaseUrl(url: string): ConnectOptions {
   return options;
 }
 
-/** The same text with every password as ***; for logs and messages, also of texts that are no valid URL. */
-export function redactUrl(url: string): string {
-  return url
-    .replace(/^([a-z]+:\/\/[^@:]*):.*@/is, '$1:***@') // up to the last @: rather too much than too little
-    .replace(/((?:^|[?&\s])(?:ssl)?password\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^&\s]*)/gi, '$1***');
-}
-
 function readTls(
   take: (name: string) => string | null,
 ): Pick<ConnectOptions, 'sslMode' | 'sslRootCert' | 'sslClient'> {

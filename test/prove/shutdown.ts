@@ -16,7 +16,7 @@ export interface ShutdownSize {
 /** DRAIN_MS and CLOSE_MS of src/run/daemon.ts. */
 const DRAIN_MS = 30_000;
 const CLOSE_MS = 5_000;
-const HELD_TICKS = 2_000;
+const HELD_TICKS = 6_000;
 
 /** The daemon has read more than it could write: the stream waits. */
 async function underLoad(rig: Rig, daemon: Daemon): Promise<{ highest: bigint; held: number }> {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { Client } from 'pg';
 import type { Daemon } from '../support/daemon.ts';
 import { growingSimArguments, type ChainSpec } from '../support/expected.ts';
+import type { PostgresProxy } from '../support/proxy.ts';
 import { withRig, type Rig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
 import { seconds, type Figures, type Scene } from './scene.ts';
@@ -32,9 +33,17 @@ CREATE TRIGGER audit AFTER INSERT ON ingest_ledger FOR EACH ROW EXECUTE FUNCTION
 export async function takesOver(scene: Scene, { spec, count }: TakeoverSize): Promise<Figures> {
   const simArgs = growingSimArguments(spec, count);
   return withRig({ databaseUrl: await scene.database(), spec, count, simArgs, proxied: true }, async (rig) => {
+    const proxy = rig.proxy!;
+    const direct = { DATABASE_URL: rig.databaseUrl };
     const client = await rig.client();
     await client.query(AUDIT_SQL);
-    const [alpha, beta] = await leaderAndStandby(rig, 'alpha', 'beta');
+    const alpha = rig.daemon({ env: { SERVICE_NAME: 'alpha', ...direct } });
+    await alpha.untilReady('ready');
+    const beta = rig.daemon({ env: { SERVICE_NAME: 'beta' } });
+    await beta.untilReady('standby');
+    await written(alpha);
+    assert.equal((await alpha.ready())?.status, 'ready');
+    assert.deepEqual(beta.lines('Opening tick stream'), [], 'a standby reads nothing');
 
     const killedMs = performance.now();
     alpha.kill('SIGKILL');
@@ -43,16 +52,16 @@ export async function takesOver(scene: Scene, { spec, count }: TakeoverSize): Pr
     assert.ok(afterKillMs < TAKEOVER_MS, `${afterKillMs} ms`);
     await assertNothingAfter(client, 'alpha', 'beta');
 
-    const gamma = rig.daemon({ env: { SERVICE_NAME: 'gamma' } });
+    const gamma = rig.daemon({ env: { SERVICE_NAME: 'gamma', ...direct } });
     await gamma.untilReady('standby');
-    await freezeInBatch(rig, beta, 'beta');
+    await freezeInBatch(rig, beta, 'beta', proxy);
     const frozenMs = performance.now();
     await written(gamma);
     const afterFreezeMs = performance.now() - frozenMs;
     assert.ok(afterFreezeMs < TAKEOVER_MS, `${afterFreezeMs} ms`);
-    rig.proxy!.faults.clientBytesPerSecond = 0;
+    // what it still holds meets the fence, and what was under way a session that was ended
+    proxy.faults.frozen = false;
     beta.kill('SIGCONT');
-    // what it still holds meets the fence
     await beta.untilReady('standby');
     await assertNothingAfter(client, 'beta', 'gamma');
     assert.equal(beta.exit, null);
@@ -73,28 +82,18 @@ export async function takesOver(scene: Scene, { spec, count }: TakeoverSize): Pr
   });
 }
 
-async function leaderAndStandby(rig: Rig, first: string, second: string): Promise<[Daemon, Daemon]> {
-  const leader = rig.daemon({ env: { SERVICE_NAME: first } });
-  await leader.untilReady('ready');
-  const standby = rig.daemon({ env: { SERVICE_NAME: second } });
-  await standby.untilReady('standby');
-  await written(leader);
-  assert.equal((await leader.ready())?.status, 'ready');
-  assert.deepEqual(standby.lines('Opening tick stream'), [], 'a standby reads nothing');
-  return [leader, standby];
-}
-
 /** Its next batch from now on. */
 function written(daemon: Daemon): Promise<unknown> {
   const { ticksWritten } = daemon;
   return until('it writes', () => daemon.ticksWritten > ticksWritten, { pollMs: 5, context: () => daemon.tail() });
 }
 
-/** Stops the process while one of its sessions holds the fence inside a batch, whose data it then never sends. */
-async function freezeInBatch(rig: Rig, daemon: Daemon, service: string): Promise<void> {
+/**
+ * Stops the process while one of its sessions holds the fence inside a batch. What of the batch is still under way to
+ * the server stays there, too, or a small one would be complete in the buffers of the kernel.
+ */
+async function freezeInBatch(rig: Rig, daemon: Daemon, service: string, proxy: PostgresProxy): Promise<void> {
   const client = await rig.client();
-  // a batch takes a while now, so that there is a middle
-  rig.proxy!.faults.clientBytesPerSecond = 6_000_000;
   const holdsFence = async (): Promise<boolean> => {
     const { rows } = await client.query(
       `SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
@@ -103,21 +102,23 @@ async function freezeInBatch(rig: Rig, daemon: Daemon, service: string): Promise
     );
     return rows.length > 0;
   };
+  // a batch takes a while now, so that there is a middle
+  proxy.faults.clientBytesPerSecond = 4_000_000;
   await until(
     'it is frozen inside a batch',
     async () => {
       if (!(await holdsFence())) return false;
+      proxy.faults.frozen = true;
       daemon.kill('SIGSTOP');
-      // what the proxy had received already arrives; then the server waits for the rest
-      rig.proxy!.faults.clientBytesPerSecond = 0;
       await client.query('SELECT pg_sleep(0.2)');
       if (await holdsFence()) return true;
-      rig.proxy!.faults.clientBytesPerSecond = 6_000_000;
       daemon.kill('SIGCONT');
+      proxy.faults.frozen = false;
       return false;
     },
     { pollMs: 1, context: () => daemon.tail() },
   );
+  proxy.faults.clientBytesPerSecond = 0;
 }
 
 /** No row of `old` follows the first one of `next`. */

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { test } from 'tap';
 import { backoffMs, storeVerdict, streamVerdict } from '../../../src/core/retry.ts';
 
-test('outages and resource errors are tried again, never charged to the data', async (t) => {
+void test('outages and resource errors are tried again, never charged to the data', async (t) => {
   for (const sqlstate of [
     undefined,
     '',
@@ -25,7 +25,7 @@ test('outages and resource errors are tried again, never charged to the data', a
   }
 });
 
-test('errors of the data, the schema and the fence are told apart by SQLSTATE', async (t) => {
+void test('errors of the data, the schema and the fence are told apart by SQLSTATE', async (t) => {
   t.equal(storeVerdict('22P03'), 'data');
   t.equal(storeVerdict('23514'), 'data');
   t.equal(storeVerdict('23505'), 'look', 'a duplicate may be our own commit');
@@ -33,14 +33,14 @@ test('errors of the data, the schema and the fence are told apart by SQLSTATE', 
   t.equal(storeVerdict('MDF01'), 'fenced');
 });
 
-test('gRPC codes: too large, not served, or try again', async (t) => {
+void test('gRPC codes: too large, not served, or try again', async (t) => {
   t.equal(streamVerdict(8), 'too_large');
   t.equal(streamVerdict(11), 'position_not_served');
   t.equal(streamVerdict(14), 'reconnect');
   t.equal(streamVerdict(undefined), 'reconnect');
 });
 
-test('a backoff grows, stays within its cap and never reaches zero', async (t) => {
+void test('a backoff grows, stays within its cap and never reaches zero', async (t) => {
   fc.assert(
     fc.property(fc.nat(1000), fc.double({ min: 0, max: 0.999999, noNaN: true }), (attempt, random) => {
       const wait = backoffMs(attempt, { firstMs: 100, maxMs: 5000 }, random);

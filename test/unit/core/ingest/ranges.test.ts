@@ -16,7 +16,7 @@ const numbers = (set: RangeSet): number[] =>
       Array.from({ length: Number(last - first) + 1 }, (_, at) => Number(first) + at),
     );
 
-test('a range set equals a plain set of numbers after any adds and removes', async () => {
+void test('a range set equals a plain set of numbers after any adds and removes', async () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), fc.integer({ min: 0, max: 70 }), (steps, probe) => {
       const set = new RangeSet();
@@ -52,7 +52,7 @@ test('a range set equals a plain set of numbers after any adds and removes', asy
   );
 });
 
-test('the position is the end of the contiguous prefix from the origin', async (t) => {
+void test('the position is the end of the contiguous prefix from the origin', async (t) => {
   const recorded = new RangeSet([
     { first: 5n, last: 9n },
     { first: 12n, last: 20n },
@@ -64,6 +64,6 @@ test('the position is the end of the contiguous prefix from the origin', async (
   t.equal(contiguousPrefix(0n, new RangeSet([{ first: 0n, last: 0n }])), 0n, 'tick 0 is a tick');
 });
 
-test('a range that ends before it begins is refused', async (t) => {
+void test('a range that ends before it begins is refused', async (t) => {
   t.throws(() => new RangeSet([{ first: 2n, last: 1n }]), /ends before it begins/);
 });

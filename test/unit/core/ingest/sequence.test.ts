@@ -12,7 +12,7 @@ const begin = (
     openGaps: openGaps.map(([first, last]) => ({ first, last })),
   });
 
-test('the first number received is the origin', async (t) => {
+void test('the first number received is the origin', async (t) => {
   const sequence = begin(null);
   t.equal(sequence.expected, null);
   t.equal(sequence.place(41n), 'next');
@@ -20,7 +20,7 @@ test('the first number received is the origin', async (t) => {
   t.equal(sequence.expected, 42n);
 });
 
-test('a number that was taken is repeated, one ahead is held', async (t) => {
+void test('a number that was taken is repeated, one ahead is held', async (t) => {
   const sequence = begin(10n);
   t.equal(sequence.place(10n), 'next');
   sequence.tookNext();
@@ -31,7 +31,7 @@ test('a number that was taken is repeated, one ahead is held', async (t) => {
   t.equal(sequence.place(11n), 'next');
 });
 
-test('giving up declares the hole as a gap and goes on at the lowest held number', async (t) => {
+void test('giving up declares the hole as a gap and goes on at the lowest held number', async (t) => {
   const sequence = begin(10n);
   sequence.held(13n);
   sequence.held(15n);
@@ -43,7 +43,7 @@ test('giving up declares the hole as a gap and goes on at the lowest held number
   t.equal(sequence.place(12n), 'late');
 });
 
-test('ranges that the ledger holds beyond the position are passed over', async (t) => {
+void test('ranges that the ledger holds beyond the position are passed over', async (t) => {
   const sequence = begin(10n, [[12n, 14n]]);
   sequence.place(10n);
   sequence.tookNext();
@@ -54,11 +54,11 @@ test('ranges that the ledger holds beyond the position are passed over', async (
   t.equal(sequence.place(12n), 'resume');
 });
 
-test('a start inside a stored range begins behind it', async (t) => {
+void test('a start inside a stored range begins behind it', async (t) => {
   t.equal(begin(12n, [[12n, 14n]]).expected, 15n);
 });
 
-test('a hole that is already known as a gap or stored is not declared again', async (t) => {
+void test('a hole that is already known as a gap or stored is not declared again', async (t) => {
   const sequence = begin(10n, [[13n, 14n]], [[11n, 11n]]);
   sequence.held(20n);
   t.strictSame(sequence.giveUp(), [
@@ -69,7 +69,7 @@ test('a hole that is already known as a gap or stored is not declared again', as
   t.equal(sequence.place(11n), 'late', 'the gap known before is still open');
 });
 
-test('what is held is forgotten when the stream is lost', async (t) => {
+void test('what is held is forgotten when the stream is lost', async (t) => {
   const sequence = begin(10n);
   sequence.held(12n);
   sequence.forgetHeld();

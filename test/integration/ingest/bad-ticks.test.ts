@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import type { Client } from 'pg';
+import { test } from 'tap';
+import { chainSpec, expectedTicks, type ChainSpec, type ExpectedTick } from '../../support/expected.ts';
+import { startPostgres } from '../../support/postgres.ts';
+import { withRig } from '../../support/rig.ts';
+import { malformed, wireTick } from '../../support/wire.ts';
+
+interface DeadLetter {
+  tick_number: string | null;
+  after_tick: string | null;
+  reason: string;
+  detail: string;
+  digest: string;
+  length: number;
+  status: string;
+}
+
+async function deadLetters(client: Client): Promise<DeadLetter[]> {
+  const { rows } = await client.query<DeadLetter>(
+    `SELECT tick_number, after_tick, reason, detail, encode(sha256(raw), 'hex') AS digest, length(raw) AS length, status
+       FROM dead_letters ORDER BY coalesce(tick_number, after_tick + 1)`,
+  );
+  return rows;
+}
+
+function digest(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+function allTicks(spec: ChainSpec, count: number): Map<bigint, ExpectedTick> {
+  return new Map([...expectedTicks(spec, count)].map((tick) => [tick.tickNumber, tick]));
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  truncated: 'malformed_frame',
+  'wire-type': 'malformed_frame',
+  'batch-hash': 'batch_hash_not_hex',
+  'tx-hash': 'tx_hash_not_hex',
+  timestamp: 'time_out_of_range',
+  number: 'number_out_of_range',
+  iterations: 'iterations_out_of_range',
+  sequence: 'duplicate_sequence',
+  'previous-output': 'previous_output_not_hex',
+};
+/** their number cannot be used: they stand for no tick, and the missing number is an open gap */
+const UNNUMBERED = ['truncated', 'wire-type', 'number'];
+
+test('ticks that cannot be stored', async (t) => {
+  const server = await startPostgres();
+  t.after(() => server.stop());
+
+  await t.test('a malformed tick of every kind is a dead letter, its neighbours are stored', async () => {
+    const spec = chainSpec({ seed: 71, txs: 2 });
+    const count = 1_200;
+    const every = 37;
+    // the cuts make the stream begin again in front of bad ticks: each is kept once all the same
+    const sim = ['--fault', `malformed:${every}`, '--fault', `cut:${every}`];
+    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
+      const daemon = rig.daemon();
+      await rig.untilCaughtUp(daemon);
+      const ready = await daemon.untilReady('gap');
+      assert.deepEqual(ready.reasons, ['gap']);
+      await daemon.stop();
+      const forms = new Map<bigint, string>();
+      for (const { event, kind, tick, form } of rig.sim.log()) {
+        if (event === 'fault' && kind === 'malformed') forms.set(BigInt(tick!), form!);
+      }
+      assert.equal(forms.size, Math.floor(count / every));
+      assert.deepEqual([...new Set(forms.values())].sort(), Object.keys(REASONS).sort(), 'every form occurred');
+
+      const compared = await rig.compare({ absent: (number) => forms.has(number) });
+      assert.equal(compared.ticks, count - forms.size);
+      const snapshot = await rig.check({ hashes: true, atRest: true });
+      const ticks = allTicks(spec, count);
+      const letters = await deadLetters(await rig.client());
+      assert.equal(letters.length, forms.size);
+      const missing: bigint[] = [];
+      for (const letter of letters) {
+        const isUnnumbered = letter.after_tick !== null;
+        const number = isUnnumbered ? BigInt(letter.after_tick!) + 1n : BigInt(letter.tick_number!);
+        const form = forms.get(number);
+        assert.ok(form !== undefined, `dead letter of tick ${number}: ${letter.reason}`);
+        assert.equal(letter.reason, REASONS[form], form);
+        assert.equal(isUnnumbered, UNNUMBERED.includes(form), form);
+        assert.equal(letter.digest, digest(malformed(ticks.get(number)!, form)), `raw bytes of ${form}`);
+        assert.equal(letter.status, 'open');
+        assert.ok(letter.detail.length > 0);
+        if (isUnnumbered) missing.push(number);
+      }
+      assert.deepEqual(snapshot.openGaps, missing.map((number) => ({ first: number, last: number })));
+    });
+  });
+
+  await t.test('a tick above TICK_MAX_BYTES, and one that no slab of the ring can hold', async () => {
+    for (const bytes of [1_300_000, 20 * 2 ** 20]) {
+      const spec = chainSpec({ seed: 72, txs: 1, oversize: { every: 100n, bytes } });
+      const count = 320;
+      const env = { TICK_MAX_BYTES: '1MiB' };
+      await withRig({ databaseUrl: await server.createDatabase(), spec, count, env }, async (rig) => {
+        const daemon = rig.daemon();
+        await rig.untilCaughtUp(daemon);
+        assert.equal(await daemon.metric('tick_ingester_ticks_total', { status: 'error' }), 3);
+        await daemon.stop();
+        const compared = await rig.compare({ absent: (number) => number % 100n === 0n });
+        assert.equal(compared.ticks, count - 3);
+        await rig.check({ hashes: true, atRest: true });
+        const ticks = allTicks(spec, count);
+        const letters = await deadLetters(await rig.client());
+        assert.deepEqual(
+          letters.map(({ tick_number, reason, digest, length }) => ({ tick_number, reason, digest, length })),
+          [100n, 200n, 300n].map((number) => {
+            const raw = wireTick(ticks.get(number)!);
+            return { tick_number: `${number}`, reason: 'too_large', digest: digest(raw), length: raw.length };
+          }),
+        );
+      });
+    }
+  });
+
+  await t.test('a message above GRPC_MAX_MESSAGE_BYTES halts visibly; with a higher limit it goes on', async () => {
+    const spec = chainSpec({ seed: 73, txs: 1, oversize: { every: 500n, bytes: 6 * 2 ** 20 } });
+    const count = 700;
+    const env = { TICK_MAX_BYTES: '1MiB', GRPC_MAX_MESSAGE_BYTES: '4MiB' };
+    await withRig({ databaseUrl: await server.createDatabase(), spec, count, env }, async (rig) => {
+      const daemon = rig.daemon();
+      const { reasons } = await daemon.untilReady('poison');
+      assert.deepEqual(reasons, ['poison']);
+      await rig.untilPosition(499n, daemon);
+      assert.equal((await daemon.get('/health'))?.code, 200, 'it waits for an operator');
+      const line = await daemon.logged((line) => line.level === 'error' && /GRPC_MAX_MESSAGE_BYTES/.test(line.msg));
+      assert.match(JSON.stringify(line), /raise the limit/);
+      const streams = rig.starts().length;
+      assert.ok(streams >= 2 && streams <= 3, `it asked ${streams} times and then no more`);
+      await daemon.stop();
+      assert.equal(await rig.position(), 499n);
+
+      const next = rig.daemon({ env: { GRPC_MAX_MESSAGE_BYTES: '64MiB' } });
+      await rig.untilCaughtUp(next);
+      await next.stop();
+      await rig.compare({ absent: (number) => number === 500n });
+      await rig.check({ hashes: true, atRest: true });
+      assert.equal((await deadLetters(await rig.client()))[0]?.reason, 'too_large');
+    });
+  });
+});
