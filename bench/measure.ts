@@ -15,7 +15,7 @@ export interface IngestFigures {
   parts: number[];
 }
 
-const POLL_MS = 50;
+const POLL_MS = 100;
 const MEASURE_MS_MAX = 30 * 60_000;
 const CLOCK_TICKS_PER_SECOND = 100; // USER_HZ of Linux
 

@@ -47,7 +47,7 @@ export interface CommittedBatch {
 
 interface Job {
   batch: SealedBatch;
-  /** null until parsed; null again when its bytes went down with a writer */
+  /** null until parsed */
   parsed: ParsedBatch | null;
   writing: boolean;
   /** an attempt at it died with its writer */
@@ -74,7 +74,7 @@ export class Pipeline {
   readonly #tickBytesMax: number;
   readonly #jobs = new Map<number, Job>();
   readonly #idleWriters: number[] = [];
-  readonly #memories: ArrayBuffer[] = [];
+  readonly #memories: SharedArrayBuffer[] = [];
   #run: { epoch: bigint; origin: bigint | null; recorded: RangeSet; openGaps: RangeSet } | null = null;
   #recordingOrigin = false;
   #settled: (() => void)[] = [];
@@ -240,13 +240,12 @@ export class Pipeline {
       this.#idleWriters.push(writer);
       this.#finished(job, parsed, write, outcome);
     } catch {
-      // the writer thread died with the bytes; whether it had committed is for the next one to find out
+      // the writer thread died; whether it had committed is for the next one to find out, with the same bytes
       this.#idleWriters.push(writer);
       job.writing = false;
       job.unknown = true;
-      job.parsed = null;
       if (this.#run === null) this.#forget(job);
-      else void this.#parse(job);
+      else this.#dispatch();
     }
   }
 
@@ -301,10 +300,11 @@ export class Pipeline {
     for (const resolve of this.#settled.splice(0)) resolve();
   }
 
+  /** Its writer is done with this memory, for good: the answer came, or the connection is closed. */
   #recycle(copy: BatchWrite['copy']): void {
     const limit = MEMORIES_PER_JOB * (this.#threads.writers + 2);
     for (const { buffer } of [copy.ticks, copy.proofs, copy.transactions]) {
-      if (buffer.byteLength > 0 && this.#memories.length < limit) this.#memories.push(buffer as ArrayBuffer);
+      if (buffer instanceof SharedArrayBuffer && this.#memories.length < limit) this.#memories.push(buffer);
     }
   }
 }

@@ -33,6 +33,8 @@ export interface ReaderCounts {
 interface HeldFrame {
   bytes: Uint8Array;
   arrivedMs: number;
+  /** frames without a usable number that came right after it: their place is behind it */
+  strays: HeldFrame[];
 }
 
 const HIGHEST_HI = 0x7fff_ffff;
@@ -67,6 +69,10 @@ export class FrameReader {
   #dueHi = -1;
   #dueLo = -1;
   #holding = new Map<bigint, HeldFrame>();
+  #lastHeld: HeldFrame | null = null;
+  /** held behind frames that were appended since: they go before anything else */
+  #strays: HeldFrame[] = [];
+  #heldFrames = 0;
   #heldBytes = 0;
   #heldSinceMs = 0;
   #backlog: HeldFrame[] = [];
@@ -108,8 +114,8 @@ export class FrameReader {
     this.counts.frames += 1;
     this.counts.bytes += bytes.length;
     const arrivedMs = this.#clockMs();
-    if (this.#backlog.length > 0 || !this.#accept(bytes, arrivedMs)) {
-      this.#backlog.push({ bytes, arrivedMs });
+    if (this.#waits || !this.#accept(bytes, arrivedMs)) {
+      this.#backlog.push({ bytes, arrivedMs, strays: [] });
       this.#wait();
     }
   }
@@ -119,13 +125,16 @@ export class FrameReader {
     this.#takeBacklog();
     this.#giveUpWaiting();
     this.#filler.seal(this.#clockMs());
-    if (this.#waits && this.#backlog.length === 0) this.#wake();
+    if (this.#waits && this.#backlog.length === 0 && !this.#heldIsDue()) this.#wake();
   }
 
   /** The stream was lost: frames that wait for missing ones will be sent again. */
   disconnected(): void {
     this.#sequence.forgetHeld();
     this.#holding.clear();
+    this.#lastHeld = null;
+    this.#strays = [];
+    this.#heldFrames = 0;
     this.#heldBytes = 0;
   }
 
@@ -136,7 +145,7 @@ export class FrameReader {
   drain(): boolean {
     this.#takeBacklog();
     this.#filler.sealNow();
-    return this.#backlog.length === 0;
+    return this.#backlog.length === 0 && !this.#heldIsDue();
   }
 
   /** Gives the open slab back; nothing of it is written. */
@@ -162,6 +171,15 @@ export class FrameReader {
   }
 
   #acceptUnnumbered(bytes: Uint8Array, arrivedMs: number): boolean {
+    if (this.#lastHeld !== null) {
+      this.#lastHeld.strays.push({ bytes, arrivedMs, strays: [] });
+      this.#countHeld(bytes);
+      return true;
+    }
+    return this.#appendUnnumbered(bytes, arrivedMs);
+  }
+
+  #appendUnnumbered(bytes: Uint8Array, arrivedMs: number): boolean {
     const due = this.#sequence.expected;
     if (!this.#filler.appendUnnumbered(due ?? 0n, bytes, arrivedMs)) return false;
     this.counts.unnumbered += 1;
@@ -200,10 +218,16 @@ export class FrameReader {
 
   #hold(number: bigint, bytes: Uint8Array, arrivedMs: number): void {
     if (this.#holding.size === 0) this.#heldSinceMs = arrivedMs;
-    this.#holding.set(number, { bytes, arrivedMs });
-    this.#heldBytes += bytes.length;
+    this.#lastHeld = { bytes, arrivedMs, strays: [] };
+    this.#holding.set(number, this.#lastHeld);
     this.#sequence.held(number);
-    if (this.#holding.size > this.#limits.reorderTicks || this.#heldBytes > this.#limits.reorderBytes) {
+    this.#countHeld(bytes);
+  }
+
+  #countHeld(bytes: Uint8Array): void {
+    this.#heldFrames += 1;
+    this.#heldBytes += bytes.length;
+    if (this.#heldFrames > this.#limits.reorderTicks || this.#heldBytes > this.#limits.reorderBytes) {
       this.#declareGap();
     }
   }
@@ -223,22 +247,45 @@ export class FrameReader {
     this.#heldSinceMs = this.#clockMs();
   }
 
-  /** Appends held frames while the number that is due is among them. */
+  /** Appends held frames while the number that is due is among them, and what belongs behind them. */
   #takeHeld(): void {
-    for (let due = this.#sequence.expected; due !== null; due = this.#sequence.expected) {
-      const held = this.#holding.get(due);
-      if (held === undefined) return;
-      if (!this.#append(held.bytes, held.arrivedMs)) {
-        this.#wait();
-        return;
-      }
+    while (this.#takeStrays()) {
+      const due = this.#sequence.expected;
+      const held = due === null ? undefined : this.#holding.get(due);
+      if (due === null || held === undefined) return;
+      if (!this.#append(held.bytes, held.arrivedMs)) break;
       this.#holding.delete(due);
-      this.#heldBytes -= held.bytes.length;
+      this.#strays.push(...held.strays);
+      if (held === this.#lastHeld) this.#lastHeld = null;
+      this.#release(held);
     }
+    this.#wait();
+  }
+
+  /** False when the ring has no room for all of them now. */
+  #takeStrays(): boolean {
+    for (let stray = this.#strays[0]; stray !== undefined; stray = this.#strays[0]) {
+      if (!this.#appendUnnumbered(stray.bytes, stray.arrivedMs)) return false;
+      this.#strays.shift();
+      this.#release(stray);
+    }
+    return true;
+  }
+
+  #release(held: HeldFrame): void {
+    this.#heldFrames -= 1;
+    this.#heldBytes -= held.bytes.length;
+  }
+
+  /** The ring had no room for it: nothing that came later may overtake it. */
+  #heldIsDue(): boolean {
+    const due = this.#sequence.expected;
+    return this.#strays.length > 0 || (due !== null && this.#holding.has(due));
   }
 
   #takeBacklog(): void {
-    if (this.#holding.size > 0) this.#takeHeld();
+    if (this.#heldIsDue()) this.#takeHeld();
+    if (this.#heldIsDue()) return;
     let taken = 0;
     for (const { bytes, arrivedMs } of this.#backlog) {
       if (!this.#accept(bytes, arrivedMs)) break;

@@ -36,8 +36,8 @@ export interface StreamFailure {
 
 const PROTO = fileURLToPath(new URL('../../proto/continuum.proto', import.meta.url));
 const STREAM_PATH = '/continuum.sequencer.v1.SequencerService/StreamTicks';
-/** How much the sequencer may send ahead of us; grpc-js's default of 64 KiB is 25 full ticks. */
-const FLOW_WINDOW_BYTES = 4 * 1024 * 1024;
+/** How much the sequencer may send ahead of us. The default of 64 KiB gave a third of the rate, 4 MiB no more. */
+const FLOW_WINDOW_BYTES = 1024 * 1024;
 /** Servers answer faster pings with GOAWAY too_many_pings; silence is the stall watchdog's business. */
 const KEEPALIVE_MS = 60_000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;

@@ -38,6 +38,8 @@ export interface StreamClock {
 }
 
 const TICK_MS = 250;
+/** gRPC's code for what our own watchdog found */
+const DEADLINE_EXCEEDED = 4;
 
 /**
  * Keeps one tick stream open for ever. States: connecting → streaming → (down | stalled) → connecting …; poison and
@@ -60,8 +62,12 @@ export class TickStream {
   #heardLately = false;
   #askedHeadMs = 0;
   #streaming = false;
+  /** found silent, and not heard since: a stream that is open says nothing against it */
+  #stalled = false;
   #asking = false;
   #paused = false;
+  /** the ring was full when a stream was due */
+  #waitsToOpen = false;
   #skipTo: bigint | null = null;
   /** how many streams were opened after the first */
   reconnects = 0;
@@ -79,6 +85,7 @@ export class TickStream {
     this.#attempt = 0;
     this.#tooLarge = 0;
     this.#skipTo = null;
+    this.#stalled = false;
     this.#open();
   }
 
@@ -87,6 +94,7 @@ export class TickStream {
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#timer = null;
     this.#retry = null;
+    this.#waitsToOpen = false;
     this.#close();
     this.#host.state({ kind: 'stopped' });
   }
@@ -100,15 +108,23 @@ export class TickStream {
     this.#paused = false;
     this.#heardMs = this.#clock.nowMs();
     this.#connection?.resume();
+    if (!this.#waitsToOpen) return;
+    this.#waitsToOpen = false;
+    this.#open();
   }
 
   #open(): void {
     this.#retry = null;
+    if (this.#paused) {
+      // grpc-js buffers without bound what comes on a stream that was paused before its first message
+      this.#waitsToOpen = true;
+      return;
+    }
     const connection = new SequencerConnection(this.#options, () => this.#clock.wallMs());
     this.#connection = connection;
     this.#streaming = false;
     this.#heardMs = this.#clock.nowMs();
-    this.#host.state({ kind: 'connecting' });
+    if (!this.#stalled) this.#host.state({ kind: 'connecting' });
     const start = this.#skipTo ?? this.#host.resumeAt();
     this.#host.log('info', 'Opening tick stream', { target: this.#options.target, start_tick: start });
     connection.stream(start, {
@@ -121,7 +137,6 @@ export class TickStream {
         if (this.#connection === connection) void this.#ended(connection, start, failure);
       },
     });
-    if (this.#paused) connection.pause();
   }
 
   /** For each frame, so no clock here: #watch turns the flag into a time. */
@@ -135,6 +150,7 @@ export class TickStream {
 
   #nowStreaming(): void {
     this.#streaming = true;
+    this.#stalled = false;
     this.#attempt = 0;
     this.#host.state({ kind: 'streaming' });
   }
@@ -147,7 +163,8 @@ export class TickStream {
     }
     if (verdict === 'position_not_served' && start > 0n && (await this.#findServed(connection, start)))
       return;
-    if (this.#connection === connection) this.#down(failure);
+    if (this.#connection === connection)
+      this.#down(failure, { kind: 'down', error: failure.text, code: failure.code });
   }
 
   /** The position may be older than what the sequencer keeps: begin at the oldest tick it has; the hole is a gap. */
@@ -183,8 +200,9 @@ export class TickStream {
     this.#host.state({ kind: 'poison', error: failure.text });
   }
 
-  #down(failure: StreamFailure): void {
+  #down(failure: StreamFailure, state: StreamState): void {
     this.#close();
+    this.#stalled = state.kind === 'stalled';
     const waitMs = backoffMs(this.#attempt, this.#limits.backoff, this.#clock.random());
     this.#attempt += 1;
     this.reconnects += 1;
@@ -194,7 +212,7 @@ export class TickStream {
       error: failure.text,
       retry_ms: waitMs,
     });
-    this.#host.state({ kind: 'down', error: failure.text, code: failure.code });
+    this.#host.state(state);
     this.#retry = setTimeout(() => this.#open(), waitMs);
   }
 
@@ -210,7 +228,7 @@ export class TickStream {
   #watch(): void {
     const connection = this.#connection;
     if (connection === null) return;
-    if (!this.#streaming && connection.ready) this.#nowStreaming();
+    if (!this.#streaming && !this.#stalled && connection.ready) this.#nowStreaming();
     const nowMs = this.#clock.nowMs();
     if (this.#heardLately || this.#host.waiting()) this.#heardMs = nowMs;
     this.#heardLately = false;
@@ -233,13 +251,21 @@ export class TickStream {
     if (this.#connection !== connection) return;
     if (head !== null) this.#host.head(head);
     if (silentMs === null) return;
-    const highest = this.#host.highest();
-    if (head !== null && highest !== null && head <= highest) {
+    if (head !== null && this.#hasAll(head)) {
       this.#heardMs = this.#clock.nowMs();
+      if (this.#stalled) this.#nowStreaming();
       return;
     }
-    this.#host.state({ kind: 'stalled', silentMs, head });
     this.#host.log('warn', 'Stream is open and silent; reconnecting', { silent_ms: silentMs, head });
-    this.#down({ code: 4, text: `no tick for ${Math.round(silentMs)} ms` });
+    const failure = { code: DEADLINE_EXCEEDED, text: `no tick for ${Math.round(silentMs)} ms` };
+    this.#down(failure, { kind: 'stalled', silentMs, head });
+  }
+
+  /** The chain is quiet: there is nothing beyond what we have, or nothing yet of what we ask for. */
+  #hasAll(head: bigint): boolean {
+    const highest = this.#host.highest();
+    if (highest !== null) return head <= highest;
+    const start = this.#host.resumeAt();
+    return start === 0n ? head === 0n : head < start;
   }
 }

@@ -71,8 +71,7 @@ export class WriterThread {
   readonly #setup: WriterSetup;
   readonly #host: ThreadsHost;
   #worker: Worker;
-  #waiting: { resolve(outcome: WriteOutcome): void; reject(error: Error): void; batch: BatchWrite } | null =
-    null;
+  #waiting: { resolve(outcome: WriteOutcome): void; reject(error: Error): void } | null = null;
   #backend: Backend | null = null;
   #stopped: (() => void) | null = null;
   #stopping = false;
@@ -87,16 +86,11 @@ export class WriterThread {
     return `writer-${this.#setup.index}`;
   }
 
-  /** The COPY bytes travel there and back: `batch.copy` holds new views afterwards. Rejects when the thread died. */
+  /** Rejects when the thread died. */
   write(batch: BatchWrite, unknown: boolean): Promise<WriteOutcome> {
     return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject, batch };
-      const message: ToWriter = { type: 'write', batch, unknown };
-      const { ticks, proofs, transactions } = batch.copy;
-      this.#worker.postMessage(
-        message,
-        [ticks, proofs, transactions].map(({ buffer }) => buffer as ArrayBuffer),
-      );
+      this.#waiting = { resolve, reject };
+      this.#worker.postMessage({ type: 'write', batch, unknown } satisfies ToWriter);
     });
   }
 
@@ -144,9 +138,7 @@ export class WriterThread {
       case 'done': {
         const waiting = this.#waiting;
         this.#waiting = null;
-        if (waiting === null) return;
-        waiting.batch.copy = message.copy;
-        waiting.resolve(message.outcome);
+        waiting?.resolve(message.outcome);
         return;
       }
       case 'backend':
@@ -194,7 +186,7 @@ export class ParserPool {
   async parse(task: ParseTask): Promise<ParsedBatch> {
     this.#startedMs.set(task, this.#clockMs());
     try {
-      const result = (await this.#pool.run(task, { transferList: task.memory })) as {
+      const result = (await this.#pool.run(task)) as {
         parsed: ParsedBatch;
         stats: ThreadStats;
         threadId: number;

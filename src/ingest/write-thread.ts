@@ -25,8 +25,7 @@ export interface WriterSetup {
 export type ToWriter = { type: 'write'; batch: BatchWrite; unknown: boolean } | { type: 'stop' };
 
 export type FromWriter =
-  /** copy: the memory comes back for the next batch */
-  | { type: 'done'; outcome: WriteOutcome; copy: BatchWrite['copy'] }
+  | { type: 'done'; outcome: WriteOutcome }
   | { type: 'backend'; backend: Backend }
   | { type: 'database'; trouble: DatabaseTrouble | null }
   | { type: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> }
@@ -69,12 +68,7 @@ export function runWriter(
   const writer = new BatchWriter(setup.limits, host, setup.orphans);
 
   const write = async ({ batch, unknown }: { batch: BatchWrite; unknown: boolean }): Promise<void> => {
-    const outcome = await writer.write(batch, unknown);
-    const { copy } = batch;
-    send(
-      { type: 'done', outcome, copy },
-      [copy.ticks, copy.proofs, copy.transactions].map(({ buffer }) => buffer as ArrayBuffer),
-    );
+    send({ type: 'done', outcome: await writer.write(batch, unknown) });
   };
   const stop = async (): Promise<void> => {
     await writer.stop();

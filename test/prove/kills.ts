@@ -76,7 +76,7 @@ async function killOnce(rig: Rig, scene: Scene, { count, kills }: KillSize, isEa
       assert.equal(daemon.exit, null, daemon.tail());
       return daemon.ticksWritten >= ticks;
     },
-    { pollMs: 1, context: () => daemon.tail() },
+    { pollMs: 1, context: () => daemon.state() },
   );
   const jitterMs = random.whole(0, JITTER_MS_MAX);
   await delay(jitterMs);

@@ -177,6 +177,11 @@ export class Daemon {
     return [...lines.map((line) => JSON.stringify(line)), ...this.otherLines.slice(-5), this.stderr.slice(-3000)].join('\n');
   }
 
+  /** The same with what it says of itself now. */
+  async state(): Promise<string> {
+    return `${JSON.stringify(await this.ready())}\n${this.tail()}`;
+  }
+
   /** Everything it wrote anywhere, to look for what must not be there. */
   output(): string {
     return [...this.log.map((line) => JSON.stringify(line)), ...this.otherLines, this.stderr].join('\n');

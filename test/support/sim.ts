@@ -30,7 +30,7 @@ export interface RunningSim {
   /** host:port */
   readonly address: string;
   readonly pid: number;
-  /** What it has logged up to now. */
+  /** What it has logged up to now; an event can come a moment after what it tells of, so wait for one by logged(). */
   log(): SimEvent[];
   /** The first logged event that fits, once there is one. */
   logged(fits: (event: SimEvent) => boolean): Promise<SimEvent>;

@@ -7,7 +7,7 @@ export interface UntilOptions {
   deadlineMs?: number;
   pollMs?: number;
   /** said when time is over: what is known of the matter */
-  context?: () => string;
+  context?: () => string | Promise<string>;
 }
 
 /**
@@ -25,7 +25,7 @@ export async function until<T>(
     const answer = await probe();
     if (answer !== undefined && answer !== null && answer !== false) return answer;
     if (performance.now() > endMs) {
-      const context = options.context === undefined ? '' : `\n${options.context()}`;
+      const context = options.context === undefined ? '' : `\n${await options.context()}`;
       throw new Error(`not within ${limitMs} ms: ${what}${context}`);
     }
     await delay(options.pollMs ?? POLL_MS);

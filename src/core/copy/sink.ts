@@ -7,17 +7,24 @@ export const SINK_BYTES_MAX = 2 ** 30;
 /** The least that a sink grows to, bytes. */
 const SINK_BYTES_MIN = 64 * 1024;
 
+/** Where a sink's memory comes from. `shared` memory can be read by another thread while it stays here. */
+export type SinkMemory = 'own' | 'shared';
+
 /**
- * A growable run of bytes, written big-endian. Its memory can travel to another thread (release) and come back
- * (adopt). Writers of rows reserve what they need with `ensure`, write at `length` through `bytes` or `view`, and then
+ * A growable run of bytes, written big-endian. Its memory can go to another thread (release) and come back (adopt). Writers of rows reserve what they need with `ensure`, write at `length` through `bytes` or `view`, and then
  * move `length` on: the put methods do the same for a single value.
  */
 export class ByteSink {
   /** the memory; bytes[0, length) is what was written. Replaced when the sink grows. */
-  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  bytes: Uint8Array = new Uint8Array(0);
   /** the same memory */
-  view: DataView<ArrayBuffer> = new DataView(this.bytes.buffer);
+  view: DataView = new DataView(this.bytes.buffer);
   length = 0;
+  readonly #memory: SinkMemory;
+
+  constructor(memory: SinkMemory = 'own') {
+    this.#memory = memory;
+  }
 
   /** Forgets what was written and keeps the memory. */
   reset(): void {
@@ -25,14 +32,14 @@ export class ByteSink {
   }
 
   /** Takes this memory instead of its own, and is empty. The buffer must not be detached. */
-  adopt(buffer: ArrayBuffer): void {
+  adopt(buffer: ArrayBufferLike): void {
     this.bytes = new Uint8Array(buffer);
     this.view = new DataView(buffer);
     this.length = 0;
   }
 
   /** Gives away what was written, with the whole memory below it (`.buffer`), and is empty. */
-  release(): Uint8Array<ArrayBuffer> {
+  release(): Uint8Array {
     const written = this.bytes.subarray(0, this.length);
     this.adopt(new ArrayBuffer(0)); // its own: a shared empty buffer would be detached for every sink by one transfer
     return written;
@@ -77,7 +84,10 @@ export class ByteSink {
       throw new RangeError(`a COPY sink would need ${needed} bytes, above its limit of ${SINK_BYTES_MAX}`);
     }
     const doubled = Math.min(SINK_BYTES_MAX, this.bytes.length * 2);
-    const larger = new Uint8Array(Math.max(SINK_BYTES_MIN, doubled, needed));
+    const size = Math.max(SINK_BYTES_MIN, doubled, needed);
+    const larger = new Uint8Array(
+      this.#memory === 'shared' ? new SharedArrayBuffer(size) : new ArrayBuffer(size),
+    );
     larger.set(this.bytes.subarray(0, this.length));
     this.bytes = larger;
     this.view = new DataView(larger.buffer);

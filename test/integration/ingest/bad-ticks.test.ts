@@ -57,7 +57,8 @@ test('ticks that cannot be stored', async (t) => {
     const every = 37;
     // the cuts make the stream begin again in front of bad ticks: each is kept once all the same
     const sim = ['--fault', `malformed:${every}`, '--fault', `cut:${every}`];
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
+    const env = { REORDER_WINDOW_TICKS: '8' };
+    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim, env }, async (rig) => {
       const daemon = rig.daemon();
       await rig.untilCaughtUp(daemon);
       const ready = await daemon.untilReady('gap');
@@ -127,14 +128,16 @@ test('ticks that cannot be stored', async (t) => {
       const daemon = rig.daemon();
       const { reasons } = await daemon.untilReady('poison');
       assert.deepEqual(reasons, ['poison']);
-      await rig.untilPosition(499n, daemon);
       assert.equal((await daemon.get('/health'))?.code, 200, 'it waits for an operator');
       const line = await daemon.logged((line) => line.level === 'error' && /GRPC_MAX_MESSAGE_BYTES/.test(line.msg));
       assert.match(JSON.stringify(line), /raise the limit/);
       const streams = rig.starts().length;
-      assert.ok(streams >= 2 && streams <= 3, `it asked ${streams} times and then no more`);
+      assert.ok(streams >= 2 && streams <= 4, `it asked ${streams} times and then no more`);
       await daemon.stop();
-      assert.equal(await rig.position(), 499n);
+      // grpc-js drops what arrived together with the message that is too large: it is asked for again below
+      const position = (await rig.position())!;
+      assert.ok(position < 500n, `position ${position}`);
+      assert.equal((await rig.compare({ absent: (number) => number > position })).ticks, Number(position));
 
       const next = rig.daemon({ env: { GRPC_MAX_MESSAGE_BYTES: '64MiB' } });
       await rig.untilCaughtUp(next);

@@ -45,6 +45,7 @@ void test('start_tick 0 is the latest tick, and a start above the head waits for
   t.ok((await client.getStatus()).transactions_per_second > 0);
   t.equal((await client.getTick(4001n)).found, false);
   t.strictSame((await client.take(0n, 1)).ticks, chain.slice(-1));
+  await sim.logged((event) => event.event === 'end' && event.id === 3);
   const started = sim.log().filter((event) => event.event === 'stream');
   t.strictSame(
     started.map((event) => Number(event.start_tick)).sort((a, b) => a - b),
@@ -335,8 +336,9 @@ void test(
   { skip: absent('dist/sim/main.js') },
   async (t) => {
     const folder = t.testdir();
-    symlinkSync(fileURLToPath(new URL('../../../bin/sequencer-sim', import.meta.url)), join(folder, 'sim'));
-    const help = spawnSync('./sim', ['--help'], { cwd: folder, encoding: 'utf8' });
+    const link = join(folder, 'sim');
+    symlinkSync(fileURLToPath(new URL('../../../bin/sequencer-sim', import.meta.url)), link);
+    const help = spawnSync(link, ['--help'], { cwd: folder, encoding: 'utf8' });
     t.equal(help.status, 0);
     for (const option of [
       '--listen',

@@ -51,7 +51,7 @@ void test('reset keeps the memory, adopt takes other memory', async (t) => {
 void test('memory travels: released, transferred, adopted again', async (t) => {
   const sink = new ByteSink();
   sink.putInt32(7);
-  const written = sink.release();
+  const written = sink.release() as Uint8Array<ArrayBuffer>;
   t.equal(written.length, 4);
   t.equal(written.buffer.byteLength, 65_536);
   t.equal(sink.length, 0);
@@ -65,7 +65,7 @@ void test('memory travels: released, transferred, adopted again', async (t) => {
 
 void test('the memory of an empty sink can be transferred too', async (t) => {
   const [first, second] = [new ByteSink(), new ByteSink()];
-  const { buffer } = first.release();
+  const { buffer } = first.release() as Uint8Array<ArrayBuffer>;
   structuredClone(buffer, { transfer: [buffer] });
   t.equal(second.release().length, 0);
   first.putInt16(5);
