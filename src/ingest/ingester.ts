@@ -1,11 +1,13 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import type { TickRange } from '../core/ingest/ranges.ts';
-import type { BackoffLimits } from '../core/retry.ts';
+import { backoffMs, type BackoffLimits } from '../core/retry.ts';
 import { Leadership, type LeadershipState } from './leadership.ts';
 import { Pipeline, type CommittedBatch } from './pipeline.ts';
 import type { FromReader, ReaderSetup, ReaderStats } from './reader-thread.ts';
 import { planRing, Ring } from './ring.ts';
 import { Runs, type RunsOptions } from './runs.ts';
+import { SequencerConnection } from './source.ts';
 import { Steward, type Trouble } from './steward.ts';
 import type { StreamState } from './stream.ts';
 import type { ThreadStats } from './thread-stats.ts';
@@ -129,6 +131,7 @@ export class Ingester {
       {
         toReader: (message) => this.#reader.post(message),
         log: (level, message, fields) => host.log(level, message, fields),
+        latestTick: () => this.#latestTick(),
         fatal: (error) => host.fatal(error),
       },
       this.#ring,
@@ -200,6 +203,24 @@ export class Ingester {
       this.#reader.post({ type: 'drain' });
     });
     await this.#pipeline.settled();
+  }
+
+  async #latestTick(): Promise<bigint> {
+    for (let attempt = 0; ; attempt += 1) {
+      const connection = new SequencerConnection(this.#options.reader.source, () =>
+        Number(this.#host.nowMicros() / 1000n),
+      );
+      try {
+        return await connection.head();
+      } catch (error) {
+        this.#host.log('warn', 'The sequencer does not say its latest tick', {
+          error: (error as Error).message,
+        });
+      } finally {
+        connection.close();
+      }
+      await delay(backoffMs(attempt, this.#options.backoff, this.#host.random()));
+    }
   }
 
   #leads(state: LeadershipState): void {

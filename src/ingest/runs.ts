@@ -16,6 +16,8 @@ export interface RunsOptions {
 export interface RunsHost {
   toReader(message: ToReader): void;
   log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+  /** the sequencer's latest tick; waits until it answers */
+  latestTick(): Promise<bigint>;
   /** nothing can go on: the process should end with this */
   fatal(error: Error): void;
 }
@@ -121,15 +123,16 @@ export class Runs {
   /** --ignore-watermark: what lies between the position and START_TICK is not wanted. Returns the new position. */
   async #skip(epoch: bigint, position: bigint): Promise<bigint> {
     const { startTick } = this.#options;
-    if (startTick <= position) {
+    if (startTick !== 0n && startTick <= position) {
       const error = new Error(
         `--ignore-watermark cannot go back: START_TICK=${startTick} is not beyond the position ${position}`,
       );
       this.#host.fatal(error);
       throw error;
     }
-    if (startTick === position + 1n) return position;
-    const gap = { first: position + 1n, last: startTick - 1n };
+    const start = startTick === 0n ? await this.#host.latestTick() : startTick;
+    if (start <= position + 1n) return position;
+    const gap = { first: position + 1n, last: start - 1n };
     await this.#steward.recordSkipped(gap, epoch);
     this.#host.log('warn', 'Skipped ticks as --ignore-watermark asks', {
       first_tick: gap.first,

@@ -15,7 +15,7 @@ export interface KillSize {
 
 /** one kill in so many comes while the daemon starts or waits for the lease of the one before it */
 const EARLY_ONE_IN = 5;
-const EARLY_MS_MAX = 6_500;
+const EARLY_MS_MAX = 6_000;
 const JITTER_MS_MAX = 40;
 
 /**
@@ -31,7 +31,8 @@ export async function survivesKills(scene: Scene, size: KillSize): Promise<Figur
       const isEarly = kill > 0 && scene.random.whole(1, EARLY_ONE_IN) === 1;
       if (isEarly) early += 1;
       const before = rig.starts().length;
-      const moment = await killOnce(rig, scene, size, isEarly);
+      const left = rig.last - (position ?? spec.first - 1n);
+      const moment = await killOnce(rig, scene, { isEarly, left: Number(left), kills: kills - kill });
       assertStarts(rig, before, position);
       await sessionsGone(await rig.client());
       position = await rig.position();
@@ -57,8 +58,12 @@ export async function survivesKills(scene: Scene, size: KillSize): Promise<Figur
   });
 }
 
-async function killOnce(rig: Rig, scene: Scene, { count, kills }: KillSize, isEarly: boolean): Promise<string> {
-  const { random } = scene;
+/** @param moment `left`: ticks that are not yet recorded; `kills`: how many more there will be, this one included */
+async function killOnce(
+  rig: Rig,
+  { random }: Scene,
+  { isEarly, left, kills }: { isEarly: boolean; left: number; kills: number },
+): Promise<string> {
   const daemon = rig.daemon();
   if (isEarly) {
     const ms = random.whole(0, EARLY_MS_MAX);
@@ -67,9 +72,8 @@ async function killOnce(rig: Rig, scene: Scene, { count, kills }: KillSize, isEa
     await daemon.exited;
     return `${ms} ms after its start`;
   }
-  // most of the chain is left for the later ones, whatever the numbers drawn
-  const share = Math.floor((count * 0.8) / kills);
-  const ticks = random.whole(1, share);
+  // most of what is left stays for the later ones, whatever the numbers drawn
+  const ticks = random.whole(Math.min(1, left), Math.floor((left * 0.8) / kills));
   await until(
     `${ticks} ticks written`,
     () => {

@@ -55,12 +55,13 @@ export class PostgresProxy {
     }, THROTTLE_MS);
   }
 
-  static async start(url: string): Promise<PostgresProxy> {
+  /** @param listenPort 0 = any free one */
+  static async start(url: string, listenPort = 0): Promise<PostgresProxy> {
     const { hostname, port } = new URL(url);
     const proxy = new PostgresProxy({ host: hostname, port: Number(port) });
     await new Promise<void>((resolve, reject) => {
       proxy.#server.once('error', reject);
-      proxy.#server.listen(0, '127.0.0.1', resolve);
+      proxy.#server.listen(listenPort, '127.0.0.1', resolve);
     });
     return proxy;
   }

@@ -37,7 +37,7 @@ export function malformed(tick: ExpectedTick, form: string): Buffer {
   const [first, ...others] = tick.transactions;
   switch (form) {
     case 'truncated':
-      return wireTick(tick).subarray(0, -1);
+      return change({ transactions: [], batchHash: '', timestamp: 0n, previousOutput: '' }).subarray(0, -1);
     case 'wire-type':
       return Buffer.concat([Buffer.from([0x7f]), wireTick(tick)]);
     case 'batch-hash':

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { createServer, type AddressInfo } from 'node:net';
 import { test } from 'tap';
+import { freePort } from '../../support/free-port.ts';
 import { chainSpec, expectedTicks, simArguments } from '../../support/expected.ts';
 import { compareStored } from '../../support/oracle.ts';
 import { startPostgres } from '../../support/postgres.ts';
@@ -168,14 +168,3 @@ test('a stream that misbehaves', async (t) => {
     });
   });
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
-}

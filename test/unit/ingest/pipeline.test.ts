@@ -1,0 +1,215 @@
+import { test } from 'tap';
+import type { SealedBatch } from '../../../src/ingest/fill.ts';
+import type { ParsedBatch } from '../../../src/ingest/parse.ts';
+import { Pipeline, type CommittedBatch } from '../../../src/ingest/pipeline.ts';
+import { planRing, Ring } from '../../../src/ingest/ring.ts';
+import type { WriteOutcome } from '../../../src/ingest/write.ts';
+import type { BatchWrite } from '../../../src/store/batch.ts';
+
+interface Writing {
+  writer: number;
+  batch: BatchWrite;
+  unknown: boolean;
+  resolve: (outcome: WriteOutcome) => void;
+  reject: (error: Error) => void;
+}
+
+interface Rig {
+  pipeline: Pipeline;
+  ring: Ring;
+  writing: Writing[];
+  committed: CommittedBatch[];
+  origins: bigint[];
+  fenced: bigint[];
+  seal: (first: bigint, ticks: number, more?: Partial<SealedBatch>) => void;
+}
+
+const COMMITTED: WriteOutcome = { kind: 'committed', resolved: false, ambiguous: 0, durationMs: 1 };
+/** Everything that is due in promises has happened. */
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+function rig(writers = 2, failParses = 0): Rig {
+  const ring = new Ring(
+    planRing({ bufferBytes: 1 << 20, bufferTicks: 1000, tickBytesMax: 4096, batchTicksMax: 100 }),
+  );
+  const writing: Writing[] = [];
+  const committed: CommittedBatch[] = [];
+  const origins: bigint[] = [];
+  const fenced: bigint[] = [];
+  let failures = failParses;
+  const pipeline = new Pipeline(
+    ring,
+    {
+      writers,
+      parse: async ({ batch }): Promise<ParsedBatch> => {
+        if (failures > 0) {
+          failures -= 1;
+          throw new Error('the parser died');
+        }
+        const nothing = new Uint8Array(new SharedArrayBuffer(8));
+        return {
+          ticks: batch.ticks,
+          transactions: 0,
+          deadLetters: [],
+          lastTimestampMicros: 0n,
+          linkBreaks: 0,
+          copy: { ticks: nothing, proofs: nothing, transactions: nothing },
+        };
+      },
+      write: (writer, batch, unknown) =>
+        new Promise((resolve, reject) => {
+          writing.push({ writer, batch, unknown, resolve, reject });
+        }),
+      credit: () => {},
+    },
+    {
+      nowMicros: () => 0n,
+      nowMs: () => 0,
+      recordOrigin: async (first) => {
+        origins.push(first);
+        return first;
+      },
+      committed: (batch) => committed.push(batch),
+      fenced: (epoch) => fenced.push(epoch),
+      parserFailed: () => {},
+    },
+    4096,
+  );
+  let sequence = 0;
+  const seal: Rig['seal'] = (first, ticks, more = {}) => {
+    const slab = ring.take();
+    if (slab === undefined) throw new Error('the ring is full');
+    ring.addHeldTicks(ticks);
+    ring.addInFlight(1);
+    pipeline.sealed({
+      sequence: sequence++,
+      slab: slab.id,
+      side: null,
+      frames: ticks,
+      ticks,
+      first,
+      bytes: 10 * ticks,
+      gaps: [],
+      fills: false,
+      openedMs: 0,
+      ...more,
+    });
+  };
+  return { pipeline, ring, writing, committed, origins, fenced, seal };
+}
+
+const empty = { origin: null, position: null, storedAhead: [], openGaps: [] };
+const at = (position: bigint): { origin: bigint; position: bigint; storedAhead: []; openGaps: [] } => ({
+  origin: 1n,
+  position,
+  storedAhead: [],
+  openGaps: [],
+});
+const firsts = (writing: Writing[]): (bigint | undefined)[] => writing.map(({ batch }) => batch.range?.first);
+
+void test('nothing is written before the origin is recorded', async (t) => {
+  const { pipeline, origins, writing, seal } = rig();
+  pipeline.start(1n, empty);
+  seal(100n, 10);
+  seal(110n, 10);
+  await settle();
+  t.strictSame(origins, [100n]);
+  t.strictSame(firsts(writing), [100n, 110n]);
+  t.equal(pipeline.position, 99n);
+});
+
+void test('batches commit in any order; the position is the end of the contiguous prefix', async (t) => {
+  const { pipeline, writing, seal, ring } = rig();
+  pipeline.start(1n, at(9n));
+  seal(10n, 10);
+  seal(20n, 5);
+  await settle();
+  writing[1]?.resolve(COMMITTED);
+  await settle();
+  t.equal(pipeline.position, 9n);
+  t.equal(pipeline.quietUpTo, 9n);
+  writing[0]?.resolve(COMMITTED);
+  await settle();
+  t.equal(pipeline.position, 24n);
+  t.equal(ring.slabsTaken, 0);
+  t.equal(ring.heldTicks, 0);
+  t.equal(ring.inFlight, 0);
+});
+
+void test('a batch that fills a gap waits until everything before it is committed', async (t) => {
+  const { pipeline, writing, seal } = rig();
+  pipeline.start(1n, at(9n));
+  seal(15n, 5, { gaps: [{ first: 10n, last: 14n }] });
+  seal(12n, 1, { fills: true });
+  seal(20n, 5);
+  await settle();
+  t.strictSame(firsts(writing), [15n, 20n]);
+  writing[0]?.resolve(COMMITTED);
+  await settle();
+  t.strictSame(firsts(writing), [15n, 20n, 12n]);
+  t.equal(pipeline.position, 19n, 'a gap does not hold the position');
+  t.equal(pipeline.completeUpTo, 9n, 'but what is complete ends below it');
+  writing[2]?.resolve(COMMITTED);
+  await settle();
+  t.strictSame(pipeline.openGaps, [
+    { first: 10n, last: 11n },
+    { first: 13n, last: 14n },
+  ]);
+});
+
+void test('a writer that dies costs a second attempt with the same bytes and an unknown outcome', async (t) => {
+  const { pipeline, writing, seal, committed } = rig(1);
+  pipeline.start(1n, at(9n));
+  seal(10n, 10);
+  await settle();
+  writing[0]?.reject(new Error('the thread ended'));
+  await settle();
+  t.equal(writing.length, 2);
+  t.ok(writing[1]?.unknown);
+  t.equal(writing[1]?.batch.copy.ticks.buffer, writing[0]?.batch.copy.ticks.buffer);
+  writing[1]?.resolve(COMMITTED);
+  await settle();
+  t.equal(committed.length, 1);
+});
+
+void test('a parser that dies costs a second parse', async (t) => {
+  const { pipeline, writing, seal } = rig(1, 1);
+  pipeline.start(1n, at(9n));
+  seal(10n, 10);
+  for (let turn = 0; turn < 1000 && writing.length === 0; turn += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  t.strictSame(firsts(writing), [10n]);
+});
+
+void test('a fenced writer says so and its batch is forgotten', async (t) => {
+  const { pipeline, writing, seal, fenced, committed, ring } = rig();
+  pipeline.start(7n, at(9n));
+  seal(10n, 10);
+  await settle();
+  writing[0]?.resolve({ kind: 'fenced' });
+  await settle();
+  t.strictSame(fenced, [7n]);
+  t.equal(committed.length, 0);
+  t.equal(pipeline.position, 9n);
+  t.equal(ring.slabsTaken, 0);
+});
+
+void test('stopping forgets what no writer has and waits for what one has', async (t) => {
+  const { pipeline, writing, seal, ring } = rig(1);
+  pipeline.start(1n, at(9n));
+  seal(10n, 10);
+  seal(20n, 10);
+  await settle();
+  let stopped = false;
+  const stopping = pipeline.stop().then(() => {
+    stopped = true;
+  });
+  await settle();
+  t.notOk(stopped);
+  t.equal(ring.slabsTaken, 1);
+  writing[0]?.resolve(COMMITTED);
+  await stopping;
+  t.equal(writing.length, 1);
+  t.equal(ring.slabsTaken, 0);
+});
