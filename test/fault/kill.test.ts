@@ -5,11 +5,22 @@ import { testServers } from '../support/postgres.ts';
 import { scaled } from '../support/scale.ts';
 import { sceneOf, tell } from '../support/scene.ts';
 
-for (const { name, skip, open } of testServers()) {
-  test(`kill -9 at random moments, on the ${name} server`, { skip }, async (t) => {
-    const server = await open();
+for (const candidate of testServers()) {
+  const { name, skip } = candidate;
+  void test(`kill -9 at random moments, on the ${name} server`, { skip }, async (t) => {
+    const server = await candidate.open();
     t.after(() => server.close());
-    const size = { spec: chainSpec({ seed: 21, hostile: true }), count: scaled(60_000, 1_000_000), kills: scaled(3, 30) };
-    tell(t, await survivesKills(sceneOf(t, () => server.createDatabase()), size));
+    const size = {
+      spec: chainSpec({ seed: 21, hostile: true }),
+      count: scaled(60_000, 1_000_000),
+      kills: scaled(3, 30),
+    };
+    tell(
+      t,
+      await survivesKills(
+        sceneOf(t, () => server.createDatabase()),
+        size,
+      ),
+    );
   });
 }

@@ -6,9 +6,10 @@ import { testServers } from '../support/postgres.ts';
 import { isFull, scaled } from '../support/scale.ts';
 import { sceneOf, tell } from '../support/scene.ts';
 
-for (const { name, skip, open } of testServers()) {
-  test(`a connection that breaks in the middle, on the ${name} server`, { skip }, async (t) => {
-    const server = await open();
+for (const candidate of testServers()) {
+  const { name, skip } = candidate;
+  void test(`a connection that breaks in the middle, on the ${name} server`, { skip }, async (t) => {
+    const server = await candidate.open();
     t.after(() => server.close());
     const scene = sceneOf(t, () => server.createDatabase());
     const spec = chainSpec({ seed: 31 });
@@ -20,7 +21,10 @@ for (const { name, skip, open } of testServers()) {
 
     const skip = isFull ? false : 'the watchdog waits 30 s: full size only';
     await t.test('some COMMITs are answered by silence', { skip }, async (t) => {
-      tell(t, await survivesLostCommits(scene, { spec, count: 20_000, every: 37, silently: true, batchTicks: 200 }));
+      tell(
+        t,
+        await survivesLostCommits(scene, { spec, count: 20_000, every: 37, silently: true, batchTicks: 200 }),
+      );
     });
 
     await t.test('all connections are reset at random moments', async (t) => {

@@ -7,19 +7,29 @@ import { sceneOf, tell } from '../support/scene.ts';
 
 const spec = chainSpec({ seed: 51, ticksPerSecond: 4000n });
 
-test('a while without a database, and an immediate stop of it', async (t) => {
+void test('a while without a database, and an immediate stop of it', async (t) => {
   const server = await startPostgres({ fsync: true });
   t.after(() => server.stop());
   const scene = sceneOf(t, () => server.createDatabase());
-  tell(t, await survivesOutages(scene, server, { spec, count: scaled(60_000, 400_000), outageMs: scaled(4_000, 40_000) }));
+  tell(
+    t,
+    await survivesOutages(scene, server, {
+      spec,
+      count: scaled(48_000, 400_000),
+      outageMs: scaled(4_000, 40_000),
+    }),
+  );
 });
 
-test('a database that goes backwards', async (t) => {
+void test('a database that goes backwards', async (t) => {
   const server = await startPostgres({
     fsync: true,
     settings: { wal_writer_delay: '10s', wal_writer_flush_after: '1GB', wal_buffers: '64MB' },
   });
   t.after(() => server.stop());
   const scene = sceneOf(t, () => server.createDatabase());
-  tell(t, await survivesLostTransactions(scene, server, { spec, count: scaled(30_000, 60_000), outageMs: 0 }));
+  tell(
+    t,
+    await survivesLostTransactions(scene, server, { spec, count: scaled(24_000, 60_000), outageMs: 0 }),
+  );
 });

@@ -5,11 +5,15 @@ import { startPostgres } from '../support/postgres.ts';
 import { isFull, scaled } from '../support/scale.ts';
 import { sceneOf, tell } from '../support/scene.ts';
 
-test('SIGTERM', async (t) => {
+void test('SIGTERM', async (t) => {
   const server = await startPostgres();
   t.after(() => server.stop());
   const scene = sceneOf(t, () => server.createDatabase());
-  const size = { spec: chainSpec({ seed: 41 }), count: scaled(40_000, 300_000), bytesPerSecond: scaled(8e6, 4e6) };
+  const size = {
+    spec: chainSpec({ seed: 41 }),
+    count: scaled(40_000, 300_000),
+    bytesPerSecond: scaled(8e6, 4e6),
+  };
 
   await t.test('under load: exit 0, and what was read is stored', async (t) => {
     tell(t, await drainsOnSigterm(scene, size));

@@ -5,10 +5,10 @@ import { startPostgres } from '../support/postgres.ts';
 import { scaled } from '../support/scale.ts';
 import { sceneOf, tell } from '../support/scene.ts';
 
-test('two daemons at once', async (t) => {
+void test('two daemons at once', async (t) => {
   const server = await startPostgres();
   t.after(() => server.stop());
   const scene = sceneOf(t, () => server.createDatabase());
-  const size = { spec: chainSpec({ seed: 61, ticksPerSecond: 2000n }), count: scaled(50_000, 100_000) };
+  const size = { spec: chainSpec({ seed: 61, ticksPerSecond: 2000n }), count: scaled(40_000, 100_000) };
   tell(t, await takesOver(scene, size));
 });

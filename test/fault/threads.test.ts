@@ -5,10 +5,14 @@ import { startPostgres } from '../support/postgres.ts';
 import { scaled } from '../support/scale.ts';
 import { sceneOf, tell } from '../support/scene.ts';
 
-test('threads that die', async (t) => {
+void test('threads that die', async (t) => {
   const server = await startPostgres();
   t.after(() => server.stop());
   const scene = sceneOf(t, () => server.createDatabase());
-  const size = { spec: chainSpec({ seed: 97, hostile: true }), count: scaled(60_000, 600_000), deaths: scaled(9, 60) };
+  const size = {
+    spec: chainSpec({ seed: 97, hostile: true }),
+    count: scaled(60_000, 600_000),
+    deaths: scaled(9, 60),
+  };
   tell(t, await survivesThreadDeaths(scene, size));
 });

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { openClient } from '../support/oracle.ts';
 
 /** Must show 6: on TimescaleDB the tables are really hypertables, with the data in their chunks. */
-export async function assertHypertables(url: string, hasData: boolean): Promise<{ version: string; license: string }> {
+export async function assertHypertables(
+  url: string,
+  hasData: boolean,
+): Promise<{ version: string; license: string }> {
   const client = await openClient(url);
   try {
     const { rows } = await client.query<{ name: string; chunks: string }>(

@@ -24,7 +24,11 @@ const SAMPLE_MS = 100;
  * same process goes on, its memory stays level, nothing is missing.
  * @param server must keep what it confirmed (fsync and synchronous_commit on)
  */
-export async function survivesOutages(scene: Scene, server: TestPostgres, size: OutageSize): Promise<Figures> {
+export async function survivesOutages(
+  scene: Scene,
+  server: TestPostgres,
+  size: OutageSize,
+): Promise<Figures> {
   const { spec, count, outageMs } = size;
   const simArgs = growingSimArguments(spec, count);
   return withRig({ databaseUrl: await scene.database(), spec, count, simArgs }, async (rig) => {
@@ -82,7 +86,10 @@ async function samplesDuring(
   const ready = await daemon.ready();
   assert.ok(ready?.reasons.includes('database'), `/ready says ${JSON.stringify(ready?.reasons)}`);
   const [first, second] = halves.map((samples) => Math.max(...samples));
-  assert.ok(second <= first + RSS_SLACK_BYTES, `memory rose from ${mebibytes(first)} to ${mebibytes(second)}`);
+  assert.ok(
+    second <= first + RSS_SLACK_BYTES,
+    `memory rose from ${mebibytes(first)} to ${mebibytes(second)}`,
+  );
   return { first, second, last: halves[1].at(-1)! };
 }
 
@@ -91,7 +98,11 @@ async function samplesDuring(
  * again from the position, and the result is the same.
  * @param server writes its log rarely enough to lose something (wal_writer_delay)
  */
-export async function survivesLostTransactions(scene: Scene, server: TestPostgres, size: OutageSize): Promise<Figures> {
+export async function survivesLostTransactions(
+  scene: Scene,
+  server: TestPostgres,
+  size: OutageSize,
+): Promise<Figures> {
   const { spec, count } = size;
   const simArgs = growingSimArguments(spec, count);
   const env = { DB_SYNCHRONOUS_COMMIT: 'off' };
@@ -116,7 +127,10 @@ export async function survivesLostTransactions(scene: Scene, server: TestPostgre
 }
 
 /** Every connection is reset at random moments, whatever is under way on it. */
-export async function survivesCuts(scene: Scene, size: { spec: ChainSpec; count: number; cuts: number }): Promise<Figures> {
+export async function survivesCuts(
+  scene: Scene,
+  size: { spec: ChainSpec; count: number; cuts: number },
+): Promise<Figures> {
   const { spec, count, cuts } = size;
   return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
     const daemon = rig.daemon();
@@ -124,7 +138,9 @@ export async function survivesCuts(scene: Scene, size: { spec: ChainSpec; count:
     let target = 0;
     for (let cut = 0; cut < cuts; cut++) {
       target += scene.random.whole(1, step);
-      await until(`${target} ticks written`, () => daemon.exit !== null || daemon.ticksWritten >= target, { pollMs: 1 });
+      await until(`${target} ticks written`, () => daemon.exit !== null || daemon.ticksWritten >= target, {
+        pollMs: 1,
+      });
       await delay(scene.random.whole(0, 30));
       rig.proxy!.cutAll();
     }

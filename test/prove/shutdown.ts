@@ -29,15 +29,23 @@ async function underLoad(rig: Rig, daemon: Daemon): Promise<{ highest: bigint; h
     },
     { context: () => daemon.tail() },
   );
-  assert.ok(await rig.position().then((position) => position === null || position < rig.last), 'there is more to read');
-  return { highest: BigInt(ready.details.highest_read ?? -1), held: ready.details.ring!.ticks };
+  assert.ok(
+    await rig.position().then((position) => position === null || position < rig.last),
+    'there is more to read',
+  );
+  const { ticks, ticksMax } = ready.details.ring!;
+  assert.ok(ticks <= ticksMax, `${ticks} ticks in a ring of ${ticksMax}`);
+  return { highest: BigInt(ready.details.highest_read ?? -1), held: ticks };
 }
 
 /**
  * Must show 5: SIGTERM under load ends with 0 within the drain limit, and everything that was read is stored. The next
  * daemon need not wait for the lease and goes on where this one ended.
  */
-export async function drainsOnSigterm(scene: Scene, { spec, count, bytesPerSecond }: ShutdownSize): Promise<Figures> {
+export async function drainsOnSigterm(
+  scene: Scene,
+  { spec, count, bytesPerSecond }: ShutdownSize,
+): Promise<Figures> {
   return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
     rig.proxy!.faults.clientBytesPerSecond = bytesPerSecond;
     const daemon = rig.daemon();

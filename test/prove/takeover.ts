@@ -32,60 +32,66 @@ CREATE TRIGGER audit AFTER INSERT ON ingest_ledger FOR EACH ROW EXECUTE FUNCTION
  */
 export async function takesOver(scene: Scene, { spec, count }: TakeoverSize): Promise<Figures> {
   const simArgs = growingSimArguments(spec, count);
-  return withRig({ databaseUrl: await scene.database(), spec, count, simArgs, proxied: true }, async (rig) => {
-    const proxy = rig.proxy!;
-    const direct = { DATABASE_URL: rig.databaseUrl };
-    const client = await rig.client();
-    await client.query(AUDIT_SQL);
-    const alpha = rig.daemon({ env: { SERVICE_NAME: 'alpha', ...direct } });
-    await alpha.untilReady('ready');
-    const beta = rig.daemon({ env: { SERVICE_NAME: 'beta' } });
-    await beta.untilReady('standby');
-    await written(alpha);
-    assert.equal((await alpha.ready())?.status, 'ready');
-    assert.deepEqual(beta.lines('Opening tick stream'), [], 'a standby reads nothing');
+  return withRig(
+    { databaseUrl: await scene.database(), spec, count, simArgs, proxied: true },
+    async (rig) => {
+      const proxy = rig.proxy!;
+      const direct = { DATABASE_URL: rig.databaseUrl };
+      const client = await rig.client();
+      await client.query(AUDIT_SQL);
+      const alpha = rig.daemon({ env: { SERVICE_NAME: 'alpha', ...direct } });
+      await alpha.untilReady('ready');
+      const beta = rig.daemon({ env: { SERVICE_NAME: 'beta' } });
+      await beta.untilReady('standby');
+      await written(alpha);
+      assert.equal((await alpha.ready())?.status, 'ready');
+      assert.deepEqual(beta.lines('Opening tick stream'), [], 'a standby reads nothing');
 
-    const killedMs = performance.now();
-    alpha.kill('SIGKILL');
-    await written(beta);
-    const afterKillMs = performance.now() - killedMs;
-    assert.ok(afterKillMs < TAKEOVER_MS, `${afterKillMs} ms`);
-    await assertNothingAfter(client, 'alpha', 'beta');
+      const killedMs = performance.now();
+      alpha.kill('SIGKILL');
+      await written(beta);
+      const afterKillMs = performance.now() - killedMs;
+      assert.ok(afterKillMs < TAKEOVER_MS, `${afterKillMs} ms`);
+      await assertNothingAfter(client, 'alpha', 'beta');
 
-    const gamma = rig.daemon({ env: { SERVICE_NAME: 'gamma', ...direct } });
-    await gamma.untilReady('standby');
-    await freezeInBatch(rig, beta, 'beta', proxy);
-    const frozenMs = performance.now();
-    await written(gamma);
-    const afterFreezeMs = performance.now() - frozenMs;
-    assert.ok(afterFreezeMs < TAKEOVER_MS, `${afterFreezeMs} ms`);
-    // what it still holds meets the fence, and what was under way a session that was ended
-    proxy.faults.frozen = false;
-    beta.kill('SIGCONT');
-    await beta.untilReady('standby');
-    await assertNothingAfter(client, 'beta', 'gamma');
-    assert.equal(beta.exit, null);
+      const gamma = rig.daemon({ env: { SERVICE_NAME: 'gamma', ...direct } });
+      await gamma.untilReady('standby');
+      await freezeInBatch(rig, beta, 'beta', proxy);
+      const frozenMs = performance.now();
+      await written(gamma);
+      const afterFreezeMs = performance.now() - frozenMs;
+      assert.ok(afterFreezeMs < TAKEOVER_MS, `${afterFreezeMs} ms`);
+      // what it still holds meets the fence, and what was under way a session that was ended
+      proxy.faults.frozen = false;
+      beta.kill('SIGCONT');
+      await beta.untilReady('standby');
+      await assertNothingAfter(client, 'beta', 'gamma');
+      assert.equal(beta.exit, null);
 
-    await rig.untilCaughtUp(gamma);
-    await gamma.stop();
-    await beta.untilReady('ready');
-    await beta.stop();
-    await assertNothingAfter(client, 'alpha', 'beta');
-    const compared = await rig.verify();
-    assert.equal(compared.ticks, count);
-    return {
-      ticks: compared.ticks,
-      'takeover after SIGKILL': seconds(afterKillMs),
-      'takeover after SIGSTOP': seconds(afterFreezeMs),
-      epochs: (await client.query<{ epoch: string }>('SELECT epoch FROM ingest_state')).rows[0].epoch,
-    };
-  });
+      await rig.untilCaughtUp(gamma);
+      await gamma.stop();
+      await beta.untilReady('ready');
+      await beta.stop();
+      await assertNothingAfter(client, 'alpha', 'beta');
+      const compared = await rig.verify();
+      assert.equal(compared.ticks, count);
+      return {
+        ticks: compared.ticks,
+        'takeover after SIGKILL': seconds(afterKillMs),
+        'takeover after SIGSTOP': seconds(afterFreezeMs),
+        epochs: (await client.query<{ epoch: string }>('SELECT epoch FROM ingest_state')).rows[0].epoch,
+      };
+    },
+  );
 }
 
 /** Its next batch from now on. */
 function written(daemon: Daemon): Promise<unknown> {
   const { ticksWritten } = daemon;
-  return until('it writes', () => daemon.ticksWritten > ticksWritten, { pollMs: 5, context: () => daemon.tail() });
+  return until('it writes', () => daemon.ticksWritten > ticksWritten, {
+    pollMs: 5,
+    context: () => daemon.tail(),
+  });
 }
 
 /**

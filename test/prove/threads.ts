@@ -14,7 +14,10 @@ export interface ThreadSize {
 const THREADS = ['reader', 'parser', 'writer'] as const;
 
 /** A thread ends by itself, as after an exhausted heap: its work is done again by the next one, nothing is lost. */
-export async function survivesThreadDeaths(scene: Scene, { spec, count, deaths }: ThreadSize): Promise<Figures> {
+export async function survivesThreadDeaths(
+  scene: Scene,
+  { spec, count, deaths }: ThreadSize,
+): Promise<Figures> {
   return withRig({ databaseUrl: await scene.database(), spec, count }, async (rig) => {
     const daemon = rig.daemon({ killableThreads: true });
     const { pid } = daemon;
@@ -23,7 +26,8 @@ export async function survivesThreadDeaths(scene: Scene, { spec, count, deaths }
       // each kind in turn at least, at a random moment of what is left
       const kind = death < THREADS.length ? THREADS[death] : scene.random.pick(THREADS);
       const left = count - daemon.ticksWritten;
-      const target = daemon.ticksWritten + scene.random.whole(1, Math.max(1, Math.floor(left / (deaths - death + 1))));
+      const target =
+        daemon.ticksWritten + scene.random.whole(1, Math.max(1, Math.floor(left / (deaths - death + 1))));
       await until(
         `${target} ticks written`,
         () => {

@@ -40,7 +40,14 @@ export interface ReadyDetails {
   leadership?: string;
   stream?: { kind: string };
   open_gap_count?: number;
-  ring?: { ticks: number; ticksMax: number; bytes: number; slabs: number; slabsMax: number; readerWaits: boolean };
+  ring?: {
+    ticks: number;
+    ticksMax: number;
+    bytes: number;
+    slabs: number;
+    slabsMax: number;
+    readerWaits: boolean;
+  };
 }
 
 export interface DaemonStart {
@@ -174,7 +181,11 @@ export class Daemon {
   /** The last lines, for messages of failed tests; batches left out. */
   tail(): string {
     const lines = this.log.filter(({ msg }) => msg !== 'Wrote batch to TimescaleDB').slice(-15);
-    return [...lines.map((line) => JSON.stringify(line)), ...this.otherLines.slice(-5), this.stderr.slice(-3000)].join('\n');
+    return [
+      ...lines.map((line) => JSON.stringify(line)),
+      ...this.otherLines.slice(-5),
+      this.stderr.slice(-3000),
+    ].join('\n');
   }
 
   /** The same with what it says of itself now. */
@@ -211,12 +222,15 @@ export class Daemon {
   async get(path: string): Promise<{ code: number; body: string } | null> {
     const port = await this.port();
     return await new Promise((resolve) => {
-      const request = get({ host: '127.0.0.1', port, path, timeout: REQUEST_MS, agent: false }, (response) => {
-        let body = '';
-        response.setEncoding('utf8').on('data', (text: string) => (body += text));
-        response.on('end', () => resolve({ code: response.statusCode ?? 0, body }));
-        response.on('error', () => resolve(null));
-      });
+      const request = get(
+        { host: '127.0.0.1', port, path, timeout: REQUEST_MS, agent: false },
+        (response) => {
+          let body = '';
+          response.setEncoding('utf8').on('data', (text: string) => (body += text));
+          response.on('end', () => resolve({ code: response.statusCode ?? 0, body }));
+          response.on('error', () => resolve(null));
+        },
+      );
       request.on('timeout', () => request.destroy());
       request.on('error', () => resolve(null));
     });
@@ -227,7 +241,12 @@ export class Daemon {
     const answer = await this.get('/ready?verbose=1');
     if (answer === null) return null;
     const body = JSON.parse(answer.body) as Partial<Ready> & { status: string };
-    return { code: answer.code, status: body.status, reasons: body.reasons ?? [], details: body.details ?? {} };
+    return {
+      code: answer.code,
+      status: body.status,
+      reasons: body.reasons ?? [],
+      details: body.details ?? {},
+    };
   }
 
   /** Waits until /ready says so: `ready`, or not ready for this reason among others. */
@@ -253,7 +272,9 @@ export class Daemon {
     for (const line of answer.body.split('\n')) {
       const match = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line);
       if (match === null || match[1] !== name) continue;
-      const has = Object.entries(labels).every(([key, value]) => (match[2] ?? '').includes(`${key}="${value}"`));
+      const has = Object.entries(labels).every(([key, value]) =>
+        (match[2] ?? '').includes(`${key}="${value}"`),
+      );
       if (has) sum = (sum ?? 0) + Number(match[3]);
     }
     assert.ok(sum !== null, `no series ${name} ${JSON.stringify(labels)}`);
@@ -277,7 +298,11 @@ export function startDaemon(start: DaemonStart): Daemon {
 }
 
 /** No session of a daemon that has ended stays in the server: no lock, no open transaction. */
-export async function sessionsGone(client: Client, service = 'tick-ingester', deadlineMs = 30_000): Promise<void> {
+export async function sessionsGone(
+  client: Client,
+  service = 'tick-ingester',
+  deadlineMs = 30_000,
+): Promise<void> {
   let last: unknown;
   await until(
     `no session of ${service} is left in the server`,

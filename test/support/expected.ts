@@ -64,27 +64,25 @@ export function chainSpec(changes: Partial<ChainSpec> = {}): ChainSpec {
 /** The arguments that make sequencer-sim serve this chain; `count` ticks exist, all of them from the start. */
 export function simArguments(spec: ChainSpec, count: number): string[] {
   if (spec.ticksPerSecond !== 2500n) throw new Error('a chain that does not grow has 2500 ticks a second');
-  return [
-    ...contentArguments(spec),
-    ...['--head', `${count}`, '--rate', '0'],
-  ];
+  return [...contentArguments(spec), ...options({ head: count, rate: 0 })];
 }
 
 /** The same for a chain that grows by its ticks per second from nothing up to `count` ticks. */
 export function growingSimArguments(spec: ChainSpec, count: number): string[] {
-  return [
-    ...contentArguments(spec),
-    ...['--head', '0', '--rate', `${spec.ticksPerSecond}`, '--limit', `${spec.first + BigInt(count) - 1n}`],
-  ];
+  const limit = spec.first + BigInt(count) - 1n;
+  return [...contentArguments(spec), ...options({ head: 0, rate: spec.ticksPerSecond, limit })];
 }
 
 function contentArguments(spec: ChainSpec): string[] {
-  return [
-    ...['--seed', `${spec.seed}`, '--first', `${spec.first}`, '--txs', `${spec.txs}`],
-    ...['--payload-bytes', `${spec.payloadBytes}`, '--vdf', spec.vdf, '--start-time', spec.startTime],
-    ...(spec.hostile ? ['--hostile'] : []),
-    ...(spec.oversize === null ? [] : ['--fault', `oversize:${spec.oversize.every}:${spec.oversize.bytes}`]),
-  ];
+  const { seed, first, txs, payloadBytes, vdf, startTime, oversize } = spec;
+  const content = options({ seed, first, txs, 'payload-bytes': payloadBytes, vdf, 'start-time': startTime });
+  if (spec.hostile) content.push('--hostile');
+  if (oversize !== null) content.push('--fault', `oversize:${oversize.every}:${oversize.bytes}`);
+  return content;
+}
+
+function options(values: Record<string, string | number | bigint>): string[] {
+  return Object.entries(values).flatMap(([name, value]) => [`--${name}`, `${value}`]);
 }
 
 /** The ticks with the indexes 0 to count − 1. */
@@ -98,23 +96,41 @@ export function* expectedTicks(spec: ChainSpec, count: number): Generator<Expect
   }
 }
 
-function expectedTick(spec: ChainSpec, makers: Transactions, index: number, previousOutput: string): ExpectedTick {
+function expectedTick(
+  spec: ChainSpec,
+  makers: Transactions,
+  index: number,
+  previousOutput: string,
+): ExpectedTick {
   const tickNumber = spec.first + BigInt(index);
   const low = Number(tickNumber & 0xffff_ffffn);
   const state = mix(mix(mix(spec.seed) ^ low) ^ Number(tickNumber >> 32n));
-  const timestamp = BigInt(Date.parse(spec.startTime)) * 1000n + (BigInt(index) * 1_000_000n) / spec.ticksPerSecond;
+  const timestamp =
+    BigInt(Date.parse(spec.startTime)) * 1000n + (BigInt(index) * 1_000_000n) / spec.ticksPerSecond;
   const isOversize = spec.oversize !== null && tickNumber % spec.oversize.every === 0n;
   let count = spec.txs === 'mixed' ? mixedCount(lane(state, 0) % 100) : spec.txs;
   if (isOversize && count === 0) count = 1;
   const transactions: ExpectedTransaction[] = [];
   for (let place = 0; place < count; place++) {
-    transactions.push(makers.make({ tickNumber, low, state, timestamp, place, isOversize: isOversize && place === 0 }));
+    transactions.push(
+      makers.make({ tickNumber, low, state, timestamp, place, isOversize: isOversize && place === 0 }),
+    );
   }
   const batchHash = batchHashOf(transactions);
   const input = vdfInputOf(previousOutput, batchHash, tickNumber);
   const iterations = spec.vdf === 'real' ? 27n : 0n;
   const output = vdfOutputOf(input, iterations);
-  return { tickNumber, timestamp, batchHash, previousOutput, input, output, proof: '01', iterations, transactions };
+  return {
+    tickNumber,
+    timestamp,
+    batchHash,
+    previousOutput,
+    input,
+    output,
+    proof: '01',
+    iterations,
+    transactions,
+  };
 }
 
 // --- The formulas of the chain, from continuum.md ---
@@ -132,7 +148,9 @@ export function batchHashOf(transactions: readonly { txHash: string }[]): string
 }
 
 export function vdfInputOf(previousOutput: string, batchHash: string, tickNumber: bigint): string {
-  return sha256Hex(Buffer.from(`${previousOutput}${batchHash}${tickNumber.toString(16).padStart(16, '0')}`, 'hex'));
+  return sha256Hex(
+    Buffer.from(`${previousOutput}${batchHash}${tickNumber.toString(16).padStart(16, '0')}`, 'hex'),
+  );
 }
 
 /** RSA-2048, the challenge number. */
@@ -242,7 +260,13 @@ class Transactions {
     return { ...parts, txHash: txHashOf(parts) };
   }
 
-  #payload(at: Place, d: (number: number) => number, orderId: number, client: bigint, address: string): Buffer {
+  #payload(
+    at: Place,
+    d: (number: number) => number,
+    orderId: number,
+    client: bigint,
+    address: string,
+  ): Buffer {
     const { payloadBytes, oversize } = this.#spec;
     const opaque = (bytes: number): Buffer => {
       const state = d(8);

@@ -79,11 +79,16 @@ async function shareSnapshot([owner, ...others]: readonly Client[]): Promise<voi
   await owner.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   const { rows } = await owner.query<{ id: string }>('SELECT pg_export_snapshot() AS id');
   for (const other of others) {
-    await other.query(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '${rows[0].id}'`);
+    await other.query(
+      `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '${rows[0].id}'`,
+    );
   }
   // fresh tables have no statistics, and what the planner guesses without them is a sort of everything for each page
-  const plan = ['enable_seqscan', 'enable_hashjoin', 'enable_bitmapscan'].map((name) => `SET LOCAL ${name} = off`);
-  for (const client of [owner, ...others]) await client.query([...plan, "SET LOCAL work_mem = '64MB'"].join('; '));
+  const plan = ['enable_seqscan', 'enable_hashjoin', 'enable_bitmapscan'].map(
+    (name) => `SET LOCAL ${name} = off`,
+  );
+  for (const client of [owner, ...others])
+    await client.query([...plan, "SET LOCAL work_mem = '64MB'"].join('; '));
 }
 
 interface Page {
@@ -138,7 +143,10 @@ async function comparePage([first, second]: readonly Client[], page: Page): Prom
 }
 
 /** The view shows no proof without a tick: the tables are counted as well. */
-async function compareCounts(client: Client, expected: { ticks: number; transactions: number }): Promise<void> {
+async function compareCounts(
+  client: Client,
+  expected: { ticks: number; transactions: number },
+): Promise<void> {
   const { rows } = await client.query<Record<string, string>>(
     `SELECT (SELECT count(*) FROM ticks) AS ticks, (SELECT count(*) FROM vdf_proofs) AS vdf_proofs,
        (SELECT count(*) FROM tick_transactions) AS tick_transactions`,
@@ -149,7 +157,8 @@ async function compareCounts(client: Client, expected: { ticks: number; transact
     tick_transactions: `${expected.transactions}`,
   };
   for (const [table, count] of Object.entries(wanted)) {
-    if (rows[0][table] !== count) throw new Error(`${table} holds ${rows[0][table]} rows instead of ${count}`);
+    if (rows[0][table] !== count)
+      throw new Error(`${table} holds ${rows[0][table]} rows instead of ${count}`);
   }
 }
 
@@ -161,7 +170,9 @@ async function compareRows(
   expected: readonly string[],
 ): Promise<void> {
   const chunks: Buffer[] = [];
-  for await (const chunk of client.query(copyTo(`COPY (SELECT ${columns.join(', ')} FROM ${table} ${rest}) TO STDOUT`))) {
+  for await (const chunk of client.query(
+    copyTo(`COPY (SELECT ${columns.join(', ')} FROM ${table} ${rest}) TO STDOUT`),
+  )) {
     chunks.push(chunk as Buffer);
   }
   const stored = Buffer.concat(chunks);
@@ -181,15 +192,17 @@ function describeDifference(
   const found = at < 0 ? lines[expected.length] : lines[at];
   const key = (line: string | undefined): string => {
     if (line === undefined) return 'nothing';
-    const cells = line.split('\t');
-    return `tick ${cells[columns.indexOf('tick_number')]}`;
+    return `tick ${cells(line)[columns.indexOf('tick_number')]}`;
   };
-  const cells = (line: string | undefined): string[] => line?.trimEnd().split('\t') ?? [];
   const differing = columns.flatMap((column, index) => {
     const [want, have] = [cells(wanted)[index], cells(found)[index]];
     return want === have ? [] : [`  ${column}: expected ${short(want)}, stored ${short(have)}`];
   });
   return `${table}: expected ${key(wanted)}, stored ${key(found)}\n${differing.join('\n')}`;
+}
+
+function cells(line: string | undefined): string[] {
+  return line?.trimEnd().split('\t') ?? [];
 }
 
 function short(text: string | undefined): string {

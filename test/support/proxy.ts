@@ -10,6 +10,8 @@ export interface Faults {
   frozen: boolean;
   /** new connections are closed at once */
   refusing: boolean;
+  /** how much later what the server says arrives, ms */
+  delayMs: number;
   /** bytes per second towards the server, all connections together; 0 = no limit */
   clientBytesPerSecond: number;
 }
@@ -38,6 +40,7 @@ export class PostgresProxy {
     loseSilently: false,
     frozen: false,
     refusing: false,
+    delayMs: 0,
     clientBytesPerSecond: 0,
   };
   readonly counts: Counts = { connections: 0, commits: 0, lost: new Map(), cut: 0 };
@@ -181,6 +184,7 @@ class ProxiedConnection {
   async #fromServer(bytes: Buffer): Promise<void> {
     const { faults, counts } = this.#proxy;
     while (!this.#isDestroyed && faults.frozen) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    if (faults.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, faults.delayMs));
     if (this.#isSilent) return;
     let lostAt = -1;
     this.#answers.read(bytes, this.#startup.answersInOneByte, (tag, at) => {
@@ -283,7 +287,8 @@ class AnswerReader {
       at += taken;
       this.#left -= taken;
       if (this.#left > 0) break;
-      if (this.#tag !== null) told(Buffer.concat(this.#tag).toString('latin1').replace(/\0$/, ''), this.#startedAt);
+      if (this.#tag !== null)
+        told(Buffer.concat(this.#tag).toString('latin1').replace(/\0$/, ''), this.#startedAt);
       this.#headerBytes = 0;
     }
     this.#startedAt = -1;

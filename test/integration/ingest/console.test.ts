@@ -18,7 +18,13 @@ const PROGRAM = fileURLToPath(new URL('../../../dist/run/tick-ingester.js', impo
 function consoleDaemon(sim: RunningSim, format: string, env: Record<string, string> = {}): Daemon {
   return startDaemon({
     stdout: 'raw',
-    env: { CONTINUUM_GRPC_URL: sim.address, OUTPUT_MODE: 'console', OUTPUT_FORMAT: format, START_TICK: '1', ...env },
+    env: {
+      CONTINUUM_GRPC_URL: sim.address,
+      OUTPUT_MODE: 'console',
+      OUTPUT_FORMAT: format,
+      START_TICK: '1',
+      ...env,
+    },
   });
 }
 
@@ -39,7 +45,7 @@ async function printed(daemon: Daemon, lines: number): Promise<string[]> {
   return daemon.otherLines;
 }
 
-test('console mode', async (t) => {
+void test('console mode', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'console-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const spec = chainSpec({ seed: 95, txs: 1, hostile: false });
@@ -54,7 +60,12 @@ test('console mode', async (t) => {
     await writeFile(file, `${lines.join('\n')}\n`);
     const server = await startPostgres();
     try {
-      const options = { databaseUrl: await server.createDatabase(), spec, count, simArgs: ['--replay', file] };
+      const options = {
+        databaseUrl: await server.createDatabase(),
+        spec,
+        count,
+        simArgs: ['--replay', file],
+      };
       await withRig(options, async (rig) => {
         const daemon = rig.daemon();
         await rig.untilCaughtUp(daemon);
@@ -66,23 +77,32 @@ test('console mode', async (t) => {
     }
   });
 
-  await t.test('json: the shape of the real file, field names and order included', { skip: realTicks.skip }, async () => {
-    const replay = await startSim(['--replay', realTicks.path], { from: 'dist' });
-    try {
-      const file = await readFile(realTicks.path, 'utf8');
-      const objects = file.trim().split('\n').map((line) => JSON.parse(line) as unknown);
-      const wanted = objects.flatMap((object) => JSON.stringify(object, null, 2).split('\n'));
-      const lines = await printed(
-        consoleDaemon(replay, 'json', { START_TICK: '541409765', REORDER_WINDOW: '20ms' }),
-        wanted.length,
-      );
-      const shown = JSON.parse(`[${lines.join('\n').replaceAll(/^\}$/gm, '},').replace(/,$/, '')}]`) as unknown[];
-      assert.deepEqual(shown, objects);
-      assert.deepEqual(shown.map(keysOf), objects.map(keysOf), 'the order of the fields');
-    } finally {
-      await replay.stop();
-    }
-  });
+  await t.test(
+    'json: the shape of the real file, field names and order included',
+    { skip: realTicks.skip },
+    async () => {
+      const replay = await startSim(['--replay', realTicks.path], { from: 'dist' });
+      try {
+        const file = await readFile(realTicks.path, 'utf8');
+        const objects = file
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line) as unknown);
+        const wanted = objects.flatMap((object) => JSON.stringify(object, null, 2).split('\n'));
+        const lines = await printed(
+          consoleDaemon(replay, 'json', { START_TICK: '541409765', REORDER_WINDOW: '20ms' }),
+          wanted.length,
+        );
+        const shown = JSON.parse(
+          `[${lines.join('\n').replaceAll(/^\}$/gm, '},').replace(/,$/, '')}]`,
+        ) as unknown[];
+        assert.deepEqual(shown, objects);
+        assert.deepEqual(shown.map(keysOf), objects.map(keysOf), 'the order of the fields');
+      } finally {
+        await replay.stop();
+      }
+    },
+  );
 
   await t.test('table: a header and aligned columns', async () => {
     const [header, ...rows] = await printed(consoleDaemon(sim, 'table'), count + 1);
@@ -108,11 +128,15 @@ test('console mode', async (t) => {
       START_TICK: '1',
     };
     // the daemon's own exit code, on a descriptor that head does not read
-    const child = spawn('sh', ['-c', '{ "$0" "$1"; echo "code $?" >&2; } | head -1', process.execPath, PROGRAM], {
-      cwd: folder,
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      'sh',
+      ['-c', '{ "$0" "$1"; echo "code $?" >&2; } | head -1', process.execPath, PROGRAM],
+      {
+        cwd: folder,
+        env,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
@@ -127,7 +151,10 @@ test('console mode', async (t) => {
   await t.test('no database is needed, and /ready is about the stream', async () => {
     const daemon = consoleDaemon(sim, 'compact');
     await daemon.untilReady('ready');
-    assert.equal(await until('it counts', async () => (await daemon.metric('tick_ingester_ticks_total')) === count), true);
+    assert.equal(
+      await until('it counts', async () => (await daemon.metric('tick_ingester_ticks_total')) === count),
+      true,
+    );
     await daemon.stop();
     const lost = consoleDaemon(sim, 'compact', { CONTINUUM_GRPC_URL: '127.0.0.1:9' });
     const { reasons } = await lost.untilReady('stream');

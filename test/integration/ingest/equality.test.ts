@@ -7,14 +7,19 @@ import { testServers } from '../../support/postgres.ts';
 import { scaled } from '../../support/scale.ts';
 import { sceneOf, tell } from '../../support/scene.ts';
 
-for (const { name, skip, open } of testServers()) {
-  test(`ingests on the ${name} server`, { skip }, async (t) => {
-    const server = await open();
+for (const candidate of testServers()) {
+  const { name, skip } = candidate;
+  void test(`ingests on the ${name} server`, { skip }, async (t) => {
+    const server = await candidate.open();
     t.after(() => server.close());
 
-    await t.test('the three real ticks are stored equal to their file', { skip: realTicks.skip }, async (t) => {
-      tell(t, await storesRealTicks(sceneOf(t, () => server.createDatabase())));
-    });
+    await t.test(
+      'the three real ticks are stored equal to their file',
+      { skip: realTicks.skip },
+      async (t) => {
+        tell(t, await storesRealTicks(sceneOf(t, () => server.createDatabase())));
+      },
+    );
 
     await t.test('a long chain is stored equal to its recomputation', async (t) => {
       let url = '';

@@ -14,7 +14,7 @@ const count = 600;
 /** nobody listens on it */
 const NO_SEQUENCER = '127.0.0.1:9';
 
-test('a start that something is wrong with', async (t) => {
+void test('a start that something is wrong with', async (t) => {
   const server = await startPostgres();
   t.after(() => server.stop());
   const ordinary = new URL(server.url());
@@ -40,31 +40,34 @@ test('a start that something is wrong with', async (t) => {
     assert.match(daemon.output(), /Failed to connect to database.*no_such_database/);
   });
 
-  await t.test('an unreachable database is waited for; the right password is printed nowhere either', async () => {
-    const port = await freePort();
-    const url = await server.createDatabase();
-    const away = new URL(url);
-    away.host = `127.0.0.1:${port}`;
-    await withRig({ databaseUrl: url, spec, count, env: { DATABASE_URL: away.href } }, async (rig) => {
-      const daemon = rig.daemon();
-      const { reasons } = await daemon.untilReady('database');
-      assert.deepEqual(reasons, ['database']);
-      assert.equal((await daemon.get('/health'))?.code, 200);
-      const first = await daemon.logged('Failed to connect to database');
-      await daemon.logged((line) => line.msg === first.msg && line !== first);
-      const proxy = await PostgresProxy.start(url, port);
-      try {
-        await rig.untilCaughtUp(daemon);
-        await daemon.untilReady('ready');
-        await daemon.stop();
-      } finally {
-        await proxy.stop();
-      }
-      await rig.verify();
-      assert.ok(ordinary.password.length >= 6, 'a password to look for');
-      assert.ok(!daemon.output().includes(decodeURIComponent(ordinary.password)));
-    });
-  });
+  await t.test(
+    'an unreachable database is waited for; the right password is printed nowhere either',
+    async () => {
+      const port = await freePort();
+      const url = await server.createDatabase();
+      const away = new URL(url);
+      away.host = `127.0.0.1:${port}`;
+      await withRig({ databaseUrl: url, spec, count, env: { DATABASE_URL: away.href } }, async (rig) => {
+        const daemon = rig.daemon();
+        const { reasons } = await daemon.untilReady('database');
+        assert.deepEqual(reasons, ['database']);
+        assert.equal((await daemon.get('/health'))?.code, 200);
+        const first = await daemon.logged('Failed to connect to database');
+        await daemon.logged((line) => line.msg === first.msg && line !== first);
+        const proxy = await PostgresProxy.start(url, port);
+        try {
+          await rig.untilCaughtUp(daemon);
+          await daemon.untilReady('ready');
+          await daemon.stop();
+        } finally {
+          await proxy.stop();
+        }
+        await rig.verify();
+        assert.ok(ordinary.password.length >= 6, 'a password to look for');
+        assert.ok(!daemon.output().includes(decodeURIComponent(ordinary.password)));
+      });
+    },
+  );
 
   await t.test('SIGTERM while it waits for the database ends with 0', async () => {
     const url = new URL(server.url());
@@ -74,25 +77,28 @@ test('a start that something is wrong with', async (t) => {
     await daemon.stop();
   });
 
-  await t.test('a schema that is behind: the command is named, and after it all goes on by itself', async () => {
-    const databaseUrl = await server.createDatabase(undefined, { schema: false });
-    await withRig({ databaseUrl, spec, count }, async (rig) => {
-      const daemon = rig.daemon();
-      const { reasons } = await daemon.untilReady('schema');
-      assert.deepEqual(reasons, ['schema']);
-      const line = await daemon.logged((line) => line.level === 'error' && /behind/.test(line.msg));
-      assert.match(line.msg, /mdp db migrate/);
-      assert.match(line.msg, /001_create_tables\.sql/);
-      assert.equal((await daemon.get('/health'))?.code, 200);
-      const client = await openClient(databaseUrl);
-      await client.query(await schemaSql());
-      await client.end();
-      await rig.untilCaughtUp(daemon);
-      await daemon.untilReady('ready');
-      await daemon.stop();
-      await rig.verify();
-    });
-  });
+  await t.test(
+    'a schema that is behind: the command is named, and after it all goes on by itself',
+    async () => {
+      const databaseUrl = await server.createDatabase(undefined, { schema: false });
+      await withRig({ databaseUrl, spec, count }, async (rig) => {
+        const daemon = rig.daemon();
+        const { reasons } = await daemon.untilReady('schema');
+        assert.deepEqual(reasons, ['schema']);
+        const line = await daemon.logged((line) => line.level === 'error' && /behind/.test(line.msg));
+        assert.match(line.msg, /mdp db migrate/);
+        assert.match(line.msg, /001_create_tables\.sql/);
+        assert.equal((await daemon.get('/health'))?.code, 200);
+        const client = await openClient(databaseUrl);
+        await client.query(await schemaSql());
+        await client.end();
+        await rig.untilCaughtUp(daemon);
+        await daemon.untilReady('ready');
+        await daemon.stop();
+        await rig.verify();
+      });
+    },
+  );
 
   await t.test('DB_MIGRATE=auto applies the schema', async () => {
     const databaseUrl = await server.createDatabase(undefined, { schema: false });
@@ -159,34 +165,37 @@ test('a start that something is wrong with', async (t) => {
     });
   });
 
-  await t.test('START_TICK is ignored with a warning once a position exists; --ignore-watermark skips', async () => {
-    const databaseUrl = await server.createDatabase();
-    await withRig({ databaseUrl, spec, count: 2_000 }, async (rig) => {
-      const first = rig.daemon({ env: { START_TICK: '1500' } });
-      await rig.untilCaughtUp(first);
-      await first.stop();
-      const second = rig.daemon({ env: { START_TICK: '7' } });
-      await second.logged('START_TICK is ignored: a position exists');
-      await second.untilReady('ready');
-      await second.stop();
-      assert.deepEqual(rig.starts(), [1_500n, 2_001n]);
-      const back = rig.daemon({ env: { START_TICK: '10' }, args: ['--ignore-watermark'] });
-      assert.deepEqual(await back.exited, { code: 1, signal: null }, back.tail());
-      assert.match(back.output(), /cannot go back/);
-      await rig.compare({ absent: (number) => number < 1_500n });
-      await rig.check({ hashes: true, atRest: true });
-    });
-    await withRig({ databaseUrl, spec, count: 3_000 }, async (rig) => {
-      const ahead = rig.daemon({ env: { START_TICK: '2501' }, args: ['--ignore-watermark'] });
-      await rig.untilCaughtUp(ahead);
-      const ready = await ahead.untilReady('ready');
-      assert.equal(ready.details.complete_up_to, '3000', 'what was skipped is no open gap');
-      await ahead.stop();
-      await rig.compare({ absent: (number) => number < 1_500n || (number > 2_000n && number <= 2_500n) });
-      await rig.check({ hashes: true, atRest: true });
-      const client = await rig.client();
-      const { rows } = await client.query('SELECT first_tick, last_tick, state FROM ingest_gaps');
-      assert.deepEqual(rows, [{ first_tick: '2001', last_tick: '2500', state: 'skipped' }]);
-    });
-  });
+  await t.test(
+    'START_TICK is ignored with a warning once a position exists; --ignore-watermark skips',
+    async () => {
+      const databaseUrl = await server.createDatabase();
+      await withRig({ databaseUrl, spec, count: 2_000 }, async (rig) => {
+        const first = rig.daemon({ env: { START_TICK: '1500' } });
+        await rig.untilCaughtUp(first);
+        await first.stop();
+        const second = rig.daemon({ env: { START_TICK: '7' } });
+        await second.logged('START_TICK is ignored: a position exists');
+        await second.untilReady('ready');
+        await second.stop();
+        assert.deepEqual(rig.starts(), [1_500n, 2_001n]);
+        const back = rig.daemon({ env: { START_TICK: '10' }, args: ['--ignore-watermark'] });
+        assert.deepEqual(await back.exited, { code: 1, signal: null }, back.tail());
+        assert.match(back.output(), /cannot go back/);
+        await rig.compare({ absent: (number) => number < 1_500n });
+        await rig.check({ hashes: true, atRest: true });
+      });
+      await withRig({ databaseUrl, spec, count: 3_000 }, async (rig) => {
+        const ahead = rig.daemon({ env: { START_TICK: '2501' }, args: ['--ignore-watermark'] });
+        await rig.untilCaughtUp(ahead);
+        const ready = await ahead.untilReady('ready');
+        assert.equal(ready.details.complete_up_to, '3000', 'what was skipped is no open gap');
+        await ahead.stop();
+        await rig.compare({ absent: (number) => number < 1_500n || (number > 2_000n && number <= 2_500n) });
+        await rig.check({ hashes: true, atRest: true });
+        const client = await rig.client();
+        const { rows } = await client.query('SELECT first_tick, last_tick, state FROM ingest_gaps');
+        assert.deepEqual(rows, [{ first_tick: '2001', last_tick: '2500', state: 'skipped' }]);
+      });
+    },
+  );
 });

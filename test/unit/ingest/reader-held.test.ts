@@ -15,10 +15,10 @@ interface Opened {
   reader: FrameReader;
   batches: SealedBatch[];
   time: { ms: number };
-  paused(): boolean;
+  paused: () => boolean;
   /** what stands in the ring: numbers, null for a frame without one */
-  contents(batch: SealedBatch): (number | null)[];
-  free(batch: SealedBatch): void;
+  contents: (batch: SealedBatch) => (number | null)[];
+  free: (batch: SealedBatch) => void;
 }
 
 function open(bufferTicks: number, batchTicks: number): Opened {
@@ -69,7 +69,7 @@ function open(bufferTicks: number, batchTicks: number): Opened {
   };
 }
 
-test('a full ring keeps the stream paused while frames that were held wait for room', async (t) => {
+void test('a full ring keeps the stream paused while frames that were held wait for room', async (t) => {
   const { reader, batches, time, paused, free } = open(4, 1);
   for (const number of [1, 2, 3]) reader.frame(frame(number));
   for (const number of [5, 6, 7]) reader.frame(frame(number)); // 4 is missing
@@ -84,7 +84,7 @@ test('a full ring keeps the stream paused while frames that were held wait for r
   }
   reader.frame(frame(8)); // was under way already
   t.equal(reader.drain(), false, 'what was read is not yet all in the ring');
-  while (batches.some(({ first }) => first === 8n) === false) {
+  while (!batches.some(({ first }) => first === 8n)) {
     const before = batches.length;
     for (const batch of batches.splice(0)) free(batch);
     reader.turn();
@@ -94,7 +94,7 @@ test('a full ring keeps the stream paused while frames that were held wait for r
   t.equal(reader.highest, 8n);
 });
 
-test('a frame without a number keeps its place while the frames around it wait', async (t) => {
+void test('a frame without a number keeps its place while the frames around it wait', async (t) => {
   const { reader, batches, time, contents } = open(100, 100);
   for (const number of [1, 2, 4]) reader.frame(frame(number)); // 3 is missing
   reader.frame(STRAY); // after 4
@@ -109,7 +109,7 @@ test('a frame without a number keeps its place while the frames around it wait',
   t.same(gaps, [{ first: 3n, last: 3n }]);
 });
 
-test('frames that were held are forgotten with their strays when the stream is lost', async (t) => {
+void test('frames that were held are forgotten with their strays when the stream is lost', async (t) => {
   const { reader, batches, time, contents } = open(100, 100);
   for (const number of [1, 3]) reader.frame(frame(number));
   reader.frame(STRAY);

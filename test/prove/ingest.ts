@@ -1,0 +1,251 @@
+/**
+ * make prove-ingest: the acceptance run of the ingester at full size. Prints one table with the figures of each line of
+ * what it must show, and ends with 1 when one of them does not hold. The tests run the same scenarios small.
+ *
+ *   SEED=<u32>               repeats the random choices of a run
+ *   ONLY=<text>              runs the scenarios whose name holds the text
+ *   TIMESCALE_TEST_URL=<url> also runs on this server with TimescaleDB; several are separated by spaces
+ *   PROVE=small              the sizes of the tests, to try the run itself
+ */
+import { chainSpec } from '../support/expected.ts';
+import {
+  startPostgres,
+  testServers,
+  type OpenTestServer,
+  type TestPostgresOptions,
+} from '../support/postgres.ts';
+import { seededRandom } from '../support/random.ts';
+import { ingestsEqually } from './equality.ts';
+import { assertHypertables } from './hypertables.ts';
+import { survivesKills } from './kills.ts';
+import { survivesLostCommits } from './lost-commits.ts';
+import { survivesCuts, survivesLostTransactions, survivesOutages } from './outage.ts';
+import { realTicks, storesRealTicks } from './real-ticks.ts';
+import type { Figures, Scene } from './scene.ts';
+import { drainsOnSigterm, endsAtSecondSignal, timesOutWithoutDatabase } from './shutdown.ts';
+import { survivesStorm } from './storm.ts';
+import { takesOver } from './takeover.ts';
+import { survivesThreadDeaths } from './threads.ts';
+
+interface Scenario {
+  /** of "Must show" */
+  line: string;
+  name: string;
+  run(): Promise<Figures>;
+}
+
+interface Outcome {
+  scenario: Scenario;
+  figures: Figures | null;
+  failure: Error | null;
+  seconds: number;
+}
+
+const isSmall = process.env['PROVE'] === 'small';
+const sized = (full: number, small: number): number => (isSmall ? small : full);
+const random = seededRandom();
+
+function say(text: string): void {
+  process.stderr.write(`  ${text}\n`);
+}
+
+async function onEmbedded(
+  options: TestPostgresOptions,
+  work: (scene: Scene, server: Awaited<ReturnType<typeof startPostgres>>) => Promise<Figures>,
+): Promise<Figures> {
+  const server = await startPostgres(options);
+  try {
+    return await work({ database: () => server.createDatabase(), random, say }, server);
+  } finally {
+    await server.stop();
+  }
+}
+
+async function on(
+  open: () => Promise<OpenTestServer>,
+  hasHypertables: boolean,
+  work: (scene: Scene) => Promise<Figures>,
+): Promise<Figures> {
+  const server = await open();
+  let url = '';
+  try {
+    const figures = await work({ database: async () => (url = await server.createDatabase()), random, say });
+    if (!hasHypertables) return figures;
+    const { version, license } = await assertHypertables(url, true);
+    return { ...figures, hypertables: `timescaledb ${version}, ${license}` };
+  } finally {
+    await server.close();
+  }
+}
+
+/** What runs on every kind of server. */
+function onServer(open: () => Promise<OpenTestServer>, name: string, hasHypertables: boolean): Scenario[] {
+  const line = (own: string): string => (hasHypertables ? '6' : own);
+  const server = (work: (scene: Scene) => Promise<Figures>): (() => Promise<Figures>) => {
+    return () => on(open, hasHypertables, work);
+  };
+  const killed = {
+    spec: chainSpec({ seed: 21, hostile: true }),
+    count: sized(1_000_000, 60_000),
+    kills: sized(30, 3),
+  };
+  const lost = { spec: chainSpec({ seed: 31 }), every: 9, silently: false, batchTicks: 200 };
+  const scenarios: Scenario[] = [
+    {
+      line: line('3'),
+      name: `a long chain is stored equal to its recomputation (${name})`,
+      run: server((scene) =>
+        ingestsEqually(scene, {
+          spec: chainSpec({ seed: 11, hostile: true }),
+          count: sized(1_000_000, 20_000),
+        }),
+      ),
+    },
+    {
+      line: line('4'),
+      name: `kill -9 at random moments under load (${name})`,
+      run: server((scene) => survivesKills(scene, killed)),
+    },
+    {
+      line: line('4'),
+      name: `every 9th COMMIT is answered into the void (${name})`,
+      run: server((scene) => survivesLostCommits(scene, { ...lost, count: sized(200_000, 20_000) })),
+    },
+  ];
+  if (realTicks.skip !== false) return scenarios;
+  const real = { line: line('2'), name: `the three real ticks (${name})`, run: server(storesRealTicks) };
+  return [real, ...scenarios];
+}
+
+function embedded(line: string, name: string, work: (scene: Scene) => Promise<Figures>): Scenario {
+  return { line, name, run: () => onEmbedded({}, work) };
+}
+
+/** What needs a server of our own, or is about the daemon alone. */
+function onOwnServer(): Scenario[] {
+  const load = { spec: chainSpec({ seed: 41 }), count: sized(300_000, 40_000), bytesPerSecond: 4e6 };
+  const growing = chainSpec({ seed: 51, ticksPerSecond: 4000n });
+  const silent = { spec: chainSpec({ seed: 31 }), count: 20_000, every: 37, silently: true, batchTicks: 200 };
+  const backwards = { wal_writer_delay: '10s', wal_writer_flush_after: '1GB', wal_buffers: '64MB' };
+  return [
+    embedded('4', 'COMMITs answered by silence', (scene) => survivesLostCommits(scene, silent)),
+    embedded('4', 'connections reset at random moments', (scene) =>
+      survivesCuts(scene, {
+        spec: chainSpec({ seed: 32 }),
+        count: sized(400_000, 40_000),
+        cuts: sized(60, 6),
+      }),
+    ),
+    embedded('4', 'threads that die', (scene) =>
+      survivesThreadDeaths(scene, {
+        spec: chainSpec({ seed: 97, hostile: true }),
+        count: sized(600_000, 60_000),
+        deaths: sized(60, 9),
+      }),
+    ),
+    embedded('4', 'everything at once', (scene) =>
+      survivesStorm(scene, {
+        spec: chainSpec({ seed: 99, txs: 1, hostile: true }),
+        count: sized(400_000, 30_000),
+        blows: sized(60, 4),
+      }),
+    ),
+    embedded('5', 'SIGTERM under load', (scene) => drainsOnSigterm(scene, load)),
+    embedded('5', 'a second signal', (scene) => endsAtSecondSignal(scene, load)),
+    embedded('5', 'SIGTERM without a database', (scene) => timesOutWithoutDatabase(scene, load)),
+    {
+      line: '5',
+      name: 'a while without a database, and an immediate stop of it',
+      run: () =>
+        onEmbedded({ fsync: true }, (scene, server) =>
+          survivesOutages(scene, server, {
+            spec: growing,
+            count: sized(400_000, 60_000),
+            outageMs: sized(40_000, 4_000),
+          }),
+        ),
+    },
+    {
+      line: '5',
+      name: 'a database that goes backwards',
+      run: () =>
+        onEmbedded({ fsync: true, settings: backwards }, (scene, server) =>
+          survivesLostTransactions(scene, server, {
+            spec: growing,
+            count: sized(60_000, 30_000),
+            outageMs: 0,
+          }),
+        ),
+    },
+    embedded('5', 'two daemons at once', (scene) =>
+      takesOver(scene, {
+        spec: chainSpec({ seed: 61, ticksPerSecond: 2000n }),
+        count: sized(100_000, 50_000),
+      }),
+    ),
+  ];
+}
+
+function allScenarios(): Scenario[] {
+  const own = testServers().find(({ name }) => name === 'embedded')!;
+  const urls = (process.env['TIMESCALE_TEST_URL'] ?? '').split(/\s+/).filter((url) => url !== '');
+  const scenarios = onServer(() => own.open(), 'embedded', false);
+  const timescale = urls.flatMap((url) => {
+    const open = (): Promise<OpenTestServer> => {
+      process.env['TIMESCALE_TEST_URL'] = url;
+      return testServers()
+        .find(({ name }) => name === 'timescale')!
+        .open();
+    };
+    return onServer(open, `TimescaleDB on port ${new URL(url).port}`, true);
+  });
+  const all = [...scenarios, ...onOwnServer(), ...timescale];
+  const only = process.env['ONLY'] ?? '';
+  return all.filter(({ name }) => name.includes(only)).sort((a, b) => a.line.localeCompare(b.line));
+}
+
+async function attempt(scenario: Scenario): Promise<Outcome> {
+  process.stderr.write(`${scenario.line}: ${scenario.name}\n`);
+  const beganMs = performance.now();
+  const outcome: Outcome = { scenario, figures: null, failure: null, seconds: 0 };
+  try {
+    outcome.figures = await scenario.run();
+  } catch (error) {
+    outcome.failure = error as Error;
+    say(`FAILED: ${outcome.failure.stack ?? outcome.failure.message}`);
+  }
+  outcome.seconds = (performance.now() - beganMs) / 1000;
+  return outcome;
+}
+
+function table(outcomes: readonly Outcome[]): string {
+  const rows = outcomes.map(({ scenario, figures, failure, seconds }) => [
+    scenario.line,
+    failure === null ? 'holds' : 'FAILS',
+    scenario.name,
+    `${seconds.toFixed(0)} s`,
+    Object.entries(figures ?? {})
+      .map(([name, value]) => `${name}: ${value}`)
+      .join('; '),
+  ]);
+  const all = [['line', '', 'what', 'took', 'figures'], ...rows];
+  const widths = all[0].map((_, column) => Math.max(...all.map((row) => row[column].length)));
+  return all
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column]))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+process.stderr.write(`SEED=${random.seed}\n`);
+const outcomes: Outcome[] = [];
+for (const scenario of allScenarios()) outcomes.push(await attempt(scenario));
+process.stdout.write(`\n${table(outcomes)}\n\nSEED=${random.seed}\n`);
+if (realTicks.skip !== false) process.stdout.write(`line 2 was left out: ${realTicks.skip}\n`);
+if (!outcomes.some(({ scenario }) => scenario.line === '6')) {
+  process.stdout.write('line 6 was left out: TIMESCALE_TEST_URL names no server\n');
+}
+process.exitCode = outcomes.length > 0 && outcomes.every(({ failure }) => failure === null) ? 0 : 1;

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import { sessionsGone } from '../support/daemon.ts';
+import type { ChainSpec } from '../support/expected.ts';
+import { withRig } from '../support/rig.ts';
+import { until } from '../support/until.ts';
+import type { Figures, Scene } from './scene.ts';
+
+export interface StormSize {
+  spec: ChainSpec;
+  count: number;
+  /** each is a kill -9 or a reset of all connections */
+  blows: number;
+}
+
+const GAP_EVERY = 1999n;
+const MALFORMED_EVERY = 3001n;
+const LOST_COMMIT_EVERY = 11;
+
+/**
+ * Everything at once: a stream that is cut, swaps, repeats, leaves out and spoils ticks, a database whose answers get
+ * lost and whose connections break, and kill -9 in between. P1: each number ends in the tables, in a dead letter or in
+ * a gap, and in one of them only.
+ */
+export async function survivesStorm(scene: Scene, { spec, count, blows }: StormSize): Promise<Figures> {
+  const faults = [
+    ...['cut:7001', 'swap:401', 'duplicate:503', 'rewrite:1009'],
+    ...[`gap-forever:${GAP_EVERY}`, `malformed-forever:${MALFORMED_EVERY}`],
+  ];
+  const sim = faults.flatMap((fault) => ['--fault', fault]);
+  return withRig({ databaseUrl: await scene.database(), spec, count, sim, proxied: true }, async (rig) => {
+    const proxy = rig.proxy!;
+    proxy.faults.loseCommitEvery = LOST_COMMIT_EVERY;
+    let daemon = rig.daemon();
+    let kills = 0;
+    let written = 0;
+    for (let blow = 0; blow < blows; blow++) {
+      const isKill = blow === 0 || scene.random.whole(0, 2) === 0;
+      const step = scene.random.whole(1, Math.max(1, Math.floor(((count - written) * 0.8) / (blows - blow))));
+      const target = daemon.ticksWritten + step;
+      await until(`${target} ticks written`, () => daemon.ticksWritten >= target, {
+        pollMs: 1,
+        context: () => daemon.state(),
+      });
+      await delay(scene.random.whole(0, 30));
+      written += step;
+      if (!isKill) {
+        proxy.cutAll();
+        continue;
+      }
+      kills += 1;
+      daemon.kill('SIGKILL');
+      await daemon.exited;
+      await sessionsGone(await rig.client());
+      await rig.check();
+      daemon = rig.daemon();
+    }
+    await rig.untilCaughtUp(daemon);
+    proxy.faults.loseCommitEvery = 0;
+    await daemon.untilReady('gap');
+    await daemon.stop();
+
+    const isMissing = (number: bigint): boolean => number % GAP_EVERY === 0n;
+    const isBad = (number: bigint): boolean => number % MALFORMED_EVERY === 0n;
+    const compared = await rig.compare({ absent: (number) => isMissing(number) || isBad(number) });
+    const { openGaps, deadLetters } = await rig.check({ hashes: true, atRest: true });
+    const client = await rig.client();
+    const { rows } = await client.query<{ number: string; numbered: boolean }>(
+      'SELECT coalesce(tick_number, after_tick + 1) AS number, tick_number IS NOT NULL AS numbered FROM dead_letters ORDER BY 1',
+    );
+    const letters = rows.map(({ number }) => BigInt(number));
+    assert.deepEqual(letters, multiples(MALFORMED_EVERY, rig.last), 'every bad frame is kept, once');
+    const unnumbered = rows.filter(({ numbered }) => !numbered).map(({ number }) => BigInt(number));
+    const gaps = [...multiples(GAP_EVERY, rig.last), ...unnumbered].sort((a, b) => (a < b ? -1 : 1));
+    assert.deepEqual(
+      openGaps,
+      gaps.map((number) => ({ first: number, last: number })),
+    );
+    return {
+      ticks: compared.ticks,
+      kills,
+      'connections reset': proxy.counts.cut,
+      'answers lost': proxy.lost(''),
+      'streams opened': rig.starts().length,
+      gaps: gaps.length,
+      'dead letters': Number(deadLetters),
+    };
+  });
+}
+
+function multiples(of: bigint, last: bigint): bigint[] {
+  return Array.from({ length: Number(last / of) }, (_, at) => BigInt(at + 1) * of);
+}
