@@ -312,15 +312,16 @@ begin
     raise exception 'this writer was replaced: epoch %, now %', p_epoch, coalesce(current_epoch::text, 'none')
       using errcode = 'MDF01';
   end if;
+  -- before the fill: a late tick may lie in the very gap that its batch records
+  if p_gap_first is not null then
+    insert into ingest_gaps (first_tick, last_tick) values (p_gap_first, p_gap_last);
+  end if;
   if p_first is not null then
     insert into ingest_ledger (first_tick, last_tick, epoch, ticks, transactions, dead_letters)
       values (p_first, p_last, p_epoch, p_ticks, p_transactions, p_dead);
     if p_fill then
       perform ingest_close_gaps(p_first, p_last, 'filled', null);
     end if;
-  end if;
-  if p_gap_first is not null then
-    insert into ingest_gaps (first_tick, last_tick) values (p_gap_first, p_gap_last);
   end if;
 end
 $$;

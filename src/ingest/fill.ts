@@ -51,7 +51,7 @@ export class BatchFiller {
     this.#sealed = sealed;
   }
 
-  /** These holes are recorded with the next batch of the live stream. */
+  /** These holes are recorded with the next batch that has a range. */
   gapsBefore(gaps: readonly TickRange[]): void {
     this.#newGaps.push(...gaps);
   }
@@ -63,10 +63,10 @@ export class BatchFiller {
       return false;
     }
     const cut = this.#frames > 0 && (fills !== this.#fills || number !== this.#first + BigInt(this.#ticks));
-    if (cut || (!fills && this.#newGaps.length > 0 && this.#frames > 0)) this.#seal();
+    if (cut || (this.#newGaps.length > 0 && this.#frames > 0)) this.#seal();
     if (bytes.length > this.#ring.geometry.slabBytes)
       return this.#appendSide(number, fills, 0, bytes, arrivedMs);
-    if (!this.#room(number, fills, bytes.length, arrivedMs)) return false;
+    if (!this.#room(number, fills, true, bytes.length, arrivedMs)) return false;
     this.#ticks += 1;
     this.#ring.addHeldTicks(1);
     this.#copy(bytes, 0, arrivedMs);
@@ -79,7 +79,7 @@ export class BatchFiller {
     if (this.#fills) this.#seal();
     if (bytes.length > this.#ring.geometry.slabBytes)
       return this.#appendSide(due, false, FRAME_UNNUMBERED, bytes, arrivedMs);
-    if (!this.#room(due, false, bytes.length, arrivedMs)) return false;
+    if (!this.#room(due, false, false, bytes.length, arrivedMs)) return false;
     this.#copy(bytes, FRAME_UNNUMBERED, arrivedMs);
     return true;
   }
@@ -104,25 +104,24 @@ export class BatchFiller {
   }
 
   /** Makes sure that a slab is open with room for one more frame. */
-  #room(number: bigint, fills: boolean, length: number, arrivedMs: number): boolean {
+  #room(number: bigint, fills: boolean, numbered: boolean, length: number, arrivedMs: number): boolean {
     const { slabBytes, framesMax } = this.#ring.geometry;
     if (this.#slab !== null && (this.#frames >= framesMax || this.#bytes + length > slabBytes)) this.#seal();
     if (this.#slab !== null) return true;
     const slab = this.#ring.take();
     if (slab === undefined) return false;
     this.#slab = slab;
-    this.#open(number, fills, arrivedMs);
+    this.#open(number, fills, numbered, arrivedMs);
     return true;
   }
 
-  #open(number: bigint, fills: boolean, arrivedMs: number): void {
+  #open(number: bigint, fills: boolean, numbered: boolean, arrivedMs: number): void {
     this.#first = number;
     this.#fills = fills;
     this.#openedMs = arrivedMs;
-    if (!fills) {
-      this.#gaps = this.#newGaps;
-      this.#newGaps = [];
-    }
+    if (!numbered) return; // without a range of its own it could be sent twice, and its gaps with it
+    this.#gaps = this.#newGaps;
+    this.#newGaps = [];
   }
 
   #copy(bytes: Uint8Array, flags: number, arrivedMs: number): void {
@@ -142,7 +141,7 @@ export class BatchFiller {
     // such a frame is a dead letter for certain; one of them at a time keeps memory bounded
     if (this.#ring.inFlight > 0) return false;
     const ticks = flags === FRAME_UNNUMBERED ? 0 : 1;
-    this.#open(number, fills, arrivedMs);
+    this.#open(number, fills, ticks === 1, arrivedMs);
     this.#frames = 1;
     this.#ticks = ticks;
     this.#bytes = bytes.length;

@@ -88,6 +88,7 @@ export class Ingester {
   #highest: bigint | null = null;
   #drained: (() => void) | null = null;
   #chores: NodeJS.Timeout | null = null;
+  #choresRun = false;
 
   constructor(options: IngesterOptions, host: IngesterHost) {
     this.#options = options;
@@ -113,7 +114,7 @@ export class Ingester {
       {
         connect: (onLost) => host.connect('lease', onLost),
         checkSchema: (client) => host.checkSchema(client),
-        lead: (epoch, ledger) => this.#runs.lead(epoch, ledger),
+        lead: (epoch) => void this.#lead(epoch),
         follow: () => this.#runs.follow(),
         serverChanged: () => void this.#runs.serverChanged(),
         state: (state) => this.#leads(state),
@@ -205,8 +206,18 @@ export class Ingester {
     await this.#pipeline.settled();
   }
 
+  async #lead(epoch: bigint): Promise<void> {
+    try {
+      await this.#runs.lead(epoch);
+    } catch (error) {
+      // stopping, or replaced already: the next renewal says so
+      this.#host.log('warn', 'The run did not begin', { error: (error as Error).message });
+    }
+  }
+
   async #latestTick(): Promise<bigint> {
     for (let attempt = 0; ; attempt += 1) {
+      if (this.#leadershipState.kind !== 'leading') throw new Error('the lease is lost');
       const connection = new SequencerConnection(this.#options.reader.source, () =>
         Number(this.#host.nowMicros() / 1000n),
       );
@@ -237,12 +248,15 @@ export class Ingester {
 
   async #doChores(): Promise<void> {
     const { epoch, quietUpTo } = this.#pipeline;
-    if (epoch === null || this.#leadershipState.kind !== 'leading') return;
+    if (epoch === null || this.#leadershipState.kind !== 'leading' || this.#choresRun) return;
+    this.#choresRun = true;
     try {
       if (quietUpTo !== null) await this.#steward.mergeLedger(epoch, quietUpTo);
       this.#host.trouble(await this.#steward.readTrouble());
     } catch {
       // chores wait for better days; the lease and the writers report the database's state
+    } finally {
+      this.#choresRun = false;
     }
   }
 
@@ -287,7 +301,10 @@ export class Ingester {
       stats: (thread, stats) => this.#host.threadStats(thread, stats),
       died: (thread, error) => {
         this.#host.log('error', 'A worker thread died and is replaced', { thread, error: error.message });
+        if (thread.startsWith('writer-'))
+          this.#databaseTrouble.delete(Number(thread.slice('writer-'.length)));
         if (thread !== 'reader') return;
+        this.#stream = { kind: 'down', error: error.message, code: 13 };
         this.#drained?.();
         void this.#runs.readerDied();
       },

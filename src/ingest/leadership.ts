@@ -1,15 +1,14 @@
 import type { Client } from 'pg';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
-import { readLedger, type LedgerState } from '../store/ledger.ts';
+import { deadline, destroy } from '../store/connection.ts';
 import { releaseLease, renewLease, tryLease } from '../store/lease.ts';
-import { destroy } from './write.ts';
 
 export interface LeadershipHost {
   connect(onLost: (error: Error) => void): Promise<Client>;
   /** Resolves when the schema is there; rejects with what is missing. */
   checkSchema(client: Client): Promise<void>;
-  /** This daemon may write now. */
-  lead(epoch: bigint, ledger: LedgerState): Promise<void>;
+  /** This daemon may write now. Not waited for: the lease is renewed meanwhile. */
+  lead(epoch: bigint): void;
   /** Another daemon took over: nothing may be written from here on. */
   follow(): Promise<void>;
   /** The server restarted, or another one answers: it may have gone backwards. */
@@ -35,6 +34,8 @@ export interface LeadershipLimits {
 
 /** A schema that is behind is looked at again so often, ms: an operator migrates and the daemon goes on by itself. */
 const SCHEMA_POLL_MS = 2_000;
+/** Applying the schema is part of it with DB_MIGRATE=auto. */
+const SCHEMA_MS_MAX = 120_000;
 
 /**
  * Keeps the lease of the chain on a connection of its own:
@@ -54,6 +55,9 @@ export class Leadership {
   #stopped = false;
   #wake: (() => void) | null = null;
   #serverStarted = '';
+  /** the connection is a new one since the last renewal */
+  #reconnected = false;
+  #running: Promise<void> = Promise.resolve();
 
   /** holder: who we are, for operators. */
   constructor(chainId: string, holder: string, limits: LeadershipLimits, host: LeadershipHost) {
@@ -64,7 +68,12 @@ export class Leadership {
   }
 
   /** Runs until stop(). Rejects when the schema holds another chain. */
-  async run(): Promise<void> {
+  run(): Promise<void> {
+    this.#running = this.#rounds();
+    return this.#running;
+  }
+
+  async #rounds(): Promise<void> {
     for (let failures = 0; !this.#stopped;) {
       try {
         const client = await this.#ensureConnected();
@@ -97,12 +106,13 @@ export class Leadership {
     this.#wake?.();
     const client = this.#client;
     this.#client = null;
-    if (client === null) return;
+    if (client === null) return void (await this.#running.catch(() => {}));
     const release = async (): Promise<void> => {
       if (this.#epoch !== null) await releaseLease(client, this.#holder, this.#epoch);
       await client.end();
     };
     await deadline(release(), this.#limits.answerMs).catch(() => destroy(client));
+    await this.#running.catch(() => {});
   }
 
   async #round(client: Client): Promise<void> {
@@ -116,10 +126,11 @@ export class Leadership {
         await this.#wait(Math.min(this.#limits.renewMs, attempt.remainingMs + 1));
         return;
       case 'leader':
-        await this.#host.lead(attempt.epoch, await readLedger(client));
         this.#epoch = attempt.epoch;
-        this.#serverStarted = '';
+        this.#serverStarted = attempt.serverStarted;
+        this.#reconnected = false;
         this.#host.state({ kind: 'leading', epoch: attempt.epoch });
+        this.#host.lead(attempt.epoch);
     }
   }
 
@@ -127,12 +138,14 @@ export class Leadership {
     const renewal = await deadline(renewLease(client, this.#holder, epoch), this.#limits.answerMs);
     if (!renewal.held) {
       this.#epoch = null;
+      this.#host.state({ kind: 'standby', holder: 'another daemon' });
       await this.#host.follow();
       return;
     }
     this.#host.state({ kind: 'leading', epoch });
-    if (this.#serverStarted !== '' && this.#serverStarted !== renewal.serverStarted)
-      this.#host.serverChanged();
+    // a backend that crashes takes all connections and asynchronous commits with it, and the postmaster stays
+    if (this.#reconnected || this.#serverStarted !== renewal.serverStarted) this.#host.serverChanged();
+    this.#reconnected = false;
     this.#serverStarted = renewal.serverStarted;
     await this.#wait(this.#limits.renewMs);
   }
@@ -140,16 +153,19 @@ export class Leadership {
   async #ensureConnected(): Promise<Client> {
     if (this.#client !== null) return this.#client;
     const client = await this.#host.connect(() => {
-      if (this.#client === client) this.#drop();
+      if (this.#client !== client) return; // dropped by ourselves
+      this.#drop();
       this.#wake?.();
     });
     try {
-      await this.#host.checkSchema(client);
+      await deadline(this.#host.checkSchema(client), SCHEMA_MS_MAX);
+      if (this.#stopped) throw new Error('the daemon is stopping');
     } catch (error) {
       destroy(client);
       throw error;
     }
     this.#client = client;
+    this.#reconnected = true;
     return client;
   }
 
@@ -176,16 +192,3 @@ export class OtherChain extends Error {}
 
 /** The schema lacks something; the message names the command that mends it. */
 export class SchemaBehind extends Error {}
-
-/** Rejects when `work` takes longer than `ms`; the work itself is not stopped, so its connection must be dropped. */
-export async function deadline<T>(work: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | null = null;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer from the database for ${ms} ms`)), ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    if (timer !== null) clearTimeout(timer);
-  }
-}

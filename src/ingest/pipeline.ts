@@ -72,7 +72,8 @@ export class Pipeline {
   readonly #threads: PipelineThreads;
   readonly #host: PipelineHost;
   readonly #tickBytesMax: number;
-  readonly #jobs = new Map<number, Job>();
+  /** in the order of sealing */
+  readonly #jobs = new Set<Job>();
   readonly #idleWriters: number[] = [];
   readonly #memories: SharedArrayBuffer[] = [];
   #run: { epoch: bigint; origin: bigint | null; recorded: RangeSet; openGaps: RangeSet } | null = null;
@@ -102,9 +103,7 @@ export class Pipeline {
    */
   async stop(): Promise<void> {
     this.#run = null;
-    for (const job of this.#jobs.values()) {
-      if (!job.writing) this.#forget(job);
-    }
+    this.#forgetWaiting();
     await this.settled();
   }
 
@@ -119,7 +118,7 @@ export class Pipeline {
   /** Bytes of the frames in sealed batches. */
   get bytesUnderWay(): number {
     let bytes = 0;
-    for (const { batch } of this.#jobs.values()) bytes += batch.bytes;
+    for (const { batch } of this.#jobs) bytes += batch.bytes;
     return bytes;
   }
 
@@ -152,7 +151,7 @@ export class Pipeline {
   /** Up to where no batch is under way: what may be merged in the ledger. */
   get quietUpTo(): bigint | null {
     let quiet = this.position;
-    for (const { batch } of this.#jobs.values()) {
+    for (const { batch } of this.#jobs) {
       if (quiet !== null && batch.first <= quiet) quiet = batch.first - 1n;
     }
     return quiet;
@@ -161,7 +160,7 @@ export class Pipeline {
   /** A batch from the reader. */
   sealed(batch: SealedBatch): void {
     const job: Job = { batch, parsed: null, writing: false, unknown: false };
-    this.#jobs.set(batch.sequence, job);
+    this.#jobs.add(job);
     if (this.#run === null) this.#forget(job);
     else void this.#parse(job);
   }
@@ -188,22 +187,26 @@ export class Pipeline {
   }
 
   #isWanted(job: Job): boolean {
-    return this.#run !== null && this.#jobs.get(job.batch.sequence) === job;
+    return this.#run !== null && this.#jobs.has(job);
   }
 
   #dispatch(): void {
     const run = this.#run;
     if (run === null || this.#recordingOrigin) return;
+    if (run.origin === null) {
+      // the first in the order of sealing, parsed or not: a later batch may be parsed before it
+      const first = [...this.#jobs].find((job) => job.batch.ticks > 0);
+      if (first !== undefined) {
+        void this.#recordOrigin(run.epoch, first.batch.first);
+        return;
+      }
+    }
     let earlier = 0;
-    for (const job of this.#jobs.values()) {
+    for (const job of this.#jobs) {
       if (this.#idleWriters.length === 0) return;
       const blocked = job.batch.fills && earlier > 0;
       earlier += 1;
       if (job.parsed === null || job.writing || blocked) continue;
-      if (run.origin === null && job.batch.ticks > 0) {
-        void this.#recordOrigin(run.epoch, job.batch.first);
-        return;
-      }
       void this.#write(job, job.parsed, run.epoch, this.#idleWriters.shift()!);
     }
   }
@@ -212,12 +215,14 @@ export class Pipeline {
     this.#recordingOrigin = true;
     try {
       const origin = await this.#host.recordOrigin(first, epoch);
-      if (origin === null) this.#host.fenced(epoch);
+      if (origin === null) this.#replaced(epoch);
       else if (this.#run?.epoch === epoch) this.#run.origin = origin;
+    } catch {
+      // the daemon is stopping
     } finally {
       this.#recordingOrigin = false;
     }
-    if (this.#run?.origin !== null) this.#dispatch();
+    this.#dispatch();
   }
 
   async #write(job: Job, parsed: ParsedBatch, epoch: bigint, writer: number): Promise<void> {
@@ -253,13 +258,9 @@ export class Pipeline {
     const latenciesMs = outcome.kind === 'committed' ? this.#latencies(job.batch) : [];
     this.#recycle(write.copy);
     this.#forget(job);
-    if (outcome.kind === 'fenced') this.#host.fenced(write.epoch);
+    if (outcome.kind === 'fenced') this.#replaced(write.epoch);
     if (outcome.kind !== 'committed') return;
-    if (this.#run !== null && write.range !== null) {
-      for (const gap of write.gaps) this.#run.openGaps.add(gap);
-      for (const range of [write.range, ...write.gaps]) this.#run.recorded.add(range);
-      if (write.fills) this.#run.openGaps.remove(write.range);
-    }
+    this.#book(write);
     this.#host.committed({
       range: write.range,
       ticks: write.ticks,
@@ -278,6 +279,31 @@ export class Pipeline {
     this.#dispatch();
   }
 
+  #book({ range, gaps, fills, epoch }: BatchWrite): void {
+    const run = this.#run;
+    if (run === null || run.epoch !== epoch) return;
+    for (const gap of gaps) {
+      run.openGaps.add(gap);
+      run.recorded.add(gap);
+    }
+    if (range === null) return;
+    run.recorded.add(range);
+    if (fills) run.openGaps.remove(range);
+  }
+
+  /** Another daemon has raised the epoch: this run is over, and nothing more of it can be written. */
+  #replaced(epoch: bigint): void {
+    if (this.#run?.epoch === epoch) {
+      this.#run = null;
+      this.#forgetWaiting();
+    }
+    this.#host.fenced(epoch);
+  }
+
+  #forgetWaiting(): void {
+    for (const job of [...this.#jobs]) if (!job.writing) this.#forget(job);
+  }
+
   #latencies(batch: SealedBatch): number[] {
     const agoMs = this.#host.nowMs() - batch.openedMs;
     if (batch.slab === null) return [agoMs];
@@ -291,7 +317,7 @@ export class Pipeline {
   /** The slab is free, its ticks are no longer held. */
   #forget(job: Job): void {
     const { batch } = job;
-    if (!this.#jobs.delete(batch.sequence)) return;
+    if (!this.#jobs.delete(job)) return;
     if (batch.slab !== null) this.#ring.free(batch.slab);
     this.#ring.addHeldTicks(-batch.ticks);
     this.#ring.addInFlight(-1);

@@ -150,8 +150,11 @@ export class ReaderLoop {
   #streamHost(): StreamHost {
     return {
       frame: (bytes) => this.#reader?.frame(bytes),
-      disconnected: () => this.#reader?.disconnected(),
-      resumeAt: () => this.#reader?.due ?? this.#ask,
+      // a drain closes the stream for good, and what was delivered still goes on its way
+      disconnected: () => {
+        if (!this.#draining) this.#reader?.disconnected();
+      },
+      resumeAt: () => this.#reader?.due || this.#ask || 0n,
       highest: () => this.#reader?.highest ?? null,
       waiting: () => this.#reader?.waiting ?? false,
       state: (state) => this.#send({ type: 'state', state }),

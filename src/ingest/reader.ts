@@ -128,8 +128,13 @@ export class FrameReader {
     if (this.#waits && this.#backlog.length === 0 && !this.#heldIsDue()) this.#wake();
   }
 
-  /** The stream was lost: frames that wait for missing ones will be sent again. */
+  /** The stream was lost: what is not in the ring will be sent again, from the number that is due. */
   disconnected(): void {
+    this.#backlog = [];
+    this.#forgetHeld();
+  }
+
+  #forgetHeld(): void {
     this.#sequence.forgetHeld();
     this.#holding.clear();
     this.#lastHeld = null;
@@ -150,7 +155,6 @@ export class FrameReader {
 
   /** Gives the open slab back; nothing of it is written. */
   abandon(): void {
-    this.#backlog = [];
     this.disconnected();
     this.#filler.abandon();
     this.#waits = false;

@@ -47,9 +47,9 @@ export class Runs {
     this.#ignorePosition = options.ignorePosition;
   }
 
-  /** This daemon has the lease. */
-  lead(epoch: bigint, ledger: LedgerState): Promise<void> {
-    return this.#turn(() => this.#begin(epoch, ledger));
+  /** This daemon has the lease: nobody else can change the ledger any more. */
+  lead(epoch: bigint): Promise<void> {
+    return this.#turn(async () => this.#begin(epoch, await this.#steward.readLedger()));
   }
 
   /** Another daemon has it. */
@@ -110,10 +110,12 @@ export class Runs {
 
   async #positionOf(epoch: bigint, { position }: LedgerState): Promise<bigint | null> {
     const { startTick } = this.#options;
-    const ignore = this.#ignorePosition;
-    this.#ignorePosition = false;
     if (position === null) return null;
-    if (ignore) return this.#skip(epoch, position);
+    if (this.#ignorePosition) {
+      const start = await this.#skip(epoch, position);
+      this.#ignorePosition = false;
+      return start;
+    }
     if (startTick > 0n) {
       this.#host.log('warn', 'START_TICK is ignored: a position exists', { start_tick: startTick, position });
     }
@@ -171,10 +173,13 @@ export class Runs {
     await this.#begin(epoch, await this.#steward.readLedger());
   }
 
-  /** A dead reader took its open slab with it: what is under way is finished, then the ring starts over. */
+  /**
+   * A dead reader took its open slab with it: the new one is stopped (a turn may have started it), what is at a writer
+   * is finished, and the ring starts over.
+   */
   async #startOver(): Promise<void> {
     const { epoch } = this.#pipeline;
-    await this.#pipeline.settled();
+    await this.#end('the reader thread died');
     this.#ring.clear();
     if (epoch !== null) await this.#begin(epoch, await this.#steward.readLedger());
   }

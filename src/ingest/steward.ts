@@ -1,5 +1,5 @@
-import type { Client } from 'pg';
-import { backoffMs, type BackoffLimits } from '../core/retry.ts';
+import { DatabaseError, type Client } from 'pg';
+import { backoffMs, storeVerdict, type BackoffLimits } from '../core/retry.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import {
   mergeLedger,
@@ -9,8 +9,7 @@ import {
   recordSkipped,
   type LedgerState,
 } from '../store/ledger.ts';
-import { deadline } from './leadership.ts';
-import { destroy } from './write.ts';
+import { deadline, destroy } from '../store/connection.ts';
 
 export interface StewardHost {
   connect(onLost: (error: Error) => void): Promise<Client>;
@@ -73,7 +72,7 @@ export class Steward {
       try {
         return await this.#once(job);
       } catch (error) {
-        if (this.#stopped) throw error;
+        if (this.#stopped || isFenced(error)) throw error;
         await new Promise((resolve) =>
           setTimeout(resolve, backoffMs(attempt, this.#backoff, this.#host.random())),
         );
@@ -106,4 +105,8 @@ export class Steward {
     this.#client = client;
     return client;
   }
+}
+
+function isFenced(error: unknown): boolean {
+  return error instanceof DatabaseError && storeVerdict(error.code) === 'fenced';
 }

@@ -40,10 +40,15 @@ export interface StreamClock {
 const TICK_MS = 250;
 /** gRPC's code for what our own watchdog found */
 const DEADLINE_EXCEEDED = 4;
+const UNKNOWN = 2;
+/** Once may be an accident of the server's resources; twice at one position is the message. */
+const TOO_LARGE_MAX = 2;
+/** A halted stream is tried again so often, ms: the sequencer may have been the one that was out of resources. */
+const POISON_RETRY_MS = 60_000;
 
 /**
- * Keeps one tick stream open for ever. States: connecting → streaming → (down | stalled) → connecting …; poison and
- * stopped are final until start() is called again.
+ * Keeps one tick stream open for ever. States: connecting → streaming → (down | stalled) → connecting …; poison stays
+ * until a tick comes (one look a minute), stopped until start() is called again.
  *
  * Every attempt has a connection of its own. A stream that is open and silent is found by asking GetStatus: a head
  * beyond what we have means that the stream hangs, an equal one that the chain is quiet.
@@ -120,11 +125,12 @@ export class TickStream {
       this.#waitsToOpen = true;
       return;
     }
-    const connection = new SequencerConnection(this.#options, () => this.#clock.wallMs());
+    const connection = this.#connect();
+    if (connection === null) return;
     this.#connection = connection;
     this.#streaming = false;
     this.#heardMs = this.#clock.nowMs();
-    if (!this.#stalled) this.#host.state({ kind: 'connecting' });
+    if (!this.#stalled && this.#tooLarge < TOO_LARGE_MAX) this.#host.state({ kind: 'connecting' });
     const start = this.#skipTo ?? this.#host.resumeAt();
     this.#host.log('info', 'Opening tick stream', { target: this.#options.target, start_tick: start });
     connection.stream(start, {
@@ -139,19 +145,30 @@ export class TickStream {
     });
   }
 
+  /** null when it cannot even be made: a certificate that is being replaced, say. */
+  #connect(): SequencerConnection | null {
+    try {
+      return new SequencerConnection(this.#options, () => this.#clock.wallMs());
+    } catch (error) {
+      const failure = { code: UNKNOWN, text: (error as Error).message };
+      this.#down(failure, { kind: 'down', error: failure.text, code: failure.code });
+      return null;
+    }
+  }
+
   /** For each frame, so no clock here: #watch turns the flag into a time. */
   #heard(): void {
     this.#heardLately = true;
-    if (this.#streaming && this.#tooLarge === 0 && this.#skipTo === null) return;
+    if (this.#streaming && this.#attempt === 0 && this.#tooLarge === 0 && this.#skipTo === null) return;
     this.#tooLarge = 0;
     this.#skipTo = null;
+    this.#attempt = 0;
     this.#nowStreaming();
   }
 
   #nowStreaming(): void {
     this.#streaming = true;
     this.#stalled = false;
-    this.#attempt = 0;
     this.#host.state({ kind: 'streaming' });
   }
 
@@ -159,7 +176,7 @@ export class TickStream {
     const verdict = streamVerdict(failure.code);
     if (verdict === 'too_large') {
       this.#tooLarge += 1;
-      if (this.#tooLarge >= 2) return this.#halt(failure);
+      if (this.#tooLarge >= TOO_LARGE_MAX) return this.#halt(failure);
     }
     if (verdict === 'position_not_served' && start > 0n && (await this.#findServed(connection, start)))
       return;
@@ -198,6 +215,7 @@ export class TickStream {
       },
     );
     this.#host.state({ kind: 'poison', error: failure.text });
+    this.#retry = setTimeout(() => this.#open(), POISON_RETRY_MS);
   }
 
   #down(failure: StreamFailure, state: StreamState): void {
@@ -228,7 +246,9 @@ export class TickStream {
   #watch(): void {
     const connection = this.#connection;
     if (connection === null) return;
-    if (!this.#streaming && !this.#stalled && connection.ready) this.#nowStreaming();
+    if (!this.#streaming && !this.#stalled && this.#tooLarge < TOO_LARGE_MAX && connection.ready) {
+      this.#nowStreaming();
+    }
     const nowMs = this.#clock.nowMs();
     if (this.#heardLately || this.#host.waiting()) this.#heardMs = nowMs;
     this.#heardLately = false;
@@ -250,7 +270,7 @@ export class TickStream {
     this.#asking = false;
     if (this.#connection !== connection) return;
     if (head !== null) this.#host.head(head);
-    if (silentMs === null) return;
+    if (silentMs === null || this.#heardLately) return;
     if (head !== null && this.#hasAll(head)) {
       this.#heardMs = this.#clock.nowMs();
       if (this.#stalled) this.#nowStreaming();

@@ -59,8 +59,11 @@ export class ReaderThread {
     });
     worker.on('exit', () => {
       if (this.#stopping) return;
-      this.#worker = this.#spawn();
-      this.#host.died('reader', failure);
+      setTimeout(() => {
+        if (this.#stopping) return;
+        this.#worker = this.#spawn();
+        this.#host.died('reader', failure);
+      }, RESPAWN_MS);
     });
     return worker;
   }
@@ -74,6 +77,7 @@ export class WriterThread {
   #waiting: { resolve(outcome: WriteOutcome): void; reject(error: Error): void } | null = null;
   #backend: Backend | null = null;
   #stopped: (() => void) | null = null;
+  #dead = false;
   #stopping = false;
 
   constructor(setup: WriterSetup, host: ThreadsHost) {
@@ -97,6 +101,7 @@ export class WriterThread {
   /** Closes the connection; a batch under way is given up after its present attempt. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    if (this.#dead) return;
     await new Promise<void>((resolve) => {
       this.#stopped = resolve;
       this.#worker.postMessage({ type: 'stop' } satisfies ToWriter);
@@ -110,6 +115,7 @@ export class WriterThread {
   }
 
   #spawn(orphans: Backend[]): Worker {
+    this.#dead = false;
     const worker = new Worker(workerUrl('write'), {
       workerData: { ...this.#setup, orphans },
       name: this.name,
@@ -120,10 +126,12 @@ export class WriterThread {
       failure = error as Error;
     });
     worker.on('exit', () => {
+      this.#dead = true;
       this.#stopped?.();
       if (this.#stopping) return;
       this.#host.died(this.name, failure);
       setTimeout(() => {
+        if (this.#stopping) return;
         this.#worker = this.#spawn(this.#backend === null ? [] : [this.#backend]);
         const waiting = this.#waiting;
         this.#waiting = null;

@@ -1,6 +1,7 @@
 import { DatabaseError, type Client } from 'pg';
 import { backoffMs, storeVerdict, type BackoffLimits } from '../core/retry.ts';
 import { writeBatch, type BatchWrite } from '../store/batch.ts';
+import { deadline, destroy } from '../store/connection.ts';
 import { endBackend, ownBackend } from '../store/lease.ts';
 import { ledgerCovers } from '../store/ledger.ts';
 
@@ -55,6 +56,8 @@ interface Connected {
 
 /** How long an ended backend may take to disappear before it is ended again, ms. */
 const BACKEND_POLL_MS = 100;
+/** A server that does not take leave of us in time is left, ms. */
+const CLOSE_MS = 2_000;
 
 /**
  * One writer: one connection, one transaction at a time. A batch leaves write() committed, fenced or stopped, and in
@@ -129,11 +132,16 @@ export class BatchWriter {
       } catch (error) {
         const sqlstate = error instanceof DatabaseError ? error.code : undefined;
         const verdict = storeVerdict(sqlstate);
-        if (verdict === 'fenced') return { kind: 'fenced' };
+        if (verdict === 'fenced') {
+          // its transaction is aborted and part of the data may still be on its way: never used again
+          this.#give(false);
+          this.#host.database(null);
+          return { kind: 'fenced' };
+        }
         if (error instanceof NoAnswer) ambiguous += 1;
         // also after an error with a SQLSTATE: a backend that is told to end may say so after its commit
         unknown = true;
-        this.#give();
+        this.#give(true);
         this.#report(verdict, sqlstate, (error as Error).message, attempt);
       }
     }
@@ -161,11 +169,12 @@ export class BatchWriter {
   /** After a failure: nothing may be sent again while the old backend could still commit. */
   async #settle(client: Client, batch: BatchWrite): Promise<boolean> {
     for (let orphan = this.#orphans[0]; orphan !== undefined; orphan = this.#orphans[0]) {
-      if (await endBackend(client, orphan)) this.#orphans.shift();
+      if (await deadline(endBackend(client, orphan), this.#limits.answerMs)) this.#orphans.shift();
       else if (this.#stopping) throw new Error('stopped while an earlier transaction was still open');
       else await this.#wait(BACKEND_POLL_MS);
     }
-    return batch.range !== null && (await ledgerCovers(client, batch.range));
+    if (batch.range === null) return false;
+    return deadline(ledgerCovers(client, batch.range), this.#limits.answerMs);
   }
 
   async #ensureConnected(): Promise<Connected> {
@@ -173,27 +182,37 @@ export class BatchWriter {
     if (present !== null && this.#host.nowMs() - present.sinceMs < this.#limits.lifetimeMs) return present;
     await this.#disconnect();
     const client = await this.#host.connect(() => {
-      if (this.#connected?.client === client) this.#give();
+      if (this.#connected?.client === client) this.#give(this.#working);
     });
-    const connected = { client, backend: await ownBackend(client), sinceMs: this.#host.nowMs() };
+    const connected = { client, backend: await this.#backendOf(client), sinceMs: this.#host.nowMs() };
     this.#connected = connected;
     this.#host.backend(connected.backend);
     return connected;
   }
 
-  /** The connection is never used again; its backend is remembered until it is known to be gone. */
-  #give(): void {
+  async #backendOf(client: Client): Promise<Backend> {
+    try {
+      return await deadline(ownBackend(client), this.#limits.answerMs);
+    } catch (error) {
+      destroy(client);
+      throw error;
+    }
+  }
+
+  /** The connection is never used again; a backend that may be writing is remembered until it is known to be gone. */
+  #give(mayBeWriting: boolean): void {
     const connected = this.#connected;
     this.#connected = null;
     if (connected === null) return;
-    this.#orphans.push(connected.backend);
+    if (mayBeWriting) this.#orphans.push(connected.backend);
     destroy(connected.client);
   }
 
   async #disconnect(): Promise<void> {
     const connected = this.#connected;
     this.#connected = null;
-    await connected?.client.end().catch(() => {});
+    if (connected === null) return;
+    await deadline(connected.client.end(), CLOSE_MS).catch(() => destroy(connected.client));
   }
 
   #armIdle(): void {
@@ -231,8 +250,3 @@ export class BatchWriter {
 
 /** The connection ended or was silent while a batch was under way: committed or not, nobody knows. */
 class NoAnswer extends Error {}
-
-/** pg has no public way to drop a connection without asking a server that may be gone. */
-export function destroy(client: Client): void {
-  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
-}

@@ -47,6 +47,8 @@ function optional<T>(name: string, parser: Parser<T>, doc: string, traits: Trait
   return { name, parser, initial: null, doc, secret: traits.secret ?? false, later: traits.later ?? false };
 }
 
+/** A dead letter travels as hex in one statement: twice this must fit into a string of V8 and a message of Postgres. */
+const MESSAGE_BYTES_MAX = '128MiB';
 /** Beyond this setTimeout would overflow its int32 of milliseconds. */
 const TIMER_MAX = '576h';
 /** Tick numbers above it end in no bigint column. */
@@ -185,13 +187,13 @@ const variables = {
   tickMaxBytes: required(
     'TICK_MAX_BYTES',
     '4MiB',
-    byteSize('1KiB', '1GiB'),
+    byteSize('1KiB', MESSAGE_BYTES_MAX),
     'A larger tick becomes a dead letter.',
   ),
   grpcMaxMessageBytes: required(
     'GRPC_MAX_MESSAGE_BYTES',
     '64MiB',
-    byteSize('1KiB', '2047MiB'),
+    byteSize('1KiB', MESSAGE_BYTES_MAX),
     'A larger message halts the stream visibly.',
   ),
   stallTimeoutMs: required(

@@ -6,6 +6,7 @@ import { backoffMs } from '../core/retry.ts';
 import { systemClock } from '../core/time.ts';
 import { Ingester, type IngesterHost, type IngesterOptions } from '../ingest/ingester.ts';
 import { connect, connectFailureKind, parseDatabaseUrl } from '../store/connect.ts';
+import { deadline, destroy } from '../store/connection.ts';
 import type { Config } from './config.ts';
 import { describeConfig } from './config-doc.ts';
 import { EmbeddedDatabase } from './embedded-database.ts';
@@ -28,6 +29,8 @@ export class StartError extends Error {}
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 /** No answer to a whole batch for so long: the connection is given up. A disk that stalls for less is waited for. */
 const BATCH_ANSWER_MS = 30_000;
+/** A server that takes a connection and then says nothing is unreachable. */
+const CONTACT_MS_MAX = 10_000;
 const DRAIN_MS = 30_000;
 /** What closing takes beyond the drain before the process ends anyhow. */
 const CLOSE_MS = 5_000;
@@ -126,12 +129,12 @@ async function firstContact(
         applicationName: `${config.serviceName} start`,
       });
       try {
-        const found = await preflight(client);
+        const found = await deadline(preflight(client), CONTACT_MS_MAX);
         telemetry.edition(found.edition);
         log.info(found.edition, 'Connected to database');
         return found;
       } finally {
-        await client.end();
+        await deadline(client.end(), CLOSE_MS).catch(() => destroy(client));
       }
     } catch (error) {
       if (connectFailureKind(error) !== 'unreachable') {

@@ -95,15 +95,15 @@ class PipelinedCopy implements Submittable {
 
 function batchSql(batch: BatchWrite, asynchronousCommit: boolean): string {
   const { range, gaps } = batch;
-  const inRange = batch.deadLetters.filter((letter) => letter.afterTick === null).length;
+  const inRange = batch.deadLetters.filter((letter) => letter.tickNumber !== null).length;
   const firstGap = gaps[0];
   const statements = [
     'BEGIN ISOLATION LEVEL READ COMMITTED',
     ...(asynchronousCommit ? ['SET LOCAL synchronous_commit = off'] : []),
-    `SELECT ingest_begin_batch(${batch.epoch}, ${sqlRange(range)}, ${batch.ticks}, ${batch.transactions}, ${inRange}, ${sqlRange(firstGap ?? null)}, ${batch.fills})`,
     ...gaps
       .slice(1)
       .map((gap) => `INSERT INTO ingest_gaps (first_tick, last_tick) VALUES (${sqlRange(gap)})`),
+    `SELECT ingest_begin_batch(${batch.epoch}, ${sqlRange(range)}, ${batch.ticks}, ${batch.transactions}, ${inRange}, ${sqlRange(firstGap ?? null)}, ${batch.fills})`,
     ...batch.deadLetters.map((letter) => deadLetterSql(letter, batch.epoch)),
   ];
   if (batch.ticks > 0) {

@@ -2,11 +2,16 @@ import type { Client } from 'pg';
 
 /** How long a lease lasts without renewal; a standby touches nothing before it is over. Spec P6. */
 const LEASE = "interval '5 seconds'";
+/**
+ * Never the same epoch twice, also where a failover has forgotten the last takeover: a clock in it tells two leaders
+ * apart that a counter would give the same number.
+ */
+const NEXT_EPOCH = 'greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)';
 /** How long a takeover waits for the old leader's transactions before it ends their backends. */
 const FENCE_WAIT = '1s';
 
 export type LeaseAttempt =
-  | { kind: 'leader'; epoch: bigint }
+  | { kind: 'leader'; epoch: bigint; serverStarted: string }
   | { kind: 'standby'; holder: string; remainingMs: number }
   | { kind: 'other_chain'; chainId: string };
 
@@ -47,14 +52,14 @@ export async function tryLease(client: Client, chainId: string, holder: string):
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   try {
     await takeFence(client);
-    const sql = `UPDATE ingest_state SET epoch = epoch + 1, holder = $1, holder_since = clock_timestamp(),
+    const sql = `UPDATE ingest_state SET epoch = ${NEXT_EPOCH}, holder = $1, holder_since = clock_timestamp(),
         lease_expires_at = clock_timestamp() + ${LEASE}
-      WHERE epoch = $2 AND (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp()) RETURNING epoch`;
-    const { rows } = await client.query<{ epoch: string }>(sql, [holder, state.epoch]);
+      WHERE epoch = $2 AND (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp()) RETURNING epoch, pg_postmaster_start_time()::text AS started`;
+    const { rows } = await client.query<{ epoch: string; started: string }>(sql, [holder, state.epoch]);
     await client.query('COMMIT');
-    const epoch = rows[0]?.epoch;
-    if (epoch === undefined) return { kind: 'standby', holder: state.holder ?? '', remainingMs: 1000 };
-    return { kind: 'leader', epoch: BigInt(epoch) };
+    const won = rows[0];
+    if (won === undefined) return { kind: 'standby', holder: state.holder ?? '', remainingMs: 1000 };
+    return { kind: 'leader', epoch: BigInt(won.epoch), serverStarted: won.started };
   } catch (error) {
     await client.query('ROLLBACK');
     throw error;

@@ -33,7 +33,8 @@ export async function readLedger(client: Client): Promise<LedgerState> {
       'SELECT first_tick, last_tick FROM ingest_ledger ORDER BY first_tick',
     );
     const gaps = await client.query<RangeRow & { state: string }>(
-      'SELECT first_tick, last_tick, state FROM ingest_gaps ORDER BY first_tick',
+      // the ledger covers what was filled
+      "SELECT first_tick, last_tick, state FROM ingest_gaps WHERE state <> 'filled' ORDER BY first_tick",
     );
     const origin = state.rows[0]?.origin;
     const openGaps = gaps.rows.filter((row) => row.state === 'open').map(toRange);

@@ -24,7 +24,7 @@ import { realTicks, storesRealTicks } from './real-ticks.ts';
 import type { Figures, Scene } from './scene.ts';
 import { drainsOnSigterm, endsAtSecondSignal, timesOutWithoutDatabase } from './shutdown.ts';
 import { survivesStorm } from './storm.ts';
-import { takesOver } from './takeover.ts';
+import { takesOver, takesOverFromCutOff } from './takeover.ts';
 import { survivesThreadDeaths } from './threads.ts';
 
 interface Scenario {
@@ -182,6 +182,9 @@ function onOwnServer(): Scenario[] {
         spec: chainSpec({ seed: 61, ticksPerSecond: 2000n }),
         count: sized(100_000, 50_000),
       }),
+    ),
+    embedded('5', 'a leader that is cut off from the database', (scene) =>
+      takesOverFromCutOff(scene, { spec: chainSpec({ seed: 62, ticksPerSecond: 2000n }), count: 60_000 }),
     ),
   ];
 }

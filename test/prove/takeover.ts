@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import type { Client } from 'pg';
 import type { Daemon } from '../support/daemon.ts';
 import { growingSimArguments, type ChainSpec } from '../support/expected.ts';
-import type { PostgresProxy } from '../support/proxy.ts';
 import { withRig, type Rig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
 import { seconds, type Figures, type Scene } from './scene.ts';
@@ -56,7 +55,7 @@ export async function takesOver(scene: Scene, { spec, count }: TakeoverSize): Pr
 
       const gamma = rig.daemon({ env: { SERVICE_NAME: 'gamma', ...direct } });
       await gamma.untilReady('standby');
-      await freezeInBatch(rig, beta, 'beta', proxy);
+      await haltInBatch(rig, beta, 'beta', 'process');
       const frozenMs = performance.now();
       await written(gamma);
       const afterFreezeMs = performance.now() - frozenMs;
@@ -66,7 +65,7 @@ export async function takesOver(scene: Scene, { spec, count }: TakeoverSize): Pr
       beta.kill('SIGCONT');
       await beta.untilReady('standby');
       await assertNothingAfter(client, 'beta', 'gamma');
-      assert.equal(beta.exit, null);
+      await nothingHeldOpen(client, 'beta');
 
       await rig.untilCaughtUp(gamma);
       await gamma.stop();
@@ -85,6 +84,59 @@ export async function takesOver(scene: Scene, { spec, count }: TakeoverSize): Pr
   );
 }
 
+/**
+ * The leader lives and its way to the database is a black hole: it is replaced, and follows once it finds out.
+ */
+export async function takesOverFromCutOff(scene: Scene, { spec, count }: TakeoverSize): Promise<Figures> {
+  const options = { databaseUrl: await scene.database(), spec, count, proxied: true };
+  return withRig({ ...options, simArgs: growingSimArguments(spec, count) }, async (rig) => {
+    const client = await rig.client();
+    await client.query(AUDIT_SQL);
+    const alpha = rig.daemon({ env: { SERVICE_NAME: 'alpha' } });
+    await alpha.untilReady('ready');
+    const beta = rig.daemon({ env: { SERVICE_NAME: 'beta', DATABASE_URL: rig.databaseUrl } });
+    await beta.untilReady('standby');
+    await haltInBatch(rig, alpha, 'alpha', 'network');
+    const cutMs = performance.now();
+    await written(beta);
+    const afterCutMs = performance.now() - cutMs;
+    assert.ok(afterCutMs < TAKEOVER_MS, `${afterCutMs} ms`);
+    await alpha.untilReady('database');
+    rig.proxy!.faults.frozen = false;
+    await alpha.untilReady('standby', SESSION_GIVEN_UP_MS);
+    await assertNothingAfter(client, 'alpha', 'beta');
+    await nothingHeldOpen(client, 'alpha');
+    await rig.untilCaughtUp(beta);
+    await beta.stop();
+    await alpha.untilReady('ready');
+    await alpha.stop();
+    const compared = await rig.verify();
+    assert.equal(compared.ticks, count);
+    return { ticks: compared.ticks, 'takeover after a cut': seconds(afterCutMs) };
+  });
+}
+
+/** A writer waits so long for an answer, and some more, before it gives its session up (BATCH_ANSWER_MS). */
+const SESSION_GIVEN_UP_MS = 60_000;
+
+/** A daemon that was replaced leaves no transaction open, not even a failed one. */
+async function nothingHeldOpen(client: Client, service: string): Promise<void> {
+  let last: unknown;
+  await until(
+    `no transaction of ${service} is open`,
+    async () => {
+      const { rows } = await client.query(
+        `SELECT application_name, state, left(query, 60) AS query FROM pg_stat_activity
+          WHERE datname = current_database() AND starts_with(application_name, $1) AND state LIKE 'idle in transaction%'`,
+        [`${service} `],
+      );
+      last = rows;
+      return rows.length === 0;
+    },
+    { deadlineMs: 5_000, context: () => JSON.stringify(last) },
+  );
+}
+
 /** Its next batch from now on. */
 function written(daemon: Daemon): Promise<unknown> {
   const { ticksWritten } = daemon;
@@ -95,10 +147,16 @@ function written(daemon: Daemon): Promise<unknown> {
 }
 
 /**
- * Stops the process while one of its sessions holds the fence inside a batch. What of the batch is still under way to
- * the server stays there, too, or a small one would be complete in the buffers of the kernel.
+ * Halts the process, or its connections alone, while one of its sessions holds the fence inside a batch. In both cases
+ * what of the batch is under way to the server stays there, or a small one would be complete in the kernel's buffers.
  */
-async function freezeInBatch(rig: Rig, daemon: Daemon, service: string, proxy: PostgresProxy): Promise<void> {
+async function haltInBatch(
+  rig: Rig,
+  daemon: Daemon,
+  service: string,
+  what: 'process' | 'network',
+): Promise<void> {
+  const proxy = rig.proxy!;
   const client = await rig.client();
   const holdsFence = async (): Promise<boolean> => {
     const { rows } = await client.query(
@@ -115,10 +173,10 @@ async function freezeInBatch(rig: Rig, daemon: Daemon, service: string, proxy: P
     async () => {
       if (!(await holdsFence())) return false;
       proxy.faults.frozen = true;
-      daemon.kill('SIGSTOP');
+      if (what === 'process') daemon.kill('SIGSTOP');
       await client.query('SELECT pg_sleep(0.2)');
       if (await holdsFence()) return true;
-      daemon.kill('SIGCONT');
+      if (what === 'process') daemon.kill('SIGCONT');
       proxy.faults.frozen = false;
       return false;
     },

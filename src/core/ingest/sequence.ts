@@ -28,6 +28,8 @@ export class Sequence {
   /** the highest number taken, held or known to be stored */
   #highest: bigint;
   readonly #held = new RangeSet();
+  /** late numbers that were stored; kept while they lie ahead of the one that is due */
+  readonly #filled = new RangeSet();
 
   constructor(start: SequenceStart) {
     this.#stored = new RangeSet(start.stored);
@@ -55,13 +57,12 @@ export class Sequence {
       this.#expected = number;
       this.#highest = number - 1n;
     }
-    if (number === this.#expected) return 'next';
-    if (number > this.#expected) {
-      if (this.#stored.has(number)) return 'resume';
-      return this.#held.has(number) ? 'repeated' : 'ahead';
-    }
+    // also ahead of the one that is due: after a restart the store may know gaps beyond the position
     if (this.#openGaps.has(number)) return 'late';
-    return this.#stored.has(number) ? 'resume' : 'repeated';
+    if (number === this.#expected) return 'next';
+    if (this.#stored.has(number)) return 'resume';
+    if (number < this.#expected || this.#held.has(number) || this.#filled.has(number)) return 'repeated';
+    return 'ahead';
   }
 
   /** The caller has appended the number that was due. */
@@ -81,6 +82,7 @@ export class Sequence {
   /** The caller stored a late number: its gap is smaller now. */
   tookLate(number: bigint): void {
     this.#openGaps.remove({ first: number, last: number });
+    if (this.#expected !== null && number > this.#expected) this.#filled.add({ first: number, last: number });
   }
 
   /**
@@ -101,10 +103,18 @@ export class Sequence {
   /** What is held does not survive a reconnect: the stream sends it again from the number that is due. */
   forgetHeld(): void {
     for (const range of this.#held.list().slice()) this.#held.remove(range);
+    if (this.#expected !== null) this.#highest = this.#expected - 1n;
   }
 
+  /** What is stored, filled or given up is passed over: it is not due any more. */
   #advance(next: bigint): void {
-    this.#expected = (this.#stored.find(next)?.last ?? next - 1n) + 1n;
+    let due = next;
+    for (;;) {
+      const known = this.#stored.find(due) ?? this.#openGaps.find(due) ?? this.#filled.find(due);
+      if (known === undefined) break;
+      due = known.last + 1n;
+    }
+    this.#expected = due;
     if (this.#expected - 1n > this.#highest) this.#highest = this.#expected - 1n;
   }
 }

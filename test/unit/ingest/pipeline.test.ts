@@ -191,8 +191,45 @@ void test('a fenced writer says so and its batch is forgotten', async (t) => {
   await settle();
   t.strictSame(fenced, [7n]);
   t.equal(committed.length, 0);
-  t.equal(pipeline.position, 9n);
+  t.equal(pipeline.epoch, null, 'the run is over');
   t.equal(ring.slabsTaken, 0);
+});
+
+void test('after a fence everything that waits is forgotten, and what comes still', async (t) => {
+  const { pipeline, writing, seal, ring } = rig(1);
+  pipeline.start(7n, at(9n));
+  seal(10n, 10);
+  seal(20n, 10);
+  await settle();
+  writing[0]?.resolve({ kind: 'fenced' });
+  await pipeline.settled();
+  seal(30n, 10);
+  await settle();
+  t.equal(writing.length, 1);
+  t.equal(ring.slabsTaken, 0);
+});
+
+void test('the origin is the first batch in the order of sealing, also when a later one is parsed first', async (t) => {
+  const { pipeline, origins, writing, seal } = rig(2, 1);
+  pipeline.start(1n, empty);
+  seal(1n, 10); // its parser dies
+  seal(11n, 10);
+  await settle();
+  t.strictSame(origins, [1n]);
+  writing[0]?.resolve(COMMITTED);
+  await settle();
+  t.strictSame(firsts(writing), [11n]);
+  t.equal(pipeline.position, 0n, 'the position waits for the first batch');
+});
+
+void test('gaps of a batch without a range are recorded all the same', async (t) => {
+  const { pipeline, writing, seal } = rig();
+  pipeline.start(1n, at(9n));
+  seal(15n, 0, { frames: 1, gaps: [{ first: 10n, last: 14n }] });
+  await settle();
+  writing[0]?.resolve(COMMITTED);
+  await settle();
+  t.equal(pipeline.position, 14n);
 });
 
 void test('stopping forgets what no writer has and waits for what one has', async (t) => {

@@ -77,3 +77,25 @@ void test('what is held is forgotten when the stream is lost', async (t) => {
   t.strictSame(sequence.giveUp(), []);
   t.equal(sequence.expected, 10n);
 });
+
+void test('a number of a gap that is known from before fills it, also when it lies ahead', async (t) => {
+  const sequence = begin(101n, [[111n, 119n]], [[120n, 130n]]);
+  t.equal(sequence.place(125n), 'late');
+  sequence.tookLate(125n);
+  t.equal(sequence.place(125n), 'repeated');
+  for (let number = 101n; number <= 110n; number += 1n) {
+    t.equal(sequence.place(number), 'next');
+    sequence.tookNext();
+  }
+  t.equal(sequence.expected, 131n, 'what is stored, filled or an open gap is not due');
+  t.equal(sequence.place(120n), 'late');
+  t.equal(sequence.place(131n), 'next');
+});
+
+void test('numbers that were held and forgotten do not count as seen', async (t) => {
+  const sequence = begin(10n);
+  sequence.held(20n);
+  t.equal(sequence.highest, 20n);
+  sequence.forgetHeld();
+  t.equal(sequence.highest, 9n);
+});
