@@ -168,7 +168,9 @@ export class WriterThread {
 
 /** The parser pool. One task a thread; the pipeline bounds how many are asked for, the queue bounds it once more. */
 export class ParserPool {
-  readonly #pool: Piscina;
+  #pool: Piscina;
+  readonly #create: () => Piscina;
+  readonly #watch: NodeJS.Timeout;
   readonly #host: ThreadsHost;
   readonly #threads: number[] = [];
   readonly #clockMs: () => number;
@@ -177,17 +179,31 @@ export class ParserPool {
   constructor(ring: Ring, size: number, queueMax: number, host: ThreadsHost, clockMs: () => number) {
     this.#host = host;
     this.#clockMs = clockMs;
-    this.#pool = new Piscina({
-      filename: workerUrl('parse').href,
-      workerData: { geometry: ring.geometry, memory: ring.memory },
-      minThreads: size,
-      maxThreads: size,
-      concurrentTasksPerWorker: 1,
-      maxQueue: queueMax,
-      // a parser waits in its event loop, not in Atomics.wait: it must answer while idle
-      atomics: 'disabled',
-    });
-    this.#pool.on('error', (error: Error) => this.#host.died('parser', error));
+    this.#create = () => {
+      const pool = new Piscina({
+        filename: workerUrl('parse').href,
+        workerData: { geometry: ring.geometry, memory: ring.memory },
+        minThreads: size,
+        maxThreads: size,
+        concurrentTasksPerWorker: 1,
+        maxQueue: queueMax,
+        // a parser waits in its event loop, not in Atomics.wait: it must answer while idle
+        atomics: 'disabled',
+      });
+      pool.on('error', (error: Error) => host.died('parser', error));
+      return pool;
+    };
+    this.#pool = this.#create();
+    this.#watch = setInterval(() => this.#replenish(size), RESPAWN_MS);
+  }
+
+  /** Piscina starts no further thread once one died before it was ready, and its queue would wait for ever. */
+  #replenish(size: number): void {
+    const pool = this.#pool;
+    if (pool.threads.length >= size) return;
+    this.#host.died('parser', new Error('the thread ended before it was ready'));
+    this.#pool = this.#create();
+    void pool.destroy();
   }
 
   /** Rejects when the thread died; the frames are still in the ring. */
@@ -213,6 +229,7 @@ export class ParserPool {
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#watch);
     await this.#pool.destroy();
   }
 
