@@ -5,9 +5,9 @@ import { backoffMs, type BackoffLimits } from '../core/retry.ts';
 import { Leadership, type LeadershipState } from './leadership.ts';
 import { Pipeline, type CommittedBatch } from './pipeline.ts';
 import type { FromReader, ReaderSetup, ReaderStats } from './reader-thread.ts';
-import { planRing, Ring } from './ring.ts';
+import { planRing, Ring, type RingStatus } from './ring.ts';
 import { Runs, type RunsOptions } from './runs.ts';
-import { SequencerConnection } from './source.ts';
+import { latestTick } from './source.ts';
 import { Steward, type Trouble } from './steward.ts';
 import type { StreamState } from './stream.ts';
 import type { ThreadStats } from './thread-stats.ts';
@@ -54,14 +54,7 @@ export interface IngesterStatus {
   highest: bigint | null;
   openGaps: readonly TickRange[];
   epoch: bigint | null;
-  ring: {
-    ticks: number;
-    ticksMax: number;
-    bytes: number;
-    slabs: number;
-    slabsMax: number;
-    readerWaits: boolean;
-  };
+  ring: RingStatus & { bytes: number };
 }
 
 const RENEW_MS = 1_000;
@@ -152,14 +145,7 @@ export class Ingester {
       highest: this.#highest,
       openGaps: this.#pipeline.openGaps,
       epoch: this.#pipeline.epoch,
-      ring: {
-        ticks: this.#ring.heldTicks,
-        ticksMax: this.#ring.geometry.ticksMax,
-        bytes: this.#pipeline.bytesUnderWay,
-        slabs: this.#ring.slabsTaken,
-        slabsMax: this.#ring.geometry.slabCount,
-        readerWaits: this.#ring.readerWaits,
-      },
+      ring: { ...this.#ring.status, bytes: this.#pipeline.bytesUnderWay },
     };
   }
 
@@ -218,17 +204,12 @@ export class Ingester {
   async #latestTick(): Promise<bigint> {
     for (let attempt = 0; ; attempt += 1) {
       if (this.#leadershipState.kind !== 'leading') throw new Error('the lease is lost');
-      const connection = new SequencerConnection(this.#options.reader.source, () =>
-        Number(this.#host.nowMicros() / 1000n),
-      );
       try {
-        return await connection.head();
+        return await latestTick(this.#options.reader.source, () => Number(this.#host.nowMicros() / 1000n));
       } catch (error) {
         this.#host.log('warn', 'The sequencer does not say its latest tick', {
           error: (error as Error).message,
         });
-      } finally {
-        connection.close();
       }
       await delay(backoffMs(attempt, this.#options.backoff, this.#host.random()));
     }

@@ -106,13 +106,16 @@ export class Leadership {
     this.#wake?.();
     const client = this.#client;
     this.#client = null;
-    if (client === null) return void (await this.#running.catch(() => {}));
+    if (client !== null) await this.#leave(client);
+    await this.#running.catch(() => {});
+  }
+
+  async #leave(client: Client): Promise<void> {
     const release = async (): Promise<void> => {
       if (this.#epoch !== null) await releaseLease(client, this.#holder, this.#epoch);
       await client.end();
     };
     await deadline(release(), this.#limits.answerMs).catch(() => destroy(client));
-    await this.#running.catch(() => {});
   }
 
   async #round(client: Client): Promise<void> {

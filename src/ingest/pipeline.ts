@@ -1,6 +1,8 @@
 import { contiguousPrefix, RangeSet, type TickRange } from '../core/ingest/ranges.ts';
 import type { BatchWrite } from '../store/batch.ts';
 import type { LedgerState } from '../store/ledger.ts';
+import { sampleAges } from './ages.ts';
+import { CopyMemory } from './copy-memory.ts';
 import type { SealedBatch } from './fill.ts';
 import type { ParsedBatch, ParseTask } from './parse.ts';
 import type { Ring } from './ring.ts';
@@ -54,11 +56,6 @@ interface Job {
   unknown: boolean;
 }
 
-/** Latency samples of a batch; more would cost more than they tell. */
-const SAMPLES_PER_BATCH = 32;
-/** Recycled COPY memory: for each batch that can be under way at once. */
-const MEMORIES_PER_JOB = 3;
-
 /**
  * Takes sealed batches through parser and writer and frees their slabs: the part of the daemon that knows what is
  * under way, what is committed and where the position is. Runs on the main thread; a message a batch and thread.
@@ -75,7 +72,7 @@ export class Pipeline {
   /** in the order of sealing */
   readonly #jobs = new Set<Job>();
   readonly #idleWriters: number[] = [];
-  readonly #memories: SharedArrayBuffer[] = [];
+  readonly #memory: CopyMemory;
   #run: { epoch: bigint; origin: bigint | null; recorded: RangeSet; openGaps: RangeSet } | null = null;
   #recordingOrigin = false;
   #settled: (() => void)[] = [];
@@ -85,6 +82,7 @@ export class Pipeline {
     this.#threads = threads;
     this.#host = host;
     this.#tickBytesMax = tickBytesMax;
+    this.#memory = new CopyMemory(threads.writers + 2);
     for (let writer = 0; writer < threads.writers; writer += 1) this.#idleWriters.push(writer);
   }
 
@@ -168,7 +166,7 @@ export class Pipeline {
   async #parse(job: Job): Promise<void> {
     const { slab, side, frames, first, ticks } = job.batch;
     while (this.#isWanted(job)) {
-      const memory = this.#memories.splice(0, MEMORIES_PER_JOB);
+      const memory = this.#memory.take();
       try {
         job.parsed = await this.#threads.parse({
           batch: { slab, side, frames, first, ticks },
@@ -255,8 +253,9 @@ export class Pipeline {
   }
 
   #finished(job: Job, parsed: ParsedBatch, write: BatchWrite, outcome: WriteOutcome): void {
-    const latenciesMs = outcome.kind === 'committed' ? this.#latencies(job.batch) : [];
-    this.#recycle(write.copy);
+    const latenciesMs =
+      outcome.kind === 'committed' ? sampleAges(this.#ring, job.batch, this.#host.nowMs()) : [];
+    this.#memory.recycle(write.copy);
     this.#forget(job);
     if (outcome.kind === 'fenced') this.#replaced(write.epoch);
     if (outcome.kind !== 'committed') return;
@@ -301,17 +300,7 @@ export class Pipeline {
   }
 
   #forgetWaiting(): void {
-    for (const job of [...this.#jobs]) if (!job.writing) this.#forget(job);
-  }
-
-  #latencies(batch: SealedBatch): number[] {
-    const agoMs = this.#host.nowMs() - batch.openedMs;
-    if (batch.slab === null) return [agoMs];
-    const { arrivals } = this.#ring.slab(batch.slab);
-    const step = Math.max(1, Math.ceil(batch.frames / SAMPLES_PER_BATCH));
-    const latencies: number[] = [];
-    for (let frame = 0; frame < batch.frames; frame += step) latencies.push(agoMs - arrivals[frame] / 1000);
-    return latencies;
+    for (const job of Array.from(this.#jobs)) if (!job.writing) this.#forget(job);
   }
 
   /** The slab is free, its ticks are no longer held. */
@@ -324,13 +313,5 @@ export class Pipeline {
     this.#threads.credit();
     if (this.#jobs.size > 0) return;
     for (const resolve of this.#settled.splice(0)) resolve();
-  }
-
-  /** Its writer is done with this memory, for good: the answer came, or the connection is closed. */
-  #recycle(copy: BatchWrite['copy']): void {
-    const limit = MEMORIES_PER_JOB * (this.#threads.writers + 2);
-    for (const { buffer } of [copy.ticks, copy.proofs, copy.transactions]) {
-      if (buffer instanceof SharedArrayBuffer && this.#memories.length < limit) this.#memories.push(buffer);
-    }
   }
 }

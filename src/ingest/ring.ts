@@ -92,6 +92,16 @@ export class Ring {
     }
   }
 
+  get status(): RingStatus {
+    return {
+      ticks: this.heldTicks,
+      ticksMax: this.geometry.ticksMax,
+      slabs: this.slabsTaken,
+      slabsMax: this.geometry.slabCount,
+      readerWaits: this.readerWaits,
+    };
+  }
+
   /** Everything is free. Only while no thread uses the ring. */
   clear(): void {
     this.#words.fill(0);
@@ -130,6 +140,17 @@ export class Ring {
   set readerWaits(waits: boolean) {
     Atomics.store(this.#words, WORD_READER_WAITS, waits ? 1 : 0);
   }
+}
+
+/** For operators. */
+export interface RingStatus {
+  /** between the stream and their commit */
+  ticks: number;
+  ticksMax: number;
+  slabs: number;
+  slabsMax: number;
+  /** the stream is paused until something is committed */
+  readerWaits: boolean;
 }
 
 export interface Slab {

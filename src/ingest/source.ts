@@ -171,6 +171,16 @@ export class SequencerConnection {
   }
 }
 
+/** The sequencer's latest tick, by a connection of its own. Rejects with a grpc.ServiceError. */
+export async function latestTick(options: SourceOptions, clockMs: () => number): Promise<bigint> {
+  const connection = new SequencerConnection(options, clockMs);
+  try {
+    return await connection.head();
+  } finally {
+    connection.close();
+  }
+}
+
 /**
  * The oldest tick that is still served in [wanted, head], or null when not even the head is. What is served is a
  * suffix of the chain, so a binary search by GetTick finds its beginning.

@@ -24,8 +24,12 @@ const LOST_COMMIT_EVERY = 11;
  */
 export async function survivesStorm(scene: Scene, { spec, count, blows }: StormSize): Promise<Figures> {
   const faults = [
-    ...['cut:7001', 'swap:401', 'duplicate:503', 'rewrite:1009'],
-    ...[`gap-forever:${GAP_EVERY}`, `malformed-forever:${MALFORMED_EVERY}`],
+    'cut:7001',
+    'swap:401',
+    'duplicate:503',
+    'rewrite:1009',
+    `gap-forever:${GAP_EVERY}`,
+    `malformed-forever:${MALFORMED_EVERY}`,
   ];
   const sim = faults.flatMap((fault) => ['--fault', fault]);
   return withRig({ databaseUrl: await scene.database(), spec, count, sim, proxied: true }, async (rig) => {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { systemClock } from '../../core/time.ts';
-import { SequencerConnection } from '../../ingest/source.ts';
+import { latestTick } from '../../ingest/source.ts';
 import { readOverview, type Overview } from '../../store/overview.ts';
 import type { Config } from '../config.ts';
 import { databaseFailure, withDatabase } from './with-database.ts';
@@ -48,16 +48,12 @@ Reads DATABASE_URL and, for head and lag, CONTINUUM_GRPC_URL (environment or .en
 
 async function readHead({ grpc, grpcMaxMessageBytes }: Config): Promise<Head> {
   if (grpc === null) return { unknown: 'CONTINUUM_GRPC_URL is not set' };
-  const connection = new SequencerConnection(
-    { target: grpc.address, tls: grpc.tls, messageBytesMax: grpcMaxMessageBytes },
-    () => Number(systemClock.nowMicros()) / 1000,
-  );
+  const source = { target: grpc.address, tls: grpc.tls, messageBytesMax: grpcMaxMessageBytes };
   try {
-    return { head: (await connection.head()).toString() };
+    const head = await latestTick(source, () => Number(systemClock.nowMicros()) / 1000);
+    return { head: head.toString() };
   } catch (error) {
     return { unknown: `the sequencer does not answer: ${(error as Error).message}` };
-  } finally {
-    connection.close();
   }
 }
 

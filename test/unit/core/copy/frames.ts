@@ -52,10 +52,6 @@ export function oracleDecode(frame: Uint8Array): OracleTick {
   return streamTicks.responseDeserialize(Buffer.from(frame)) as OracleTick;
 }
 
-export function oracleEncode(tick: object): Buffer {
-  return streamTicks.responseSerialize(tick);
-}
-
 export function varint(value: bigint): Buffer {
   const bytes: number[] = [];
   let rest = value;
