@@ -37,17 +37,17 @@ export async function survivesStorm(scene: Scene, { spec, count, blows }: StormS
     proxy.faults.loseCommitEvery = LOST_COMMIT_EVERY;
     let daemon = rig.daemon();
     let kills = 0;
-    let written = 0;
     for (let blow = 0; blow < blows; blow++) {
       const isKill = blow === 0 || scene.random.whole(0, 2) === 0;
-      const step = scene.random.whole(1, Math.max(1, Math.floor(((count - written) * 0.8) / (blows - blow))));
+      // most of what is left stays for the later ones, whatever the numbers drawn
+      const left = Number(rig.last - ((await rig.position()) ?? spec.first - 1n));
+      const step = scene.random.whole(Math.min(1, left), Math.floor((left * 0.8) / (blows - blow)));
       const target = daemon.ticksWritten + step;
       await until(`${target} ticks written`, () => daemon.ticksWritten >= target, {
         pollMs: 1,
         context: () => daemon.state(),
       });
       await delay(scene.random.whole(0, 30));
-      written += step;
       if (!isKill) {
         proxy.cutAll();
         continue;

@@ -67,10 +67,9 @@ export function simArguments(spec: ChainSpec, count: number): string[] {
   return [...contentArguments(spec), ...options({ head: count, rate: 0 })];
 }
 
-/** The same for a chain that grows by its ticks per second from nothing up to `count` ticks. */
-export function growingSimArguments(spec: ChainSpec, count: number): string[] {
-  const limit = spec.first + BigInt(count) - 1n;
-  return [...contentArguments(spec), ...options({ head: 0, rate: spec.ticksPerSecond, limit })];
+/** The same for a chain that grows by its ticks per second, from nothing and without end. */
+export function growingSimArguments(spec: ChainSpec): string[] {
+  return [...contentArguments(spec), ...options({ head: 0, rate: spec.ticksPerSecond })];
 }
 
 function contentArguments(spec: ChainSpec): string[] {

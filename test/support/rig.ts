@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { Daemon, startDaemon, type DaemonStart } from './daemon.ts';
 import { compareStored, openClient, type Compared, type CompareOptions } from './oracle.ts';
-import { expectedTicks, simArguments, type ChainSpec } from './expected.ts';
+import { expectedTicks, growingSimArguments, simArguments, type ChainSpec } from './expected.ts';
 import { checkInvariants, readPosition, type CheckOptions, type Snapshot } from './invariants.ts';
 import { PostgresProxy } from './proxy.ts';
 import { startSim, type RunningSim } from './sim.ts';
@@ -14,10 +14,11 @@ export interface RigOptions {
   /** of a database with the schema, the rig's own */
   databaseUrl: string;
   spec: ChainSpec;
-  /** ticks of the chain */
-  count: number;
-  /** more arguments for the simulator: faults, --ahead, or other sizes in place of `count` */
+  /** ticks of the chain, all there from the start; null: it grows by spec.ticksPerSecond, see settle() */
+  count: number | null;
+  /** more arguments for the simulator: faults */
   sim?: readonly string[];
+  /** other arguments in the place of those that make it serve `spec` */
   simArgs?: readonly string[];
   /** the daemon speaks with the database through a proxy */
   proxied?: boolean;
@@ -28,7 +29,7 @@ export interface RigOptions {
 /** A chain, a simulator that serves it, a database, and the daemons that a test starts between them. */
 export class Rig {
   readonly spec: ChainSpec;
-  readonly count: number;
+  #count: number | null;
   readonly databaseUrl: string;
   readonly sim: RunningSim;
   readonly proxy: PostgresProxy | null;
@@ -38,7 +39,7 @@ export class Rig {
 
   private constructor(options: RigOptions, sim: RunningSim, proxy: PostgresProxy | null) {
     this.spec = options.spec;
-    this.count = options.count;
+    this.#count = options.count;
     this.databaseUrl = options.databaseUrl;
     this.sim = sim;
     this.proxy = proxy;
@@ -46,15 +47,30 @@ export class Rig {
   }
 
   static async open(options: RigOptions): Promise<Rig> {
-    const content = options.simArgs ?? simArguments(options.spec, options.count);
+    const { spec, count } = options;
+    const content =
+      options.simArgs ?? (count === null ? growingSimArguments(spec) : simArguments(spec, count));
     const life = ['--exit-after-ms', `${SIM_LIFE_MS}`];
     const sim = await startSim([...content, ...life, ...(options.sim ?? [])], { from: 'dist' });
     const proxy = options.proxied === true ? await PostgresProxy.start(options.databaseUrl) : null;
     return new Rig(options, sim, proxy);
   }
 
+  /** ticks of the chain */
+  get count(): number {
+    if (this.#count === null) throw new Error('the chain grows: settle() says how long it was');
+    return this.#count;
+  }
+
   get last(): bigint {
     return this.spec.first + BigInt(this.count) - 1n;
+  }
+
+  /** Stops the daemon; of a chain that grows, what is recorded then is all that there was. */
+  async settle(daemon: Daemon): Promise<void> {
+    await daemon.stop();
+    const position = await this.position();
+    this.#count = Number((position ?? this.spec.first - 1n) - this.spec.first + 1n);
   }
 
   /** For looking at the database; not through the proxy. */
