@@ -27,7 +27,7 @@ export async function ingestsEqually(scene: Scene, { spec, count }: EqualitySize
       looks += 1;
     }
     const ingestSeconds = (performance.now() - beganMs) / 1000;
-    assert.equal(await daemon.metric('tick_ingester_ticks_total', { status: 'success' }), count);
+    await daemon.untilMetric('tick_ingester_ticks_total', { status: 'success' }, count);
     await daemon.stop();
     const compared = await rig.verify();
     assert.equal(compared.ticks, count);

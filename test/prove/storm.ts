@@ -43,10 +43,13 @@ export async function survivesStorm(scene: Scene, { spec, count, blows }: StormS
       const left = Number(rig.last - ((await rig.position()) ?? spec.first - 1n));
       const step = scene.random.whole(Math.min(1, left), Math.floor((left * 0.8) / (blows - blow)));
       const target = daemon.ticksWritten + step;
-      await until(`${target} ticks written`, () => daemon.ticksWritten >= target, {
-        pollMs: 1,
-        context: () => daemon.state(),
-      });
+      // ticks beyond the position may be stored already: near the end there may be fewer left than it seems
+      const end = rig.last;
+      await until(
+        `${target} ticks written`,
+        async () => daemon.ticksWritten >= target || (await rig.position()) === end,
+        { pollMs: 2, context: () => daemon.state() },
+      );
       await delay(scene.random.whole(0, 30));
       if (!isKill) {
         proxy.cutAll();

@@ -281,6 +281,16 @@ export class Daemon {
     return sum;
   }
 
+  /** What is committed is visible in the database before the daemon has counted it. */
+  async untilMetric(name: string, labels: Record<string, string>, value: number): Promise<void> {
+    let last = NaN;
+    await until(
+      `${name} ${JSON.stringify(labels)} is ${value}`,
+      async () => (last = await this.metric(name, labels)) === value,
+      { context: () => `it is ${last}\n${this.tail()}` },
+    );
+  }
+
   /** Resident memory in bytes; null once the process is gone. */
   rssBytes(): number | null {
     try {

@@ -109,7 +109,7 @@ void test('ticks that cannot be stored', async (t) => {
       await withRig({ databaseUrl: await server.createDatabase(), spec, count, env }, async (rig) => {
         const daemon = rig.daemon();
         await rig.untilCaughtUp(daemon);
-        assert.equal(await daemon.metric('tick_ingester_ticks_total', { status: 'error' }), 2);
+        await daemon.untilMetric('tick_ingester_ticks_total', { status: 'error' }, 2);
         await daemon.stop();
         const compared = await rig.compare({ absent: (number) => number % 150n === 0n });
         assert.equal(compared.ticks, count - 2);
