@@ -93,8 +93,16 @@ create table if not exists ingest_state (
   epoch bigint not null default 0,
   holder text,
   lease_expires_at timestamptz,
-  holder_since timestamptz
+  holder_since timestamptz,
+  halt text check (halt in ('poison', 'forked')),
+  halt_reason text,
+  halted_at timestamptz,
+  accepted_at timestamptz,
+  decisions bigint not null default 0
 ) with (fillfactor = 10);
+comment on column ingest_state.halt is 'why ingestion waits for an operator (tick-ingester resume), null when it does not';
+comment on column ingest_state.accepted_at is 'dead letters from before are accepted and no longer counted by the brake';
+comment on column ingest_state.decisions is 'rises with each decision of an operator (skip, resume): the daemon then reads its position anew';
 
 -- One row per batch, written in the batch's own transaction; it covers a contiguous range.
 create table if not exists ingest_ledger (
@@ -131,6 +139,7 @@ create table if not exists dead_letters (
   sqlstate text,
   raw bytea not null,
   raw_sha256 bytea not null,
+  stored_sha256 bytea,
   epoch bigint,
   status text not null default 'open' check (status in ('open', 'resolved')),
   created_at timestamptz not null default now(),
@@ -138,10 +147,22 @@ create table if not exists dead_letters (
 );
 comment on column dead_letters.tick_number is 'the number the frame states (u64), null when it has none to be read';
 comment on column dead_letters.after_tick is 'the tick before a frame without a usable number';
+comment on column dead_letters.stored_sha256 is
+  'reason conflict: digest of the stored tick, of the same canonical bytes as the digest that detail names';
 -- The same frame sent again is the same dead letter.
 create unique index if not exists dead_letters_once_idx
   on dead_letters (coalesce(tick_number, -1), coalesce(after_tick, -1), raw_sha256);
 create index if not exists dead_letters_created_at_idx on dead_letters (created_at);
+
+-- What CHAIN_CHECK found in stored ticks. Data is kept whatever it says; "tick-ingester verify" says it again.
+create table if not exists chain_alarms (
+  tick_number bigint not null,
+  kind text not null check (kind in ('link', 'tx_hash', 'batch_hash', 'vdf_input', 'vdf_output')),
+  detail text,
+  epoch bigint,
+  detected_at timestamptz not null default clock_timestamp(),
+  constraint chain_alarms_pkey primary key (tick_number, kind)
+);
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Hypertables, where the server can. Later files of this folder name their tables here too, and "mdp db hypertables"
