@@ -23,11 +23,17 @@ export interface StreamHost {
   disconnected(): void;
   /** the tick to ask for; 0 is the latest */
   resumeAt(): bigint;
+  /** the last tick before the one that is due; null before the first one of a chain */
+  had(): bigint | null;
   highest(): bigint | null;
   /** the ring is full: silence is our own doing */
   waiting(): boolean;
   state(state: StreamState): void;
   head(head: bigint): void;
+  /** The head was below what the stream had brought, and still is a second later: another chain. One sentence. */
+  forked(reason: string): void;
+  /** An accepted head below our position is so no longer. */
+  headReached(): void;
   log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
 }
 
@@ -41,6 +47,8 @@ const TICK_MS = 250;
 /** gRPC's code for what our own watchdog found */
 const DEADLINE_EXCEEDED = 4;
 const UNKNOWN = 2;
+/** A head below our position is looked at again after so long, ms: GetStatus may lag behind the stream. */
+const LOW_HEAD_MS = 1_000;
 /** Once may be an accident of the server's resources; twice at one position is the message. */
 const TOO_LARGE_MAX = 2;
 /** A halted stream is tried again so often, ms: the sequencer may have been the one that was out of resources. */
@@ -74,6 +82,9 @@ export class TickStream {
   /** the ring was full when a stream was due */
   #waitsToOpen = false;
   #skipTo: bigint | null = null;
+  /** what we had when a head below it was seen first */
+  #lowHead: { had: bigint; sinceMs: number } | null = null;
+  #forkAccepted = false;
   /** how many streams were opened after the first */
   reconnects = 0;
 
@@ -84,8 +95,11 @@ export class TickStream {
     this.#clock = clock;
   }
 
-  start(): void {
+  /** forkAccepted: an operator goes on although the head is below our position. */
+  start(forkAccepted: boolean): void {
     this.stop();
+    this.#forkAccepted = forkAccepted;
+    this.#lowHead = null;
     this.#timer = setInterval(() => this.#watch(), TICK_MS);
     this.#attempt = 0;
     this.#tooLarge = 0;
@@ -188,6 +202,10 @@ export class TickStream {
   async #findServed(connection: SequencerConnection, start: bigint): Promise<boolean> {
     try {
       const head = await connection.head();
+      if (this.#connection !== connection) return false;
+      const had = this.#host.had();
+      this.#compareHead(head, had);
+      if (this.#connection !== connection || (had !== null && head < had)) return false;
       const oldest = await oldestServed((number) => connection.serves(number), start, head);
       if (this.#connection !== connection || oldest === null || oldest === start) return false;
       this.#host.log('warn', 'Position is no longer served; going on at the oldest tick served', {
@@ -254,13 +272,15 @@ export class TickStream {
     this.#heardLately = false;
     const silentMs = nowMs - this.#heardMs;
     const stalled = silentMs >= this.#limits.stallMs;
-    if (this.#asking || (!stalled && nowMs - this.#askedHeadMs < this.#limits.headMs)) return;
+    const askMs = this.#lowHead === null ? this.#limits.headMs : LOW_HEAD_MS;
+    if (this.#asking || (!stalled && nowMs - this.#askedHeadMs < askMs)) return;
     void this.#askHead(connection, stalled ? silentMs : null);
   }
 
   async #askHead(connection: SequencerConnection, silentMs: number | null): Promise<void> {
     this.#asking = true;
     this.#askedHeadMs = this.#clock.nowMs();
+    const had = this.#host.had();
     let head: bigint | null = null;
     try {
       head = await connection.head();
@@ -270,6 +290,9 @@ export class TickStream {
     this.#asking = false;
     if (this.#connection !== connection) return;
     if (head !== null) this.#host.head(head);
+    if (head !== null) this.#compareHead(head, had);
+    // a halt stops the stream
+    if (this.#connection !== connection) return;
     if (silentMs === null || this.#heardLately) return;
     if (head !== null && this.#hasAll(head)) {
       this.#heardMs = this.#clock.nowMs();
@@ -279,6 +302,27 @@ export class TickStream {
     this.#host.log('warn', 'Stream is open and silent; reconnecting', { silent_ms: silentMs, head });
     const failure = { code: DEADLINE_EXCEEDED, text: `no tick for ${Math.round(silentMs)} ms` };
     this.#down(failure, { kind: 'stalled', silentMs, head });
+  }
+
+  /** had: the last tick before the one that was due when the head was asked for. Spec P5. */
+  #compareHead(head: bigint, had: bigint | null): void {
+    if (had === null) return;
+    const nowMs = this.#clock.nowMs();
+    if (head >= (this.#lowHead?.had ?? had)) {
+      this.#lowHead = null;
+      if (this.#forkAccepted) this.#host.headReached();
+      this.#forkAccepted = false;
+      return;
+    }
+    if (this.#forkAccepted) return;
+    if (this.#lowHead === null) {
+      this.#lowHead = { had, sinceMs: nowMs };
+      this.#host.log('warn', 'The head of the sequencer is below our position', { head, position: had });
+    } else if (nowMs - this.#lowHead.sinceMs >= LOW_HEAD_MS) {
+      this.#host.forked(
+        `the head of the sequencer is ${head}, and it had sent tick ${this.#lowHead.had} before`,
+      );
+    }
   }
 
   /** The chain is quiet: there is nothing beyond what we have, or nothing yet of what we ask for. */

@@ -86,17 +86,18 @@ export class Rig {
     await client?.end().catch(() => {});
   }
 
+  /** Variables of its daemons, and of commands beside them. */
+  environment(): Record<string, string> {
+    return {
+      CONTINUUM_GRPC_URL: this.sim.address,
+      DATABASE_URL: this.proxy?.url(this.databaseUrl) ?? this.databaseUrl,
+      START_TICK: `${this.spec.first}`,
+      ...this.#env,
+    };
+  }
+
   daemon(start: Partial<DaemonStart> = {}): Daemon {
-    const daemon = startDaemon({
-      ...start,
-      env: {
-        CONTINUUM_GRPC_URL: this.sim.address,
-        DATABASE_URL: this.proxy?.url(this.databaseUrl) ?? this.databaseUrl,
-        START_TICK: `${this.spec.first}`,
-        ...this.#env,
-        ...start.env,
-      },
-    });
+    const daemon = startDaemon({ ...start, env: { ...this.environment(), ...start.env } });
     this.daemons.push(daemon);
     return daemon;
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { FRAME_UNNUMBERED, INDEX_WORDS } from '../../../src/core/copy/transcode.ts';
+import type { SequenceStart } from '../../../src/core/ingest/sequence.ts';
 import type { SealedBatch } from '../../../src/ingest/fill.ts';
 import { FrameReader } from '../../../src/ingest/reader.ts';
 import { planRing, Ring } from '../../../src/ingest/ring.ts';
@@ -21,7 +22,9 @@ interface Opened {
   free: (batch: SealedBatch) => void;
 }
 
-function open(bufferTicks: number, batchTicks: number): Opened {
+const FRESH: SequenceStart = { expected: 1n, stored: [], openGaps: [] };
+
+function open(bufferTicks: number, batchTicks: number, start = FRESH): Opened {
   const tickBytesMax = 4096;
   const reading = {
     batchTicks,
@@ -41,8 +44,9 @@ function open(bufferTicks: number, batchTicks: number): Opened {
   const reader = new FrameReader(
     ring,
     reading,
-    { expected: 1n, stored: [], openGaps: [] },
+    start,
     {
+      repeated: () => true,
       sealed: (batch) => batches.push(batch),
       pause: () => (isPaused = true),
       resume: () => (isPaused = false),
@@ -120,4 +124,23 @@ void test('frames that were held are forgotten with their strays when the stream
   time.ms = 20;
   reader.turn();
   t.same(batches.flatMap(contents), [1, 2, 3, null]);
+});
+
+void test('a frame without a number is known by the number before it, whatever is stored behind it', async (t) => {
+  const start = { expected: 3n, stored: [{ first: 6n, last: 10n }], openGaps: [{ first: 5n, last: 5n }] };
+  const { reader, batches, time } = open(100, 100, start);
+  for (const number of [3, 4]) reader.frame(frame(number));
+  t.equal(reader.due, 11n, 'the rest is recorded: these frames are read again after a restart');
+  reader.frame(STRAY); // in the place of 5
+  for (const number of [6, 7]) reader.frame(frame(number));
+  reader.frame(STRAY); // one more, after 7
+  time.ms = 20;
+  reader.turn();
+  t.same(
+    batches.map(({ first, ticks, frames }) => ({ first, ticks, frames })),
+    [
+      { first: 3n, ticks: 2, frames: 3 },
+      { first: 8n, ticks: 0, frames: 1 },
+    ],
+  );
 });
