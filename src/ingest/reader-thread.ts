@@ -142,6 +142,7 @@ export class ReaderLoop {
         sealed: (batch) =>
           this.#send({ type: 'sealed', run, batch }, batch.side === null ? [] : [batch.side.buffer]),
         repeated: (frame) => repeats.offer(frame),
+        mayJump: (number) => this.#stream.mayJump(number),
         pause: () => this.#stream.pause(),
         resume: () => this.#stream.resume(),
       },

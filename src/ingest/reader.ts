@@ -2,6 +2,7 @@ import { scanTickNumber } from '../core/chain/wire.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { Sequence, type SequenceStart } from '../core/ingest/sequence.ts';
 import type { SealLimits } from '../core/ingest/seal.ts';
+import { JUMP_MAX } from './head-watch.ts';
 import { BatchFiller, type SealedBatch } from './fill.ts';
 import type { RepeatedFrame } from './repeats.ts';
 import type { Ring } from './ring.ts';
@@ -17,6 +18,8 @@ export interface ReaderEvents {
   sealed: (batch: SealedBatch) => void;
   /** False when there is no room for it now: it is offered again. */
   repeated(frame: RepeatedFrame): boolean;
+  /** Whether a very large hole before this number may be declared a gap; asked again until it may. */
+  mayJump(number: bigint): boolean;
   pause(): void;
   resume(): void;
 }
@@ -89,6 +92,8 @@ export class FrameReader {
   #heldSinceMs = 0;
   #backlog: HeldFrame[] = [];
   #waits = false;
+  /** a hole is too large to be believed yet: nothing is read on */
+  #doubts = false;
   /** frames that found their place so far */
   #placed = 0;
 
@@ -137,9 +142,11 @@ export class FrameReader {
 
   /** Something was committed, or time has passed: seal, give up waiting, take the backlog. */
   turn(): void {
-    this.#takeBacklog();
+    if (this.#doubts) this.#declareGap();
+    if (!this.#doubts) this.#takeBacklog();
     this.#giveUpWaiting();
     this.#filler.seal(this.#clockMs());
+    if (this.#doubts) return;
     if (this.#waits && this.#backlog.length === 0 && !this.#heldIsDue()) this.#wake();
   }
 
@@ -151,6 +158,7 @@ export class FrameReader {
   }
 
   #forgetHeld(): void {
+    this.#doubts = false;
     this.#sequence.forgetHeld();
     this.#holding.clear();
     this.#lastHeld = null;
@@ -164,6 +172,7 @@ export class FrameReader {
    * it: to be called again. Frames that wait for missing ones are left: the next start reads them again.
    */
   drain(): boolean {
+    if (this.#doubts) this.disconnected();
     this.#takeBacklog();
     this.#filler.sealNow();
     return this.#backlog.length === 0 && !this.#heldIsDue();
@@ -271,6 +280,8 @@ export class FrameReader {
   }
 
   #declareGap(): void {
+    this.#doubts = this.#sequence.jump > JUMP_MAX && !this.#events.mayJump(this.#sequence.lowestHeld!);
+    if (this.#doubts) return this.#wait();
     const gaps: TickRange[] = this.#sequence.giveUp();
     this.counts.gaps += gaps.length;
     this.#filler.gapsBefore(gaps);

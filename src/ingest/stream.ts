@@ -1,4 +1,5 @@
 import { backoffMs, streamVerdict, type BackoffLimits } from '../core/retry.ts';
+import { DOUBT_MS, HeadWatch } from './head-watch.ts';
 import { oldestServed, SequencerConnection, type SourceOptions, type StreamFailure } from './source.ts';
 
 /** What the stream is doing, for /ready, the log and the metrics. */
@@ -30,9 +31,8 @@ export interface StreamHost {
   waiting(): boolean;
   state(state: StreamState): void;
   head(head: bigint): void;
-  /** The head was below what the stream had brought, and still is a second later: another chain. One sentence. */
+  /** Of HeadWatch. */
   forked(reason: string): void;
-  /** An accepted head below our position is so no longer. */
   headReached(): void;
   log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
 }
@@ -47,8 +47,6 @@ const TICK_MS = 250;
 /** gRPC's code for what our own watchdog found */
 const DEADLINE_EXCEEDED = 4;
 const UNKNOWN = 2;
-/** A head below our position is looked at again after so long, ms: GetStatus may lag behind the stream. */
-const LOW_HEAD_MS = 1_000;
 /** Once may be an accident of the server's resources; twice at one position is the message. */
 const TOO_LARGE_MAX = 2;
 /** A halted stream is tried again so often, ms: the sequencer may have been the one that was out of resources. */
@@ -82,9 +80,7 @@ export class TickStream {
   /** the ring was full when a stream was due */
   #waitsToOpen = false;
   #skipTo: bigint | null = null;
-  /** what we had when a head below it was seen first */
-  #lowHead: { had: bigint; sinceMs: number } | null = null;
-  #forkAccepted = false;
+  readonly #heads: HeadWatch;
   /** how many streams were opened after the first */
   reconnects = 0;
 
@@ -93,13 +89,17 @@ export class TickStream {
     this.#limits = limits;
     this.#host = host;
     this.#clock = clock;
+    this.#heads = new HeadWatch({
+      forked: (reason) => host.forked(reason),
+      reached: () => host.headReached(),
+      log: (level, message, fields) => host.log(level, message, fields),
+    });
   }
 
   /** forkAccepted: an operator goes on although the head is below our position. */
   start(forkAccepted: boolean): void {
     this.stop();
-    this.#forkAccepted = forkAccepted;
-    this.#lowHead = null;
+    this.#heads.begin(forkAccepted);
     this.#timer = setInterval(() => this.#watch(), TICK_MS);
     this.#attempt = 0;
     this.#tooLarge = 0;
@@ -121,6 +121,11 @@ export class TickStream {
   pause(): void {
     this.#paused = true;
     this.#connection?.pause();
+  }
+
+  /** Whether the hole before this number may be declared a gap: not while the head says that there is no such tick. */
+  mayJump(number: bigint): boolean {
+    return this.#heads.mayJump(number);
   }
 
   resume(): void {
@@ -204,7 +209,7 @@ export class TickStream {
       const head = await connection.head();
       if (this.#connection !== connection) return false;
       const had = this.#host.had();
-      this.#compareHead(head, had);
+      this.#heads.answered(head, had, this.#clock.nowMs());
       if (this.#connection !== connection || (had !== null && head < had)) return false;
       const oldest = await oldestServed((number) => connection.serves(number), start, head);
       if (this.#connection !== connection || oldest === null || oldest === start) return false;
@@ -258,6 +263,7 @@ export class TickStream {
     this.#streaming = false;
     if (connection === null) return;
     connection.close();
+    this.#heads.forgetJump();
     this.#host.disconnected();
   }
 
@@ -272,7 +278,7 @@ export class TickStream {
     this.#heardLately = false;
     const silentMs = nowMs - this.#heardMs;
     const stalled = silentMs >= this.#limits.stallMs;
-    const askMs = this.#lowHead === null ? this.#limits.headMs : LOW_HEAD_MS;
+    const askMs = this.#heads.isDoubtful ? DOUBT_MS : this.#limits.headMs;
     if (this.#asking || (!stalled && nowMs - this.#askedHeadMs < askMs)) return;
     void this.#askHead(connection, stalled ? silentMs : null);
   }
@@ -290,7 +296,7 @@ export class TickStream {
     this.#asking = false;
     if (this.#connection !== connection) return;
     if (head !== null) this.#host.head(head);
-    if (head !== null) this.#compareHead(head, had);
+    if (head !== null) this.#heads.answered(head, had, this.#clock.nowMs());
     // a halt stops the stream
     if (this.#connection !== connection) return;
     if (silentMs === null || this.#heardLately) return;
@@ -302,27 +308,6 @@ export class TickStream {
     this.#host.log('warn', 'Stream is open and silent; reconnecting', { silent_ms: silentMs, head });
     const failure = { code: DEADLINE_EXCEEDED, text: `no tick for ${Math.round(silentMs)} ms` };
     this.#down(failure, { kind: 'stalled', silentMs, head });
-  }
-
-  /** had: the last tick before the one that was due when the head was asked for. Spec P5. */
-  #compareHead(head: bigint, had: bigint | null): void {
-    if (had === null) return;
-    const nowMs = this.#clock.nowMs();
-    if (head >= (this.#lowHead?.had ?? had)) {
-      this.#lowHead = null;
-      if (this.#forkAccepted) this.#host.headReached();
-      this.#forkAccepted = false;
-      return;
-    }
-    if (this.#forkAccepted) return;
-    if (this.#lowHead === null) {
-      this.#lowHead = { had, sinceMs: nowMs };
-      this.#host.log('warn', 'The head of the sequencer is below our position', { head, position: had });
-    } else if (nowMs - this.#lowHead.sinceMs >= LOW_HEAD_MS) {
-      this.#host.forked(
-        `the head of the sequencer is ${head}, and it had sent tick ${this.#lowHead.had} before`,
-      );
-    }
   }
 
   /** The chain is quiet: there is nothing beyond what we have, or nothing yet of what we ask for. */

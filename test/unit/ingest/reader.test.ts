@@ -65,6 +65,7 @@ function harness(start: SequenceStart, limits: Partial<ReaderLimits> = {}, buffe
     start,
     {
       repeated: () => true,
+      mayJump: () => true,
       sealed: (batch) => batches.push(batch),
       pause: () => {
         paused = true;
