@@ -74,7 +74,7 @@ export class ConsoleIngester {
   start(): void {
     if (this.#options.format === 'table') this.#printing = this.#host.print(tableHeader());
     const start = { expected: null, stored: [], openGaps: [] };
-    this.#reader.post({ type: 'start', run: 1, start, ask: this.#options.startTick });
+    this.#reader.post({ type: 'start', run: 1, start, ask: this.#options.startTick, fill: null });
   }
 
   /** Prints what was read, then ends the reader. */

@@ -1,13 +1,13 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import type { TickRange } from '../core/ingest/ranges.ts';
-import { backoffMs, type BackoffLimits } from '../core/retry.ts';
+import type { BackoffLimits } from '../core/retry.ts';
+import { GapBook } from './gap-book.ts';
+import { awaitLatestTick } from './latest-tick.ts';
 import { Leadership, type LeadershipState } from './leadership.ts';
 import { Pipeline, type CommittedBatch } from './pipeline.ts';
 import type { FromReader, ReaderSetup, ReaderStats } from './reader-thread.ts';
 import { planRing, Ring, type RingStatus } from './ring.ts';
 import { Runs, type RunsOptions } from './runs.ts';
-import { latestTick } from './source.ts';
 import { Steward, type Trouble } from './steward.ts';
 import type { StreamState } from './stream.ts';
 import type { ThreadStats } from './thread-stats.ts';
@@ -73,6 +73,7 @@ export class Ingester {
   readonly #pipeline: Pipeline;
   readonly #leadership: Leadership;
   readonly #steward: Steward;
+  readonly #gaps: GapBook;
   readonly #runs: Runs;
   readonly #databaseTrouble = new Map<number, DatabaseTrouble>();
   #leadershipState: LeadershipState = { kind: 'connecting' };
@@ -120,10 +121,12 @@ export class Ingester {
       this.#pipelineHost(),
       options.ring.tickBytesMax,
     );
+    this.#gaps = new GapBook(this.#steward, this.#pipeline, host);
     this.#runs = new Runs(
       options,
       {
         toReader: (message) => this.#reader.post(message),
+        began: (run, epoch, openGaps) => this.#gaps.began(run, epoch, openGaps),
         log: (level, message, fields) => host.log(level, message, fields),
         latestTick: () => this.#latestTick(),
         fatal: (error) => host.fatal(error),
@@ -201,18 +204,10 @@ export class Ingester {
     }
   }
 
-  async #latestTick(): Promise<bigint> {
-    for (let attempt = 0; ; attempt += 1) {
-      if (this.#leadershipState.kind !== 'leading') throw new Error('the lease is lost');
-      try {
-        return await latestTick(this.#options.reader.source, () => Number(this.#host.nowMicros() / 1000n));
-      } catch (error) {
-        this.#host.log('warn', 'The sequencer does not say its latest tick', {
-          error: (error as Error).message,
-        });
-      }
-      await delay(backoffMs(attempt, this.#options.backoff, this.#host.random()));
-    }
+  #latestTick(): Promise<bigint> {
+    const { reader, backoff } = this.#options;
+    const isWanted = (): boolean => this.#leadershipState.kind === 'leading';
+    return awaitLatestTick(reader.source, backoff, this.#host, isWanted);
   }
 
   #leads(state: LeadershipState): void {
@@ -233,6 +228,7 @@ export class Ingester {
     this.#choresRun = true;
     try {
       if (quietUpTo !== null) await this.#steward.mergeLedger(epoch, quietUpTo);
+      await this.#gaps.retry();
       this.#host.trouble(await this.#steward.readTrouble());
     } catch {
       // chores wait for better days; the lease and the writers report the database's state
@@ -245,6 +241,9 @@ export class Ingester {
     switch (message.type) {
       case 'sealed':
         this.#pipeline.sealed(message.batch);
+        return;
+      case 'filling':
+        void this.#gaps.report(message.run, message.report);
         return;
       case 'state':
         this.#stream = message.state;
@@ -306,7 +305,10 @@ export class Ingester {
       nowMicros: () => this.#host.nowMicros(),
       nowMs: () => this.#host.nowMs(),
       recordOrigin: (first, epoch) => this.#steward.recordOrigin(first, epoch),
-      committed: (batch) => this.#host.committed(batch),
+      committed: (batch) => {
+        this.#host.committed(batch);
+        this.#gaps.committed(batch);
+      },
       fenced: (epoch) => this.#leadership.fenced(epoch),
       parserFailed: (error) =>
         this.#host.log('error', 'A parser failed; its batch is parsed again', { error: error.message }),

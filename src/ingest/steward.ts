@@ -1,6 +1,7 @@
 import { DatabaseError, type Client } from 'pg';
 import { backoffMs, storeVerdict, type BackoffLimits } from '../core/retry.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
+import type { FillReport } from './gap-report.ts';
 import {
   mergeLedger,
   readLedger,
@@ -9,6 +10,7 @@ import {
   recordSkipped,
   type LedgerState,
 } from '../store/ledger.ts';
+import { recordFilling } from '../store/gaps.ts';
 import { deadline, destroy } from '../store/connection.ts';
 
 export interface StewardHost {
@@ -53,6 +55,11 @@ export class Steward {
   /** Once; rejects when it fails. */
   mergeLedger(epoch: bigint, upTo: bigint): Promise<void> {
     return this.#once((client) => mergeLedger(client, epoch, upTo));
+  }
+
+  /** Once; rejects when it fails. */
+  recordFilling(report: FillReport, epoch: bigint): Promise<void> {
+    return this.#once((client) => recordFilling(client, report, epoch));
   }
 
   /** Once; rejects when it fails. */

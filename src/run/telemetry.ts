@@ -79,6 +79,8 @@ export class Telemetry implements Probe {
       writeMs: batch.durationMs,
       agesMs: batch.latenciesMs,
     });
+    if (batch.fills && batch.range !== null)
+      this.#metrics.filling.filled(Number(batch.range.last - batch.range.first) + 1);
     if (batch.deadLetters > 0) this.#metrics.ticksFailed.inc(batch.deadLetters);
     if (batch.resolved) this.#metrics.ambiguousCommitted.inc(batch.ambiguous);
     else if (batch.ambiguous > 0) this.#metrics.ambiguousAbsent.inc(batch.ambiguous);
@@ -119,6 +121,7 @@ export class Telemetry implements Probe {
     this.#metrics.retries('grpc').feed('reader', stats.reconnects);
     this.#metrics.duplicatesStream.feed('reader', stats.counts.repeated);
     this.#metrics.duplicatesResume.feed('reader', stats.counts.resumed);
+    this.#metrics.filling.requests('reader', stats.filling);
   }
 
   writerStats(index: number, stats: WriterStats): void {

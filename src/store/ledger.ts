@@ -10,6 +10,8 @@ export interface LedgerState {
   /** ranges of the ledger beyond the position: stored, and not to be written again */
   storedAhead: TickRange[];
   openGaps: TickRange[];
+  /** gaps that were given up; a tick that comes after all still fills them */
+  unfillable: TickRange[];
 }
 
 interface StateRow {
@@ -37,8 +39,11 @@ export async function readLedger(client: Client): Promise<LedgerState> {
       "SELECT first_tick, last_tick, state FROM ingest_gaps WHERE state <> 'filled' ORDER BY first_tick",
     );
     const origin = state.rows[0]?.origin;
-    const openGaps = gaps.rows.filter((row) => row.state === 'open').map(toRange);
-    if (origin == null) return { origin: null, position: null, storedAhead: [], openGaps };
+    const ofState = (state: string): TickRange[] =>
+      gaps.rows.filter((row) => row.state === state).map(toRange);
+    const openGaps = ofState('open');
+    const unfillable = ofState('unfillable');
+    if (origin == null) return { origin: null, position: null, storedAhead: [], openGaps, unfillable };
     const stored = new RangeSet(ledger.rows.map(toRange));
     const recorded = new RangeSet([...stored.list(), ...gaps.rows.map(toRange)]);
     const position = contiguousPrefix(BigInt(origin), recorded);
@@ -47,6 +52,7 @@ export async function readLedger(client: Client): Promise<LedgerState> {
       position,
       storedAhead: stored.list().filter((range) => range.first > position),
       openGaps,
+      unfillable,
     };
   } finally {
     await client.query('COMMIT');
@@ -121,7 +127,8 @@ export async function mergeLedger(client: Client, epoch: bigint, upTo: bigint): 
   await underFence(client, epoch, () => client.query(MERGE_SQL, [upTo.toString()]));
 }
 
-async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
+/** A transaction that commits nothing once this daemon was replaced: it is refused with MDF01 then. */
+export async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   try {
     await client.query('SELECT ingest_begin_batch($1, NULL, NULL, 0, 0, 0, NULL, NULL, false)', [

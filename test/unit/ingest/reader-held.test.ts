@@ -43,6 +43,7 @@ function open(bufferTicks: number, batchTicks: number): Opened {
     reading,
     { expected: 1n, stored: [], openGaps: [] },
     {
+      gaps: () => {},
       sealed: (batch) => batches.push(batch),
       pause: () => (isPaused = true),
       resume: () => (isPaused = false),

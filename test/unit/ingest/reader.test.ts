@@ -64,6 +64,7 @@ function harness(start: SequenceStart, limits: Partial<ReaderLimits> = {}, buffe
     full,
     start,
     {
+      gaps: () => {},
       sealed: (batch) => batches.push(batch),
       pause: () => {
         paused = true;
