@@ -92,7 +92,7 @@ export class Pipeline {
 
   /** A new run under this epoch, from what the store says. */
   start(epoch: bigint, ledger: Omit<LedgerState, 'brake'>): void {
-    const recorded = new RangeSet([...ledger.storedAhead, ...ledger.openGaps]);
+    const recorded = new RangeSet([...ledger.storedAhead, ...ledger.openGaps, ...ledger.unfillable]);
     if (ledger.origin !== null && ledger.position !== null && ledger.position >= ledger.origin) {
       recorded.add({ first: ledger.origin, last: ledger.position });
     }
@@ -112,9 +112,7 @@ export class Pipeline {
   /** Resolves when nothing is under way. */
   async settled(): Promise<void> {
     if (this.#jobs.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#settled.push(resolve);
-    });
+    await new Promise<void>((resolve) => void this.#settled.push(resolve));
   }
 
   /** Bytes of the frames in sealed batches. */
@@ -139,6 +137,11 @@ export class Pipeline {
 
   get openGaps(): readonly TickRange[] {
     return this.#run?.openGaps.list() ?? [];
+  }
+
+  /** The store says so: not open any more. */
+  gaveUp(range: TickRange): void {
+    this.#run?.openGaps.remove(range);
   }
 
   /** Everything that is known to be recorded, gaps counted. */

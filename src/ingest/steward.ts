@@ -1,6 +1,7 @@
 import { DatabaseError, type Client } from 'pg';
 import { backoffMs, storeVerdict, type BackoffLimits } from '../core/retry.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
+import type { FillReport } from './gap-report.ts';
 import {
   mergeLedger,
   readLedger,
@@ -16,6 +17,7 @@ import {
   type Counterpart,
 } from '../store/conflicts.ts';
 import { forgetForkAcceptance, recordHalt, type Halt } from '../store/halt.ts';
+import { recordFilling } from '../store/gaps.ts';
 import { deadline, destroy } from '../store/connection.ts';
 
 export interface StewardHost {
@@ -76,6 +78,11 @@ export class Steward {
   /** Once; rejects when it fails. */
   mergeLedger(epoch: bigint, upTo: bigint): Promise<void> {
     return this.#once((client) => mergeLedger(client, epoch, upTo));
+  }
+
+  /** Once; rejects when it fails. */
+  recordFilling(report: FillReport, epoch: bigint): Promise<void> {
+    return this.#once((client) => recordFilling(client, report, epoch));
   }
 
   /** Once; rejects when it fails. */

@@ -1,6 +1,7 @@
 /** What HEALTH_CHECK_PORT serves under /metrics: the seed's names exactly, and what operators need beside them. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Clock, Micros } from '../core/time.ts';
+import { FillMetrics } from './fill-metrics.ts';
 import { SlidingQuantiles, WeightedHistogram } from './histogram.ts';
 import { FedCounter } from './monotonic-feed.ts';
 
@@ -58,6 +59,7 @@ const LATENCY_WINDOW_SECONDS = 10;
 
 export class IngestMetrics {
   readonly #registry = new Registry();
+  readonly filling = new FillMetrics(this.#registry);
   readonly #clock: Clock;
   readonly #latencyWindow = new SlidingQuantiles(LATENCY_WINDOW_SECONDS);
 

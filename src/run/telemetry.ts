@@ -82,6 +82,8 @@ export class Telemetry implements Probe {
       writeMs: batch.durationMs,
       agesMs: batch.latenciesMs,
     });
+    if (batch.fills && batch.range !== null)
+      this.#metrics.filling.filled(Number(batch.range.last - batch.range.first) + 1);
     if (batch.deadLetters > 0) this.#metrics.ticksFailed.inc(batch.deadLetters);
     if (batch.resolved) this.#metrics.ambiguousCommitted.inc(batch.ambiguous);
     else if (batch.ambiguous > 0) this.#metrics.ambiguousAbsent.inc(batch.ambiguous);
@@ -120,6 +122,7 @@ export class Telemetry implements Probe {
   readerStats(stats: ReaderStats): void {
     this.#metrics.grpcReconnects.feed('reader', stats.reconnects);
     this.#metrics.retries('grpc').feed('reader', stats.reconnects);
+    this.#metrics.filling.requests('reader', stats.filling);
   }
 
   writerStats(index: number, stats: WriterStats): void {

@@ -109,6 +109,7 @@ function batchSql(batch: BatchWrite, asynchronousCommit: boolean): string {
   if (batch.ticks > 0) {
     statements.push(copyStatement(TICKS), copyStatement(PROOFS));
     if (batch.transactions > 0) statements.push(copyStatement(TRANSACTIONS));
+    if (batch.fills) statements.push(`SELECT ingest_resolve_dead_letters(${sqlRange(range)})`);
   }
   return [...statements, 'COMMIT'].join(';\n');
 }

@@ -12,6 +12,8 @@ export interface LedgerState {
   storedAhead: TickRange[];
   openGaps: TickRange[];
   brake: BrakeState;
+  /** gaps that were given up; a tick that comes after all still fills them */
+  unfillable: TickRange[];
 }
 
 interface StateRow {
@@ -40,8 +42,11 @@ export async function readLedger(client: Client): Promise<LedgerState> {
     );
     const origin = state.rows[0]?.origin;
     const brake = await readBrake(client);
-    const openGaps = gaps.rows.filter((row) => row.state === 'open').map(toRange);
-    if (origin == null) return { origin: null, position: null, storedAhead: [], openGaps, brake };
+    const ofState = (state: string): TickRange[] =>
+      gaps.rows.filter((row) => row.state === state).map(toRange);
+    const openGaps = ofState('open');
+    const unfillable = ofState('unfillable');
+    if (origin == null) return { origin: null, position: null, storedAhead: [], openGaps, unfillable, brake };
     const stored = new RangeSet(ledger.rows.map(toRange));
     const recorded = new RangeSet([...stored.list(), ...gaps.rows.map(toRange)]);
     const position = contiguousPrefix(BigInt(origin), recorded);
@@ -51,6 +56,7 @@ export async function readLedger(client: Client): Promise<LedgerState> {
       storedAhead: stored.list().filter((range) => range.first > position),
       openGaps,
       brake,
+      unfillable,
     };
   } finally {
     await client.query('COMMIT');
@@ -125,7 +131,7 @@ export async function mergeLedger(client: Client, epoch: bigint, upTo: bigint): 
   await underFence(client, epoch, () => client.query(MERGE_SQL, [upTo.toString()]));
 }
 
-/** One transaction that a replaced leader cannot commit. */
+/** A transaction that commits nothing once this daemon was replaced: it is refused with MDF01 then. */
 export async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   try {

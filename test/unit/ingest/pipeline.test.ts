@@ -5,6 +5,7 @@ import { Pipeline, type CommittedBatch } from '../../../src/ingest/pipeline.ts';
 import { planRing, Ring } from '../../../src/ingest/ring.ts';
 import type { WriteOutcome } from '../../../src/ingest/write.ts';
 import type { BatchWrite } from '../../../src/store/batch.ts';
+import type { LedgerState } from '../../../src/store/ledger.ts';
 
 interface Writing {
   writer: number;
@@ -99,13 +100,8 @@ function rig(writers = 2, failParses = 0): Rig {
   return { pipeline, ring, writing, committed, origins, fenced, seal };
 }
 
-const empty = { origin: null, position: null, storedAhead: [], openGaps: [] };
-const at = (position: bigint): { origin: bigint; position: bigint; storedAhead: []; openGaps: [] } => ({
-  origin: 1n,
-  position,
-  storedAhead: [],
-  openGaps: [],
-});
+const empty = { origin: null, position: null, storedAhead: [], openGaps: [], unfillable: [] };
+const at = (position: bigint): Omit<LedgerState, 'brake'> => ({ ...empty, origin: 1n, position });
 const firsts = (writing: Writing[]): (bigint | undefined)[] => writing.map(({ batch }) => batch.range?.first);
 
 void test('nothing is written before the origin is recorded', async (t) => {
