@@ -16,6 +16,8 @@ export class CopyRows {
   /** of the present row: the bytes of each field, −1 for null */
   readonly lengths: Int32Array;
   bytes: Buffer = Buffer.alloc(0);
+  /** the same memory; its reads are a third of the cost of a Buffer's */
+  #view: DataView = new DataView(new ArrayBuffer(0));
   /** offset of the present row, to be handed to visit() */
   row = 0;
   #next = 0;
@@ -34,6 +36,7 @@ export class CopyRows {
       throw new Error('these bytes are no binary COPY');
     }
     this.bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#next = HEADER_BYTES + bytes.readInt32BE(SIGNATURE.length + 4);
   }
 
@@ -42,7 +45,7 @@ export class CopyRows {
    * @throws Error when the bytes end early or a row has another number of fields
    */
   next(): boolean {
-    const count = this.bytes.readInt16BE(this.#next);
+    const count = this.#view.getInt16(this.#next);
     if (count === END) return false;
     this.#next = this.visit(this.#next);
     return true;
@@ -50,19 +53,19 @@ export class CopyRows {
 
   /** Makes the row at this offset the present one; returns the offset behind it. */
   visit(row: number): number {
-    const { bytes, starts, lengths } = this;
+    const { starts, lengths } = this;
+    const view = this.#view;
     const fields = starts.length;
-    if (bytes.readInt16BE(row) !== fields)
-      throw new Error(`a row at byte ${row} does not have ${fields} fields`);
+    if (view.getInt16(row) !== fields) throw new Error(`a row at byte ${row} does not have ${fields} fields`);
     let at = row + 2;
     for (let field = 0; field < fields; field++) {
-      const length = bytes.readInt32BE(at);
+      const length = view.getInt32(at);
       at += 4;
       starts[field] = at;
       lengths[field] = length;
       if (length !== NULL) at += length;
     }
-    if (at > bytes.length) throw new Error(`the row at byte ${row} runs beyond the end`);
+    if (at > view.byteLength) throw new Error(`the row at byte ${row} runs beyond the end`);
     this.row = row;
     return at;
   }
@@ -84,7 +87,7 @@ export class CopyRows {
 
   /** int8 of a column that is never null. */
   int64(field: number): bigint {
-    return this.bytes.readBigInt64BE(this.starts[field]);
+    return this.#view.getBigInt64(this.starts[field]);
   }
 
   /** timestamptz in µs since 1970; `infinity` is far outside of what a u64 of microseconds can mean. */
@@ -95,19 +98,19 @@ export class CopyRows {
   /** numeric as a u64; null when it is null or none: negative, with a fraction, NaN, infinite, too large. */
   u64(field: number): bigint | null {
     if (this.isNull(field)) return null;
-    const { bytes } = this;
+    const view = this.#view;
     const at = this.starts[field];
-    const digits = bytes.readInt16BE(at);
-    const weight = bytes.readInt16BE(at + 2);
+    const digits = view.getInt16(at);
+    const weight = view.getInt16(at + 2);
     // any sign but plus: negative, NaN, infinities
-    if (bytes.readUInt16BE(at + 4) !== 0 || digits > weight + 1 || weight >= WEIGHT_MAX) return null;
+    if (view.getUint16(at + 4) !== 0 || digits > weight + 1 || weight >= WEIGHT_MAX) return null;
     // most values have 16 decimal digits at most and need no BigInt arithmetic
     let low = 0;
     const exact = Math.min(weight + 1, 3);
-    for (let i = 0; i < exact; i++) low = low * BASE + (i < digits ? bytes.readInt16BE(at + 8 + 2 * i) : 0);
+    for (let i = 0; i < exact; i++) low = low * BASE + (i < digits ? view.getInt16(at + 8 + 2 * i) : 0);
     let value = BigInt(low);
     for (let i = exact; i <= weight; i++) {
-      value = value * BigInt(BASE) + BigInt(i < digits ? bytes.readInt16BE(at + 8 + 2 * i) : 0);
+      value = value * BigInt(BASE) + BigInt(i < digits ? view.getInt16(at + 8 + 2 * i) : 0);
     }
     return value > U64_MAX ? null : value;
   }
