@@ -3,6 +3,9 @@ import { addReport, emptyReport, type VdfMode, type VerifyReport } from '../core
 import { VerifyPlan, type VerifyTask } from '../core/chain/verify-plan.ts';
 import { VerifyThreads } from './verify-threads.ts';
 
+/** Below this another thread costs more to start than it saves. */
+const TICKS_PER_THREAD_MIN = 2048n;
+
 export interface VerifyRun {
   /** a server's, not embedded: */
   databaseUrl: string;
@@ -11,6 +14,7 @@ export interface VerifyRun {
   vdf: VdfMode;
   /** of the store when the run began, null when it has none */
   position: bigint | null;
+  /** at most so many */
   threads: number;
   /** how many numbers of the range are done, as an approximation above 2^53 */
   progress(done: number): void;
@@ -23,7 +27,10 @@ export interface VerifyRun {
 export async function verifyStored(run: VerifyRun): Promise<VerifyReport> {
   const { databaseUrl, applicationName, vdf, position } = run;
   const setup = { databaseUrl, applicationName, vdf, position: position?.toString() ?? null };
-  const threads = new VerifyThreads(setup, run.threads);
+  const total = run.range.last - run.range.first + 1n;
+  const useful =
+    total < TICKS_PER_THREAD_MIN * BigInt(run.threads) ? Number(total / TICKS_PER_THREAD_MIN) : run.threads;
+  const threads = new VerifyThreads(setup, Math.max(1, useful));
   const plan = new VerifyPlan(run.range);
   const sum = emptyReport();
   let done = 0;

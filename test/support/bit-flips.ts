@@ -45,7 +45,11 @@ interface Site {
   nextIsLinked: boolean;
 }
 
-const one = (kind: FindingKind) => (): [bigint, FindingKind][] => [[0n, kind]];
+type Kinds = [offset: bigint, kind: FindingKind][];
+
+const one =
+  (kind: FindingKind): (() => Kinds) =>
+  () => [[0n, kind]];
 /** a number of no stored tick, but of the same chunk of vdf_proofs (50 million) */
 const FAR_BIT = 24;
 
