@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
+import type { ChainCheckMode } from '../core/copy/transcode.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
 import { Leadership, type LeadershipState } from './leadership.ts';
@@ -20,6 +21,8 @@ export interface IngesterOptions extends RunsOptions {
   holder: string;
   ring: { bufferBytes: number; bufferTicks: number; tickBytesMax: number; batchTicksMax: number };
   reader: Omit<ReaderSetup, 'geometry' | 'memory'>;
+  /** CHAIN_CHECK */
+  chainCheck: ChainCheckMode;
   parsers: number;
   writers: Omit<WriterSetup, 'orphans'>[];
   backoff: BackoffLimits;
@@ -114,12 +117,10 @@ export class Ingester {
         random: () => host.random(),
       },
     );
-    this.#pipeline = new Pipeline(
-      this.#ring,
-      this.#pipelineThreads(),
-      this.#pipelineHost(),
-      options.ring.tickBytesMax,
-    );
+    this.#pipeline = new Pipeline(this.#ring, this.#pipelineThreads(), this.#pipelineHost(), {
+      tickBytesMax: options.ring.tickBytesMax,
+      chainCheck: options.chainCheck,
+    });
     this.#runs = new Runs(
       options,
       {
@@ -307,6 +308,13 @@ export class Ingester {
       nowMs: () => this.#host.nowMs(),
       recordOrigin: (first, epoch) => this.#steward.recordOrigin(first, epoch),
       committed: (batch) => this.#host.committed(batch),
+      refused: ({ range, sqlstate, message }) =>
+        this.#host.log('warn', 'The database refuses part of a batch; looking for the tick', {
+          first_tick: range?.first ?? null,
+          last_tick: range?.last ?? null,
+          sqlstate,
+          error: message,
+        }),
       fenced: (epoch) => this.#leadership.fenced(epoch),
       parserFailed: (error) =>
         this.#host.log('error', 'A parser failed; its batch is parsed again', { error: error.message }),

@@ -88,6 +88,7 @@ export class Runs {
   async #begin(epoch: bigint, ledger: LedgerState): Promise<void> {
     const { startTick, chainId } = this.#options;
     const start = await this.#positionOf(epoch, ledger);
+    const previousOutput = start === null ? null : await this.#steward.readOutput(start);
     this.#pipeline.start(epoch, { ...ledger, position: start });
     this.#run += 1;
     this.#host.toReader({
@@ -97,6 +98,7 @@ export class Runs {
         expected: start === null ? null : start + 1n,
         stored: ledger.storedAhead,
         openGaps: ledger.openGaps,
+        previousOutput,
       },
       ask: startTick,
     });

@@ -4,6 +4,7 @@ import type { TickRange } from '../core/ingest/ranges.ts';
 import {
   mergeLedger,
   readLedger,
+  readOutput,
   readTrouble,
   recordOrigin,
   recordSkipped,
@@ -48,6 +49,11 @@ export class Steward {
 
   readLedger(): Promise<LedgerState> {
     return this.#untilDone(readLedger);
+  }
+
+  /** The VDF output of a stored tick; null when it is not stored. */
+  readOutput(tick: bigint): Promise<string | null> {
+    return this.#untilDone((client) => readOutput(client, tick));
   }
 
   /** Once; rejects when it fails. */

@@ -162,6 +162,7 @@ function ingesterOptions(
     ignorePosition: args.ignorePosition,
     ring: ringLimits(config),
     reader: readerSetup(config, sizing.writers + sizing.parsers, BACKOFF),
+    chainCheck: config.chainCheck,
     parsers: sizing.parsers,
     writers: Array.from({ length: sizing.writers }, (_, index) => ({
       index,

@@ -19,6 +19,8 @@ export interface SequenceStart {
   stored: readonly TickRange[];
   /** gaps that are open in the store */
   openGaps: readonly TickRange[];
+  /** hex digits of the output of the tick before `expected`, which is stored; null when it is not known */
+  previousOutput?: string | null;
 }
 
 export class Sequence {
