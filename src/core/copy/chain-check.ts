@@ -49,8 +49,8 @@ export class ChainCheck {
   /** what is hashed, one thing at a time */
   #scratch = Buffer.alloc(16 * 1024);
   #length = 0;
-  /** of a tick whose link is broken: where the output of the tick before lies */
-  #before: Run | null = null;
+  /** of a tick whose link is broken: the output of the tick before */
+  #before: string | null = null;
 
   begin(source: SpanSource): void {
     const { bytes } = source;
@@ -58,6 +58,7 @@ export class ChainCheck {
     this.#buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.alarms = [];
     this.linkBreaks = 0;
+    this.#before = null;
   }
 
   /**
@@ -70,9 +71,14 @@ export class ChainCheck {
     const length = tick[TICK_PREVIOUS_OUTPUT + 1];
     if (sameHex(bytes, start, length, outputStart, outputLength)) return;
     this.linkBreaks += 1;
-    this.#before = { start: outputStart, length: outputLength };
-    const detail = `previous_output is ${this.#shown(start, length)}, the output of the tick before ${this.#shown(outputStart, outputLength)}`;
+    this.#before = this.#digits(outputStart, outputLength);
+    const detail = `previous_output is ${cut(this.#digits(start, length))}, the output of the tick before ${cut(this.#before)}`;
     this.#alarm(tick, 'link', detail);
+  }
+
+  /** The first tick of a span does not continue the tick before, which is not in it; the store will tell the rest. */
+  brokenBefore(output: Uint8Array): void {
+    this.#before = Buffer.from(output).toString('latin1').toLowerCase();
   }
 
   /**
@@ -125,12 +131,12 @@ export class ChainCheck {
   }
 
   #inputs(tick: Uint32Array, batches: readonly string[]): string[] {
-    const outputs: Run[] = [{ start: tick[TICK_PREVIOUS_OUTPUT], length: tick[TICK_PREVIOUS_OUTPUT + 1] }];
+    const outputs = [this.#text(tick, TICK_PREVIOUS_OUTPUT)];
     if (this.#before !== null) outputs.push(this.#before);
-    return outputs.flatMap(({ start, length }) =>
+    return outputs.flatMap((output) =>
       batches.map((batch) => {
         this.#length = 0;
-        this.#putHex(this.#buffer.toString('latin1', start, start + length));
+        this.#putHex(output);
         this.#putHex(batch);
         this.#putWords(tick, TICK_NUMBER);
         return this.#digest();
@@ -194,17 +200,12 @@ export class ChainCheck {
 
   /** Digits in lower case. */
   #text(slots: Uint32Array, slot: number): string {
-    return this.#buffer.toString('latin1', slots[slot], slots[slot] + slots[slot + 1]).toLowerCase();
+    return this.#digits(slots[slot], slots[slot + 1]).toLowerCase();
   }
 
-  #shown(start: number, length: number): string {
-    return cut(this.#buffer.toString('latin1', start, start + length));
+  #digits(start: number, length: number): string {
+    return this.#buffer.toString('latin1', start, start + length);
   }
-}
-
-interface Run {
-  start: number;
-  length: number;
 }
 
 const HASHED_RUNS = [TRANSACTION_ID, TRANSACTION_PAYLOAD, TRANSACTION_SIGNATURE, TRANSACTION_PUBLIC_KEY];

@@ -267,7 +267,9 @@ class Transcoder {
       previousOutput.length,
       previousOutput,
     );
-    return same ? 'holds' : 'broken';
+    if (same) return 'holds';
+    if (this.#mode === 'full') this.#chain.brokenBefore(previousOutput);
+    return 'broken';
   }
 
   #bad(reason: DeadLetterReason, detail: string): DeadLetterReason {

@@ -44,6 +44,9 @@ const AT_ZERO_FROM_THE_START = [
   'tick_ingester_transactions_total',
   'tick_ingester_bytes_total',
   'tick_ingester_link_breaks_total',
+  ...['link', 'tx_hash', 'batch_hash', 'vdf_input', 'vdf_output'].map(
+    (kind) => `tick_ingester_chain_alarms_total{kind="${kind}"}`,
+  ),
   'tick_ingester_batch_ticks_count',
   'tick_ingester_ambiguous_commits_total{outcome="committed"}',
   'tick_ingester_ambiguous_commits_total{outcome="absent"}',
@@ -105,6 +108,8 @@ void test('a committed batch counts everywhere it counts', async (t) => {
   t.equal(found.get('tick_ingester_transactions_total'), 500);
   t.equal(found.get('tick_ingester_bytes_total'), 675_000);
   t.equal(found.get('tick_ingester_link_breaks_total'), 2);
+  t.equal(found.get('tick_ingester_chain_alarms_total{kind="link"}'), 2);
+  t.equal(found.get('tick_ingester_chain_alarms_total{kind="vdf_input"}'), 1);
   t.equal(found.get('tick_ingester_batches_total'), 3);
   t.equal(found.get('tick_ingester_batch_ticks_sum'), 251);
   t.equal(found.get('tick_ingester_write_duration_seconds_bucket{le="0.0025"}'), 2);
