@@ -452,13 +452,34 @@ $$;
 
 -- Keeps a frame that cannot become rows, once: by its number (or the number before it) and the digest of its bytes.
 create or replace function ingest_dead_letter(
-  p_tick numeric, p_after bigint, p_reason text, p_detail text, p_sqlstate text, p_raw bytea, p_epoch bigint
+  p_tick numeric, p_after bigint, p_reason text, p_detail text, p_sqlstate text, p_raw bytea, p_epoch bigint,
+  p_stored_sha256 bytea default null
 ) returns void
 language sql volatile set search_path from current
 as $$
-  insert into dead_letters (tick_number, after_tick, reason, detail, sqlstate, raw, raw_sha256, epoch)
-    values (p_tick, p_after, p_reason, p_detail, p_sqlstate, p_raw, sha256(p_raw), p_epoch)
+  insert into dead_letters (tick_number, after_tick, reason, detail, sqlstate, raw, raw_sha256, stored_sha256, epoch)
+    values (p_tick, p_after, p_reason, p_detail, p_sqlstate, p_raw, sha256(p_raw), p_stored_sha256, p_epoch)
     on conflict do nothing
+$$;
+
+-- Compares both ends of a range that was just stored with their neighbours: its first tick with the output of the one
+-- before, and the tick behind it with the output of its last one. What is not stored is not compared. Returns the ticks
+-- whose link is broken and was not recorded before. Within a batch the parser has compared already.
+create or replace function ingest_check_links(p_first bigint, p_last bigint, p_epoch bigint) returns setof bigint
+language sql volatile set search_path from current
+as $$
+  insert into chain_alarms (tick_number, kind, detail, epoch)
+    select t.tick_number, 'link',
+           format('previous_output is ...%s (%s digits), the output of the tick before ...%s (%s digits)',
+                  right(t.previous_output, 16), length(t.previous_output), right(p.output, 16), length(p.output)),
+           p_epoch
+      from ticks t
+      join vdf_proofs p on p.tick_number = t.tick_number - 1
+     -- the highest number has none behind it
+     where t.tick_number in (p_first, case when p_last < 9223372036854775807 then p_last + 1 end)
+       and lower(t.previous_output) <> lower(p.output)
+    on conflict do nothing
+    returning tick_number
 $$;
 
 -- One row, always. position: end of the contiguous prefix from origin over what is recorded (batches and gaps of any

@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import type { ChainCheckMode } from '../core/copy/transcode.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import type { BackoffLimits } from '../core/retry.ts';
 import type { Halt } from '../store/halt.ts';
@@ -22,6 +23,8 @@ export interface IngesterOptions extends RunsOptions {
   holder: string;
   ring: { bufferBytes: number; bufferTicks: number; tickBytesMax: number; batchTicksMax: number };
   reader: Omit<ReaderSetup, 'geometry' | 'memory'>;
+  /** CHAIN_CHECK */
+  chainCheck: ChainCheckMode;
   parsers: number;
   writers: Omit<WriterSetup, 'orphans'>[];
   backoff: BackoffLimits;
@@ -121,12 +124,10 @@ export class Ingester {
         random: () => host.random(),
       },
     );
-    this.#pipeline = new Pipeline(
-      this.#ring,
-      this.#pipelineThreads(),
-      this.#pipelineHost(),
-      options.ring.tickBytesMax,
-    );
+    this.#pipeline = new Pipeline(this.#ring, this.#pipelineThreads(), this.#pipelineHost(), {
+      tickBytesMax: options.ring.tickBytesMax,
+      chainCheck: options.chainCheck,
+    });
     this.#auditor = new Auditor(this.#auditorHost());
     this.#gaps = new GapBook(this.#steward, this.#pipeline, host);
     this.#runs = new Runs(
@@ -346,6 +347,13 @@ export class Ingester {
         this.#gaps.committed(batch);
         this.#auditor.advance();
       },
+      refused: ({ range, sqlstate, message }) =>
+        this.#host.log('warn', 'The database refuses part of a batch; looking for the tick', {
+          first_tick: range?.first ?? null,
+          last_tick: range?.last ?? null,
+          sqlstate,
+          error: message,
+        }),
       fenced: (epoch) => this.#leadership.fenced(epoch),
       parserFailed: (error) =>
         this.#host.log('error', 'A parser failed; its batch is parsed again', { error: error.message }),

@@ -75,7 +75,13 @@ export class FrameReader {
     this.#events = events;
     this.#clockMs = clockMs;
     this.#sequence = new Sequence(start);
-    this.#filler = new BatchFiller(ring, limits, events.sealed);
+    const { expected, previousOutput = null } = start;
+    this.#filler = new BatchFiller(
+      ring,
+      limits,
+      events.sealed,
+      expected === null ? null : { next: expected, output: previousOutput },
+    );
     this.#noteDue();
     this.#seen = this.#beforeDue;
   }

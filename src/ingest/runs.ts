@@ -158,6 +158,7 @@ export class Runs {
     }
     this.#brake.begin(ledger.brake.deadLetters, this.#host.nowMs());
     const start = await this.#positionOf(epoch, ledger);
+    const previousOutput = start === null ? null : await this.#steward.readOutput(start);
     this.#pipeline.start(epoch, { ...ledger, position: start });
     this.#run += 1;
     this.#auditor.forkAccepted = ledger.brake.forkAccepted;
@@ -170,6 +171,7 @@ export class Runs {
         expected: start === null ? null : start + 1n,
         stored: ledger.storedAhead,
         openGaps: [...ledger.openGaps, ...ledger.unfillable],
+        previousOutput,
       },
       ask: startTick,
       forkAccepted: ledger.brake.forkAccepted,

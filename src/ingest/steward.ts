@@ -5,6 +5,7 @@ import type { FillReport } from './gap-report.ts';
 import {
   mergeLedger,
   readLedger,
+  readOutput,
   readTrouble,
   recordOrigin,
   recordSkipped,
@@ -73,6 +74,11 @@ export class Steward {
 
   recordConflicts(epoch: bigint, letters: readonly ConflictLetter[]): Promise<void> {
     return this.#untilDone((client) => recordConflicts(client, epoch, letters));
+  }
+
+  /** The VDF output of a stored tick; null when it is not stored. */
+  readOutput(tick: bigint): Promise<string | null> {
+    return this.#untilDone((client) => readOutput(client, tick));
   }
 
   /** Once; rejects when it fails. */

@@ -30,9 +30,7 @@ export interface VerifierSetup {
 export type ToVerifier = { id: number; task: VerifyTask } | { stop: true };
 
 export type FromVerifier =
-  | { id: number; outcome: VerifyOutcome }
-  | { id: number; failed: string }
-  | { stopped: true };
+  { id: number; outcome: VerifyOutcome } | { id: number; failed: string } | { stopped: true };
 
 export type VerifyOutcome =
   /** bytes and ms: what the page cost; nextStored: of an empty page, where the next tick is, null when none follows */

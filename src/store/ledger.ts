@@ -92,6 +92,13 @@ export async function ledgerCovers(client: Client, { first, last }: TickRange): 
   return new RangeSet(rows.map(toRange)).missing({ first, last }).length === 0;
 }
 
+/** The VDF output of a stored tick, hex digits; null when it is not stored. */
+export async function readOutput(client: Client, tick: bigint): Promise<string | null> {
+  const sql = 'SELECT output FROM vdf_proofs WHERE tick_number = $1';
+  const { rows } = await client.query<{ output: string }>(sql, [tick.toString()]);
+  return rows[0]?.output ?? null;
+}
+
 /** Open gaps, dead letters by status: what the metrics and `status` show. */
 export async function readTrouble(
   client: Client,

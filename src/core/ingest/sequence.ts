@@ -19,6 +19,8 @@ export interface SequenceStart {
   stored: readonly TickRange[];
   /** gaps of the store that a tick may still fill: open, or given up as unfillable */
   openGaps: readonly TickRange[];
+  /** hex digits of the output of the tick before `expected`, which is stored; null when it is not known */
+  previousOutput?: string | null;
 }
 
 export class Sequence {

@@ -25,7 +25,13 @@ interface Rig {
   seal: (first: bigint, ticks: number, more?: Partial<SealedBatch>) => void;
 }
 
-const COMMITTED: WriteOutcome = { kind: 'committed', resolved: false, ambiguous: 0, durationMs: 1 };
+const COMMITTED: WriteOutcome = {
+  kind: 'committed',
+  resolved: false,
+  ambiguous: 0,
+  durationMs: 1,
+  brokenLinks: [],
+};
 /** Everything that is due in promises has happened. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -54,6 +60,8 @@ function rig(writers = 2, failParses = 0): Rig {
           deadLetters: [],
           lastTimestampMicros: 0n,
           linkBreaks: 0,
+          alarms: [],
+          boundary: 'holds',
           copy: { ticks: nothing, proofs: nothing, transactions: nothing },
         };
       },
@@ -74,8 +82,9 @@ function rig(writers = 2, failParses = 0): Rig {
       committed: (batch) => committed.push(batch),
       fenced: (epoch) => fenced.push(epoch),
       parserFailed: () => {},
+      refused: () => {},
     },
-    4096,
+    { tickBytesMax: 4096, chainCheck: 'link' },
   );
   let sequence = 0;
   const seal: Rig['seal'] = (first, ticks, more = {}) => {
@@ -93,6 +102,7 @@ function rig(writers = 2, failParses = 0): Rig {
       bytes: 10 * ticks,
       gaps: [],
       fills: false,
+      previous: null,
       openedMs: 0,
       ...more,
     });
