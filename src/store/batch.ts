@@ -36,13 +36,18 @@ export interface DeadLetterRow {
  * without a `code` the outcome is unknown.
  */
 export function writeBatch(client: Client, batch: BatchWrite, asynchronousCommit: boolean): Promise<void> {
+  const copies: Uint8Array[] = [];
+  if (batch.ticks > 0) {
+    copies.push(batch.copy.ticks, batch.copy.proofs);
+    if (batch.transactions > 0) copies.push(batch.copy.transactions);
+  }
+  return sendPipelined(client, batchSql(batch, asynchronousCommit), copies);
+}
+
+/** One simple query that ends with COMMIT, and behind it the data of its COPY statements in their order. */
+export function sendPipelined(client: Client, sql: string, copies: readonly Uint8Array[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    const parts = [queryMessage(batchSql(batch, asynchronousCommit))];
-    if (batch.ticks > 0) {
-      parts.push(batch.copy.ticks, batch.copy.proofs);
-      if (batch.transactions > 0) parts.push(batch.copy.transactions);
-    }
-    client.query(new PipelinedCopy(parts, resolve, reject));
+    client.query(new PipelinedCopy([queryMessage(sql), ...copies], resolve, reject));
   });
 }
 
