@@ -15,7 +15,7 @@ export interface QualityOptions {
   /** recompute tx_hash, batch_hash and vdf_input of every row */
   hashes: boolean;
   /** after each page: how many numbers of the range are done */
-  onProgress(done: bigint, total: bigint): void;
+  onProgress: (done: bigint, total: bigint) => void;
 }
 
 /** Why a tick of the range is not in the tables. */
@@ -36,10 +36,17 @@ export interface Found {
   first: bigint[];
 }
 
+export interface DeadLetterGroup extends Found {
+  reason: string;
+  status: string;
+  /** its number can be used */
+  numbered: boolean;
+}
+
 export interface QualityReport {
   chainId: string;
   origin: bigint;
-  position: bigint | null;
+  position: bigint;
   completeUpTo: bigint | null;
   /** null: no number lies in it */
   range: TickRange | null;
@@ -57,11 +64,11 @@ export interface QualityReport {
   /** what CHAIN_CHECK recorded */
   alarms: Map<string, Found>;
   /** a frame without a number stands behind its after_tick */
-  deadLetters: { reason: string; status: string; count: number; numbered: boolean }[];
+  deadLetters: DeadLetterGroup[];
 }
 
-/** The first tick of this store is not known: nothing can be said about it. */
-export class NothingStoredError extends Error {}
+/** Nothing of what was asked for was ever received, so nothing can be said about it. */
+export class NothingRecordedError extends Error {}
 
 /** Numbers of a page: at 2.7 KB a tick its joins stay within the memory of a session. */
 const PAGE_TICKS = 16_384n;
@@ -82,7 +89,7 @@ const PLANNER = [
 /**
  * Looks at all that is stored of a range of the chain: what is there against what should be, and whether it fits
  * together. One REPEATABLE READ READ ONLY snapshot, so it may run beside the ingester and on a replica.
- * @throws NothingStoredError before the first tick
+ * @throws NothingRecordedError before the first tick, and when a bound that is a number lies outside of all that is recorded
  */
 export async function readQuality(client: Client, options: QualityOptions): Promise<QualityReport> {
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
@@ -107,11 +114,17 @@ async function readHeader(client: Client, options: QualityOptions): Promise<Qual
   const row = rows[0] ?? {};
   const number = (name: string): bigint | null => (row[name] == null ? null : BigInt(row[name]));
   const origin = number('origin');
-  if (origin === null) throw new NothingStoredError('nothing was ever ingested here');
   const position = number('position');
+  if (origin === null || position === null) throw new NothingRecordedError('nothing was ever ingested here');
   const first = await firstOf(client, options.from, origin);
-  const last = await lastOf(client, options.to, position ?? origin - 1n);
+  const last = await lastOf(client, options.to, position);
   const range = first <= last ? { first, last } : null;
+  const isByTime = [options.from, options.to].every((bound) => bound === null || 'micros' in bound);
+  if (range === null && !isByTime) {
+    throw new NothingRecordedError(
+      `nothing lies between the bounds: ticks ${origin} to ${position} are recorded`,
+    );
+  }
   return {
     chainId: row['chain_id'] ?? '',
     origin,
@@ -254,9 +267,7 @@ async function explain(
 
 /** Of a range that was asked for by number: what lies before the first tick and what has not come yet. */
 function outside({ origin, position }: QualityReport, range: TickRange): RangeSet {
-  const known = new RangeSet(
-    position === null || position < origin ? [] : [{ first: origin, last: position }],
-  );
+  const known = new RangeSet([{ first: origin, last: position }]);
   return new RangeSet(known.missing(range));
 }
 
@@ -272,13 +283,24 @@ async function readAlarms(client: Client, report: QualityReport, range: TickRang
 }
 
 async function readDeadLetters(client: Client, report: QualityReport, range: TickRange): Promise<void> {
-  const { rows } = await client.query<{ reason: string; status: string; count: string; numbered: boolean }>(
-    `SELECT reason, status, after_tick IS NULL AND tick_number IS NOT NULL AS numbered, count(*) AS count
-       FROM dead_letters WHERE coalesce(after_tick + 1::numeric, tick_number) BETWEEN $1 AND $2
-      GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`,
+  const place = 'coalesce(after_tick + 1::numeric, tick_number)';
+  const { rows } = await client.query<{
+    reason: string;
+    status: string;
+    numbered: boolean;
+    count: string;
+    first: string[];
+  }>(
+    `SELECT reason, status, after_tick IS NULL AND tick_number IS NOT NULL AS numbered, count(*) AS count,
+       (array_agg(${place}::bigint ORDER BY ${place}))[1:${EXAMPLES}] AS first
+       FROM dead_letters WHERE ${place} BETWEEN $1 AND $2 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`,
     [range.first.toString(), range.last.toString()],
   );
-  report.deadLetters = rows.map((row) => ({ ...row, count: Number(row.count) }));
+  report.deadLetters = rows.map((row) => ({
+    ...row,
+    count: Number(row.count),
+    first: row.first.map(BigInt),
+  }));
 }
 
 function note<Name>(found: Map<Name, Found>, name: Name, ticks: readonly bigint[]): void {

@@ -106,7 +106,9 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
       // a mistake in it is told before anything is done
       const tickMaxBytes = env.tickBytesMax();
       const limits = (): TranscodeLimits => ({ nowMicros: env.clock.nowMicros(), tickMaxBytes });
-      return run(command, env, (client) => runRetry(client, ids.length > 0 ? ids : null, options, limits, printer(command)));
+      return run(command, env, (client) =>
+        runRetry(client, ids.length > 0 ? ids : null, options, limits, printer(command)),
+      );
     });
 }
 
