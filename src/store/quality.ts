@@ -1,11 +1,9 @@
 import type { Client } from 'pg';
 import { explainMissing } from '../core/ingest/missing.ts';
 import { RangeSet, type TickRange } from '../core/ingest/ranges.ts';
-import { formatMicros, type Micros } from '../core/time.ts';
+import type { Micros } from '../core/time.ts';
 import { readPage, type RowFinding } from './quality-page.ts';
-
-/** A tick number (the range holds both ends), or a time (half-open). */
-export type QualityBound = { tick: bigint } | { micros: Micros };
+import { readEnds, type QualityBound } from './quality-range.ts';
 
 export interface QualityOptions {
   /** null: the first tick ever received */
@@ -116,8 +114,8 @@ async function readHeader(client: Client, options: QualityOptions): Promise<Qual
   const origin = number('origin');
   const position = number('position');
   if (origin === null || position === null) throw new NothingRecordedError('nothing was ever ingested here');
-  const first = await firstOf(client, options.from, origin);
-  const last = await lastOf(client, options.to, position);
+  const recorded = { first: origin, last: position };
+  const { first, last } = await readEnds(client, options.from, options.to, recorded);
   const range = first <= last ? { first, last } : null;
   const isByTime = [options.from, options.to].every((bound) => bound === null || 'micros' in bound);
   if (range === null && !isByTime) {
@@ -142,32 +140,6 @@ async function readHeader(client: Client, options: QualityOptions): Promise<Qual
     alarms: new Map(),
     deadLetters: [],
   };
-}
-
-/** By time: also what is missing right at the bound, because nobody knows on which side of it that was. */
-async function firstOf(client: Client, from: QualityBound | null, origin: bigint): Promise<bigint> {
-  if (from === null) return origin;
-  if ('tick' in from) return from.tick;
-  const before = await tickBeside(client, 'before', from.micros);
-  return before === null || before < origin ? origin : before + 1n;
-}
-
-async function lastOf(client: Client, to: QualityBound | null, position: bigint): Promise<bigint> {
-  if (to === null) return position;
-  if ('tick' in to) return to.tick;
-  const after = await tickBeside(client, 'from', to.micros);
-  return after === null || after > position ? position : after - 1n;
-}
-
-/** Number of the last tick before a time, or of the first one at or after it. */
-async function tickBeside(client: Client, side: 'before' | 'from', micros: Micros): Promise<bigint | null> {
-  const [operator, order] = side === 'before' ? ['<', 'DESC'] : ['>=', 'ASC'];
-  const { rows } = await client.query<{ n: string }>(
-    `SELECT tick_number AS n FROM ticks WHERE "timestamp" ${operator} $1::timestamptz
-      ORDER BY "timestamp" ${order}, tick_number ${order} LIMIT 1`,
-    [formatMicros(micros)],
-  );
-  return rows[0] === undefined ? null : BigInt(rows[0].n);
 }
 
 /** Returns what is missing, in order. */

@@ -4,10 +4,10 @@ import { parseIsoMicros, type Clock } from '../../core/time.ts';
 import {
   NothingRecordedError,
   readQuality,
-  type QualityBound,
   type QualityOptions,
   type QualityReport,
 } from '../../store/quality.ts';
+import type { QualityBound } from '../../store/quality-range.ts';
 import { EXIT_PROBLEM, EXIT_USAGE, wholeBigint } from './arguments.ts';
 import { problemsOf, qualityJson, qualityLines } from './quality-report.ts';
 import { databaseFailure, withDatabase } from './with-database.ts';
