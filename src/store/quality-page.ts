@@ -30,18 +30,18 @@ export interface Page {
 
 /** How values become bytes in SQL. */
 interface Bytes {
-  hex(column: string): string;
+  hex: (column: string) => string;
   /** be64 of a numeric(20, 0) that holds a u64 */
-  u64(column: string): string;
+  u64: (column: string) => string;
   /** be64 of the microseconds of a timestamptz */
-  micros(column: string): string;
+  micros: (column: string) => string;
 }
 
 /** What is above 2^63 - 1 has the bits of a negative number. */
 const WRAPPED = (column: string): string => `int8send((${column} - 18446744073709551616)::bigint)`;
 const MICROS = (column: string): string => `int8send((extract(epoch FROM ${column}) * 1000000)::bigint)`;
 
-/** Raises class 22 at a value that the ingester never writes. */
+/** Raises class 22 at a value that the ingester never writes, 0A000 at a number that is none. */
 const FAST: Bytes = {
   hex: (column) => `decode(${column}, 'hex')`,
   u64: (column) =>
@@ -74,7 +74,7 @@ FROM (
   SELECT tick_number AS n, "timestamp" AS at,
     lag(tick_number) OVER by_number AS before, lag("timestamp") OVER by_number AS at_before
   FROM ticks WHERE tick_number BETWEEN $1::bigint - 1 AND $2::bigint
-  WINDOW by_number AS (ORDER BY tick_number)
+  WINDOW by_number AS (ORDER BY tick_number, "timestamp")
 ) t`;
 
 const LINK_BROKEN = 't.previous_output <> p.output AND lower(t.previous_output) <> lower(p.output)';
@@ -139,7 +139,7 @@ export async function readPage(client: Client, page: TickRange, hashes: boolean)
   try {
     return toPage(page, await readRows(client, page, FAST));
   } catch (error) {
-    if (!(error instanceof DatabaseError) || error.code?.startsWith('22') !== true) throw error;
+    if (!(error instanceof DatabaseError) || !/^(22|0A)/.test(error.code ?? '')) throw error;
     await client.query('ROLLBACK TO SAVEPOINT page');
     return toPage(page, await readRows(client, page, CAREFUL));
   } finally {

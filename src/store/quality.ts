@@ -1,11 +1,9 @@
 import type { Client } from 'pg';
 import { explainMissing } from '../core/ingest/missing.ts';
 import { RangeSet, type TickRange } from '../core/ingest/ranges.ts';
-import { formatMicros, type Micros } from '../core/time.ts';
+import type { Micros } from '../core/time.ts';
 import { readPage, type RowFinding } from './quality-page.ts';
-
-/** A tick number (the range holds both ends), or a time (half-open). */
-export type QualityBound = { tick: bigint } | { micros: Micros };
+import { readEnds, type QualityBound } from './quality-range.ts';
 
 export interface QualityOptions {
   /** null: the first tick ever received */
@@ -15,7 +13,7 @@ export interface QualityOptions {
   /** recompute tx_hash, batch_hash and vdf_input of every row */
   hashes: boolean;
   /** after each page: how many numbers of the range are done */
-  onProgress(done: bigint, total: bigint): void;
+  onProgress: (done: bigint, total: bigint) => void;
 }
 
 /** Why a tick of the range is not in the tables. */
@@ -36,10 +34,17 @@ export interface Found {
   first: bigint[];
 }
 
+export interface DeadLetterGroup extends Found {
+  reason: string;
+  status: string;
+  /** its number can be used */
+  numbered: boolean;
+}
+
 export interface QualityReport {
   chainId: string;
   origin: bigint;
-  position: bigint | null;
+  position: bigint;
   completeUpTo: bigint | null;
   /** null: no number lies in it */
   range: TickRange | null;
@@ -57,11 +62,11 @@ export interface QualityReport {
   /** what CHAIN_CHECK recorded */
   alarms: Map<string, Found>;
   /** a frame without a number stands behind its after_tick */
-  deadLetters: { reason: string; status: string; count: number; numbered: boolean }[];
+  deadLetters: DeadLetterGroup[];
 }
 
-/** The first tick of this store is not known: nothing can be said about it. */
-export class NothingStoredError extends Error {}
+/** Nothing of what was asked for was ever received, so nothing can be said about it. */
+export class NothingRecordedError extends Error {}
 
 /** Numbers of a page: at 2.7 KB a tick its joins stay within the memory of a session. */
 const PAGE_TICKS = 16_384n;
@@ -82,7 +87,7 @@ const PLANNER = [
 /**
  * Looks at all that is stored of a range of the chain: what is there against what should be, and whether it fits
  * together. One REPEATABLE READ READ ONLY snapshot, so it may run beside the ingester and on a replica.
- * @throws NothingStoredError before the first tick
+ * @throws NothingRecordedError before the first tick, and when a bound that is a number lies outside of all that is recorded
  */
 export async function readQuality(client: Client, options: QualityOptions): Promise<QualityReport> {
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
@@ -107,11 +112,17 @@ async function readHeader(client: Client, options: QualityOptions): Promise<Qual
   const row = rows[0] ?? {};
   const number = (name: string): bigint | null => (row[name] == null ? null : BigInt(row[name]));
   const origin = number('origin');
-  if (origin === null) throw new NothingStoredError('nothing was ever ingested here');
   const position = number('position');
-  const first = await firstOf(client, options.from, origin);
-  const last = await lastOf(client, options.to, position ?? origin - 1n);
+  if (origin === null || position === null) throw new NothingRecordedError('nothing was ever ingested here');
+  const recorded = { first: origin, last: position };
+  const { first, last } = await readEnds(client, options.from, options.to, recorded);
   const range = first <= last ? { first, last } : null;
+  const isByTime = [options.from, options.to].every((bound) => bound === null || 'micros' in bound);
+  if (range === null && !isByTime) {
+    throw new NothingRecordedError(
+      `nothing lies between the bounds: ticks ${origin} to ${position} are recorded`,
+    );
+  }
   return {
     chainId: row['chain_id'] ?? '',
     origin,
@@ -129,32 +140,6 @@ async function readHeader(client: Client, options: QualityOptions): Promise<Qual
     alarms: new Map(),
     deadLetters: [],
   };
-}
-
-/** By time: also what is missing right at the bound, because nobody knows on which side of it that was. */
-async function firstOf(client: Client, from: QualityBound | null, origin: bigint): Promise<bigint> {
-  if (from === null) return origin;
-  if ('tick' in from) return from.tick;
-  const before = await tickBeside(client, 'before', from.micros);
-  return before === null || before < origin ? origin : before + 1n;
-}
-
-async function lastOf(client: Client, to: QualityBound | null, position: bigint): Promise<bigint> {
-  if (to === null) return position;
-  if ('tick' in to) return to.tick;
-  const after = await tickBeside(client, 'from', to.micros);
-  return after === null || after > position ? position : after - 1n;
-}
-
-/** Number of the last tick before a time, or of the first one at or after it. */
-async function tickBeside(client: Client, side: 'before' | 'from', micros: Micros): Promise<bigint | null> {
-  const [operator, order] = side === 'before' ? ['<', 'DESC'] : ['>=', 'ASC'];
-  const { rows } = await client.query<{ n: string }>(
-    `SELECT tick_number AS n FROM ticks WHERE "timestamp" ${operator} $1::timestamptz
-      ORDER BY "timestamp" ${order}, tick_number ${order} LIMIT 1`,
-    [formatMicros(micros)],
-  );
-  return rows[0] === undefined ? null : BigInt(rows[0].n);
 }
 
 /** Returns what is missing, in order. */
@@ -254,9 +239,7 @@ async function explain(
 
 /** Of a range that was asked for by number: what lies before the first tick and what has not come yet. */
 function outside({ origin, position }: QualityReport, range: TickRange): RangeSet {
-  const known = new RangeSet(
-    position === null || position < origin ? [] : [{ first: origin, last: position }],
-  );
+  const known = new RangeSet([{ first: origin, last: position }]);
   return new RangeSet(known.missing(range));
 }
 
@@ -272,13 +255,24 @@ async function readAlarms(client: Client, report: QualityReport, range: TickRang
 }
 
 async function readDeadLetters(client: Client, report: QualityReport, range: TickRange): Promise<void> {
-  const { rows } = await client.query<{ reason: string; status: string; count: string; numbered: boolean }>(
-    `SELECT reason, status, after_tick IS NULL AND tick_number IS NOT NULL AS numbered, count(*) AS count
-       FROM dead_letters WHERE coalesce(after_tick + 1::numeric, tick_number) BETWEEN $1 AND $2
-      GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`,
+  const place = 'coalesce(after_tick + 1::numeric, tick_number)';
+  const { rows } = await client.query<{
+    reason: string;
+    status: string;
+    numbered: boolean;
+    count: string;
+    first: string[];
+  }>(
+    `SELECT reason, status, after_tick IS NULL AND tick_number IS NOT NULL AS numbered, count(*) AS count,
+       (array_agg(${place}::bigint ORDER BY ${place}))[1:${EXAMPLES}] AS first
+       FROM dead_letters WHERE ${place} BETWEEN $1 AND $2 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`,
     [range.first.toString(), range.last.toString()],
   );
-  report.deadLetters = rows.map((row) => ({ ...row, count: Number(row.count) }));
+  report.deadLetters = rows.map((row) => ({
+    ...row,
+    count: Number(row.count),
+    first: row.first.map(BigInt),
+  }));
 }
 
 function note<Name>(found: Map<Name, Found>, name: Name, ticks: readonly bigint[]): void {

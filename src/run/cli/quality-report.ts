@@ -41,6 +41,8 @@ const FINDINGS: Readonly<Record<Finding, Wording>> = {
 const FINDING_ORDER = Object.keys(FINDINGS) as Finding[];
 const HASHES: ReadonlySet<Finding> = new Set(['tx_hash', 'batch_hash', 'vdf_input'] as const);
 const RANGES_SHOWN = 5;
+/** in the JSON */
+const RANGES_LISTED = 1000;
 const NONE: Found = { count: 0, first: [] };
 
 /** Names of what makes the exit code 1, as in the JSON. */
@@ -62,31 +64,32 @@ function ticksOf(report: QualityReport, cause: MissingCause): bigint {
 
 function foundOf(report: QualityReport, name: Finding): Found {
   if (name === 'stored_in_gap') return report.storedInGap;
-  if (name === 'open_conflict') return { count: openConflicts(report), first: [] };
+  if (name === 'open_conflict') return openConflicts(report);
   return report.rows.get(name) ?? NONE;
 }
 
-function openConflicts({ deadLetters }: QualityReport): number {
-  return deadLetters
-    .filter(({ reason, status }) => reason === 'conflict' && status === 'open')
-    .reduce((sum, { count }) => sum + count, 0);
+function openConflicts({ deadLetters }: QualityReport): Found {
+  return (
+    deadLetters.find(
+      ({ reason, status, numbered }) => reason === 'conflict' && status === 'open' && numbered,
+    ) ?? NONE
+  );
 }
 
 /** Numbers of ticks, and counts of them that reach as far, as strings; counts of rows as numbers. */
 export function qualityJson(report: QualityReport): Record<string, unknown> {
   const problems = problemsOf(report);
-  const range = (ticks: TickRange): object => ({ first: `${ticks.first}`, last: `${ticks.last}` });
   return {
     ok: problems.length === 0,
     problems,
     chain_id: report.chainId,
-    range: report.range === null ? null : range(report.range),
+    range: report.range === null ? null : rangeJson(report.range),
     times:
       report.times === null
         ? null
         : { first: formatMicros(report.times.first), last: formatMicros(report.times.last) },
     origin: `${report.origin}`,
-    position: report.position?.toString() ?? null,
+    position: `${report.position}`,
     complete_up_to: report.completeUpTo?.toString() ?? null,
     expected: `${report.expected}`,
     stored: `${report.stored}`,
@@ -97,7 +100,8 @@ export function qualityJson(report: QualityReport): Record<string, unknown> {
         {
           severity: MISSING[cause].severity,
           ticks: `${ticksOf(report, cause)}`,
-          ranges: (report.missing.get(cause)?.list() ?? []).map(range),
+          ranges: report.missing.get(cause)?.size ?? 0,
+          first: (report.missing.get(cause)?.list() ?? []).slice(0, RANGES_LISTED).map(rangeJson),
         },
       ]),
     ),
@@ -111,13 +115,17 @@ export function qualityJson(report: QualityReport): Record<string, unknown> {
     chain_alarms: Object.fromEntries(
       [...report.alarms].map(([kind, found]) => [kind, { severity: 'problem', ...foundJson(found) }]),
     ),
-    dead_letters: report.deadLetters.map(({ reason, status, numbered, count }) => ({
+    dead_letters: report.deadLetters.map(({ reason, status, numbered, ...found }) => ({
       reason,
       status,
       numbered,
-      count,
+      ...foundJson(found),
     })),
   };
+}
+
+function rangeJson({ first, last }: TickRange): object {
+  return { first: `${first}`, last: `${last}` };
 }
 
 function foundJson({ count, first }: Found): object {
@@ -135,6 +143,7 @@ const LETTER_COLUMNS: readonly TableColumn[] = [
   { title: 'dead letters', align: 'left' },
   { title: 'count', align: 'right' },
   { title: 'status', align: 'left' },
+  { title: 'first', align: 'left' },
 ];
 
 export function qualityLines(report: QualityReport): string[] {
@@ -144,7 +153,7 @@ export function qualityLines(report: QualityReport): string[] {
     ['range', range === null ? 'no tick lies in it' : `${range.first} to ${range.last}`],
     [
       'recorded',
-      `${report.origin} to ${report.position ?? 'nothing yet'}, complete up to ${report.completeUpTo ?? 'nothing yet'}`,
+      `${report.origin} to ${report.position}, complete up to ${report.completeUpTo ?? 'nothing yet'}`,
     ],
     ['times', times === null ? 'none' : `${formatMicros(times.first)} to ${formatMicros(times.last)}`],
     ['expected', `${report.expected} ticks`],
@@ -190,8 +199,7 @@ function alarmRows(report: QualityReport): string[][] {
 }
 
 function foundRow(text: string, severity: Severity, { count, first }: Found): string[] {
-  const more = count > first.length && first.length > 0 ? ' …' : '';
-  return [text, `${count}`, verdict(severity, count > 0), `${first.join(', ')}${more}`];
+  return [text, `${count}`, verdict(severity, count > 0), examples(count, first)];
 }
 
 function verdict(severity: Severity, isFound: boolean): string {
@@ -200,9 +208,14 @@ function verdict(severity: Severity, isFound: boolean): string {
 }
 
 function letterRows({ deadLetters }: QualityReport): string[][] {
-  return deadLetters.map(({ reason, status, numbered, count }) => [
+  return deadLetters.map(({ reason, status, numbered, count, first }) => [
     printable(numbered ? reason : `${reason} (no usable number)`),
     `${count}`,
     status,
+    examples(count, first),
   ]);
+}
+
+function examples(count: number, first: readonly bigint[]): string {
+  return `${first.join(', ')}${count > first.length && first.length > 0 ? ' …' : ''}`;
 }

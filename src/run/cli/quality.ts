@@ -2,12 +2,12 @@ import { Bar, Presets } from 'cli-progress';
 import { InvalidArgumentError, type Command } from 'commander';
 import { parseIsoMicros, type Clock } from '../../core/time.ts';
 import {
-  NothingStoredError,
+  NothingRecordedError,
   readQuality,
-  type QualityBound,
   type QualityOptions,
   type QualityReport,
 } from '../../store/quality.ts';
+import type { QualityBound } from '../../store/quality-range.ts';
 import { EXIT_PROBLEM, EXIT_USAGE, wholeBigint } from './arguments.ts';
 import { problemsOf, qualityJson, qualityLines } from './quality-report.ts';
 import { databaseFailure, withDatabase } from './with-database.ts';
@@ -56,8 +56,8 @@ export function registerQuality(program: Command, env: QualityEnvironment): void
       }
       const report = await read(env, options, command);
       const lines = options.json === true ? [JSON.stringify(qualityJson(report))] : qualityLines(report);
-      const { writeOut } = command.configureOutput();
-      for (const line of lines) writeOut?.(`${line}\n`);
+      const output = command.configureOutput();
+      for (const line of lines) output.writeOut?.(`${line}\n`);
       const problems = problemsOf(report);
       if (problems.length > 0) {
         command.error(`mdp quality: found ${problems.join(', ')}`, { exitCode: EXIT_PROBLEM });
@@ -121,8 +121,9 @@ async function read(
     return await withDatabase(env.databaseUrl, APPLICATION, (client) => readQuality(client, wanted));
   } catch (error) {
     progress.stop();
-    const advice = '. Start the ingester, or name another database';
-    const said = error instanceof NothingStoredError ? `${error.message}${advice}` : databaseFailure(error);
+    const advice = 'Name another range or another database, or start the ingester';
+    const said =
+      error instanceof NothingRecordedError ? `${error.message}. ${advice}` : databaseFailure(error);
     command.error(`mdp quality: ${said}`, { exitCode: EXIT_PROBLEM });
   } finally {
     progress.stop();
