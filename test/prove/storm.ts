@@ -34,7 +34,7 @@ export async function survivesStorm(scene: Scene, { spec, count, blows }: StormS
   const sim = faults.flatMap((fault) => ['--fault', fault]);
   return withRig({ databaseUrl: await scene.database(), spec, count, sim, proxied: true }, async (rig) => {
     const proxy = rig.proxy!;
-    proxy.faults.loseCommitEvery = LOST_COMMIT_EVERY;
+    proxy.answers.loseEvery = LOST_COMMIT_EVERY;
     let daemon = rig.daemon();
     let kills = 0;
     for (let blow = 0; blow < blows; blow++) {
@@ -63,7 +63,7 @@ export async function survivesStorm(scene: Scene, { spec, count, blows }: StormS
       daemon = rig.daemon();
     }
     await rig.untilCaughtUp(daemon);
-    proxy.faults.loseCommitEvery = 0;
+    proxy.answers.loseEvery = 0;
     await daemon.untilReady('gap');
     await daemon.stop();
 
