@@ -67,7 +67,7 @@ export class PostgresProxy extends TcpProxy {
         if (lostAt < 0) return null;
         const name = startup.applicationName;
         this.#lost.set(name, (this.#lost.get(name) ?? 0) + 1);
-        return { pass: lostAt, then: this.answers.silently ? 'silence' : 'cut' };
+        return { pass: lostAt, after: this.answers.silently ? 'silence' : 'cut' };
       },
     };
   }

@@ -18,7 +18,7 @@ export interface Watcher {
   /** sees what the client sends */
   fromClient(bytes: Buffer): void;
   /** null: it all passes; otherwise so many bytes of it pass, and then this happens */
-  fromServer(bytes: Buffer): { pass: number; then: 'cut' | 'silence' } | null;
+  fromServer(bytes: Buffer): { pass: number; after: 'cut' | 'silence' } | null;
 }
 
 const THROTTLE_MS = 20;
@@ -254,7 +254,7 @@ class ProxiedConnection {
     const end = this.#watcher.fromServer(bytes);
     if (end === null) return send(this.#client, bytes);
     await send(this.#client, bytes.subarray(0, end.pass));
-    if (end.then === 'silence') this.#silentTo.client = true;
+    if (end.after === 'silence') this.#silentTo.client = true;
     else this.destroy();
   }
 

@@ -18,7 +18,7 @@ export interface SmallDisk {
   fill(leave: number): Promise<void>;
   /** Gives back what fill() took. */
   release(): Promise<void>;
-  close(): Promise<void>;
+  close: () => Promise<void>;
 }
 
 /**
@@ -40,7 +40,7 @@ export async function smallDisk(bytes: number, like: string): Promise<SmallDisk 
 
 interface Place {
   folder: string;
-  close(): Promise<void>;
+  close: () => Promise<void>;
 }
 
 async function mountOwn(bytes: number): Promise<Place> {
