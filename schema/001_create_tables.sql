@@ -98,11 +98,12 @@ create table if not exists ingest_state (
   halt_reason text,
   halted_at timestamptz,
   accepted_at timestamptz,
-  decisions bigint not null default 0
+  fork_accepted boolean not null default false
 ) with (fillfactor = 10);
 comment on column ingest_state.halt is 'why ingestion waits for an operator (tick-ingester resume), null when it does not';
 comment on column ingest_state.accepted_at is 'dead letters from before are accepted and no longer counted by the brake';
-comment on column ingest_state.decisions is 'rises with each decision of an operator (skip, resume): the daemon then reads its position anew';
+comment on column ingest_state.fork_accepted is
+  'an operator goes on although the head of the sequencer is below our position; false again once it is not';
 
 -- One row per batch, written in the batch's own transaction; it covers a contiguous range.
 create table if not exists ingest_ledger (

@@ -74,9 +74,10 @@ export class BatchFiller {
     return true;
   }
 
-  /** A frame whose number cannot be used; due: the number it should have had. */
+  /** A frame whose number cannot be used; due: the number it should have had, by which a dead letter is known. */
   appendUnnumbered(due: bigint, bytes: Uint8Array, arrivedMs: number): boolean {
-    if (this.#fills) this.#seal();
+    const cut = this.#frames > 0 && due !== this.#first + BigInt(this.#ticks);
+    if (this.#fills || cut) this.#seal();
     if (bytes.length > this.#ring.geometry.slabBytes)
       return this.#appendSide(due, false, FRAME_UNNUMBERED, bytes, arrivedMs);
     if (!this.#room(due, false, false, bytes.length, arrivedMs)) return false;

@@ -2,6 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
+import type { Halt } from '../store/halt.ts';
+import { Auditor, type Audited } from './auditor.ts';
 import { Leadership, type LeadershipState } from './leadership.ts';
 import { Pipeline, type CommittedBatch } from './pipeline.ts';
 import type { FromReader, ReaderSetup, ReaderStats } from './reader-thread.ts';
@@ -38,6 +40,7 @@ export interface IngesterHost {
   readerStats(stats: ReaderStats): void;
   writerStats(index: number, stats: WriterStats): void;
   trouble(trouble: Trouble): void;
+  audited(result: Audited): void;
   /** nothing can go on: the process should end with this */
   fatal(error: Error): void;
 }
@@ -46,6 +49,8 @@ export interface IngesterHost {
 export interface IngesterStatus {
   leadership: LeadershipState;
   stream: StreamState;
+  /** why nothing is ingested until an operator decides */
+  halt: Halt | null;
   /** by writer; empty when all of them are well */
   databaseTrouble: Map<number, DatabaseTrouble>;
   position: bigint | null;
@@ -74,6 +79,7 @@ export class Ingester {
   readonly #leadership: Leadership;
   readonly #steward: Steward;
   readonly #runs: Runs;
+  readonly #auditor: Auditor;
   readonly #databaseTrouble = new Map<number, DatabaseTrouble>();
   #leadershipState: LeadershipState = { kind: 'connecting' };
   #stream: StreamState = { kind: 'stopped' };
@@ -120,9 +126,11 @@ export class Ingester {
       this.#pipelineHost(),
       options.ring.tickBytesMax,
     );
+    this.#auditor = new Auditor(this.#auditorHost());
     this.#runs = new Runs(
       options,
       {
+        nowMs: () => host.nowMs(),
         toReader: (message) => this.#reader.post(message),
         log: (level, message, fields) => host.log(level, message, fields),
         latestTick: () => this.#latestTick(),
@@ -130,6 +138,7 @@ export class Ingester {
       },
       this.#ring,
       this.#pipeline,
+      this.#auditor,
       this.#steward,
     );
   }
@@ -138,6 +147,7 @@ export class Ingester {
     return {
       leadership: this.#leadershipState,
       stream: this.#stream,
+      halt: this.#runs.halted,
       databaseTrouble: this.#databaseTrouble,
       position: this.#pipeline.position,
       completeUpTo: this.#pipeline.completeUpTo,
@@ -229,10 +239,10 @@ export class Ingester {
 
   async #doChores(): Promise<void> {
     const { epoch, quietUpTo } = this.#pipeline;
-    if (epoch === null || this.#leadershipState.kind !== 'leading' || this.#choresRun) return;
+    if (this.#leadershipState.kind !== 'leading' || this.#choresRun) return;
     this.#choresRun = true;
     try {
-      if (quietUpTo !== null) await this.#steward.mergeLedger(epoch, quietUpTo);
+      if (epoch !== null && quietUpTo !== null) await this.#steward.mergeLedger(epoch, quietUpTo);
       this.#host.trouble(await this.#steward.readTrouble());
     } catch {
       // chores wait for better days; the lease and the writers report the database's state
@@ -245,6 +255,15 @@ export class Ingester {
     switch (message.type) {
       case 'sealed':
         this.#pipeline.sealed(message.batch);
+        return;
+      case 'repeated':
+        this.#auditor.accept(message.run, message.frames);
+        return;
+      case 'forked':
+        this.#runs.halt({ kind: 'forked', reason: message.reason });
+        return;
+      case 'headReached':
+        this.#runs.headReached(message.run);
         return;
       case 'state':
         this.#stream = message.state;
@@ -301,12 +320,32 @@ export class Ingester {
     };
   }
 
+  #auditorHost(): ConstructorParameters<typeof Auditor>[0] {
+    return {
+      isSettled: (number) => this.#pipeline.isSettled(number),
+      readCounterparts: (numbers) => this.#steward.readCounterparts(numbers),
+      recordConflicts: (epoch, letters) => this.#steward.recordConflicts(epoch, letters),
+      admit: (deadLetters) => this.#runs.admit(deadLetters),
+      credit: (run) => this.#reader.post({ type: 'audited', run }),
+      audited: (result) => {
+        if (result.conflicts.length > 0) this.#runs.deadLettersWritten();
+        this.#host.audited(result);
+      },
+      forked: (reason) => this.#runs.halt({ kind: 'forked', reason }),
+    };
+  }
+
   #pipelineHost(): ConstructorParameters<typeof Pipeline>[2] {
     return {
       nowMicros: () => this.#host.nowMicros(),
       nowMs: () => this.#host.nowMs(),
       recordOrigin: (first, epoch) => this.#steward.recordOrigin(first, epoch),
-      committed: (batch) => this.#host.committed(batch),
+      admit: (deadLetters) => this.#runs.admit(deadLetters),
+      committed: (batch) => {
+        if (batch.deadLetters > 0) this.#runs.deadLettersWritten();
+        this.#host.committed(batch);
+        this.#auditor.advance();
+      },
       fenced: (epoch) => this.#leadership.fenced(epoch),
       parserFailed: (error) =>
         this.#host.log('error', 'A parser failed; its batch is parsed again', { error: error.message }),

@@ -24,6 +24,8 @@ export interface PipelineHost {
   nowMs(): number;
   /** Records the first tick of a new chain; resolves with the origin that holds, null when the epoch has moved on. */
   recordOrigin(first: bigint, epoch: bigint): Promise<bigint | null>;
+  /** Whether the brake lets so many more dead letters be written; it halts the run otherwise. */
+  admit(deadLetters: number): boolean;
   committed(batch: CommittedBatch): void;
   fenced(epoch: bigint): void;
   parserFailed(error: Error): void;
@@ -54,6 +56,8 @@ interface Job {
   writing: boolean;
   /** an attempt at it died with its writer */
   unknown: boolean;
+  /** its dead letters are counted by the brake */
+  isAdmitted: boolean;
 }
 
 /**
@@ -87,7 +91,7 @@ export class Pipeline {
   }
 
   /** A new run under this epoch, from what the store says. */
-  start(epoch: bigint, ledger: LedgerState): void {
+  start(epoch: bigint, ledger: Omit<LedgerState, 'brake'>): void {
     const recorded = new RangeSet([...ledger.storedAhead, ...ledger.openGaps]);
     if (ledger.origin !== null && ledger.position !== null && ledger.position >= ledger.origin) {
       recorded.add({ first: ledger.origin, last: ledger.position });
@@ -142,6 +146,13 @@ export class Pipeline {
     return this.#run === null ? [] : this.#run.recorded.list().map((range) => ({ ...range }));
   }
 
+  /** Whether what was received of this number is committed, or it lies below the origin. */
+  isSettled(number: bigint): boolean {
+    const run = this.#run;
+    if (run === null || run.origin === null) return false;
+    return number < run.origin || run.recorded.has(number);
+  }
+
   get epoch(): bigint | null {
     return this.#run?.epoch ?? null;
   }
@@ -157,7 +168,7 @@ export class Pipeline {
 
   /** A batch from the reader. */
   sealed(batch: SealedBatch): void {
-    const job: Job = { batch, parsed: null, writing: false, unknown: false };
+    const job: Job = { batch, parsed: null, writing: false, unknown: false, isAdmitted: false };
     this.#jobs.add(job);
     if (this.#run === null) this.#forget(job);
     else void this.#parse(job);
@@ -205,6 +216,9 @@ export class Pipeline {
       const blocked = job.batch.fills && earlier > 0;
       earlier += 1;
       if (job.parsed === null || job.writing || blocked) continue;
+      const letters = job.isAdmitted ? 0 : job.parsed.deadLetters.length;
+      if (letters > 0 && !this.#host.admit(letters)) return;
+      job.isAdmitted = true;
       void this.#write(job, job.parsed, run.epoch, this.#idleWriters.shift()!);
     }
   }

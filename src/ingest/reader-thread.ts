@@ -3,6 +3,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { SequenceStart } from '../core/ingest/sequence.ts';
 import type { SealedBatch } from './fill.ts';
 import { FrameReader, type ReaderCounts, type ReaderLimits } from './reader.ts';
+import { RepeatPackets, type RepeatedFrame } from './repeats.ts';
 import { Ring, type RingGeometry } from './ring.ts';
 import type { SourceOptions } from './source.ts';
 import { threadStats, type ThreadStats } from './thread-stats.ts';
@@ -24,18 +25,28 @@ export interface ReaderSetup {
 }
 
 export type ToReader =
-  /** Read from here; everything of an earlier run is abandoned. ask: what to request while no number is due. */
-  | { type: 'start'; run: number; start: SequenceStart; ask: bigint }
+  /**
+   * Read from here; everything of an earlier run is abandoned. ask: what to request while no number is due.
+   * forkAccepted: a head below our position is no reason to halt, until it is not any more.
+   */
+  | { type: 'start'; run: number; start: SequenceStart; ask: bigint; forkAccepted: boolean }
   /** Stop and give the open slab back. */
   | { type: 'stop'; run: number }
   /** Close the stream, send what was read on its way, then say 'drained'. */
   | { type: 'drain' }
   /** A batch was committed. */
-  | { type: 'credit' };
+  | { type: 'credit' }
+  /** A packet of repeated frames is compared. */
+  | { type: 'audited'; run: number };
 
 export type FromReader =
   | { type: 'sealed'; run: number; batch: SealedBatch }
+  | { type: 'repeated'; run: number; frames: RepeatedFrame[] }
   | { type: 'state'; state: StreamState }
+  /** The sequencer's head stays below what it had sent. */
+  | { type: 'forked'; run: number; reason: string }
+  /** The head is not below our position any more. */
+  | { type: 'headReached'; run: number }
   | { type: 'head'; head: bigint }
   | { type: 'stopped'; run: number }
   | { type: 'drained' }
@@ -71,6 +82,8 @@ export class ReaderLoop {
     pauses: 0,
   };
   #reader: FrameReader | null = null;
+  #repeats: RepeatPackets | null = null;
+  #run = 0;
   #ask = 0n;
   #draining = false;
 
@@ -108,11 +121,19 @@ export class ReaderLoop {
         return;
       case 'credit':
         this.#turn();
+        return;
+      case 'audited':
+        if (message.run !== this.#run) return;
+        this.#repeats?.credit();
+        this.#turn();
     }
   }
 
-  #begin({ run, start, ask }: ToReader & { type: 'start' }): void {
+  #begin({ run, start, ask, forkAccepted }: ToReader & { type: 'start' }): void {
     this.#ask = ask;
+    this.#run = run;
+    const repeats = new RepeatPackets((frames) => this.#send({ type: 'repeated', run, frames }));
+    this.#repeats = repeats;
     this.#reader = new FrameReader(
       this.#ring,
       this.#setup.reading,
@@ -120,13 +141,15 @@ export class ReaderLoop {
       {
         sealed: (batch) =>
           this.#send({ type: 'sealed', run, batch }, batch.side === null ? [] : [batch.side.buffer]),
+        repeated: (frame) => repeats.offer(frame),
+        mayJump: (number) => this.#stream.mayJump(number),
         pause: () => this.#stream.pause(),
         resume: () => this.#stream.resume(),
       },
       () => this.#clock.nowMs(),
     );
     this.#stream.resume();
-    this.#stream.start();
+    this.#stream.start(forkAccepted);
   }
 
   #abandon(): void {
@@ -138,6 +161,7 @@ export class ReaderLoop {
 
   #turn(): void {
     if (this.#reader === null) return;
+    this.#repeats?.flush();
     if (!this.#draining) {
       this.#reader.turn();
     } else if (this.#reader.drain()) {
@@ -155,10 +179,16 @@ export class ReaderLoop {
         if (!this.#draining) this.#reader?.disconnected();
       },
       resumeAt: () => this.#reader?.due || this.#ask || 0n,
+      had: () => {
+        const due = this.#reader?.due ?? null;
+        return due === null ? null : due - 1n;
+      },
       highest: () => this.#reader?.highest ?? null,
       waiting: () => this.#reader?.waiting ?? false,
       state: (state) => this.#send({ type: 'state', state }),
       head: (head) => this.#send({ type: 'head', head }),
+      forked: (reason) => this.#send({ type: 'forked', run: this.#run, reason }),
+      headReached: () => this.#send({ type: 'headReached', run: this.#run }),
       log: (level, message, fields) => this.#send({ type: 'log', level, message, fields }),
     };
   }

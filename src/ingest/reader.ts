@@ -2,7 +2,9 @@ import { scanTickNumber } from '../core/chain/wire.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { Sequence, type SequenceStart } from '../core/ingest/sequence.ts';
 import type { SealLimits } from '../core/ingest/seal.ts';
+import { JUMP_MAX } from './head-watch.ts';
 import { BatchFiller, type SealedBatch } from './fill.ts';
+import type { RepeatedFrame } from './repeats.ts';
 import type { Ring } from './ring.ts';
 
 export interface ReaderLimits extends SealLimits {
@@ -14,6 +16,10 @@ export interface ReaderLimits extends SealLimits {
 
 export interface ReaderEvents {
   sealed: (batch: SealedBatch) => void;
+  /** False when there is no room for it now: it is offered again. */
+  repeated(frame: RepeatedFrame): boolean;
+  /** Whether a very large hole before this number may be declared a gap; asked again until it may. */
+  mayJump(number: bigint): boolean;
   pause(): void;
   resume(): void;
 }
@@ -30,11 +36,18 @@ export interface ReaderCounts {
   pauses: number;
 }
 
+/** A frame without a usable number: it belongs behind the highest number that came before it on its stream. */
+interface Stray {
+  after: bigint;
+  bytes: Uint8Array;
+  arrivedMs: number;
+}
+
 interface HeldFrame {
   bytes: Uint8Array;
   arrivedMs: number;
   /** frames without a usable number that came right after it: their place is behind it */
-  strays: HeldFrame[];
+  strays: Stray[];
 }
 
 const HIGHEST_HI = 0x7fff_ffff;
@@ -71,12 +84,18 @@ export class FrameReader {
   #holding = new Map<bigint, HeldFrame>();
   #lastHeld: HeldFrame | null = null;
   /** held behind frames that were appended since: they go before anything else */
-  #strays: HeldFrame[] = [];
+  #strays: Stray[] = [];
+  /** highest number of this stream so far, or the one before the number it was asked for */
+  #seen = -1n;
   #heldFrames = 0;
   #heldBytes = 0;
   #heldSinceMs = 0;
   #backlog: HeldFrame[] = [];
   #waits = false;
+  /** a hole is too large to be believed yet: nothing is read on */
+  #doubts = false;
+  /** frames that found their place so far */
+  #placed = 0;
 
   /** clockMs: monotonic ms with a fraction. */
   constructor(
@@ -93,6 +112,7 @@ export class FrameReader {
     this.#sequence = new Sequence(start);
     this.#filler = new BatchFiller(ring, limits, events.sealed);
     this.#noteDue();
+    this.#seen = this.#beforeDue;
   }
 
   /** The number that is due, to ask for when the stream is opened again; null before the first frame of a chain. */
@@ -122,9 +142,11 @@ export class FrameReader {
 
   /** Something was committed, or time has passed: seal, give up waiting, take the backlog. */
   turn(): void {
-    this.#takeBacklog();
+    if (this.#doubts) this.#declareGap();
+    if (!this.#doubts) this.#takeBacklog();
     this.#giveUpWaiting();
     this.#filler.seal(this.#clockMs());
+    if (this.#doubts) return;
     if (this.#waits && this.#backlog.length === 0 && !this.#heldIsDue()) this.#wake();
   }
 
@@ -132,9 +154,11 @@ export class FrameReader {
   disconnected(): void {
     this.#backlog = [];
     this.#forgetHeld();
+    this.#seen = this.#beforeDue;
   }
 
   #forgetHeld(): void {
+    this.#doubts = false;
     this.#sequence.forgetHeld();
     this.#holding.clear();
     this.#lastHeld = null;
@@ -148,6 +172,7 @@ export class FrameReader {
    * it: to be called again. Frames that wait for missing ones are left: the next start reads them again.
    */
   drain(): boolean {
+    if (this.#doubts) this.disconnected();
     this.#takeBacklog();
     this.#filler.sealNow();
     return this.#backlog.length === 0 && !this.#heldIsDue();
@@ -163,6 +188,12 @@ export class FrameReader {
 
   /** False when the ring has no room for it now: the same frame must be offered again. */
   #accept(bytes: Uint8Array, arrivedMs: number): boolean {
+    if (!this.#place(bytes, arrivedMs)) return false;
+    this.#placed += 1;
+    return true;
+  }
+
+  #place(bytes: Uint8Array, arrivedMs: number): boolean {
     const number = this.#number;
     const status = scanTickNumber(bytes, 0, bytes.length, number);
     if (status !== 0 || number[0] > HIGHEST_HI) return this.#acceptUnnumbered(bytes, arrivedMs);
@@ -176,22 +207,24 @@ export class FrameReader {
 
   #acceptUnnumbered(bytes: Uint8Array, arrivedMs: number): boolean {
     if (this.#lastHeld !== null) {
-      this.#lastHeld.strays.push({ bytes, arrivedMs, strays: [] });
+      this.#lastHeld.strays.push({ after: this.#seen, bytes, arrivedMs });
       this.#countHeld(bytes);
       return true;
     }
-    return this.#appendUnnumbered(bytes, arrivedMs);
+    return this.#appendStray({ after: this.#seen, bytes, arrivedMs });
   }
 
-  #appendUnnumbered(bytes: Uint8Array, arrivedMs: number): boolean {
-    const due = this.#sequence.expected;
-    if (!this.#filler.appendUnnumbered(due ?? 0n, bytes, arrivedMs)) return false;
+  /** Not by the number that is due: read again after a restart, it must be the same dead letter. */
+  #appendStray({ after, bytes, arrivedMs }: Stray): boolean {
+    if (!this.#filler.appendUnnumbered(after + 1n, bytes, arrivedMs)) return false;
     this.counts.unnumbered += 1;
     return true;
   }
 
   #acceptOther(number: bigint, bytes: Uint8Array, arrivedMs: number): boolean {
-    switch (this.#sequence.place(number)) {
+    const placement = this.#sequence.place(number);
+    if (number > this.#seen) this.#seen = number;
+    switch (placement) {
       case 'next':
         this.#noteDue();
         return this.#append(bytes, arrivedMs);
@@ -204,17 +237,22 @@ export class FrameReader {
         this.counts.late += 1;
         return true;
       case 'resume':
-        this.counts.resumed += 1;
-        return true;
+        return this.#repeat(number, true, bytes);
       case 'repeated':
-        this.counts.repeated += 1;
-        return true;
+        return this.#repeat(number, false, bytes);
     }
+  }
+
+  #repeat(number: bigint, isOwn: boolean, bytes: Uint8Array): boolean {
+    if (!this.#events.repeated({ number, isOwn, ordinal: this.#placed, bytes })) return false;
+    this.counts[isOwn ? 'resumed' : 'repeated'] += 1;
+    return true;
   }
 
   #append(bytes: Uint8Array, arrivedMs: number): boolean {
     const due = this.#sequence.expected!;
     if (!this.#filler.append(due, false, bytes, arrivedMs)) return false;
+    if (due > this.#seen) this.#seen = due;
     this.#sequence.tookNext();
     this.#noteDue();
     return true;
@@ -242,6 +280,8 @@ export class FrameReader {
   }
 
   #declareGap(): void {
+    this.#doubts = this.#sequence.jump > JUMP_MAX && !this.#events.mayJump(this.#sequence.lowestHeld!);
+    if (this.#doubts) return this.#wait();
     const gaps: TickRange[] = this.#sequence.giveUp();
     this.counts.gaps += gaps.length;
     this.#filler.gapsBefore(gaps);
@@ -269,14 +309,14 @@ export class FrameReader {
   /** False when the ring has no room for all of them now. */
   #takeStrays(): boolean {
     for (let stray = this.#strays[0]; stray !== undefined; stray = this.#strays[0]) {
-      if (!this.#appendUnnumbered(stray.bytes, stray.arrivedMs)) return false;
+      if (!this.#appendStray(stray)) return false;
       this.#strays.shift();
       this.#release(stray);
     }
     return true;
   }
 
-  #release(held: HeldFrame): void {
+  #release(held: HeldFrame | Stray): void {
     this.#heldFrames -= 1;
     this.#heldBytes -= held.bytes.length;
   }
@@ -296,6 +336,10 @@ export class FrameReader {
       taken += 1;
     }
     if (taken > 0) this.#backlog = this.#backlog.slice(taken);
+  }
+
+  get #beforeDue(): bigint {
+    return (this.#sequence.expected ?? 0n) - 1n;
   }
 
   #noteDue(): void {

@@ -1,5 +1,8 @@
+import { DeadLetterBrake } from '../core/ingest/brake.ts';
 import { RangeSet, type TickRange } from '../core/ingest/ranges.ts';
 import type { LedgerState } from '../store/ledger.ts';
+import type { Halt } from '../store/halt.ts';
+import type { Auditor } from './auditor.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { ToReader } from './reader-thread.ts';
 import type { Ring } from './ring.ts';
@@ -11,9 +14,12 @@ export interface RunsOptions {
   startTick: bigint;
   /** begin at startTick although there is a position (--ignore-watermark); the first run only */
   ignorePosition: boolean;
+  /** DEAD_LETTER_MAX */
+  deadLetterMax: number;
 }
 
 export interface RunsHost {
+  nowMs(): number;
   toReader(message: ToReader): void;
   log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
   /** the sequencer's latest tick; waits until it answers */
@@ -32,17 +38,29 @@ export class Runs {
   readonly #ring: Ring;
   readonly #pipeline: Pipeline;
   readonly #steward: Steward;
+  readonly #auditor: Auditor;
+  readonly #brake: DeadLetterBrake;
+  #halt: Halt | null = null;
   #turns: Promise<void> = Promise.resolve();
   #stopping = false;
   #run = 0;
   #ignorePosition: boolean;
   #readerStopped: ((run: number) => void) | null = null;
 
-  constructor(options: RunsOptions, host: RunsHost, ring: Ring, pipeline: Pipeline, steward: Steward) {
+  constructor(
+    options: RunsOptions,
+    host: RunsHost,
+    ring: Ring,
+    pipeline: Pipeline,
+    auditor: Auditor,
+    steward: Steward,
+  ) {
     this.#options = options;
     this.#host = host;
     this.#ring = ring;
     this.#pipeline = pipeline;
+    this.#auditor = auditor;
+    this.#brake = new DeadLetterBrake(options.deadLetterMax);
     this.#steward = steward;
     this.#ignorePosition = options.ignorePosition;
   }
@@ -52,9 +70,52 @@ export class Runs {
     return this.#turn(async () => this.#begin(epoch, await this.#steward.readLedger()));
   }
 
+  /** Why nothing is ingested until an operator decides; null otherwise. */
+  get halted(): Halt | null {
+    return this.#halt;
+  }
+
+  /** Whether so many more dead letters may be written, which count then; the run ends otherwise. */
+  admit(deadLetters: number): boolean {
+    if (this.#halt !== null) return false;
+    if (this.#brake.admit(deadLetters, this.#host.nowMs())) return true;
+    this.#haltPoisoned();
+    return false;
+  }
+
+  deadLettersWritten(): void {
+    if (this.#brake.isOver(this.#host.nowMs())) this.#haltPoisoned();
+  }
+
+  #haltPoisoned(): void {
+    const reason = `more than ${this.#brake.max} new dead letters in 10 minutes (DEAD_LETTER_MAX)`;
+    this.halt({ kind: 'poison', reason });
+  }
+
+  /** The run ends, and no other one begins before an operator has accepted it (tick-ingester resume). */
+  halt(halt: Halt): void {
+    if (this.#halt !== null) return;
+    this.#halt = halt;
+    this.#host.log('error', HALTED, { halt: halt.kind, reason: halt.reason });
+    void this.#turn(() => this.#endHalted(halt)).catch(() => {
+      // replaced by another daemon, which decides for itself
+    });
+  }
+
+  /** From the reader: a head that an operator accepted is below our position no longer. */
+  headReached(run: number): void {
+    const { epoch } = this.#pipeline;
+    if (run !== this.#run || epoch === null) return;
+    this.#auditor.forkAccepted = false;
+    this.#steward.forgetForkAcceptance(epoch).catch(() => {});
+  }
+
   /** Another daemon has it. */
   follow(): Promise<void> {
-    return this.#turn(() => this.#end('another daemon took over'));
+    return this.#turn(async () => {
+      this.#halt = null;
+      await this.#end('the lease was taken over');
+    });
   }
 
   /** The server restarted: with asynchronous commits or a failover it may have lost what it had confirmed. */
@@ -87,9 +148,17 @@ export class Runs {
 
   async #begin(epoch: bigint, ledger: LedgerState): Promise<void> {
     const { startTick, chainId } = this.#options;
+    this.#halt = ledger.brake.halt;
+    if (this.#halt !== null) {
+      this.#host.log('error', HALTED, { halt: this.#halt.kind, reason: this.#halt.reason });
+      return;
+    }
+    this.#brake.begin(ledger.brake.deadLetters, this.#host.nowMs());
     const start = await this.#positionOf(epoch, ledger);
     this.#pipeline.start(epoch, { ...ledger, position: start });
     this.#run += 1;
+    this.#auditor.forkAccepted = ledger.brake.forkAccepted;
+    this.#auditor.start(epoch, this.#run);
     this.#host.toReader({
       type: 'start',
       run: this.#run,
@@ -99,6 +168,7 @@ export class Runs {
         openGaps: ledger.openGaps,
       },
       ask: startTick,
+      forkAccepted: ledger.brake.forkAccepted,
     });
     this.#host.log('info', 'Ingesting', {
       chain: chainId,
@@ -143,8 +213,16 @@ export class Runs {
     return gap.last;
   }
 
+  async #endHalted(halt: Halt): Promise<void> {
+    const { epoch } = this.#pipeline;
+    if (epoch === null) return;
+    await this.#end('an operator must decide');
+    await this.#steward.recordHalt(epoch, halt);
+  }
+
   async #end(why: string): Promise<void> {
     this.#host.log('warn', `Stopped ingesting: ${why}`, {});
+    this.#auditor.stop();
     const run = this.#run;
     await new Promise<void>((resolve) => {
       this.#readerStopped = (stopped) => {
@@ -184,6 +262,8 @@ export class Runs {
     if (epoch !== null) await this.#begin(epoch, await this.#steward.readLedger());
   }
 }
+
+const HALTED = 'Ingestion is halted; when the cause is understood: tick-ingester resume --accept <halt>';
 
 /** What we were told is committed and the store does not have. */
 function missingRanges(ours: readonly TickRange[], ledger: LedgerState): TickRange[] {

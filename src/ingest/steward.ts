@@ -9,6 +9,13 @@ import {
   recordSkipped,
   type LedgerState,
 } from '../store/ledger.ts';
+import {
+  readCounterparts,
+  recordConflicts,
+  type ConflictLetter,
+  type Counterpart,
+} from '../store/conflicts.ts';
+import { forgetForkAcceptance, recordHalt, type Halt } from '../store/halt.ts';
 import { deadline, destroy } from '../store/connection.ts';
 
 export interface StewardHost {
@@ -48,6 +55,22 @@ export class Steward {
 
   readLedger(): Promise<LedgerState> {
     return this.#untilDone(readLedger);
+  }
+
+  recordHalt(epoch: bigint, halt: Halt): Promise<void> {
+    return this.#untilDone((client) => recordHalt(client, epoch, halt));
+  }
+
+  forgetForkAcceptance(epoch: bigint): Promise<void> {
+    return this.#untilDone((client) => forgetForkAcceptance(client, epoch));
+  }
+
+  readCounterparts(numbers: readonly bigint[]): Promise<Map<bigint, Counterpart>> {
+    return this.#untilDone((client) => readCounterparts(client, numbers));
+  }
+
+  recordConflicts(epoch: bigint, letters: readonly ConflictLetter[]): Promise<void> {
+    return this.#untilDone((client) => recordConflicts(client, epoch, letters));
   }
 
   /** Once; rejects when it fails. */

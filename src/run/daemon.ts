@@ -160,6 +160,7 @@ function ingesterOptions(
     holder: `${config.serviceName}@${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
     startTick: config.startTick,
     ignorePosition: args.ignorePosition,
+    deadLetterMax: config.deadLetterMax,
     ring: ringLimits(config),
     reader: readerSetup(config, sizing.writers + sizing.parsers, BACKOFF),
     parsers: sizing.parsers,
@@ -205,6 +206,7 @@ function ingesterHost(
     readerStats: (stats) => telemetry.readerStats(stats),
     writerStats: (index, stats) => telemetry.writerStats(index, stats),
     trouble: (trouble) => telemetry.trouble(trouble),
+    audited: (result) => telemetry.audited(result),
     fatal,
   };
 }

@@ -14,6 +14,8 @@ type GapState = (typeof GAP_STATES)[number];
 const DEAD_LETTER_STATUSES = ['unresolved', 'resolved'] as const;
 type DeadLetterStatus = (typeof DEAD_LETTER_STATUSES)[number];
 
+const HALTS = ['poison', 'forked'] as const;
+
 export type Edition = 'plain' | 'apache' | 'community';
 
 /** A batch whose COMMIT is known to have happened. */
@@ -66,8 +68,13 @@ export class IngestMetrics {
   );
   readonly #duplicates = this.#counter(
     'tick_ingester_duplicates_total',
-    'Ticks that were stored already: repeated by the stream, or read again after our own resume.',
+    'Frames equal to a tick that is stored: repeated by the stream, or read again after our own resume; or not wanted: below the first tick, or skipped.',
     ['cause'],
+  );
+  readonly #conflicts = this.#counter(
+    'tick_ingester_conflicts_total',
+    'Frames that say something else than the tick of their number that is stored. Alarm: the chain was rewritten.',
+    [],
   );
   readonly #ambiguous = this.#counter(
     'tick_ingester_ambiguous_commits_total',
@@ -152,6 +159,11 @@ export class IngestMetrics {
   );
   readonly #leader = this.#gauge('tick_ingester_leader', '1 while this process holds the lease.', []);
   readonly #epoch = this.#gauge('tick_ingester_epoch', 'Epoch of the lease that this process saw last.', []);
+  readonly #halted = this.#gauge(
+    'tick_ingester_halted',
+    '1 while ingestion waits for an operator (tick-ingester resume), by why.',
+    ['halt'],
+  );
   readonly #ready = this.#gauge('tick_ingester_ready', '1 while /ready answers 200.', []);
   readonly #edition = this.#gauge(
     'tick_ingester_database_edition_info',
@@ -165,6 +177,8 @@ export class IngestMetrics {
   readonly ticksFailed = new FedCounter((delta) => this.#ticks.inc({ status: 'error' }, delta));
   readonly duplicatesStream = new FedCounter((delta) => this.#duplicates.inc({ cause: 'stream' }, delta));
   readonly duplicatesResume = new FedCounter((delta) => this.#duplicates.inc({ cause: 'resume' }, delta));
+  readonly duplicatesUnwanted = new FedCounter((delta) => this.#duplicates.inc({ cause: 'unwanted' }, delta));
+  readonly conflicts = new FedCounter((delta) => this.#conflicts.inc(delta));
   readonly ambiguousCommitted = new FedCounter((delta) =>
     this.#ambiguous.inc({ outcome: 'committed' }, delta),
   );
@@ -186,11 +200,12 @@ export class IngestMetrics {
     collectDefaultMetrics({ register: this.#registry });
     // Series of known labels exist from the start: a rate over a series that appears with its first error misses it.
     for (const status of ['success', 'error']) this.#ticks.inc({ status }, 0);
-    for (const cause of ['stream', 'resume']) this.#duplicates.inc({ cause }, 0);
+    for (const cause of ['stream', 'resume', 'unwanted']) this.#duplicates.inc({ cause }, 0);
     for (const outcome of ['committed', 'absent']) this.#ambiguous.inc({ outcome }, 0);
     for (const component of RETRY_COMPONENTS) this.#retries.inc({ component }, 0);
     for (const state of GAP_STATES) this.#gaps.set({ state }, 0);
     for (const status of DEAD_LETTER_STATUSES) this.#deadLetters.set({ status }, 0);
+    this.setHalt(null);
   }
 
   /** Counts a batch everywhere it counts: ticks, batches, sizes, write time and latency. Once per committed batch. */
@@ -270,6 +285,10 @@ export class IngestMetrics {
   setEdition(edition: Edition, version: string): void {
     this.#edition.reset();
     this.#edition.set({ edition, version }, 1);
+  }
+
+  setHalt(halt: (typeof HALTS)[number] | null): void {
+    for (const kind of HALTS) this.#halted.set({ halt: kind }, kind === halt ? 1 : 0);
   }
 
   setReady(ready: boolean): void {

@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { formatMicros, systemClock } from '../core/time.ts';
+import type { Audited } from '../ingest/auditor.ts';
 import type { Ingester } from '../ingest/ingester.ts';
 import type { CommittedBatch } from '../ingest/pipeline.ts';
 import type { ReaderStats } from '../ingest/reader-thread.ts';
@@ -16,6 +17,8 @@ import { notReadyReasons } from './readiness.ts';
 /** A thread that was not heard of for so long hangs. */
 const SILENCE_MS = 15_000;
 const STAGE = 'ingest';
+/** conflicts of one packet that have a log line of their own */
+const CONFLICTS_LOGGED = 5;
 
 /** Everything the ingester tells, as metrics, log lines and answers of the probes. */
 export class Telemetry implements Probe {
@@ -117,12 +120,25 @@ export class Telemetry implements Probe {
   readerStats(stats: ReaderStats): void {
     this.#metrics.grpcReconnects.feed('reader', stats.reconnects);
     this.#metrics.retries('grpc').feed('reader', stats.reconnects);
-    this.#metrics.duplicatesStream.feed('reader', stats.counts.repeated);
-    this.#metrics.duplicatesResume.feed('reader', stats.counts.resumed);
   }
 
   writerStats(index: number, stats: WriterStats): void {
     this.#metrics.retries('writer').feed(`writer-${index}`, stats.retries);
+  }
+
+  audited({ repeated, resumed, unwanted, conflicts }: Audited): void {
+    this.#metrics.duplicatesStream.inc(repeated);
+    this.#metrics.duplicatesResume.inc(resumed);
+    this.#metrics.duplicatesUnwanted.inc(unwanted);
+    this.#metrics.conflicts.inc(conflicts.length);
+    for (const { tickNumber, detail } of conflicts.slice(0, CONFLICTS_LOGGED)) {
+      this.#log.error(
+        { tick: tickNumber, detail },
+        'A tick came again with other content; the stored one stays',
+      );
+    }
+    if (conflicts.length > CONFLICTS_LOGGED)
+      this.#log.error({ more: conflicts.length - CONFLICTS_LOGGED }, 'Further ticks came with other content');
   }
 
   trouble({ gaps, deadLetters }: Trouble): void {
@@ -163,6 +179,7 @@ export class Telemetry implements Probe {
           ? 0
           : Number(systemClock.nowMicros() - this.#lastTimestampMicros) / 1000,
     });
+    this.#metrics.setHalt(status.halt?.kind ?? null);
     this.#metrics.setLeader(status.leadership.kind === 'leading', status.epoch ?? 0n);
   }
 
@@ -182,6 +199,7 @@ export class Telemetry implements Probe {
             epoch: status.epoch,
             leadership: status.leadership.kind,
             stream: status.stream,
+            halt: status.halt,
             database_trouble: Object.fromEntries(status.databaseTrouble),
             open_gaps: status.openGaps.slice(0, 20),
             open_gap_count: status.openGaps.length,

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { systemClock } from '../core/time.ts';
+import { registerDecisions } from './cli/decide.ts';
 import { registerStatus } from './cli/status.ts';
 import { ConfigError, loadConfig, type Config } from './config.ts';
 import { configSecrets } from './config-doc.ts';
@@ -42,6 +43,7 @@ Exit codes: 0 stopped cleanly, 1 failed, 2 a mistake in the configuration.`,
   .action((options: { ignoreWatermark: boolean }) => run({ ignorePosition: options.ignoreWatermark }));
 
 registerStatus(program, () => withConfig((config) => config));
+registerDecisions(program, () => withConfig((config) => config));
 await program.parseAsync();
 
 async function run(args: DaemonArguments): Promise<void> {

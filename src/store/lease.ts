@@ -6,7 +6,7 @@ const LEASE = "interval '5 seconds'";
  * Never the same epoch twice, also where a failover has forgotten the last takeover: a clock in it tells two leaders
  * apart that a counter would give the same number.
  */
-const NEXT_EPOCH = 'greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)';
+export const NEXT_EPOCH = 'greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)';
 /** How long a takeover waits for the old leader's transactions before it ends their backends. */
 const FENCE_WAIT = '1s';
 
@@ -122,7 +122,7 @@ async function readState(client: Client): Promise<StateRow> {
  * Waits for the batches of the old leader. One that hangs (frozen client, black-holed network, a backend stalled in
  * COPY, which no timeout of the server ends) is terminated; the lock is then free as soon as its backend is gone.
  */
-async function takeFence(client: Client): Promise<void> {
+export async function takeFence(client: Client): Promise<void> {
   await client.query(`SET LOCAL lock_timeout = '${FENCE_WAIT}'`);
   await client.query('SAVEPOINT fence');
   try {

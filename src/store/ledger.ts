@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { readBrake, type BrakeState } from './halt.ts';
 import { contiguousPrefix, RangeSet, type TickRange } from '../core/ingest/ranges.ts';
 
 /** What the store has recorded of the chain. */
@@ -10,6 +11,7 @@ export interface LedgerState {
   /** ranges of the ledger beyond the position: stored, and not to be written again */
   storedAhead: TickRange[];
   openGaps: TickRange[];
+  brake: BrakeState;
 }
 
 interface StateRow {
@@ -37,8 +39,9 @@ export async function readLedger(client: Client): Promise<LedgerState> {
       "SELECT first_tick, last_tick, state FROM ingest_gaps WHERE state <> 'filled' ORDER BY first_tick",
     );
     const origin = state.rows[0]?.origin;
+    const brake = await readBrake(client);
     const openGaps = gaps.rows.filter((row) => row.state === 'open').map(toRange);
-    if (origin == null) return { origin: null, position: null, storedAhead: [], openGaps };
+    if (origin == null) return { origin: null, position: null, storedAhead: [], openGaps, brake };
     const stored = new RangeSet(ledger.rows.map(toRange));
     const recorded = new RangeSet([...stored.list(), ...gaps.rows.map(toRange)]);
     const position = contiguousPrefix(BigInt(origin), recorded);
@@ -47,6 +50,7 @@ export async function readLedger(client: Client): Promise<LedgerState> {
       position,
       storedAhead: stored.list().filter((range) => range.first > position),
       openGaps,
+      brake,
     };
   } finally {
     await client.query('COMMIT');
@@ -121,7 +125,8 @@ export async function mergeLedger(client: Client, epoch: bigint, upTo: bigint): 
   await underFence(client, epoch, () => client.query(MERGE_SQL, [upTo.toString()]));
 }
 
-async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
+/** One transaction that a replaced leader cannot commit. */
+export async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   try {
     await client.query('SELECT ingest_begin_batch($1, NULL, NULL, 0, 0, 0, NULL, NULL, false)', [

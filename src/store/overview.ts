@@ -12,6 +12,7 @@ export interface Overview {
   gaps: { state: string; ranges: number; ticks: string }[];
   openGaps: { first: string; last: string; attempts: number; lastError: string | null }[];
   deadLetters: { status: string; reason: string; count: number }[];
+  halt: { kind: string; reason: string; since: string } | null;
   leader: { holder: string; epoch: string; live: boolean; since: string } | null;
   edition: EditionInfo;
 }
@@ -35,9 +36,13 @@ export async function readOverview(client: Client): Promise<Overview> {
       epoch: string;
       live: boolean;
       since: string;
+      halt: string | null;
+      halt_reason: string | null;
+      halted_at: string | null;
     }>(
       `SELECT chain_id, holder, epoch, coalesce(lease_expires_at > clock_timestamp(), false) AS live,
-         to_char(holder_since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS since FROM ingest_state`,
+         to_char(holder_since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS since, halt, halt_reason,
+         to_char(halted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS halted_at FROM ingest_state`,
     );
     const newest = await client.query<{ newest: string | null }>(
       `SELECT to_char(max("timestamp") AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS newest FROM ticks`,
@@ -63,6 +68,10 @@ export async function readOverview(client: Client): Promise<Overview> {
       gaps: gaps.rows.map((gap) => ({ ...gap, ranges: Number(gap.ranges) })),
       openGaps: open.rows.map(({ error, ...gap }) => ({ ...gap, lastError: error })),
       deadLetters: dead.rows.map((letter) => ({ ...letter, count: Number(letter.count) })),
+      halt:
+        held?.halt == null
+          ? null
+          : { kind: held.halt, reason: held.halt_reason ?? '', since: held.halted_at ?? '' },
       leader:
         held?.holder == null
           ? null

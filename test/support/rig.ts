@@ -112,20 +112,18 @@ export class Rig {
     await client?.end().catch(() => {});
   }
 
-  daemon({
-    proxy = this.proxy,
-    ...start
-  }: Partial<DaemonStart> & { proxy?: PostgresProxy | null } = {}): Daemon {
-    const daemon = startDaemon({
-      ...start,
-      env: {
-        CONTINUUM_GRPC_URL: this.sim.address,
-        DATABASE_URL: proxy?.url(this.databaseUrl) ?? this.databaseUrl,
-        START_TICK: `${this.spec.first}`,
-        ...this.#env,
-        ...start.env,
-      },
-    });
+  /** Variables of its daemons, and of commands beside them. */
+  environment(proxy: PostgresProxy | null = this.proxy): Record<string, string> {
+    return {
+      CONTINUUM_GRPC_URL: this.sim.address,
+      DATABASE_URL: proxy?.url(this.databaseUrl) ?? this.databaseUrl,
+      START_TICK: `${this.spec.first}`,
+      ...this.#env,
+    };
+  }
+
+  daemon({ proxy, ...start }: Partial<DaemonStart> & { proxy?: PostgresProxy | null } = {}): Daemon {
+    const daemon = startDaemon({ ...start, env: { ...this.environment(proxy), ...start.env } });
     this.daemons.push(daemon);
     return daemon;
   }

@@ -52,6 +52,16 @@ export class Sequence {
     return this.#held.size > 0;
   }
 
+  /** How many numbers giveUp() would pass over at once, what is known of them included; 0 when nothing is held. */
+  get jump(): bigint {
+    const lowest = this.lowestHeld;
+    return lowest === null || this.#expected === null ? 0n : lowest - this.#expected;
+  }
+
+  get lowestHeld(): bigint | null {
+    return this.#held.list()[0]?.first ?? null;
+  }
+
   place(number: bigint): Placement {
     if (this.#expected === null) {
       this.#expected = number;

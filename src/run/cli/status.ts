@@ -74,6 +74,7 @@ function toJson(overview: Overview, head: Head): string {
     gaps: overview.gaps,
     open_gaps: overview.openGaps,
     dead_letters: overview.deadLetters,
+    halt: overview.halt,
     leader: overview.leader,
     edition: overview.edition,
   };
@@ -103,6 +104,12 @@ function toText(overview: Overview, head: Head): string {
       'dead letters',
       overview.deadLetters.map(({ count, status, reason }) => `${count} ${reason} (${status})`).join(', ') ||
         'none',
+    ],
+    [
+      'halted',
+      overview.halt === null
+        ? 'no'
+        : `${overview.halt.kind}: ${overview.halt.reason}, since ${overview.halt.since}. To go on: tick-ingester resume --accept ${overview.halt.kind}`,
     ],
     [
       'leader',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import type { Client } from 'pg';
 import { test } from 'tap';
-import { chainSpec, expectedTicks, type ChainSpec, type ExpectedTick } from '../../support/expected.ts';
+import { allTicks, chainSpec } from '../../support/expected.ts';
 import { startPostgres } from '../../support/postgres.ts';
 import { withRig } from '../../support/rig.ts';
 import { malformed, wireTick } from '../../support/wire.ts';
@@ -27,10 +27,6 @@ async function deadLetters(client: Client): Promise<DeadLetter[]> {
 
 function digest(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
-}
-
-function allTicks(spec: ChainSpec, count: number): Map<bigint, ExpectedTick> {
-  return new Map([...expectedTicks(spec, count)].map((tick) => [tick.tickNumber, tick]));
 }
 
 const REASONS: Readonly<Record<string, string>> = {

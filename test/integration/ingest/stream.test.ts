@@ -55,13 +55,15 @@ void test('a stream that misbehaves', async (t) => {
       });
       const counted = await daemon.metric('tick_ingester_duplicates_total', { cause: 'stream' });
       // a frame that arrived after its stream was given up is nobody's
-      assert.ok(counted > 0 && counted <= sent('duplicate') + sent('rewrite'), `${counted} duplicates`);
+      assert.ok(counted > 0 && counted <= sent('duplicate'), `${counted} duplicates`);
       await daemon.stop();
       const compared = await rig.verify();
       assert.equal(compared.ticks, count);
       const { openGaps, deadLetters } = await rig.check({ atRest: true });
       assert.deepEqual(openGaps, [], 'a swap within the reorder window is no gap');
-      assert.equal(deadLetters, 0n);
+      assert.ok(deadLetters > 0n && deadLetters <= BigInt(sent('rewrite')), `${deadLetters} rewritten ticks`);
+      const { rows } = await (await rig.client()).query('SELECT DISTINCT reason FROM dead_letters');
+      assert.deepEqual(rows, [{ reason: 'conflict' }]);
     });
   });
 
@@ -158,13 +160,12 @@ void test('a stream that misbehaves', async (t) => {
       const daemon = rig.daemon();
       await rig.untilCaughtUp(daemon);
       await daemon.untilReady('ready');
-      // longer than three times the limit, counted in answers of GetStatus
-      const asked = await daemon.get('/metrics');
-      assert.equal(asked?.code, 200);
+      // a machine under load may have taken longer than the limit for the first ticks
+      const { length: streams } = rig.starts();
       const endMs = performance.now() + 1_500;
       while (performance.now() < endMs) assert.equal((await daemon.ready())?.status, 'ready');
       await daemon.stop();
-      assert.deepEqual(rig.starts(), [1n]);
+      assert.equal(rig.starts().length, streams, 'no further stream was opened');
     });
   });
 

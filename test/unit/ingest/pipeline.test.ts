@@ -69,6 +69,7 @@ function rig(writers = 2, failParses = 0): Rig {
         origins.push(first);
         return first;
       },
+      admit: () => true,
       committed: (batch) => committed.push(batch),
       fenced: (epoch) => fenced.push(epoch),
       parserFailed: () => {},

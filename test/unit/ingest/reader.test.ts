@@ -64,6 +64,8 @@ function harness(start: SequenceStart, limits: Partial<ReaderLimits> = {}, buffe
     full,
     start,
     {
+      repeated: () => true,
+      mayJump: () => true,
       sealed: (batch) => batches.push(batch),
       pause: () => {
         paused = true;
