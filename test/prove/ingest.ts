@@ -18,7 +18,7 @@ import { realTicks, storesRealTicks } from './real-ticks.ts';
 import { onEmbedded, prove, random, say, sized, type Scenario } from './runner.ts';
 import type { Figures, Scene } from './scene.ts';
 import { drainsOnSigterm, endsAtSecondSignal, timesOutWithoutDatabase } from './shutdown.ts';
-import { survivesStorm } from './storm.ts';
+import { STORM_SETTINGS, survivesStorm } from './storm.ts';
 import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './takeover.ts';
 import { survivesThreadDeaths } from './threads.ts';
 
@@ -86,6 +86,7 @@ function embedded(line: string, name: string, work: (scene: Scene) => Promise<Fi
 function onOwnServer(): Scenario[] {
   const load = { spec: chainSpec({ seed: 41 }), count: sized(300_000, 40_000), bytesPerSecond: 4e6 };
   const growing = chainSpec({ seed: 51, ticksPerSecond: 4000n });
+  const stormy = chainSpec({ seed: 99, txs: 1, hostile: true, ticksPerSecond: 1500n });
   const takeover = {
     spec: chainSpec({ seed: 61, ticksPerSecond: 2000n }),
     frozenMs: sized(5_000, 500),
@@ -109,13 +110,14 @@ function onOwnServer(): Scenario[] {
         deaths: sized(60, 9),
       }),
     ),
-    embedded('4', 'everything at once', (scene) =>
-      survivesStorm(scene, {
-        spec: chainSpec({ seed: 99, txs: 1, hostile: true }),
-        count: sized(400_000, 30_000),
-        blows: sized(60, 4),
-      }),
-    ),
+    {
+      line: '4',
+      name: 'everything at once',
+      run: () =>
+        onEmbedded({ settings: STORM_SETTINGS }, (scene, server) =>
+          survivesStorm(scene, server, { spec: stormy, seconds: sized(60, 10) }),
+        ),
+    },
     embedded('5', 'SIGTERM under load', (scene) => drainsOnSigterm(scene, load)),
     embedded('5', 'a second signal', (scene) => endsAtSecondSignal(scene, load)),
     embedded('5', 'SIGTERM without a database', (scene) => timesOutWithoutDatabase(scene, load)),

@@ -19,6 +19,7 @@ import { survivesRestarts } from './restarts.ts';
 import { onEmbedded, prove, sized, type Scenario } from './runner.ts';
 import type { Figures, Scene } from './scene.ts';
 import { survivesSequencerFaults } from './sequencer-faults.ts';
+import { STORM_SETTINGS, survivesStorm } from './storm.ts';
 import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './takeover.ts';
 import { survivesTerminations } from './terminations.ts';
 
@@ -103,4 +104,17 @@ function takeovers(): Scenario[] {
   ];
 }
 
-await prove([...faults(), ...takeovers()]);
+function storm(): Scenario[] {
+  const given = Number(process.env['STORM_SECONDS'] ?? '');
+  const size = {
+    spec: chainSpec({ seed: 199, txs: 1, hostile: true, ticksPerSecond: 1500n }),
+    seconds: given > 0 ? given : sized(600, 20),
+  };
+  return [
+    scenario('5', `a storm of ${size.seconds} s`, STORM_SETTINGS, (scene, server) =>
+      survivesStorm(scene, server, size),
+    ),
+  ];
+}
+
+await prove([...faults(), ...takeovers(), ...storm()]);

@@ -69,6 +69,13 @@ export class Sequencer {
     this.#isFrozen = false;
   }
 
+  /** No further tick is made (SIGUSR1). Resolves with the number of the last one. */
+  async stopGrowing(): Promise<bigint> {
+    process.kill(this.#sim.pid, 'SIGUSR1');
+    const { head } = await this.logged(({ event }) => event === 'frozen');
+    return BigInt(head ?? this.#options.spec.first - 1n);
+  }
+
   /** Another process on the same port serves the same chain, at least as long as it was. */
   async replace(signal: 'SIGKILL' | 'SIGTERM', pauseMs = 0): Promise<void> {
     this.thaw();
