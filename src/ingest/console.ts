@@ -82,6 +82,7 @@ export class ConsoleIngester {
       run: RUN,
       start,
       ask: this.#options.startTick,
+      fill: null,
       forkAccepted: false,
     });
   }

@@ -1,11 +1,16 @@
 import type { MessagePort } from 'node:worker_threads';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { SequenceStart } from '../core/ingest/sequence.ts';
+import type { TickRange } from '../core/ingest/ranges.ts';
 import type { SealedBatch } from './fill.ts';
-import { FrameReader, type ReaderCounts, type ReaderLimits } from './reader.ts';
+import type { FillCounts } from './fill-round.ts';
+import { GapFiller, type FillHost, type FillLimits } from './gap-filler.ts';
+import type { FillReport } from './gap-report.ts';
+import { FrameReader, type ReaderLimits } from './reader.ts';
+import { ReaderCounts } from './reader-counts.ts';
 import { RepeatPackets, type RepeatedFrame } from './repeats.ts';
 import { Ring, type RingGeometry } from './ring.ts';
-import type { SourceOptions } from './source.ts';
+import { SequencerConnection, type SourceOptions } from './source.ts';
 import { threadStats, type ThreadStats } from './thread-stats.ts';
 import {
   TickStream,
@@ -22,14 +27,23 @@ export interface ReaderSetup {
   source: SourceOptions;
   reading: ReaderLimits;
   streaming: StreamLimits;
+  filling: FillLimits;
 }
 
 export type ToReader =
   /**
-   * Read from here; everything of an earlier run is abandoned. ask: what to request while no number is due.
-   * forkAccepted: a head below our position is no reason to halt, until it is not any more.
+   * Read from here; everything of an earlier run is abandoned. ask: what to request while no number is due. fill: the
+   * gaps to begin with, null when none are filled, those to come included. forkAccepted: a head below our position is
+   * no reason to halt, until it is not any more.
    */
-  | { type: 'start'; run: number; start: SequenceStart; ask: bigint; forkAccepted: boolean }
+  | {
+      type: 'start';
+      run: number;
+      start: SequenceStart;
+      ask: bigint;
+      fill: readonly TickRange[] | null;
+      forkAccepted: boolean;
+    }
   /** Stop and give the open slab back. */
   | { type: 'stop'; run: number }
   /** Close the stream, send what was read on its way, then say 'drained'. */
@@ -42,6 +56,7 @@ export type ToReader =
 export type FromReader =
   | { type: 'sealed'; run: number; batch: SealedBatch }
   | { type: 'repeated'; run: number; frames: RepeatedFrame[] }
+  | { type: 'filling'; run: number; report: FillReport }
   | { type: 'state'; state: StreamState }
   /** The sequencer's head stays below what it had sent. */
   | { type: 'forked'; run: number; reason: string }
@@ -55,6 +70,7 @@ export type FromReader =
 
 export interface ReaderStats extends ThreadStats {
   counts: ReaderCounts;
+  filling: FillCounts;
   reconnects: number;
   highest: bigint | null;
 }
@@ -70,20 +86,13 @@ export class ReaderLoop {
   readonly #clock: StreamClock;
   readonly #ring: Ring;
   readonly #stream: TickStream;
+  readonly #filler: GapFiller;
   readonly #delay = monitorEventLoopDelay();
-  readonly #counts: ReaderCounts = {
-    frames: 0,
-    bytes: 0,
-    repeated: 0,
-    resumed: 0,
-    late: 0,
-    unnumbered: 0,
-    gaps: 0,
-    pauses: 0,
-  };
+  readonly #counts = new ReaderCounts();
   #reader: FrameReader | null = null;
   #repeats: RepeatPackets | null = null;
   #run = 0;
+  #fills = false;
   #ask = 0n;
   #draining = false;
 
@@ -93,6 +102,7 @@ export class ReaderLoop {
     this.#clock = clock;
     this.#ring = new Ring(setup.geometry, setup.memory);
     this.#stream = new TickStream(setup.source, setup.streaming, this.#streamHost(), clock);
+    this.#filler = new GapFiller(setup.filling, this.#fillHost(), clock);
   }
 
   start(): void {
@@ -116,6 +126,7 @@ export class ReaderLoop {
       case 'drain':
         this.#draining = true;
         this.#stream.stop();
+        this.#filler.stop();
         if (this.#reader === null) this.#send({ type: 'drained' });
         this.#turn();
         return;
@@ -129,7 +140,8 @@ export class ReaderLoop {
     }
   }
 
-  #begin({ run, start, ask, forkAccepted }: ToReader & { type: 'start' }): void {
+  #begin({ run, start, ask, fill, forkAccepted }: ToReader & { type: 'start' }): void {
+    this.#fills = fill !== null;
     this.#ask = ask;
     this.#run = run;
     const repeats = new RepeatPackets((frames) => this.#send({ type: 'repeated', run, frames }));
@@ -143,6 +155,9 @@ export class ReaderLoop {
           this.#send({ type: 'sealed', run, batch }, batch.side === null ? [] : [batch.side.buffer]),
         repeated: (frame) => repeats.offer(frame),
         mayJump: (number) => this.#stream.mayJump(number),
+        gaps: (gaps) => {
+          if (this.#fills) this.#filler.add(gaps);
+        },
         pause: () => this.#stream.pause(),
         resume: () => this.#stream.resume(),
       },
@@ -150,11 +165,13 @@ export class ReaderLoop {
     );
     this.#stream.resume();
     this.#stream.start(forkAccepted);
+    if (fill !== null) this.#filler.start(fill);
   }
 
   #abandon(): void {
     this.#foldCounts();
     this.#stream.stop();
+    this.#filler.stop();
     this.#reader?.abandon();
     this.#reader = null;
   }
@@ -164,6 +181,7 @@ export class ReaderLoop {
     this.#repeats?.flush();
     if (!this.#draining) {
       this.#reader.turn();
+      this.#filler.turn();
     } else if (this.#reader.drain()) {
       this.#foldCounts();
       this.#reader = null;
@@ -193,13 +211,31 @@ export class ReaderLoop {
     };
   }
 
+  #fillHost(): FillHost {
+    const { source } = this.#setup;
+    return {
+      connect: () => new SequencerConnection(source, () => this.#clock.wallMs()),
+      missing: (range) => this.#reader?.missing(range) ?? null,
+      fill: (chunk) => this.#reader?.fill(chunk),
+      filling: () => this.#reader?.filling ?? false,
+      report: (report) => this.#send({ type: 'filling', run: this.#run, report }),
+      log: (level, message, fields) => this.#send({ type: 'log', level, message, fields }),
+    };
+  }
+
   #report(): void {
     this.#foldCounts();
     const { reconnects } = this.#stream;
     const highest = this.#reader?.highest ?? null;
     this.#send({
       type: 'stats',
-      stats: { ...threadStats(this.#delay), counts: this.#counts, reconnects, highest },
+      stats: {
+        ...threadStats(this.#delay),
+        counts: this.#counts,
+        filling: this.#filler.counts,
+        reconnects,
+        highest,
+      },
     });
   }
 

@@ -1,5 +1,6 @@
 import { DeadLetterBrake } from '../core/ingest/brake.ts';
-import { RangeSet, type TickRange } from '../core/ingest/ranges.ts';
+import { lostRanges } from '../core/ingest/lost.ts';
+import type { TickRange } from '../core/ingest/ranges.ts';
 import type { LedgerState } from '../store/ledger.ts';
 import type { Halt } from '../store/halt.ts';
 import type { Auditor } from './auditor.ts';
@@ -21,6 +22,8 @@ export interface RunsOptions {
 export interface RunsHost {
   nowMs(): number;
   toReader(message: ToReader): void;
+  /** a run begins, with these gaps open */
+  began(run: number, epoch: bigint, openGaps: readonly TickRange[]): void;
   log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
   /** the sequencer's latest tick; waits until it answers */
   latestTick(): Promise<bigint>;
@@ -155,20 +158,24 @@ export class Runs {
     }
     this.#brake.begin(ledger.brake.deadLetters, this.#host.nowMs());
     const start = await this.#positionOf(epoch, ledger);
+    const previousOutput = start === null ? null : await this.#steward.readOutput(start);
     this.#pipeline.start(epoch, { ...ledger, position: start });
     this.#run += 1;
     this.#auditor.forkAccepted = ledger.brake.forkAccepted;
     this.#auditor.start(epoch, this.#run);
+    this.#host.began(this.#run, epoch, ledger.openGaps);
     this.#host.toReader({
       type: 'start',
       run: this.#run,
       start: {
         expected: start === null ? null : start + 1n,
         stored: ledger.storedAhead,
-        openGaps: ledger.openGaps,
+        openGaps: [...ledger.openGaps, ...ledger.unfillable],
+        previousOutput,
       },
       ask: startTick,
       forkAccepted: ledger.brake.forkAccepted,
+      fill: ledger.openGaps,
     });
     this.#host.log('info', 'Ingesting', {
       chain: chainId,
@@ -236,10 +243,10 @@ export class Runs {
 
   async #verify(): Promise<void> {
     const { epoch, position } = this.#pipeline;
-    const ours = this.#pipeline.recorded;
-    if (epoch === null || ours.length === 0) return;
+    const ours = { recorded: this.#pipeline.recorded, openGaps: [...this.#pipeline.openGaps] };
+    if (epoch === null || ours.recorded.length === 0) return;
     const ledger = await this.#steward.readLedger();
-    const lost = missingRanges(ours, ledger);
+    const lost = lostRanges(ours, ledger);
     if (lost.length === 0) return;
     this.#host.log('error', 'The database went backwards; reading again from its position', {
       had: position,
@@ -264,12 +271,3 @@ export class Runs {
 }
 
 const HALTED = 'Ingestion is halted; when the cause is understood: tick-ingester resume --accept <halt>';
-
-/** What we were told is committed and the store does not have. */
-function missingRanges(ours: readonly TickRange[], ledger: LedgerState): TickRange[] {
-  const theirs = new RangeSet([...ledger.storedAhead, ...ledger.openGaps]);
-  const { origin, position } = ledger;
-  if (origin !== null && position !== null && position >= origin)
-    theirs.add({ first: origin, last: position });
-  return ours.flatMap((range) => theirs.missing(range));
-}

@@ -170,7 +170,6 @@ const variables = {
     'link',
     oneOf('off', 'link', 'full'),
     'What is verified while ticks arrive: nothing, the link to the tick before, or every hash.',
-    { later: true },
   ),
   batchMaxTicks: required(
     'BATCH_MAX',

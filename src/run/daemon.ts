@@ -163,6 +163,7 @@ function ingesterOptions(
     deadLetterMax: config.deadLetterMax,
     ring: ringLimits(config),
     reader: readerSetup(config, sizing.writers + sizing.parsers, BACKOFF),
+    chainCheck: config.chainCheck,
     parsers: sizing.parsers,
     writers: Array.from({ length: sizing.writers }, (_, index) => ({
       index,

@@ -1,6 +1,7 @@
 /** What HEALTH_CHECK_PORT serves under /metrics: the seed's names exactly, and what operators need beside them. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Clock, Micros } from '../core/time.ts';
+import { FillMetrics } from './fill-metrics.ts';
 import { SlidingQuantiles, WeightedHistogram } from './histogram.ts';
 import { FedCounter } from './monotonic-feed.ts';
 
@@ -16,6 +17,9 @@ type DeadLetterStatus = (typeof DEAD_LETTER_STATUSES)[number];
 
 const HALTS = ['poison', 'forked'] as const;
 
+const ALARM_KINDS = ['link', 'tx_hash', 'batch_hash', 'vdf_input', 'vdf_output'] as const;
+type AlarmKind = (typeof ALARM_KINDS)[number];
+
 export type Edition = 'plain' | 'apache' | 'community';
 
 /** A batch whose COMMIT is known to have happened. */
@@ -26,6 +30,8 @@ export interface CommittedBatch {
   bytes: number;
   /** ticks whose previous_output is not the output of the tick before */
   linkBreaks: number;
+  /** what the chain check found, by kind; links included */
+  alarms: Readonly<Partial<Record<AlarmKind, number>>>;
   /** BEGIN to the answer of COMMIT */
   writeMs: number;
   /** ages at the commit, since the frame came from the stream, of ticks spread evenly over the batch */
@@ -58,6 +64,7 @@ const LATENCY_WINDOW_SECONDS = 10;
 
 export class IngestMetrics {
   readonly #registry = new Registry();
+  readonly filling = new FillMetrics(this.#registry);
   readonly #clock: Clock;
   readonly #latencyWindow = new SlidingQuantiles(LATENCY_WINDOW_SECONDS);
 
@@ -95,6 +102,11 @@ export class IngestMetrics {
     'tick_ingester_link_breaks_total',
     'Stored ticks whose previous_output is not the output of the tick before.',
     [],
+  );
+  readonly #chainAlarms = this.#counter(
+    'tick_ingester_chain_alarms_total',
+    'What CHAIN_CHECK found in stored ticks: one for a tick and kind.',
+    ['kind'],
   );
   readonly #batches = this.#counter('tick_ingester_batches_total', 'Committed batches.', []);
   readonly #reconnects = this.#counter(
@@ -203,6 +215,7 @@ export class IngestMetrics {
     for (const cause of ['stream', 'resume', 'unwanted']) this.#duplicates.inc({ cause }, 0);
     for (const outcome of ['committed', 'absent']) this.#ambiguous.inc({ outcome }, 0);
     for (const component of RETRY_COMPONENTS) this.#retries.inc({ component }, 0);
+    for (const kind of ALARM_KINDS) this.#chainAlarms.inc({ kind }, 0);
     for (const state of GAP_STATES) this.#gaps.set({ state }, 0);
     for (const status of DEAD_LETTER_STATUSES) this.#deadLetters.set({ status }, 0);
     this.setHalt(null);
@@ -217,6 +230,10 @@ export class IngestMetrics {
     this.#transactions.inc(batch.transactions);
     this.#bytes.inc(batch.bytes);
     this.#linkBreaks.inc(batch.linkBreaks);
+    for (const kind of ALARM_KINDS) {
+      const count = batch.alarms[kind] ?? 0;
+      if (count > 0) this.#chainAlarms.inc({ kind }, count);
+    }
     const nowMs = this.#clock.monotonicMs();
     const weight = batch.ticks / batch.agesMs.length;
     for (const ageMs of batch.agesMs) {

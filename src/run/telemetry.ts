@@ -1,4 +1,5 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { ChainAlarmKind } from '../core/copy/transcode.ts';
 import { formatMicros, systemClock } from '../core/time.ts';
 import type { Audited } from '../ingest/auditor.ts';
 import type { Ingester } from '../ingest/ingester.ts';
@@ -14,6 +15,8 @@ import type { Log } from './log.ts';
 import { IngestMetrics, type RetryComponent } from './metrics.ts';
 import { notReadyReasons } from './readiness.ts';
 
+/** Alarms of a batch that are told in full; chain_alarms has all of them. */
+const ALARMS_SHOWN = 3;
 /** A thread that was not heard of for so long hangs. */
 const SILENCE_MS = 15_000;
 const STAGE = 'ingest';
@@ -79,9 +82,12 @@ export class Telemetry implements Probe {
       transactions: batch.transactions,
       bytes: batch.bytes,
       linkBreaks: batch.linkBreaks,
+      alarms: countAlarms(batch),
       writeMs: batch.durationMs,
       agesMs: batch.latenciesMs,
     });
+    if (batch.fills && batch.range !== null)
+      this.#metrics.filling.filled(Number(batch.range.last - batch.range.first) + 1);
     if (batch.deadLetters > 0) this.#metrics.ticksFailed.inc(batch.deadLetters);
     if (batch.resolved) this.#metrics.ambiguousCommitted.inc(batch.ambiguous);
     else if (batch.ambiguous > 0) this.#metrics.ambiguousAbsent.inc(batch.ambiguous);
@@ -101,12 +107,32 @@ export class Telemetry implements Probe {
     for (const gap of batch.gaps) {
       this.#log.warn({ first_tick: gap.first, last_tick: gap.last }, 'Gap recorded');
     }
-    if (batch.linkBreaks > 0) {
-      this.#log.error(
-        { first_tick: batch.range?.first, breaks: batch.linkBreaks },
-        'Broken link in the chain',
-      );
+    if (batch.isolated !== null) {
+      const { tick, reason, sqlstate, detail } = batch.isolated;
+      this.#log.error({ tick, reason, sqlstate, detail }, 'The database refuses a tick');
     }
+    this.#logAlarms(batch);
+  }
+
+  /** One line a batch, however much of the chain is broken. */
+  #logAlarms(batch: CommittedBatch): void {
+    const counts = countAlarms(batch);
+    const kinds = Object.entries(counts).filter(([, count]) => count > 0);
+    if (kinds.length === 0) return;
+    const found = batch.alarms.slice(0, ALARMS_SHOWN).map(({ tickNumber, kind, detail }) => ({
+      tick: tickNumber,
+      kind,
+      detail,
+    }));
+    this.#log.error(
+      {
+        first_tick: batch.range?.first ?? null,
+        last_tick: batch.range?.last ?? null,
+        ...Object.fromEntries(kinds),
+        found,
+      },
+      (counts.link ?? 0) > 0 ? 'Broken link in the chain' : 'A tick contradicts itself',
+    );
   }
 
   threadStats(thread: string, stats: ThreadStats): void {
@@ -120,6 +146,7 @@ export class Telemetry implements Probe {
   readerStats(stats: ReaderStats): void {
     this.#metrics.grpcReconnects.feed('reader', stats.reconnects);
     this.#metrics.retries('grpc').feed('reader', stats.reconnects);
+    this.#metrics.filling.requests('reader', stats.filling);
   }
 
   writerStats(index: number, stats: WriterStats): void {
@@ -207,4 +234,12 @@ export class Telemetry implements Probe {
           }),
     };
   }
+}
+
+/** By kind; links at the ends of the batch's range are known by their number alone. */
+function countAlarms({ alarms, linkBreaks }: CommittedBatch): Partial<Record<ChainAlarmKind, number>> {
+  const counts: Partial<Record<ChainAlarmKind, number>> = {};
+  for (const { kind } of alarms) counts[kind] = (counts[kind] ?? 0) + 1;
+  if (linkBreaks > 0) counts.link = linkBreaks;
+  return counts;
 }

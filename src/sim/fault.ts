@@ -22,6 +22,7 @@ export type Fault =
   | { kind: 'cut'; every: bigint }
   | { kind: 'duplicate' | 'gap' | 'gap-forever' | 'swap' | 'rewrite'; every: bigint }
   | { kind: 'malformed' | 'malformed-forever'; every: bigint; form: MalformedForm | null }
+  | { kind: 'untrue'; every: bigint; form: UntrueForm | null }
   | ForkFault
   | OversizeFault;
 
@@ -37,6 +38,10 @@ export const MALFORMED_FORMS = [
   'previous-output',
 ] as const;
 export type MalformedForm = (typeof MALFORMED_FORMS)[number];
+
+/** what a tick states although it does not follow from its content; all of it well formed */
+export const UNTRUE_FORMS = ['link', 'tx-hash', 'batch-hash', 'vdf-input', 'vdf-output'] as const;
+export type UntrueForm = (typeof UNTRUE_FORMS)[number];
 
 /** a rewrite sends again the tick this many numbers below */
 export const REWRITE_BACK = 5n;
@@ -54,6 +59,8 @@ export const FAULT_HELP = `Faults (--fault, as often as you like; "every N-th ti
                            FORM: ${MALFORMED_FORMS.slice(0, 6).join(', ')},
                            ${MALFORMED_FORMS.slice(6).join(', ')} (default: one after the other)
   malformed-forever:N[:FORM]  ... and GetTick has the bad one
+  untrue:N[:FORM]          every N-th tick states something false, in stream and GetTick; it is well formed
+                           FORM: ${UNTRUE_FORMS.join(', ')} (default: one after the other)
   rewrite:N                after every N-th tick, tick number - ${REWRITE_BACK} comes again with other content
   fork:N[:BACK]            once a stream gets to tick N, the chain from N - BACK (default ${FORK_BACK_DEFAULT}) on is another one,
                            its head BACK/2 ticks long at first: open streams go on at N - BACK
@@ -82,7 +89,14 @@ export function parseFault(text: string): Fault {
       return {
         kind,
         every: positive(text, args[0]),
-        form: args[1] === undefined ? null : formOf(text, args[1]),
+        form: args[1] === undefined ? null : formOf(text, args[1], MALFORMED_FORMS),
+      };
+    case 'untrue':
+      expectArguments(text, args, 1, 2);
+      return {
+        kind,
+        every: positive(text, args[0]),
+        form: args[1] === undefined ? null : formOf(text, args[1], UNTRUE_FORMS),
       };
     case 'fork':
       expectArguments(text, args, 1, 2);
@@ -126,10 +140,10 @@ function upTo(text: string, value: string, most: number, least = 1): number {
   return Number(number);
 }
 
-function formOf(text: string, value: string): MalformedForm {
-  const form = MALFORMED_FORMS.find((known) => known === value);
+function formOf<T extends string>(text: string, value: string, forms: readonly T[]): T {
+  const form = forms.find((known) => known === value);
   if (form !== undefined) return form;
-  throw new RangeError(`fault ${JSON.stringify(text)}: the form is one of ${MALFORMED_FORMS.join(', ')}`);
+  throw new RangeError(`fault ${JSON.stringify(text)}: the form is one of ${forms.join(', ')}`);
 }
 
 /** What happens to one tick on its way into a stream. */
@@ -137,6 +151,7 @@ export interface TickFaults {
   gap: 'gap' | 'gap-forever' | null;
   swap: boolean;
   malformed: MalformedForm | null;
+  untrue: UntrueForm | null;
   duplicate: boolean;
   rewrite: boolean;
 }
@@ -169,10 +184,11 @@ export class FaultPlan {
     let hit: TickFaults | null = null;
     for (const fault of this.#faults) {
       if (!('every' in fault) || number % fault.every !== 0n) continue;
-      hit ??= { gap: null, swap: false, malformed: null, duplicate: false, rewrite: false };
+      hit ??= { gap: null, swap: false, malformed: null, untrue: null, duplicate: false, rewrite: false };
       if (fault.kind === 'gap' || fault.kind === 'gap-forever') hit.gap = fault.kind;
       else if (fault.kind === 'malformed' || fault.kind === 'malformed-forever')
-        hit.malformed = formAt(fault, number);
+        hit.malformed = formAt(fault, number, MALFORMED_FORMS);
+      else if (fault.kind === 'untrue') hit.untrue = formAt(fault, number, UNTRUE_FORMS);
       else if (fault.kind === 'swap' || fault.kind === 'duplicate' || fault.kind === 'rewrite')
         hit[fault.kind] = true;
     }
@@ -187,12 +203,13 @@ export class FaultPlan {
   /** The bad form in which GetTick answers, too; null for a good answer. */
   malformedForever(number: bigint): MalformedForm | null {
     for (const fault of this.#faults) {
-      if (fault.kind === 'malformed-forever' && number % fault.every === 0n) return formAt(fault, number);
+      if (fault.kind === 'malformed-forever' && number % fault.every === 0n)
+        return formAt(fault, number, MALFORMED_FORMS);
     }
     return null;
   }
 }
 
-function formAt(fault: { every: bigint; form: MalformedForm | null }, number: bigint): MalformedForm {
-  return fault.form ?? MALFORMED_FORMS[Number((number / fault.every) % BigInt(MALFORMED_FORMS.length))];
+function formAt<T>(fault: { every: bigint; form: T | null }, number: bigint, forms: readonly T[]): T {
+  return fault.form ?? forms[Number((number / fault.every) % BigInt(forms.length))];
 }

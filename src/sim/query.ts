@@ -2,7 +2,7 @@ import { decodeTick, u64, WireReader } from '../core/chain/decode.ts';
 import { WireWriter } from '../core/chain/encode.ts';
 import type { Chain } from './chain.ts';
 import type { FaultPlan } from './fault.ts';
-import { malformTick } from './faulty-tick.ts';
+import { falsifyTick, malformTick } from './faulty-tick.ts';
 
 /** The answers to the calls with one answer, as protobuf messages of proto/continuum.proto. */
 
@@ -17,7 +17,7 @@ export function requestNumber(request: Uint8Array): bigint {
   return number;
 }
 
-/** GetTickResponse; only the fault `malformed-forever` makes its tick a bad one. */
+/** GetTickResponse; of the faults only `malformed-forever` and `untrue` change its tick. */
 export async function getTick(
   chain: Chain,
   plan: FaultPlan,
@@ -27,7 +27,9 @@ export async function getTick(
   const found = index >= chain.oldest() && index < chain.count() && !plan.lost(number);
   const writer = new WireWriter();
   if (found) {
-    const tick = (await chain.chunkOf(index)).message(index);
+    const stored = (await chain.chunkOf(index)).message(index);
+    const untrue = plan.at(number)?.untrue ?? null;
+    const tick = untrue === null ? stored : falsifyTick(stored, untrue);
     const form = plan.malformedForever(number);
     writer.embedded(1, form === null ? tick : malformTick(tick, form));
   }

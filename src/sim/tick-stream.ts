@@ -3,7 +3,7 @@ import type { Chunk } from './chunk.ts';
 import type { EventLog } from './event-log.ts';
 import type { FaultPlan, TickFaults } from './fault.ts';
 import { REWRITE_BACK } from './fault.ts';
-import { malformTick, rewriteTick } from './faulty-tick.ts';
+import { falsifyTick, malformTick, rewriteTick } from './faulty-tick.ts';
 import { STATUS, type Call, type StatusCode } from './grpc-server.ts';
 import { grpcFrame } from './replay-source.ts';
 import type { StallGate } from './stall-gate.ts';
@@ -189,6 +189,10 @@ export class TickStream {
     }
     const chunk = await chain.chunkOf(index);
     let frame = chunk.frames(index, index + 1);
+    if (hit !== null && hit.untrue !== null) {
+      this.#fault('untrue', number, { form: hit.untrue });
+      frame = grpcFrame(falsifyTick(chunk.message(index), hit.untrue));
+    }
     if (hit !== null && hit.malformed !== null) {
       this.#fault('malformed', number, { form: hit.malformed });
       frame = grpcFrame(malformTick(chunk.message(index), hit.malformed));

@@ -12,6 +12,8 @@ export interface LedgerState {
   storedAhead: TickRange[];
   openGaps: TickRange[];
   brake: BrakeState;
+  /** gaps that were given up; a tick that comes after all still fills them */
+  unfillable: TickRange[];
 }
 
 interface StateRow {
@@ -40,8 +42,11 @@ export async function readLedger(client: Client): Promise<LedgerState> {
     );
     const origin = state.rows[0]?.origin;
     const brake = await readBrake(client);
-    const openGaps = gaps.rows.filter((row) => row.state === 'open').map(toRange);
-    if (origin == null) return { origin: null, position: null, storedAhead: [], openGaps, brake };
+    const ofState = (state: string): TickRange[] =>
+      gaps.rows.filter((row) => row.state === state).map(toRange);
+    const openGaps = ofState('open');
+    const unfillable = ofState('unfillable');
+    if (origin == null) return { origin: null, position: null, storedAhead: [], openGaps, unfillable, brake };
     const stored = new RangeSet(ledger.rows.map(toRange));
     const recorded = new RangeSet([...stored.list(), ...gaps.rows.map(toRange)]);
     const position = contiguousPrefix(BigInt(origin), recorded);
@@ -51,6 +56,7 @@ export async function readLedger(client: Client): Promise<LedgerState> {
       storedAhead: stored.list().filter((range) => range.first > position),
       openGaps,
       brake,
+      unfillable,
     };
   } finally {
     await client.query('COMMIT');
@@ -84,6 +90,13 @@ export async function ledgerCovers(client: Client, { first, last }: TickRange): 
   const sql = 'SELECT first_tick, last_tick FROM ingest_ledger WHERE last_tick >= $1 AND first_tick <= $2';
   const { rows } = await client.query<RangeRow>(sql, [first.toString(), last.toString()]);
   return new RangeSet(rows.map(toRange)).missing({ first, last }).length === 0;
+}
+
+/** The VDF output of a stored tick, hex digits; null when it is not stored. */
+export async function readOutput(client: Client, tick: bigint): Promise<string | null> {
+  const sql = 'SELECT output FROM vdf_proofs WHERE tick_number = $1';
+  const { rows } = await client.query<{ output: string }>(sql, [tick.toString()]);
+  return rows[0]?.output ?? null;
 }
 
 /** Open gaps, dead letters by status: what the metrics and `status` show. */
@@ -125,7 +138,7 @@ export async function mergeLedger(client: Client, epoch: bigint, upTo: bigint): 
   await underFence(client, epoch, () => client.query(MERGE_SQL, [upTo.toString()]));
 }
 
-/** One transaction that a replaced leader cannot commit. */
+/** A transaction that commits nothing once this daemon was replaced: it is refused with MDF01 then. */
 export async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   try {

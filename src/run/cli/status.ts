@@ -81,6 +81,17 @@ function toJson(overview: Overview, head: Head): string {
   return `${JSON.stringify(shape)}\n`;
 }
 
+function openGapText({
+  first,
+  last,
+  attempts,
+  lastError,
+  nextAttempt,
+}: Overview['openGaps'][number]): string {
+  const tried = `open ${first}..${last}, tried in vain ${attempts} times`;
+  return lastError === null ? tried : `${tried}: ${lastError} (again at ${nextAttempt})`;
+}
+
 function toText(overview: Overview, head: Head): string {
   const lag = lagTicks(overview, head);
   const lines: [string, string][] = [
@@ -96,10 +107,7 @@ function toText(overview: Overview, head: Head): string {
       overview.gaps.map(({ state, ranges, ticks }) => `${ranges} ${state} (${ticks} ticks)`).join(', ') ||
         'none',
     ],
-    ...overview.openGaps.map(({ first, last, attempts }): [string, string] => [
-      '',
-      `open ${first}..${last}, tried ${attempts} times`,
-    ]),
+    ...overview.openGaps.map((gap): [string, string] => ['', openGapText(gap)]),
     [
       'dead letters',
       overview.deadLetters.map(({ count, status, reason }) => `${count} ${reason} (${status})`).join(', ') ||

@@ -51,6 +51,7 @@ function open(bufferTicks: number, batchTicks: number, start = FRESH, mayJump = 
     {
       repeated: () => true,
       mayJump,
+      gaps: () => {},
       sealed: (batch) => batches.push(batch),
       pause: () => (isPaused = true),
       resume: () => (isPaused = false),

@@ -66,6 +66,7 @@ function harness(start: SequenceStart, limits: Partial<ReaderLimits> = {}, buffe
     {
       repeated: () => true,
       mayJump: () => true,
+      gaps: () => {},
       sealed: (batch) => batches.push(batch),
       pause: () => {
         paused = true;

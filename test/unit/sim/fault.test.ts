@@ -49,7 +49,7 @@ void test('a plan says what hits a tick, by its number alone', async (t) => {
     'gap-forever:8',
   ];
   const plan = new FaultPlan(faults.map(parseFault));
-  const none = { gap: null, swap: false, malformed: null, duplicate: false, rewrite: false };
+  const none = { gap: null, swap: false, malformed: null, untrue: null, duplicate: false, rewrite: false };
   t.equal(plan.at(1n), null);
   t.strictSame(plan.at(4n), { ...none, gap: 'gap' });
   t.strictSame(plan.at(6n), { ...none, duplicate: true, swap: true });
