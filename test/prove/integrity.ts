@@ -9,6 +9,7 @@
  */
 import { chainSpec } from '../support/expected.ts';
 import type { TestPostgres } from '../support/postgres.ts';
+import { wireFaults } from '../support/wire-faults.ts';
 import { survivesBlackHoles } from './black-hole.ts';
 import { DISK_SETTINGS, survivesFullDisk, survivesFullLogDisk } from './disk-full.ts';
 import { FROZEN_COMMIT_SETTINGS, survivesFrozenCommits } from './frozen-commit.ts';
@@ -22,6 +23,8 @@ import { survivesSequencerFaults } from './sequencer-faults.ts';
 import { STORM_SETTINGS, survivesStorm } from './storm.ts';
 import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './takeover.ts';
 import { survivesTerminations } from './terminations.ts';
+import { verifiesStored } from './verify.ts';
+import { survivesWireFaults } from './wire.ts';
 
 /** What the server confirmed it keeps. */
 const KEEPS = { synchronous_commit: 'on' };
@@ -88,6 +91,38 @@ function faults(): Scenario[] {
   ];
 }
 
+function wire(): Scenario[] {
+  const spec = chainSpec({ seed: 171, txs: 1, hostile: true });
+  const often = { gap: 130n, gapForever: 2090n, rewrite: 170n, malformedForever: 2030n };
+  const faults = sized(
+    { ...often, duplicate: 1510n, swap: 1490n, malformed: 1390n },
+    { ...often, duplicate: 530n, swap: 470n, malformed: 430n },
+  );
+  const size = { spec, count: sized(200_000, 20_000), faults: wireFaults(faults) };
+  return [
+    scenario('2', 'ticks left out, doubled, swapped, rewritten, malformed', KEEPS, (scene) =>
+      survivesWireFaults(scene, size),
+    ),
+  ];
+}
+
+function verification(): Scenario[] {
+  const fast = { spec: chainSpec({ seed: 181, hostile: true }), count: sized(1_000_000, 10_000), rounds: 20 };
+  const real = {
+    spec: chainSpec({ seed: 182, hostile: true, vdf: 'real' }),
+    count: sized(200_000, 5_000),
+    rounds: 5,
+  };
+  return [
+    scenario('3', 'verify finds every bit that was turned over, VDF without squarings', KEEPS, (scene) =>
+      verifiesStored(scene, fast),
+    ),
+    scenario('3', 'verify finds every bit that was turned over, VDF of 27 squarings', KEEPS, (scene) =>
+      verifiesStored(scene, real),
+    ),
+  ];
+}
+
 function takeovers(): Scenario[] {
   const size = {
     spec: chainSpec({ seed: 161, ticksPerSecond: 2000n }),
@@ -117,4 +152,4 @@ function storm(): Scenario[] {
   ];
 }
 
-await prove([...faults(), ...takeovers(), ...storm()]);
+await prove([...faults(), ...wire(), ...verification(), ...takeovers(), ...storm()]);

@@ -23,9 +23,9 @@ const FAULTS = wireFaults({
   gap: 1990n,
   gapForever: 9970n,
   duplicate: 530n,
-  swap: 410n,
+  swap: 3890n,
   rewrite: 1010n,
-  malformed: 1030n,
+  malformed: 3970n,
   malformedForever: 14_990n,
 });
 const ENV = {
@@ -149,7 +149,7 @@ async function accountFor(rig: Rig): Promise<Figures> {
     'gaps that were given up',
   );
   const { rows: letters } = await client.query<{ number: string; reason: string; is_numbered: boolean }>(
-    `SELECT coalesce(tick_number, after_tick + 1) AS number, reason, tick_number IS NOT NULL AS is_numbered
+    `SELECT coalesce(after_tick + 1, tick_number) AS number, reason, after_tick IS NULL AS is_numbered
        FROM dead_letters WHERE status = 'open' ORDER BY 1`,
   );
   const bad = new Set<bigint>();

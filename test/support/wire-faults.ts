@@ -40,7 +40,8 @@ const FORMS = [
 const UNNUMBERED: ReadonlySet<string> = new Set(['truncated', 'wire-type', 'number']);
 
 /**
- * All of them multiples of ten, so that what is rewritten, five below, is hit by nothing else.
+ * All of them multiples of ten, so that what is rewritten, five below, is hit by nothing else. No tick of the chain should
+ * be malformed and swapped: a frame without a number counts as what follows the highest number before it.
  * @throws RangeError
  */
 export function wireFaults(faults: WireFaults): WireFaults {
