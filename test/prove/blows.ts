@@ -15,16 +15,16 @@ export interface Targets {
   survivor: Daemon;
   survivorProxy: PostgresProxy;
   /** is killed and stopped, and started again */
-  victim(): Daemon;
+  victim: () => Daemon;
   victimProxy: PostgresProxy;
-  restartVictim(): void;
+  restartVictim: () => void;
 }
 
 /** Everything random is drawn before it strikes: several may strike at the same time. */
 export interface Blow {
   name: string;
   /** Strikes, holds on for a while, and heals. */
-  strike(targets: Targets): Promise<void>;
+  strike: (targets: Targets) => Promise<void>;
 }
 
 type Draw = (random: Random) => Blow['strike'];

@@ -65,7 +65,7 @@ export async function survivesStorm(
       let steps = 0;
       for (; performance.now() < endMs; steps++) {
         const blows = drawBlows(scene.random);
-        scene.say(`${steps + 1}: ${blows.map(({ name }) => name).join(', ')}`);
+        scene.say(`${steps + 1}: ${blows.map(({ name }) => name).join(', ')}; ${mebibytes(memory.last)}`);
         await Promise.all(blows.map(({ strike }) => strike(targets)));
         for (const { name } of blows) done.set(name, done.get(name)! + 1);
         await rig.untilItGoesOn();

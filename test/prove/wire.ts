@@ -192,7 +192,7 @@ async function assertLetters(
       ORDER BY coalesce(after_tick + 1, tick_number), dead_letter_id`,
   );
   const byNumber = Map.groupBy(rows, ({ tick_number, after_tick }) =>
-    after_tick !== null ? BigInt(after_tick) + 1n : BigInt(tick_number!),
+    after_tick !== null ? BigInt(after_tick) + 1n : BigInt(tick_number ?? -1),
   );
   let seen = 0;
   const rewrites = new Set(expected.rewritten);
