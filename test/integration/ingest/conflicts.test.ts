@@ -28,7 +28,8 @@ void test('ticks that come again', async (t) => {
       await daemon.untilReady('ready');
       await daemon.stop();
 
-      assert.equal((await rig.verify()).ticks, count, 'the stored rows stay as they came first');
+      const { ticks: stored } = await rig.verify({ deadLetters: 'some' });
+      assert.equal(stored, count, 'the stored rows stay as they came first');
       const { rows } = await (
         await rig.client()
       ).query<
