@@ -4,7 +4,8 @@ import type { ChainCheckMode } from '../core/copy/transcode.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
 import { Leadership, type LeadershipState } from './leadership.ts';
-import { Pipeline, type CommittedBatch } from './pipeline.ts';
+import type { CommittedBatch } from './committed.ts';
+import { Pipeline } from './pipeline.ts';
 import type { FromReader, ReaderSetup, ReaderStats } from './reader-thread.ts';
 import { planRing, Ring, type RingStatus } from './ring.ts';
 import { Runs, type RunsOptions } from './runs.ts';
@@ -308,13 +309,7 @@ export class Ingester {
       nowMs: () => this.#host.nowMs(),
       recordOrigin: (first, epoch) => this.#steward.recordOrigin(first, epoch),
       committed: (batch) => this.#host.committed(batch),
-      refused: ({ range, sqlstate, message }) =>
-        this.#host.log('warn', 'The database refuses part of a batch; looking for the tick', {
-          first_tick: range?.first ?? null,
-          last_tick: range?.last ?? null,
-          sqlstate,
-          error: message,
-        }),
+      refused: (batch) => this.#host.log('warn', 'The database refuses rows of a batch: cutting it', batch),
       fenced: (epoch) => this.#leadership.fenced(epoch),
       parserFailed: (error) =>
         this.#host.log('error', 'A parser failed; its batch is parsed again', { error: error.message }),

@@ -2,7 +2,7 @@ import { scanTickNumber } from '../core/chain/wire.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { Sequence, type SequenceStart } from '../core/ingest/sequence.ts';
 import type { SealLimits } from '../core/ingest/seal.ts';
-import { BatchFiller, type SealedBatch } from './fill.ts';
+import { BatchFiller, outputBefore, type SealedBatch } from './fill.ts';
 import type { Ring } from './ring.ts';
 
 export interface ReaderLimits extends SealLimits {
@@ -91,13 +91,7 @@ export class FrameReader {
     this.#events = events;
     this.#clockMs = clockMs;
     this.#sequence = new Sequence(start);
-    const { expected, previousOutput = null } = start;
-    this.#filler = new BatchFiller(
-      ring,
-      limits,
-      events.sealed,
-      expected === null ? null : { next: expected, output: previousOutput },
-    );
+    this.#filler = new BatchFiller(ring, limits, events.sealed, outputBefore(start));
     this.#noteDue();
   }
 
