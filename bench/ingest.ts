@@ -14,7 +14,7 @@ const HELP = `npm run bench -- [options]
   --rounds N       ingest and \\copy in turn, so often (default 3)
   --txs N          transactions in a tick (default 2: 2.7 KB a tick)
   --seconds N      length of each latency measurement (default 15)
-  --profile NAME   instead of the standard table: batch, workers, txs, volume
+  --profile NAME   instead of the standard table: batch, workers, check, txs, volume
   --cpu-prof DIR   leave profiles of the daemon's threads there (node --cpu-prof)
   --json           one JSON object on stdout instead of the table
   --help
@@ -64,6 +64,10 @@ try {
     workers: () =>
       vary(
         [1, 2, 4, 8].map((count) => ({ label: `WORKER_COUNT=${count}`, env: { WORKER_COUNT: `${count}` } })),
+      ),
+    check: () =>
+      vary(
+        ['off', 'link', 'full'].map((mode) => ({ label: `CHAIN_CHECK=${mode}`, env: { CHAIN_CHECK: mode } })),
       ),
     txs: async () => [...(await standard(0)), ...(await standard(2))],
     volume: () => volume(),

@@ -1,12 +1,11 @@
-import type { SealedBatch } from './fill.ts';
-import type { Part } from './part.ts';
+import type { Job } from './job.ts';
 import type { Ring } from './ring.ts';
 
 /** More samples of a batch would cost more than they tell. */
 const SAMPLES_PER_BATCH = 32;
 
-/** Ages of a part's frames since they came from the stream, ms; a sample spread evenly over the part. */
-export function sampleAges(ring: Ring, batch: SealedBatch, part: Part, nowMs: number): number[] {
+/** Ages of the frames of a job's first part since they came from the stream, ms; a sample spread evenly over the part. */
+export function sampleAges(ring: Ring, { batch, parts: [part] }: Job, nowMs: number): number[] {
   const oldestMs = nowMs - batch.openedMs;
   if (batch.slab === null) return [oldestMs];
   const { arrivals } = ring.slab(batch.slab);

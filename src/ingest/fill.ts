@@ -2,6 +2,7 @@ import type { TickRange } from '../core/ingest/ranges.ts';
 import { shouldSeal, type SealLimits } from '../core/ingest/seal.ts';
 import { PROOF_OUTPUT, TickWire } from '../core/chain/wire.ts';
 import { FRAME_UNNUMBERED, INDEX_WORDS } from '../core/copy/transcode.ts';
+import type { SequenceStart } from '../core/ingest/sequence.ts';
 import type { Ring, Slab } from './ring.ts';
 
 /** A batch on its way: which slab holds its frames and what the frames are. Sent from the reader to the pipeline. */
@@ -223,9 +224,13 @@ export class BatchFiller {
 }
 
 /** The output of the tick before `next`, hex digits; null when it is not known. */
-export interface OutputBefore {
+interface OutputBefore {
   next: bigint;
   output: string | null;
+}
+
+export function outputBefore({ expected, previousOutput = null }: SequenceStart): OutputBefore | null {
+  return expected === null ? null : { next: expected, output: previousOutput };
 }
 
 /**

@@ -7,7 +7,8 @@ import { Auditor, type Audited } from './auditor.ts';
 import { GapBook } from './gap-book.ts';
 import { awaitLatestTick } from './latest-tick.ts';
 import { Leadership, type LeadershipState } from './leadership.ts';
-import { Pipeline, type CommittedBatch } from './pipeline.ts';
+import type { CommittedBatch } from './committed.ts';
+import { Pipeline } from './pipeline.ts';
 import type { FromReader, ReaderSetup, ReaderStats } from './reader-thread.ts';
 import { planRing, Ring, type RingStatus } from './ring.ts';
 import { Runs, type RunsOptions } from './runs.ts';
@@ -347,13 +348,7 @@ export class Ingester {
         this.#gaps.committed(batch);
         this.#auditor.advance();
       },
-      refused: ({ range, sqlstate, message }) =>
-        this.#host.log('warn', 'The database refuses part of a batch; looking for the tick', {
-          first_tick: range?.first ?? null,
-          last_tick: range?.last ?? null,
-          sqlstate,
-          error: message,
-        }),
+      refused: (batch) => this.#host.log('warn', 'The database refuses rows of a batch: cutting it', batch),
       fenced: (epoch) => this.#leadership.fenced(epoch),
       parserFailed: (error) =>
         this.#host.log('error', 'A parser failed; its batch is parsed again', { error: error.message }),

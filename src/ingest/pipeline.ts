@@ -1,13 +1,16 @@
-import { contiguousPrefix, RangeSet, type TickRange } from '../core/ingest/ranges.ts';
-import { INDEX_WORDS, type ChainAlarm, type ChainCheckMode } from '../core/copy/transcode.ts';
+import type { TickRange } from '../core/ingest/ranges.ts';
+import type { ChainCheckMode } from '../core/copy/transcode.ts';
 import type { BatchWrite } from '../store/batch.ts';
 import type { LedgerState } from '../store/ledger.ts';
 import { sampleAges } from './ages.ts';
+import { batchWrite, committedBatch, type CommittedBatch, type RefusedBatch } from './committed.ts';
 import { CopyMemory } from './copy-memory.ts';
 import type { SealedBatch } from './fill.ts';
-import { isolate, type Isolated, type IsolatedTick } from './isolate.ts';
+import { isolate } from './isolate.ts';
+import { needsLinkCheck, newJob, resetJob, type Job } from './job.ts';
 import type { ParsedBatch, ParseTask } from './parse.ts';
-import { halves, rangeOf, wholePart, type Part } from './part.ts';
+import { halves, rangeOf } from './part.ts';
+import { Recorded } from './recorded.ts';
 import type { Ring } from './ring.ts';
 import type { Refusal, WriteOutcome } from './write.ts';
 
@@ -43,55 +46,6 @@ export interface PipelineLimits {
   chainCheck: ChainCheckMode;
 }
 
-export interface RefusedBatch {
-  range: TickRange | null;
-  sqlstate: string;
-  message: string;
-}
-
-/** One transaction: a sealed batch, or a part of one that the database refused as a whole. */
-export interface CommittedBatch {
-  range: TickRange | null;
-  ticks: number;
-  transactions: number;
-  deadLetters: number;
-  /** the tick of it that the database does not take; null nearly always */
-  isolated: IsolatedTick | null;
-  /** what the chain check found, but for the ends of the range */
-  alarms: readonly ChainAlarm[];
-  /** ticks whose link to the tick before is broken: those among `alarms`, and those at the ends of the range */
-  linkBreaks: number;
-  bytes: number;
-  gaps: readonly TickRange[];
-  fills: boolean;
-  durationMs: number;
-  ambiguous: number;
-  resolved: boolean;
-  /** stream → committed of a sample of its ticks, ms */
-  latenciesMs: number[];
-  /** timestamp of its last tick, µs since 1970 */
-  lastTimestampMicros: bigint;
-}
-
-interface Job {
-  batch: SealedBatch;
-  /** what of it is not yet committed, in order; all fields below are about the first of them */
-  parts: [Part, ...Part[]];
-  /** null until parsed */
-  parsed: ParsedBatch | null;
-  /** in the place of a tick that the database refused */
-  isolated: Isolated | null;
-  /** its links at the ends of its range are to be compared with what is stored */
-  checkLinks: boolean;
-  writing: boolean;
-  /** an attempt at it died with its writer */
-  unknown: boolean;
-  /** its dead letters are counted by the brake */
-  isAdmitted: boolean;
-}
-
-const NOTHING_PRESENT = { ticks: 0, transactions: 0 };
-
 /**
  * Takes sealed batches through parser and writer and frees their slabs: the part of the daemon that knows what is
  * under way, what is committed and where the position is. Runs on the main thread; a message a batch and thread.
@@ -114,13 +68,7 @@ export class Pipeline {
   readonly #jobs = new Set<Job>();
   readonly #idleWriters: number[] = [];
   readonly #memory: CopyMemory;
-  #run: {
-    epoch: bigint;
-    origin: bigint | null;
-    recorded: RangeSet;
-    openGaps: RangeSet;
-    ahead: RangeSet;
-  } | null = null;
+  #run: Recorded | null = null;
   #recordingOrigin = false;
   #settled: (() => void)[] = [];
 
@@ -135,17 +83,7 @@ export class Pipeline {
 
   /** A new run under this epoch, from what the store says. */
   start(epoch: bigint, ledger: Omit<LedgerState, 'brake'>): void {
-    const recorded = new RangeSet([...ledger.storedAhead, ...ledger.openGaps, ...ledger.unfillable]);
-    if (ledger.origin !== null && ledger.position !== null && ledger.position >= ledger.origin) {
-      recorded.add({ first: ledger.origin, last: ledger.position });
-    }
-    this.#run = {
-      epoch,
-      origin: ledger.origin,
-      recorded,
-      openGaps: new RangeSet(ledger.openGaps),
-      ahead: new RangeSet(ledger.storedAhead),
-    };
+    this.#run = new Recorded(epoch, ledger);
   }
 
   /**
@@ -172,37 +110,31 @@ export class Pipeline {
   }
 
   get position(): bigint | null {
-    return this.#run === null || this.#run.origin === null
-      ? null
-      : contiguousPrefix(this.#run.origin, this.#run.recorded);
+    return this.#run?.position ?? null;
   }
 
   /** Below the lowest open gap. */
   get completeUpTo(): bigint | null {
-    const position = this.position;
-    const gap = this.#run?.openGaps.list()[0];
-    return position === null || gap === undefined || gap.first > position ? position : gap.first - 1n;
+    return this.#run?.completeUpTo ?? null;
   }
 
   get openGaps(): readonly TickRange[] {
-    return this.#run?.openGaps.list() ?? [];
+    return this.#run?.openGaps ?? [];
   }
 
   /** The store says so: not open any more. */
   gaveUp(range: TickRange): void {
-    this.#run?.openGaps.remove(range);
+    this.#run?.gaveUp(range);
   }
 
   /** Everything that is known to be recorded, gaps counted. */
   get recorded(): TickRange[] {
-    return this.#run === null ? [] : this.#run.recorded.list().map((range) => ({ ...range }));
+    return this.#run?.list() ?? [];
   }
 
   /** Whether what was received of this number is committed, or it lies below the origin. */
   isSettled(number: bigint): boolean {
-    const run = this.#run;
-    if (run === null || run.origin === null) return false;
-    return number < run.origin || run.recorded.has(number);
+    return this.#run?.isSettled(number) ?? false;
   }
 
   get epoch(): bigint | null {
@@ -220,16 +152,7 @@ export class Pipeline {
 
   /** A batch from the reader. */
   sealed(batch: SealedBatch): void {
-    const job: Job = {
-      batch,
-      parts: [wholePart(batch)],
-      parsed: null,
-      isolated: null,
-      checkLinks: false,
-      writing: false,
-      unknown: false,
-      isAdmitted: false,
-    };
+    const job = newJob(batch);
     this.#jobs.add(job);
     if (this.#run === null) this.#forget(job);
     else void this.#parse(job);
@@ -248,7 +171,8 @@ export class Pipeline {
           tickBytesMax: this.#limits.tickBytesMax,
           check: this.#limits.chainCheck,
         });
-        job.checkLinks = this.#needsLinkCheck(job, job.parsed);
+        job.checkLinks =
+          this.#checksLinks && this.#run !== null && needsLinkCheck(job, job.parsed, this.#run);
         this.#dispatch();
         return;
       } catch (error) {
@@ -261,6 +185,10 @@ export class Pipeline {
 
   #isWanted(job: Job): boolean {
     return this.#run !== null && this.#jobs.has(job);
+  }
+
+  get #checksLinks(): boolean {
+    return this.#limits.chainCheck !== 'off';
   }
 
   #isRun(epoch: bigint): boolean {
@@ -306,25 +234,11 @@ export class Pipeline {
   }
 
   async #write(job: Job, parsed: ParsedBatch, epoch: bigint, writer: number): Promise<void> {
-    const [part] = job.parts;
     job.writing = true;
-    const write: BatchWrite = {
-      epoch,
-      range: rangeOf(part),
-      ticks: parsed.ticks,
-      transactions: parsed.transactions,
-      present: job.isolated?.present ?? NOTHING_PRESENT,
-      gaps: part.gaps,
-      fills: job.batch.fills,
-      deadLetters: parsed.deadLetters,
-      alarms: parsed.alarms,
-      checkLinks: job.checkLinks,
-      copy: parsed.copy,
-    };
+    const write = batchWrite(job, parsed, epoch);
+    let outcome: WriteOutcome;
     try {
-      const outcome = await this.#threads.write(writer, write, job.unknown);
-      this.#idleWriters.push(writer);
-      this.#finished(job, parsed, write, outcome);
+      outcome = await this.#threads.write(writer, write, job.unknown);
     } catch {
       // the writer thread died; whether it had committed is for the next one to find out, with the same bytes
       this.#idleWriters.push(writer);
@@ -332,39 +246,27 @@ export class Pipeline {
       job.unknown = true;
       if (this.#isRun(epoch)) this.#dispatch();
       else this.#forget(job);
+      return;
     }
+    this.#idleWriters.push(writer);
+    this.#finished(job, parsed, write, outcome);
   }
 
   #finished(job: Job, parsed: ParsedBatch, write: BatchWrite, outcome: WriteOutcome): void {
-    const [part] = job.parts;
-    const { isolated } = job;
-    const latenciesMs =
-      outcome.kind === 'committed' ? sampleAges(this.#ring, job.batch, part, this.#host.nowMs()) : [];
+    const { epoch } = write;
+    const committed =
+      outcome.kind === 'committed'
+        ? committedBatch(job, parsed, write, outcome, sampleAges(this.#ring, job, this.#host.nowMs()))
+        : null;
     this.#memory.recycle(write.copy);
-    Object.assign(job, { parsed: null, isolated: null, checkLinks: false, writing: false, unknown: false });
-    if (outcome.kind === 'refused' && this.#isRun(write.epoch)) this.#split(job, outcome);
-    else if (outcome.kind === 'committed') this.#next(job, write.epoch);
+    resetJob(job);
+    if (outcome.kind === 'refused' && this.#isRun(epoch)) this.#split(job, outcome);
+    else if (outcome.kind === 'committed') this.#next(job, epoch);
     else this.#forget(job);
-    if (outcome.kind === 'fenced') this.#replaced(write.epoch);
-    if (outcome.kind === 'committed') {
-      this.#book(write);
-      this.#host.committed({
-        range: write.range,
-        ticks: write.ticks,
-        transactions: write.transactions,
-        deadLetters: write.deadLetters.length,
-        isolated: isolated?.isolated ?? null,
-        alarms: write.alarms,
-        linkBreaks: parsed.linkBreaks + outcome.brokenLinks.length,
-        bytes: part.bytes,
-        gaps: write.gaps,
-        fills: write.fills,
-        durationMs: outcome.durationMs,
-        ambiguous: outcome.ambiguous,
-        resolved: outcome.resolved,
-        latenciesMs,
-        lastTimestampMicros: parsed.lastTimestampMicros,
-      });
+    if (outcome.kind === 'fenced') this.#replaced(epoch);
+    if (committed !== null) {
+      if (this.#isRun(epoch)) this.#run?.book(write);
+      this.#host.committed(committed);
     }
     this.#dispatch();
   }
@@ -386,53 +288,21 @@ export class Pipeline {
   #split(job: Job, refusal: Refusal): void {
     const { slab, side } = job.batch;
     const [part, ...rest] = job.parts;
-    if (part.frames === job.batch.frames)
-      this.#host.refused({ range: rangeOf(part), sqlstate: refusal.sqlstate, message: refusal.message });
+    if (part.frames === job.batch.frames) {
+      const { sqlstate, message: error } = refusal;
+      const last = rangeOf(part)?.last ?? null;
+      this.#host.refused({ first_tick: part.first, last_tick: last, sqlstate, error });
+    }
     if (slab !== null && part.frames > 1) {
       job.parts = [...halves(part, this.#ring.slab(slab).index), ...rest];
       void this.#parse(job);
       return;
     }
-    const frame = slab === null ? side! : this.#frame(slab, part.from);
+    const frame = slab === null ? side! : this.#ring.copyFrame(slab, part.from);
     job.isolated = isolate(part.first, frame, refusal);
     job.parsed = job.isolated.parsed;
     job.isAdmitted = false;
-    job.checkLinks = job.isolated.present.ticks > 0 && this.#limits.chainCheck !== 'off';
-  }
-
-  /** A copy of its bytes. */
-  #frame(slab: number, frame: number): Uint8Array<ArrayBuffer> {
-    const { index, bytes } = this.#ring.slab(slab);
-    const offset = index[frame * INDEX_WORDS];
-    return Uint8Array.from(bytes.subarray(offset, offset + index[frame * INDEX_WORDS + 1]));
-  }
-
-  /**
-   * The parser compared each tick with the one before it in the same part. At the ends of the range the store is asked
-   * where nobody else has compared: where the parser did not know the tick before, or found it to be another one (it may
-   * not even be stored), and below what an earlier run has left. Whoever comes later of two neighbours asks.
-   */
-  #needsLinkCheck(job: Job, { boundary, ticks }: ParsedBatch): boolean {
-    const run = this.#run;
-    const [part] = job.parts;
-    if (run === null || this.#limits.chainCheck === 'off' || ticks === 0) return false;
-    if (job.batch.fills || boundary === 'broken') return true;
-    const before = part.first - 1n;
-    const isGap = part.gaps.some(({ first, last }) => first <= before && before <= last);
-    const isOrigin = run.origin === null || part.first <= run.origin;
-    return (boundary === 'unknown' && !isGap && !isOrigin) || run.ahead.has(part.first + BigInt(part.ticks));
-  }
-
-  #book({ range, gaps, fills, epoch }: BatchWrite): void {
-    const run = this.#run;
-    if (run === null || run.epoch !== epoch) return;
-    for (const gap of gaps) {
-      run.openGaps.add(gap);
-      run.recorded.add(gap);
-    }
-    if (range === null) return;
-    run.recorded.add(range);
-    if (fills) run.openGaps.remove(range);
+    job.checkLinks = this.#checksLinks && job.isolated.present.ticks > 0;
   }
 
   /** Another daemon has raised the epoch: this run is over, and nothing more of it can be written. */

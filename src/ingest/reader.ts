@@ -3,7 +3,7 @@ import type { TickRange } from '../core/ingest/ranges.ts';
 import { Sequence, type SequenceStart } from '../core/ingest/sequence.ts';
 import type { SealLimits } from '../core/ingest/seal.ts';
 import { FetchedFrames, type FetchedFrame } from './fetched.ts';
-import { BatchFiller, type SealedBatch } from './fill.ts';
+import { BatchFiller, outputBefore, type SealedBatch } from './fill.ts';
 import { JUMP_MAX } from './head-watch.ts';
 import { HeldFrames, type Stray, type WaitingFrame } from './held.ts';
 import { ReaderCounts } from './reader-counts.ts';
@@ -75,13 +75,7 @@ export class FrameReader {
     this.#events = events;
     this.#clockMs = clockMs;
     this.#sequence = new Sequence(start);
-    const { expected, previousOutput = null } = start;
-    this.#filler = new BatchFiller(
-      ring,
-      limits,
-      events.sealed,
-      expected === null ? null : { next: expected, output: previousOutput },
-    );
+    this.#filler = new BatchFiller(ring, limits, events.sealed, outputBefore(start));
     this.#noteDue();
     this.#seen = this.#beforeDue;
   }

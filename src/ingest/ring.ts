@@ -76,6 +76,13 @@ export class Ring {
     return slab;
   }
 
+  /** A copy of the bytes of a frame, counted from 0. */
+  copyFrame(id: number, frame: number): Uint8Array<ArrayBuffer> {
+    const { index, bytes } = this.slab(id);
+    const offset = index[frame * INDEX_WORDS];
+    return Uint8Array.from(bytes.subarray(offset, offset + index[frame * INDEX_WORDS + 1]));
+  }
+
   /** Reader only: the lowest free slab, now taken; undefined when none is free. */
   take(): Slab | undefined {
     for (let id = 0; id < this.geometry.slabCount; id += 1) {

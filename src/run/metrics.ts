@@ -18,7 +18,6 @@ type DeadLetterStatus = (typeof DEAD_LETTER_STATUSES)[number];
 const HALTS = ['poison', 'forked'] as const;
 
 const ALARM_KINDS = ['link', 'tx_hash', 'batch_hash', 'vdf_input', 'vdf_output'] as const;
-type AlarmKind = (typeof ALARM_KINDS)[number];
 
 export type Edition = 'plain' | 'apache' | 'community';
 
@@ -28,10 +27,8 @@ export interface CommittedBatch {
   transactions: number;
   /** of its frames on the wire */
   bytes: number;
-  /** ticks whose previous_output is not the output of the tick before */
-  linkBreaks: number;
-  /** what the chain check found, by kind; links included */
-  alarms: Readonly<Partial<Record<AlarmKind, number>>>;
+  /** what the chain check found, by kind */
+  alarms: Readonly<Partial<Record<(typeof ALARM_KINDS)[number], number>>>;
   /** BEGIN to the answer of COMMIT */
   writeMs: number;
   /** ages at the commit, since the frame came from the stream, of ticks spread evenly over the batch */
@@ -229,11 +226,8 @@ export class IngestMetrics {
     this.#writeSeconds.observe(batch.writeMs / 1000);
     this.#transactions.inc(batch.transactions);
     this.#bytes.inc(batch.bytes);
-    this.#linkBreaks.inc(batch.linkBreaks);
-    for (const kind of ALARM_KINDS) {
-      const count = batch.alarms[kind] ?? 0;
-      if (count > 0) this.#chainAlarms.inc({ kind }, count);
-    }
+    this.#linkBreaks.inc(batch.alarms.link ?? 0);
+    for (const kind of ALARM_KINDS) this.#chainAlarms.inc({ kind }, batch.alarms[kind] ?? 0);
     const nowMs = this.#clock.monotonicMs();
     const weight = batch.ticks / batch.agesMs.length;
     for (const ageMs of batch.agesMs) {

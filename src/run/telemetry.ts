@@ -3,7 +3,7 @@ import type { ChainAlarmKind } from '../core/copy/transcode.ts';
 import { formatMicros, systemClock } from '../core/time.ts';
 import type { Audited } from '../ingest/auditor.ts';
 import type { Ingester } from '../ingest/ingester.ts';
-import type { CommittedBatch } from '../ingest/pipeline.ts';
+import type { CommittedBatch } from '../ingest/committed.ts';
 import type { ReaderStats } from '../ingest/reader-thread.ts';
 import type { Trouble } from '../ingest/steward.ts';
 import { threadStats, type ThreadStats } from '../ingest/thread-stats.ts';
@@ -81,7 +81,6 @@ export class Telemetry implements Probe {
       ticks: batch.ticks,
       transactions: batch.transactions,
       bytes: batch.bytes,
-      linkBreaks: batch.linkBreaks,
       alarms: countAlarms(batch),
       writeMs: batch.durationMs,
       agesMs: batch.latenciesMs,

@@ -49,7 +49,7 @@ export async function getTick(
   const writer = new WireWriter();
   if (found) {
     const stored = (await chain.chunkOf(index)).message(index);
-    const untrue = plan.at(number)?.untrue ?? null;
+    const untrue = plan.at(number, number)?.untrue ?? null;
     const tick = untrue === null ? stored : falsifyTick(stored, untrue);
     const form = plan.malformedForever(number);
     writer.embedded(1, form === null ? tick : malformTick(tick, form));

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { vdfOutput } from '../chain/hash.ts';
+import { batchHash, vdfOutput } from '../chain/hash.ts';
 import { sameHex } from '../chain/hex.ts';
 import {
   ORDERED_HASH,
@@ -39,6 +39,7 @@ const VDF_SAMPLE_EVERY = 100n;
 /** What whoever sends the ticks can make a parser do: 1.6 ms each. Above it "tick-ingester verify" recomputes them. */
 const SAMPLED_ITERATIONS_MAX = 1024n;
 const SHOWN_DIGITS = 16;
+const EMPTY_BATCH = batchHash([]).toString('hex');
 
 /** The formulas of the chain (core/chain/hash.ts) over slots of the wire reader, for ticks that have passed TickCheck. */
 export class ChainCheck {
@@ -166,6 +167,7 @@ export class ChainCheck {
   }
 
   #digestOf(hashes: readonly string[]): string {
+    if (hashes.length === 0) return EMPTY_BATCH;
     this.#length = 0;
     for (const digits of hashes) this.#putHex(digits);
     return this.#digest();

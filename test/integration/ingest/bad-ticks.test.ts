@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import type { Client } from 'pg';
 import { test } from 'tap';
-import { allTicks, chainSpec } from '../../support/expected.ts';
+import { allTicks, chainSpec, type ChainSpec } from '../../support/expected.ts';
 import { startPostgres } from '../../support/postgres.ts';
 import { withRig, type Rig } from '../../support/rig.ts';
 import { until } from '../../support/until.ts';

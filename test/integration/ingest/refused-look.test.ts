@@ -80,9 +80,9 @@ void test('refusals that need a look', async (t) => {
         assert.deepEqual(
           daemon
             .lines('The database refuses a tick')
-            .map(({ tick, reason }) => [tick, reason])
+            .map(({ tick, reason }) => `${tick as number} ${reason as string}`)
             .sort(),
-          [...equal.map((n) => [Number(n), 'stored']), ...other.map((n) => [Number(n), 'conflict'])].sort(),
+          [...equal.map((n) => `${n} stored`), ...other.map((n) => `${n} conflict`)].sort(),
         );
         assert.equal(await rig.position(), rig.last);
       });

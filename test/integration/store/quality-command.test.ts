@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Client } from 'pg';
 import { test } from 'tap';
 import { registerQuality } from '../../../src/run/cli/quality.ts';
-import { runCommand, type Outcome } from '../../support/command.ts';
+import { runInProcess, type Outcome } from '../../support/command-in-process.ts';
 import { chainSpec, expectedTicks, type ExpectedTick } from '../../support/expected.ts';
 import { compareStored, openClient } from '../../support/oracle.ts';
 import { schemaSql, startPostgres, testServers, type OpenTestServer } from '../../support/postgres.ts';
@@ -38,7 +38,7 @@ interface Json {
 
 function quality(url: string | undefined, ...args: string[]): Promise<Outcome> {
   const clock = { nowMicros: () => 0n, monotonicMs: () => 0 };
-  return runCommand((program) => registerQuality(program, { databaseUrl: url, clock }), 'quality', ...args);
+  return runInProcess((program) => registerQuality(program, { databaseUrl: url, clock }), 'quality', ...args);
 }
 
 async function judge(url: string, ...args: string[]): Promise<Json & { code: number }> {

@@ -1,7 +1,8 @@
 import { test } from 'tap';
 import type { SealedBatch } from '../../../src/ingest/fill.ts';
 import type { ParsedBatch } from '../../../src/ingest/parse.ts';
-import { Pipeline, type CommittedBatch } from '../../../src/ingest/pipeline.ts';
+import type { CommittedBatch } from '../../../src/ingest/committed.ts';
+import { Pipeline } from '../../../src/ingest/pipeline.ts';
 import { planRing, Ring } from '../../../src/ingest/ring.ts';
 import type { WriteOutcome } from '../../../src/ingest/write.ts';
 import type { BatchWrite } from '../../../src/store/batch.ts';

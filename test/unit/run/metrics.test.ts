@@ -87,7 +87,7 @@ void test('every metric has one HELP and one TYPE, the counters of the seed amon
   }
 });
 
-const BATCH = { ticks: 1, transactions: 0, bytes: 0, linkBreaks: 0, alarms: {}, writeMs: 1, agesMs: [1] };
+const BATCH = { ticks: 1, transactions: 0, bytes: 0, alarms: {}, writeMs: 1, agesMs: [1] };
 
 void test('a committed batch counts everywhere it counts', async (t) => {
   const { metrics, clock } = setup();
@@ -96,7 +96,6 @@ void test('a committed batch counts everywhere it counts', async (t) => {
     ticks: 250,
     transactions: 500,
     bytes: 675_000,
-    linkBreaks: 2,
     alarms: { link: 2, vdf_input: 1 },
     writeMs: 8,
     agesMs: [120, 90, 60, 30],
