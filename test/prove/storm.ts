@@ -84,7 +84,6 @@ export async function survivesStorm(scene: Scene, { spec, count, blows }: StormS
     const letters = rows.map(({ number }) => BigInt(number));
     assert.deepEqual(letters, multiples(MALFORMED_EVERY, rig.last), 'every bad frame is kept, once');
     const unnumbered = rows.filter(({ numbered }) => !numbered).map(({ number }) => BigInt(number));
-    const single = (number: bigint): { first: bigint; last: bigint } => ({ first: number, last: number });
     assert.deepEqual(openGaps, unnumbered.map(single));
     assert.deepEqual(unfillable, multiples(GAP_EVERY, rig.last).map(single));
     return {
@@ -98,6 +97,10 @@ export async function survivesStorm(scene: Scene, { spec, count, blows }: StormS
       'dead letters': Number(deadLetters),
     };
   });
+}
+
+function single(number: bigint): { first: bigint; last: bigint } {
+  return { first: number, last: number };
 }
 
 function multiples(of: bigint, last: bigint): bigint[] {
