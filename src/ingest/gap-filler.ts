@@ -96,13 +96,11 @@ export class GapFiller {
   async #work(run: number): Promise<void> {
     while (run === this.#run) {
       const entries = this.#takeDue();
-      if (entries.length > 0) {
-        await this.#tryFilling(run, entries);
-        continue;
-      }
-      const { nextMs } = this.#plan;
-      if (nextMs === null) this.#disconnect();
-      await this.#idleUntil(nextMs ?? Infinity);
+      if (entries.length > 0) await this.#tryFilling(run, entries);
+      else if (this.#plan.nextMs === null) {
+        this.#disconnect();
+        await this.#idleUntil(Infinity);
+      } else await this.#idleUntil(this.#plan.nextMs);
     }
   }
 
@@ -139,29 +137,24 @@ export class GapFiller {
 
   /** The lowest range that is due; when it is short, more of them, as many as make a chunk. */
   #takeDue(): FillEntry[] {
-    const lowest = this.#takeMissing(Infinity);
-    if (lowest === null || this.#isLong(lowest)) return lowest === null ? [] : [lowest];
-    const entries = [lowest];
-    let ticks = sizeOf(lowest);
-    while (ticks < this.#limits.chunkTicks) {
-      const next = this.#takeMissing(this.#limits.chunkTicks);
-      if (next === null) break;
-      entries.push(next);
-      ticks += sizeOf(next);
-    }
-    return entries;
+    let ticks = 0;
+    let hasLong = false;
+    const due = this.#plan.take(this.#clock.nowMs(), (entry) => {
+      if (hasLong || ticks >= this.#limits.chunkTicks) return 'stop';
+      if (ticks > 0 && sizeOf(entry) > this.#limits.chunkTicks) return 'leave';
+      hasLong = this.#isLong(entry);
+      ticks += sizeOf(entry);
+      return 'take';
+    });
+    return due.flatMap((entry) => this.#stillMissing(entry));
   }
 
-  /** Without what the stream has sent meanwhile. */
-  #takeMissing(ticksMax: number): FillEntry | null {
-    const take = (): FillEntry | null => this.#plan.take(this.#clock.nowMs(), ticksMax);
-    for (let entry = take(); entry !== null; entry = take()) {
-      const part = this.#host.missing(entry);
-      if (part === null) continue;
-      if (part.last < entry.last) this.#plan.put({ first: part.last + 1n, last: entry.last }, entry, 0);
-      return { ...entry, ...part };
-    }
-    return null;
+  /** Its lowest part that the stream has not sent meanwhile; what is beyond it waits for another turn. */
+  #stillMissing(entry: FillEntry): FillEntry[] {
+    const part = this.#host.missing(entry);
+    if (part === null) return [];
+    if (part.last < entry.last) this.#plan.put({ first: part.last + 1n, last: entry.last }, entry, 0);
+    return [{ ...entry, ...part }];
   }
 
   #isLong(entry: FillEntry): boolean {

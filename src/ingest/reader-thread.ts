@@ -216,7 +216,7 @@ export class ReaderLoop {
     return {
       connect: () => new SequencerConnection(source, () => this.#clock.wallMs()),
       missing: (range) => this.#reader?.missing(range) ?? null,
-      fill: (chunk) => this.#reader?.fill(chunk),
+      fill: (chunk) => this.#reader?.fillGaps(chunk),
       filling: () => this.#reader?.filling ?? false,
       report: (report) => this.#send({ type: 'filling', run: this.#run, report }),
       log: (level, message, fields) => this.#send({ type: 'log', level, message, fields }),

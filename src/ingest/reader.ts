@@ -111,7 +111,7 @@ export class FrameReader {
   }
 
   /** Frames for gaps, in order of `due`. They go into the ring together, one chunk at a time: see filling. */
-  fill(chunk: readonly FetchedFrame[]): void {
+  fillGaps(chunk: readonly FetchedFrame[]): void {
     this.#fetched.put(chunk, this.#clockMs());
     this.#offerFetched();
   }

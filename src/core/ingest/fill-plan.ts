@@ -59,12 +59,19 @@ export class FillPlan {
     return next;
   }
 
-  /** The lowest range that is due and not longer, out of the plan: what becomes of it is for the caller to say. */
-  take(nowMs: number, ticksMax: number): FillEntry | null {
-    const at = this.#entries.findIndex(
-      ({ first, last, notBeforeMs }) => notBeforeMs <= nowMs && last - first < ticksMax,
-    );
-    return at < 0 ? null : this.#entries.splice(at, 1)[0];
+  /** Takes what is due and chosen out of the plan, the lowest first: what becomes of it is for the caller to say. */
+  take(nowMs: number, choose: (entry: FillEntry) => 'take' | 'leave' | 'stop'): FillEntry[] {
+    const taken: FillEntry[] = [];
+    let at = 0;
+    for (; at < this.#entries.length; at += 1) {
+      const entry = this.#entries[at];
+      const choice = entry.notBeforeMs > nowMs ? 'leave' : choose(entry);
+      if (choice === 'stop') break;
+      if (choice === 'take') taken.push(entry);
+      else this.#entries[at - taken.length] = entry;
+    }
+    this.#entries.splice(at - taken.length, taken.length);
+    return taken;
   }
 
   /** A new gap. */

@@ -23,18 +23,19 @@ const fill = (client: Client, first: number, last: number): Promise<unknown> =>
 const declare = (client: Client, first: number | string, last: number | string): Promise<unknown> =>
   client.query('insert into ingest_gaps (first_tick, last_tick) values ($1, $2)', [first, last]);
 
+async function connected(s: Test, url: string): Promise<Client> {
+  const client = await connect(parseDatabaseUrl(url), { applicationName: 'gaps.test' });
+  s.teardown(() => client.end());
+  await client.query(
+    "insert into ingest_state (chain_id, origin, epoch) values ('test', 0, 1) on conflict do nothing",
+  );
+  return client;
+}
+
 for (const server of testServers()) {
   void test(`gaps in the store, on the ${server.name} server`, { skip: server.skip }, async (t) => {
     const open = await server.open();
     t.teardown(() => open.close());
-    const connected = async (s: Test, url: string): Promise<Client> => {
-      const client = await connect(parseDatabaseUrl(url), { applicationName: 'gaps.test' });
-      s.teardown(() => client.end());
-      await client.query(
-        "insert into ingest_state (chain_id, origin, epoch) values ('test', 0, 1) on conflict do nothing",
-      );
-      return client;
-    };
     const session = async (s: Test): Promise<Client> => connected(s, await open.createDatabase());
 
     await t.test('attempts are counted, and what is given up is cut out', async (s) => {
@@ -119,7 +120,7 @@ for (const server of testServers()) {
             [21, 30],
             [33, 36],
           ])
-            for (let n = first!; n <= last!; n += 1) model.set(n, 'open');
+            for (let n = first; n <= last; n += 1) model.set(n, 'open');
           for (const { first, length, fate } of cuts) {
             await client.query('select ingest_close_gaps($1, $2, $3, null)', [
               first,

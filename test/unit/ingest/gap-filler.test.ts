@@ -5,6 +5,7 @@ import { until } from '../../support/until.ts';
 import { frame, harness, LIMITS, OUT_OF_RANGE, Refusal, settled, UNAVAILABLE } from './gap-harness.ts';
 
 const range = (first: bigint, last: bigint): TickRange => ({ first, last });
+const ascending = (of: Iterable<bigint>): bigint[] => [...of].sort((a, b) => (a < b ? -1 : 1));
 const numbers = (first: bigint, last: bigint): bigint[] =>
   Array.from({ length: Number(last - first) + 1 }, (_, at) => first + BigInt(at));
 
@@ -39,8 +40,8 @@ void test('large ticks are asked for one by one, and end a chunk', async (t) => 
 
 void test('what the stream sends meanwhile is not asked for', async (t) => {
   const h = harness(t, [range(1n, 30n)], { longTicks: 1000 });
-  let open = (): void => {};
-  h.server.gate = new Promise((resolve) => (open = resolve));
+  const { promise, resolve: open } = Promise.withResolvers<void>();
+  h.server.gate = promise;
   h.filler.start([range(1n, 30n)]);
   await until('the first calls are under way', () => h.server.asked.length > 0);
   h.gaps.remove(range(9n, 28n));
@@ -136,7 +137,7 @@ void test('another tick, or one that cannot be read, is no answer', async (t) =>
     'GetTick answered with a tick that cannot be read',
     'GetTick answered with tick 6',
   ]);
-  t.strictSame(h.taken().sort(), [5n, 6n, 7n]);
+  t.strictSame(ascending(h.taken()), [5n, 6n, 7n]);
 });
 
 void test('a sequencer that does not answer at all: few calls, one connection after the other, then all is filled', async (t) => {
@@ -186,8 +187,8 @@ void test('what that stream leaves out, spoils or sends out of order is asked fo
   };
   h.filler.start([range(100n, 159n)]);
   await settled(h);
-  t.strictSame(h.taken().sort(), numbers(100n, 159n).sort());
-  t.strictSame(h.server.asked.sort(), [110n, 120n, 159n]);
+  t.strictSame(ascending(h.taken()), numbers(100n, 159n));
+  t.strictSame(ascending(h.server.asked), [110n, 120n, 159n]);
   const unnumbered = h.chunks.flat().filter(({ number }) => number === null);
   t.strictSame(
     unnumbered.map(({ due }) => due),
@@ -251,7 +252,7 @@ void test('a long gap that streams pass over and GetTick has: each number is ask
   h.server.streamed = () => [frame(200n)];
   h.filler.start([range(100n, 199n)]);
   await settled(h);
-  t.strictSame([...new Set(h.taken())].sort(), numbers(100n, 199n).sort());
+  t.strictSame(ascending(new Set(h.taken())), numbers(100n, 199n));
 });
 
 void test('a hole of 2^62 ticks costs nothing but what exists of it', async (t) => {
@@ -267,8 +268,8 @@ void test('a hole of 2^62 ticks costs nothing but what exists of it', async (t) 
 
 void test("stopped in the middle: what comes then is nobody's, and a new start begins anew", async (t) => {
   const h = harness(t, [range(1n, 10n)]);
-  let open = (): void => {};
-  h.server.gate = new Promise((resolve) => (open = resolve));
+  const { promise, resolve: open } = Promise.withResolvers<void>();
+  h.server.gate = promise;
   h.filler.start([range(1n, 10n)]);
   await until('calls are under way', () => h.server.asked.length > 0);
   h.filler.stop();

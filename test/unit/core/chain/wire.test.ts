@@ -14,6 +14,7 @@ import {
   TICK_NUMBER,
   TICK_PREVIOUS_OUTPUT,
   TICK_TIMESTAMP,
+  tickOfAnswer,
   TickWire,
   TRANSACTION_ID,
   TRANSACTION_NONCE,
@@ -406,6 +407,28 @@ void test('random bytes never throw, and the scan accepts whatever the reader ac
     { numRuns: 3000 },
   );
   t.ok(wellFormed > 0);
+});
+
+void test('the tick of an answer to GetTick, undecoded', async (t) => {
+  const tick = tickFrame(7n);
+  const found = u64(2, 1n);
+  t.strictSame(Buffer.from(tickOfAnswer(Buffer.concat([run(1, tick), found]))!), Buffer.from(tick));
+  t.strictSame(
+    Buffer.from(tickOfAnswer(Buffer.concat([found, run(9, tick), run(1, tick)]))!),
+    Buffer.from(tick),
+    'in any order, among unknown fields',
+  );
+  const [low, high] = [tick.subarray(0, 2), tick.subarray(2)];
+  t.strictSame(
+    Buffer.from(tickOfAnswer(Buffer.concat([run(1, low), found, run(1, high)]))!),
+    Buffer.from(tick),
+    'parts are merged',
+  );
+  t.equal(tickOfAnswer(new Uint8Array(0)), null);
+  t.equal(tickOfAnswer(Buffer.concat([run(1, tick), u64(2, 0n)])), null, 'found decides');
+  t.strictSame(Buffer.from(tickOfAnswer(Buffer.concat([run(1, Buffer.alloc(0)), found]))!), Buffer.alloc(0));
+  t.throws(() => tickOfAnswer(found), /says found and has no tick/);
+  t.throws(() => tickOfAnswer(run(1, tick).subarray(0, -1)), /malformed/);
 });
 
 void test('every status has a text of its own', async (t) => {

@@ -44,6 +44,16 @@ void test('a range set equals a plain set of numbers after any adds and removes'
         missing,
         Array.from({ length: 10 }, (_, at) => probe + at).filter((n) => !model.has(n)),
       );
+      const held = set
+        .within(wanted)
+        .flatMap(({ first, last }) =>
+          Array.from({ length: Number(last - first) + 1 }, (_, at) => Number(first) + at),
+        );
+      assert.deepEqual(
+        [...held, ...missing].sort((a, b) => a - b),
+        Array.from({ length: 10 }, (_, at) => probe + at),
+      );
+      assert.deepEqual(set.within(wanted, 1), set.within(wanted).slice(0, 1));
       for (const [at, range] of set.list().entries()) {
         const next = set.list()[at + 1];
         if (next !== undefined) assert.ok(next.first > range.last + 1n, 'ranges that touch are one');
