@@ -101,8 +101,8 @@ async function lockLetter(client: Client, id: bigint): Promise<LetterRow | null>
   await client.query(`SET LOCAL idle_in_transaction_session_timeout = '${IDLE_TIMEOUT}'`);
   // without statistics the planner may prefer to read whole tables for a single number
   await client.query('SET LOCAL enable_seqscan = off');
-  // 3: apart from the fence (1) and the migrators (2). A takeover would end one of two that wait for each other.
-  await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 3)');
+  // 4: apart from the fence (1), the migrators (2) and the gaps (3). A takeover would end one of two that wait for each other.
+  await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 4)');
   const { rows } = await client.query<LetterRow>(
     `SELECT tick_number, after_tick, raw, status,
        to_char(resolved_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS resolved_at

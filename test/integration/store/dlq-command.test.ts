@@ -7,7 +7,7 @@ import type { Client } from 'pg';
 import { test, type Test } from 'tap';
 import { registerDlq } from '../../../src/run/cli/dlq.ts';
 import { mergeLedger } from '../../../src/store/ledger.ts';
-import { runCommand, type Outcome } from '../../support/command.ts';
+import { runInProcess, type Outcome } from '../../support/command-in-process.ts';
 import {
   batchHashOf,
   chainSpec,
@@ -62,7 +62,7 @@ async function openStore(t: Test, server: OpenTestServer): Promise<Store> {
   const dlqWith: Store['dlqWith'] = ({ tickBytesMax = 4 * 2 ** 20, nowMicros = NOW }, ...args) => {
     const clock = { nowMicros: () => nowMicros, monotonicMs: () => 0 };
     const env = { databaseUrl: url, tickBytesMax: () => tickBytesMax, clock };
-    return runCommand((program) => registerDlq(program, env), 'dlq', ...args);
+    return runInProcess((program) => registerDlq(program, env), 'dlq', ...args);
   };
   return {
     url,

@@ -8,7 +8,7 @@ export interface Outcome {
 }
 
 /** A command of a program in this process: what it prints, and its exit code. */
-export async function runCommand(
+export async function runInProcess(
   register: (program: Command) => void,
   ...args: readonly string[]
 ): Promise<Outcome> {
