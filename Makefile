@@ -1,7 +1,7 @@
 # The tick ingester. `make help` lists the targets. Needs make, Node >= 20 with npm, and nothing else:
 # Node 24 itself comes through npm.
 .DEFAULT_GOAL := help
-.PHONY: help build-ingester test test-ingester test-quick coverage lint format demo bench prove-ingest clean
+.PHONY: help build-ingester test test-ingester test-quick coverage lint format demo bench prove-ingest prove-integrity storm clean
 
 # Everything runs on the Node of node_modules; what make is given in PATH only has to run npm.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -55,6 +55,13 @@ bench: dist/.built ## speed against psql \copy, CPU by thread, latency, memory (
 
 prove-ingest: dist/.built ## the acceptance run of the ingester at full size (takes a while)
 	node test/prove/ingest.ts
+
+prove-integrity: dist/.built ## the acceptance run of chain integrity at full size (an hour and more)
+	STORM_SECONDS=$(SECONDS) node test/prove/integrity.ts
+
+SECONDS ?= 600
+storm: dist/.built ## random faults for SECONDS=600, of everything at once; SEED=… repeats the choices
+	ONLY=storm STORM_SECONDS=$(SECONDS) node test/prove/integrity.ts
 
 clean: ## what make built
 	rm -rf dist coverage .tap node_modules/.installed

@@ -98,11 +98,12 @@ create table if not exists ingest_state (
   halt_reason text,
   halted_at timestamptz,
   accepted_at timestamptz,
-  decisions bigint not null default 0
+  fork_accepted boolean not null default false
 ) with (fillfactor = 10);
 comment on column ingest_state.halt is 'why ingestion waits for an operator (tick-ingester resume), null when it does not';
 comment on column ingest_state.accepted_at is 'dead letters from before are accepted and no longer counted by the brake';
-comment on column ingest_state.decisions is 'rises with each decision of an operator (skip, resume): the daemon then reads its position anew';
+comment on column ingest_state.fork_accepted is
+  'an operator goes on although the head of the sequencer is below our position; false again once it is not';
 
 -- One row per batch, written in the batch's own transaction; it covers a contiguous range.
 create table if not exists ingest_ledger (
@@ -129,6 +130,10 @@ create table if not exists ingest_gaps (
   check (last_tick >= first_tick)
 );
 create index if not exists ingest_gaps_open_idx on ingest_gaps (first_tick) where state = 'open';
+create index if not exists ingest_gaps_first_tick_idx on ingest_gaps (first_tick);
+create index if not exists ingest_gaps_last_tick_idx on ingest_gaps (last_tick);
+comment on column ingest_gaps.attempts is 'how often a part of it was asked for in vain';
+comment on column ingest_gaps.last_error is 'what the last attempt in vain was answered';
 
 create table if not exists dead_letters (
   dead_letter_id bigint generated always as identity primary key,
@@ -347,32 +352,60 @@ begin
 end
 $$;
 
--- Cuts every open gap that overlaps [p_first, p_last]: the covered part becomes a row of its own in state p_state, what
--- remains on either side stays open with its history of attempts. Returns how many gaps were cut.
+-- One transaction at a time changes gaps that exist: cutting a gap makes new rows, which another one that waited for the
+-- old row would not see. The fence is taken before, always; a new gap needs no lock.
+create or replace function ingest_lock_gaps() returns void
+language sql volatile set search_path from current
+as $$ select pg_advisory_xact_lock(ingest_fence_key(), 3) $$;
+
+-- Gaps never overlap: the ones that reach into what begins at p_first begin here at the lowest.
+create or replace function ingest_gap_floor(p_first bigint) returns bigint
+language sql stable set search_path from current
+as $$
+  select coalesce((select max(g.first_tick) from ingest_gaps g where g.first_tick <= p_first), p_first)
+$$;
+
+-- Cuts every gap that overlaps [p_first, p_last]: the covered part becomes a row of its own in state p_state, what remains
+-- on either side stays as it was, with its history of attempts. 'filled' and 'skipped' close open and given-up gaps,
+-- 'unfillable' open ones alone. Parts of one gap that touch and met the same fate are one row. Returns how many gaps were cut.
 create or replace function ingest_close_gaps(p_first bigint, p_last bigint, p_state text, p_error text) returns int
 language plpgsql volatile set search_path from current
 as $$
 declare
   gap ingest_gaps;
+  low bigint;
+  high bigint;
+  -- null above the highest number
+  above bigint;
   cut int := 0;
 begin
+  perform ingest_lock_gaps();
   for gap in
     select * from ingest_gaps
-      where state = 'open' and first_tick <= p_last and last_tick >= p_first
+      where (state = 'open' or (state = 'unfillable' and p_state in ('filled', 'skipped')))
+        and first_tick between ingest_gap_floor(p_first) and p_last and last_tick >= p_first
       order by first_tick
       for update
   loop
     cut := cut + 1;
-    if gap.first_tick < p_first then
-      insert into ingest_gaps (first_tick, last_tick, detected_at, attempts, next_attempt_at, last_error)
-        values (gap.first_tick, p_first - 1, gap.detected_at, gap.attempts, gap.next_attempt_at, gap.last_error);
-    end if;
-    if gap.last_tick > p_last then
-      insert into ingest_gaps (first_tick, last_tick, detected_at, attempts, next_attempt_at, last_error)
-        values (p_last + 1, gap.last_tick, gap.detected_at, gap.attempts, gap.next_attempt_at, gap.last_error);
-    end if;
+    low := greatest(gap.first_tick, p_first);
+    high := least(gap.last_tick, p_last);
+    above := case when high < 9223372036854775807 then high + 1 end;
+    insert into ingest_gaps
+        (first_tick, last_tick, state, detected_at, closed_at, attempts, next_attempt_at, last_error)
+      select part.first_tick, part.last_tick, gap.state, gap.detected_at, gap.closed_at, gap.attempts,
+             gap.next_attempt_at, gap.last_error
+        from (values (gap.first_tick, low - 1), (above, gap.last_tick)) as part (first_tick, last_tick)
+        where part.first_tick <= part.last_tick;
+    with touching as (
+      delete from ingest_gaps
+        where state = p_state and detected_at = gap.detected_at and (last_tick = low - 1 or first_tick = above)
+        returning first_tick, last_tick, attempts
+    )
     update ingest_gaps
-      set first_tick = greatest(gap.first_tick, p_first), last_tick = least(gap.last_tick, p_last),
+      set first_tick = least(low, (select min(t.first_tick) from touching t)),
+          last_tick = greatest(high, (select max(t.last_tick) from touching t)),
+          attempts = greatest(gap.attempts, (select max(t.attempts) from touching t)),
           state = p_state, closed_at = clock_timestamp(), next_attempt_at = null,
           last_error = coalesce(p_error, gap.last_error)
       where gap_id = gap.gap_id;
@@ -381,15 +414,72 @@ begin
 end
 $$;
 
+-- A part of a gap was asked for in vain and will be asked for again after p_wait_ms.
+create or replace function ingest_tried_gap(p_first bigint, p_last bigint, p_error text, p_wait_ms bigint) returns void
+language plpgsql volatile set search_path from current
+as $$
+begin
+  perform ingest_lock_gaps();
+  update ingest_gaps
+    set attempts = attempts + 1, last_error = p_error,
+        next_attempt_at = clock_timestamp() + p_wait_ms * interval '1 millisecond'
+    where state = 'open' and first_tick between ingest_gap_floor(p_first) and p_last and last_tick >= p_first;
+end
+$$;
+
+-- Called after the rows of a batch that fills gaps: frames without a usable number that stood where ticks of
+-- [p_first, p_last] are stored now are resolved. The n-th such frame behind tick t stood for tick t + n; of a frame that
+-- came in several forms only the first one counts so, hence the look at t + 1 as well. 256: more in a row are left open.
+create or replace function ingest_resolve_dead_letters(p_first bigint, p_last bigint) returns void
+language sql volatile set search_path from current
+as $$
+  with unnumbered as (
+    select d.dead_letter_id, d.status, coalesce(d.after_tick, -1) as after_tick,
+           row_number() over (partition by coalesce(d.after_tick, -1) order by d.dead_letter_id) as nth
+      from dead_letters d
+      where coalesce(d.tick_number, -1) = -1 and coalesce(d.after_tick, -1) between p_first - 256 and p_last - 1
+  ), stands_for as (
+    select dead_letter_id, after_tick + 1 as first_tick, after_tick + nth as tick_number
+      from unnumbered
+      where status = 'open' and after_tick <= 9223372036854775807 - nth
+  )
+  update dead_letters d set status = 'resolved', resolved_at = clock_timestamp()
+    from stands_for s
+    where s.dead_letter_id = d.dead_letter_id and s.tick_number >= p_first
+      and exists (select from vdf_proofs v where v.tick_number = s.first_tick)
+      and exists (select from vdf_proofs v where v.tick_number = s.tick_number)
+$$;
+
 -- Keeps a frame that cannot become rows, once: by its number (or the number before it) and the digest of its bytes.
 create or replace function ingest_dead_letter(
-  p_tick numeric, p_after bigint, p_reason text, p_detail text, p_sqlstate text, p_raw bytea, p_epoch bigint
+  p_tick numeric, p_after bigint, p_reason text, p_detail text, p_sqlstate text, p_raw bytea, p_epoch bigint,
+  p_stored_sha256 bytea default null
 ) returns void
 language sql volatile set search_path from current
 as $$
-  insert into dead_letters (tick_number, after_tick, reason, detail, sqlstate, raw, raw_sha256, epoch)
-    values (p_tick, p_after, p_reason, p_detail, p_sqlstate, p_raw, sha256(p_raw), p_epoch)
+  insert into dead_letters (tick_number, after_tick, reason, detail, sqlstate, raw, raw_sha256, stored_sha256, epoch)
+    values (p_tick, p_after, p_reason, p_detail, p_sqlstate, p_raw, sha256(p_raw), p_stored_sha256, p_epoch)
     on conflict do nothing
+$$;
+
+-- Compares both ends of a range that was just stored with their neighbours: its first tick with the output of the one
+-- before, and the tick behind it with the output of its last one. What is not stored is not compared. Returns the ticks
+-- whose link is broken and was not recorded before. Within a batch the parser has compared already.
+create or replace function ingest_check_links(p_first bigint, p_last bigint, p_epoch bigint) returns setof bigint
+language sql volatile set search_path from current
+as $$
+  insert into chain_alarms (tick_number, kind, detail, epoch)
+    select t.tick_number, 'link',
+           format('previous_output is ...%s (%s digits), the output of the tick before ...%s (%s digits)',
+                  right(t.previous_output, 16), length(t.previous_output), right(p.output, 16), length(p.output)),
+           p_epoch
+      from ticks t
+      join vdf_proofs p on p.tick_number = t.tick_number - 1
+     -- the highest number has none behind it
+     where t.tick_number in (p_first, case when p_last < 9223372036854775807 then p_last + 1 end)
+       and lower(t.previous_output) <> lower(p.output)
+    on conflict do nothing
+    returning tick_number
 $$;
 
 -- One row, always. position: end of the contiguous prefix from origin over what is recorded (batches and gaps of any

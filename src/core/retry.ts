@@ -15,6 +15,14 @@ export type StoreVerdict =
 export const SQLSTATE_FENCED = 'MDF01';
 
 /**
+ * Codes that depend on a row although their class does not say so: an exception or assertion of a trigger's own, and a
+ * row or an index entry that is too large.
+ */
+const DATA_CODES = new Set(['P0001', 'P0004', '54000']);
+/** Our own binary format is not understood: the column has another type, and every row has the same fault. */
+const FORMAT_CODES = new Set(['22P03', '22P04']);
+
+/**
  * Classes after the PostgreSQL manual, appendix A. Class 53 (resources), 57P0x (shutdown), 40 (serialisation), 55P03
  * (lock) and 58 (I/O) pass by themselves: an outage must never turn good ticks into dead letters. No SQLSTATE at all
  * means that the connection failed.
@@ -23,6 +31,8 @@ export function storeVerdict(sqlstate: string | undefined): StoreVerdict {
   if (sqlstate === undefined || sqlstate === '') return 'retry';
   if (sqlstate === SQLSTATE_FENCED) return 'fenced';
   if (sqlstate === '23505' || sqlstate === '23P01') return 'look';
+  if (DATA_CODES.has(sqlstate)) return 'data';
+  if (FORMAT_CODES.has(sqlstate)) return 'schema';
   const group = sqlstate.slice(0, 2);
   if (group === '22' || group === '23') return 'data';
   if (group === '42' || group === '3F' || group === '0A') return 'schema';

@@ -29,6 +29,9 @@ export interface ConsoleHost {
   readerStats(stats: ReaderStats): void;
 }
 
+/** the reader runs once here */
+const RUN = 1;
+
 /** OUTPUT_MODE=console: the same reader and ring, with stdout in the place of parsers, writers and database. */
 export class ConsoleIngester {
   readonly #options: ConsoleOptions;
@@ -74,7 +77,14 @@ export class ConsoleIngester {
   start(): void {
     if (this.#options.format === 'table') this.#printing = this.#host.print(tableHeader());
     const start = { expected: null, stored: [], openGaps: [] };
-    this.#reader.post({ type: 'start', run: 1, start, ask: this.#options.startTick });
+    this.#reader.post({
+      type: 'start',
+      run: RUN,
+      start,
+      ask: this.#options.startTick,
+      fill: null,
+      forkAccepted: false,
+    });
   }
 
   /** Prints what was read, then ends the reader. */
@@ -89,6 +99,10 @@ export class ConsoleIngester {
 
   #fromReader(message: FromReader): void {
     if (message.type === 'sealed') this.#printing = this.#printing.then(() => this.#print(message.batch));
+    // nothing is stored that they could be compared with
+    if (message.type === 'repeated') this.#reader.post({ type: 'audited', run: RUN });
+    if (message.type === 'forked')
+      this.#host.log('error', 'The sequencer has another chain', { reason: message.reason });
     if (message.type === 'state') this.#stream = message.state;
     if (message.type === 'head') this.#head = message.head;
     if (message.type === 'drained') this.#drained?.();

@@ -1,5 +1,6 @@
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { shouldSeal, type SealLimits } from '../core/ingest/seal.ts';
+import { PROOF_OUTPUT, TickWire } from '../core/chain/wire.ts';
 import { FRAME_UNNUMBERED, INDEX_WORDS } from '../core/copy/transcode.ts';
 import type { Ring, Slab } from './ring.ts';
 
@@ -22,9 +23,14 @@ export interface SealedBatch {
   gaps: TickRange[];
   /** the numbers lie in gaps that were declared before: nothing may overtake it, and the gaps become smaller */
   fills: boolean;
+  /** vdf output (hex digits) of the tick first - 1 where the reader knows it, else null */
+  previous: string | null;
   /** when the first frame arrived, monotonic ms */
   openedMs: number;
 }
+
+/** A longer one is treated as not known: it travels with a message. An output of the chain has 512 digits. */
+const OUTPUT_DIGITS_MAX = 4096;
 
 /**
  * The open batch. A batch covers one contiguous range of numbers, so it is cut at every hole; unnumbered frames ride
@@ -44,11 +50,24 @@ export class BatchFiller {
   #openedMs = 0;
   #newGaps: TickRange[] = [];
   #sequence = 0;
+  /** where in the slab's index the last numbered frame of the open batch stands */
+  #lastTickWord = 0;
+  #previous: string | null = null;
+  /** the number behind the last batch, and the output of the tick before it */
+  #behind: OutputBefore | null;
+  readonly #wire = new TickWire();
 
-  constructor(ring: Ring, limits: SealLimits, sealed: (batch: SealedBatch) => void) {
+  /** behind: what is known of the tick before the first one. */
+  constructor(
+    ring: Ring,
+    limits: SealLimits,
+    sealed: (batch: SealedBatch) => void,
+    behind: OutputBefore | null = null,
+  ) {
     this.#ring = ring;
     this.#limits = limits;
     this.#sealed = sealed;
+    this.#behind = behind;
   }
 
   /** These holes are recorded with the next batch that has a range. */
@@ -69,14 +88,16 @@ export class BatchFiller {
     if (!this.#room(number, fills, true, bytes.length, arrivedMs)) return false;
     this.#ticks += 1;
     this.#ring.addHeldTicks(1);
+    this.#lastTickWord = this.#frames * INDEX_WORDS;
     this.#copy(bytes, 0, arrivedMs);
     if (this.#ticks >= this.#limits.batchTicks) this.seal(arrivedMs);
     return true;
   }
 
-  /** A frame whose number cannot be used; due: the number it should have had. */
+  /** A frame whose number cannot be used; due: the number it should have had, by which a dead letter is known. */
   appendUnnumbered(due: bigint, bytes: Uint8Array, arrivedMs: number): boolean {
-    if (this.#fills) this.#seal();
+    const cut = this.#frames > 0 && due !== this.#first + BigInt(this.#ticks);
+    if (this.#fills || cut) this.#seal();
     if (bytes.length > this.#ring.geometry.slabBytes)
       return this.#appendSide(due, false, FRAME_UNNUMBERED, bytes, arrivedMs);
     if (!this.#room(due, false, false, bytes.length, arrivedMs)) return false;
@@ -100,6 +121,7 @@ export class BatchFiller {
     if (this.#slab !== null) this.#ring.free(this.#slab.id);
     this.#ring.addHeldTicks(-this.#ticks);
     this.#newGaps = [];
+    this.#behind = null;
     this.#reset();
   }
 
@@ -119,6 +141,7 @@ export class BatchFiller {
     this.#first = number;
     this.#fills = fills;
     this.#openedMs = arrivedMs;
+    this.#previous = !fills && this.#behind?.next === number ? this.#behind.output : null;
     if (!numbered) return; // without a range of its own it could be sent twice, and its gaps with it
     this.#gaps = this.#newGaps;
     this.#newGaps = [];
@@ -152,7 +175,21 @@ export class BatchFiller {
 
   #seal(): void {
     if (this.#frames === 0 || this.#slab === null) return;
+    if (!this.#fills && this.#ticks > 0) {
+      const next = this.#first + BigInt(this.#ticks);
+      this.#behind = { next, output: this.#lastOutput(this.#slab) };
+    }
     this.#emit(this.#slab.id, null);
+  }
+
+  /** Of the batch's last tick: one frame a batch is read, for the link to the next one. */
+  #lastOutput({ index, bytes }: Slab): string | null {
+    const start = index[this.#lastTickWord];
+    const status = this.#wire.readTick(bytes, start, start + index[this.#lastTickWord + 1]);
+    const { tick } = this.#wire;
+    const length = tick[PROOF_OUTPUT + 1];
+    if (status !== 0 || length > OUTPUT_DIGITS_MAX) return null;
+    return Buffer.from(bytes.buffer, bytes.byteOffset + tick[PROOF_OUTPUT], length).toString('latin1');
   }
 
   #emit(slab: number | null, side: Uint8Array<ArrayBuffer> | null): void {
@@ -167,6 +204,7 @@ export class BatchFiller {
       bytes: this.#bytes,
       gaps: this.#gaps,
       fills: this.#fills,
+      previous: this.#previous,
       openedMs: this.#openedMs,
     });
     this.#sequence += 1;
@@ -180,7 +218,14 @@ export class BatchFiller {
     this.#bytes = 0;
     this.#gaps = [];
     this.#fills = false;
+    this.#previous = null;
   }
+}
+
+/** The output of the tick before `next`, hex digits; null when it is not known. */
+export interface OutputBefore {
+  next: bigint;
+  output: string | null;
 }
 
 /**

@@ -1,13 +1,16 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
+import type { ChainCheckMode } from '../core/copy/transcode.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
-import { backoffMs, type BackoffLimits } from '../core/retry.ts';
+import type { BackoffLimits } from '../core/retry.ts';
+import type { Halt } from '../store/halt.ts';
+import { Auditor, type Audited } from './auditor.ts';
+import { GapBook } from './gap-book.ts';
+import { awaitLatestTick } from './latest-tick.ts';
 import { Leadership, type LeadershipState } from './leadership.ts';
 import { Pipeline, type CommittedBatch } from './pipeline.ts';
 import type { FromReader, ReaderSetup, ReaderStats } from './reader-thread.ts';
 import { planRing, Ring, type RingStatus } from './ring.ts';
 import { Runs, type RunsOptions } from './runs.ts';
-import { latestTick } from './source.ts';
 import { Steward, type Trouble } from './steward.ts';
 import type { StreamState } from './stream.ts';
 import type { ThreadStats } from './thread-stats.ts';
@@ -20,6 +23,8 @@ export interface IngesterOptions extends RunsOptions {
   holder: string;
   ring: { bufferBytes: number; bufferTicks: number; tickBytesMax: number; batchTicksMax: number };
   reader: Omit<ReaderSetup, 'geometry' | 'memory'>;
+  /** CHAIN_CHECK */
+  chainCheck: ChainCheckMode;
   parsers: number;
   writers: Omit<WriterSetup, 'orphans'>[];
   backoff: BackoffLimits;
@@ -38,6 +43,7 @@ export interface IngesterHost {
   readerStats(stats: ReaderStats): void;
   writerStats(index: number, stats: WriterStats): void;
   trouble(trouble: Trouble): void;
+  audited(result: Audited): void;
   /** nothing can go on: the process should end with this */
   fatal(error: Error): void;
 }
@@ -46,6 +52,8 @@ export interface IngesterHost {
 export interface IngesterStatus {
   leadership: LeadershipState;
   stream: StreamState;
+  /** why nothing is ingested until an operator decides */
+  halt: Halt | null;
   /** by writer; empty when all of them are well */
   databaseTrouble: Map<number, DatabaseTrouble>;
   position: bigint | null;
@@ -73,7 +81,9 @@ export class Ingester {
   readonly #pipeline: Pipeline;
   readonly #leadership: Leadership;
   readonly #steward: Steward;
+  readonly #gaps: GapBook;
   readonly #runs: Runs;
+  readonly #auditor: Auditor;
   readonly #databaseTrouble = new Map<number, DatabaseTrouble>();
   #leadershipState: LeadershipState = { kind: 'connecting' };
   #stream: StreamState = { kind: 'stopped' };
@@ -114,22 +124,25 @@ export class Ingester {
         random: () => host.random(),
       },
     );
-    this.#pipeline = new Pipeline(
-      this.#ring,
-      this.#pipelineThreads(),
-      this.#pipelineHost(),
-      options.ring.tickBytesMax,
-    );
+    this.#pipeline = new Pipeline(this.#ring, this.#pipelineThreads(), this.#pipelineHost(), {
+      tickBytesMax: options.ring.tickBytesMax,
+      chainCheck: options.chainCheck,
+    });
+    this.#auditor = new Auditor(this.#auditorHost());
+    this.#gaps = new GapBook(this.#steward, this.#pipeline, host);
     this.#runs = new Runs(
       options,
       {
+        nowMs: () => host.nowMs(),
         toReader: (message) => this.#reader.post(message),
+        began: (run, epoch, openGaps) => this.#gaps.began(run, epoch, openGaps),
         log: (level, message, fields) => host.log(level, message, fields),
         latestTick: () => this.#latestTick(),
         fatal: (error) => host.fatal(error),
       },
       this.#ring,
       this.#pipeline,
+      this.#auditor,
       this.#steward,
     );
   }
@@ -138,6 +151,7 @@ export class Ingester {
     return {
       leadership: this.#leadershipState,
       stream: this.#stream,
+      halt: this.#runs.halted,
       databaseTrouble: this.#databaseTrouble,
       position: this.#pipeline.position,
       completeUpTo: this.#pipeline.completeUpTo,
@@ -201,18 +215,10 @@ export class Ingester {
     }
   }
 
-  async #latestTick(): Promise<bigint> {
-    for (let attempt = 0; ; attempt += 1) {
-      if (this.#leadershipState.kind !== 'leading') throw new Error('the lease is lost');
-      try {
-        return await latestTick(this.#options.reader.source, () => Number(this.#host.nowMicros() / 1000n));
-      } catch (error) {
-        this.#host.log('warn', 'The sequencer does not say its latest tick', {
-          error: (error as Error).message,
-        });
-      }
-      await delay(backoffMs(attempt, this.#options.backoff, this.#host.random()));
-    }
+  #latestTick(): Promise<bigint> {
+    const { reader, backoff } = this.#options;
+    const isWanted = (): boolean => this.#leadershipState.kind === 'leading';
+    return awaitLatestTick(reader.source, backoff, this.#host, isWanted);
   }
 
   #leads(state: LeadershipState): void {
@@ -229,10 +235,11 @@ export class Ingester {
 
   async #doChores(): Promise<void> {
     const { epoch, quietUpTo } = this.#pipeline;
-    if (epoch === null || this.#leadershipState.kind !== 'leading' || this.#choresRun) return;
+    if (this.#leadershipState.kind !== 'leading' || this.#choresRun) return;
     this.#choresRun = true;
     try {
-      if (quietUpTo !== null) await this.#steward.mergeLedger(epoch, quietUpTo);
+      if (epoch !== null && quietUpTo !== null) await this.#steward.mergeLedger(epoch, quietUpTo);
+      await this.#gaps.retry();
       this.#host.trouble(await this.#steward.readTrouble());
     } catch {
       // chores wait for better days; the lease and the writers report the database's state
@@ -245,6 +252,18 @@ export class Ingester {
     switch (message.type) {
       case 'sealed':
         this.#pipeline.sealed(message.batch);
+        return;
+      case 'repeated':
+        this.#auditor.accept(message.run, message.frames);
+        return;
+      case 'forked':
+        this.#runs.halt({ kind: 'forked', reason: message.reason });
+        return;
+      case 'headReached':
+        this.#runs.headReached(message.run);
+        return;
+      case 'filling':
+        void this.#gaps.report(message.run, message.report);
         return;
       case 'state':
         this.#stream = message.state;
@@ -301,12 +320,40 @@ export class Ingester {
     };
   }
 
+  #auditorHost(): ConstructorParameters<typeof Auditor>[0] {
+    return {
+      isSettled: (number) => this.#pipeline.isSettled(number),
+      readCounterparts: (numbers) => this.#steward.readCounterparts(numbers),
+      recordConflicts: (epoch, letters) => this.#steward.recordConflicts(epoch, letters),
+      admit: (deadLetters) => this.#runs.admit(deadLetters),
+      credit: (run) => this.#reader.post({ type: 'audited', run }),
+      audited: (result) => {
+        if (result.conflicts.length > 0) this.#runs.deadLettersWritten();
+        this.#host.audited(result);
+      },
+      forked: (reason) => this.#runs.halt({ kind: 'forked', reason }),
+    };
+  }
+
   #pipelineHost(): ConstructorParameters<typeof Pipeline>[2] {
     return {
       nowMicros: () => this.#host.nowMicros(),
       nowMs: () => this.#host.nowMs(),
       recordOrigin: (first, epoch) => this.#steward.recordOrigin(first, epoch),
-      committed: (batch) => this.#host.committed(batch),
+      admit: (deadLetters) => this.#runs.admit(deadLetters),
+      committed: (batch) => {
+        if (batch.deadLetters > 0) this.#runs.deadLettersWritten();
+        this.#host.committed(batch);
+        this.#gaps.committed(batch);
+        this.#auditor.advance();
+      },
+      refused: ({ range, sqlstate, message }) =>
+        this.#host.log('warn', 'The database refuses part of a batch; looking for the tick', {
+          first_tick: range?.first ?? null,
+          last_tick: range?.last ?? null,
+          sqlstate,
+          error: message,
+        }),
       fenced: (epoch) => this.#leadership.fenced(epoch),
       parserFailed: (error) =>
         this.#host.log('error', 'A parser failed; its batch is parsed again', { error: error.message }),

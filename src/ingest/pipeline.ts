@@ -1,12 +1,15 @@
 import { contiguousPrefix, RangeSet, type TickRange } from '../core/ingest/ranges.ts';
+import { INDEX_WORDS, type ChainAlarm, type ChainCheckMode } from '../core/copy/transcode.ts';
 import type { BatchWrite } from '../store/batch.ts';
 import type { LedgerState } from '../store/ledger.ts';
 import { sampleAges } from './ages.ts';
 import { CopyMemory } from './copy-memory.ts';
 import type { SealedBatch } from './fill.ts';
+import { isolate, type Isolated, type IsolatedTick } from './isolate.ts';
 import type { ParsedBatch, ParseTask } from './parse.ts';
+import { halves, rangeOf, wholePart, type Part } from './part.ts';
 import type { Ring } from './ring.ts';
-import type { WriteOutcome } from './write.ts';
+import type { Refusal, WriteOutcome } from './write.ts';
 
 /** The threads, as the pipeline needs them. */
 export interface PipelineThreads {
@@ -24,16 +27,39 @@ export interface PipelineHost {
   nowMs(): number;
   /** Records the first tick of a new chain; resolves with the origin that holds, null when the epoch has moved on. */
   recordOrigin(first: bigint, epoch: bigint): Promise<bigint | null>;
+  /** Whether the brake lets so many more dead letters be written; it halts the run otherwise. */
+  admit(deadLetters: number): boolean;
   committed(batch: CommittedBatch): void;
+  /** the database refuses rows of a batch: it is written in smaller and smaller parts. Once for a batch. */
+  refused(batch: RefusedBatch): void;
   fenced(epoch: bigint): void;
   parserFailed(error: Error): void;
 }
 
+export interface PipelineLimits {
+  /** TICK_MAX_BYTES */
+  tickBytesMax: number;
+  /** CHAIN_CHECK */
+  chainCheck: ChainCheckMode;
+}
+
+export interface RefusedBatch {
+  range: TickRange | null;
+  sqlstate: string;
+  message: string;
+}
+
+/** One transaction: a sealed batch, or a part of one that the database refused as a whole. */
 export interface CommittedBatch {
   range: TickRange | null;
   ticks: number;
   transactions: number;
   deadLetters: number;
+  /** the tick of it that the database does not take; null nearly always */
+  isolated: IsolatedTick | null;
+  /** what the chain check found, but for the ends of the range */
+  alarms: readonly ChainAlarm[];
+  /** ticks whose link to the tick before is broken: those among `alarms`, and those at the ends of the range */
   linkBreaks: number;
   bytes: number;
   gaps: readonly TickRange[];
@@ -49,12 +75,22 @@ export interface CommittedBatch {
 
 interface Job {
   batch: SealedBatch;
+  /** what of it is not yet committed, in order; all fields below are about the first of them */
+  parts: [Part, ...Part[]];
   /** null until parsed */
   parsed: ParsedBatch | null;
+  /** in the place of a tick that the database refused */
+  isolated: Isolated | null;
+  /** its links at the ends of its range are to be compared with what is stored */
+  checkLinks: boolean;
   writing: boolean;
   /** an attempt at it died with its writer */
   unknown: boolean;
+  /** its dead letters are counted by the brake */
+  isAdmitted: boolean;
 }
+
+const NOTHING_PRESENT = { ticks: 0, transactions: 0 };
 
 /**
  * Takes sealed batches through parser and writer and frees their slabs: the part of the daemon that knows what is
@@ -62,37 +98,54 @@ interface Job {
  *
  * Order: batches are written by several writers at once and may commit in any order; the ledger, not the order, makes
  * the position. Only a batch that fills gaps waits until everything before it is committed (its gap is recorded by
- * then), and nothing is written before the origin is recorded.
+ * then), and so does one whose first tick must be compared with a stored one; and nothing is written before the origin
+ * is recorded.
+ *
+ * A batch whose rows the database refuses is cut in halves, parsed again from the ring and written part by part in its
+ * order, down to single frames; one that is refused alone becomes a dead letter in the transaction that moves past it.
+ * Its slab is free when all parts are committed. A bad tick among n costs about log n transactions more.
  */
 export class Pipeline {
   readonly #ring: Ring;
   readonly #threads: PipelineThreads;
   readonly #host: PipelineHost;
-  readonly #tickBytesMax: number;
+  readonly #limits: PipelineLimits;
   /** in the order of sealing */
   readonly #jobs = new Set<Job>();
   readonly #idleWriters: number[] = [];
   readonly #memory: CopyMemory;
-  #run: { epoch: bigint; origin: bigint | null; recorded: RangeSet; openGaps: RangeSet } | null = null;
+  #run: {
+    epoch: bigint;
+    origin: bigint | null;
+    recorded: RangeSet;
+    openGaps: RangeSet;
+    ahead: RangeSet;
+  } | null = null;
   #recordingOrigin = false;
   #settled: (() => void)[] = [];
 
-  constructor(ring: Ring, threads: PipelineThreads, host: PipelineHost, tickBytesMax: number) {
+  constructor(ring: Ring, threads: PipelineThreads, host: PipelineHost, limits: PipelineLimits) {
     this.#ring = ring;
     this.#threads = threads;
     this.#host = host;
-    this.#tickBytesMax = tickBytesMax;
+    this.#limits = limits;
     this.#memory = new CopyMemory(threads.writers + 2);
     for (let writer = 0; writer < threads.writers; writer += 1) this.#idleWriters.push(writer);
   }
 
   /** A new run under this epoch, from what the store says. */
-  start(epoch: bigint, ledger: LedgerState): void {
-    const recorded = new RangeSet([...ledger.storedAhead, ...ledger.openGaps]);
+  start(epoch: bigint, ledger: Omit<LedgerState, 'brake'>): void {
+    const recorded = new RangeSet([...ledger.storedAhead, ...ledger.openGaps, ...ledger.unfillable]);
     if (ledger.origin !== null && ledger.position !== null && ledger.position >= ledger.origin) {
       recorded.add({ first: ledger.origin, last: ledger.position });
     }
-    this.#run = { epoch, origin: ledger.origin, recorded, openGaps: new RangeSet(ledger.openGaps) };
+    this.#run = {
+      epoch,
+      origin: ledger.origin,
+      recorded,
+      openGaps: new RangeSet(ledger.openGaps),
+      ahead: new RangeSet(ledger.storedAhead),
+    };
   }
 
   /**
@@ -108,9 +161,7 @@ export class Pipeline {
   /** Resolves when nothing is under way. */
   async settled(): Promise<void> {
     if (this.#jobs.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#settled.push(resolve);
-    });
+    await new Promise<void>((resolve) => void this.#settled.push(resolve));
   }
 
   /** Bytes of the frames in sealed batches. */
@@ -137,9 +188,21 @@ export class Pipeline {
     return this.#run?.openGaps.list() ?? [];
   }
 
+  /** The store says so: not open any more. */
+  gaveUp(range: TickRange): void {
+    this.#run?.openGaps.remove(range);
+  }
+
   /** Everything that is known to be recorded, gaps counted. */
   get recorded(): TickRange[] {
     return this.#run === null ? [] : this.#run.recorded.list().map((range) => ({ ...range }));
+  }
+
+  /** Whether what was received of this number is committed, or it lies below the origin. */
+  isSettled(number: bigint): boolean {
+    const run = this.#run;
+    if (run === null || run.origin === null) return false;
+    return number < run.origin || run.recorded.has(number);
   }
 
   get epoch(): bigint | null {
@@ -157,23 +220,35 @@ export class Pipeline {
 
   /** A batch from the reader. */
   sealed(batch: SealedBatch): void {
-    const job: Job = { batch, parsed: null, writing: false, unknown: false };
+    const job: Job = {
+      batch,
+      parts: [wholePart(batch)],
+      parsed: null,
+      isolated: null,
+      checkLinks: false,
+      writing: false,
+      unknown: false,
+      isAdmitted: false,
+    };
     this.#jobs.add(job);
     if (this.#run === null) this.#forget(job);
     else void this.#parse(job);
   }
 
   async #parse(job: Job): Promise<void> {
-    const { slab, side, frames, first, ticks } = job.batch;
+    const { slab, side, previous } = job.batch;
+    const [{ from, frames, first, ticks }] = job.parts;
     while (this.#isWanted(job)) {
       const memory = this.#memory.take();
       try {
         job.parsed = await this.#threads.parse({
-          batch: { slab, side, frames, first, ticks },
+          batch: { slab, side, from, frames, first, ticks, previous: from === 0 ? previous : null },
           memory,
           nowMicros: this.#host.nowMicros(),
-          tickBytesMax: this.#tickBytesMax,
+          tickBytesMax: this.#limits.tickBytesMax,
+          check: this.#limits.chainCheck,
         });
+        job.checkLinks = this.#needsLinkCheck(job, job.parsed);
         this.#dispatch();
         return;
       } catch (error) {
@@ -186,6 +261,10 @@ export class Pipeline {
 
   #isWanted(job: Job): boolean {
     return this.#run !== null && this.#jobs.has(job);
+  }
+
+  #isRun(epoch: bigint): boolean {
+    return this.#run?.epoch === epoch;
   }
 
   #dispatch(): void {
@@ -202,9 +281,12 @@ export class Pipeline {
     let earlier = 0;
     for (const job of this.#jobs) {
       if (this.#idleWriters.length === 0) return;
-      const blocked = job.batch.fills && earlier > 0;
+      const blocked = (job.batch.fills || job.checkLinks) && earlier > 0;
       earlier += 1;
       if (job.parsed === null || job.writing || blocked) continue;
+      const letters = job.isAdmitted ? 0 : job.parsed.deadLetters.length;
+      if (letters > 0 && !this.#host.admit(letters)) return;
+      job.isAdmitted = true;
       void this.#write(job, job.parsed, run.epoch, this.#idleWriters.shift()!);
     }
   }
@@ -224,18 +306,19 @@ export class Pipeline {
   }
 
   async #write(job: Job, parsed: ParsedBatch, epoch: bigint, writer: number): Promise<void> {
-    const { batch } = job;
+    const [part] = job.parts;
     job.writing = true;
-    const range =
-      batch.ticks === 0 ? null : { first: batch.first, last: batch.first + BigInt(batch.ticks) - 1n };
     const write: BatchWrite = {
       epoch,
-      range,
+      range: rangeOf(part),
       ticks: parsed.ticks,
       transactions: parsed.transactions,
-      gaps: batch.gaps,
-      fills: batch.fills,
+      present: job.isolated?.present ?? NOTHING_PRESENT,
+      gaps: part.gaps,
+      fills: job.batch.fills,
       deadLetters: parsed.deadLetters,
+      alarms: parsed.alarms,
+      checkLinks: job.checkLinks,
       copy: parsed.copy,
     };
     try {
@@ -247,35 +330,97 @@ export class Pipeline {
       this.#idleWriters.push(writer);
       job.writing = false;
       job.unknown = true;
-      if (this.#run === null) this.#forget(job);
-      else this.#dispatch();
+      if (this.#isRun(epoch)) this.#dispatch();
+      else this.#forget(job);
     }
   }
 
   #finished(job: Job, parsed: ParsedBatch, write: BatchWrite, outcome: WriteOutcome): void {
+    const [part] = job.parts;
+    const { isolated } = job;
     const latenciesMs =
-      outcome.kind === 'committed' ? sampleAges(this.#ring, job.batch, this.#host.nowMs()) : [];
+      outcome.kind === 'committed' ? sampleAges(this.#ring, job.batch, part, this.#host.nowMs()) : [];
     this.#memory.recycle(write.copy);
-    this.#forget(job);
+    Object.assign(job, { parsed: null, isolated: null, checkLinks: false, writing: false, unknown: false });
+    if (outcome.kind === 'refused' && this.#isRun(write.epoch)) this.#split(job, outcome);
+    else if (outcome.kind === 'committed') this.#next(job, write.epoch);
+    else this.#forget(job);
     if (outcome.kind === 'fenced') this.#replaced(write.epoch);
-    if (outcome.kind !== 'committed') return;
-    this.#book(write);
-    this.#host.committed({
-      range: write.range,
-      ticks: write.ticks,
-      transactions: write.transactions,
-      deadLetters: write.deadLetters.length,
-      linkBreaks: parsed.linkBreaks,
-      bytes: job.batch.bytes,
-      gaps: write.gaps,
-      fills: write.fills,
-      durationMs: outcome.durationMs,
-      ambiguous: outcome.ambiguous,
-      resolved: outcome.resolved,
-      latenciesMs,
-      lastTimestampMicros: parsed.lastTimestampMicros,
-    });
+    if (outcome.kind === 'committed') {
+      this.#book(write);
+      this.#host.committed({
+        range: write.range,
+        ticks: write.ticks,
+        transactions: write.transactions,
+        deadLetters: write.deadLetters.length,
+        isolated: isolated?.isolated ?? null,
+        alarms: write.alarms,
+        linkBreaks: parsed.linkBreaks + outcome.brokenLinks.length,
+        bytes: part.bytes,
+        gaps: write.gaps,
+        fills: write.fills,
+        durationMs: outcome.durationMs,
+        ambiguous: outcome.ambiguous,
+        resolved: outcome.resolved,
+        latenciesMs,
+        lastTimestampMicros: parsed.lastTimestampMicros,
+      });
+    }
     this.#dispatch();
+  }
+
+  /** The first part is committed. */
+  #next(job: Job, epoch: bigint): void {
+    const [, next, ...rest] = job.parts;
+    if (next === undefined || !this.#isRun(epoch)) {
+      this.#forget(job);
+      return;
+    }
+    job.parts = [next, ...rest];
+    // the brake has counted the frames of all parts with the whole
+    job.isAdmitted = true;
+    void this.#parse(job);
+  }
+
+  /** The first part is refused: its halves take its place, and a single frame what stands for it. */
+  #split(job: Job, refusal: Refusal): void {
+    const { slab, side } = job.batch;
+    const [part, ...rest] = job.parts;
+    if (part.frames === job.batch.frames)
+      this.#host.refused({ range: rangeOf(part), sqlstate: refusal.sqlstate, message: refusal.message });
+    if (slab !== null && part.frames > 1) {
+      job.parts = [...halves(part, this.#ring.slab(slab).index), ...rest];
+      void this.#parse(job);
+      return;
+    }
+    const frame = slab === null ? side! : this.#frame(slab, part.from);
+    job.isolated = isolate(part.first, frame, refusal);
+    job.parsed = job.isolated.parsed;
+    job.isAdmitted = false;
+    job.checkLinks = job.isolated.present.ticks > 0 && this.#limits.chainCheck !== 'off';
+  }
+
+  /** A copy of its bytes. */
+  #frame(slab: number, frame: number): Uint8Array<ArrayBuffer> {
+    const { index, bytes } = this.#ring.slab(slab);
+    const offset = index[frame * INDEX_WORDS];
+    return Uint8Array.from(bytes.subarray(offset, offset + index[frame * INDEX_WORDS + 1]));
+  }
+
+  /**
+   * The parser compared each tick with the one before it in the same part. At the ends of the range the store is asked
+   * where nobody else has compared: where the parser did not know the tick before, or found it to be another one (it may
+   * not even be stored), and below what an earlier run has left. Whoever comes later of two neighbours asks.
+   */
+  #needsLinkCheck(job: Job, { boundary, ticks }: ParsedBatch): boolean {
+    const run = this.#run;
+    const [part] = job.parts;
+    if (run === null || this.#limits.chainCheck === 'off' || ticks === 0) return false;
+    if (job.batch.fills || boundary === 'broken') return true;
+    const before = part.first - 1n;
+    const isGap = part.gaps.some(({ first, last }) => first <= before && before <= last);
+    const isOrigin = run.origin === null || part.first <= run.origin;
+    return (boundary === 'unknown' && !isGap && !isOrigin) || run.ahead.has(part.first + BigInt(part.ticks));
   }
 
   #book({ range, gaps, fills, epoch }: BatchWrite): void {

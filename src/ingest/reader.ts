@@ -2,7 +2,12 @@ import { scanTickNumber } from '../core/chain/wire.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { Sequence, type SequenceStart } from '../core/ingest/sequence.ts';
 import type { SealLimits } from '../core/ingest/seal.ts';
+import { FetchedFrames, type FetchedFrame } from './fetched.ts';
 import { BatchFiller, type SealedBatch } from './fill.ts';
+import { JUMP_MAX } from './head-watch.ts';
+import { HeldFrames, type Stray, type WaitingFrame } from './held.ts';
+import { ReaderCounts } from './reader-counts.ts';
+import type { RepeatedFrame } from './repeats.ts';
 import type { Ring } from './ring.ts';
 
 export interface ReaderLimits extends SealLimits {
@@ -14,27 +19,14 @@ export interface ReaderLimits extends SealLimits {
 
 export interface ReaderEvents {
   sealed: (batch: SealedBatch) => void;
+  /** False when there is no room for it now: it is offered again. */
+  repeated(frame: RepeatedFrame): boolean;
+  /** Whether a very large hole before this number may be declared a gap; asked again until it may. */
+  mayJump(number: bigint): boolean;
+  /** holes that were given up waiting for */
+  gaps: (gaps: readonly TickRange[]) => void;
   pause(): void;
   resume(): void;
-}
-
-/** Absolute counts since this thread started; they only grow. */
-export interface ReaderCounts {
-  frames: number;
-  bytes: number;
-  repeated: number;
-  resumed: number;
-  late: number;
-  unnumbered: number;
-  gaps: number;
-  pauses: number;
-}
-
-interface HeldFrame {
-  bytes: Uint8Array;
-  arrivedMs: number;
-  /** frames without a usable number that came right after it: their place is behind it */
-  strays: HeldFrame[];
 }
 
 const HIGHEST_HI = 0x7fff_ffff;
@@ -53,30 +45,22 @@ export class FrameReader {
   readonly #events: ReaderEvents;
   readonly #filler: BatchFiller;
   readonly #clockMs: () => number;
-  readonly counts: ReaderCounts = {
-    frames: 0,
-    bytes: 0,
-    repeated: 0,
-    resumed: 0,
-    late: 0,
-    unnumbered: 0,
-    gaps: 0,
-    pauses: 0,
-  };
+  readonly counts = new ReaderCounts();
 
   #sequence: Sequence;
   readonly #number = new Uint32Array(2);
   #dueHi = -1;
   #dueLo = -1;
-  #holding = new Map<bigint, HeldFrame>();
-  #lastHeld: HeldFrame | null = null;
-  /** held behind frames that were appended since: they go before anything else */
-  #strays: HeldFrame[] = [];
-  #heldFrames = 0;
-  #heldBytes = 0;
-  #heldSinceMs = 0;
-  #backlog: HeldFrame[] = [];
+  readonly #held = new HeldFrames();
+  readonly #fetched = new FetchedFrames();
+  /** highest number of this stream so far, or the one before the number it was asked for */
+  #seen = -1n;
+  #backlog: WaitingFrame[] = [];
   #waits = false;
+  /** a hole is too large to be believed yet: nothing is read on */
+  #doubts = false;
+  /** frames that found their place so far */
+  #placed = 0;
 
   /** clockMs: monotonic ms with a fraction. */
   constructor(
@@ -91,8 +75,15 @@ export class FrameReader {
     this.#events = events;
     this.#clockMs = clockMs;
     this.#sequence = new Sequence(start);
-    this.#filler = new BatchFiller(ring, limits, events.sealed);
+    const { expected, previousOutput = null } = start;
+    this.#filler = new BatchFiller(
+      ring,
+      limits,
+      events.sealed,
+      expected === null ? null : { next: expected, output: previousOutput },
+    );
     this.#noteDue();
+    this.#seen = this.#beforeDue;
   }
 
   /** The number that is due, to ask for when the stream is opened again; null before the first frame of a chain. */
@@ -115,32 +106,49 @@ export class FrameReader {
     this.counts.bytes += bytes.length;
     const arrivedMs = this.#clockMs();
     if (this.#waits || !this.#accept(bytes, arrivedMs)) {
-      this.#backlog.push({ bytes, arrivedMs, strays: [] });
+      this.#backlog.push({ bytes, arrivedMs });
       this.#wait();
     }
   }
 
+  /** The lowest part of this range that is missing: in a gap, and not filled yet. */
+  missing(range: TickRange): TickRange | null {
+    return this.#sequence.gapWithin(range);
+  }
+
+  /** Frames for gaps, in order of `due`. They go into the ring together, one chunk at a time: see filling. */
+  fill(chunk: readonly FetchedFrame[]): void {
+    this.#fetched.put(chunk, this.#clockMs());
+    this.#offerFetched();
+  }
+
+  /** Whether fetched frames wait for room in the ring. */
+  get filling(): boolean {
+    return this.#fetched.any;
+  }
+
   /** Something was committed, or time has passed: seal, give up waiting, take the backlog. */
   turn(): void {
-    this.#takeBacklog();
+    if (this.#doubts) this.#declareGap();
+    const mayPass = this.#offerFetched() && !this.#doubts;
+    if (mayPass) this.#takeBacklog();
+    else this.#wait();
     this.#giveUpWaiting();
     this.#filler.seal(this.#clockMs());
-    if (this.#waits && this.#backlog.length === 0 && !this.#heldIsDue()) this.#wake();
+    if (mayPass && !this.#doubts && this.#waits && this.#isClear()) this.#wake();
   }
 
   /** The stream was lost: what is not in the ring will be sent again, from the number that is due. */
   disconnected(): void {
     this.#backlog = [];
     this.#forgetHeld();
+    this.#seen = this.#beforeDue;
   }
 
   #forgetHeld(): void {
+    this.#doubts = false;
     this.#sequence.forgetHeld();
-    this.#holding.clear();
-    this.#lastHeld = null;
-    this.#strays = [];
-    this.#heldFrames = 0;
-    this.#heldBytes = 0;
+    this.#held.clear();
   }
 
   /**
@@ -148,14 +156,17 @@ export class FrameReader {
    * it: to be called again. Frames that wait for missing ones are left: the next start reads them again.
    */
   drain(): boolean {
+    if (this.#doubts) this.disconnected();
+    this.#fetched.clear();
     this.#takeBacklog();
     this.#filler.sealNow();
-    return this.#backlog.length === 0 && !this.#heldIsDue();
+    return this.#isClear();
   }
 
   /** Gives the open slab back; nothing of it is written. */
   abandon(): void {
     this.disconnected();
+    this.#fetched.clear();
     this.#filler.abandon();
     this.#waits = false;
     this.#ring.readerWaits = false;
@@ -163,35 +174,67 @@ export class FrameReader {
 
   /** False when the ring has no room for it now: the same frame must be offered again. */
   #accept(bytes: Uint8Array, arrivedMs: number): boolean {
+    if (!this.#place(bytes, arrivedMs)) return false;
+    this.#placed += 1;
+    return true;
+  }
+
+  #place(bytes: Uint8Array, arrivedMs: number): boolean {
     const number = this.#number;
     const status = scanTickNumber(bytes, 0, bytes.length, number);
     if (status !== 0 || number[0] > HIGHEST_HI) return this.#acceptUnnumbered(bytes, arrivedMs);
     if (number[1] === this.#dueLo && number[0] === this.#dueHi) {
       if (!this.#append(bytes, arrivedMs)) return false;
-      if (this.#holding.size > 0) this.#takeHeld();
+      if (this.#held.any) this.#takeHeld();
       return true;
     }
     return this.#acceptOther((BigInt(number[0]) << 32n) | BigInt(number[1]), bytes, arrivedMs);
   }
 
   #acceptUnnumbered(bytes: Uint8Array, arrivedMs: number): boolean {
-    if (this.#lastHeld !== null) {
-      this.#lastHeld.strays.push({ bytes, arrivedMs, strays: [] });
-      this.#countHeld(bytes);
+    if (this.#held.stray({ after: this.#seen, bytes, arrivedMs })) {
+      this.#boundHeld();
       return true;
     }
-    return this.#appendUnnumbered(bytes, arrivedMs);
+    return this.#appendStray({ after: this.#seen, bytes, arrivedMs });
   }
 
-  #appendUnnumbered(bytes: Uint8Array, arrivedMs: number): boolean {
-    const due = this.#sequence.expected;
-    if (!this.#filler.appendUnnumbered(due ?? 0n, bytes, arrivedMs)) return false;
+  /** Not by the number that is due: read again after a restart, it must be the same dead letter. */
+  #appendStray({ after, bytes, arrivedMs }: Stray): boolean {
+    if (!this.#filler.appendUnnumbered(after + 1n, bytes, arrivedMs)) return false;
     this.counts.unnumbered += 1;
     return true;
   }
 
+  /** False when they wait for too long already: nothing of the stream goes before them then. */
+  #offerFetched(): boolean {
+    const nowMs = this.#clockMs();
+    return this.#fetched.offer(
+      nowMs,
+      () => this.#waits || this.#ring.inFlight >= this.#limits.inFlightMax,
+      ({ number, due, bytes }) =>
+        number === null
+          ? this.#filler.appendUnnumbered(due, bytes, nowMs)
+          : this.#appendFetched(number, bytes, nowMs),
+    );
+  }
+
+  /** What the stream has sent meanwhile is not needed any more. */
+  #appendFetched(number: bigint, bytes: Uint8Array, nowMs: number): boolean {
+    return this.#sequence.place(number) !== 'late' || this.#appendLate(number, bytes, nowMs);
+  }
+
+  #appendLate(number: bigint, bytes: Uint8Array, arrivedMs: number): boolean {
+    if (!this.#filler.append(number, true, bytes, arrivedMs)) return false;
+    this.#sequence.tookLate(number);
+    this.counts.late += 1;
+    return true;
+  }
+
   #acceptOther(number: bigint, bytes: Uint8Array, arrivedMs: number): boolean {
-    switch (this.#sequence.place(number)) {
+    const placement = this.#sequence.place(number);
+    if (number > this.#seen) this.#seen = number;
+    switch (placement) {
       case 'next':
         this.#noteDue();
         return this.#append(bytes, arrivedMs);
@@ -199,92 +242,87 @@ export class FrameReader {
         this.#hold(number, bytes, arrivedMs);
         return true;
       case 'late':
-        if (!this.#filler.append(number, true, bytes, arrivedMs)) return false;
-        this.#sequence.tookLate(number);
-        this.counts.late += 1;
-        return true;
+        return this.#appendLate(number, bytes, arrivedMs);
       case 'resume':
-        this.counts.resumed += 1;
-        return true;
+        return this.#repeat(number, true, bytes);
       case 'repeated':
-        this.counts.repeated += 1;
-        return true;
+        return this.#repeat(number, false, bytes);
     }
+  }
+
+  #repeat(number: bigint, isOwn: boolean, bytes: Uint8Array): boolean {
+    if (!this.#events.repeated({ number, isOwn, ordinal: this.#placed, bytes })) return false;
+    this.counts[isOwn ? 'resumed' : 'repeated'] += 1;
+    return true;
   }
 
   #append(bytes: Uint8Array, arrivedMs: number): boolean {
     const due = this.#sequence.expected!;
     if (!this.#filler.append(due, false, bytes, arrivedMs)) return false;
+    if (due > this.#seen) this.#seen = due;
     this.#sequence.tookNext();
     this.#noteDue();
     return true;
   }
 
   #hold(number: bigint, bytes: Uint8Array, arrivedMs: number): void {
-    if (this.#holding.size === 0) this.#heldSinceMs = arrivedMs;
-    this.#lastHeld = { bytes, arrivedMs, strays: [] };
-    this.#holding.set(number, this.#lastHeld);
+    this.#held.hold(number, bytes, arrivedMs);
     this.#sequence.held(number);
-    this.#countHeld(bytes);
+    this.#boundHeld();
   }
 
-  #countHeld(bytes: Uint8Array): void {
-    this.#heldFrames += 1;
-    this.#heldBytes += bytes.length;
-    if (this.#heldFrames > this.#limits.reorderTicks || this.#heldBytes > this.#limits.reorderBytes) {
-      this.#declareGap();
-    }
+  #boundHeld(): void {
+    const { frames, bytes } = this.#held;
+    if (frames > this.#limits.reorderTicks || bytes > this.#limits.reorderBytes) this.#declareGap();
   }
 
   #giveUpWaiting(): void {
-    if (this.#holding.size > 0 && this.#clockMs() - this.#heldSinceMs >= this.#limits.reorderMs)
-      this.#declareGap();
+    if (this.#held.any && this.#clockMs() - this.#held.sinceMs >= this.#limits.reorderMs) this.#declareGap();
   }
 
   #declareGap(): void {
+    this.#doubts = this.#sequence.jump > JUMP_MAX && !this.#events.mayJump(this.#sequence.lowestHeld!);
+    if (this.#doubts) return this.#wait();
     const gaps: TickRange[] = this.#sequence.giveUp();
     this.counts.gaps += gaps.length;
     this.#filler.gapsBefore(gaps);
     this.#noteDue();
+    if (gaps.length > 0) this.#events.gaps(gaps);
     this.#takeHeld();
     // what is still held waits for another hole, from now on
-    this.#heldSinceMs = this.#clockMs();
+    this.#held.sinceMs = this.#clockMs();
   }
 
   /** Appends held frames while the number that is due is among them, and what belongs behind them. */
   #takeHeld(): void {
     while (this.#takeStrays()) {
       const due = this.#sequence.expected;
-      const held = due === null ? undefined : this.#holding.get(due);
+      const held = due === null ? undefined : this.#held.get(due);
       if (due === null || held === undefined) return;
       if (!this.#append(held.bytes, held.arrivedMs)) break;
-      this.#holding.delete(due);
-      this.#strays.push(...held.strays);
-      if (held === this.#lastHeld) this.#lastHeld = null;
-      this.#release(held);
+      this.#held.took(due);
     }
     this.#wait();
   }
 
   /** False when the ring has no room for all of them now. */
   #takeStrays(): boolean {
-    for (let stray = this.#strays[0]; stray !== undefined; stray = this.#strays[0]) {
-      if (!this.#appendUnnumbered(stray.bytes, stray.arrivedMs)) return false;
-      this.#strays.shift();
-      this.#release(stray);
+    for (let stray = this.#held.firstStray; stray !== undefined; stray = this.#held.firstStray) {
+      if (!this.#appendStray(stray)) return false;
+      this.#held.tookStray();
     }
     return true;
-  }
-
-  #release(held: HeldFrame): void {
-    this.#heldFrames -= 1;
-    this.#heldBytes -= held.bytes.length;
   }
 
   /** The ring had no room for it: nothing that came later may overtake it. */
   #heldIsDue(): boolean {
     const due = this.#sequence.expected;
-    return this.#strays.length > 0 || (due !== null && this.#holding.has(due));
+    return this.#held.firstStray !== undefined || (due !== null && this.#held.has(due));
+  }
+
+  /** Everything that was delivered is in the ring, or waits for missing ticks. */
+  #isClear(): boolean {
+    return this.#backlog.length === 0 && !this.#heldIsDue();
   }
 
   #takeBacklog(): void {
@@ -296,6 +334,10 @@ export class FrameReader {
       taken += 1;
     }
     if (taken > 0) this.#backlog = this.#backlog.slice(taken);
+  }
+
+  get #beforeDue(): bigint {
+    return (this.#sequence.expected ?? 0n) - 1n;
   }
 
   #noteDue(): void {

@@ -1,5 +1,9 @@
-import { RangeSet, type TickRange } from '../core/ingest/ranges.ts';
+import { DeadLetterBrake } from '../core/ingest/brake.ts';
+import { lostRanges } from '../core/ingest/lost.ts';
+import type { TickRange } from '../core/ingest/ranges.ts';
 import type { LedgerState } from '../store/ledger.ts';
+import type { Halt } from '../store/halt.ts';
+import type { Auditor } from './auditor.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { ToReader } from './reader-thread.ts';
 import type { Ring } from './ring.ts';
@@ -11,10 +15,15 @@ export interface RunsOptions {
   startTick: bigint;
   /** begin at startTick although there is a position (--ignore-watermark); the first run only */
   ignorePosition: boolean;
+  /** DEAD_LETTER_MAX */
+  deadLetterMax: number;
 }
 
 export interface RunsHost {
+  nowMs(): number;
   toReader(message: ToReader): void;
+  /** a run begins, with these gaps open */
+  began(run: number, epoch: bigint, openGaps: readonly TickRange[]): void;
   log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
   /** the sequencer's latest tick; waits until it answers */
   latestTick(): Promise<bigint>;
@@ -32,17 +41,29 @@ export class Runs {
   readonly #ring: Ring;
   readonly #pipeline: Pipeline;
   readonly #steward: Steward;
+  readonly #auditor: Auditor;
+  readonly #brake: DeadLetterBrake;
+  #halt: Halt | null = null;
   #turns: Promise<void> = Promise.resolve();
   #stopping = false;
   #run = 0;
   #ignorePosition: boolean;
   #readerStopped: ((run: number) => void) | null = null;
 
-  constructor(options: RunsOptions, host: RunsHost, ring: Ring, pipeline: Pipeline, steward: Steward) {
+  constructor(
+    options: RunsOptions,
+    host: RunsHost,
+    ring: Ring,
+    pipeline: Pipeline,
+    auditor: Auditor,
+    steward: Steward,
+  ) {
     this.#options = options;
     this.#host = host;
     this.#ring = ring;
     this.#pipeline = pipeline;
+    this.#auditor = auditor;
+    this.#brake = new DeadLetterBrake(options.deadLetterMax);
     this.#steward = steward;
     this.#ignorePosition = options.ignorePosition;
   }
@@ -52,9 +73,52 @@ export class Runs {
     return this.#turn(async () => this.#begin(epoch, await this.#steward.readLedger()));
   }
 
+  /** Why nothing is ingested until an operator decides; null otherwise. */
+  get halted(): Halt | null {
+    return this.#halt;
+  }
+
+  /** Whether so many more dead letters may be written, which count then; the run ends otherwise. */
+  admit(deadLetters: number): boolean {
+    if (this.#halt !== null) return false;
+    if (this.#brake.admit(deadLetters, this.#host.nowMs())) return true;
+    this.#haltPoisoned();
+    return false;
+  }
+
+  deadLettersWritten(): void {
+    if (this.#brake.isOver(this.#host.nowMs())) this.#haltPoisoned();
+  }
+
+  #haltPoisoned(): void {
+    const reason = `more than ${this.#brake.max} new dead letters in 10 minutes (DEAD_LETTER_MAX)`;
+    this.halt({ kind: 'poison', reason });
+  }
+
+  /** The run ends, and no other one begins before an operator has accepted it (tick-ingester resume). */
+  halt(halt: Halt): void {
+    if (this.#halt !== null) return;
+    this.#halt = halt;
+    this.#host.log('error', HALTED, { halt: halt.kind, reason: halt.reason });
+    void this.#turn(() => this.#endHalted(halt)).catch(() => {
+      // replaced by another daemon, which decides for itself
+    });
+  }
+
+  /** From the reader: a head that an operator accepted is below our position no longer. */
+  headReached(run: number): void {
+    const { epoch } = this.#pipeline;
+    if (run !== this.#run || epoch === null) return;
+    this.#auditor.forkAccepted = false;
+    this.#steward.forgetForkAcceptance(epoch).catch(() => {});
+  }
+
   /** Another daemon has it. */
   follow(): Promise<void> {
-    return this.#turn(() => this.#end('another daemon took over'));
+    return this.#turn(async () => {
+      this.#halt = null;
+      await this.#end('the lease was taken over');
+    });
   }
 
   /** The server restarted: with asynchronous commits or a failover it may have lost what it had confirmed. */
@@ -87,18 +151,31 @@ export class Runs {
 
   async #begin(epoch: bigint, ledger: LedgerState): Promise<void> {
     const { startTick, chainId } = this.#options;
+    this.#halt = ledger.brake.halt;
+    if (this.#halt !== null) {
+      this.#host.log('error', HALTED, { halt: this.#halt.kind, reason: this.#halt.reason });
+      return;
+    }
+    this.#brake.begin(ledger.brake.deadLetters, this.#host.nowMs());
     const start = await this.#positionOf(epoch, ledger);
+    const previousOutput = start === null ? null : await this.#steward.readOutput(start);
     this.#pipeline.start(epoch, { ...ledger, position: start });
     this.#run += 1;
+    this.#auditor.forkAccepted = ledger.brake.forkAccepted;
+    this.#auditor.start(epoch, this.#run);
+    this.#host.began(this.#run, epoch, ledger.openGaps);
     this.#host.toReader({
       type: 'start',
       run: this.#run,
       start: {
         expected: start === null ? null : start + 1n,
         stored: ledger.storedAhead,
-        openGaps: ledger.openGaps,
+        openGaps: [...ledger.openGaps, ...ledger.unfillable],
+        previousOutput,
       },
       ask: startTick,
+      forkAccepted: ledger.brake.forkAccepted,
+      fill: ledger.openGaps,
     });
     this.#host.log('info', 'Ingesting', {
       chain: chainId,
@@ -143,8 +220,16 @@ export class Runs {
     return gap.last;
   }
 
+  async #endHalted(halt: Halt): Promise<void> {
+    const { epoch } = this.#pipeline;
+    if (epoch === null) return;
+    await this.#end('an operator must decide');
+    await this.#steward.recordHalt(epoch, halt);
+  }
+
   async #end(why: string): Promise<void> {
     this.#host.log('warn', `Stopped ingesting: ${why}`, {});
+    this.#auditor.stop();
     const run = this.#run;
     await new Promise<void>((resolve) => {
       this.#readerStopped = (stopped) => {
@@ -158,10 +243,10 @@ export class Runs {
 
   async #verify(): Promise<void> {
     const { epoch, position } = this.#pipeline;
-    const ours = this.#pipeline.recorded;
-    if (epoch === null || ours.length === 0) return;
+    const ours = { recorded: this.#pipeline.recorded, openGaps: [...this.#pipeline.openGaps] };
+    if (epoch === null || ours.recorded.length === 0) return;
     const ledger = await this.#steward.readLedger();
-    const lost = missingRanges(ours, ledger);
+    const lost = lostRanges(ours, ledger);
     if (lost.length === 0) return;
     this.#host.log('error', 'The database went backwards; reading again from its position', {
       had: position,
@@ -185,11 +270,4 @@ export class Runs {
   }
 }
 
-/** What we were told is committed and the store does not have. */
-function missingRanges(ours: readonly TickRange[], ledger: LedgerState): TickRange[] {
-  const theirs = new RangeSet([...ledger.storedAhead, ...ledger.openGaps]);
-  const { origin, position } = ledger;
-  if (origin !== null && position !== null && position >= origin)
-    theirs.add({ first: origin, last: position });
-  return ours.flatMap((range) => theirs.missing(range));
-}
+const HALTED = 'Ingestion is halted; when the cause is understood: tick-ingester resume --accept <halt>';

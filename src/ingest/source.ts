@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { readFileSync } from 'node:fs';
 import * as grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { tickOfAnswer } from '../core/chain/wire.ts';
 
 /** Where the sequencer is and how to speak to it. */
 export interface SourceOptions {
@@ -34,8 +35,28 @@ export interface StreamFailure {
   text: string;
 }
 
+/** What is asked of a sequencer: one open stream, and calls beside it. */
+export interface TickServer {
+  /** Its latest tick. Rejects with a grpc.ServiceError. */
+  head(): Promise<bigint>;
+  /**
+   * The bytes of one Tick message; null when it is not there to be had (found = false, NOT_FOUND, OUT_OF_RANGE).
+   * Rejects with a grpc.ServiceError, or a RangeError when the answer cannot be read.
+   */
+  tick(number: bigint): Promise<Uint8Array | null>;
+  /** Opens the tick stream at `start`; 0 is the latest tick. Frames arrive undecoded. */
+  stream(start: bigint, events: StreamEvents): void;
+  /** Flow control: no further frame is delivered, and the window towards the sequencer closes. */
+  pause(): void;
+  resume(): void;
+  /** Nothing more is told of the stream that is open. */
+  endStream(): void;
+  close(): void;
+}
+
 const PROTO = fileURLToPath(new URL('../../proto/continuum.proto', import.meta.url));
 const STREAM_PATH = '/continuum.sequencer.v1.SequencerService/StreamTicks';
+const TICK_PATH = '/continuum.sequencer.v1.SequencerService/GetTick';
 /** How much the sequencer may send ahead of us. The default of 64 KiB gave a third of the rate, 4 MiB no more. */
 const FLOW_WINDOW_BYTES = 1024 * 1024;
 /** Servers answer faster pings with GOAWAY too_many_pings; silence is the stall watchdog's business. */
@@ -73,7 +94,7 @@ const { SequencerService } = (
  * One connection to the sequencer: one open tick stream and the unary calls beside it. A connection that failed is
  * closed and never used again (a grpc-js channel can stay CONNECTING for ever after its server restarts).
  */
-export class SequencerConnection {
+export class SequencerConnection implements TickServer {
   readonly #client: SequencerClient;
   readonly #clockMs: () => number;
   #call: grpc.ClientReadableStream<Uint8Array> | null = null;
@@ -97,24 +118,21 @@ export class SequencerConnection {
     return this.#client.getChannel().getConnectivityState(false) === grpc.connectivityState.READY;
   }
 
-  /** Opens the tick stream at `start`; 0 is the latest tick. Frames arrive undecoded. */
   stream(start: bigint, events: StreamEvents): void {
-    const serialize = SequencerService.service['StreamTicks']?.requestSerialize;
-    if (serialize === undefined) throw new Error('proto/continuum.proto has no StreamTicks');
     const call = this.#client.makeServerStreamRequest<{ start_tick: string }, Uint8Array>(
       STREAM_PATH,
-      serialize,
+      requestSerializer('StreamTicks'),
       (bytes) => bytes,
       { start_tick: start.toString() },
     );
     let over = false;
     const end = (failure: StreamFailure): void => {
-      if (over) return;
+      if (over || this.#call !== call) return;
       over = true;
       events.ended(failure);
     };
     call.on('data', (bytes: Uint8Array) => {
-      if (!over) events.frame(bytes);
+      if (!over && this.#call === call) events.frame(bytes);
     });
     call.on('error', (error: grpc.ServiceError) =>
       end({ code: error.code, text: error.details || error.message }),
@@ -123,7 +141,6 @@ export class SequencerConnection {
     this.#call = call;
   }
 
-  /** Flow control: no further frame is delivered, and the window towards the sequencer closes. */
   pause(): void {
     this.#call?.pause();
   }
@@ -132,7 +149,12 @@ export class SequencerConnection {
     this.#call?.resume();
   }
 
-  /** The sequencer's latest tick. Rejects with a grpc.ServiceError. */
+  endStream(): void {
+    const call = this.#call;
+    this.#call = null;
+    call?.cancel();
+  }
+
   async head(): Promise<bigint> {
     const reply = await this.#unary<StatusReply>((options, done) =>
       this.#client.GetStatus({}, options, done),
@@ -149,9 +171,28 @@ export class SequencerConnection {
     return reply.found;
   }
 
+  async tick(number: bigint): Promise<Uint8Array | null> {
+    try {
+      const answer = await this.#unary<Uint8Array>((options, done) =>
+        this.#client.makeUnaryRequest(
+          TICK_PATH,
+          requestSerializer('GetTick'),
+          (bytes: Buffer): Uint8Array => bytes,
+          { tick_number: number.toString() },
+          options,
+          done,
+        ),
+      );
+      return tickOfAnswer(answer);
+    } catch (error) {
+      const { code } = error as { code?: number };
+      if (code === grpc.status.NOT_FOUND || code === grpc.status.OUT_OF_RANGE) return null;
+      throw error;
+    }
+  }
+
   close(): void {
-    this.#call?.cancel();
-    this.#call = null;
+    this.endStream();
     this.#client.close();
   }
 
@@ -159,7 +200,7 @@ export class SequencerConnection {
     call: (
       options: { deadline: number },
       done: (error: grpc.ServiceError | null, reply?: Reply) => void,
-    ) => void,
+    ) => unknown,
   ): Promise<Reply> {
     return new Promise((resolve, reject) => {
       call({ deadline: this.#clockMs() + UNARY_DEADLINE_MS }, (error, reply) => {
@@ -199,6 +240,12 @@ export async function oldestServed(
     else missing = middle;
   }
   return served;
+}
+
+function requestSerializer(method: string): (request: object) => Buffer {
+  const serialize = SequencerService.service[method]?.requestSerialize;
+  if (serialize === undefined) throw new Error(`proto/continuum.proto has no ${method}`);
+  return serialize;
 }
 
 function credentials(tls: SourceTls | null): grpc.ChannelCredentials {

@@ -1,14 +1,24 @@
 import { DatabaseError, type Client } from 'pg';
 import { backoffMs, storeVerdict, type BackoffLimits } from '../core/retry.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
+import type { FillReport } from './gap-report.ts';
 import {
   mergeLedger,
   readLedger,
+  readOutput,
   readTrouble,
   recordOrigin,
   recordSkipped,
   type LedgerState,
 } from '../store/ledger.ts';
+import {
+  readCounterparts,
+  recordConflicts,
+  type ConflictLetter,
+  type Counterpart,
+} from '../store/conflicts.ts';
+import { forgetForkAcceptance, recordHalt, type Halt } from '../store/halt.ts';
+import { recordFilling } from '../store/gaps.ts';
 import { deadline, destroy } from '../store/connection.ts';
 
 export interface StewardHost {
@@ -50,9 +60,35 @@ export class Steward {
     return this.#untilDone(readLedger);
   }
 
+  recordHalt(epoch: bigint, halt: Halt): Promise<void> {
+    return this.#untilDone((client) => recordHalt(client, epoch, halt));
+  }
+
+  forgetForkAcceptance(epoch: bigint): Promise<void> {
+    return this.#untilDone((client) => forgetForkAcceptance(client, epoch));
+  }
+
+  readCounterparts(numbers: readonly bigint[]): Promise<Map<bigint, Counterpart>> {
+    return this.#untilDone((client) => readCounterparts(client, numbers));
+  }
+
+  recordConflicts(epoch: bigint, letters: readonly ConflictLetter[]): Promise<void> {
+    return this.#untilDone((client) => recordConflicts(client, epoch, letters));
+  }
+
+  /** The VDF output of a stored tick; null when it is not stored. */
+  readOutput(tick: bigint): Promise<string | null> {
+    return this.#untilDone((client) => readOutput(client, tick));
+  }
+
   /** Once; rejects when it fails. */
   mergeLedger(epoch: bigint, upTo: bigint): Promise<void> {
     return this.#once((client) => mergeLedger(client, epoch, upTo));
+  }
+
+  /** Once; rejects when it fails. */
+  recordFilling(report: FillReport, epoch: bigint): Promise<void> {
+    return this.#once((client) => recordFilling(client, report, epoch));
   }
 
   /** Once; rejects when it fails. */

@@ -1,4 +1,6 @@
 import { backoffMs, streamVerdict, type BackoffLimits } from '../core/retry.ts';
+import { DOUBT_MS, HeadWatch } from './head-watch.ts';
+import { findTooLarge } from './too-large.ts';
 import { oldestServed, SequencerConnection, type SourceOptions, type StreamFailure } from './source.ts';
 
 /** What the stream is doing, for /ready, the log and the metrics. */
@@ -23,11 +25,16 @@ export interface StreamHost {
   disconnected(): void;
   /** the tick to ask for; 0 is the latest */
   resumeAt(): bigint;
+  /** the last tick before the one that is due; null before the first one of a chain */
+  had(): bigint | null;
   highest(): bigint | null;
   /** the ring is full: silence is our own doing */
   waiting(): boolean;
   state(state: StreamState): void;
   head(head: bigint): void;
+  /** Of HeadWatch. */
+  forked(reason: string): void;
+  headReached(): void;
   log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
 }
 
@@ -74,6 +81,7 @@ export class TickStream {
   /** the ring was full when a stream was due */
   #waitsToOpen = false;
   #skipTo: bigint | null = null;
+  readonly #heads: HeadWatch;
   /** how many streams were opened after the first */
   reconnects = 0;
 
@@ -82,10 +90,17 @@ export class TickStream {
     this.#limits = limits;
     this.#host = host;
     this.#clock = clock;
+    this.#heads = new HeadWatch({
+      forked: (reason) => host.forked(reason),
+      reached: () => host.headReached(),
+      log: (level, message, fields) => host.log(level, message, fields),
+    });
   }
 
-  start(): void {
+  /** forkAccepted: an operator goes on although the head is below our position. */
+  start(forkAccepted: boolean): void {
     this.stop();
+    this.#heads.begin(forkAccepted);
     this.#timer = setInterval(() => this.#watch(), TICK_MS);
     this.#attempt = 0;
     this.#tooLarge = 0;
@@ -107,6 +122,11 @@ export class TickStream {
   pause(): void {
     this.#paused = true;
     this.#connection?.pause();
+  }
+
+  /** Whether the hole before this number may be declared a gap: not while the head says that there is no such tick. */
+  mayJump(number: bigint): boolean {
+    return this.#heads.mayJump(number);
   }
 
   resume(): void {
@@ -188,6 +208,10 @@ export class TickStream {
   async #findServed(connection: SequencerConnection, start: bigint): Promise<boolean> {
     try {
       const head = await connection.head();
+      if (this.#connection !== connection) return false;
+      const had = this.#host.had();
+      this.#heads.answered(head, had, this.#clock.nowMs());
+      if (this.#connection !== connection || (had !== null && head < had)) return false;
       const oldest = await oldestServed((number) => connection.serves(number), start, head);
       if (this.#connection !== connection || oldest === null || oldest === start) return false;
       this.#host.log('warn', 'Position is no longer served; going on at the oldest tick served', {
@@ -208,14 +232,35 @@ export class TickStream {
     this.#close();
     this.#host.log(
       'error',
-      'A message above GRPC_MAX_MESSAGE_BYTES stops the stream; raise the limit and restart',
-      {
-        code: failure.code,
-        error: failure.text,
-      },
+      'A message above GRPC_MAX_MESSAGE_BYTES stops the stream; raise the limit and restart, or skip the tick',
+      { code: failure.code, error: failure.text },
     );
     this.#host.state({ kind: 'poison', error: failure.text });
     this.#retry = setTimeout(() => this.#open(), POISON_RETRY_MS);
+    void this.#nameTooLarge(failure);
+  }
+
+  /** Reads up to the tick that is too large, so that an operator knows its number and nothing else is in the way. */
+  async #nameTooLarge(failure: StreamFailure): Promise<void> {
+    const retry = this.#retry;
+    const server = this.#connect();
+    if (server === null) return;
+    const tick = await findTooLarge(server, {
+      due: () => {
+        const had = this.#host.had();
+        return had === null ? null : had + 1n;
+      },
+      frame: (bytes) => this.#host.frame(bytes),
+      isWaiting: () => this.#host.waiting(),
+      isOver: () => this.#retry !== retry,
+    });
+    server.close();
+    if (tick === null || this.#retry !== retry) return;
+    this.#host.log('error', 'The message that stops the stream is this tick', {
+      tick,
+      to_pass_over_it: `tick-ingester skip --tick ${tick}`,
+    });
+    this.#host.state({ kind: 'poison', error: `tick ${tick}: ${failure.text}` });
   }
 
   #down(failure: StreamFailure, state: StreamState): void {
@@ -240,6 +285,7 @@ export class TickStream {
     this.#streaming = false;
     if (connection === null) return;
     connection.close();
+    this.#heads.forgetJump();
     this.#host.disconnected();
   }
 
@@ -254,13 +300,15 @@ export class TickStream {
     this.#heardLately = false;
     const silentMs = nowMs - this.#heardMs;
     const stalled = silentMs >= this.#limits.stallMs;
-    if (this.#asking || (!stalled && nowMs - this.#askedHeadMs < this.#limits.headMs)) return;
+    const askMs = this.#heads.isDoubtful ? DOUBT_MS : this.#limits.headMs;
+    if (this.#asking || (!stalled && nowMs - this.#askedHeadMs < askMs)) return;
     void this.#askHead(connection, stalled ? silentMs : null);
   }
 
   async #askHead(connection: SequencerConnection, silentMs: number | null): Promise<void> {
     this.#asking = true;
     this.#askedHeadMs = this.#clock.nowMs();
+    const had = this.#host.had();
     let head: bigint | null = null;
     try {
       head = await connection.head();
@@ -270,6 +318,9 @@ export class TickStream {
     this.#asking = false;
     if (this.#connection !== connection) return;
     if (head !== null) this.#host.head(head);
+    if (head !== null) this.#heads.answered(head, had, this.#clock.nowMs());
+    // a halt stops the stream
+    if (this.#connection !== connection) return;
     if (silentMs === null || this.#heardLately) return;
     if (head !== null && this.#hasAll(head)) {
       this.#heardMs = this.#clock.nowMs();

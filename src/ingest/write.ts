@@ -1,9 +1,12 @@
 import { DatabaseError, type Client } from 'pg';
-import { backoffMs, storeVerdict, type BackoffLimits } from '../core/retry.ts';
-import { writeBatch, type BatchWrite } from '../store/batch.ts';
+import { tickDigest } from '../core/chain/digest.ts';
+import { backoffMs, storeVerdict, type BackoffLimits, type StoreVerdict } from '../core/retry.ts';
+import { writeBatch, type BatchWrite, type WrittenBatch } from '../store/batch.ts';
+import { BatchError } from '../store/pipelined.ts';
 import { deadline, destroy } from '../store/connection.ts';
 import { endBackend, ownBackend } from '../store/lease.ts';
 import { ledgerCovers } from '../store/ledger.ts';
+import { readStoredTicks } from '../store/stored-ticks.ts';
 
 export interface WriterLimits {
   backoff: BackoffLimits;
@@ -37,10 +40,36 @@ export interface DatabaseTrouble {
 
 export type WriteOutcome =
   /** `resolved`: the COMMIT's answer was lost and the ledger answered instead */
-  | { kind: 'committed'; resolved: boolean; ambiguous: number; durationMs: number }
+  | {
+      kind: 'committed';
+      resolved: boolean;
+      ambiguous: number;
+      durationMs: number;
+      /** found by the check of links in the batch's own transaction; not known when the ledger answered */
+      brokenLinks: readonly bigint[];
+    }
+  | Refusal
   /** another daemon has the epoch */
   | { kind: 'fenced' }
   | { kind: 'stopped' };
+
+/**
+ * The database refuses rows of this batch, and the ledger does not have it: smaller batches will tell which ones. Only
+ * errors that depend on the rows come as an outcome; all others are tried again.
+ */
+export interface Refusal {
+  kind: 'refused';
+  sqlstate: string;
+  message: string;
+  /** of a batch of one tick that is there already although no ledger row covers it: what is stored */
+  stored: StoredCopy | null;
+}
+
+export interface StoredCopy {
+  /** canonical digest */
+  sha256: Uint8Array;
+  transactions: number;
+}
 
 /** A backend of the server; `started` tells it from a later one with the same pid. */
 export interface Backend {
@@ -60,14 +89,15 @@ const BACKEND_POLL_MS = 100;
 const CLOSE_MS = 2_000;
 
 /**
- * One writer: one connection, one transaction at a time. A batch leaves write() committed, fenced or stopped, and in
- * no other way; errors of the connection and of resources are retried without end with the same bytes.
+ * One writer: one connection, one transaction at a time. A batch leaves write() committed, refused, fenced or stopped,
+ * and in no other way; errors of the connection, of resources and of the schema are retried without end with the same
+ * bytes.
  *
  *   connect ─► send ─► committed
  *               │ error or no answer: the outcome is unknown
  *               ▼
  *   wait ─► connect ─► end the old backend, wait until it is gone ─► ledger covers the range? ─► committed
- *     ▲                                                                  │ no
+ *     ▲                                                                  │ no; the error lay in the rows ─► refused
  *     └──────────────────────────── error ◄──────────────────────────── send
  */
 export class BatchWriter {
@@ -112,25 +142,34 @@ export class BatchWriter {
   async #writeUntilDone(batch: BatchWrite, mayBeCommitted: boolean): Promise<WriteOutcome> {
     let ambiguous = 0;
     let unknown = mayBeCommitted;
+    let refusal: BatchError | null = null;
+    let atOnce = true;
     for (let attempt = 0; ; attempt += 1) {
-      if (attempt > 0) {
+      if (!atOnce) {
         this.#host.retried();
-        await this.#wait(backoffMs(attempt - 1, this.#limits.backoff, this.#host.random()));
+        await this.#wait(backoffMs(Math.max(0, attempt - 1), this.#limits.backoff, this.#host.random()));
       }
       if (this.#stopping) return { kind: 'stopped' };
       try {
         const connected = await this.#ensureConnected();
         if (unknown && (await this.#settle(connected.client, batch))) {
           this.#host.database(null);
-          return { kind: 'committed', resolved: true, ambiguous, durationMs: 0 };
+          return { kind: 'committed', resolved: true, ambiguous, durationMs: 0, brokenLinks: [] };
+        }
+        if (refusal !== null) {
+          const stored = await this.#storedCopy(connected.client, batch, refusal);
+          this.#host.database(null);
+          return { kind: 'refused', sqlstate: refusal.code ?? '', message: refusal.message, stored };
         }
         unknown = false;
         const startedMs = this.#host.nowMs();
-        await this.#send(connected, batch);
+        const { brokenLinks } = await this.#send(connected, batch);
         this.#host.database(null);
-        return { kind: 'committed', resolved: false, ambiguous, durationMs: this.#host.nowMs() - startedMs };
+        const durationMs = this.#host.nowMs() - startedMs;
+        return { kind: 'committed', resolved: false, ambiguous, durationMs, brokenLinks };
       } catch (error) {
-        const sqlstate = error instanceof DatabaseError ? error.code : undefined;
+        const sqlstate =
+          error instanceof BatchError || error instanceof DatabaseError ? error.code : undefined;
         const verdict = storeVerdict(sqlstate);
         if (verdict === 'fenced') {
           // its transaction is aborted and part of the data may still be on its way: never used again
@@ -142,13 +181,16 @@ export class BatchWriter {
         // also after an error with a SQLSTATE: a backend that is told to end may say so after its commit
         unknown = true;
         this.#give(true);
-        this.#report(verdict, sqlstate, (error as Error).message, attempt);
+        // then only the ledger is to be asked, and it is no outage
+        atOnce = error instanceof BatchError && liesInRows(error, verdict, batch);
+        if (atOnce) refusal = error as BatchError;
+        else this.#report(verdict, sqlstate, (error as Error).message, attempt);
       }
     }
   }
 
   /** Sends the batch and waits for its answer, or for nothing long enough. */
-  async #send({ client }: Connected, batch: BatchWrite): Promise<void> {
+  async #send({ client }: Connected, batch: BatchWrite): Promise<WrittenBatch> {
     let timer: NodeJS.Timeout | null = null;
     const silence = new Promise<never>((_, reject) => {
       timer = setTimeout(
@@ -157,9 +199,9 @@ export class BatchWriter {
       );
     });
     try {
-      await Promise.race([writeBatch(client, batch, this.#limits.asynchronousCommit), silence]);
+      return await Promise.race([writeBatch(client, batch, this.#limits.asynchronousCommit), silence]);
     } catch (error) {
-      if (error instanceof NoAnswer || error instanceof DatabaseError) throw error;
+      if (error instanceof NoAnswer || error instanceof BatchError) throw error;
       throw new NoAnswer((error as Error).message);
     } finally {
       if (timer !== null) clearTimeout(timer);
@@ -175,6 +217,14 @@ export class BatchWriter {
     }
     if (batch.range === null) return false;
     return deadline(ledgerCovers(client, batch.range), this.#limits.answerMs);
+  }
+
+  /** A key that is there twice: somebody may have inserted this very tick by hand. */
+  async #storedCopy(client: Client, { range }: BatchWrite, refusal: BatchError): Promise<StoredCopy | null> {
+    if (storeVerdict(refusal.code) !== 'look' || range === null || range.first !== range.last) return null;
+    const found = await deadline(readStoredTicks(client, [range.first]), this.#limits.answerMs);
+    const tick = found.get(range.first);
+    return tick === undefined ? null : { sha256: tickDigest(tick), transactions: tick.transactions.length };
   }
 
   async #ensureConnected(): Promise<Connected> {
@@ -233,12 +283,7 @@ export class BatchWriter {
     });
   }
 
-  #report(
-    verdict: ReturnType<typeof storeVerdict>,
-    sqlstate: string | undefined,
-    error: string,
-    attempt: number,
-  ): void {
+  #report(verdict: StoreVerdict, sqlstate: string | undefined, error: string, attempt: number): void {
     const kind =
       verdict === 'schema' ? 'schema' : verdict === 'data' || verdict === 'look' ? 'data' : 'unreachable';
     this.#host.database({ kind, error, sqlstate });
@@ -246,6 +291,18 @@ export class BatchWriter {
     if (kind === 'unreachable') this.#host.log('warn', 'Failed to connect to database', fields);
     else this.#host.log('error', 'The database refuses a batch; it is kept and tried again', fields);
   }
+}
+
+/**
+ * Whether the rows are what the database refuses, so that smaller transactions get further: the COPYs or the COMMIT
+ * (deferred constraints) failed with an error of data. Or a part of the range is in the ledger, and the rest is not.
+ * The error of a dead letter, of the ledger or of the schema is nothing that smaller transactions would mend.
+ */
+function liesInRows(error: BatchError, verdict: StoreVerdict, { ticks, range }: BatchWrite): boolean {
+  if (error.stage === 'rows' || error.stage === 'commit') {
+    return ticks > 0 && (verdict === 'data' || verdict === 'look');
+  }
+  return error.stage === 'before' && verdict === 'look' && range !== null && range.first < range.last;
 }
 
 /** The connection ended or was silent while a batch was under way: committed or not, nobody knows. */

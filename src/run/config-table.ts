@@ -170,7 +170,6 @@ const variables = {
     'link',
     oneOf('off', 'link', 'full'),
     'What is verified while ticks arrive: nothing, the link to the tick before, or every hash.',
-    { later: true },
   ),
   batchMaxTicks: required(
     'BATCH_MAX',
@@ -224,8 +223,7 @@ const variables = {
     'DEAD_LETTER_MAX',
     '1000',
     wholeNumber(0, 1_000_000_000),
-    'More new dead letters than this in 10 minutes halt the stream until an operator decides.',
-    { later: true },
+    'More new dead letters than this in 10 minutes halt the ingestion (poison) until an operator decides: `tick-ingester resume`.',
   ),
   dbMigrate: optional(
     'DB_MIGRATE',

@@ -160,8 +160,10 @@ function ingesterOptions(
     holder: `${config.serviceName}@${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
     startTick: config.startTick,
     ignorePosition: args.ignorePosition,
+    deadLetterMax: config.deadLetterMax,
     ring: ringLimits(config),
     reader: readerSetup(config, sizing.writers + sizing.parsers, BACKOFF),
+    chainCheck: config.chainCheck,
     parsers: sizing.parsers,
     writers: Array.from({ length: sizing.writers }, (_, index) => ({
       index,
@@ -205,6 +207,7 @@ function ingesterHost(
     readerStats: (stats) => telemetry.readerStats(stats),
     writerStats: (index, stats) => telemetry.writerStats(index, stats),
     trouble: (trouble) => telemetry.trouble(trouble),
+    audited: (result) => telemetry.audited(result),
     fatal,
   };
 }

@@ -1,6 +1,7 @@
 /** What HEALTH_CHECK_PORT serves under /metrics: the seed's names exactly, and what operators need beside them. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Clock, Micros } from '../core/time.ts';
+import { FillMetrics } from './fill-metrics.ts';
 import { SlidingQuantiles, WeightedHistogram } from './histogram.ts';
 import { FedCounter } from './monotonic-feed.ts';
 
@@ -14,6 +15,11 @@ type GapState = (typeof GAP_STATES)[number];
 const DEAD_LETTER_STATUSES = ['unresolved', 'resolved'] as const;
 type DeadLetterStatus = (typeof DEAD_LETTER_STATUSES)[number];
 
+const HALTS = ['poison', 'forked'] as const;
+
+const ALARM_KINDS = ['link', 'tx_hash', 'batch_hash', 'vdf_input', 'vdf_output'] as const;
+type AlarmKind = (typeof ALARM_KINDS)[number];
+
 export type Edition = 'plain' | 'apache' | 'community';
 
 /** A batch whose COMMIT is known to have happened. */
@@ -24,6 +30,8 @@ export interface CommittedBatch {
   bytes: number;
   /** ticks whose previous_output is not the output of the tick before */
   linkBreaks: number;
+  /** what the chain check found, by kind; links included */
+  alarms: Readonly<Partial<Record<AlarmKind, number>>>;
   /** BEGIN to the answer of COMMIT */
   writeMs: number;
   /** ages at the commit, since the frame came from the stream, of ticks spread evenly over the batch */
@@ -56,6 +64,7 @@ const LATENCY_WINDOW_SECONDS = 10;
 
 export class IngestMetrics {
   readonly #registry = new Registry();
+  readonly filling = new FillMetrics(this.#registry);
   readonly #clock: Clock;
   readonly #latencyWindow = new SlidingQuantiles(LATENCY_WINDOW_SECONDS);
 
@@ -66,8 +75,13 @@ export class IngestMetrics {
   );
   readonly #duplicates = this.#counter(
     'tick_ingester_duplicates_total',
-    'Ticks that were stored already: repeated by the stream, or read again after our own resume.',
+    'Frames equal to a tick that is stored: repeated by the stream, or read again after our own resume; or not wanted: below the first tick, or skipped.',
     ['cause'],
+  );
+  readonly #conflicts = this.#counter(
+    'tick_ingester_conflicts_total',
+    'Frames that say something else than the tick of their number that is stored. Alarm: the chain was rewritten.',
+    [],
   );
   readonly #ambiguous = this.#counter(
     'tick_ingester_ambiguous_commits_total',
@@ -88,6 +102,11 @@ export class IngestMetrics {
     'tick_ingester_link_breaks_total',
     'Stored ticks whose previous_output is not the output of the tick before.',
     [],
+  );
+  readonly #chainAlarms = this.#counter(
+    'tick_ingester_chain_alarms_total',
+    'What CHAIN_CHECK found in stored ticks: one for a tick and kind.',
+    ['kind'],
   );
   readonly #batches = this.#counter('tick_ingester_batches_total', 'Committed batches.', []);
   readonly #reconnects = this.#counter(
@@ -152,6 +171,11 @@ export class IngestMetrics {
   );
   readonly #leader = this.#gauge('tick_ingester_leader', '1 while this process holds the lease.', []);
   readonly #epoch = this.#gauge('tick_ingester_epoch', 'Epoch of the lease that this process saw last.', []);
+  readonly #halted = this.#gauge(
+    'tick_ingester_halted',
+    '1 while ingestion waits for an operator (tick-ingester resume), by why.',
+    ['halt'],
+  );
   readonly #ready = this.#gauge('tick_ingester_ready', '1 while /ready answers 200.', []);
   readonly #edition = this.#gauge(
     'tick_ingester_database_edition_info',
@@ -165,6 +189,8 @@ export class IngestMetrics {
   readonly ticksFailed = new FedCounter((delta) => this.#ticks.inc({ status: 'error' }, delta));
   readonly duplicatesStream = new FedCounter((delta) => this.#duplicates.inc({ cause: 'stream' }, delta));
   readonly duplicatesResume = new FedCounter((delta) => this.#duplicates.inc({ cause: 'resume' }, delta));
+  readonly duplicatesUnwanted = new FedCounter((delta) => this.#duplicates.inc({ cause: 'unwanted' }, delta));
+  readonly conflicts = new FedCounter((delta) => this.#conflicts.inc(delta));
   readonly ambiguousCommitted = new FedCounter((delta) =>
     this.#ambiguous.inc({ outcome: 'committed' }, delta),
   );
@@ -186,11 +212,13 @@ export class IngestMetrics {
     collectDefaultMetrics({ register: this.#registry });
     // Series of known labels exist from the start: a rate over a series that appears with its first error misses it.
     for (const status of ['success', 'error']) this.#ticks.inc({ status }, 0);
-    for (const cause of ['stream', 'resume']) this.#duplicates.inc({ cause }, 0);
+    for (const cause of ['stream', 'resume', 'unwanted']) this.#duplicates.inc({ cause }, 0);
     for (const outcome of ['committed', 'absent']) this.#ambiguous.inc({ outcome }, 0);
     for (const component of RETRY_COMPONENTS) this.#retries.inc({ component }, 0);
+    for (const kind of ALARM_KINDS) this.#chainAlarms.inc({ kind }, 0);
     for (const state of GAP_STATES) this.#gaps.set({ state }, 0);
     for (const status of DEAD_LETTER_STATUSES) this.#deadLetters.set({ status }, 0);
+    this.setHalt(null);
   }
 
   /** Counts a batch everywhere it counts: ticks, batches, sizes, write time and latency. Once per committed batch. */
@@ -202,6 +230,10 @@ export class IngestMetrics {
     this.#transactions.inc(batch.transactions);
     this.#bytes.inc(batch.bytes);
     this.#linkBreaks.inc(batch.linkBreaks);
+    for (const kind of ALARM_KINDS) {
+      const count = batch.alarms[kind] ?? 0;
+      if (count > 0) this.#chainAlarms.inc({ kind }, count);
+    }
     const nowMs = this.#clock.monotonicMs();
     const weight = batch.ticks / batch.agesMs.length;
     for (const ageMs of batch.agesMs) {
@@ -270,6 +302,10 @@ export class IngestMetrics {
   setEdition(edition: Edition, version: string): void {
     this.#edition.reset();
     this.#edition.set({ edition, version }, 1);
+  }
+
+  setHalt(halt: (typeof HALTS)[number] | null): void {
+    for (const kind of HALTS) this.#halted.set({ halt: kind }, kind === halt ? 1 : 0);
   }
 
   setReady(ready: boolean): void {

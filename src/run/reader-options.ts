@@ -6,6 +6,17 @@ import type { Config } from './config.ts';
 /** How often the sequencer is asked for its head, ms. */
 const HEAD_MS = 2_000;
 
+/** How gaps are filled. Three answers "not there", at least three seconds from first to last, prove that there is nothing. */
+const FILLING = {
+  chunkTicks: 256,
+  chunkBytes: 4 * 1024 * 1024,
+  calls: 16,
+  longTicks: 1_000,
+  missesMax: 3,
+  missWaits: { firstMs: 2_000, maxMs: 30_000 },
+  failureWaits: { firstMs: 1_000, maxMs: 60_000 },
+};
+
 export function ringLimits(config: Config): Parameters<typeof planRing>[0] {
   return {
     bufferBytes: config.bufferBytes,
@@ -36,6 +47,12 @@ export function readerSetup(
       reorderTicks: config.reorderWindowTicks,
       reorderMs: config.reorderWindowMs,
       reorderBytes: Math.ceil(config.bufferBytes / 8),
+    },
+    filling: {
+      ...FILLING,
+      flushMs: config.flushIntervalMs,
+      stallMs: config.stallTimeoutMs,
+      backoff,
     },
     streaming: { stallMs: config.stallTimeoutMs, backoff, headMs: HEAD_MS },
   };

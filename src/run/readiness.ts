@@ -13,7 +13,9 @@ export function notReadyReasons(status: IngesterStatus | null): ReadyReason[] {
   for (const { kind } of databaseTrouble.values()) {
     reasons.add(kind === 'unreachable' ? 'database' : kind === 'schema' ? 'schema' : 'poison');
   }
-  if (leadership.kind === 'leading') for (const reason of streamReasons(status.stream)) reasons.add(reason);
+  if (status.halt !== null) reasons.add(status.halt.kind);
+  else if (leadership.kind === 'leading')
+    for (const reason of streamReasons(status.stream)) reasons.add(reason);
   if (openGaps.length > 0) reasons.add('gap');
   return [...reasons];
 }

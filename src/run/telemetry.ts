@@ -1,5 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { ChainAlarmKind } from '../core/copy/transcode.ts';
 import { formatMicros, systemClock } from '../core/time.ts';
+import type { Audited } from '../ingest/auditor.ts';
 import type { Ingester } from '../ingest/ingester.ts';
 import type { CommittedBatch } from '../ingest/pipeline.ts';
 import type { ReaderStats } from '../ingest/reader-thread.ts';
@@ -13,9 +15,13 @@ import type { Log } from './log.ts';
 import { IngestMetrics, type RetryComponent } from './metrics.ts';
 import { notReadyReasons } from './readiness.ts';
 
+/** Alarms of a batch that are told in full; chain_alarms has all of them. */
+const ALARMS_SHOWN = 3;
 /** A thread that was not heard of for so long hangs. */
 const SILENCE_MS = 15_000;
 const STAGE = 'ingest';
+/** conflicts of one packet that have a log line of their own */
+const CONFLICTS_LOGGED = 5;
 
 /** Everything the ingester tells, as metrics, log lines and answers of the probes. */
 export class Telemetry implements Probe {
@@ -76,9 +82,12 @@ export class Telemetry implements Probe {
       transactions: batch.transactions,
       bytes: batch.bytes,
       linkBreaks: batch.linkBreaks,
+      alarms: countAlarms(batch),
       writeMs: batch.durationMs,
       agesMs: batch.latenciesMs,
     });
+    if (batch.fills && batch.range !== null)
+      this.#metrics.filling.filled(Number(batch.range.last - batch.range.first) + 1);
     if (batch.deadLetters > 0) this.#metrics.ticksFailed.inc(batch.deadLetters);
     if (batch.resolved) this.#metrics.ambiguousCommitted.inc(batch.ambiguous);
     else if (batch.ambiguous > 0) this.#metrics.ambiguousAbsent.inc(batch.ambiguous);
@@ -98,12 +107,32 @@ export class Telemetry implements Probe {
     for (const gap of batch.gaps) {
       this.#log.warn({ first_tick: gap.first, last_tick: gap.last }, 'Gap recorded');
     }
-    if (batch.linkBreaks > 0) {
-      this.#log.error(
-        { first_tick: batch.range?.first, breaks: batch.linkBreaks },
-        'Broken link in the chain',
-      );
+    if (batch.isolated !== null) {
+      const { tick, reason, sqlstate, detail } = batch.isolated;
+      this.#log.error({ tick, reason, sqlstate, detail }, 'The database refuses a tick');
     }
+    this.#logAlarms(batch);
+  }
+
+  /** One line a batch, however much of the chain is broken. */
+  #logAlarms(batch: CommittedBatch): void {
+    const counts = countAlarms(batch);
+    const kinds = Object.entries(counts).filter(([, count]) => count > 0);
+    if (kinds.length === 0) return;
+    const found = batch.alarms.slice(0, ALARMS_SHOWN).map(({ tickNumber, kind, detail }) => ({
+      tick: tickNumber,
+      kind,
+      detail,
+    }));
+    this.#log.error(
+      {
+        first_tick: batch.range?.first ?? null,
+        last_tick: batch.range?.last ?? null,
+        ...Object.fromEntries(kinds),
+        found,
+      },
+      (counts.link ?? 0) > 0 ? 'Broken link in the chain' : 'A tick contradicts itself',
+    );
   }
 
   threadStats(thread: string, stats: ThreadStats): void {
@@ -117,12 +146,26 @@ export class Telemetry implements Probe {
   readerStats(stats: ReaderStats): void {
     this.#metrics.grpcReconnects.feed('reader', stats.reconnects);
     this.#metrics.retries('grpc').feed('reader', stats.reconnects);
-    this.#metrics.duplicatesStream.feed('reader', stats.counts.repeated);
-    this.#metrics.duplicatesResume.feed('reader', stats.counts.resumed);
+    this.#metrics.filling.requests('reader', stats.filling);
   }
 
   writerStats(index: number, stats: WriterStats): void {
     this.#metrics.retries('writer').feed(`writer-${index}`, stats.retries);
+  }
+
+  audited({ repeated, resumed, unwanted, conflicts }: Audited): void {
+    this.#metrics.duplicatesStream.inc(repeated);
+    this.#metrics.duplicatesResume.inc(resumed);
+    this.#metrics.duplicatesUnwanted.inc(unwanted);
+    this.#metrics.conflicts.inc(conflicts.length);
+    for (const { tickNumber, detail } of conflicts.slice(0, CONFLICTS_LOGGED)) {
+      this.#log.error(
+        { tick: tickNumber, detail },
+        'A tick came again with other content; the stored one stays',
+      );
+    }
+    if (conflicts.length > CONFLICTS_LOGGED)
+      this.#log.error({ more: conflicts.length - CONFLICTS_LOGGED }, 'Further ticks came with other content');
   }
 
   trouble({ gaps, deadLetters }: Trouble): void {
@@ -163,6 +206,7 @@ export class Telemetry implements Probe {
           ? 0
           : Number(systemClock.nowMicros() - this.#lastTimestampMicros) / 1000,
     });
+    this.#metrics.setHalt(status.halt?.kind ?? null);
     this.#metrics.setLeader(status.leadership.kind === 'leading', status.epoch ?? 0n);
   }
 
@@ -182,6 +226,7 @@ export class Telemetry implements Probe {
             epoch: status.epoch,
             leadership: status.leadership.kind,
             stream: status.stream,
+            halt: status.halt,
             database_trouble: Object.fromEntries(status.databaseTrouble),
             open_gaps: status.openGaps.slice(0, 20),
             open_gap_count: status.openGaps.length,
@@ -189,4 +234,12 @@ export class Telemetry implements Probe {
           }),
     };
   }
+}
+
+/** By kind; links at the ends of the batch's range are known by their number alone. */
+function countAlarms({ alarms, linkBreaks }: CommittedBatch): Partial<Record<ChainAlarmKind, number>> {
+  const counts: Partial<Record<ChainAlarmKind, number>> = {};
+  for (const { kind } of alarms) counts[kind] = (counts[kind] ?? 0) + 1;
+  if (linkBreaks > 0) counts.link = linkBreaks;
+  return counts;
 }

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { systemClock } from '../core/time.ts';
+import { registerDecisions } from './cli/decide.ts';
 import { registerStatus } from './cli/status.ts';
-import { ConfigError, loadConfig, type Config } from './config.ts';
+import { registerVerify } from './cli/verify.ts';
+import { ConfigError, loadConfig, readVariable, type Config } from './config.ts';
 import { configSecrets } from './config-doc.ts';
 import { runConsole } from './console-daemon.ts';
 import { runDaemon, StartError, type DaemonArguments } from './daemon.ts';
@@ -42,6 +44,11 @@ Exit codes: 0 stopped cleanly, 1 failed, 2 a mistake in the configuration.`,
   .action((options: { ignoreWatermark: boolean }) => run({ ignorePosition: options.ignoreWatermark }));
 
 registerStatus(program, () => withConfig((config) => config));
+registerDecisions(program, () => withConfig((config) => config));
+registerVerify(program, () => ({
+  databaseUrl: setting('READ_DATABASE_URL') ?? setting('DATABASE_URL') ?? undefined,
+  serviceName: setting('SERVICE_NAME') ?? 'tick-ingester',
+}));
 await program.parseAsync();
 
 async function run(args: DaemonArguments): Promise<void> {
@@ -63,11 +70,22 @@ async function run(args: DaemonArguments): Promise<void> {
   process.exit();
 }
 
+/** One variable, for commands that need no whole configuration. */
+function setting(name: string): string | null {
+  return orExit(() => readVariable(name));
+}
+
 function withConfig<T>(use: (config: Config) => T): T {
-  try {
+  return orExit(() => {
     const config = loadConfig();
     process.on('uncaughtException', (error) => crash(error, config));
     return use(config);
+  });
+}
+
+function orExit<T>(read: () => T): T {
+  try {
+    return read();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(`${error.message}\n`);

@@ -2,7 +2,7 @@ import { decodeTick } from '../core/chain/decode.ts';
 import { encodeTick } from '../core/chain/encode.ts';
 import { batchHash, txHash, VDF_ITERATIONS_MAX, vdfInput, vdfOutput } from '../core/chain/hash.ts';
 import type { OrderedTransaction, Tick, Transaction } from '../core/chain/tick.ts';
-import type { MalformedForm } from './fault.ts';
+import type { MalformedForm, UntrueForm } from './fault.ts';
 
 /** 9999-12-31T23:59:59Z, µs since 1970 */
 const FAR_FUTURE = 253_402_300_799_000_000n;
@@ -33,6 +33,27 @@ const MALFORMERS: Readonly<Record<MalformedForm, (message: Uint8Array) => Uint8A
   'previous-output': (message) =>
     changed(message, (tick) => (tick.previousOutput = `0x${tick.previousOutput.slice(2)}`)),
 };
+
+/** A tick's protobuf bytes with one statement false; the rest of it stays as it was. */
+export function falsifyTick(message: Uint8Array, form: UntrueForm): Uint8Array {
+  return changed(message, FALSIFIERS[form]);
+}
+
+const FALSIFIERS: Readonly<Record<UntrueForm, (tick: Tick) => unknown>> = {
+  link: (tick) => (tick.previousOutput = otherHex(tick.previousOutput)),
+  'tx-hash': (tick) => {
+    const transaction = firstTransaction(tick);
+    transaction.txHash = otherHex(transaction.txHash);
+  },
+  'batch-hash': (tick) => (tick.transactionBatchHash = otherHex(tick.transactionBatchHash)),
+  'vdf-input': (tick) => (tick.vdfProof.input = otherHex(tick.vdfProof.input)),
+  'vdf-output': (tick) => (tick.vdfProof.output = otherHex(tick.vdfProof.output)),
+};
+
+/** Another last digit. */
+function otherHex(digits: string): string {
+  return `${digits.slice(0, -1)}${digits.endsWith('0') ? '1' : '0'}`;
+}
 
 /** The same tick number with another transaction, everything in it true to the formulas. */
 export function rewriteTick(message: Uint8Array): Uint8Array {

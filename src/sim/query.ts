@@ -1,8 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { decodeTick, u64, WireReader } from '../core/chain/decode.ts';
 import { WireWriter } from '../core/chain/encode.ts';
 import type { Chain } from './chain.ts';
-import type { FaultPlan } from './fault.ts';
-import { malformTick } from './faulty-tick.ts';
+import type { FaultPlan, GetFault } from './fault.ts';
+import { falsifyTick, malformTick } from './faulty-tick.ts';
 
 /** The answers to the calls with one answer, as protobuf messages of proto/continuum.proto. */
 
@@ -17,7 +18,27 @@ export function requestNumber(request: Uint8Array): bigint {
   return number;
 }
 
-/** GetTickResponse; only the fault `malformed-forever` makes its tick a bad one. */
+/** Which of GetTick's faults hits this call; counts the calls, for faults that end after some of them. */
+export class GetFaults {
+  readonly #plan: FaultPlan;
+  readonly #calls = new Map<bigint, number>();
+
+  constructor(plan: FaultPlan) {
+    this.#plan = plan;
+  }
+
+  async hit(number: bigint): Promise<GetFault['kind'] | null> {
+    const { faults, slowMs } = this.#plan.get;
+    if (slowMs > 0) await delay(slowMs);
+    const concerned = faults.filter(({ every }) => number % every === 0n);
+    if (concerned.length === 0) return null;
+    const calls = (this.#calls.get(number) ?? 0) + 1;
+    this.#calls.set(number, calls);
+    return concerned.find(({ times }) => calls <= times)?.kind ?? null;
+  }
+}
+
+/** GetTickResponse; of the faults only `malformed-forever` and `untrue` change its tick. */
 export async function getTick(
   chain: Chain,
   plan: FaultPlan,
@@ -27,12 +48,21 @@ export async function getTick(
   const found = index >= chain.oldest() && index < chain.count() && !plan.lost(number);
   const writer = new WireWriter();
   if (found) {
-    const tick = (await chain.chunkOf(index)).message(index);
+    const stored = (await chain.chunkOf(index)).message(index);
+    const untrue = plan.at(number)?.untrue ?? null;
+    const tick = untrue === null ? stored : falsifyTick(stored, untrue);
     const form = plan.malformedForever(number);
     writer.embedded(1, form === null ? tick : malformTick(tick, form));
   }
   writer.bool(2, found);
   return { found, message: writer.finish() };
+}
+
+/** GetTickResponse of a tick that is not there. */
+export function notFound(): { found: boolean; message: Uint8Array } {
+  const writer = new WireWriter();
+  writer.bool(2, false);
+  return { found: false, message: writer.finish() };
 }
 
 export interface Uptime {

@@ -1,6 +1,8 @@
-import { escapeLiteral, type Client, type Connection, type Submittable } from 'pg';
+import { escapeLiteral, type Client } from 'pg';
+import type { ChainAlarm } from '../core/copy/transcode.ts';
 import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../core/copy/tables.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
+import { sendPipelined, type PipelinedPlan } from './pipelined.ts';
 
 /** Everything that one transaction writes. */
 export interface BatchWrite {
@@ -8,12 +10,18 @@ export interface BatchWrite {
   epoch: bigint;
   /** the contiguous range it covers, null when it holds frames without a number alone */
   range: TickRange | null;
-  /** stored ticks; the rest of the range is in deadLetters */
+  /** ticks with rows in `copy`; the rest of the range is in deadLetters, or `present` */
   ticks: number;
   transactions: number;
+  /** what of the range is in the tables already: for the ledger's row only */
+  present: { ticks: number; transactions: number };
   gaps: readonly TickRange[];
   fills: boolean;
   deadLetters: readonly DeadLetterRow[];
+  /** recorded in chain_alarms */
+  alarms: readonly ChainAlarm[];
+  /** compare the links at both ends of the range with what is stored */
+  checkLinks: boolean;
   /** CopyData … CopyDone of each table; not used when `ticks` is 0 */
   copy: { ticks: Uint8Array; proofs: Uint8Array; transactions: Uint8Array };
 }
@@ -24,7 +32,16 @@ export interface DeadLetterRow {
   afterTick: bigint | null;
   reason: string;
   detail: string;
+  /** of the database's refusal */
+  sqlstate: string | null;
+  /** reason conflict: digest of the stored tick */
+  storedSha256: Uint8Array | null;
   raw: Uint8Array;
+}
+
+export interface WrittenBatch {
+  /** ticks that checkLinks found not to continue the tick before, and that were not known before */
+  brokenLinks: bigint[];
 }
 
 /**
@@ -32,75 +49,35 @@ export interface DeadLetterRow {
  * without waiting for the server to ask. Where the server fails before a COPY it ignores the data that follows, as its
  * protocol says. The bytes are not changed and may be sent again.
  *
- * Rejects with the server's error (a `code`) or the connection's (none); the connection must then be thrown away, and
- * without a `code` the outcome is unknown.
+ * Rejects with a BatchError or the connection's error; the connection must then be thrown away, and after the latter
+ * the outcome is unknown.
  */
-export function writeBatch(client: Client, batch: BatchWrite, asynchronousCommit: boolean): Promise<void> {
+export async function writeBatch(
+  client: Client,
+  batch: BatchWrite,
+  asynchronousCommit: boolean,
+): Promise<WrittenBatch> {
   const copies: Uint8Array[] = [];
   if (batch.ticks > 0) {
     copies.push(batch.copy.ticks, batch.copy.proofs);
     if (batch.transactions > 0) copies.push(batch.copy.transactions);
   }
-  return sendPipelined(client, batchSql(batch, asynchronousCommit), copies);
+  const { checkLinks, ...plan } = batchPlan(batch, asynchronousCommit);
+  const rows = await sendPipelined(client, plan, copies);
+  return { brokenLinks: (rows.get(checkLinks) ?? []).map(BigInt) };
 }
 
-/** One simple query that ends with COMMIT, and behind it the data of its COPY statements in their order. */
-export function sendPipelined(client: Client, sql: string, copies: readonly Uint8Array[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    client.query(new PipelinedCopy([queryMessage(sql), ...copies], resolve, reject));
-  });
+interface BatchPlan extends PipelinedPlan {
+  /** index of the check of links, or -1 */
+  checkLinks: number;
 }
 
-/** pg's contract for a query object: submit() writes, the handlers are called with the server's answers. */
-class PipelinedCopy implements Submittable {
-  readonly #parts: readonly Uint8Array[];
-  readonly #resolve: () => void;
-  readonly #reject: (error: Error) => void;
-  #failed = false;
-  #lastTag = '';
-  /** pg insists on a callback of its own kind; the promise is settled here */
-  readonly callback = (): void => {};
-
-  constructor(parts: readonly Uint8Array[], resolve: () => void, reject: (error: Error) => void) {
-    this.#parts = parts;
-    this.#resolve = resolve;
-    this.#reject = reject;
-  }
-
-  submit(connection: Connection): void {
-    const { stream } = connection;
-    stream.cork();
-    for (const part of this.#parts) stream.write(part);
-    stream.uncork();
-  }
-
-  handleRowDescription(): void {}
-  handleDataRow(): void {}
-  handleCopyInResponse(): void {}
-  handlePortalSuspended(): void {}
-  handleEmptyQuery(): void {}
-
-  handleCommandComplete(message: { text: string }): void {
-    this.#lastTag = message.text;
-  }
-
-  handleError(error: Error): void {
-    if (this.#failed) return;
-    this.#failed = true;
-    this.#reject(error);
-  }
-
-  handleReadyForQuery(): void {
-    if (this.#failed) return;
-    // a COMMIT of a transaction that failed answers ROLLBACK: an error was reported before, so this is an invariant
-    if (this.#lastTag === 'COMMIT') this.#resolve();
-    else this.handleError(new Error(`the transaction ended with ${this.#lastTag}`));
-  }
-}
-
-function batchSql(batch: BatchWrite, asynchronousCommit: boolean): string {
-  const { range, gaps } = batch;
-  const inRange = batch.deadLetters.filter((letter) => letter.tickNumber !== null).length;
+function batchPlan(batch: BatchWrite, asynchronousCommit: boolean): BatchPlan {
+  const { range, gaps, present, alarms } = batch;
+  // of a conflict the tables hold the number: to the ledger it is a stored tick
+  const inRange = batch.deadLetters.filter(
+    ({ tickNumber, reason }) => tickNumber !== null && reason !== 'conflict',
+  ).length;
   const firstGap = gaps[0];
   const statements = [
     'BEGIN ISOLATION LEVEL READ COMMITTED',
@@ -108,14 +85,29 @@ function batchSql(batch: BatchWrite, asynchronousCommit: boolean): string {
     ...gaps
       .slice(1)
       .map((gap) => `INSERT INTO ingest_gaps (first_tick, last_tick) VALUES (${sqlRange(gap)})`),
-    `SELECT ingest_begin_batch(${batch.epoch}, ${sqlRange(range)}, ${batch.ticks}, ${batch.transactions}, ${inRange}, ${sqlRange(firstGap ?? null)}, ${batch.fills})`,
+    `SELECT ingest_begin_batch(${batch.epoch}, ${sqlRange(range)}, ${batch.ticks + present.ticks}, ${batch.transactions + present.transactions}, ${inRange}, ${sqlRange(firstGap ?? null)}, ${batch.fills})`,
     ...batch.deadLetters.map((letter) => deadLetterSql(letter, batch.epoch)),
   ];
+  const firstCopy = statements.length;
   if (batch.ticks > 0) {
     statements.push(copyStatement(TICKS), copyStatement(PROOFS));
     if (batch.transactions > 0) statements.push(copyStatement(TRANSACTIONS));
   }
-  return [...statements, 'COMMIT'].join(';\n');
+  const copies = statements.length - firstCopy;
+  if (batch.fills && batch.ticks > 0) {
+    statements.push(`SELECT ingest_resolve_dead_letters(${sqlRange(range)})`);
+  }
+  if (alarms.length > 0) statements.push(alarmsSql(alarms, batch.epoch));
+  const checkLinks = batch.checkLinks && range !== null ? statements.length : -1;
+  if (checkLinks >= 0) statements.push(`SELECT ingest_check_links(${sqlRange(range)}, ${batch.epoch})`);
+  return { statements: [...statements, 'COMMIT'], firstCopy, copies, checkLinks };
+}
+
+function alarmsSql(alarms: readonly ChainAlarm[], epoch: bigint): string {
+  const rows = alarms.map(
+    ({ tickNumber, kind, detail }) => `(${tickNumber}, '${kind}', ${escapeLiteral(detail)}, ${epoch})`,
+  );
+  return `INSERT INTO chain_alarms (tick_number, kind, detail, epoch) VALUES ${rows.join(', ')} ON CONFLICT DO NOTHING`;
 }
 
 function sqlRange(range: TickRange | null): string {
@@ -124,17 +116,20 @@ function sqlRange(range: TickRange | null): string {
 
 /** A function call and no COPY: the same frame sent twice must be the same row (ON CONFLICT), and these are rare. */
 function deadLetterSql(letter: DeadLetterRow, epoch: bigint): string {
-  const raw = `'\\x${Buffer.from(letter.raw.buffer, letter.raw.byteOffset, letter.raw.length).toString('hex')}'`;
-  return `SELECT ingest_dead_letter(${letter.tickNumber ?? 'NULL'}, ${letter.afterTick ?? 'NULL'}, ${escapeLiteral(letter.reason)}, ${escapeLiteral(letter.detail)}, NULL, ${raw}, ${epoch})`;
+  const { tickNumber, afterTick, reason, detail, sqlstate, raw, storedSha256 } = letter;
+  const values = [
+    tickNumber ?? 'NULL',
+    afterTick ?? 'NULL',
+    escapeLiteral(reason),
+    escapeLiteral(detail),
+    sqlstate === null ? 'NULL' : escapeLiteral(sqlstate),
+    sqlBytes(raw),
+    epoch,
+    storedSha256 === null ? 'NULL' : sqlBytes(storedSha256),
+  ];
+  return `SELECT ingest_dead_letter(${values.join(', ')})`;
 }
 
-/** 'Q', int32 length, text, NUL. */
-function queryMessage(sql: string): Uint8Array {
-  const length = Buffer.byteLength(sql);
-  const message = Buffer.allocUnsafe(1 + 4 + length + 1);
-  message[0] = 0x51;
-  message.writeInt32BE(4 + length + 1, 1);
-  message.write(sql, 5);
-  message[message.length - 1] = 0;
-  return message;
+function sqlBytes(bytes: Uint8Array): string {
+  return `'\\x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')}'`;
 }

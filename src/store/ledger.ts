@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { readBrake, type BrakeState } from './halt.ts';
 import { contiguousPrefix, RangeSet, type TickRange } from '../core/ingest/ranges.ts';
 
 /** What the store has recorded of the chain. */
@@ -10,6 +11,9 @@ export interface LedgerState {
   /** ranges of the ledger beyond the position: stored, and not to be written again */
   storedAhead: TickRange[];
   openGaps: TickRange[];
+  brake: BrakeState;
+  /** gaps that were given up; a tick that comes after all still fills them */
+  unfillable: TickRange[];
 }
 
 interface StateRow {
@@ -37,8 +41,12 @@ export async function readLedger(client: Client): Promise<LedgerState> {
       "SELECT first_tick, last_tick, state FROM ingest_gaps WHERE state <> 'filled' ORDER BY first_tick",
     );
     const origin = state.rows[0]?.origin;
-    const openGaps = gaps.rows.filter((row) => row.state === 'open').map(toRange);
-    if (origin == null) return { origin: null, position: null, storedAhead: [], openGaps };
+    const brake = await readBrake(client);
+    const ofState = (state: string): TickRange[] =>
+      gaps.rows.filter((row) => row.state === state).map(toRange);
+    const openGaps = ofState('open');
+    const unfillable = ofState('unfillable');
+    if (origin == null) return { origin: null, position: null, storedAhead: [], openGaps, unfillable, brake };
     const stored = new RangeSet(ledger.rows.map(toRange));
     const recorded = new RangeSet([...stored.list(), ...gaps.rows.map(toRange)]);
     const position = contiguousPrefix(BigInt(origin), recorded);
@@ -47,6 +55,8 @@ export async function readLedger(client: Client): Promise<LedgerState> {
       position,
       storedAhead: stored.list().filter((range) => range.first > position),
       openGaps,
+      brake,
+      unfillable,
     };
   } finally {
     await client.query('COMMIT');
@@ -80,6 +90,13 @@ export async function ledgerCovers(client: Client, { first, last }: TickRange): 
   const sql = 'SELECT first_tick, last_tick FROM ingest_ledger WHERE last_tick >= $1 AND first_tick <= $2';
   const { rows } = await client.query<RangeRow>(sql, [first.toString(), last.toString()]);
   return new RangeSet(rows.map(toRange)).missing({ first, last }).length === 0;
+}
+
+/** The VDF output of a stored tick, hex digits; null when it is not stored. */
+export async function readOutput(client: Client, tick: bigint): Promise<string | null> {
+  const sql = 'SELECT output FROM vdf_proofs WHERE tick_number = $1';
+  const { rows } = await client.query<{ output: string }>(sql, [tick.toString()]);
+  return rows[0]?.output ?? null;
 }
 
 /** Open gaps, dead letters by status: what the metrics and `status` show. */
@@ -121,7 +138,8 @@ export async function mergeLedger(client: Client, epoch: bigint, upTo: bigint): 
   await underFence(client, epoch, () => client.query(MERGE_SQL, [upTo.toString()]));
 }
 
-async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
+/** A transaction that commits nothing once this daemon was replaced: it is refused with MDF01 then. */
+export async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   try {
     await client.query('SELECT ingest_begin_batch($1, NULL, NULL, 0, 0, 0, NULL, NULL, false)', [

@@ -10,8 +10,16 @@ export interface Overview {
   /** timestamp of the newest stored tick, ISO */
   newestTimestamp: string | null;
   gaps: { state: string; ranges: number; ticks: string }[];
-  openGaps: { first: string; last: string; attempts: number; lastError: string | null }[];
+  openGaps: {
+    first: string;
+    last: string;
+    attempts: number;
+    lastError: string | null;
+    /** ISO */
+    nextAttempt: string | null;
+  }[];
   deadLetters: { status: string; reason: string; count: number }[];
+  halt: { kind: string; reason: string; since: string } | null;
   leader: { holder: string; epoch: string; live: boolean; since: string } | null;
   edition: EditionInfo;
 }
@@ -35,9 +43,13 @@ export async function readOverview(client: Client): Promise<Overview> {
       epoch: string;
       live: boolean;
       since: string;
+      halt: string | null;
+      halt_reason: string | null;
+      halted_at: string | null;
     }>(
       `SELECT chain_id, holder, epoch, coalesce(lease_expires_at > clock_timestamp(), false) AS live,
-         to_char(holder_since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS since FROM ingest_state`,
+         to_char(holder_since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS since, halt, halt_reason,
+         to_char(halted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS halted_at FROM ingest_state`,
     );
     const newest = await client.query<{ newest: string | null }>(
       `SELECT to_char(max("timestamp") AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS newest FROM ticks`,
@@ -45,8 +57,15 @@ export async function readOverview(client: Client): Promise<Overview> {
     const gaps = await client.query<{ state: string; ranges: string; ticks: string }>(
       'SELECT state, count(*) AS ranges, sum(last_tick - first_tick + 1) AS ticks FROM ingest_gaps GROUP BY state ORDER BY state',
     );
-    const open = await client.query<{ first: string; last: string; attempts: number; error: string | null }>(
-      `SELECT first_tick AS first, last_tick AS last, attempts, last_error AS error FROM ingest_gaps
+    const open = await client.query<{
+      first: string;
+      last: string;
+      attempts: number;
+      error: string | null;
+      next: string | null;
+    }>(
+      `SELECT first_tick AS first, last_tick AS last, attempts, last_error AS error,
+         to_char(next_attempt_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS next FROM ingest_gaps
        WHERE state = 'open' ORDER BY first_tick LIMIT ${GAPS_LISTED}`,
     );
     const dead = await client.query<{ status: string; reason: string; count: string }>(
@@ -61,8 +80,12 @@ export async function readOverview(client: Client): Promise<Overview> {
       completeUpTo: row?.complete_up_to ?? null,
       newestTimestamp: newest.rows[0]?.newest ?? null,
       gaps: gaps.rows.map((gap) => ({ ...gap, ranges: Number(gap.ranges) })),
-      openGaps: open.rows.map(({ error, ...gap }) => ({ ...gap, lastError: error })),
+      openGaps: open.rows.map(({ error, next, ...gap }) => ({ ...gap, lastError: error, nextAttempt: next })),
       deadLetters: dead.rows.map((letter) => ({ ...letter, count: Number(letter.count) })),
+      halt:
+        held?.halt == null
+          ? null
+          : { kind: held.halt, reason: held.halt_reason ?? '', since: held.halted_at ?? '' },
       leader:
         held?.holder == null
           ? null

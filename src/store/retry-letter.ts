@@ -6,7 +6,7 @@ import { transcodeFrame, type FrameRows } from '../core/copy/frame.ts';
 import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../core/copy/tables.ts';
 import type { TranscodeLimits } from '../core/copy/transcode.ts';
 import { storeVerdict } from '../core/retry.ts';
-import { sendPipelined } from './batch.ts';
+import { BatchError, sendPipelined } from './pipelined.ts';
 import { NEXT_EPOCH, takeFence } from './lease.ts';
 import { readStoredTicks } from './stored-ticks.ts';
 
@@ -59,7 +59,7 @@ const IDLE_TIMEOUT = '10s';
  * shared, as by a batch. A number in a gap does: then, as at a takeover, no batch is under way, and the epoch rises, so
  * that the daemon begins anew from the ledger and cannot fill the gap as well.
  *
- * @throws DatabaseError or the connection's error; nothing was changed then, unless the answer to COMMIT was lost, and
+ * @throws DatabaseError, BatchError or the connection's error; nothing was changed then, unless the answer to COMMIT was lost, and
  *   the next retry says what is true.
  */
 export async function retryDeadLetter(
@@ -83,7 +83,7 @@ export async function retryDeadLetter(
       return await placeFrame(client, id, letter.raw, frame);
     } catch (error) {
       await client.query('ROLLBACK').catch(() => {}); // of a lost connection: `error` says so
-      if (!(error instanceof DatabaseError) || tick === null) throw error;
+      if (!(error instanceof DatabaseError || error instanceof BatchError) || tick === null) throw error;
       const verdict = storeVerdict(error.code);
       if (verdict === 'look' && attempt < ATTEMPTS) continue;
       if (verdict !== 'look' && verdict !== 'data') throw error;
@@ -256,7 +256,12 @@ async function commitRows(client: Client, frame: Rows, statements: readonly stri
   const tables = [TICKS, PROOFS, ...(frame.transactions > 0 ? [TRANSACTIONS] : [])];
   const { ticks, proofs, transactions } = frame.copy;
   const copies = [ticks, proofs, ...(frame.transactions > 0 ? [transactions] : [])];
-  await sendPipelined(client, [...tables.map(copyStatement), ...statements, 'COMMIT'].join(';\n'), copies);
+  const plan = {
+    statements: [...tables.map(copyStatement), ...statements, 'COMMIT'],
+    firstCopy: 0,
+    copies: copies.length,
+  };
+  await sendPipelined(client, plan, copies);
 }
 
 function resolveSql(ids: readonly string[]): string {

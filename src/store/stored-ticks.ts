@@ -44,7 +44,10 @@ SELECT tick_number, sequence_number, tx_hash, coalesce(tx_id_raw, convert_to(tx_
  * Stored ticks as the sequencer sent them, by number; those that are not stored are absent. For a few hundred numbers
  * at a time. To be called in one snapshot when it matters: two statements.
  */
-export async function readStoredTicks(client: Client, numbers: readonly bigint[]): Promise<Map<bigint, Tick>> {
+export async function readStoredTicks(
+  client: Client,
+  numbers: readonly bigint[],
+): Promise<Map<bigint, Tick>> {
   const wanted = [numbers.map(String)];
   const ticks = await client.query<TickRow>(TICKS_SQL, wanted);
   const transactions = await client.query<TransactionRow>(TRANSACTIONS_SQL, wanted);

@@ -21,5 +21,5 @@ void test('a database that goes backwards', async (t) => {
   });
   t.after(() => server.stop());
   const scene = sceneOf(t, () => server.createDatabase());
-  tell(t, await survivesLostTransactions(scene, server, spec));
+  tell(t, await survivesLostTransactions(scene, server, { spec, crashes: scaled(1, 5) }));
 });

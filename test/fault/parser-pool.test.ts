@@ -14,9 +14,10 @@ const TICK_BYTES_MAX = 1 << 20;
 function task(): ParseTask {
   const side = new Uint8Array(wireTick(tick));
   return {
-    batch: { slab: null, side, frames: 1, first: tick.tickNumber, ticks: 1 },
+    batch: { slab: null, side, from: 0, previous: null, frames: 1, first: tick.tickNumber, ticks: 1 },
     memory: [],
     nowMicros: tick.timestamp,
+    check: 'link',
     tickBytesMax: TICK_BYTES_MAX,
   };
 }

@@ -8,58 +8,19 @@
  *   PROVE=small              the sizes of the tests, to try the run itself
  */
 import { chainSpec } from '../support/expected.ts';
-import {
-  startPostgres,
-  testServers,
-  type OpenTestServer,
-  type TestPostgresOptions,
-} from '../support/postgres.ts';
-import { seededRandom } from '../support/random.ts';
+import { testServers, type OpenTestServer } from '../support/postgres.ts';
 import { ingestsEqually } from './equality.ts';
 import { assertHypertables } from './hypertables.ts';
 import { survivesKills } from './kills.ts';
 import { survivesLostCommits } from './lost-commits.ts';
 import { survivesCuts, survivesLostTransactions, survivesOutages } from './outage.ts';
 import { realTicks, storesRealTicks } from './real-ticks.ts';
+import { onEmbedded, prove, random, say, sized, type Scenario } from './runner.ts';
 import type { Figures, Scene } from './scene.ts';
 import { drainsOnSigterm, endsAtSecondSignal, timesOutWithoutDatabase } from './shutdown.ts';
-import { survivesStorm } from './storm.ts';
-import { takesOver, takesOverFromCutOff } from './takeover.ts';
+import { STORM_SETTINGS, survivesStorm } from './storm.ts';
+import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './takeover.ts';
 import { survivesThreadDeaths } from './threads.ts';
-
-interface Scenario {
-  /** of "Must show" */
-  line: string;
-  name: string;
-  run(): Promise<Figures>;
-}
-
-interface Outcome {
-  scenario: Scenario;
-  figures: Figures | null;
-  failure: Error | null;
-  seconds: number;
-}
-
-const isSmall = process.env['PROVE'] === 'small';
-const sized = (full: number, small: number): number => (isSmall ? small : full);
-const random = seededRandom();
-
-function say(text: string): void {
-  process.stderr.write(`  ${text}\n`);
-}
-
-async function onEmbedded(
-  options: TestPostgresOptions,
-  work: (scene: Scene, server: Awaited<ReturnType<typeof startPostgres>>) => Promise<Figures>,
-): Promise<Figures> {
-  const server = await startPostgres(options);
-  try {
-    return await work({ database: () => server.createDatabase(), random, say }, server);
-  } finally {
-    await server.stop();
-  }
-}
 
 async function on(
   open: () => Promise<OpenTestServer>,
@@ -125,6 +86,12 @@ function embedded(line: string, name: string, work: (scene: Scene) => Promise<Fi
 function onOwnServer(): Scenario[] {
   const load = { spec: chainSpec({ seed: 41 }), count: sized(300_000, 40_000), bytesPerSecond: 4e6 };
   const growing = chainSpec({ seed: 51, ticksPerSecond: 4000n });
+  const stormy = chainSpec({ seed: 99, txs: 1, hostile: true, ticksPerSecond: 1500n });
+  const takeover = {
+    spec: chainSpec({ seed: 61, ticksPerSecond: 2000n }),
+    frozenMs: sized(5_000, 500),
+    isTimed: true,
+  };
   const silent = { spec: chainSpec({ seed: 31 }), count: 20_000, every: 37, silently: true, batchTicks: 200 };
   const backwards = { wal_writer_delay: '10s', wal_writer_flush_after: '1GB', wal_buffers: '64MB' };
   return [
@@ -143,13 +110,14 @@ function onOwnServer(): Scenario[] {
         deaths: sized(60, 9),
       }),
     ),
-    embedded('4', 'everything at once', (scene) =>
-      survivesStorm(scene, {
-        spec: chainSpec({ seed: 99, txs: 1, hostile: true }),
-        count: sized(400_000, 30_000),
-        blows: sized(60, 4),
-      }),
-    ),
+    {
+      line: '4',
+      name: 'everything at once',
+      run: () =>
+        onEmbedded({ settings: STORM_SETTINGS }, (scene, server) =>
+          survivesStorm(scene, server, { spec: stormy, seconds: sized(60, 10) }),
+        ),
+    },
     embedded('5', 'SIGTERM under load', (scene) => drainsOnSigterm(scene, load)),
     embedded('5', 'a second signal', (scene) => endsAtSecondSignal(scene, load)),
     embedded('5', 'SIGTERM without a database', (scene) => timesOutWithoutDatabase(scene, load)),
@@ -166,15 +134,19 @@ function onOwnServer(): Scenario[] {
       name: 'a database that goes backwards',
       run: () =>
         onEmbedded({ fsync: true, settings: backwards }, (scene, server) =>
-          survivesLostTransactions(scene, server, growing),
+          survivesLostTransactions(scene, server, { spec: growing, crashes: 1 }),
         ),
     },
-    embedded('5', 'two daemons at once', (scene) =>
-      takesOver(scene, chainSpec({ seed: 61, ticksPerSecond: 2000n })),
-    ),
-    embedded('5', 'a leader that is cut off from the database', (scene) =>
-      takesOverFromCutOff(scene, chainSpec({ seed: 62, ticksPerSecond: 2000n })),
-    ),
+    {
+      line: '5',
+      name: 'two daemons at once',
+      run: () => onEmbedded({ settings: TAKEOVER_SETTINGS }, (scene) => takesOver(scene, takeover)),
+    },
+    {
+      line: '5',
+      name: 'a leader that is cut off from the database',
+      run: () => onEmbedded({ settings: TAKEOVER_SETTINGS }, (scene) => takesOverFromCutOff(scene, takeover)),
+    },
   ];
 }
 
@@ -191,58 +163,13 @@ function allScenarios(): Scenario[] {
     };
     return onServer(open, `TimescaleDB on port ${new URL(url).port}`, true);
   });
-  const all = [...scenarios, ...onOwnServer(), ...timescale];
-  const only = process.env['ONLY'] ?? '';
-  return all.filter(({ name }) => name.includes(only)).sort((a, b) => a.line.localeCompare(b.line));
+  return [...scenarios, ...onOwnServer(), ...timescale];
 }
 
-async function attempt(scenario: Scenario): Promise<Outcome> {
-  process.stderr.write(`${scenario.line}: ${scenario.name}\n`);
-  const beganMs = performance.now();
-  const outcome: Outcome = { scenario, figures: null, failure: null, seconds: 0 };
-  try {
-    outcome.figures = await scenario.run();
-    say(figureText(outcome.figures));
-  } catch (error) {
-    outcome.failure = error as Error;
-    say(`FAILED: ${outcome.failure.stack ?? outcome.failure.message}`);
-  }
-  outcome.seconds = (performance.now() - beganMs) / 1000;
-  return outcome;
+const scenarios = allScenarios();
+const remarks: string[] = [];
+if (realTicks.skip !== false) remarks.push(`line 2 was left out: ${realTicks.skip}`);
+if (!scenarios.some(({ line }) => line === '6')) {
+  remarks.push('line 6 was left out: TIMESCALE_TEST_URL names no server');
 }
-
-function figureText(figures: Figures): string {
-  return Object.entries(figures)
-    .map(([name, value]) => `${name}: ${value}`)
-    .join('; ');
-}
-
-function table(outcomes: readonly Outcome[]): string {
-  const rows = outcomes.map(({ scenario, figures, failure, seconds }) => [
-    scenario.line,
-    failure === null ? 'holds' : 'FAILS',
-    scenario.name,
-    `${seconds.toFixed(0)} s`,
-    figureText(figures ?? {}),
-  ]);
-  const all = [['line', '', 'what', 'took', 'figures'], ...rows];
-  const widths = all[0].map((_, column) => Math.max(...all.map((row) => row[column].length)));
-  return all
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column]))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
-}
-
-process.stderr.write(`SEED=${random.seed}\n`);
-const outcomes: Outcome[] = [];
-for (const scenario of allScenarios()) outcomes.push(await attempt(scenario));
-process.stdout.write(`\n${table(outcomes)}\n\nSEED=${random.seed}\n`);
-if (realTicks.skip !== false) process.stdout.write(`line 2 was left out: ${realTicks.skip}\n`);
-if (!outcomes.some(({ scenario }) => scenario.line === '6')) {
-  process.stdout.write('line 6 was left out: TIMESCALE_TEST_URL names no server\n');
-}
-process.exitCode = outcomes.length > 0 && outcomes.every(({ failure }) => failure === null) ? 0 : 1;
+await prove(scenarios, remarks);

@@ -36,7 +36,8 @@ export async function survivesKills(scene: Scene, size: KillSize): Promise<Figur
       assertStarts(rig, before, position);
       await sessionsGone(await rig.client());
       position = await rig.position();
-      await rig.check({ atRest: false });
+      await rig.check();
+      await rig.compareNext();
       scene.say(`kill ${kill + 1}: ${moment}, position ${position}`);
     }
     const before = rig.starts().length;

@@ -21,11 +21,11 @@ export async function survivesLostCommits(scene: Scene, size: LostCommitSize): P
   const env = { BATCH_SIZE: `${batchTicks}`, BATCH_MAX: `${batchTicks}` };
   return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true, env }, async (rig) => {
     const proxy = rig.proxy!;
-    proxy.faults.loseCommitEvery = every;
-    proxy.faults.loseSilently = silently;
+    proxy.answers.loseEvery = every;
+    proxy.answers.silently = silently;
     const daemon = rig.daemon();
     await rig.untilCaughtUp(daemon, 600_000);
-    proxy.faults.loseCommitEvery = 0;
+    proxy.answers.loseEvery = 0;
     const lost = proxy.lost('writer');
     // the ticks of a lost answer are visible before the daemon has found out
     let told = -1;
@@ -43,7 +43,7 @@ export async function survivesLostCommits(scene: Scene, size: LostCommitSize): P
     assert.equal(compared.ticks, count);
     return {
       ticks: compared.ticks,
-      COMMITs: proxy.counts.commits,
+      COMMITs: proxy.commits,
       'answers lost': `${lost} of batches, ${proxy.lost('lease') + proxy.lost('steward')} of housekeeping`,
       'ambiguous commits told': told,
     };

@@ -5,6 +5,7 @@ import type { ChainSpec } from '../support/expected.ts';
 import type { TestPostgres } from '../support/postgres.ts';
 import { withRig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
+import { watched } from '../support/watch.ts';
 import { mebibytes, type Figures, type Scene } from './scene.ts';
 
 export interface OutageSize {
@@ -93,6 +94,12 @@ async function samplesDuring(
   return { first, second, last: halves[1].at(-1)! };
 }
 
+export interface LostTransactionsSize {
+  /** it grows all the while */
+  spec: ChainSpec;
+  crashes: number;
+}
+
 /**
  * The server loses what it had confirmed (asynchronous commits and an immediate stop): the daemon finds out, reads
  * again from the position, and the result is the same.
@@ -101,23 +108,34 @@ async function samplesDuring(
 export async function survivesLostTransactions(
   scene: Scene,
   server: TestPostgres,
-  spec: ChainSpec,
+  { spec, crashes }: LostTransactionsSize,
 ): Promise<Figures> {
   const env = { DB_SYNCHRONOUS_COMMIT: 'off' };
   return withRig({ databaseUrl: await scene.database(), spec, count: null, env }, async (rig) => {
     const daemon = rig.daemon();
-    await rig.untilPosition(spec.first + spec.ticksPerSecond, daemon);
-    const before = (await rig.position())!;
-    await rig.dropClient();
-    await server.halt('immediate');
-    await server.start();
-    const { had, has } = await daemon.logged(WENT_BACKWARDS);
-    await daemon.untilReady('ready');
-    await rig.untilPosition(before + 2n * spec.ticksPerSecond, daemon);
+    const lost: string[] = [];
+    const { looks } = await watched(rig, async () => {
+      for (let crash = 0; crash < crashes; crash++) {
+        const start = (await rig.position()) ?? spec.first - 1n;
+        await rig.untilPosition(start + spec.ticksPerSecond, daemon);
+        const before = (await rig.position())!;
+        const from = daemon.log.length;
+        await rig.dropClient();
+        await server.halt('immediate');
+        await server.start();
+        const { had, has } = await daemon.logged(({ msg }) => msg === WENT_BACKWARDS, { from });
+        await daemon.untilReady('ready');
+        await rig.untilPosition(before + spec.ticksPerSecond, daemon);
+        await rig.compareNext();
+        lost.push(`${String(has)} to ${String(had)}`);
+        scene.say(`lost by the server: positions ${lost.at(-1)}`);
+      }
+      return {};
+    });
     await rig.settle(daemon);
     const compared = await rig.verify();
-    assert.equal(daemon.lines(WENT_BACKWARDS).length, 1, daemon.tail());
-    return { ticks: compared.ticks, 'lost by the server': `positions ${String(has)} to ${String(had)}` };
+    assert.equal(daemon.lines(WENT_BACKWARDS).length, crashes, daemon.tail());
+    return { ticks: compared.ticks, 'positions lost by the server': lost.join(', '), looks };
   });
 }
 

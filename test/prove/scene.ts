@@ -12,6 +12,9 @@ export interface Scene {
 /** What a scenario measured, in words and numbers for the table; it throws when something does not hold. */
 export type Figures = Record<string, string | number>;
 
+/** Thrown by a scenario that this machine does not allow; its message says why. */
+export class Skipped extends Error {}
+
 export function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`;
 }

@@ -47,7 +47,7 @@ export async function drainsOnSigterm(
   { spec, count, bytesPerSecond }: ShutdownSize,
 ): Promise<Figures> {
   return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
-    rig.proxy!.faults.clientBytesPerSecond = bytesPerSecond;
+    rig.proxy!.toServer.bytesPerSecond = bytesPerSecond;
     const daemon = rig.daemon();
     const { highest, held } = await underLoad(rig, daemon);
     const beganMs = performance.now();
@@ -62,7 +62,7 @@ export async function drainsOnSigterm(
     await compareStored(rig.databaseUrl, expectedTicks(spec, Number(position - spec.first + 1n)));
     await sessionsGone(await rig.client());
 
-    rig.proxy!.faults.clientBytesPerSecond = 0;
+    rig.proxy!.toServer.bytesPerSecond = 0;
     const next = rig.daemon();
     await rig.untilCaughtUp(next);
     assert.deepEqual(next.lines('Standing by: another daemon writes'), [], 'the lease was given back');
@@ -83,7 +83,7 @@ export async function endsAtSecondSignal(scene: Scene, { spec, count }: Shutdown
   return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
     const codes: (number | null)[] = [];
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      rig.proxy!.faults.frozen = false;
+      rig.proxy!.heal();
       const daemon = rig.daemon();
       await underLoadBeforeABlackHole(rig, daemon);
       const before = performance.now();
@@ -96,11 +96,11 @@ export async function endsAtSecondSignal(scene: Scene, { spec, count }: Shutdown
       assert.ok(exit.code !== 0, `exit code ${exit.code}`);
       assert.ok(performance.now() - before < DRAIN_MS, 'it did not wait for the drain');
       codes.push(exit.code);
-      rig.proxy!.faults.frozen = false;
+      rig.proxy!.heal();
       rig.proxy!.cutAll();
       await sessionsGone(await rig.client());
     }
-    rig.proxy!.faults.frozen = false;
+    rig.proxy!.heal();
     const daemon = rig.daemon();
     await rig.untilCaughtUp(daemon);
     await daemon.stop();
@@ -111,19 +111,19 @@ export async function endsAtSecondSignal(scene: Scene, { spec, count }: Shutdown
 
 /** The drain cannot end: the database no longer answers. */
 async function underLoadBeforeABlackHole(rig: Rig, daemon: Daemon): Promise<void> {
-  rig.proxy!.faults.clientBytesPerSecond = 1_000_000;
+  rig.proxy!.toServer.bytesPerSecond = 1_000_000;
   await underLoad(rig, daemon);
-  rig.proxy!.faults.frozen = true;
-  rig.proxy!.faults.clientBytesPerSecond = 0;
+  rig.proxy!.freeze();
+  rig.proxy!.toServer.bytesPerSecond = 0;
 }
 
 /** Must show 5, the other end: 30 s are not enough. Nothing is lost, it is read again. */
 export async function timesOutWithoutDatabase(scene: Scene, { spec, count }: ShutdownSize): Promise<Figures> {
   return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
     const daemon = rig.daemon();
-    rig.proxy!.faults.clientBytesPerSecond = 1_000_000;
+    rig.proxy!.toServer.bytesPerSecond = 1_000_000;
     const { held } = await underLoad(rig, daemon);
-    rig.proxy!.faults.refusing = true;
+    rig.proxy!.refusing = true;
     rig.proxy!.cutAll();
     const beganMs = performance.now();
     daemon.kill('SIGTERM');
@@ -131,8 +131,8 @@ export async function timesOutWithoutDatabase(scene: Scene, { spec, count }: Shu
     const tookMs = performance.now() - beganMs;
     assert.equal(daemon.lines('Pipeline shutdown timed out').length, 1, daemon.tail());
     assert.ok(tookMs < DRAIN_MS + 2 * CLOSE_MS, `it took ${tookMs} ms`);
-    rig.proxy!.faults.refusing = false;
-    rig.proxy!.faults.clientBytesPerSecond = 0;
+    rig.proxy!.refusing = false;
+    rig.proxy!.toServer.bytesPerSecond = 0;
     await sessionsGone(await rig.client());
     const next = rig.daemon();
     await rig.untilCaughtUp(next);

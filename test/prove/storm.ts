@@ -1,100 +1,196 @@
 import assert from 'node:assert/strict';
-import { setTimeout as delay } from 'node:timers/promises';
-import { sessionsGone } from '../support/daemon.ts';
+import type { Daemon } from '../support/daemon.ts';
 import type { ChainSpec } from '../support/expected.ts';
-import { withRig } from '../support/rig.ts';
+import type { TestPostgres } from '../support/postgres.ts';
+import { withRig, type Rig } from '../support/rig.ts';
+import { Trend } from '../support/trend.ts';
 import { until } from '../support/until.ts';
-import type { Figures, Scene } from './scene.ts';
+import { watched } from '../support/watch.ts';
+import { fateOf, formOf, isRewritten, numbersThat, simFaults, wireFaults } from '../support/wire-faults.ts';
+import { BLOW_NAMES, drawBlows, type Targets } from './blows.ts';
+import { mebibytes, type Figures, type Scene } from './scene.ts';
 
 export interface StormSize {
+  /** it grows all the while; each tick needs a transaction, so that each kind of damage fits each tick */
   spec: ChainSpec;
-  count: number;
-  /** each is a kill -9 or a reset of all connections */
-  blows: number;
+  seconds: number;
 }
 
-const GAP_EVERY = 1999n;
-const MALFORMED_EVERY = 3001n;
-const LOST_COMMIT_EVERY = 11;
+/** What the server of this scenario needs: what it confirmed it keeps. */
+export const STORM_SETTINGS = { synchronous_commit: 'on' };
+
+const FAULTS = wireFaults({
+  gap: 1990n,
+  gapForever: 9970n,
+  duplicate: 530n,
+  swap: 3890n,
+  rewrite: 1010n,
+  malformed: 3970n,
+  malformedForever: 14_990n,
+});
+const ENV = {
+  // the storm sends more bad ticks than an operator would bear
+  DEAD_LETTER_MAX: '1000000000',
+  STALL_TIMEOUT: '2s',
+  BUFFER_BYTES: `${32 * 2 ** 20}`,
+};
+const SAMPLE_MS = 500;
+/** until the ring, the heaps and all threads have had their fill, of the whole time */
+const WARM_UP_SHARE = 1 / 3;
+/** only a long storm tells a slope from noise */
+const SLOPE_SECONDS_MIN = 300;
+const SLOPE_MIB_PER_MINUTE_MAX = 4;
+const MIB = 2 ** 20;
 
 /**
- * Everything at once: a stream that is cut, swaps, repeats, leaves out and spoils ticks, a database whose answers get
- * lost and whose connections break, and kill -9 in between. P1: each number ends in the tables, in a dead letter or in
- * a gap, and in one of them only.
+ * Random blows against two daemons, their database and their sequencer, whose stream leaves out, repeats, swaps,
+ * rewrites and spoils ticks all the while. The model is checked after each of them, and everything goes on once healed.
+ * P1: at the end each number is in the tables, in a dead letter or in a gap that was given up, and in one of them only.
  */
-export async function survivesStorm(scene: Scene, { spec, count, blows }: StormSize): Promise<Figures> {
-  const faults = [
-    'cut:7001',
-    'swap:401',
-    'duplicate:503',
-    'rewrite:1009',
-    `gap-forever:${GAP_EVERY}`,
-    `malformed-forever:${MALFORMED_EVERY}`,
-  ];
-  const sim = faults.flatMap((fault) => ['--fault', fault]);
-  return withRig({ databaseUrl: await scene.database(), spec, count, sim, proxied: true }, async (rig) => {
-    const proxy = rig.proxy!;
-    proxy.faults.loseCommitEvery = LOST_COMMIT_EVERY;
-    let daemon = rig.daemon();
-    let kills = 0;
-    for (let blow = 0; blow < blows; blow++) {
-      const isKill = blow === 0 || scene.random.whole(0, 2) === 0;
-      // most of what is left stays for the later ones, whatever the numbers drawn
-      const left = Number(rig.last - ((await rig.position()) ?? spec.first - 1n));
-      const step = scene.random.whole(Math.min(1, left), Math.floor((left * 0.8) / (blows - blow)));
-      const target = daemon.ticksWritten + step;
-      // ticks beyond the position may be stored already: near the end there may be fewer left than it seems
-      const end = rig.last;
-      await until(
-        `${target} ticks written`,
-        async () => daemon.ticksWritten >= target || (await rig.position()) === end,
-        { pollMs: 2, context: () => daemon.state() },
-      );
-      await delay(scene.random.whole(0, 30));
-      if (!isKill) {
-        proxy.cutAll();
-        continue;
+export async function survivesStorm(
+  scene: Scene,
+  server: TestPostgres,
+  { spec, seconds }: StormSize,
+): Promise<Figures> {
+  const options = { databaseUrl: await scene.database(), spec, count: null, simProxied: true, env: ENV };
+  return withRig({ ...options, sim: simFaults(FAULTS), random: scene.random }, async (rig) => {
+    const targets = await openTargets(rig, server);
+    const { survivor } = targets;
+    await rig.untilItGoesOn(survivor);
+    const memory = new Trend();
+    const sampler = sampleMemory(survivor, memory);
+    const done = new Map(BLOW_NAMES.map((name) => [name, 0]));
+    const { steps, looks } = await watched(rig, async (watch) => {
+      const endMs = performance.now() + seconds * 1000;
+      let steps = 0;
+      for (; performance.now() < endMs; steps++) {
+        const blows = drawBlows(scene.random);
+        scene.say(`${steps + 1}: ${blows.map(({ name }) => name).join(', ')}; ${mebibytes(memory.last)}`);
+        await Promise.all(blows.map(({ strike }) => strike(targets)));
+        for (const { name } of blows) done.set(name, done.get(name)! + 1);
+        await rig.untilItGoesOn();
+        await rig.look();
+        watch.assertGood();
+        assert.equal(survivor.exit, null, survivor.tail());
       }
-      kills += 1;
-      daemon.kill('SIGKILL');
-      await daemon.exited;
-      await sessionsGone(await rig.client());
-      await rig.check();
-      daemon = rig.daemon();
-    }
-    await rig.untilCaughtUp(daemon);
-    proxy.faults.loseCommitEvery = 0;
-    await daemon.untilReady('gap');
-    await daemon.stop();
-
-    const isMissing = (number: bigint): boolean => number % GAP_EVERY === 0n;
-    const isBad = (number: bigint): boolean => number % MALFORMED_EVERY === 0n;
-    const compared = await rig.compare({ absent: (number) => isMissing(number) || isBad(number) });
-    const { openGaps, deadLetters } = await rig.check({ hashes: true, atRest: true });
-    const client = await rig.client();
-    const { rows } = await client.query<{ number: string; numbered: boolean }>(
-      'SELECT coalesce(tick_number, after_tick + 1) AS number, tick_number IS NOT NULL AS numbered FROM dead_letters ORDER BY 1',
-    );
-    const letters = rows.map(({ number }) => BigInt(number));
-    assert.deepEqual(letters, multiples(MALFORMED_EVERY, rig.last), 'every bad frame is kept, once');
-    const unnumbered = rows.filter(({ numbered }) => !numbered).map(({ number }) => BigInt(number));
-    const gaps = [...multiples(GAP_EVERY, rig.last), ...unnumbered].sort((a, b) => (a < b ? -1 : 1));
-    assert.deepEqual(
-      openGaps,
-      gaps.map((number) => ({ first: number, last: number })),
-    );
+      return { steps };
+    });
+    clearInterval(sampler);
+    await comesToRest(rig, targets);
+    const outcome = await accountFor(rig);
     return {
-      ticks: compared.ticks,
-      kills,
-      'connections reset': proxy.counts.cut,
-      'answers lost': proxy.lost(''),
+      ...outcome,
+      steps,
+      looks,
+      ...Object.fromEntries([...done].filter(([, count]) => count > 0)),
       'streams opened': rig.starts().length,
-      gaps: gaps.length,
-      'dead letters': Number(deadLetters),
+      ...memoryFigures(memory, seconds),
     };
   });
 }
 
-function multiples(of: bigint, last: bigint): bigint[] {
-  return Array.from({ length: Number(last / of) }, (_, at) => BigInt(at + 1) * of);
+async function openTargets(rig: Rig, server: TestPostgres): Promise<Targets> {
+  const [survivorProxy, victimProxy] = [await rig.openProxy(), await rig.openProxy()];
+  const start = (name: string, proxy: typeof victimProxy): Daemon =>
+    rig.daemon({ env: { SERVICE_NAME: name }, proxy, killableThreads: true });
+  let victim = start('victim', victimProxy);
+  const survivor = start('survivor', survivorProxy);
+  return {
+    rig,
+    server,
+    survivor,
+    survivorProxy,
+    victim: () => victim,
+    victimProxy,
+    restartVictim: () => (victim = start('victim', victimProxy)),
+  };
+}
+
+function sampleMemory(daemon: Daemon, memory: Trend): NodeJS.Timeout {
+  return setInterval(() => {
+    const rss = daemon.rssBytes();
+    if (rss !== null) memory.add((performance.now() - daemon.startedMs) / 1000, rss);
+  }, SAMPLE_MS);
+}
+
+/** The chain stops growing, everything that exists is recorded and every gap is filled or given up; then both end. */
+async function comesToRest(rig: Rig, { survivor, victim }: Targets): Promise<void> {
+  const head = await rig.sim.stopGrowing();
+  await rig.untilPosition(head);
+  let open: unknown;
+  await until(
+    'every gap is filled or given up',
+    async () => {
+      open = (await rig.look()).openGaps;
+      return Array.isArray(open) && open.length === 0;
+    },
+    {
+      deadlineMs: 120_000,
+      progress: () => String(open),
+      context: () => `${JSON.stringify(open, (_, value) => String(value))}\n${survivor.tail()}`,
+    },
+  );
+  await victim().stop();
+  await rig.settle(survivor);
+  assert.equal(rig.last, head);
+}
+
+/** Every number, by what was done to it. */
+async function accountFor(rig: Rig): Promise<Figures> {
+  const { first } = rig.spec;
+  const { last } = rig;
+  const client = await rig.client();
+  const { rows: gaps } = await client.query<{ number: string }>(
+    `SELECT generate_series(first_tick, last_tick) AS number FROM ingest_gaps WHERE state <> 'filled' ORDER BY 1`,
+  );
+  assert.deepEqual(
+    gaps.map(({ number }) => BigInt(number)),
+    numbersThat(first, last, (number) => fateOf(FAULTS, number) === 'unfillable'),
+    'gaps that were given up',
+  );
+  const { rows: letters } = await client.query<{ number: string; reason: string; is_numbered: boolean }>(
+    `SELECT coalesce(after_tick + 1, tick_number) AS number, reason, after_tick IS NULL AS is_numbered
+       FROM dead_letters WHERE status = 'open' ORDER BY 1`,
+  );
+  const bad = new Set<bigint>();
+  let conflicts = 0;
+  for (const letter of letters) {
+    const number = BigInt(letter.number);
+    const isMalformed = formOf(FAULTS, number) !== null || fateOf(FAULTS, number) === 'bad';
+    if (letter.reason === 'conflict') {
+      conflicts += 1;
+      // a bad frame of a tick that GetTick had given before is a conflict
+      assert.ok(isMalformed || isRewritten(FAULTS, number), `a conflict of tick ${number}`);
+    } else {
+      assert.ok(isMalformed && letter.is_numbered, `an open dead letter of tick ${number}: ${letter.reason}`);
+      assert.ok(!bad.has(number), `tick ${number} is a dead letter twice`);
+      bad.add(number);
+    }
+  }
+  const absent = (number: bigint): boolean => bad.has(number) || fateOf(FAULTS, number) === 'unfillable';
+  const compared = await rig.compare({ absent });
+  await rig.check({ hashes: true, atRest: true });
+  assert.equal(compared.ticks + bad.size + gaps.length, rig.count, 'each number once');
+  return {
+    ticks: compared.ticks,
+    'dead letters': bad.size,
+    conflicts,
+    'gaps given up': gaps.length,
+    'gaps filled': (await client.query<{ n: string }>(FILLED_SQL)).rows[0].n,
+    epochs: (await client.query<{ n: string }>(EPOCHS_SQL)).rows[0].n,
+  };
+}
+
+const FILLED_SQL = `SELECT coalesce(sum(last_tick - first_tick + 1), 0) AS n FROM ingest_gaps WHERE state = 'filled'`;
+const EPOCHS_SQL = 'SELECT count(DISTINCT epoch) AS n FROM ingest_ledger';
+
+function memoryFigures(memory: Trend, seconds: number): Figures {
+  const slope = (memory.slopePerSecond(seconds * WARM_UP_SHARE) * 60) / MIB;
+  if (seconds >= SLOPE_SECONDS_MIN) {
+    assert.ok(slope < SLOPE_MIB_PER_MINUTE_MAX, `memory rises by ${slope.toFixed(2)} MiB/min`);
+  }
+  return {
+    'memory slope': `${slope.toFixed(2)} MiB/min`,
+    memory: `${mebibytes(memory.last)} at the end, at most ${mebibytes(memory.highest)}`,
+  };
 }

@@ -132,6 +132,11 @@ function expectedTick(
   };
 }
 
+/** The whole chain in memory, by number: for short ones. */
+export function allTicks(spec: ChainSpec, count: number): Map<bigint, ExpectedTick> {
+  return new Map([...expectedTicks(spec, count)].map((tick) => [tick.tickNumber, tick]));
+}
+
 // --- The formulas of the chain, from continuum.md ---
 
 export function txHashOf(transaction: Omit<ExpectedTransaction, 'txHash'>): string {

@@ -1,100 +1,115 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { seededRandom, type Random } from './random.ts';
 
-/** What the proxy does with the connections through it; may be changed at any time. */
-export interface Faults {
-  /** the answer of every N-th COMMIT is swallowed and its connection cut; 0 = none */
-  loseCommitEvery: number;
-  /** after the swallowed answer the connection stays open and silent instead of being cut */
-  loseSilently: boolean;
-  /** nothing passes in either direction and nothing is closed: a black hole */
+/** One direction of a proxy, all of its connections together; may be changed at any time. */
+export interface Link {
+  /** nothing passes, and nobody is told that the other end has closed; what is under way passes once it is thawed */
   frozen: boolean;
-  /** new connections are closed at once */
-  refusing: boolean;
-  /** how much later what the server says arrives, ms */
+  /** how much later bytes arrive, ms */
   delayMs: number;
-  /** bytes per second towards the server, all connections together; 0 = no limit */
-  clientBytesPerSecond: number;
+  /** added to it at random for each piece, ms at most */
+  jitterMs: number;
+  /** 0 = no limit */
+  bytesPerSecond: number;
 }
 
-/** Since the start. */
-export interface Counts {
-  connections: number;
-  /** answers to COMMIT that the server gave */
-  commits: number;
-  /** of these, swallowed, by application_name of the session */
-  lost: Map<string, number>;
-  cut: number;
+/** What a proxy does with the bytes of one connection. */
+export interface Watcher {
+  /** sees what the client sends */
+  fromClient(bytes: Buffer): void;
+  /** null: it all passes; otherwise so many bytes of it pass, and then this happens */
+  fromServer(bytes: Buffer): { pass: number; after: 'cut' | 'silence' } | null;
 }
 
 const THROTTLE_MS = 20;
-const POLL_MS = 10;
+const POLL_MS = 5;
+/** a black hole that ends has swallowed what was under way on this share of its broken connections */
+const LOST_IN_HOLE = 0.5;
 
-/**
- * A TCP proxy in front of a PostgreSQL server. It says nothing of its own; it follows the server's messages from the
- * answer to the SSLRequest on (plaintext only), so that it can lose the answer of a COMMIT: after the server has
- * committed and before the client knows.
- */
-export class PostgresProxy {
-  readonly faults: Faults = {
-    loseCommitEvery: 0,
-    loseSilently: false,
-    frozen: false,
-    refusing: false,
-    delayMs: 0,
-    clientBytesPerSecond: 0,
-  };
-  readonly counts: Counts = { connections: 0, commits: 0, lost: new Map(), cut: 0 };
+const passing: Watcher = { fromClient: () => {}, fromServer: () => null };
+
+/** A TCP proxy on loopback that cuts, freezes, delays and throttles, each direction by itself. */
+export class TcpProxy {
+  readonly toServer = new ThrottledLink();
+  readonly toClient = new ThrottledLink();
+  /** new connections are closed at once */
+  refusing = false;
+  /** since the start */
+  readonly counts = { connections: 0, cut: 0 };
+  readonly random: Random;
   readonly #server: Server;
   readonly #connections = new Set<ProxiedConnection>();
   readonly #target: { host: string; port: number };
-  #budget = 0;
-  #throttle: NodeJS.Timeout;
+  readonly #throttle: NodeJS.Timeout;
+  #isHole = false;
 
-  private constructor(target: { host: string; port: number }) {
+  protected constructor(target: { host: string; port: number }, random: Random) {
     this.#target = target;
+    this.random = random;
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
     this.#throttle = setInterval(() => {
-      this.#budget = (this.faults.clientBytesPerSecond * THROTTLE_MS) / 1000;
+      this.toServer.refill();
+      this.toClient.refill();
     }, THROTTLE_MS);
   }
 
-  /** @param listenPort 0 = any free one */
-  static async start(url: string, listenPort = 0): Promise<PostgresProxy> {
-    const { hostname, port } = new URL(url);
-    const proxy = new PostgresProxy({ host: hostname, port: Number(port) });
-    await new Promise<void>((resolve, reject) => {
-      proxy.#server.once('error', reject);
-      proxy.#server.listen(listenPort, '127.0.0.1', resolve);
-    });
+  /** @param target host:port */
+  static async start(target: string, random: Random = seededRandom()): Promise<TcpProxy> {
+    const { hostname, port } = new URL(`tcp://${target}`);
+    const proxy = new TcpProxy({ host: hostname, port: Number(port) }, random);
+    await proxy.listen();
     return proxy;
   }
 
-  /** The same database through the proxy. */
-  url(url: string): string {
-    const through = new URL(url);
-    through.host = `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-    return through.href;
+  protected async listen(port = 0): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(port, '127.0.0.1', resolve);
+    });
   }
 
-  get open(): number {
-    return this.#connections.size;
+  /** host:port */
+  get address(): string {
+    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** How many answers to COMMIT were lost to sessions whose application_name holds this. */
-  lost(application: string): number {
-    let sum = 0;
-    for (const [name, count] of this.counts.lost) if (name.includes(application)) sum += count;
-    return sum;
+  /** A connection's watcher; a subclass has one of its own. */
+  protected watch(): Watcher {
+    return passing;
+  }
+
+  /** Nothing passes in either direction; connections are still made. */
+  freeze(): void {
+    this.toServer.frozen = true;
+    this.toClient.frozen = true;
+  }
+
+  /** The same, as when a router drops everything: no connection is made, and what broke meanwhile may never be told. */
+  blackHole(): void {
+    this.#isHole = true;
+    this.freeze();
+  }
+
+  /** The end of freeze(), blackHole(), delays, limits and refusals. */
+  heal(): void {
+    this.#isHole = false;
+    this.refusing = false;
+    this.toServer.heal();
+    this.toClient.heal();
+  }
+
+  get isHole(): boolean {
+    return this.#isHole;
   }
 
   /** Resets every connection, in the middle of whatever is under way. */
   cutAll(): void {
-    for (const connection of this.#connections) this.cut(connection);
+    for (const connection of this.#connections) this.#cut(connection);
   }
 
-  cut(connection: ProxiedConnection): void {
-    this.counts.cut += 1;
-    connection.destroy();
+  /** Resets the one that the server sees coming from this port. */
+  cutFrom(port: number): void {
+    for (const connection of this.#connections) if (connection.serverSidePort === port) this.#cut(connection);
   }
 
   async stop(): Promise<void> {
@@ -103,103 +118,155 @@ export class PostgresProxy {
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 
-  /** True when these bytes may go to the server now. */
+  #cut(connection: ProxiedConnection): void {
+    this.counts.cut += 1;
+    connection.destroy();
+  }
+
+  #accept(client: Socket): void {
+    if (this.refusing) {
+      client.on('error', () => {});
+      client.resetAndDestroy();
+      return;
+    }
+    this.counts.connections += 1;
+    const connection = new ProxiedConnection(this, client, this.#target, this.watch());
+    this.#connections.add(connection);
+    void connection.closed.then(() => this.#connections.delete(connection));
+  }
+}
+
+class ThrottledLink implements Link {
+  frozen = false;
+  delayMs = 0;
+  jitterMs = 0;
+  bytesPerSecond = 0;
+  #budget = 0;
+
+  refill(): void {
+    this.#budget = (this.bytesPerSecond * THROTTLE_MS) / 1000;
+  }
+
+  /** True when these bytes may go now. */
   mayPass(byteLength: number): boolean {
-    if (this.faults.frozen) return false;
-    if (this.faults.clientBytesPerSecond === 0) return true;
+    if (this.frozen) return false;
+    if (this.bytesPerSecond === 0) return true;
     if (this.#budget <= 0) return false;
     this.#budget -= byteLength;
     return true;
   }
 
-  #accept(client: Socket): void {
-    if (this.faults.refusing) {
-      client.resetAndDestroy();
-      return;
-    }
-    this.counts.connections += 1;
-    const connection = new ProxiedConnection(this, client, connect({ ...this.#target, noDelay: true }));
-    this.#connections.add(connection);
-    connection.closed.then(
-      () => this.#connections.delete(connection),
-      () => {},
-    );
+  heal(): void {
+    Object.assign(this, { frozen: false, delayMs: 0, jitterMs: 0, bytesPerSecond: 0 });
   }
 }
 
-/** One session. Each direction hands a chunk on before it reads the next one, so that memory stays bounded. */
+/** One connection. Each direction hands a chunk on before it reads the next one, so that memory stays bounded. */
 class ProxiedConnection {
   readonly closed: Promise<void>;
-  readonly #proxy: PostgresProxy;
+  readonly #proxy: TcpProxy;
   readonly #client: Socket;
-  readonly #server: Socket;
-  readonly #startup = new StartupReader();
-  readonly #answers = new AnswerReader();
+  readonly #watcher: Watcher;
+  readonly #settle: () => void;
+  #server: Socket | null = null;
   #isDestroyed = false;
-  #isSilent = false;
+  /** nothing arrives at this end any more, not even that the other one has closed */
+  readonly #silentTo = { server: false, client: false };
 
-  constructor(proxy: PostgresProxy, client: Socket, server: Socket) {
+  constructor(proxy: TcpProxy, client: Socket, target: { host: string; port: number }, watcher: Watcher) {
     this.#proxy = proxy;
     this.#client = client;
-    this.#server = server;
-    for (const socket of [client, server]) socket.on('error', () => {}); // 'close' follows
-    this.closed = new Promise((resolve) => {
-      client.on('close', () => {
-        server.destroy();
-        resolve();
-      });
-      server.on('close', () => {
-        // a black hole tells nobody that the server is gone
-        if (!this.#isSilent && !proxy.faults.frozen) client.destroy();
-      });
-    });
-    this.#pump(client, (bytes) => this.#fromClient(bytes));
-    this.#pump(server, (bytes) => this.#fromServer(bytes));
+    this.#watcher = watcher;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.closed = promise;
+    this.#settle = resolve;
+    client.on('error', () => {}); // 'close' follows
+    void this.#open(target);
+  }
+
+  /** the client's port as the server sees it */
+  get serverSidePort(): number | undefined {
+    return this.#server?.localPort;
   }
 
   destroy(): void {
     this.#isDestroyed = true;
-    this.#server.resetAndDestroy();
+    this.#server?.resetAndDestroy();
     this.#client.resetAndDestroy();
+    this.#settle();
   }
 
-  #pump(from: Socket, handle: (bytes: Buffer) => Promise<void>): void {
+  async #open(target: { host: string; port: number }): Promise<void> {
+    while (!this.#isDestroyed && this.#proxy.isHole) await pause(POLL_MS);
+    if (this.#isDestroyed) return;
+    const server = connect({ ...target, noDelay: true });
+    this.#server = server;
+    server.on('error', () => {});
+    const { toServer, toClient } = this.#proxy;
+    this.#pump(
+      this.#client,
+      (bytes) => this.#fromClient(bytes, server),
+      () => this.#tellClosed(toServer, server, 'server'),
+    );
+    this.#pump(
+      server,
+      (bytes) => this.#fromServer(bytes),
+      () => this.#tellClosed(toClient, this.#client, 'client'),
+    );
+  }
+
+  #pump(from: Socket, handle: (bytes: Buffer) => Promise<void>, tellClosed: () => Promise<void>): void {
+    let handling = Promise.resolve();
     from.on('data', (bytes: Buffer) => {
       from.pause();
-      handle(bytes).then(
-        () => from.resume(),
+      handling = handle(bytes).then(
+        () => void from.resume(),
         () => this.destroy(),
       );
     });
+    from.on('close', () => {
+      if (this.#proxy.isHole && this.#proxy.random.next() < LOST_IN_HOLE) {
+        Object.assign(this.#silentTo, { server: true, client: true });
+      }
+      void handling.then(tellClosed);
+    });
+    if (from.destroyed) void tellClosed();
   }
 
-  async #fromClient(bytes: Buffer): Promise<void> {
-    while (!this.#isDestroyed && !this.#proxy.mayPass(bytes.length)) {
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
-    this.#startup.read(bytes);
-    await send(this.#server, bytes);
+  /** That one end has closed travels like what it sent. */
+  async #tellClosed(link: Link, to: Socket, end: 'server' | 'client'): Promise<void> {
+    while (!this.#isDestroyed && link.frozen) await pause(POLL_MS);
+    if (this.#silentTo[end] && !to.destroyed) return;
+    to.destroy();
+    if (this.#client.destroyed && this.#server?.destroyed === true) this.#settle();
+  }
+
+  async #fromClient(bytes: Buffer, server: Socket): Promise<void> {
+    await this.#travel(this.#proxy.toServer, bytes.length);
+    if (this.#silentTo.server) return;
+    this.#watcher.fromClient(bytes);
+    await send(server, bytes);
   }
 
   async #fromServer(bytes: Buffer): Promise<void> {
-    const { faults, counts } = this.#proxy;
-    while (!this.#isDestroyed && faults.frozen) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    if (faults.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, faults.delayMs));
-    if (this.#isSilent) return;
-    let lostAt = -1;
-    this.#answers.read(bytes, this.#startup.answersInOneByte, (tag, at) => {
-      if (tag !== 'COMMIT' || lostAt >= 0) return;
-      counts.commits += 1;
-      if (faults.loseCommitEvery > 0 && counts.commits % faults.loseCommitEvery === 0) lostAt = at;
-    });
-    if (lostAt < 0) return send(this.#client, bytes);
-    const name = this.#startup.applicationName;
-    counts.lost.set(name, (counts.lost.get(name) ?? 0) + 1);
-    // a COMMIT whose message began in an earlier chunk has passed in part: a client can make nothing of that either
-    await send(this.#client, bytes.subarray(0, Math.max(0, lostAt)));
-    if (faults.loseSilently) this.#isSilent = true;
+    await this.#travel(this.#proxy.toClient, bytes.length);
+    if (this.#silentTo.client) return;
+    const end = this.#watcher.fromServer(bytes);
+    if (end === null) return send(this.#client, bytes);
+    await send(this.#client, bytes.subarray(0, end.pass));
+    if (end.after === 'silence') this.#silentTo.client = true;
     else this.destroy();
   }
+
+  async #travel(link: ThrottledLink, byteLength: number): Promise<void> {
+    const delayMs = link.delayMs + link.jitterMs * (link.jitterMs > 0 ? this.#proxy.random.next() : 0);
+    if (delayMs > 0) await pause(delayMs);
+    while (!this.#isDestroyed && !link.mayPass(byteLength)) await pause(POLL_MS);
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function send(socket: Socket, bytes: Buffer): Promise<void> {
@@ -213,84 +280,4 @@ function send(socket: Socket, bytes: Buffer): Promise<void> {
     socket.once('drain', settle);
     socket.once('close', settle);
   });
-}
-
-const SSL_REQUEST = 80_877_103;
-const GSS_REQUEST = 80_877_104;
-const PROTOCOL_3 = 3;
-const STARTUP_BYTES_MAX = 64 * 1024;
-
-/** The client's first packets: requests for encryption, which the server answers with one byte, then its name. */
-class StartupReader {
-  applicationName = '';
-  /** answers of one byte that the server still owes */
-  answersInOneByte = 0;
-  #bytes: Buffer | null = Buffer.alloc(0);
-
-  read(chunk: Buffer): void {
-    if (this.#bytes === null) return;
-    this.#bytes = Buffer.concat([this.#bytes, chunk]);
-    while (this.#bytes !== null && this.#bytes.length >= 8) {
-      const length = this.#bytes.readInt32BE(0);
-      const code = this.#bytes.readInt32BE(4);
-      if (length > STARTUP_BYTES_MAX) throw new Error(`a startup packet of ${length} bytes`);
-      if (this.#bytes.length < length) return;
-      if (code === SSL_REQUEST || code === GSS_REQUEST) {
-        this.answersInOneByte += 1;
-        this.#bytes = this.#bytes.subarray(length);
-        continue;
-      }
-      if (code >>> 16 === PROTOCOL_3) {
-        const words = this.#bytes.toString('utf8', 8, length).split('\0');
-        const at = words.findIndex((word, index) => index % 2 === 0 && word === 'application_name');
-        this.applicationName = at < 0 ? '' : words[at + 1];
-      }
-      this.#bytes = null;
-    }
-  }
-}
-
-const HEADER_BYTES = 5;
-const COMMAND_COMPLETE = 'C'.charCodeAt(0);
-const TAG_BYTES_MAX = 64;
-
-/** Follows the server's messages across chunks and tells the tag of each CommandComplete. */
-class AnswerReader {
-  #single = 0;
-  readonly #header = Buffer.alloc(HEADER_BYTES);
-  #headerBytes = 0;
-  #left = 0;
-  #tag: Buffer[] | null = null;
-  #startedAt = 0;
-
-  /** `told` gets the offset in this chunk where the message begins; negative when it began in an earlier one */
-  read(chunk: Buffer, oneByteAnswers: number, told: (tag: string, at: number) => void): void {
-    let at = 0;
-    while (this.#single < oneByteAnswers && at < chunk.length) {
-      if (chunk[at] === 'S'.charCodeAt(0)) throw new Error('the proxy cannot follow TLS');
-      this.#single += 1;
-      at += 1;
-    }
-    while (at < chunk.length) {
-      if (this.#headerBytes < HEADER_BYTES) {
-        if (this.#headerBytes === 0) this.#startedAt = at;
-        const taken = chunk.copy(this.#header, this.#headerBytes, at, at + HEADER_BYTES - this.#headerBytes);
-        this.#headerBytes += taken;
-        at += taken;
-        if (this.#headerBytes < HEADER_BYTES) break;
-        this.#left = this.#header.readInt32BE(1) - 4;
-        const isTag = this.#header[0] === COMMAND_COMPLETE && this.#left <= TAG_BYTES_MAX;
-        this.#tag = isTag ? [] : null;
-      }
-      const taken = Math.min(this.#left, chunk.length - at);
-      this.#tag?.push(chunk.subarray(at, at + taken));
-      at += taken;
-      this.#left -= taken;
-      if (this.#left > 0) break;
-      if (this.#tag !== null)
-        told(Buffer.concat(this.#tag).toString('latin1').replace(/\0$/, ''), this.#startedAt);
-      this.#headerBytes = 0;
-    }
-    this.#startedAt = -1;
-  }
 }

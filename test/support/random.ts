@@ -9,6 +9,10 @@ export interface Random {
   /** a whole number in [least, most] */
   whole(least: number, most: number): number;
   pick<T>(choices: readonly T[]): T;
+  /** true so often of 100 times */
+  percent(share: number): boolean;
+  /** For draws whose moments nobody can repeat: they leave those of this one alone. */
+  fork(): Random;
 }
 
 const GOLDEN = 0x9e37_79b9;
@@ -16,7 +20,12 @@ const GOLDEN = 0x9e37_79b9;
 /** Numbers from SEED, or from a seed of its own making when that is not set. */
 export function seededRandom(): Random {
   const given = process.env['SEED'];
-  const seed = given === undefined || given === '' ? randomBytes(4).readUInt32LE() : Number(given) >>> 0;
+  return randomFrom(
+    given === undefined || given === '' ? randomBytes(4).readUInt32LE() : Number(given) >>> 0,
+  );
+}
+
+function randomFrom(seed: number): Random {
   let state = seed;
   const next = (): number => {
     // splitmix32
@@ -28,5 +37,12 @@ export function seededRandom(): Random {
     return ((mixed ^ (mixed >>> 15)) >>> 0) / 2 ** 32;
   };
   const whole = (least: number, most: number): number => least + Math.floor(next() * (most - least + 1));
-  return { seed, next, whole, pick: (choices) => choices[whole(0, choices.length - 1)] };
+  return {
+    seed,
+    next,
+    whole,
+    pick: (choices) => choices[whole(0, choices.length - 1)],
+    percent: (share) => next() * 100 < share,
+    fork: () => randomFrom(whole(0, 2 ** 32 - 1)),
+  };
 }

@@ -1,14 +1,16 @@
+import assert from 'node:assert/strict';
 import type { Client } from 'pg';
 import { Daemon, startDaemon, type DaemonStart } from './daemon.ts';
-import { compareStored, openClient, type Compared, type CompareOptions } from './oracle.ts';
-import { expectedTicks, growingSimArguments, simArguments, type ChainSpec } from './expected.ts';
+import { compareStored, isConnectionLoss, openClient, type Compared, type CompareOptions } from './oracle.ts';
+import { expectedTicks, type ChainSpec, type ExpectedTick } from './expected.ts';
 import { checkInvariants, readPosition, type CheckOptions, type Snapshot } from './invariants.ts';
-import { PostgresProxy } from './proxy.ts';
-import { startSim, type RunningSim } from './sim.ts';
+import { PostgresProxy } from './postgres-proxy.ts';
+import { seededRandom, type Random } from './random.ts';
+import { Sequencer } from './sequencer.ts';
 import { until } from './until.ts';
 
-/** A simulator must not outlive a test process that was killed. */
-const SIM_LIFE_MS = 3_600_000;
+/** without any progress */
+const STUCK_MS = 120_000;
 
 export interface RigOptions {
   /** of a database with the schema, the rig's own */
@@ -20,40 +22,60 @@ export interface RigOptions {
   sim?: readonly string[];
   /** other arguments in the place of those that make it serve `spec` */
   simArgs?: readonly string[];
+  /** the daemon speaks with the sequencer through a proxy */
+  simProxied?: boolean;
   /** the daemon speaks with the database through a proxy */
   proxied?: boolean;
   /** variables of every daemon */
   env?: Record<string, string>;
+  /** what the proxies draw from */
+  random?: Random;
 }
 
 /** A chain, a simulator that serves it, a database, and the daemons that a test starts between them. */
 export class Rig {
   readonly spec: ChainSpec;
-  #count: number | null;
   readonly databaseUrl: string;
-  readonly sim: RunningSim;
+  readonly sim: Sequencer;
   readonly proxy: PostgresProxy | null;
   readonly daemons: Daemon[] = [];
+  readonly #proxies: PostgresProxy[] = [];
+  readonly #random: Random;
   readonly #env: Record<string, string>;
+  #count: number | null;
   #client: Client | null = null;
+  /** rows of ticks up to this one were found in order, see look() */
+  #settled: bigint | null = null;
+  /** the chain beyond what compareNext() has seen */
+  readonly #ahead: Iterator<ExpectedTick>;
+  #compared: bigint;
 
-  private constructor(options: RigOptions, sim: RunningSim, proxy: PostgresProxy | null) {
+  private constructor(options: RigOptions, random: Random, sim: Sequencer, proxy: PostgresProxy | null) {
     this.spec = options.spec;
-    this.#count = options.count;
     this.databaseUrl = options.databaseUrl;
     this.sim = sim;
     this.proxy = proxy;
+    this.#random = random;
     this.#env = options.env ?? {};
+    this.#count = options.count;
+    this.#ahead = expectedTicks(options.spec, Infinity);
+    this.#compared = options.spec.first - 1n;
+    if (proxy !== null) this.#proxies.push(proxy);
   }
 
   static async open(options: RigOptions): Promise<Rig> {
-    const { spec, count } = options;
-    const content =
-      options.simArgs ?? (count === null ? growingSimArguments(spec) : simArguments(spec, count));
-    const life = ['--exit-after-ms', `${SIM_LIFE_MS}`];
-    const sim = await startSim([...content, ...life, ...(options.sim ?? [])], { from: 'dist' });
-    const proxy = options.proxied === true ? await PostgresProxy.start(options.databaseUrl) : null;
-    return new Rig(options, sim, proxy);
+    const random = options.random ?? seededRandom();
+    const sim = await Sequencer.start({ ...options, random: random.fork() });
+    const isProxied = options.proxied === true;
+    const proxy = isProxied ? await PostgresProxy.at(options.databaseUrl, { random: random.fork() }) : null;
+    return new Rig(options, random, sim, proxy);
+  }
+
+  /** One more way to the database, for a daemon of its own. */
+  async openProxy(): Promise<PostgresProxy> {
+    const proxy = await PostgresProxy.at(this.databaseUrl, { random: this.#random.fork() });
+    this.#proxies.push(proxy);
+    return proxy;
   }
 
   /** ticks of the chain */
@@ -73,38 +95,61 @@ export class Rig {
     this.#count = Number((position ?? this.spec.first - 1n) - this.spec.first + 1n);
   }
 
-  /** For looking at the database; not through the proxy. */
+  /** For looking at the database; not through a proxy. Made anew after its server went away. */
   async client(): Promise<Client> {
-    this.#client ??= await openClient(this.databaseUrl);
-    return this.#client;
+    if (this.#client !== null) return this.#client;
+    const client = await openClient(this.databaseUrl);
+    client.once('error', () => {
+      if (this.#client === client) this.#client = null;
+    });
+    return (this.#client = client);
   }
 
-  /** After the server went away under it. */
+  /** Before the server goes away under it. */
   async dropClient(): Promise<void> {
     const client = this.#client;
     this.#client = null;
     await client?.end().catch(() => {});
   }
 
-  daemon(start: Partial<DaemonStart> = {}): Daemon {
-    const daemon = startDaemon({
-      ...start,
-      env: {
-        CONTINUUM_GRPC_URL: this.sim.address,
-        DATABASE_URL: this.proxy?.url(this.databaseUrl) ?? this.databaseUrl,
-        START_TICK: `${this.spec.first}`,
-        ...this.#env,
-        ...start.env,
-      },
-    });
+  /** Variables of its daemons, and of commands beside them. */
+  environment(proxy: PostgresProxy | null = this.proxy): Record<string, string> {
+    return {
+      CONTINUUM_GRPC_URL: this.sim.address,
+      DATABASE_URL: proxy?.url(this.databaseUrl) ?? this.databaseUrl,
+      START_TICK: `${this.spec.first}`,
+      ...this.#env,
+    };
+  }
+
+  daemon({ proxy, ...start }: Partial<DaemonStart> & { proxy?: PostgresProxy | null } = {}): Daemon {
+    const daemon = startDaemon({ ...start, env: { ...this.environment(proxy), ...start.env } });
     this.daemons.push(daemon);
     return daemon;
   }
 
-  position = async (): Promise<bigint | null> => readPosition(await this.client());
+  /** A server that is away is waited for. */
+  position = (): Promise<bigint | null> => this.reading((client) => readPosition(client));
 
-  /** Waits until everything up to this tick is recorded; fails at once when the daemon ends. */
-  async untilPosition(tick: bigint, daemon?: Daemon, deadlineMs = 120_000): Promise<void> {
+  /** Asks again while the connection breaks. */
+  async reading<T>(read: (client: Client) => Promise<T>): Promise<T> {
+    const answer = await until('the database answers', async () => {
+      try {
+        return { value: await read(await this.client()) };
+      } catch (error) {
+        if (!isConnectionLoss(error)) throw error;
+        await this.dropClient();
+        return null;
+      }
+    });
+    return answer.value;
+  }
+
+  /**
+   * Waits until everything up to this tick is recorded; fails at once when the daemon ends.
+   * @param stuckMs how long the position may stay where it is
+   */
+  async untilPosition(tick: bigint, daemon?: Daemon, stuckMs = STUCK_MS): Promise<void> {
     let last: bigint | null = null;
     await until(
       `the position is ${tick}`,
@@ -115,16 +160,48 @@ export class Rig {
         }
         return last !== null && last >= tick;
       },
-      { deadlineMs, context: () => `position ${last}\n${this.daemons.at(-1)?.tail()}` },
+      {
+        deadlineMs: stuckMs,
+        progress: () => last,
+        context: () => `position ${last}\n${(daemon ?? this.daemons.at(-1))?.tail()}`,
+      },
     );
   }
 
-  untilCaughtUp(daemon?: Daemon, deadlineMs?: number): Promise<void> {
-    return this.untilPosition(this.last, daemon, deadlineMs);
+  untilCaughtUp(daemon?: Daemon, stuckMs?: number): Promise<void> {
+    return this.untilPosition(this.last, daemon, stuckMs);
+  }
+
+  /** Half a second of a growing chain is written beyond what there is now: everything works again. */
+  async untilItGoesOn(daemon?: Daemon): Promise<void> {
+    const position = (await this.position()) ?? this.spec.first - 1n;
+    await this.untilPosition(position + this.spec.ticksPerSecond / 2n, daemon);
   }
 
   async check(options: CheckOptions = {}): Promise<Snapshot> {
     return checkInvariants(await this.client(), options);
+  }
+
+  /** The same, but of rows that were in order and complete before it looks at counts alone. */
+  async look(client?: Client): Promise<Snapshot> {
+    const settled = this.#settled;
+    const snapshot =
+      client === undefined
+        ? await this.reading((own) => checkInvariants(own, { settled }))
+        : await checkInvariants(client, { settled });
+    // two may look at the same time, and a database can go backwards
+    if (this.#settled === settled) this.#settled = snapshot.completeUpTo;
+    return snapshot;
+  }
+
+  /** What came to be recorded since the last call, row by row against the recomputed chain. */
+  async compareNext(): Promise<void> {
+    const upTo = (await this.position()) ?? this.spec.first - 1n;
+    const after = this.#compared;
+    if (upTo <= after) return;
+    const next = Array.from({ length: Number(upTo - after) }, () => this.#ahead.next().value as ExpectedTick);
+    await compareStored(this.databaseUrl, next, { range: { after, upTo } });
+    this.#compared = upTo;
   }
 
   /** Row by row against the recomputed chain. */
@@ -132,12 +209,14 @@ export class Rig {
     return compareStored(this.databaseUrl, expectedTicks(this.spec, this.count), options);
   }
 
-  /** The end of nearly every test: equality, and the invariants with all hashes. */
-  async verify(options: CompareOptions = {}): Promise<Compared> {
+  /** The end of nearly every test: equality, the invariants with all hashes, no open gap and no dead letter. */
+  async verify({ deadLetters = 'none' }: { deadLetters?: 'none' | 'some' } = {}): Promise<Compared> {
     // without statistics the planner of PostgreSQL 15 joins fresh hypertables by nested loops: minutes for seconds
     await (await this.client()).query('ANALYZE ticks, vdf_proofs, tick_transactions');
-    const compared = await this.compare(options);
-    await this.check({ hashes: true, atRest: true });
+    const compared = await this.compare();
+    const snapshot = await this.check({ hashes: true, atRest: true });
+    if (deadLetters === 'none') assert.equal(snapshot.deadLetters, 0n, 'dead letters');
+    assert.deepEqual(snapshot.openGaps, []);
     return compared;
   }
 
@@ -149,7 +228,7 @@ export class Rig {
   async close(): Promise<void> {
     for (const daemon of this.daemons) await daemon.end();
     await this.sim.stop();
-    await this.proxy?.stop();
+    for (const proxy of this.#proxies) await proxy.stop();
     await this.dropClient();
   }
 }

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 /** One line of the simulator's log; src/sim/event-log.ts says which events have which fields. u64 are strings. */
 export interface SimEvent {
   time: string;
-  event: 'listening' | 'stop' | 'stream' | 'end' | 'get_tick' | 'fault';
+  event: 'listening' | 'stop' | 'stream' | 'end' | 'get_tick' | 'fault' | 'frozen';
   id?: number;
   peer?: string;
   start_tick?: string;
@@ -24,6 +24,7 @@ export interface SimEvent {
   old?: string;
   ms?: number;
   from?: string;
+  head?: string | null;
 }
 
 export interface RunningSim {

@@ -62,10 +62,15 @@ export async function storeFrames(
       range,
       ticks: result.ticks,
       transactions: result.transactions,
+      present: { ticks: 0, transactions: 0 },
+      alarms: [],
+      checkLinks: false,
       gaps: options.gaps ?? [],
       fills: options.fills ?? false,
       deadLetters: result.deadLetters.map(({ offset: at, length, ...letter }) => ({
         ...letter,
+        sqlstate: null,
+        storedSha256: null,
         raw: bytes.subarray(at, at + length),
       })),
       copy: {

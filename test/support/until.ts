@@ -6,6 +6,8 @@ const DEADLINE_MS = 60_000;
 export interface UntilOptions {
   deadlineMs?: number;
   pollMs?: number;
+  /** time begins anew whenever this changes: the deadline is for standing still */
+  progress?: () => unknown;
   /** said when time is over: what is known of the matter */
   context?: () => string | Promise<string>;
 }
@@ -20,10 +22,14 @@ export async function until<T>(
   options: UntilOptions = {},
 ): Promise<T> {
   const limitMs = options.deadlineMs ?? DEADLINE_MS;
-  const endMs = performance.now() + limitMs;
+  let endMs = performance.now() + limitMs;
+  let progress: unknown;
   for (;;) {
     const answer = await probe();
     if (answer !== undefined && answer !== null && answer !== false) return answer;
+    const now = options.progress?.();
+    if (now !== progress) endMs = performance.now() + limitMs;
+    progress = now;
     if (performance.now() > endMs) {
       const context = options.context === undefined ? '' : `\n${await options.context()}`;
       throw new Error(`not within ${limitMs} ms: ${what}${context}`);

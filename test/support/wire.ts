@@ -1,4 +1,11 @@
-import type { ExpectedTick, ExpectedTransaction } from './expected.ts';
+import {
+  batchHashOf,
+  txHashOf,
+  vdfInputOf,
+  vdfOutputOf,
+  type ExpectedTick,
+  type ExpectedTransaction,
+} from './expected.ts';
 
 /**
  * A tick as protobuf, by the table of fields in continuum.md: fields in their order, defaults left out. For the raw
@@ -57,6 +64,26 @@ export function malformed(tick: ExpectedTick, form: string): Buffer {
     default:
       throw new Error(`no form ${form}`);
   }
+}
+
+/** What sequencer-sim makes of a tick by --fault rewrite:N: another transaction, everything true to the formulas. */
+export function rewritten(tick: ExpectedTick): ExpectedTick {
+  const timestamp = tick.timestamp + 1n;
+  const parts = {
+    txId: Buffer.from(`made_up_${tick.tickNumber}`),
+    payload: Buffer.from('rewritten'),
+    signature: Buffer.alloc(64, 1),
+    publicKey: Buffer.alloc(32, 2),
+    nonce: 1n,
+    timestamp,
+    sequenceNumber: 0n,
+    ingestionTimestamp: timestamp,
+  };
+  const transactions = [{ ...parts, txHash: txHashOf(parts) }];
+  const batchHash = batchHashOf(transactions);
+  const input = vdfInputOf(tick.previousOutput, batchHash, tick.tickNumber);
+  const output = vdfOutputOf(input, tick.iterations);
+  return { ...tick, timestamp, transactions, batchHash, input, output };
 }
 
 function varint(value: bigint): Buffer {

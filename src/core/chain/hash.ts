@@ -1,4 +1,4 @@
-import { constants, createHash, createPublicKey, publicEncrypt, type KeyObject } from 'node:crypto';
+import { constants, createPublicKey, hash, publicEncrypt, type KeyObject } from 'node:crypto';
 import type { Transaction } from './tick.ts';
 
 /**
@@ -26,37 +26,49 @@ export const VDF_MODULUS_HEX = [
 ].join('');
 
 /** sha256(tx_id ‖ payload ‖ signature ‖ public_key ‖ be64(nonce) ‖ be64(timestamp)), 32 bytes. */
-export function txHash(transaction: Transaction): Buffer {
-  const numbers = Buffer.allocUnsafe(16);
-  numbers.writeBigUInt64BE(transaction.nonce, 0);
-  numbers.writeBigUInt64BE(transaction.timestamp, 8);
-  return createHash('sha256')
-    .update(transaction.txId)
-    .update(transaction.payload)
-    .update(transaction.signature)
-    .update(transaction.publicKey)
-    .update(numbers)
-    .digest();
+export function txHash({ txId, payload, signature, publicKey, nonce, timestamp }: Transaction): Buffer {
+  const length = txId.length + payload.length + signature.length + publicKey.length + 16;
+  const bytes = length <= SCRATCH_BYTES ? scratch : Buffer.allocUnsafe(length);
+  let at = 0;
+  bytes.set(txId, at);
+  bytes.set(payload, (at += txId.length));
+  bytes.set(signature, (at += payload.length));
+  bytes.set(publicKey, (at += signature.length));
+  at = bytes.writeBigUInt64BE(nonce, at + publicKey.length);
+  bytes.writeBigUInt64BE(timestamp, at);
+  return sha256(bytes.subarray(0, length));
 }
 
 /** sha256 over the 32-byte transaction hashes in their order, 32 bytes; of nothing for a tick without transactions. */
 export function batchHash(txHashes: readonly Uint8Array[]): Buffer {
-  const hash = createHash('sha256');
-  for (const txHash of txHashes) hash.update(txHash);
-  return hash.digest();
+  return sha256(txHashes.length === 1 ? txHashes[0] : Buffer.concat(txHashes));
 }
 
 /** sha256(previous_output ‖ batch_hash ‖ be64(tick_number)), 32 bytes. */
 export function vdfInput(previousOutput: Uint8Array, batchHash: Uint8Array, tickNumber: bigint): Buffer {
-  const number = Buffer.allocUnsafe(8);
-  number.writeBigUInt64BE(tickNumber);
-  return createHash('sha256').update(previousOutput).update(batchHash).update(number).digest();
+  const length = previousOutput.length + batchHash.length + 8;
+  const bytes = length <= SCRATCH_BYTES ? scratch : Buffer.allocUnsafe(length);
+  bytes.set(previousOutput, 0);
+  bytes.set(batchHash, previousOutput.length);
+  bytes.writeBigUInt64BE(tickNumber, length - 8);
+  return sha256(bytes.subarray(0, length));
 }
+
+/**
+ * One call over bytes that lie together: half the time of a hash object with its updates, and nothing for the garbage
+ * collector but a string. So what is hashed is put together first, in memory that is used again.
+ */
+function sha256(bytes: Uint8Array): Buffer {
+  return Buffer.from(hash('sha256', bytes, 'binary'), 'binary');
+}
+
+const SCRATCH_BYTES = 64 * 1024;
+const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
 
 /** x: sha256(vdf_input) as a big-endian integer with its lowest bit set, 256 bytes. */
 export function vdfSeed(input: Uint8Array): Buffer {
   const seed = Buffer.alloc(VDF_OUTPUT_BYTES);
-  const digest = createHash('sha256').update(input).digest();
+  const digest = sha256(input);
   digest[31] |= 1;
   seed.set(digest, VDF_OUTPUT_BYTES - digest.length);
   return seed;

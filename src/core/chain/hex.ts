@@ -47,17 +47,18 @@ export function firstNonHex(bytes: Uint8Array, start: number, length: number): n
   return -1;
 }
 
-/** Whether two runs of hex digits stand for the same bytes: equal but for the case of letters. */
+/** Whether two runs of hex digits stand for the same bytes: equal but for the case of letters. The second is in `others`. */
 export function sameHex(
   bytes: Uint8Array,
   start: number,
   length: number,
   otherStart: number,
   otherLength: number,
+  others: Uint8Array = bytes,
 ): boolean {
   if (length !== otherLength) return false;
   for (let i = 0; i < length; i++) {
-    if ((bytes[start + i] | 0x20) !== (bytes[otherStart + i] | 0x20)) return false;
+    if ((bytes[start + i] | 0x20) !== (others[otherStart + i] | 0x20)) return false;
   }
   return true;
 }

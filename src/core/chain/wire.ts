@@ -71,6 +71,7 @@ const SCAN_FIELDS = Uint8Array.of(UNKNOWN, U64, UNKNOWN, UNKNOWN, UNKNOWN, UNKNO
 const TICK_FIELDS = Uint8Array.of(UNKNOWN, U64, PROOF, REPEATED, RUN, U64, RUN);
 const PROOF_FIELDS = Uint8Array.of(UNKNOWN, RUN, RUN, RUN, U64, UNKNOWN, UNKNOWN);
 const ORDERED_FIELDS = Uint8Array.of(UNKNOWN, TRANSACTION, U64, RUN, U64, UNKNOWN, UNKNOWN);
+const ANSWER_FIELDS = Uint8Array.of(UNKNOWN, REPEATED, U64, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN);
 const TRANSACTION_FIELDS = Uint8Array.of(UNKNOWN, RUN, RUN, RUN, RUN, U64, U64);
 
 /** official implementations stop at this depth too */
@@ -246,6 +247,25 @@ export function scanTickNumber(bytes: Uint8Array, start: number, end: number, ou
   out[0] = 0;
   out[1] = 0;
   return readFields(bytes, start, end, SCAN_FIELDS, out, 0, noRuns);
+}
+
+/**
+ * The bytes of the tick in a GetTickResponse, undecoded; null when it says found = false.
+ * @throws RangeError when the answer is malformed or has no tick although it says that there is one
+ */
+export function tickOfAnswer(answer: Uint8Array): Uint8Array | null {
+  const out = new Uint32Array(4);
+  const runs = new RunList();
+  const status = readFields(answer, 0, answer.length, ANSWER_FIELDS, out, 0, runs);
+  if (status !== WIRE_OK)
+    throw new RangeError(`the answer to GetTick is malformed: ${wireStatusText(status)}`);
+  if (out[2] === 0 && out[3] === 0) return null;
+  if (runs.count === 0) throw new RangeError('the answer to GetTick says found and has no tick');
+  const parts = Array.from({ length: runs.count }, (_, at) =>
+    answer.subarray(runs.words[2 * at], runs.words[2 * at] + runs.words[2 * at + 1]),
+  );
+  // embedded messages that repeat are merged, which is what joining their bytes does
+  return parts.length === 1 ? parts[0] : Buffer.concat(parts);
 }
 
 /** The slots of one tick, and of one of its transactions at a time. An instance is used for many frames. */

@@ -10,6 +10,7 @@ import {
   wireStatusText,
 } from '../chain/wire.ts';
 import { INT64_HI_LIMIT, TickCheck } from './check.ts';
+import { ChainCheck, type ChainAlarm, type ChainCheckMode } from './chain-check.ts';
 import type { DeadLetter, DeadLetterReason } from './dead-letter.ts';
 import { CopyMessages } from './message.ts';
 import { writeProofRow, writeTickRow, writeTransactionRow } from './rows.ts';
@@ -17,6 +18,7 @@ import type { ByteSink } from './sink.ts';
 import { SpanSource } from './source.ts';
 import { joinWords } from './timestamptz.ts';
 
+export type { ChainAlarm, ChainAlarmKind, ChainCheckMode } from './chain-check.ts';
 export type { DeadLetter, DeadLetterReason } from './dead-letter.ts';
 
 /** Words of a frame's entry in FrameSpan.index: its offset, its length, its flags. */
@@ -53,6 +55,10 @@ export interface TranscodeLimits {
   nowMicros: bigint;
   /** a longer frame is a dead letter */
   tickMaxBytes: number;
+  /** CHAIN_CHECK; absent: link */
+  check?: ChainCheckMode;
+  /** hex digits of the output of the tick before the span's first one; absent or null when it is not known */
+  previousOutput?: Uint8Array | null;
 }
 
 export interface TranscodeResult {
@@ -62,9 +68,15 @@ export interface TranscodeResult {
   deadLetters: DeadLetter[];
   /** timestamp of the last tick with a row, µs since 1970; 0 when there is none */
   lastTimestampMicros: bigint;
-  /** ticks whose previous_output is not the output of the tick before, both in this span and both with a row */
+  /** what the chain check found in ticks that have a row; links only where the tick before has one in this span, too */
+  alarms: ChainAlarm[];
+  /** how many of them are of kind link */
   linkBreaks: number;
+  /** whether the first tick continues `previousOutput`; unknown without one, `none` without a check or a row */
+  boundary: Boundary;
 }
+
+export type Boundary = 'holds' | 'broken' | 'unknown' | 'none';
 
 /** The state of one call. Its slots are used again: nothing is allocated for a tick that is good. */
 class Transcoder {
@@ -79,13 +91,16 @@ class Transcoder {
   #previousGood = false;
   #previousOutput = 0;
   #previousOutputLength = 0;
-  #linkBreaks = 0;
+  readonly #chain = new ChainCheck();
+  #mode: ChainCheckMode = 'link';
 
   transcode(span: FrameSpan, sinks: TableSinks, limits: TranscodeLimits): TranscodeResult {
     const source = (this.#source = new SpanSource(span.bytes));
     this.#check.begin(source, limits.nowMicros);
     this.#previousGood = false;
-    this.#linkBreaks = 0;
+    const mode = limits.check ?? 'link';
+    this.#mode = mode;
+    this.#chain.begin(source);
     this.#ticks.begin(sinks.ticks);
     this.#proofs.begin(sinks.proofs);
     this.#transactions.begin(sinks.transactions);
@@ -93,6 +108,7 @@ class Transcoder {
     const deadLetters: DeadLetter[] = [];
     let ticks = 0;
     let transactions = 0;
+    let boundary: Boundary | null = mode === 'off' ? 'none' : null;
     let hi = span.firstHi;
     let lo = span.firstLo;
     let lastTimestampHi = 0;
@@ -114,9 +130,12 @@ class Transcoder {
         transactions += this.#wire.transactionCount;
         lastTimestampHi = this.#wire.tick[TICK_TIMESTAMP];
         lastTimestampLo = this.#wire.tick[TICK_TIMESTAMP + 1];
+        boundary ??= this.#boundary(limits.previousOutput ?? null);
+        if (mode === 'full') this.#chain.tick(this.#wire);
       } else {
         const tickNumber = joinWords(hi, lo);
         deadLetters.push({ tickNumber, afterTick: null, reason, detail: this.#check.detail, offset, length });
+        boundary ??= 'none';
       }
       lo = (lo + 1) >>> 0;
       if (lo === 0) hi += 1;
@@ -126,7 +145,16 @@ class Transcoder {
     this.#proofs.finish();
     this.#transactions.finish();
     const lastTimestampMicros = joinWords(lastTimestampHi, lastTimestampLo);
-    return { ticks, transactions, deadLetters, lastTimestampMicros, linkBreaks: this.#linkBreaks };
+    const { alarms, linkBreaks } = this.#chain;
+    return {
+      ticks,
+      transactions,
+      deadLetters,
+      lastTimestampMicros,
+      alarms,
+      linkBreaks,
+      boundary: boundary ?? 'none',
+    };
   }
 
   /** Writes the rows of a tick, or none and says why. */
@@ -163,7 +191,8 @@ class Transcoder {
       this.#previousGood = false;
       return reason;
     }
-    if (!linked && this.#previousGood) this.#countLink(tick);
+    if (!linked && this.#previousGood && this.#mode !== 'off')
+      this.#chain.link(tick, this.#previousOutput, this.#previousOutputLength);
     this.#previousGood = true;
     this.#previousOutput = tick[PROOF_OUTPUT];
     this.#previousOutputLength = tick[PROOF_OUTPUT + 1];
@@ -226,16 +255,21 @@ class Transcoder {
     return null;
   }
 
-  /** Two outputs that differ only in the case of their digits are the same bytes: stored, but no break of the chain. */
-  #countLink(tick: Uint32Array): void {
+  /** Of the span's first tick, which has just been read. */
+  #boundary(previousOutput: Uint8Array | null): Boundary {
+    if (previousOutput === null) return 'unknown';
+    const { tick } = this.#wire;
     const same = sameHex(
       this.#source.bytes,
       tick[TICK_PREVIOUS_OUTPUT],
       tick[TICK_PREVIOUS_OUTPUT + 1],
-      this.#previousOutput,
-      this.#previousOutputLength,
+      0,
+      previousOutput.length,
+      previousOutput,
     );
-    if (!same) this.#linkBreaks += 1;
+    if (same) return 'holds';
+    if (this.#mode === 'full') this.#chain.brokenBefore(previousOutput);
+    return 'broken';
   }
 
   #bad(reason: DeadLetterReason, detail: string): DeadLetterReason {

@@ -86,6 +86,20 @@ export class RangeSet {
     return rest;
   }
 
+  /** What of `wanted` this set holds, in order; at most `limit` parts. */
+  within(wanted: TickRange, limit = Infinity): TickRange[] {
+    const parts: TickRange[] = [];
+    for (let at = this.#firstEndingAtOrAfter(wanted.first); parts.length < limit; at += 1) {
+      const range = this.#ranges[at];
+      if (range === undefined || range.first > wanted.last) break;
+      parts.push({
+        first: range.first > wanted.first ? range.first : wanted.first,
+        last: range.last < wanted.last ? range.last : wanted.last,
+      });
+    }
+    return parts;
+  }
+
   #firstEndingAtOrAfter(number: bigint): number {
     let low = 0;
     let high = this.#ranges.length;

@@ -17,8 +17,10 @@ export interface SequenceStart {
   expected: bigint | null;
   /** ranges above `expected` that the ledger already holds: skipped, never rewritten */
   stored: readonly TickRange[];
-  /** gaps that are open in the store */
+  /** gaps of the store that a tick may still fill: open, or given up as unfillable */
   openGaps: readonly TickRange[];
+  /** hex digits of the output of the tick before `expected`, which is stored; null when it is not known */
+  previousOutput?: string | null;
 }
 
 export class Sequence {
@@ -50,6 +52,21 @@ export class Sequence {
 
   get holding(): boolean {
     return this.#held.size > 0;
+  }
+
+  /** How many numbers giveUp() would pass over at once, what is known of them included; 0 when nothing is held. */
+  get jump(): bigint {
+    const lowest = this.lowestHeld;
+    return lowest === null || this.#expected === null ? 0n : lowest - this.#expected;
+  }
+
+  get lowestHeld(): bigint | null {
+    return this.#held.list()[0]?.first ?? null;
+  }
+
+  /** The lowest part of this range that lies in a gap: declared, and not filled since. */
+  gapWithin(range: TickRange): TickRange | null {
+    return this.#openGaps.within(range, 1)[0] ?? null;
   }
 
   place(number: bigint): Placement {

@@ -74,10 +74,22 @@ function toJson(overview: Overview, head: Head): string {
     gaps: overview.gaps,
     open_gaps: overview.openGaps,
     dead_letters: overview.deadLetters,
+    halt: overview.halt,
     leader: overview.leader,
     edition: overview.edition,
   };
   return `${JSON.stringify(shape)}\n`;
+}
+
+function openGapText({
+  first,
+  last,
+  attempts,
+  lastError,
+  nextAttempt,
+}: Overview['openGaps'][number]): string {
+  const tried = `open ${first}..${last}, tried in vain ${attempts} times`;
+  return lastError === null ? tried : `${tried}: ${lastError} (again at ${nextAttempt})`;
 }
 
 function toText(overview: Overview, head: Head): string {
@@ -95,14 +107,17 @@ function toText(overview: Overview, head: Head): string {
       overview.gaps.map(({ state, ranges, ticks }) => `${ranges} ${state} (${ticks} ticks)`).join(', ') ||
         'none',
     ],
-    ...overview.openGaps.map(({ first, last, attempts }): [string, string] => [
-      '',
-      `open ${first}..${last}, tried ${attempts} times`,
-    ]),
+    ...overview.openGaps.map((gap): [string, string] => ['', openGapText(gap)]),
     [
       'dead letters',
       overview.deadLetters.map(({ count, status, reason }) => `${count} ${reason} (${status})`).join(', ') ||
         'none',
+    ],
+    [
+      'halted',
+      overview.halt === null
+        ? 'no'
+        : `${overview.halt.kind}: ${overview.halt.reason}, since ${overview.halt.since}. To go on: tick-ingester resume --accept ${overview.halt.kind}`,
     ],
     [
       'leader',

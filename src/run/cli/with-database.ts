@@ -3,6 +3,9 @@ import { connect, ConnectError, parseDatabaseUrl } from '../../store/connect.ts'
 import { startEmbedded } from '../../store/embedded.ts';
 import { MigrationError } from '../../store/migrate.ts';
 
+/** @param serverUrl where further sessions of the same database are to be had, also when it is embedded */
+export type DatabaseWork<T> = (client: Client, serverUrl: string) => Promise<T>;
+
 /**
  * Runs `work` with one session on DATABASE_URL. `embedded:DIR` finds the running server of that folder, or starts one
  * for as long as the work takes.
@@ -10,7 +13,7 @@ import { MigrationError } from '../../store/migrate.ts';
 export async function withDatabase<T>(
   databaseUrl: string | undefined,
   applicationName: string,
-  work: (client: Client) => Promise<T>,
+  work: DatabaseWork<T>,
 ): Promise<T> {
   if (databaseUrl === undefined || databaseUrl === '') {
     throw new Error(
@@ -30,14 +33,10 @@ export async function withDatabase<T>(
   }
 }
 
-async function withSession<T>(
-  url: string,
-  applicationName: string,
-  work: (client: Client) => Promise<T>,
-): Promise<T> {
+async function withSession<T>(url: string, applicationName: string, work: DatabaseWork<T>): Promise<T> {
   const client = await connect(parseDatabaseUrl(url), { applicationName });
   try {
-    return await work(client);
+    return await work(client, url);
   } finally {
     await client.end().catch(() => {});
   }

@@ -6,7 +6,7 @@ import { freePort } from '../../support/free-port.ts';
 import { chainSpec } from '../../support/expected.ts';
 import { openClient } from '../../support/oracle.ts';
 import { schemaSql, startPostgres } from '../../support/postgres.ts';
-import { PostgresProxy } from '../../support/proxy.ts';
+import { PostgresProxy } from '../../support/postgres-proxy.ts';
 import { withRig } from '../../support/rig.ts';
 
 const spec = chainSpec({ seed: 91 });
@@ -54,7 +54,7 @@ void test('a start that something is wrong with', async (t) => {
         assert.equal((await daemon.get('/health'))?.code, 200);
         const first = await daemon.logged('Failed to connect to database');
         await daemon.logged((line) => line.msg === first.msg && line !== first);
-        const proxy = await PostgresProxy.start(url, port);
+        const proxy = await PostgresProxy.at(url, { listenPort: port });
         try {
           await rig.untilCaughtUp(daemon);
           await daemon.untilReady('ready');

@@ -55,20 +55,23 @@ void test('a stream that misbehaves', async (t) => {
       });
       const counted = await daemon.metric('tick_ingester_duplicates_total', { cause: 'stream' });
       // a frame that arrived after its stream was given up is nobody's
-      assert.ok(counted > 0 && counted <= sent('duplicate') + sent('rewrite'), `${counted} duplicates`);
+      assert.ok(counted > 0 && counted <= sent('duplicate'), `${counted} duplicates`);
       await daemon.stop();
-      const compared = await rig.verify();
+      const compared = await rig.verify({ deadLetters: 'some' });
       assert.equal(compared.ticks, count);
       const { openGaps, deadLetters } = await rig.check({ atRest: true });
       assert.deepEqual(openGaps, [], 'a swap within the reorder window is no gap');
-      assert.equal(deadLetters, 0n);
+      assert.ok(deadLetters > 0n && deadLetters <= BigInt(sent('rewrite')), `${deadLetters} rewritten ticks`);
+      const { rows } = await (await rig.client()).query('SELECT DISTINCT reason FROM dead_letters');
+      assert.deepEqual(rows, [{ reason: 'conflict' }]);
     });
   });
 
-  await t.test('missing ticks are gaps, recorded with the first batch beyond them', async () => {
+  await t.test('missing ticks are gaps, recorded with the first batch beyond them, and shown', async () => {
     const spec = chainSpec({ seed: 83, txs: 1 });
     const count = 2_000;
-    const sim = ['--fault', 'gap:333'];
+    // GetTick does not answer: the gaps stay
+    const sim = ['--fault', 'gap:333', '--fault', 'get-fail:333'];
     await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
       const missing = [333n, 666n, 999n, 1332n, 1665n, 1998n];
       const daemon = rig.daemon({ env: { REORDER_WINDOW: '50ms' } });
@@ -101,12 +104,14 @@ void test('a stream that misbehaves', async (t) => {
       await withRig({ databaseUrl, spec, count: 3_000, sim: ['--history', '1000'] }, async (rig) => {
         const daemon = rig.daemon();
         await rig.untilCaughtUp(daemon);
-        await daemon.untilReady('gap');
+        const { details } = await daemon.untilReady('gap');
+        assert.equal(details.complete_up_to, '500');
+        await daemon.untilReady('ready');
         await daemon.stop();
         assert.equal(rig.starts()[0], 501n);
         await rig.compare({ absent: (number) => number > 500n && number <= 2_000n });
-        const { openGaps } = await rig.check({ hashes: true, atRest: true });
-        assert.deepEqual(openGaps, [{ first: 501n, last: 2_000n }]);
+        const { unfillable } = await rig.check({ hashes: true, atRest: true });
+        assert.deepEqual(unfillable, [{ first: 501n, last: 2_000n }]);
       });
     },
   );
@@ -158,13 +163,12 @@ void test('a stream that misbehaves', async (t) => {
       const daemon = rig.daemon();
       await rig.untilCaughtUp(daemon);
       await daemon.untilReady('ready');
-      // longer than three times the limit, counted in answers of GetStatus
-      const asked = await daemon.get('/metrics');
-      assert.equal(asked?.code, 200);
+      // a machine under load may have taken longer than the limit for the first ticks
+      const { length: streams } = rig.starts();
       const endMs = performance.now() + 1_500;
       while (performance.now() < endMs) assert.equal((await daemon.ready())?.status, 'ready');
       await daemon.stop();
-      assert.deepEqual(rig.starts(), [1n]);
+      assert.equal(rig.starts().length, streams, 'no further stream was opened');
     });
   });
 

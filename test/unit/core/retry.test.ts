@@ -26,10 +26,13 @@ void test('outages and resource errors are tried again, never charged to the dat
 });
 
 void test('errors of the data, the schema and the fence are told apart by SQLSTATE', async (t) => {
-  t.equal(storeVerdict('22P03'), 'data');
-  t.equal(storeVerdict('23514'), 'data');
+  for (const sqlstate of ['22003', '22021', '23502', '23503', '23514', 'P0001', '54000']) {
+    t.equal(storeVerdict(sqlstate), 'data', `SQLSTATE ${sqlstate}`);
+  }
   t.equal(storeVerdict('23505'), 'look', 'a duplicate may be our own commit');
-  t.equal(storeVerdict('42P01'), 'schema');
+  for (const sqlstate of ['42P01', '42501', '3F000', '0A000', '22P03', '22P04']) {
+    t.equal(storeVerdict(sqlstate), 'schema', `SQLSTATE ${sqlstate}`);
+  }
   t.equal(storeVerdict('MDF01'), 'fenced');
 });
 

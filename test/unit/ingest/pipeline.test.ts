@@ -5,6 +5,7 @@ import { Pipeline, type CommittedBatch } from '../../../src/ingest/pipeline.ts';
 import { planRing, Ring } from '../../../src/ingest/ring.ts';
 import type { WriteOutcome } from '../../../src/ingest/write.ts';
 import type { BatchWrite } from '../../../src/store/batch.ts';
+import type { LedgerState } from '../../../src/store/ledger.ts';
 
 interface Writing {
   writer: number;
@@ -24,7 +25,13 @@ interface Rig {
   seal: (first: bigint, ticks: number, more?: Partial<SealedBatch>) => void;
 }
 
-const COMMITTED: WriteOutcome = { kind: 'committed', resolved: false, ambiguous: 0, durationMs: 1 };
+const COMMITTED: WriteOutcome = {
+  kind: 'committed',
+  resolved: false,
+  ambiguous: 0,
+  durationMs: 1,
+  brokenLinks: [],
+};
 /** Everything that is due in promises has happened. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -53,6 +60,8 @@ function rig(writers = 2, failParses = 0): Rig {
           deadLetters: [],
           lastTimestampMicros: 0n,
           linkBreaks: 0,
+          alarms: [],
+          boundary: 'holds',
           copy: { ticks: nothing, proofs: nothing, transactions: nothing },
         };
       },
@@ -69,11 +78,13 @@ function rig(writers = 2, failParses = 0): Rig {
         origins.push(first);
         return first;
       },
+      admit: () => true,
       committed: (batch) => committed.push(batch),
       fenced: (epoch) => fenced.push(epoch),
       parserFailed: () => {},
+      refused: () => {},
     },
-    4096,
+    { tickBytesMax: 4096, chainCheck: 'link' },
   );
   let sequence = 0;
   const seal: Rig['seal'] = (first, ticks, more = {}) => {
@@ -91,6 +102,7 @@ function rig(writers = 2, failParses = 0): Rig {
       bytes: 10 * ticks,
       gaps: [],
       fills: false,
+      previous: null,
       openedMs: 0,
       ...more,
     });
@@ -98,13 +110,8 @@ function rig(writers = 2, failParses = 0): Rig {
   return { pipeline, ring, writing, committed, origins, fenced, seal };
 }
 
-const empty = { origin: null, position: null, storedAhead: [], openGaps: [] };
-const at = (position: bigint): { origin: bigint; position: bigint; storedAhead: []; openGaps: [] } => ({
-  origin: 1n,
-  position,
-  storedAhead: [],
-  openGaps: [],
-});
+const empty = { origin: null, position: null, storedAhead: [], openGaps: [], unfillable: [] };
+const at = (position: bigint): Omit<LedgerState, 'brake'> => ({ ...empty, origin: 1n, position });
 const firsts = (writing: Writing[]): (bigint | undefined)[] => writing.map(({ batch }) => batch.range?.first);
 
 void test('nothing is written before the origin is recorded', async (t) => {

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { FRAME_UNNUMBERED, INDEX_WORDS } from '../../../src/core/copy/transcode.ts';
+import type { SequenceStart } from '../../../src/core/ingest/sequence.ts';
 import type { SealedBatch } from '../../../src/ingest/fill.ts';
 import { FrameReader } from '../../../src/ingest/reader.ts';
 import { planRing, Ring } from '../../../src/ingest/ring.ts';
 
-/** A tick with a number below 128 and nothing else. */
+/** A tick with a number and nothing else. */
 function frame(number: number): Uint8Array {
-  return Uint8Array.of(8, number);
+  const bytes = [8];
+  let rest = number;
+  for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128);
+  return Uint8Array.from([...bytes, rest]);
 }
 const STRAY = Uint8Array.of(0x7f, 0xff);
 
@@ -21,7 +25,9 @@ interface Opened {
   free: (batch: SealedBatch) => void;
 }
 
-function open(bufferTicks: number, batchTicks: number): Opened {
+const FRESH: SequenceStart = { expected: 1n, stored: [], openGaps: [] };
+
+function open(bufferTicks: number, batchTicks: number, start = FRESH, mayJump = () => true): Opened {
   const tickBytesMax = 4096;
   const reading = {
     batchTicks,
@@ -41,8 +47,11 @@ function open(bufferTicks: number, batchTicks: number): Opened {
   const reader = new FrameReader(
     ring,
     reading,
-    { expected: 1n, stored: [], openGaps: [] },
+    start,
     {
+      repeated: () => true,
+      mayJump,
+      gaps: () => {},
       sealed: (batch) => batches.push(batch),
       pause: () => (isPaused = true),
       resume: () => (isPaused = false),
@@ -120,4 +129,69 @@ void test('frames that were held are forgotten with their strays when the stream
   time.ms = 20;
   reader.turn();
   t.same(batches.flatMap(contents), [1, 2, 3, null]);
+});
+
+void test('a frame without a number is known by the number before it, whatever is stored behind it', async (t) => {
+  const start = { expected: 3n, stored: [{ first: 6n, last: 10n }], openGaps: [{ first: 5n, last: 5n }] };
+  const { reader, batches, time } = open(100, 100, start);
+  for (const number of [3, 4]) reader.frame(frame(number));
+  t.equal(reader.due, 11n, 'the rest is recorded: these frames are read again after a restart');
+  reader.frame(STRAY); // in the place of 5
+  for (const number of [6, 7]) reader.frame(frame(number));
+  reader.frame(STRAY); // one more, after 7
+  time.ms = 20;
+  reader.turn();
+  t.same(
+    batches.map(({ first, ticks, frames }) => ({ first, ticks, frames })),
+    [
+      { first: 3n, ticks: 2, frames: 3 },
+      { first: 8n, ticks: 0, frames: 1 },
+    ],
+  );
+});
+
+void test('a hole too large to be believed stops the reading until the head vouches for it', async (t) => {
+  let isBelieved = false;
+  const { reader, batches, time, paused } = open(100, 100, FRESH, () => isBelieved);
+  reader.frame(frame(1));
+  reader.frame(frame(5_000_000));
+  time.ms = 300;
+  reader.turn();
+  t.equal(paused(), true);
+  reader.frame(frame(2)); // was under way already
+  time.ms = 600;
+  reader.turn();
+  t.same(
+    batches.map(({ first, ticks, gaps }) => ({ first, ticks, gaps })),
+    [{ first: 1n, ticks: 1, gaps: [] }],
+  );
+  isBelieved = true;
+  reader.turn();
+  t.equal(paused(), false);
+  t.equal(reader.drain(), true);
+  t.same(
+    batches.slice(1).map(({ first, ticks, gaps, fills }) => ({ first, ticks, gaps, fills })),
+    [
+      { first: 5_000_000n, ticks: 1, gaps: [{ first: 2n, last: 4_999_999n }], fills: false },
+      { first: 2n, ticks: 1, gaps: [], fills: true },
+    ],
+  );
+});
+
+void test('a disbelieved frame is forgotten with its stream', async (t) => {
+  const { reader, batches, time, paused } = open(100, 100, FRESH, () => false);
+  reader.frame(frame(1));
+  reader.frame(frame(5_000_000));
+  time.ms = 300;
+  reader.turn();
+  reader.disconnected();
+  reader.turn();
+  t.equal(paused(), false);
+  t.equal(reader.due, 2n);
+  reader.frame(frame(2));
+  t.equal(reader.drain(), true);
+  t.same(
+    batches.flatMap(({ gaps }) => gaps),
+    [],
+  );
 });

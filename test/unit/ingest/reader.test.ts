@@ -64,6 +64,9 @@ function harness(start: SequenceStart, limits: Partial<ReaderLimits> = {}, buffe
     full,
     start,
     {
+      repeated: () => true,
+      mayJump: () => true,
+      gaps: () => {},
       sealed: (batch) => batches.push(batch),
       pause: () => {
         paused = true;

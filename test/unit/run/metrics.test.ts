@@ -44,6 +44,9 @@ const AT_ZERO_FROM_THE_START = [
   'tick_ingester_transactions_total',
   'tick_ingester_bytes_total',
   'tick_ingester_link_breaks_total',
+  ...['link', 'tx_hash', 'batch_hash', 'vdf_input', 'vdf_output'].map(
+    (kind) => `tick_ingester_chain_alarms_total{kind="${kind}"}`,
+  ),
   'tick_ingester_batch_ticks_count',
   'tick_ingester_ambiguous_commits_total{outcome="committed"}',
   'tick_ingester_ambiguous_commits_total{outcome="absent"}',
@@ -84,7 +87,7 @@ void test('every metric has one HELP and one TYPE, the counters of the seed amon
   }
 });
 
-const BATCH = { ticks: 1, transactions: 0, bytes: 0, linkBreaks: 0, writeMs: 1, agesMs: [1] };
+const BATCH = { ticks: 1, transactions: 0, bytes: 0, linkBreaks: 0, alarms: {}, writeMs: 1, agesMs: [1] };
 
 void test('a committed batch counts everywhere it counts', async (t) => {
   const { metrics, clock } = setup();
@@ -94,6 +97,7 @@ void test('a committed batch counts everywhere it counts', async (t) => {
     transactions: 500,
     bytes: 675_000,
     linkBreaks: 2,
+    alarms: { link: 2, vdf_input: 1 },
     writeMs: 8,
     agesMs: [120, 90, 60, 30],
   });
@@ -104,6 +108,8 @@ void test('a committed batch counts everywhere it counts', async (t) => {
   t.equal(found.get('tick_ingester_transactions_total'), 500);
   t.equal(found.get('tick_ingester_bytes_total'), 675_000);
   t.equal(found.get('tick_ingester_link_breaks_total'), 2);
+  t.equal(found.get('tick_ingester_chain_alarms_total{kind="link"}'), 2);
+  t.equal(found.get('tick_ingester_chain_alarms_total{kind="vdf_input"}'), 1);
   t.equal(found.get('tick_ingester_batches_total'), 3);
   t.equal(found.get('tick_ingester_batch_ticks_sum'), 251);
   t.equal(found.get('tick_ingester_write_duration_seconds_bucket{le="0.0025"}'), 2);

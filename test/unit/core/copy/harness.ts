@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { ByteSink } from '../../../../src/core/copy/sink.ts';
-import { transcode, type FrameSpan } from '../../../../src/core/copy/transcode.ts';
+import { transcode, type FrameSpan, type TranscodeLimits } from '../../../../src/core/copy/transcode.ts';
 import { createSpan, LIMITS, oracleDecode, type OracleTick, type SpanFrame } from './frames.ts';
 import { tablesOf, type Tables } from './pgcopy.ts';
 
@@ -18,7 +18,7 @@ export function createSinks() {
 export const sinks = createSinks();
 
 /** Transcodes with sinks that every test of a file uses again, and reads back what is in them. */
-export function read(span: FrameSpan, limits = LIMITS) {
+export function read(span: FrameSpan, limits: TranscodeLimits = LIMITS) {
   const result = transcode(span, sinks, limits);
   const tables = tablesOf(sinks);
   assert.equal(tables.ticks.length, result.ticks);

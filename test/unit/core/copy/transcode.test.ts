@@ -146,7 +146,9 @@ void test('a chain of full ticks: previous_output is written once', async (t) =>
     transactions: 6,
     deadLetters: [],
     lastTimestampMicros: NOW_MICROS,
+    alarms: [],
     linkBreaks: 0,
+    boundary: 'unknown',
   });
 });
 
@@ -168,7 +170,9 @@ void test('an empty span is three empty COPYs', async (t) => {
     transactions: 0,
     deadLetters: [],
     lastTimestampMicros: 0n,
+    alarms: [],
     linkBreaks: 0,
+    boundary: 'none',
   });
 });
 

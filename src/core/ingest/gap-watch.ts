@@ -1,0 +1,63 @@
+import { RangeSet, type TickRange } from './ranges.ts';
+
+/** A gap that has no open number left. */
+export interface ClosedGap extends TickRange {
+  /** numbers that came, as ticks or as dead letters */
+  filled: bigint;
+  /** numbers that were given up */
+  unfillable: bigint;
+}
+
+/** Follows gaps from their record to their end, so that each is told of once and not with every tick of it. */
+export class GapWatch {
+  /** sorted, disjoint */
+  readonly #gaps: ClosedGap[] = [];
+  readonly #open = new RangeSet();
+
+  constructor(gaps: readonly TickRange[]) {
+    for (const gap of gaps) this.add(gap);
+  }
+
+  add({ first, last }: TickRange): void {
+    this.#gaps.splice(this.#firstEndingAtOrAfter(first), 0, { first, last, filled: 0n, unfillable: 0n });
+    this.#open.add({ first, last });
+  }
+
+  /** What of this range is recorded as a gap and open. */
+  openWithin(range: TickRange): TickRange[] {
+    return this.#open.within(range);
+  }
+
+  /** Returns the gaps that this closed. */
+  close(range: TickRange, fate: 'filled' | 'unfillable'): ClosedGap[] {
+    return this.#open.within(range).flatMap((part) => {
+      this.#open.remove(part);
+      return this.#closePart(part, fate);
+    });
+  }
+
+  #closePart(part: TickRange, fate: 'filled' | 'unfillable'): ClosedGap[] {
+    const closed: ClosedGap[] = [];
+    for (let at = this.#firstEndingAtOrAfter(part.first); at < this.#gaps.length;) {
+      const gap = this.#gaps[at];
+      if (gap.first > part.last) break;
+      const first = gap.first > part.first ? gap.first : part.first;
+      const last = gap.last < part.last ? gap.last : part.last;
+      gap[fate] += last - first + 1n;
+      if (gap.filled + gap.unfillable <= gap.last - gap.first) at += 1;
+      else closed.push(...this.#gaps.splice(at, 1));
+    }
+    return closed;
+  }
+
+  #firstEndingAtOrAfter(number: bigint): number {
+    let low = 0;
+    let high = this.#gaps.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#gaps[middle].last < number) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

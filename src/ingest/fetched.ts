@@ -1,0 +1,52 @@
+/** A frame that was asked for beside the stream, to fill a gap. */
+export interface FetchedFrame {
+  /** null when the frame has no usable number */
+  number: bigint | null;
+  /** its number, or the one that it should have had */
+  due: bigint;
+  bytes: Uint8Array;
+}
+
+/** Fetched frames give way to the stream while everybody downstream is busy; after so long they go first, ms. */
+const WAIT_MS = 100;
+
+/** One chunk of fetched frames on its way into the ring: a run of numbers is a batch of its own. */
+export class FetchedFrames {
+  #chunk: readonly FetchedFrame[] = [];
+  #sinceMs = 0;
+
+  get any(): boolean {
+    return this.#chunk.length > 0;
+  }
+
+  put(chunk: readonly FetchedFrame[], nowMs: number): void {
+    if (this.any) throw new Error('one chunk of fetched frames at a time');
+    this.#chunk = chunk;
+    this.#sinceMs = nowMs;
+  }
+
+  clear(): void {
+    this.#chunk = [];
+  }
+
+  /**
+   * Offers them run by run: while somebody downstream is free, and one run after WAIT_MS in any case. False when even
+   * that one found no room: nothing else may go before it.
+   */
+  offer(nowMs: number, isBusy: () => boolean, accept: (frame: FetchedFrame) => boolean): boolean {
+    const isUrgent = nowMs - this.#sinceMs >= WAIT_MS;
+    let taken = 0;
+    for (const frame of this.#chunk) {
+      const before = this.#chunk[taken - 1]?.number;
+      const opensBatch = frame.number === null || before == null || frame.number !== before + 1n;
+      if (opensBatch && isBusy() && !(isUrgent && taken === 0)) break;
+      if (!accept(frame)) break;
+      taken += 1;
+    }
+    if (taken > 0) {
+      this.#chunk = this.#chunk.slice(taken);
+      this.#sinceMs = nowMs;
+    }
+    return !this.any || taken > 0 || !isUrgent;
+  }
+}

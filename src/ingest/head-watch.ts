@@ -1,0 +1,90 @@
+export interface HeadWatchHost {
+  /** The sequencer has another chain than the one we have. One sentence. */
+  forked(reason: string): void;
+  /** An accepted head below our position is so no longer. */
+  reached(): void;
+  log(level: 'warn', message: string, fields: Record<string, unknown>): void;
+}
+
+/** What looks wrong is looked at again after so long, ms: GetStatus may lag behind the stream. */
+export const DOUBT_MS = 1_000;
+/** A hole of so many ticks is believed only when the head of the sequencer lies beyond it. */
+export const JUMP_MAX = 1_000_000n;
+
+/**
+ * Compares the sequencer's head with what its stream brought (spec P5). Two things are no accident when they are seen
+ * twice, a second apart: a head below the ticks that we had when we asked, and a tick far beyond the head. Both are
+ * another chain, or none, and must not move the position.
+ */
+export class HeadWatch {
+  readonly #host: HeadWatchHost;
+  #isAccepted = false;
+  #head: bigint | null = null;
+  #low: { had: bigint; sinceMs: number } | null = null;
+  #jump: { number: bigint; sinceMs: number | null } | null = null;
+
+  constructor(host: HeadWatchHost) {
+    this.#host = host;
+  }
+
+  /** isAccepted: an operator goes on although the head is below our position. */
+  begin(isAccepted: boolean): void {
+    this.#isAccepted = isAccepted;
+    this.#low = null;
+    this.#jump = null;
+  }
+
+  /** The stream was lost: what it brought and we did not believe comes again, or not. */
+  forgetJump(): void {
+    this.#jump = null;
+  }
+
+  /** The head should be asked for within DOUBT_MS. */
+  get isDoubtful(): boolean {
+    return this.#low !== null || this.#jump !== null;
+  }
+
+  /** Whether the hole before this number may be declared a gap; asked again and again until it may. */
+  mayJump(number: bigint): boolean {
+    if (this.#isAccepted || (this.#head !== null && this.#head >= number)) return true;
+    if (this.#jump?.number !== number) this.#jump = { number, sinceMs: null };
+    return false;
+  }
+
+  /** had: the last tick before the one that was due when the head was asked for; null before the first one. */
+  answered(head: bigint, had: bigint | null, nowMs: number): void {
+    this.#head = head;
+    this.#compareJump(head, nowMs);
+    if (had !== null) this.#comparePosition(head, had, nowMs);
+  }
+
+  #compareJump(head: bigint, nowMs: number): void {
+    const jump = this.#jump;
+    if (jump === null) return;
+    if (head >= jump.number) this.#jump = null;
+    else if (jump.sinceMs === null) jump.sinceMs = nowMs;
+    else if (nowMs - jump.sinceMs >= DOUBT_MS) {
+      this.#jump = null;
+      this.#host.forked(
+        `the stream brought tick ${jump.number}, far beyond the head of the sequencer, ${head}`,
+      );
+    }
+  }
+
+  #comparePosition(head: bigint, had: bigint, nowMs: number): void {
+    if (head >= (this.#low?.had ?? had)) {
+      this.#low = null;
+      if (this.#isAccepted) this.#host.reached();
+      this.#isAccepted = false;
+      return;
+    }
+    if (this.#isAccepted) return;
+    if (this.#low === null) {
+      this.#low = { had, sinceMs: nowMs };
+      this.#host.log('warn', 'The head of the sequencer is below our position', { head, position: had });
+    } else if (nowMs - this.#low.sinceMs >= DOUBT_MS) {
+      this.#host.forked(`the head of the sequencer is ${head}, and it had sent tick ${this.#low.had} before`);
+      this.#low = null;
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import { test } from 'tap';
+import { survivesWireFaults } from '../prove/wire.ts';
+import { chainSpec } from '../support/expected.ts';
+import { startPostgres } from '../support/postgres.ts';
+import { sceneOf, tell } from '../support/scene.ts';
+import { wireFaults } from '../support/wire-faults.ts';
+
+void test('ticks left out, doubled, swapped, rewritten and malformed are all accounted for', async (t) => {
+  const server = await startPostgres();
+  t.after(() => server.stop());
+  const faults = wireFaults({
+    gap: 130n,
+    gapForever: 2090n,
+    duplicate: 530n,
+    swap: 470n,
+    rewrite: 170n,
+    malformed: 430n,
+    malformedForever: 2030n,
+  });
+  const spec = chainSpec({ seed: 171, txs: 1, hostile: true });
+  tell(
+    t,
+    await survivesWireFaults(
+      sceneOf(t, () => server.createDatabase()),
+      { spec, count: 20_000, faults },
+    ),
+  );
+});
