@@ -1,5 +1,5 @@
 import { DatabaseError, type Client } from 'pg';
-import type { TickRange } from '../core/ingest/ranges.ts';
+import { RangeSet, type TickRange } from '../core/ingest/ranges.ts';
 
 /** What can be wrong with a row; the name is the same everywhere. */
 export const ROW_FINDINGS = [
@@ -24,7 +24,7 @@ export interface Page {
   transactions: number;
   /** µs since 1970 of the earliest and the latest tick, null without any */
   times: { first: bigint; last: bigint } | null;
-  /** tick numbers, one for each row concerned */
+  /** the ticks concerned, each once */
   found: Map<RowFinding, bigint[]>;
 }
 
@@ -59,73 +59,81 @@ const CAREFUL: Bytes = {
   micros: (column) => `CASE WHEN isfinite(${column}) THEN ${MICROS(column)} END`,
 };
 
-const numbersWhere = (condition: string, number: string): string =>
-  `array_agg(${number}) FILTER (WHERE ${condition})`;
-
-const NUMBERS_SQL = `
-SELECT count(*) FILTER (WHERE n >= $1) AS rows, min(n) FILTER (WHERE n >= $1) AS first, max(n) AS last,
-  (extract(epoch FROM min(at) FILTER (WHERE n >= $1 AND isfinite(at))) * 1000000)::bigint AS first_us,
-  (extract(epoch FROM max(at) FILTER (WHERE n >= $1 AND isfinite(at))) * 1000000)::bigint AS last_us,
-  ${numbersWhere('before >= $1 AND before < n - 1', 'before + 1')} AS hole_firsts,
-  ${numbersWhere('before >= $1 AND before < n - 1', 'n - 1')} AS hole_lasts,
-  ${numbersWhere('before = n AND n >= $1', 'n')} AS tick_twice,
-  ${numbersWhere('before = n - 1 AND at < at_before', 'n')} AS time_backwards
-FROM (
-  SELECT tick_number AS n, "timestamp" AS at,
-    lag(tick_number) OVER by_number AS before, lag("timestamp") OVER by_number AS at_before
-  FROM ticks WHERE tick_number BETWEEN $1::bigint - 1 AND $2::bigint
-  WINDOW by_number AS (ORDER BY tick_number, "timestamp")
-) t`;
-
-const LINK_BROKEN = 't.previous_output <> p.output AND lower(t.previous_output) <> lower(p.output)';
-const PREVIOUS = 'coalesce(t.previous_output, p.output)';
+const numbersWhere = (condition: string, number = 'n'): string =>
+  `array_agg(${number}) FILTER (WHERE n >= $1 AND (${condition}))`;
 
 /** null: hashes are not asked for */
 type Reading = Bytes | null;
 
-const proofsSql = (read: Reading): string => `
-SELECT ${numbersWhere('v.tick_number IS NULL', 't.tick_number')} AS tick_without_proof,
-  ${numbersWhere('t.tick_number IS NULL', 'v.tick_number')} AS proof_without_tick,
-  ${numbersWhere(LINK_BROKEN, 't.tick_number')} AS link_broken,
-  ${numbersWhere(`t.tick_number IS NOT NULL AND ${PREVIOUS} IS NULL`, 't.tick_number')} AS link_unknown,
-  ${read === null ? 'NULL' : numbersWhere(inputWrong(read), 't.tick_number')} AS vdf_input
-FROM (SELECT * FROM ticks WHERE tick_number BETWEEN $1 AND $2) t
-FULL JOIN (SELECT * FROM vdf_proofs WHERE tick_number BETWEEN $1 AND $2) v ON v.tick_number = t.tick_number
-LEFT JOIN (SELECT tick_number + 1 AS next, output FROM vdf_proofs WHERE tick_number BETWEEN $1::bigint - 1 AND $2::bigint - 1) p
-  ON p.next = t.tick_number`;
+/** The row before is that of the tick before. */
+const FOLLOWS = 'n_before = n - 1';
+const PREVIOUS = `coalesce(previous_output, CASE WHEN ${FOLLOWS} THEN output_before END)`;
+
+/** Ticks and proofs side by side in the order of their numbers, each with the row before it. */
+const ticksSql = (read: Reading): string => `
+SELECT min(n) FILTER (WHERE n >= $1) AS first, max(n) FILTER (WHERE n >= $1) AS last,
+  (extract(epoch FROM min(at) FILTER (WHERE n >= $1 AND isfinite(at))) * 1000000)::bigint AS first_us,
+  (extract(epoch FROM max(at) FILTER (WHERE n >= $1 AND isfinite(at))) * 1000000)::bigint AS last_us,
+  ${numbersWhere('n_before >= $1 AND n_before < n - 1', 'n_before + 1')} AS hole_firsts,
+  ${numbersWhere('n_before >= $1 AND n_before < n - 1', 'n - 1')} AS hole_lasts,
+  ${numbersWhere('n_before = n')} AS tick_twice,
+  ${numbersWhere(`${FOLLOWS} AND at < at_before`)} AS time_backwards,
+  ${numbersWhere('tick IS NOT NULL AND proof IS NULL')} AS tick_without_proof,
+  ${numbersWhere('tick IS NULL')} AS proof_without_tick,
+  ${numbersWhere(`${FOLLOWS} AND previous_output <> output_before AND lower(previous_output) <> lower(output_before)`)} AS link_broken,
+  ${numbersWhere(`tick IS NOT NULL AND n_before IS DISTINCT FROM n AND ${PREVIOUS} IS NULL`)} AS link_unknown,
+  ${read === null ? 'NULL' : numbersWhere(inputWrong(read))} AS vdf_input
+FROM (
+  SELECT *, lag(n) OVER by_number AS n_before, lag(at) OVER by_number AS at_before,
+    lag(output) OVER by_number AS output_before
+  FROM (
+    SELECT coalesce(t.tick_number, v.tick_number) AS n, t.tick_number AS tick, v.tick_number AS proof,
+      t."timestamp" AS at, t.batch_hash, t.previous_output, v.input, v.output
+    FROM (SELECT * FROM ticks WHERE tick_number BETWEEN $1::bigint - 1 AND $2::bigint) t
+    FULL JOIN (SELECT * FROM vdf_proofs WHERE tick_number BETWEEN $1::bigint - 1 AND $2::bigint) v
+      ON v.tick_number = t.tick_number
+  ) pairs
+  WINDOW by_number AS (ORDER BY n, at)
+) rows`;
 
 const inputWrong = ({ hex }: Bytes): string =>
-  `t.tick_number = v.tick_number AND ${PREVIOUS} IS NOT NULL AND ${hex('v.input')}
-     IS DISTINCT FROM sha256(${hex(PREVIOUS)} || ${hex('t.batch_hash')} || int8send(t.tick_number))`;
+  `tick = proof AND ${PREVIOUS} IS NOT NULL AND ${hex('input')}
+     IS DISTINCT FROM sha256(${hex(PREVIOUS)} || ${hex('batch_hash')} || int8send(n))`;
 
+/** The transactions of each tick together, beside their tick. OFFSET 0: a row is judged before the wide ones are sorted. */
 const transactionsSql = (read: Reading): string => `
-SELECT count(*) AS rows,
-  ${numbersWhere('t.tick_number IS NULL', 'x.tick_number')} AS transaction_without_tick,
-  ${read === null ? 'NULL' : numbersWhere(txHashWrong(read), 'x.tick_number')} AS tx_hash
-FROM (SELECT * FROM tick_transactions WHERE tick_number BETWEEN $1 AND $2) x
-LEFT JOIN (SELECT tick_number, "timestamp" FROM ticks WHERE tick_number BETWEEN $1 AND $2) t
-  ON t.tick_number = x.tick_number AND t."timestamp" = x.tick_timestamp`;
+SELECT sum(rows) AS rows,
+  ${numbersWhere('rows > distinct_rows')} AS transaction_twice,
+  ${numbersWhere('rows > 0 AND (tick IS NULL OR tick_from < at_first OR tick_to > at_last)')} AS transaction_without_tick,
+  ${numbersWhere('wrong > 0')} AS tx_hash,
+  ${read === null ? 'NULL' : numbersWhere(batchHashWrong(read))} AS batch_hash
+FROM (
+  SELECT coalesce(t.tick_number, x.tick_number) AS n, t.tick_number AS tick, t.at_first, t.at_last, t.batch_hash, x.*
+  FROM (
+    SELECT tick_number, count(*) AS rows, count(DISTINCT sequence_number) AS distinct_rows,
+      min(tick_timestamp) AS tick_from, max(tick_timestamp) AS tick_to, count(*) FILTER (WHERE is_wrong) AS wrong,
+      string_agg(tx_hash, '' ORDER BY sequence_number) AS hashes
+    FROM (
+      SELECT tick_number, sequence_number, tick_timestamp, tx_hash, ${read === null ? 'false' : txHashWrong(read)} AS is_wrong
+      FROM tick_transactions WHERE tick_number BETWEEN $1 AND $2 OFFSET 0
+    ) judged GROUP BY tick_number
+  ) x
+  FULL JOIN (
+    SELECT tick_number, min("timestamp") AS at_first, max("timestamp") AS at_last, min(batch_hash) AS batch_hash
+    FROM ticks WHERE tick_number BETWEEN $1 AND $2 GROUP BY tick_number
+  ) t ON t.tick_number = x.tick_number
+) rows`;
 
 /** Also when a value is there in neither or in both of its two columns. */
 const txHashWrong = ({ hex, u64, micros }: Bytes): string =>
-  `${hex('tx_hash')} IS DISTINCT FROM sha256(coalesce(tx_id_raw, convert_to(tx_id, 'UTF8'))
+  `(${hex('tx_hash')} IS DISTINCT FROM sha256(coalesce(tx_id_raw, convert_to(tx_id, 'UTF8'))
     || payload || signature || public_key || ${u64('nonce')}
-    || CASE WHEN timestamp_us IS NULL THEN ${micros('x."timestamp"')} ELSE ${u64('timestamp_us')} END)
-  OR (tx_id IS NULL) = (tx_id_raw IS NULL) OR (x."timestamp" IS NULL) = (timestamp_us IS NULL)`;
-
-/** Each tick with the hashes of its transactions one after the other. */
-const batchesSql = (read: Reading): string => `
-SELECT ${numbersWhere('x.rows > x.distinct_rows', 'x.tick_number')} AS transaction_twice,
-  ${read === null ? 'NULL' : numbersWhere(batchHashWrong(read), 't.tick_number')} AS batch_hash
-FROM (SELECT tick_number, count(*) AS rows, count(DISTINCT sequence_number) AS distinct_rows,
-    string_agg(tx_hash, '' ORDER BY sequence_number) AS hashes
-  FROM tick_transactions WHERE tick_number BETWEEN $1 AND $2 GROUP BY tick_number) x
-FULL JOIN (SELECT tick_number, batch_hash FROM ticks WHERE tick_number BETWEEN $1 AND $2) t
-  ON t.tick_number = x.tick_number`;
+    || CASE WHEN timestamp_us IS NULL THEN ${micros('"timestamp"')} ELSE ${u64('timestamp_us')} END)
+  OR (tx_id IS NULL) = (tx_id_raw IS NULL) OR ("timestamp" IS NULL) = (timestamp_us IS NULL))`;
 
 const batchHashWrong = ({ hex }: Bytes): string =>
-  `t.tick_number IS NOT NULL AND ${hex('t.batch_hash')}
-     IS DISTINCT FROM sha256(CASE WHEN x.tick_number IS NULL THEN '' ELSE ${hex('x.hashes')} END)`;
+  `tick IS NOT NULL AND ${hex('batch_hash')}
+     IS DISTINCT FROM sha256(CASE WHEN rows IS NULL THEN '' ELSE ${hex('hashes')} END)`;
 
 type Row = Record<string, string | string[] | null>;
 
@@ -149,7 +157,7 @@ export async function readPage(client: Client, page: TickRange, hashes: boolean)
 
 async function readRows(client: Client, { first, last }: TickRange, read: Reading): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const sql of [NUMBERS_SQL, proofsSql(read), transactionsSql(read), batchesSql(read)]) {
+  for (const sql of [ticksSql(read), transactionsSql(read)]) {
     const { rows: answer } = await client.query<Row>(sql, [first.toString(), last.toString()]);
     rows.push(answer[0] ?? {});
   }
@@ -157,31 +165,33 @@ async function readRows(client: Client, { first, last }: TickRange, read: Readin
 }
 
 function toPage({ first, last }: TickRange, rows: readonly Row[]): Page {
-  const [numbers = {}, proofs = {}, transactions = {}, batches = {}] = rows;
+  const [ticks = {}, transactions = {}] = rows;
   const found = new Map<RowFinding, bigint[]>();
   for (const name of ROW_FINDINGS) {
-    const ticks = [numbers, proofs, transactions, batches].flatMap((row) => bigints(row[name]));
-    if (ticks.length > 0) found.set(name, ticks);
+    const numbers = [...bigints(ticks[name]), ...bigints(transactions[name])];
+    if (numbers.length > 0) found.set(name, numbers);
   }
   return {
-    missing: missingOf(numbers, { first, last }),
+    missing: missingOf(ticks, { first, last }),
     transactions: Number(transactions['rows'] ?? 0),
     times:
-      numbers['first_us'] == null
+      ticks['first_us'] == null
         ? null
-        : { first: BigInt(String(numbers['first_us'])), last: BigInt(String(numbers['last_us'])) },
+        : { first: BigInt(String(ticks['first_us'])), last: BigInt(String(ticks['last_us'])) },
     found,
   };
 }
 
 function missingOf(row: Row, { first, last }: TickRange): TickRange[] {
-  if (Number(row['rows'] ?? 0) === 0) return [{ first, last }];
+  if (row['first'] == null) return [{ first, last }];
   const [lowest, highest] = [BigInt(String(row['first'])), BigInt(String(row['last']))];
   const lasts = bigints(row['hole_lasts']);
   const holes = bigints(row['hole_firsts']).map((hole, at) => ({ first: hole, last: lasts[at] ?? hole }));
-  if (lowest > first) holes.unshift({ first, last: lowest - 1n });
+  if (lowest > first) holes.push({ first, last: lowest - 1n });
   if (highest < last) holes.push({ first: highest + 1n, last });
-  return holes;
+  // a proof alone is no tick
+  holes.push(...bigints(row['proof_without_tick']).map((number) => ({ first: number, last: number })));
+  return [...new RangeSet(holes).list()];
 }
 
 function bigints(value: string | string[] | null | undefined): bigint[] {

@@ -12,8 +12,17 @@ import { readStoredTicks } from './stored-ticks.ts';
 
 /** What became of a dead letter. Only the first two resolve it; the others leave everything as it was. */
 export type RetryOutcome =
-  /** also: other letters of the same tick, resolved with it. gap: its number was in a gap of that state */
-  | { kind: 'stored'; tick: bigint; transactions: number; also: string[]; gap: string | null }
+  | {
+      kind: 'stored';
+      tick: bigint;
+      transactions: number;
+      /** other letters of the same tick, resolved with it */
+      also: string[];
+      /** state of the gap that its number was in, null when it was in none */
+      gap: string | null;
+      /** ticks whose link to the one before is broken, now recorded in chain_alarms */
+      brokenLinks: string[];
+    }
   /** the store has the same tick already */
   | { kind: 'equal'; tick: bigint }
   /** the store has another tick of this number */
@@ -189,8 +198,8 @@ async function fillDeadLetter(client: Client, id: bigint, frame: Rows): Promise<
     const detail = `tick ${tick} is counted as stored, but its rows are not there: see mdp quality --from ${tick} --to ${tick}`;
     return undo(client, { kind: 'unplaced', tick, detail });
   }
-  await commitRows(client, frame, [resolveSql([id.toString(), ...standing])]);
-  return { kind: 'stored', tick, transactions, also: except(standing, id), gap: null };
+  const brokenLinks = await commitRows(client, frame, [resolveSql([id.toString(), ...standing])]);
+  return { kind: 'stored', tick, transactions, also: except(standing, id), gap: null, brokenLinks };
 }
 
 /** The letters that stand for a tick: a conflict stands beside one. */
@@ -226,21 +235,23 @@ async function fillGap(client: Client, id: bigint, frame: Rows, state: string): 
      SELECT $1, $1, epoch, 1, $2, 0 FROM ingest_state`,
     [tick.toString(), transactions],
   );
-  if (state === 'open') await client.query("SELECT ingest_close_gaps($1, $1, 'filled', NULL)", [`${tick}`]);
-  else await cutClosedGap(client, tick);
-  await commitRows(client, frame, [
+  if (state === 'skipped') await cutSkippedGap(client, tick);
+  else await client.query("SELECT ingest_close_gaps($1, $1, 'filled', NULL)", [tick.toString()]);
+  const brokenLinks = await commitRows(client, frame, [
     resolveSql([id.toString(), ...standing]),
+    // others may have stood for the same tick
+    `SELECT ingest_resolve_dead_letters(${tick}, ${tick})`,
     `UPDATE ingest_state SET epoch = ${NEXT_EPOCH}, holder = NULL, lease_expires_at = clock_timestamp()`,
   ]);
-  return { kind: 'stored', tick, transactions, also: except(standing, id), gap: state };
+  return { kind: 'stored', tick, transactions, also: except(standing, id), gap: state, brokenLinks };
 }
 
-/** Takes a number out of a gap that was given up; what remains on either side stays as it was. */
-async function cutClosedGap(client: Client, tick: bigint): Promise<void> {
+/** Takes a number out of a gap that an operator made; what remains on either side stays as it was. */
+async function cutSkippedGap(client: Client, tick: bigint): Promise<void> {
   const columns = 'detected_at, closed_at, attempts, last_error';
   await client.query(
     `WITH gap AS (
-       DELETE FROM ingest_gaps WHERE state IN ('unfillable', 'skipped') AND $1 BETWEEN first_tick AND last_tick RETURNING *
+       DELETE FROM ingest_gaps WHERE state = 'skipped' AND $1 BETWEEN first_tick AND last_tick RETURNING *
      )
      INSERT INTO ingest_gaps (first_tick, last_tick, state, ${columns})
      SELECT first_tick, $2::bigint, state, ${columns} FROM gap WHERE first_tick < $1
@@ -251,17 +262,19 @@ async function cutClosedGap(client: Client, tick: bigint): Promise<void> {
   );
 }
 
-/** The last round trip: the rows and what belongs to them, COMMIT included. */
-async function commitRows(client: Client, frame: Rows, statements: readonly string[]): Promise<void> {
-  const tables = [TICKS, PROOFS, ...(frame.transactions > 0 ? [TRANSACTIONS] : [])];
-  const { ticks, proofs, transactions } = frame.copy;
-  const copies = [ticks, proofs, ...(frame.transactions > 0 ? [transactions] : [])];
+/** The last round trip: the rows and what belongs to them, COMMIT included. Returns the broken links. */
+async function commitRows(client: Client, frame: Rows, statements: readonly string[]): Promise<string[]> {
+  const { number: tick, transactions, copy } = frame;
+  const tables = [TICKS, PROOFS, ...(transactions > 0 ? [TRANSACTIONS] : [])];
+  const copies = [copy.ticks, copy.proofs, ...(transactions > 0 ? [copy.transactions] : [])];
+  const checkLinks = `SELECT ingest_check_links(${tick}, ${tick}, (SELECT epoch FROM ingest_state))`;
   const plan = {
-    statements: [...tables.map(copyStatement), ...statements, 'COMMIT'],
+    statements: [...tables.map(copyStatement), checkLinks, ...statements, 'COMMIT'],
     firstCopy: 0,
     copies: copies.length,
   };
-  await sendPipelined(client, plan, copies);
+  const answers = await sendPipelined(client, plan, copies);
+  return answers.get(copies.length) ?? [];
 }
 
 function resolveSql(ids: readonly string[]): string {

@@ -251,7 +251,9 @@ function describe(outcome: RetryOutcome): string {
     case 'stored': {
       const gap = outcome.gap === null ? '' : `, taken out of a gap that was ${outcome.gap}`;
       const also = outcome.also.length === 0 ? '' : `, resolved with it: ${outcome.also.join(', ')}`;
-      return `stored: tick ${outcome.tick} with ${outcome.transactions} transactions${gap}${also}`;
+      const broken =
+        outcome.brokenLinks.length === 0 ? '' : `, link broken at ${outcome.brokenLinks.join(', ')}`;
+      return `stored: tick ${outcome.tick} with ${outcome.transactions} transactions${gap}${also}${broken}`;
     }
     case 'equal':
       return `already stored: tick ${outcome.tick} is equal, resolved`;
@@ -277,7 +279,7 @@ function describe(outcome: RetryOutcome): string {
 function outcomeJson(id: bigint, outcome: RetryOutcome): Record<string, unknown> {
   const { kind, ...rest } = outcome;
   const values = Object.entries(rest).map(([name, value]) => [
-    name,
+    name === 'brokenLinks' ? 'broken_links' : name,
     typeof value === 'bigint' ? value.toString() : value,
   ]);
   return {

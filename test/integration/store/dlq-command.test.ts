@@ -384,7 +384,16 @@ for (const server of testServers()) {
       s.equal(later.code, 0);
       const id = Number((await store.ids()).get(5));
       s.same(objects(later.out), [
-        { id, outcome: 'stored', done: true, tick: '5', transactions: 2, also: [], gap: null },
+        {
+          id,
+          outcome: 'stored',
+          done: true,
+          tick: '5',
+          transactions: 2,
+          also: [],
+          gap: null,
+          broken_links: [],
+        },
       ]);
       await compareStored(store.url, [...CHAIN.slice(0, 4), future, ...CHAIN.slice(5, 9)]);
       await checkInvariants(store.client, { atRest: true });
@@ -496,6 +505,49 @@ for (const server of testServers()) {
         { code: 'MDF01' },
         'a daemon that did not see it cannot write',
       );
+    });
+
+    await t.test(
+      'what was skipped can still be stored; others that stood for the tick are resolved',
+      async (s) => {
+        const store = await openStore(s, open);
+        const { client } = store;
+        await storeFrames(client, 1n, frames(1, 9));
+        await storeFrames(client, 13n, frames(13, 19), { gaps: [{ first: 10n, last: 12n }] });
+        await client.query("SELECT ingest_close_gaps(10, 12, 'skipped', NULL)");
+        const noise = await insertUnnumbered(client, Buffer.from([0x7f]), 10);
+        const good = await insertUnnumbered(client, wireTick(tick(11)), 9);
+        s.match(await store.dlq('retry', good), {
+          code: 0,
+          out: /tick 11 .* out of a gap that was skipped\n1 stored\n/,
+        });
+        const { rows } = await client.query<Record<string, string>>(
+          'SELECT first_tick AS f, last_tick AS l, state FROM ingest_gaps ORDER BY 1',
+        );
+        s.same(
+          rows.map(({ f, l, state }) => `${f}..${l} ${state}`),
+          ['10..10 skipped', '11..11 filled', '12..12 skipped'],
+        );
+        s.match(await store.dlq('retry', noise), { code: 0, out: /resolved before/ });
+        const missing = new Set([10n, 12n]);
+        await compareStored(store.url, CHAIN.slice(0, 19), { absent: (number) => missing.has(number) });
+        await checkInvariants(client, { hashes: true, atRest: true });
+      },
+    );
+
+    await t.test('a tick that does not continue the chain is stored and told', async (s) => {
+      const store = await openStore(s, open);
+      const odd = { ...tick(5), previousOutput: 'ab'.repeat(256) };
+      await storeFrames(store.client, 1n, frames(1, 12, { 5: { raw: wireTick(odd) } }), {
+        tickMaxBytes: 100,
+      });
+      s.match(await store.dlq('retry', '--all'), {
+        code: 0,
+        out: /tick 5 with 2 transactions, link broken at 5\n/,
+      });
+      const { rows } = await store.client.query('SELECT tick_number, kind FROM chain_alarms');
+      s.same(rows, [{ tick_number: '5', kind: 'link' }]);
+      await compareStored(store.url, [...CHAIN.slice(0, 4), odd, ...CHAIN.slice(5, 12)]);
     });
 
     await t.test('letters of the same tick are resolved with it', async (s) => {
