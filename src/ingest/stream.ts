@@ -1,5 +1,6 @@
 import { backoffMs, streamVerdict, type BackoffLimits } from '../core/retry.ts';
 import { DOUBT_MS, HeadWatch } from './head-watch.ts';
+import { findTooLarge } from './too-large.ts';
 import { oldestServed, SequencerConnection, type SourceOptions, type StreamFailure } from './source.ts';
 
 /** What the stream is doing, for /ready, the log and the metrics. */
@@ -231,14 +232,35 @@ export class TickStream {
     this.#close();
     this.#host.log(
       'error',
-      'A message above GRPC_MAX_MESSAGE_BYTES stops the stream; raise the limit and restart',
-      {
-        code: failure.code,
-        error: failure.text,
-      },
+      'A message above GRPC_MAX_MESSAGE_BYTES stops the stream; raise the limit and restart, or skip the tick',
+      { code: failure.code, error: failure.text },
     );
     this.#host.state({ kind: 'poison', error: failure.text });
     this.#retry = setTimeout(() => this.#open(), POISON_RETRY_MS);
+    void this.#nameTooLarge(failure);
+  }
+
+  /** Reads up to the tick that is too large, so that an operator knows its number and nothing else is in the way. */
+  async #nameTooLarge(failure: StreamFailure): Promise<void> {
+    const retry = this.#retry;
+    const server = this.#connect();
+    if (server === null) return;
+    const tick = await findTooLarge(server, {
+      due: () => {
+        const had = this.#host.had();
+        return had === null ? null : had + 1n;
+      },
+      frame: (bytes) => this.#host.frame(bytes),
+      isWaiting: () => this.#host.waiting(),
+      isOver: () => this.#retry !== retry,
+    });
+    server.close();
+    if (tick === null || this.#retry !== retry) return;
+    this.#host.log('error', 'The message that stops the stream is this tick', {
+      tick,
+      to_pass_over_it: `tick-ingester skip --tick ${tick}`,
+    });
+    this.#host.state({ kind: 'poison', error: `tick ${tick}: ${failure.text}` });
   }
 
   #down(failure: StreamFailure, state: StreamState): void {

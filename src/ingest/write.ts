@@ -1,7 +1,8 @@
 import { DatabaseError, type Client } from 'pg';
 import { tickDigest } from '../core/chain/digest.ts';
 import { backoffMs, storeVerdict, type BackoffLimits, type StoreVerdict } from '../core/retry.ts';
-import { BatchError, writeBatch, type BatchWrite, type WrittenBatch } from '../store/batch.ts';
+import { writeBatch, type BatchWrite, type WrittenBatch } from '../store/batch.ts';
+import { BatchError } from '../store/pipelined.ts';
 import { deadline, destroy } from '../store/connection.ts';
 import { endBackend, ownBackend } from '../store/lease.ts';
 import { ledgerCovers } from '../store/ledger.ts';

@@ -94,6 +94,22 @@ export function readVariable(name: string, sources: Partial<ConfigSources> = {})
   return value;
 }
 
+/** One setting, checked, its default included. @throws ConfigError */
+export function readSetting<K extends VariableKey>(key: K, sources: Partial<ConfigSources> = {}): Values[K] {
+  const { cwd } = withDefaults(sources);
+  const { name, parser, initial, secret } = VARIABLES[key];
+  const text = readVariable(name, sources) ?? initial;
+  try {
+    return (text === null ? null : parser.parse(text, cwd)) as Values[K];
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const shown = secret ? '(value not shown)' : `= ${quote(text ?? '')}`;
+    throw new ConfigError([
+      { variable: name, problem: `${shown} ${error.message}`, allowed: parser.allowed },
+    ]);
+  }
+}
+
 interface ReadEnvFile {
   /** as messages call it */
   name: string;

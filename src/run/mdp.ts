@@ -1,7 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { systemClock } from '../core/time.ts';
+import { EXIT_USAGE, exitCodeOf } from './cli/arguments.ts';
 import { registerDb } from './cli/db.ts';
-import { readVariable } from './config.ts';
+import { registerDlq } from './cli/dlq.ts';
+import { registerQuality } from './cli/quality.ts';
+import { ConfigError, readSetting, readVariable } from './config.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -9,6 +13,17 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 
 const program = new Command('mdp')
   .description('mdp, the Market Data Pipeline: operations around the tick-ingester')
-  .version(version);
-registerDb(program, { databaseUrl: readVariable('DATABASE_URL') ?? undefined });
-await program.parseAsync();
+  .version(version)
+  .exitOverride((error) => process.exit(exitCodeOf(error)));
+try {
+  const databaseUrl = readVariable('DATABASE_URL') ?? undefined;
+  const readDatabaseUrl = readVariable('READ_DATABASE_URL') ?? undefined;
+  registerDb(program, { databaseUrl });
+  registerDlq(program, { databaseUrl, tickBytesMax: () => readSetting('tickMaxBytes'), clock: systemClock });
+  registerQuality(program, { databaseUrl: readDatabaseUrl ?? databaseUrl, clock: systemClock });
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = EXIT_USAGE;
+}

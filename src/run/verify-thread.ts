@@ -123,8 +123,8 @@ class Verifier {
   async #verifyPage(task: VerifyTask): Promise<VerifyOutcome> {
     const pages = await this.#pages();
     const bytesMax = task.first === task.last ? TICK_BYTES_MAX : PAGE_BYTES_MAX;
-    const beganMs = this.#clock.monotonicMs();
     const page = this.#page;
+    const beganMs = this.#clock.monotonicMs();
     page.load(task, await pages.begin(task, bytesMax));
     const missing = page.missing();
     const explained =
@@ -175,6 +175,8 @@ class Verifier {
 /** Whether the same may work when it is tried again. */
 function isPassing(error: unknown): boolean {
   if (error instanceof ConnectError) return error.kind === 'unreachable';
-  if (error instanceof CopyTooLargeError || error instanceof RangeError) return false;
+  // ours, not the store's
+  if (error instanceof CopyTooLargeError || error instanceof RangeError || error instanceof TypeError)
+    return false;
   return storeVerdict((error as { code?: string }).code) === 'retry';
 }

@@ -1,7 +1,8 @@
-import { DatabaseError, escapeLiteral, type Client, type Connection, type Submittable } from 'pg';
+import { escapeLiteral, type Client } from 'pg';
 import type { ChainAlarm } from '../core/copy/transcode.ts';
 import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../core/copy/tables.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
+import { sendPipelined, type PipelinedPlan } from './pipelined.ts';
 
 /** Everything that one transaction writes. */
 export interface BatchWrite {
@@ -38,22 +39,6 @@ export interface DeadLetterRow {
   raw: Uint8Array;
 }
 
-/** Which part of a batch's transaction an error came from. `before`: up to the first COPY; `after`: behind the last. */
-export type BatchStage = 'before' | 'rows' | 'after' | 'commit';
-
-/** The server's error, and where the transaction was. */
-export class BatchError extends Error {
-  readonly stage: BatchStage;
-  /** SQLSTATE */
-  readonly code: string | undefined;
-
-  constructor(error: DatabaseError, stage: BatchStage) {
-    super(error.message, { cause: error });
-    this.stage = stage;
-    this.code = error.code;
-  }
-}
-
 export interface WrittenBatch {
   /** ticks that checkLinks found not to continue the tick before, and that were not known before */
   brokenLinks: bigint[];
@@ -67,97 +52,22 @@ export interface WrittenBatch {
  * Rejects with a BatchError or the connection's error; the connection must then be thrown away, and after the latter
  * the outcome is unknown.
  */
-export function writeBatch(
+export async function writeBatch(
   client: Client,
   batch: BatchWrite,
   asynchronousCommit: boolean,
 ): Promise<WrittenBatch> {
-  return new Promise((resolve, reject) => {
-    const plan = batchPlan(batch, asynchronousCommit);
-    const parts = [queryMessage(plan.statements.join(';\n'))];
-    if (batch.ticks > 0) {
-      parts.push(batch.copy.ticks, batch.copy.proofs);
-      if (batch.transactions > 0) parts.push(batch.copy.transactions);
-    }
-    client.query(new PipelinedCopy(plan, parts, resolve, reject));
-  });
+  const copies: Uint8Array[] = [];
+  if (batch.ticks > 0) {
+    copies.push(batch.copy.ticks, batch.copy.proofs);
+    if (batch.transactions > 0) copies.push(batch.copy.transactions);
+  }
+  const { checkLinks, ...plan } = batchPlan(batch, asynchronousCommit);
+  const rows = await sendPipelined(client, plan, copies);
+  return { brokenLinks: (rows.get(checkLinks) ?? []).map(BigInt) };
 }
 
-/** pg's contract for a query object: submit() writes, the handlers are called with the server's answers. */
-class PipelinedCopy implements Submittable {
-  readonly #plan: BatchPlan;
-  readonly #parts: readonly Uint8Array[];
-  readonly #resolve: (written: WrittenBatch) => void;
-  readonly #reject: (error: Error) => void;
-  readonly #brokenLinks: bigint[] = [];
-  #completed = 0;
-  #failed = false;
-  #lastTag = '';
-  /** pg insists on a callback of its own kind; the promise is settled here */
-  readonly callback = (): void => {};
-
-  constructor(
-    plan: BatchPlan,
-    parts: readonly Uint8Array[],
-    resolve: (written: WrittenBatch) => void,
-    reject: (error: Error) => void,
-  ) {
-    this.#plan = plan;
-    this.#parts = parts;
-    this.#resolve = resolve;
-    this.#reject = reject;
-  }
-
-  submit(connection: Connection): void {
-    const { stream } = connection;
-    stream.cork();
-    for (const part of this.#parts) stream.write(part);
-    stream.uncork();
-  }
-
-  handleRowDescription(): void {}
-
-  handleDataRow({ fields }: { fields: (string | null)[] }): void {
-    if (this.#completed === this.#plan.checkLinks && fields[0] != null)
-      this.#brokenLinks.push(BigInt(fields[0]));
-  }
-
-  handleCopyInResponse(): void {}
-  handlePortalSuspended(): void {}
-  handleEmptyQuery(): void {}
-
-  handleCommandComplete(message: { text: string }): void {
-    this.#lastTag = message.text;
-    this.#completed += 1;
-  }
-
-  handleError(error: Error): void {
-    if (this.#failed) return;
-    this.#failed = true;
-    this.#reject(error instanceof DatabaseError ? new BatchError(error, this.#stage()) : error);
-  }
-
-  handleReadyForQuery(): void {
-    if (this.#failed) return;
-    // a COMMIT of a transaction that failed answers ROLLBACK: an error was reported before, so this is an invariant
-    if (this.#lastTag === 'COMMIT') this.#resolve({ brokenLinks: this.#brokenLinks });
-    else this.handleError(new Error(`the transaction ended with ${this.#lastTag}`));
-  }
-
-  /** Each statement that succeeds is answered with a tag, so the one that failed is the next. */
-  #stage(): BatchStage {
-    const { statements, firstCopy, copies } = this.#plan;
-    if (this.#completed < firstCopy) return 'before';
-    if (this.#completed < firstCopy + copies) return 'rows';
-    return this.#completed === statements.length - 1 ? 'commit' : 'after';
-  }
-}
-
-interface BatchPlan {
-  statements: string[];
-  /** index of the first COPY, or of what stands in its place */
-  firstCopy: number;
-  copies: number;
+interface BatchPlan extends PipelinedPlan {
   /** index of the check of links, or -1 */
   checkLinks: number;
 }
@@ -182,9 +92,11 @@ function batchPlan(batch: BatchWrite, asynchronousCommit: boolean): BatchPlan {
   if (batch.ticks > 0) {
     statements.push(copyStatement(TICKS), copyStatement(PROOFS));
     if (batch.transactions > 0) statements.push(copyStatement(TRANSACTIONS));
-    if (batch.fills) statements.push(`SELECT ingest_resolve_dead_letters(${sqlRange(range)})`);
   }
   const copies = statements.length - firstCopy;
+  if (batch.fills && batch.ticks > 0) {
+    statements.push(`SELECT ingest_resolve_dead_letters(${sqlRange(range)})`);
+  }
   if (alarms.length > 0) statements.push(alarmsSql(alarms, batch.epoch));
   const checkLinks = batch.checkLinks && range !== null ? statements.length : -1;
   if (checkLinks >= 0) statements.push(`SELECT ingest_check_links(${sqlRange(range)}, ${batch.epoch})`);
@@ -220,15 +132,4 @@ function deadLetterSql(letter: DeadLetterRow, epoch: bigint): string {
 
 function sqlBytes(bytes: Uint8Array): string {
   return `'\\x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')}'`;
-}
-
-/** 'Q', int32 length, text, NUL. */
-function queryMessage(sql: string): Uint8Array {
-  const length = Buffer.byteLength(sql);
-  const message = Buffer.allocUnsafe(1 + 4 + length + 1);
-  message[0] = 0x51;
-  message.writeInt32BE(4 + length + 1, 1);
-  message.write(sql, 5);
-  message[message.length - 1] = 0;
-  return message;
 }

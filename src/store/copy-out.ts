@@ -48,6 +48,8 @@ class CopyOut implements Submittable {
   readonly #resolve: () => void;
   readonly #reject: (error: Error) => void;
   #failed = false;
+  /** too much came: the rest is not looked at */
+  #closed = false;
   /** the sink that the data goes to, −1 before the first COPY */
   #at = -1;
   #bytes = 0;
@@ -105,13 +107,14 @@ class CopyOut implements Submittable {
   }
 
   readonly #read = (incoming: Buffer): void => {
+    if (this.#closed) return;
     let chunk = incoming;
     if (this.#partial !== null) {
       chunk = Buffer.concat([this.#partial, incoming]);
       this.#partial = null;
     }
     let at = this.#takeData(chunk, 0, this.#rest);
-    while (at < chunk.length && !this.#failed) {
+    while (at < chunk.length && !this.#closed) {
       if (chunk.length - at < MESSAGE_HEADER_BYTES) break;
       const type = chunk[at];
       const length = chunk.readInt32BE(at + 1) - 4;
@@ -142,6 +145,7 @@ class CopyOut implements Submittable {
     this.#bytes += end - start;
     if (this.#bytes > this.#bytesMax) {
       this.handleError(new CopyTooLargeError(`more than ${this.#bytesMax} bytes`));
+      this.#closed = true;
       destroy(this.#client);
       return chunk.length;
     }

@@ -55,7 +55,8 @@ const RULES: readonly Rule[] = [
           (SELECT coalesce(sum(dead_letters), 0) FROM ingest_ledger) AS ledger_dead_letters,
           (SELECT count(*) FROM ticks) AS ticks, (SELECT count(*) FROM vdf_proofs) AS proofs,
           (SELECT count(*) FROM tick_transactions) AS transactions,
-          (SELECT count(*) FROM dead_letters WHERE after_tick IS NULL AND tick_number IS NOT NULL AND reason <> 'conflict') AS dead_letters) c
+          (SELECT count(DISTINCT tick_number) FROM dead_letters
+            WHERE after_tick IS NULL AND reason <> 'conflict' AND status = 'open') AS dead_letters) c
         WHERE ledger_ticks <> ticks OR ticks <> proofs OR ledger_transactions <> transactions
            OR ledger_dead_letters <> dead_letters`,
   },

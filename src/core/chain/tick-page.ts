@@ -54,7 +54,7 @@ export class TickPage {
   }
 
   /**
-   * @throws Error when the bytes are no such rows, or of other ticks
+   * @throws RangeError when the bytes are no such rows, or of other ticks
    */
   load({ first, last }: TickRange, bytes: PageBytes): void {
     this.first = first;
@@ -205,6 +205,6 @@ function placeRows(rows: CopyRows, bytes: Buffer, first: bigint, places: Int32Ar
 
 function slotOf(number: bigint, first: bigint, slots: number): number {
   const slot = Number(number - first);
-  if (slot < 0 || slot >= slots) throw new Error(`tick ${number} is not of the page that was asked for`);
+  if (slot < 0 || slot >= slots) throw new RangeError(`tick ${number} is not of the page that was asked for`);
   return slot;
 }

@@ -29,11 +29,11 @@ export class CopyRows {
 
   /**
    * Stands before the first row of these bytes, which stay the caller's and must not change.
-   * @throws Error when they are no binary COPY
+   * @throws RangeError when they are no binary COPY
    */
   begin(bytes: Buffer): void {
     if (bytes.length < HEADER_BYTES || !bytes.subarray(0, SIGNATURE.length).equals(SIGNATURE)) {
-      throw new Error('these bytes are no binary COPY');
+      throw new RangeError('these bytes are no binary COPY');
     }
     this.bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -42,7 +42,7 @@ export class CopyRows {
 
   /**
    * Goes to the next row; false behind the last one.
-   * @throws Error when the bytes end early or a row has another number of fields
+   * @throws RangeError when the bytes end early or a row has another number of fields
    */
   next(): boolean {
     const count = this.#view.getInt16(this.#next);
@@ -56,7 +56,8 @@ export class CopyRows {
     const { starts, lengths } = this;
     const view = this.#view;
     const fields = starts.length;
-    if (view.getInt16(row) !== fields) throw new Error(`a row at byte ${row} does not have ${fields} fields`);
+    if (view.getInt16(row) !== fields)
+      throw new RangeError(`a row at byte ${row} does not have ${fields} fields`);
     let at = row + 2;
     for (let field = 0; field < fields; field++) {
       const length = view.getInt32(at);
@@ -65,7 +66,7 @@ export class CopyRows {
       lengths[field] = length;
       if (length !== NULL) at += length;
     }
-    if (at > view.byteLength) throw new Error(`the row at byte ${row} runs beyond the end`);
+    if (at > view.byteLength) throw new RangeError(`the row at byte ${row} runs beyond the end`);
     this.row = row;
     return at;
   }

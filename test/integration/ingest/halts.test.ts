@@ -98,4 +98,25 @@ void test('what only an operator decides', async (t) => {
       await rig.compare({ absent: (number) => number % 400n === 0n });
     });
   });
+
+  await t.test('a message above GRPC_MAX_MESSAGE_BYTES is named, and skipped', async () => {
+    const spec = chainSpec({ seed: 90, txs: 1, oversize: { every: 500n, bytes: 6 * 2 ** 20 } });
+    const count = 900;
+    const env = { TICK_MAX_BYTES: '1MiB', GRPC_MAX_MESSAGE_BYTES: '4MiB' };
+    await withRig({ databaseUrl: await server.createDatabase(), spec, count, env }, async (rig) => {
+      const daemon = rig.daemon();
+      assert.deepEqual((await daemon.untilReady('poison')).reasons, ['poison']);
+      const line = await daemon.logged((other) => other['tick'] === 500);
+      assert.equal(line['to_pass_over_it'], 'tick-ingester skip --tick 500');
+      await rig.untilPosition(499n, daemon);
+      const skipped = await runCommand('tick-ingester', ['skip', '--tick', '500'], rig.environment());
+      assert.equal(skipped.code, 0, skipped.stderr);
+      await rig.untilCaughtUp(daemon);
+      await daemon.untilReady('ready');
+      await daemon.stop();
+      await rig.compare({ absent: (number) => number === 500n });
+      const { deadLetters } = await rig.check({ hashes: true, atRest: true });
+      assert.equal(deadLetters, 0n);
+    });
+  });
 });

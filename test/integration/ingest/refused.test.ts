@@ -176,7 +176,7 @@ void test('ticks that the database refuses', async (t) => {
     const spec = chainSpec({ seed: 94, txs: 1 });
     const count = 400;
     // 40, 80 …: malformed and without a number, so each is a gap; 25, 50 …: late, so each is a gap that is filled
-    const sim = ['--fault', 'malformed:40:wire-type', '--fault', 'swap:25'];
+    const sim = ['--fault', 'malformed-forever:40:wire-type', '--fault', 'swap:25'];
     const env = { ...LARGE, REORDER_WINDOW_TICKS: '0' };
     const refused = [24n, 25n, 39n, 41n, 42n, 75n, 81n, 99n, 100n, 101n, 399n];
     await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim, env }, async (rig) => {

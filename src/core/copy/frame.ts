@@ -1,0 +1,48 @@
+import { scanTickNumber, wireStatusText } from '../chain/wire.ts';
+import { ByteSink } from './sink.ts';
+import { joinWords } from './timestamptz.ts';
+import { INDEX_WORDS, transcode, type DeadLetterReason, type TranscodeLimits } from './transcode.ts';
+
+/** One frame by itself: the rows of its tick as binary COPY, or why it has none. */
+export type FrameRows =
+  | {
+      kind: 'rows';
+      number: bigint;
+      transactions: number;
+      /** CopyData … CopyDone of each table; previous_output is never null here */
+      copy: { ticks: Uint8Array; proofs: Uint8Array; transactions: Uint8Array };
+    }
+  | { kind: 'bad'; reason: DeadLetterReason | 'other_number'; detail: string };
+
+const INT64_MAX = 2n ** 63n - 1n;
+
+/**
+ * Parses a raw frame outside of any span, by the rules for ticks that arrive.
+ * @param expected the number that it must have; null when any will do
+ */
+export function transcodeFrame(raw: Uint8Array, expected: bigint | null, limits: TranscodeLimits): FrameRows {
+  const words = new Uint32Array(2);
+  const status = scanTickNumber(raw, 0, raw.length, words);
+  if (status !== 0) return { kind: 'bad', reason: 'malformed_frame', detail: wireStatusText(status) };
+  const number = joinWords(words[0], words[1]);
+  if (number > INT64_MAX) {
+    return { kind: 'bad', reason: 'number_out_of_range', detail: `tick_number ${number} is above 2^63-1` };
+  }
+  if (expected !== null && number !== expected) {
+    const detail = `the frame says tick ${number} and was kept as tick ${expected}`;
+    return { kind: 'bad', reason: 'other_number', detail };
+  }
+  const index = new Uint32Array(INDEX_WORDS);
+  index[1] = raw.length;
+  const span = { bytes: raw, index, count: 1, firstHi: words[0], firstLo: words[1] };
+  const sinks = { ticks: new ByteSink(), proofs: new ByteSink(), transactions: new ByteSink() };
+  const { deadLetters, transactions } = transcode(span, sinks, limits);
+  const bad = deadLetters[0];
+  if (bad !== undefined) return { kind: 'bad', reason: bad.reason, detail: bad.detail };
+  const copy = {
+    ticks: sinks.ticks.release(),
+    proofs: sinks.proofs.release(),
+    transactions: sinks.transactions.release(),
+  };
+  return { kind: 'rows', number, transactions, copy };
+}

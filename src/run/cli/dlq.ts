@@ -1,0 +1,289 @@
+import { Argument, Option, type Command } from 'commander';
+import type { Client } from 'pg';
+import type { TranscodeLimits } from '../../core/copy/transcode.ts';
+import type { Clock } from '../../core/time.ts';
+import {
+  findDeadLetters,
+  listDeadLetters,
+  type DeadLetterFilter,
+  type DeadLetterInfo,
+} from '../../store/dead-letters.ts';
+import { retryDeadLetter, type RetryOutcome } from '../../store/retry-letter.ts';
+import { EXIT_PROBLEM, EXIT_USAGE, wholeBigint, wholeNumber } from './arguments.ts';
+import { letterJson, placeText, type Print } from './dlq-letter.ts';
+import { runShow, type ShowArguments } from './dlq-show.ts';
+import { printable, shorten, tableLines, type TableColumn } from './text.ts';
+import { databaseFailure, withDatabase } from './with-database.ts';
+
+const APPLICATION = 'mdp dlq';
+const LIST_LIMIT = 100;
+const DETAIL_CHARS = 60;
+
+export interface DlqEnvironment {
+  /** DATABASE_URL */
+  databaseUrl?: string | undefined;
+  /** TICK_MAX_BYTES */
+  tickBytesMax: () => number;
+  clock: Clock;
+}
+
+interface ListArguments {
+  status: 'open' | 'resolved' | 'all';
+  reason?: string;
+  from?: bigint;
+  to?: bigint;
+  limit: number;
+  json?: true;
+}
+
+interface RetryArguments {
+  reason?: string;
+  all?: true;
+  json?: true;
+}
+
+/** `mdp dlq list|show|retry`: frames of the chain that could not become rows. */
+export function registerDlq(program: Command, env: DlqEnvironment): void {
+  const dlq = program
+    .command('dlq')
+    .description(
+      'dead letters: frames of the chain that are kept raw because they could not be stored (table dead_letters)',
+    );
+
+  dlq
+    .command('list')
+    .description('list dead letters, the newest first')
+    .addOption(
+      new Option('--status <status>', 'only these').choices(['open', 'resolved', 'all']).default('open'),
+    )
+    .option('--reason <reason>', 'only of this reason, e.g. malformed_frame, conflict (default: all)')
+    .option('--from <tick>', 'only from this tick number on (default: all)', wholeBigint)
+    .option('--to <tick>', 'only up to this tick number, itself included (default: all)', wholeBigint)
+    .option('--limit <count>', 'at most so many, 0 = all', wholeNumber, LIST_LIMIT)
+    .option('--json', 'NDJSON: one object a line, nothing else (default: a table and a count)')
+    .addHelpText(
+      'after',
+      help(
+        'mdp dlq list --status all --reason malformed_frame --from 541000000 --limit 20',
+        'A frame without a usable number stands behind the tick before it ("after N"); --from and --to take it as N + 1.',
+      ),
+    )
+    .action((options: ListArguments, command: Command) =>
+      run(command, env, (client) => runList(client, options, printer(command))),
+    );
+
+  dlq
+    .command('show')
+    .description('show one dead letter: its tick where it decodes, and what differs from the stored one')
+    .addArgument(new Argument('<id>', 'as shown by "mdp dlq list"').argParser(wholeBigint))
+    .option(
+      '--raw <file>',
+      'write the exact bytes of the frame there, - = stdout and nothing else (default: off)',
+    )
+    .option('--json', 'one JSON object with every field in full; bytes of the frame by --raw (default: text)')
+    .addHelpText('after', help('mdp dlq show 17 --raw frame.bin'))
+    .action((id: bigint, options: ShowArguments, command: Command) => {
+      if (options.raw === '-' && options.json === true) {
+        usage(command, '--raw - and --json both want stdout: name a file for one of them');
+      }
+      return run(command, env, (client) => runShow(client, id, options, printer(command)));
+    });
+
+  dlq
+    .command('retry')
+    .description(
+      'parse dead letters again by the rules of this version and store those that are good now, each in one transaction',
+    )
+    .addArgument(new Argument('[id...]', 'as shown by "mdp dlq list"').argParser(collectIds))
+    .option('--reason <reason>', 'instead of ids: every open one of this reason (default: off)')
+    .option('--all', 'instead of ids: every open one (default: off)')
+    .option('--json', 'NDJSON: one object a letter (default: one line a letter, and a count)')
+    .addHelpText('after', help('TICK_MAX_BYTES=16MiB mdp dlq retry --reason too_large', RETRY_HELP))
+    .action((ids: bigint[], options: RetryArguments, command: Command) => {
+      const ways = [ids.length > 0, options.reason !== undefined, options.all === true];
+      if (ways.filter(Boolean).length !== 1)
+        usage(command, 'name ids, or --reason, or --all: one of the three');
+      // a mistake in it is told before anything is done
+      const tickMaxBytes = env.tickBytesMax();
+      const limits = (): TranscodeLimits => ({ nowMicros: env.clock.nowMicros(), tickMaxBytes });
+      return run(command, env, (client) =>
+        runRetry(client, ids.length > 0 ? ids : null, options, limits, printer(command)),
+      );
+    });
+}
+
+const RETRY_HELP = `Outcomes: stored; already stored (equal, so resolved); conflict (another tick of that number is stored);
+still bad; refused by the database; no place (its number is not recorded yet, or below the first tick). Only the first two
+resolve a letter. A frame above TICK_MAX_BYTES (default 4MiB) stays too_large. The ingester may run meanwhile.`;
+
+function help(example: string, more?: string): string {
+  return `
+Example:
+  $ ${example}
+${more === undefined ? '' : `\n${more}\n`}
+Exit codes: 0 done, 1 failed or something stays open, 2 a mistake in the command line.
+The database is named by the environment variable DATABASE_URL (no default).`;
+}
+
+function usage(command: Command, message: string): never {
+  return command.error(`mdp dlq ${command.name()}: ${message}`, { exitCode: EXIT_USAGE });
+}
+
+function printer(command: Command): Print {
+  const output = command.configureOutput();
+  return (line) => output.writeOut?.(`${line}\n`);
+}
+
+async function run(
+  command: Command,
+  env: DlqEnvironment,
+  work: (client: Client) => Promise<string | null>,
+): Promise<void> {
+  let failure: string | null;
+  try {
+    failure = await withDatabase(env.databaseUrl, APPLICATION, work);
+  } catch (error) {
+    failure = databaseFailure(error);
+  }
+  if (failure !== null) command.error(`mdp dlq ${command.name()}: ${failure}`, { exitCode: EXIT_PROBLEM });
+}
+
+function collectIds(text: string, before: bigint[] | undefined): bigint[] {
+  return [...(before ?? []), wholeBigint(text)];
+}
+
+// --- list ---
+
+async function runList(client: Client, options: ListArguments, print: Print): Promise<null> {
+  const filter = filterOf(options.status, options.reason, options.from, options.to);
+  const limit = options.limit === 0 ? Number.MAX_SAFE_INTEGER : options.limit;
+  const { letters, total } = await listDeadLetters(client, filter, limit);
+  if (options.json === true) {
+    for (const letter of letters) print(JSON.stringify(letterJson(letter)));
+    return null;
+  }
+  const kind = options.status === 'all' ? '' : ` ${options.status}`;
+  if (letters.length > 0) for (const line of tableLines(LIST_COLUMNS, letters.map(listRow))) print(line);
+  const shown = letters.length < total ? `, the newest ${letters.length} shown (--limit 0 shows all)` : '';
+  print(`${total}${kind} dead letter${total === 1 ? '' : 's'}${shown}`);
+  return null;
+}
+
+function filterOf(
+  status: ListArguments['status'],
+  reason: string | undefined,
+  from?: bigint,
+  to?: bigint,
+): DeadLetterFilter {
+  return {
+    status: status === 'all' ? null : status,
+    reason: reason ?? null,
+    from: from ?? null,
+    to: to ?? null,
+  };
+}
+
+const LIST_COLUMNS: readonly TableColumn[] = [
+  { title: 'id', align: 'right' },
+  { title: 'source', align: 'left' },
+  { title: 'tick', align: 'right' },
+  { title: 'reason', align: 'left' },
+  { title: 'sqlstate', align: 'left' },
+  { title: 'bytes', align: 'right' },
+  { title: 'status', align: 'left' },
+  { title: 'created', align: 'left' },
+  { title: 'detail', align: 'left' },
+];
+
+function listRow(letter: DeadLetterInfo): string[] {
+  const { id, reason, detail, sqlstate, bytes, status, createdAt } = letter;
+  const cells = [id, 'chain', placeText(letter), reason, sqlstate ?? '', `${bytes}`, status, createdAt];
+  return [...cells.map(printable), shorten(printable(detail ?? ''), DETAIL_CHARS)];
+}
+
+// --- retry ---
+
+async function runRetry(
+  client: Client,
+  ids: bigint[] | null,
+  options: RetryArguments,
+  limits: () => TranscodeLimits,
+  print: Print,
+): Promise<string | null> {
+  const isJson = options.json === true;
+  const chosen = ids ?? (await findDeadLetters(client, filterOf('open', options.reason)));
+  const counts = new Map<string, number>();
+  let left = 0;
+  for (const id of chosen) {
+    const outcome = await retryDeadLetter(client, id, limits());
+    print(isJson ? JSON.stringify(outcomeJson(id, outcome)) : `${id}  ${describe(outcome)}`);
+    const name = NAMES[outcome.kind];
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+    if (!DONE.has(outcome.kind)) left += 1;
+  }
+  if (chosen.length === 0 && !isJson) {
+    print(
+      `no open dead letter${options.reason === undefined ? '' : ` of reason ${options.reason}`}: nothing to do`,
+    );
+  } else if (!isJson) {
+    print([...counts].map(([name, count]) => `${count} ${name}`).join(', '));
+  }
+  return left === 0 ? null : `${left} of ${chosen.length} not resolved; "mdp dlq show ID" tells more`;
+}
+
+const DONE: ReadonlySet<RetryOutcome['kind']> = new Set(['stored', 'equal', 'resolved before'] as const);
+
+const NAMES: Readonly<Record<RetryOutcome['kind'], string>> = {
+  stored: 'stored',
+  equal: 'already stored',
+  conflict: 'in conflict',
+  bad: 'still bad',
+  refused: 'refused by the database',
+  unplaced: 'without a place',
+  'resolved before': 'resolved before',
+  absent: 'not found',
+};
+
+const FIELDS_SHOWN = 5;
+
+function describe(outcome: RetryOutcome): string {
+  switch (outcome.kind) {
+    case 'stored': {
+      const gap = outcome.gap === null ? '' : `, taken out of a gap that was ${outcome.gap}`;
+      const also = outcome.also.length === 0 ? '' : `, resolved with it: ${outcome.also.join(', ')}`;
+      return `stored: tick ${outcome.tick} with ${outcome.transactions} transactions${gap}${also}`;
+    }
+    case 'equal':
+      return `already stored: tick ${outcome.tick} is equal, resolved`;
+    case 'conflict': {
+      const { fields } = outcome;
+      const more = fields.length > FIELDS_SHOWN ? ` and ${fields.length - FIELDS_SHOWN} more` : '';
+      const named = fields.slice(0, FIELDS_SHOWN).join(', ');
+      return `conflict: another tick ${outcome.tick} is stored, differing in ${named}${more}; stays open`;
+    }
+    case 'bad':
+      return `still bad: ${outcome.reason}: ${printable(outcome.detail)}; stays open`;
+    case 'refused':
+      return `refused: tick ${outcome.tick}: ${printable(outcome.detail)} (${outcome.sqlstate}); stays open`;
+    case 'unplaced':
+      return `no place: ${outcome.detail}; stays open`;
+    case 'resolved before':
+      return `resolved before, at ${outcome.at}`;
+    case 'absent':
+      return 'there is no such dead letter';
+  }
+}
+
+function outcomeJson(id: bigint, outcome: RetryOutcome): Record<string, unknown> {
+  const { kind, ...rest } = outcome;
+  const values = Object.entries(rest).map(([name, value]) => [
+    name,
+    typeof value === 'bigint' ? value.toString() : value,
+  ]);
+  return {
+    id: Number(id),
+    outcome: kind.replace(' ', '_'),
+    done: DONE.has(kind),
+    ...Object.fromEntries(values),
+  };
+}
