@@ -16,6 +16,19 @@ export interface OversizeFault {
   bytes: number;
 }
 
+/** What GetTick does wrong for every N-th tick, as often as `times` says. */
+export interface GetFault {
+  kind: 'get-fail' | 'get-late' | 'get-other';
+  every: bigint;
+  times: number;
+}
+
+export interface HoleFault {
+  kind: 'hole';
+  first: bigint;
+  last: bigint;
+}
+
 /** The faults of `--fault`, what their texts mean, and which ticks they hit. N is a tick number or a count of ticks. */
 export type Fault =
   | StallFault
@@ -23,6 +36,10 @@ export type Fault =
   | { kind: 'duplicate' | 'gap' | 'gap-forever' | 'swap' | 'rewrite'; every: bigint }
   | { kind: 'malformed' | 'malformed-forever'; every: bigint; form: MalformedForm | null }
   | { kind: 'untrue'; every: bigint; form: UntrueForm | null }
+  | { kind: 'late'; every: bigint; by: bigint }
+  | { kind: 'get-slow'; ms: number }
+  | HoleFault
+  | GetFault
   | ForkFault
   | OversizeFault;
 
@@ -47,6 +64,8 @@ export type UntrueForm = (typeof UNTRUE_FORMS)[number];
 export const REWRITE_BACK = 5n;
 const FORK_BACK_DEFAULT = 100;
 const STALL_MS_MAX = 86_400_000;
+/** more than anybody asks */
+const TIMES_MAX = 1e9;
 const OVERSIZE_BYTES_MAX = 512 * 1024 * 1024;
 
 export const FAULT_HELP = `Faults (--fault, as often as you like; "every N-th tick" are those whose number N divides):
@@ -54,6 +73,8 @@ export const FAULT_HELP = `Faults (--fault, as often as you like; "every N-th ti
   duplicate:N              every N-th tick is sent twice
   gap:N                    every N-th tick is left out of the stream; GetTick has it
   gap-forever:N            ... and GetTick says found=false
+  hole:FIRST:LAST          streams that come to FIRST leave out all ticks up to LAST; those that begin in between do not
+  late:N:BY                every N-th tick comes after the tick that is BY numbers higher
   swap:N                   every N-th tick comes after the next one
   malformed:N[:FORM]       in place of every N-th tick the stream carries a bad one; GetTick has the good one
                            FORM: ${MALFORMED_FORMS.slice(0, 6).join(', ')},
@@ -66,6 +87,10 @@ export const FAULT_HELP = `Faults (--fault, as often as you like; "every N-th ti
                            its head BACK/2 ticks long at first: open streams go on at N - BACK
   stall:N:MS               the first stream that gets to tick N stays open and silent for MS milliseconds
   stall-all:N:MS           from then on no stream gets tick N or later for MS milliseconds
+  get-fail:N[:TIMES]       GetTick of every N-th tick fails with UNAVAILABLE, the first TIMES times (default: always)
+  get-late:N[:TIMES]       ... says found=false
+  get-other:N[:TIMES]      ... answers with the tick after it
+  get-slow:MS              GetTick answers after MS milliseconds
   oversize:N:BYTES         every N-th tick carries a transaction with a payload of BYTES (in GetTick, too)`;
 
 /**
@@ -109,6 +134,24 @@ export function parseFault(text: string): Fault {
     case 'stall-all':
       expectArguments(text, args, 2, 2);
       return { kind, at: positive(text, args[0]), ms: upTo(text, args[1], STALL_MS_MAX) };
+    case 'hole':
+      expectArguments(text, args, 2, 2);
+      return { kind, first: positive(text, args[0]), last: positive(text, args[1]) };
+    case 'late':
+      expectArguments(text, args, 2, 2);
+      return { kind, every: positive(text, args[0]), by: positive(text, args[1]) };
+    case 'get-slow':
+      expectArguments(text, args, 1, 1);
+      return { kind, ms: upTo(text, args[0], STALL_MS_MAX) };
+    case 'get-fail':
+    case 'get-late':
+    case 'get-other':
+      expectArguments(text, args, 1, 2);
+      return {
+        kind,
+        every: positive(text, args[0]),
+        times: upTo(text, args[1] ?? `${TIMES_MAX}`, TIMES_MAX),
+      };
     case 'oversize':
       expectArguments(text, args, 2, 2);
       return { kind, every: positive(text, args[0]), bytes: upTo(text, args[1], OVERSIZE_BYTES_MAX) };
@@ -146,9 +189,24 @@ function formOf<T extends string>(text: string, value: string, forms: readonly T
   throw new RangeError(`fault ${JSON.stringify(text)}: the form is one of ${forms.join(', ')}`);
 }
 
+const HITS_TICKS: ReadonlySet<Fault['kind']> = new Set<Fault['kind']>([
+  'duplicate',
+  'gap',
+  'gap-forever',
+  'hole',
+  'late',
+  'swap',
+  'rewrite',
+  'malformed',
+  'malformed-forever',
+  'untrue',
+]);
+
 /** What happens to one tick on its way into a stream. */
 export interface TickFaults {
-  gap: 'gap' | 'gap-forever' | null;
+  gap: 'gap' | 'gap-forever' | 'hole' | 'late' | null;
+  /** a tick left out before that comes after this one */
+  late: bigint | null;
   swap: boolean;
   malformed: MalformedForm | null;
   untrue: UntrueForm | null;
@@ -162,6 +220,8 @@ export class FaultPlan {
   readonly cutEvery: number;
   readonly fork: ForkFault | null;
   readonly stalls: readonly StallFault[];
+  readonly holes: readonly HoleFault[];
+  readonly get: { faults: readonly GetFault[]; slowMs: number };
   /** whether single ticks are hit at all */
   readonly hitsTicks: boolean;
   readonly #faults: readonly Fault[];
@@ -174,18 +234,33 @@ export class FaultPlan {
     this.stalls = faults.flatMap((fault) =>
       fault.kind === 'stall' || fault.kind === 'stall-all' ? [fault] : [],
     );
-    this.hitsTicks = faults.some(
-      ({ kind }) =>
-        kind !== 'cut' && kind !== 'fork' && kind !== 'stall' && kind !== 'stall-all' && kind !== 'oversize',
-    );
+    this.holes = faults.filter((fault) => fault.kind === 'hole');
+    this.get = {
+      faults: faults.flatMap((fault) => ('times' in fault ? [fault] : [])),
+      slowMs: Math.max(0, ...faults.map((fault) => (fault.kind === 'get-slow' ? fault.ms : 0))),
+    };
+    this.hitsTicks = faults.some(({ kind }) => HITS_TICKS.has(kind));
   }
 
-  at(number: bigint): TickFaults | null {
+  /** start: where the stream began. */
+  at(number: bigint, start: bigint): TickFaults | null {
     let hit: TickFaults | null = null;
     for (const fault of this.#faults) {
-      if (!('every' in fault) || number % fault.every !== 0n) continue;
-      hit ??= { gap: null, swap: false, malformed: null, untrue: null, duplicate: false, rewrite: false };
-      if (fault.kind === 'gap' || fault.kind === 'gap-forever') hit.gap = fault.kind;
+      if (!hits(fault, number, start)) continue;
+      hit ??= {
+        gap: null,
+        late: null,
+        swap: false,
+        malformed: null,
+        untrue: null,
+        duplicate: false,
+        rewrite: false,
+      };
+      if (fault.kind === 'late') {
+        if (number % fault.every === 0n) hit.gap = fault.kind;
+        else hit.late = number - fault.by;
+      } else if (fault.kind === 'gap' || fault.kind === 'gap-forever' || fault.kind === 'hole')
+        hit.gap = fault.kind;
       else if (fault.kind === 'malformed' || fault.kind === 'malformed-forever')
         hit.malformed = formAt(fault, number, MALFORMED_FORMS);
       else if (fault.kind === 'untrue') hit.untrue = formAt(fault, number, UNTRUE_FORMS);
@@ -208,6 +283,15 @@ export class FaultPlan {
     }
     return null;
   }
+}
+
+function hits(fault: Fault, number: bigint, start: bigint): boolean {
+  if (!HITS_TICKS.has(fault.kind)) return false;
+  if (fault.kind === 'hole') return start < fault.first && number >= fault.first && number <= fault.last;
+  if (!('every' in fault)) return false;
+  if (number % fault.every === 0n) return true;
+  // what this stream left out, and nothing else
+  return fault.kind === 'late' && number - fault.by >= start && (number - fault.by) % fault.every === 0n;
 }
 
 function formAt<T>(fault: { every: bigint; form: T | null }, number: bigint, forms: readonly T[]): T {

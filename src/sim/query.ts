@@ -1,7 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { decodeTick, u64, WireReader } from '../core/chain/decode.ts';
 import { WireWriter } from '../core/chain/encode.ts';
 import type { Chain } from './chain.ts';
-import type { FaultPlan } from './fault.ts';
+import type { FaultPlan, GetFault } from './fault.ts';
 import { falsifyTick, malformTick } from './faulty-tick.ts';
 
 /** The answers to the calls with one answer, as protobuf messages of proto/continuum.proto. */
@@ -15,6 +16,26 @@ export function requestNumber(request: Uint8Array): bigint {
   const reader = new WireReader(request);
   reader.message({ [u64(1)]: () => (number = reader.uint64()) });
   return number;
+}
+
+/** Which of GetTick's faults hits this call; counts the calls, for faults that end after some of them. */
+export class GetFaults {
+  readonly #plan: FaultPlan;
+  readonly #calls = new Map<bigint, number>();
+
+  constructor(plan: FaultPlan) {
+    this.#plan = plan;
+  }
+
+  async hit(number: bigint): Promise<GetFault['kind'] | null> {
+    const { faults, slowMs } = this.#plan.get;
+    if (slowMs > 0) await delay(slowMs);
+    const concerned = faults.filter(({ every }) => number % every === 0n);
+    if (concerned.length === 0) return null;
+    const calls = (this.#calls.get(number) ?? 0) + 1;
+    this.#calls.set(number, calls);
+    return concerned.find(({ times }) => calls <= times)?.kind ?? null;
+  }
 }
 
 /** GetTickResponse; of the faults only `malformed-forever` and `untrue` change its tick. */
@@ -35,6 +56,13 @@ export async function getTick(
   }
   writer.bool(2, found);
   return { found, message: writer.finish() };
+}
+
+/** GetTickResponse of a tick that is not there. */
+export function notFound(): { found: boolean; message: Uint8Array } {
+  const writer = new WireWriter();
+  writer.bool(2, false);
+  return { found: false, message: writer.finish() };
 }
 
 export interface Uptime {

@@ -5,9 +5,9 @@ import type { ContentOptions } from './content.ts';
 import { EventLog } from './event-log.ts';
 import { FaultPlan } from './fault.ts';
 import { GeneratedSource } from './generated-source.ts';
-import { GrpcServer, type Call, type Handler } from './grpc-server.ts';
+import { GrpcServer, STATUS, type Call, type Handler } from './grpc-server.ts';
 import type { SimOptions } from './options.ts';
-import { getChainState, getStatus, getTick, requestNumber } from './query.ts';
+import { getChainState, GetFaults, getStatus, getTick, notFound, requestNumber } from './query.ts';
 import { grpcFrame, ReplaySource } from './replay-source.ts';
 import type { TickSource } from './source.ts';
 import { StallGate } from './stall-gate.ts';
@@ -154,6 +154,7 @@ function handlers(sequencer: Sequencer, clock: Clock): ReadonlyMap<string, Handl
   const { chain, plan, log } = sequencer;
   const startedMs = clock.monotonicMs();
   const transactionsAtStart = chain.source.transactionsBefore(chain.count(), 0);
+  const getFaults = new GetFaults(plan);
   let streams = 0;
   return new Map<string, Handler>([
     [
@@ -164,7 +165,14 @@ function handlers(sequencer: Sequencer, clock: Clock): ReadonlyMap<string, Handl
       `${SERVICE}/GetTick`,
       async (call, request) => {
         const number = requestNumber(request);
-        const { found, message } = await getTick(chain, plan, number);
+        const fault = await getFaults.hit(number);
+        if (fault !== null) log.write('fault', { kind: fault, tick: number });
+        if (fault === 'get-fail') {
+          call.end(STATUS.UNAVAILABLE, `GetTick of ${number} fails`);
+          return;
+        }
+        const asked = fault === 'get-other' ? number + 1n : number;
+        const { found, message } = fault === 'get-late' ? notFound() : await getTick(chain, plan, asked);
         log.write('get_tick', { peer: call.peer, tick: number, found });
         await answer(call, message);
       },

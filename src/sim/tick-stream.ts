@@ -31,6 +31,7 @@ export class TickStream {
   readonly #call: Call;
   readonly #id: number;
   #branch: 0 | 1;
+  #start = 0n;
   #sent = 0;
   #firstSent: bigint | null = null;
   #lastSent: bigint | null = null;
@@ -64,6 +65,7 @@ export class TickStream {
     const { chain, plan, fork } = this.#sequencer;
     if (start !== 0n && start < chain.source.numberAt(chain.oldest())) return this.#tooOld(start);
     let index = start === 0n ? Math.max(0, chain.count() - 1) : chain.source.indexFrom(start);
+    this.#start = start === 0n ? chain.source.numberAt(index) : start;
     while (!this.#call.over) {
       if (this.#branch !== chain.branch) {
         this.#branch = chain.branch;
@@ -154,7 +156,7 @@ export class TickStream {
       pieces.push(chunk.frames(plainFrom, index));
     };
     while (index < to) {
-      const hit = plan.at(source.numberAt(index));
+      const hit = plan.at(source.numberAt(index), this.#start);
       if (hit === null) {
         index += 1;
         continue;
@@ -165,7 +167,7 @@ export class TickStream {
       if (hit.swap && index + 1 < chain.finalCount()) {
         if (index + 1 >= chain.count()) break; // it has to wait for the one it is swapped with
         this.#fault('swap', source.numberAt(index));
-        pieces.push(...(await this.#framesOf(index + 1, plan.at(source.numberAt(index + 1)))));
+        pieces.push(...(await this.#framesOf(index + 1, plan.at(source.numberAt(index + 1), this.#start))));
         taken = 2;
       }
       pieces.push(...(await this.#framesOf(index, hit)));
@@ -207,6 +209,8 @@ export class TickStream {
       this.#fault('rewrite', number, { old: number - REWRITE_BACK });
       frames.push(grpcFrame(rewriteTick((await chain.chunkOf(old)).message(old))));
     }
+    const late = hit?.late == null ? -1 : chain.source.indexOf(hit.late);
+    if (late >= 0) frames.push((await chain.chunkOf(late)).frames(late, late + 1));
     this.#count(number, number, frames.length);
     return frames;
   }

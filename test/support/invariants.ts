@@ -10,6 +10,8 @@ export interface Snapshot {
   transactions: bigint;
   deadLetters: bigint;
   openGaps: { first: bigint; last: bigint }[];
+  /** given up */
+  unfillable: { first: bigint; last: bigint }[];
 }
 
 export interface CheckOptions {
@@ -156,9 +158,13 @@ async function readSnapshot(client: Client): Promise<Snapshot> {
   );
   const row = rows[0];
   const number = (column: string): bigint | null => (row[column] == null ? null : BigInt(row[column]));
-  const gaps = await client.query<{ first_tick: string; last_tick: string }>(
-    "SELECT first_tick, last_tick FROM ingest_gaps WHERE state = 'open' ORDER BY first_tick",
+  const gaps = await client.query<{ first_tick: string; last_tick: string; state: string }>(
+    'SELECT first_tick, last_tick, state FROM ingest_gaps ORDER BY first_tick',
   );
+  const ofState = (state: string): { first: bigint; last: bigint }[] =>
+    gaps.rows
+      .filter((gap) => gap.state === state)
+      .map((gap) => ({ first: BigInt(gap.first_tick), last: BigInt(gap.last_tick) }));
   return {
     origin: number('origin'),
     position: number('position'),
@@ -166,7 +172,8 @@ async function readSnapshot(client: Client): Promise<Snapshot> {
     ticks: number('ticks') ?? 0n,
     transactions: number('transactions') ?? 0n,
     deadLetters: number('dead_letters') ?? 0n,
-    openGaps: gaps.rows.map((gap) => ({ first: BigInt(gap.first_tick), last: BigInt(gap.last_tick) })),
+    openGaps: ofState('open'),
+    unfillable: ofState('unfillable'),
   };
 }
 

@@ -4,7 +4,8 @@ import type { Client } from 'pg';
 import { test } from 'tap';
 import { allTicks, chainSpec } from '../../support/expected.ts';
 import { startPostgres } from '../../support/postgres.ts';
-import { withRig } from '../../support/rig.ts';
+import { withRig, type Rig } from '../../support/rig.ts';
+import { until } from '../../support/until.ts';
 import { malformed, wireTick } from '../../support/wire.ts';
 
 interface DeadLetter {
@@ -40,8 +41,41 @@ const REASONS: Readonly<Record<string, string>> = {
   sequence: 'duplicate_sequence',
   'previous-output': 'previous_output_not_hex',
 };
-/** their number cannot be used: they stand for no tick, and the missing number is an open gap */
+/** their number cannot be used: they stand for no tick, and the missing number is a gap */
 const UNNUMBERED = ['truncated', 'wire-type', 'number'];
+
+/** What the stream carried in the place of which tick. */
+function sentForms(rig: Rig): Map<bigint, string> {
+  const forms = new Map<bigint, string>();
+  for (const { event, kind, tick, form } of rig.sim.log()) {
+    if (event === 'fault' && kind === 'malformed') forms.set(BigInt(tick!), form!);
+  }
+  return forms;
+}
+
+/** Each bad frame is kept once, with its bytes, under its number or the one before it. */
+async function assertLetters(
+  rig: Rig,
+  forms: ReadonlyMap<bigint, string>,
+  spec: ChainSpec,
+  count: number,
+  statusOf: (number: bigint) => string,
+): Promise<void> {
+  const ticks = allTicks(spec, count);
+  const letters = await deadLetters(await rig.client());
+  assert.equal(letters.length, forms.size);
+  for (const letter of letters) {
+    const isUnnumbered = letter.after_tick !== null;
+    const number = isUnnumbered ? BigInt(letter.after_tick!) + 1n : BigInt(letter.tick_number!);
+    const form = forms.get(number);
+    assert.ok(form !== undefined, `dead letter of tick ${number}: ${letter.reason}`);
+    assert.equal(letter.reason, REASONS[form], form);
+    assert.equal(isUnnumbered, UNNUMBERED.includes(form), form);
+    assert.equal(letter.digest, digest(malformed(ticks.get(number)!, form)), `raw bytes of ${form}`);
+    assert.equal(letter.status, statusOf(number), `tick ${number}, ${form}`);
+    assert.ok(letter.detail.length > 0);
+  }
+}
 
 void test('ticks that cannot be stored', async (t) => {
   const server = await startPostgres();
@@ -57,13 +91,9 @@ void test('ticks that cannot be stored', async (t) => {
     await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim, env }, async (rig) => {
       const daemon = rig.daemon();
       await rig.untilCaughtUp(daemon);
-      const ready = await daemon.untilReady('gap');
-      assert.deepEqual(ready.reasons, ['gap']);
+      await daemon.untilReady('ready');
       await daemon.stop();
-      const forms = new Map<bigint, string>();
-      for (const { event, kind, tick, form } of rig.sim.log()) {
-        if (event === 'fault' && kind === 'malformed') forms.set(BigInt(tick!), form!);
-      }
+      const forms = sentForms(rig);
       assert.equal(forms.size, Math.floor(count / every));
       assert.deepEqual(
         [...new Set(forms.values())].sort(),
@@ -71,28 +101,59 @@ void test('ticks that cannot be stored', async (t) => {
         'every form occurred',
       );
 
-      const compared = await rig.compare({ absent: (number) => forms.has(number) });
-      assert.equal(compared.ticks, count - forms.size);
+      // a numbered one stands for its tick; where the number cannot be used GetTick was asked for it
+      const isUnnumbered = (number: bigint): boolean => UNNUMBERED.includes(forms.get(number) ?? '');
+      const isAbsent = (number: bigint): boolean => forms.has(number) && !isUnnumbered(number);
+      await rig.compare({ absent: isAbsent });
       const snapshot = await rig.check({ hashes: true, atRest: true });
-      const ticks = allTicks(spec, count);
-      const letters = await deadLetters(await rig.client());
-      assert.equal(letters.length, forms.size);
-      const missing: bigint[] = [];
-      for (const letter of letters) {
-        const isUnnumbered = letter.after_tick !== null;
-        const number = isUnnumbered ? BigInt(letter.after_tick!) + 1n : BigInt(letter.tick_number!);
-        const form = forms.get(number);
-        assert.ok(form !== undefined, `dead letter of tick ${number}: ${letter.reason}`);
-        assert.equal(letter.reason, REASONS[form], form);
-        assert.equal(isUnnumbered, UNNUMBERED.includes(form), form);
-        assert.equal(letter.digest, digest(malformed(ticks.get(number)!, form)), `raw bytes of ${form}`);
-        assert.equal(letter.status, 'open');
-        assert.ok(letter.detail.length > 0);
-        if (isUnnumbered) missing.push(number);
-      }
+      assert.deepEqual(snapshot.openGaps, []);
+      await assertLetters(rig, forms, spec, count, (number) => (isUnnumbered(number) ? 'resolved' : 'open'));
+      const client = await rig.client();
+      const gaps = await client.query<{ first: string; last: string; state: string }>(
+        'SELECT first_tick AS first, last_tick AS last, state FROM ingest_gaps ORDER BY first_tick',
+      );
       assert.deepEqual(
-        snapshot.openGaps,
+        gaps.rows,
+        [...forms.keys()]
+          .filter(isUnnumbered)
+          .sort((a, b) => (a < b ? -1 : 1))
+          .map((number) => ({ first: `${number}`, last: `${number}`, state: 'filled' })),
+      );
+    });
+  });
+
+  await t.test('bad in GetTick, too: what has no number stays open, its gap as well', async () => {
+    const spec = chainSpec({ seed: 74, txs: 2 });
+    const count = 400;
+    const sim = ['--fault', 'malformed-forever:37'];
+    const env = { REORDER_WINDOW: '50ms' };
+    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim, env }, async (rig) => {
+      const daemon = rig.daemon();
+      await rig.untilCaughtUp(daemon);
+      const forms = sentForms(rig);
+      const missing = [...forms.keys()].filter((number) => UNNUMBERED.includes(forms.get(number)!));
+      const client = await rig.client();
+      await until('each was asked for twice', async () => {
+        const { rows } = await client.query('SELECT 1 FROM ingest_gaps WHERE attempts >= 2 AND state = $1', [
+          'open',
+        ]);
+        return rows.length === missing.length;
+      });
+      assert.deepEqual((await daemon.untilReady('gap')).reasons, ['gap']);
+      await daemon.stop();
+      await rig.compare({ absent: (number) => forms.has(number) });
+      const { openGaps } = await rig.check({ hashes: true, atRest: true });
+      assert.deepEqual(
+        openGaps,
         missing.map((number) => ({ first: number, last: number })),
+      );
+      await assertLetters(rig, forms, spec, count, () => 'open');
+      const { rows } = await client.query<{ error: string }>(
+        'SELECT DISTINCT last_error AS error FROM ingest_gaps ORDER BY 1',
+      );
+      assert.ok(
+        rows.every(({ error }) => /^GetTick answered with /.test(error)),
+        JSON.stringify(rows),
       );
     });
   });

@@ -67,10 +67,11 @@ void test('a stream that misbehaves', async (t) => {
     });
   });
 
-  await t.test('missing ticks are gaps, recorded with the first batch beyond them', async () => {
+  await t.test('missing ticks are gaps, recorded with the first batch beyond them, and shown', async () => {
     const spec = chainSpec({ seed: 83, txs: 1 });
     const count = 2_000;
-    const sim = ['--fault', 'gap:333'];
+    // GetTick does not answer: the gaps stay
+    const sim = ['--fault', 'gap:333', '--fault', 'get-fail:333'];
     await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
       const missing = [333n, 666n, 999n, 1332n, 1665n, 1998n];
       const daemon = rig.daemon({ env: { REORDER_WINDOW: '50ms' } });
@@ -103,12 +104,14 @@ void test('a stream that misbehaves', async (t) => {
       await withRig({ databaseUrl, spec, count: 3_000, sim: ['--history', '1000'] }, async (rig) => {
         const daemon = rig.daemon();
         await rig.untilCaughtUp(daemon);
-        await daemon.untilReady('gap');
+        const { details } = await daemon.untilReady('gap');
+        assert.equal(details.complete_up_to, '500');
+        await daemon.untilReady('ready');
         await daemon.stop();
         assert.equal(rig.starts()[0], 501n);
         await rig.compare({ absent: (number) => number > 500n && number <= 2_000n });
-        const { openGaps } = await rig.check({ hashes: true, atRest: true });
-        assert.deepEqual(openGaps, [{ first: 501n, last: 2_000n }]);
+        const { unfillable } = await rig.check({ hashes: true, atRest: true });
+        assert.deepEqual(unfillable, [{ first: 501n, last: 2_000n }]);
       });
     },
   );

@@ -15,6 +15,11 @@ void test('faults are read from their texts', async (t) => {
   t.strictSame(parseFault('fork:541409765'), { kind: 'fork', at: 541_409_765n, back: 100 });
   t.strictSame(parseFault('fork:500:20'), { kind: 'fork', at: 500n, back: 20 });
   t.strictSame(parseFault('stall:9223372036854775807:1'), { kind: 'stall', at: 2n ** 63n - 1n, ms: 1 });
+  t.strictSame(parseFault('hole:5:9'), { kind: 'hole', first: 5n, last: 9n });
+  t.strictSame(parseFault('late:5:300'), { kind: 'late', every: 5n, by: 300n });
+  t.strictSame(parseFault('get-slow:20'), { kind: 'get-slow', ms: 20 });
+  t.strictSame(parseFault('get-fail:7'), { kind: 'get-fail', every: 7n, times: 1e9 });
+  t.strictSame(parseFault('get-other:7:2'), { kind: 'get-other', every: 7n, times: 2 });
   t.strictSame(parseFault('oversize:10:70000000'), { kind: 'oversize', every: 10n, bytes: 70_000_000 });
 });
 
@@ -49,21 +54,40 @@ void test('a plan says what hits a tick, by its number alone', async (t) => {
     'gap-forever:8',
   ];
   const plan = new FaultPlan(faults.map(parseFault));
-  const none = { gap: null, swap: false, malformed: null, untrue: null, duplicate: false, rewrite: false };
-  t.equal(plan.at(1n), null);
-  t.strictSame(plan.at(4n), { ...none, gap: 'gap' });
-  t.strictSame(plan.at(6n), { ...none, duplicate: true, swap: true });
-  t.strictSame(plan.at(25n), { ...none, malformed: 'number' });
-  t.strictSame(plan.at(10n), { ...none, rewrite: true });
+  const none = {
+    gap: null,
+    late: null,
+    swap: false,
+    malformed: null,
+    untrue: null,
+    duplicate: false,
+    rewrite: false,
+  };
+  t.equal(plan.at(1n, 1n), null);
+  t.strictSame(plan.at(4n, 1n), { ...none, gap: 'gap' });
+  t.strictSame(plan.at(6n, 1n), { ...none, duplicate: true, swap: true });
+  t.strictSame(plan.at(25n, 1n), { ...none, malformed: 'number' });
+  t.strictSame(plan.at(10n, 1n), { ...none, rewrite: true });
   t.equal(plan.lost(8n), true);
   t.equal(plan.lost(4n), false);
   t.equal(plan.malformedForever(9n), null);
   t.equal(plan.malformedForever(25n), 'number');
   for (let i = 1; i <= 20; i++) {
     if ((9 * i) % 25 !== 0)
-      t.equal(plan.at(BigInt(9 * i))?.malformed, MALFORMED_FORMS[i % MALFORMED_FORMS.length]);
+      t.equal(plan.at(BigInt(9 * i), 1n)?.malformed, MALFORMED_FORMS[i % MALFORMED_FORMS.length]);
   }
-  t.equal(plan.at(2n ** 64n - 16n)?.gap, 'gap-forever', 'far numbers, too');
+  t.equal(plan.at(2n ** 64n - 16n, 1n)?.gap, 'gap-forever', 'far numbers, too');
+});
+
+void test('holes and late ticks depend on where a stream began', async (t) => {
+  const plan = new FaultPlan(['hole:100:199', 'late:50:7'].map(parseFault));
+  t.equal(plan.hitsTicks, true);
+  t.equal(plan.at(99n, 1n), null);
+  t.equal(plan.at(120n, 1n)?.gap, 'hole');
+  t.equal(plan.at(120n, 100n), null, 'it is there for a stream that begins in the hole');
+  t.equal(plan.at(50n, 1n)?.gap, 'late');
+  t.equal(plan.at(57n, 1n)?.late, 50n);
+  t.equal(plan.at(57n, 51n), null, 'nothing comes late that was before the stream');
 });
 
 void test('a plan without faults at single ticks says so', async (t) => {
