@@ -5,6 +5,7 @@ import type { ChainSpec } from '../support/expected.ts';
 import type { Rig } from '../support/rig.ts';
 import { withRig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
+import { watched } from '../support/watch.ts';
 import type { Figures, Scene } from './scene.ts';
 
 export interface KillSize {
@@ -26,20 +27,23 @@ export async function survivesKills(scene: Scene, size: KillSize): Promise<Figur
   const { spec, count, kills } = size;
   return withRig({ databaseUrl: await scene.database(), spec, count }, async (rig) => {
     let position: bigint | null = null;
-    let early = 0;
-    for (let kill = 0; kill < kills; kill++) {
-      const isEarly = kill > 0 && scene.random.whole(1, EARLY_ONE_IN) === 1;
-      if (isEarly) early += 1;
-      const before = rig.starts().length;
-      const left = rig.last - (position ?? spec.first - 1n);
-      const moment = await killOnce(rig, scene, { isEarly, left: Number(left), kills: kills - kill });
-      assertStarts(rig, before, position);
-      await sessionsGone(await rig.client());
-      position = await rig.position();
-      await rig.check();
-      await rig.compareNext();
-      scene.say(`kill ${kill + 1}: ${moment}, position ${position}`);
-    }
+    const { early, looks } = await watched(rig, async () => {
+      let early = 0;
+      for (let kill = 0; kill < kills; kill++) {
+        const isEarly = kill > 0 && scene.random.whole(1, EARLY_ONE_IN) === 1;
+        if (isEarly) early += 1;
+        const before = rig.starts().length;
+        const left = rig.last - (position ?? spec.first - 1n);
+        const moment = await killOnce(rig, scene, { isEarly, left: Number(left), kills: kills - kill });
+        assertStarts(rig, before, position);
+        await sessionsGone(await rig.client());
+        position = await rig.position();
+        await rig.look();
+        await rig.compareNext();
+        scene.say(`kill ${kill + 1}: ${moment}, position ${position}`);
+      }
+      return { early };
+    });
     const before = rig.starts().length;
     const daemon = rig.daemon();
     await rig.untilCaughtUp(daemon);
@@ -55,6 +59,7 @@ export async function survivesKills(scene: Scene, size: KillSize): Promise<Figur
       transactions: compared.transactions,
       kills,
       'of them before it wrote': early,
+      looks,
       'streams opened': rig.starts().length,
       'at the beginning': beginnings,
     };

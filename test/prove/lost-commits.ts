@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { ChainSpec } from '../support/expected.ts';
 import { withRig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
+import { watched } from '../support/watch.ts';
 import type { Figures, Scene } from './scene.ts';
 
 export interface LostCommitSize {
@@ -24,7 +25,10 @@ export async function survivesLostCommits(scene: Scene, size: LostCommitSize): P
     proxy.answers.loseEvery = every;
     proxy.answers.silently = silently;
     const daemon = rig.daemon();
-    await rig.untilCaughtUp(daemon, 600_000);
+    const { looks } = await watched(rig, async () => {
+      await rig.untilCaughtUp(daemon);
+      return {};
+    });
     proxy.answers.loseEvery = 0;
     const lost = proxy.lost('writer');
     // the ticks of a lost answer are visible before the daemon has found out
@@ -46,6 +50,7 @@ export async function survivesLostCommits(scene: Scene, size: LostCommitSize): P
       COMMITs: proxy.commits,
       'answers lost': `${lost} of batches, ${proxy.lost('lease') + proxy.lost('steward')} of housekeeping`,
       'ambiguous commits told': told,
+      looks,
     };
   });
 }

@@ -35,7 +35,8 @@ export async function smallDisk(bytes: number, like: string): Promise<SmallDisk 
     const folder = await mkdtemp(join(SHM, 'tick-disk-'));
     return diskIn({ folder, close: () => rm(folder, { recursive: true }) }, { uid, gid });
   }
-  return `no small file system can be had: mount says ${place.message.trim().split('\n').at(-1)}, and ${SHM} is absent or large`;
+  const why = place.message.split('\n').find((line) => line.startsWith('mount: ')) ?? place.message;
+  return `no small file system can be had (${why.trim()}), and ${SHM} is absent or large`;
 }
 
 interface Place {

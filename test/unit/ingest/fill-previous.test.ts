@@ -38,6 +38,9 @@ function previousOf(start: SequenceStart, frames: readonly Uint8Array[]): [bigin
     },
     start,
     {
+      repeated: () => true,
+      mayJump: () => true,
+      gaps: () => {},
       sealed: (batch) => {
         batches.push(batch);
         if (batch.slab !== null) ring.free(batch.slab);

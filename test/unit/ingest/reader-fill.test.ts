@@ -47,6 +47,8 @@ function open(expected: bigint, openGaps: [bigint, bigint][], bufferTicks = 1000
     limits,
     start,
     {
+      repeated: () => true,
+      mayJump: () => true,
       sealed: (batch) => batches.push(batch),
       gaps: (declared) => gaps.push(...declared.map(({ first, last }) => `${first}-${last}`)),
       pause: () => (paused = true),
