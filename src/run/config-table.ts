@@ -255,14 +255,10 @@ const variables = {
     'Configuration of the stages on the bus.',
     { later: true },
   ),
-  readDatabaseUrl: optional(
-    'READ_DATABASE_URL',
-    serverUrl,
-    'A replica for verify, replay, export and queries.',
-    {
-      secret: true,
-    },
-  ),
+  readDatabaseUrl: optional('READ_DATABASE_URL', serverUrl, 'A replica for replay, export and queries.', {
+    secret: true,
+    later: true,
+  }),
   apiPort: required('API_PORT', '8083', port, 'Port of the API.', { later: true }),
   apiHost: required('API_HOST', '127.0.0.1', host, 'Address that the API listens on.', { later: true }),
   apiToken: optional('API_TOKEN', token, 'Bearer token of the API.', { secret: true, later: true }),
