@@ -32,8 +32,8 @@ interface Field {
   type: Type;
   /** which ticks have something to turn over: a condition on the table's alias t, and on count, the transactions */
   where?: string;
-  /** the bit; otherwise any that the type allows */
-  bit?: number;
+  /** the bit; otherwise any that the type allows. far: to the number of no stored tick; rising: becomes much larger */
+  bit?: number | 'far' | 'rising';
   kinds(at: Site, withVdf: boolean): Kinds;
 }
 
@@ -50,26 +50,23 @@ type Kinds = [offset: bigint, kind: FindingKind][];
 const one =
   (kind: FindingKind): (() => Kinds) =>
   () => [[0n, kind]];
-/** a number of no stored tick, but of the same chunk of vdf_proofs (50 million) */
-const FAR_BIT = 24;
 
 /** Every column that a formula reaches. */
 const FIELDS: readonly Field[] = [
-  { table: 'ticks', column: 'tick_number', type: 'int8', bit: FAR_BIT, kinds: one('missing') },
+  { table: 'ticks', column: 'tick_number', type: 'int8', bit: 'far', kinds: one('missing') },
   { table: 'ticks', column: 'timestamp', type: 'timestamptz', where: 'count > 0', kinds: one('missing') },
   { table: 'ticks', column: 'batch_hash', type: 'hex', kinds: one('batch_hash') },
   {
     table: 'ticks',
     column: 'previous_output',
     type: 'hex',
-    where: 't.previous_output IS NOT NULL',
     kinds: one('link'),
   },
   {
     table: 'vdf_proofs',
     column: 'tick_number',
     type: 'int8',
-    bit: FAR_BIT,
+    bit: 'far',
     kinds: ({ nextIsLinked }) =>
       nextIsLinked
         ? [
@@ -106,7 +103,6 @@ const FIELDS: readonly Field[] = [
     table: 'tick_transactions',
     column: 'tx_id',
     type: 'text',
-    where: "t.tx_id <> ''",
     bit: 0,
     kinds: one('tx_hash'),
   },
@@ -114,7 +110,6 @@ const FIELDS: readonly Field[] = [
     table: 'tick_transactions',
     column: 'tx_id_raw',
     type: 'bytea',
-    where: 't.tx_id_raw IS NOT NULL',
     kinds: one('tx_hash'),
   },
   { table: 'tick_transactions', column: 'payload', type: 'bytea', kinds: one('tx_hash') },
@@ -136,14 +131,14 @@ const FIELDS: readonly Field[] = [
     kinds: one('tx_hash'),
   },
   { table: 'tick_transactions', column: 'tick_timestamp', type: 'timestamptz', kinds: one('missing') },
-  { table: 'tick_transactions', column: 'tick_number', type: 'int8', bit: FAR_BIT, kinds: one('batch_hash') },
+  { table: 'tick_transactions', column: 'tick_number', type: 'int8', bit: 'far', kinds: one('batch_hash') },
   {
     // the first of several becomes the last
     table: 'tick_transactions',
     column: 'sequence_number',
     type: 'int8',
     where: 'count > 1',
-    bit: 40,
+    bit: 'rising',
     kinds: one('batch_hash'),
   },
 ];
@@ -159,7 +154,6 @@ const UNREACHED: readonly Field[] = [
     type: 'int8',
     where: 'count = 1',
     kinds: () => [],
-    bit: 40,
   },
 ];
 
@@ -187,7 +181,9 @@ async function chooseFlip(
 ): Promise<BitFlip> {
   const isTransaction = field.table === 'tick_transactions';
   const count = '(SELECT count(*) FROM tick_transactions x WHERE x.tick_number = t.tick_number)';
-  const where = (field.where ?? 'true').replace(/\bcount\b/, count);
+  const isRun = field.type !== 'int8' && field.type !== 'numeric' && field.type !== 'timestamptz';
+  const hasBits = isRun ? `length(t.${field.column}) > 0` : 'true';
+  const where = `${hasBits} AND ${(field.where ?? 'true').replace(/\bcount\b/, count)}`;
   const columns = isTransaction ? 't.tick_number, t.sequence_number' : 't.tick_number, 0 AS sequence_number';
   // from a random place on: the first tick that fits and has no flip beside it; from the beginning when none follows
   const start = first + 1n + BigInt(random.whole(0, Number(last - first) - 2));
@@ -205,7 +201,12 @@ async function chooseFlip(
     'SELECT previous_output IS NULL AS linked FROM ticks WHERE tick_number = $1',
     [`${tick + 1n}`],
   );
-  const bit = field.bit ?? anyBit(field.type, random);
+  const bit =
+    field.bit === 'far'
+      ? farBit(tick, first, last)
+      : field.bit === 'rising'
+        ? risingBit(BigInt(row.sequence_number))
+        : (field.bit ?? anyBit(field.type, random));
   const site = { tick, bit, nextIsLinked: next.rows[0].linked };
   const key = isTransaction ? ` AND sequence_number = ${row.sequence_number}` : '';
   const place = random.next();
@@ -227,6 +228,23 @@ async function chooseFlip(
     apply: () => update(tick, key),
     undo: () => update(moved, movedKey),
   };
+}
+
+/** ticks in a chunk of vdf_proofs: an UPDATE cannot move a row to another one */
+const CHUNK_TICKS = 50_000_000n;
+
+function farBit(tick: bigint, first: bigint, last: bigint): number {
+  for (let bit = 0; bit < 26; bit++) {
+    const moved = tick ^ (1n << BigInt(bit));
+    if ((moved < first || moved > last) && moved / CHUNK_TICKS === tick / CHUNK_TICKS) return bit;
+  }
+  throw new Error(`tick ${tick} has no bit that makes it a number which is not stored`);
+}
+
+function risingBit(value: bigint): number {
+  let bit = 32;
+  while ((value & (1n << BigInt(bit))) !== 0n) bit += 1;
+  return bit;
 }
 
 function anyBit(type: Type, random: Random): number {
