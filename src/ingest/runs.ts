@@ -161,7 +161,9 @@ export class Runs {
     const previousOutput = start === null ? null : await this.#steward.readOutput(start);
     this.#pipeline.start(epoch, { ...ledger, position: start });
     this.#run += 1;
-    this.#auditor.forkAccepted = ledger.brake.forkAccepted;
+    // --ignore-watermark may have asked for ticks that do not exist yet
+    const forkAccepted = ledger.brake.forkAccepted || start !== ledger.position;
+    this.#auditor.forkAccepted = forkAccepted;
     this.#auditor.start(epoch, this.#run);
     this.#host.began(this.#run, epoch, ledger.openGaps);
     this.#host.toReader({
@@ -174,7 +176,7 @@ export class Runs {
         previousOutput,
       },
       ask: startTick,
-      forkAccepted: ledger.brake.forkAccepted,
+      forkAccepted,
       fill: ledger.openGaps,
     });
     this.#host.log('info', 'Ingesting', {

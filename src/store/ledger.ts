@@ -71,7 +71,10 @@ export async function recordOrigin(client: Client, first: bigint, epoch: bigint)
   return origin == null ? null : BigInt(origin);
 }
 
-/** An operator's `--ignore-watermark`: these ticks are not wanted. */
+/**
+ * An operator's `--ignore-watermark`: these ticks are not wanted. They may lie beyond the head of the sequencer, which
+ * is no fork then.
+ */
 export async function recordSkipped(
   client: Client,
   { first, last }: TickRange,
@@ -82,6 +85,7 @@ export async function recordSkipped(
       "INSERT INTO ingest_gaps (first_tick, last_tick, state, closed_at) VALUES ($1, $2, 'skipped', clock_timestamp())",
       [first.toString(), last.toString()],
     );
+    await client.query('UPDATE ingest_state SET fork_accepted = true');
   });
 }
 
