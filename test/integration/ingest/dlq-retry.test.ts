@@ -6,6 +6,10 @@ import { startPostgres } from '../../support/postgres.ts';
 import { withRig } from '../../support/rig.ts';
 import { wireTick } from '../../support/wire.ts';
 
+function mdp(databaseUrl: string, ...args: string[]): ReturnType<typeof runCommand> {
+  return runCommand('mdp', args, { DATABASE_URL: databaseUrl });
+}
+
 void test('dead letters are retried beside a running daemon', async (t) => {
   const server = await startPostgres();
   t.after(() => server.stop());
@@ -22,8 +26,6 @@ void test('dead letters are retried beside a running daemon', async (t) => {
       env: { TICK_MAX_BYTES: '64KiB', REORDER_WINDOW: '50ms' },
     };
     await withRig(options, async (rig) => {
-      const mdp = (...args: string[]): ReturnType<typeof runCommand> =>
-        runCommand('mdp', args, { DATABASE_URL: databaseUrl });
       const daemon = rig.daemon();
       await rig.untilPosition(2_200n, daemon);
       const client = await rig.client();
@@ -36,20 +38,20 @@ void test('dead letters are retried beside a running daemon', async (t) => {
           [number - 1, raw],
         );
       }
-      const incomplete = await mdp('quality', '--to', '2200');
+      const incomplete = await mdp(databaseUrl, 'quality', '--to', '2200');
       assert.equal(incomplete.code, 1, incomplete.stderr);
       assert.match(incomplete.stderr, /found .*missing\.dead_letter$/m);
 
-      const oversized = await mdp('dlq', 'retry', '--reason', 'too_large');
+      const oversized = await mdp(databaseUrl, 'dlq', 'retry', '--reason', 'too_large');
       assert.equal(oversized.code, 0, oversized.stdout + oversized.stderr);
       const starts = rig.starts().length;
-      const missing = await mdp('dlq', 'retry', '--reason', 'malformed_frame');
+      const missing = await mdp(databaseUrl, 'dlq', 'retry', '--reason', 'malformed_frame');
       assert.equal(missing.code, 0, missing.stdout + missing.stderr);
       assert.match(
         missing.stdout,
         /stored: tick 2100 with 1 transactions, taken out of a gap that was (open|unfillable)\n3 stored\n/,
       );
-      const complete = await mdp('quality', '--to', '2200');
+      const complete = await mdp(databaseUrl, 'quality', '--to', '2200');
       assert.equal(complete.code, 0, complete.stdout + complete.stderr);
 
       // it has noticed, and begun anew where the ledger ends
