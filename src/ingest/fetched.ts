@@ -7,10 +7,20 @@ export interface FetchedFrame {
   bytes: Uint8Array;
 }
 
+/** Where the frames go. */
+export interface FetchedTaker {
+  /** everybody downstream is busy */
+  isBusy(): boolean;
+  /** the frame needs no batch of its own */
+  continues(frame: FetchedFrame): boolean;
+  /** false: no room now */
+  accept(frame: FetchedFrame): boolean;
+}
+
 /** Fetched frames give way to the stream while everybody downstream is busy; after so long they go first, ms. */
 const WAIT_MS = 100;
 
-/** One chunk of fetched frames on its way into the ring: a run of numbers is a batch of its own. */
+/** One chunk of fetched frames on its way into the ring. A run of numbers is a batch of its own. */
 export class FetchedFrames {
   #chunk: readonly FetchedFrame[] = [];
   #sinceMs = 0;
@@ -33,14 +43,12 @@ export class FetchedFrames {
    * Offers them run by run: while somebody downstream is free, and one run after WAIT_MS in any case. False when even
    * that one found no room: nothing else may go before it.
    */
-  offer(nowMs: number, isBusy: () => boolean, accept: (frame: FetchedFrame) => boolean): boolean {
+  offer(nowMs: number, ring: FetchedTaker): boolean {
     const isUrgent = nowMs - this.#sinceMs >= WAIT_MS;
     let taken = 0;
     for (const frame of this.#chunk) {
-      const before = this.#chunk[taken - 1]?.number;
-      const opensBatch = frame.number === null || before == null || frame.number !== before + 1n;
-      if (opensBatch && isBusy() && !(isUrgent && taken === 0)) break;
-      if (!accept(frame)) break;
+      const mayGo = ring.continues(frame) || !ring.isBusy() || (isUrgent && taken === 0);
+      if (!mayGo || !ring.accept(frame)) break;
       taken += 1;
     }
     if (taken > 0) {

@@ -76,6 +76,12 @@ export class BatchFiller {
     this.#newGaps.push(...gaps);
   }
 
+  /** Whether a late tick of this number goes into the batch that is open. */
+  continues(number: bigint): boolean {
+    const isNext = number === this.#first + BigInt(this.#ticks);
+    return this.#fills && this.#frames > 0 && isNext && this.#newGaps.length === 0;
+  }
+
   /** False when the ring has no room now. */
   append(number: bigint, fills: boolean, bytes: Uint8Array, arrivedMs: number): boolean {
     if (this.#ring.heldTicks >= this.#ring.geometry.ticksMax) {

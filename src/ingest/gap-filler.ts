@@ -10,8 +10,9 @@ import type { FetchedFrame } from './fetched.ts';
 import type { TickServer } from './source.ts';
 import type { StreamClock } from './stream.ts';
 
-/** chunkTicks: asked for before they go into the ring together; chunkBytes: ends a chunk early. */
 export interface FillLimits extends FillPlanLimits, CallLimits, RangeStreamLimits {
+  /** ticks asked for by calls before they go into the ring together; chunkBytes ends a chunk earlier */
+  chunkTicks: number;
   /** a hole of more ticks is read from a stream of its own */
   longTicks: number;
   /** between two attempts at a sequencer that does not answer at all */

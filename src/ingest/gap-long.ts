@@ -53,7 +53,7 @@ async function brokenOff(
   const verdict = streamVerdict(code);
   if (verdict === 'too_large') {
     // by GetTick it costs its neighbours nothing
-    const end = rest.first + BigInt(limits.chunkTicks) - 1n;
+    const end = rest.first + BigInt(limits.streamTicks) - 1n;
     return round.again({ first: rest.first, last: end < rest.last ? end : rest.last }, 'each');
   }
   if (verdict === 'position_not_served') return passTooOld(round, rest, limits);

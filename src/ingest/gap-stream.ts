@@ -7,7 +7,7 @@ import type { StreamClock } from './stream.ts';
 
 export interface RangeStreamLimits {
   /** frames, and bytes of frames, after which the stream is paused until they are taken */
-  chunkTicks: number;
+  streamTicks: number;
   chunkBytes: number;
   /** frames are handed over after so long without another one, ms */
   flushMs: number;
@@ -79,8 +79,8 @@ export class RangeStream {
 
   /** How long next() may wait from now on, ms; 0 when a chunk is ready. */
   #restMs(): number {
-    const { chunkTicks, chunkBytes, flushMs, stallMs } = this.#limits;
-    if (this.#end !== null || this.#frames.length >= chunkTicks || this.#bytes >= chunkBytes) return 0;
+    const { streamTicks, chunkBytes, flushMs, stallMs } = this.#limits;
+    if (this.#end !== null || this.#frames.length >= streamTicks || this.#bytes >= chunkBytes) return 0;
     const limitMs = this.#frames.length > 0 ? flushMs : stallMs;
     return Math.max(0, this.#heardMs + limitMs - this.#clock.nowMs());
   }

@@ -203,14 +203,14 @@ export class FrameReader {
   /** False when they wait for too long already: nothing of the stream goes before them then. */
   #offerFetched(): boolean {
     const nowMs = this.#clockMs();
-    return this.#fetched.offer(
-      nowMs,
-      () => this.#waits || this.#ring.inFlight >= this.#limits.inFlightMax,
-      ({ number, due, bytes }) =>
+    return this.#fetched.offer(nowMs, {
+      isBusy: () => this.#waits || this.#ring.inFlight >= this.#limits.inFlightMax,
+      continues: ({ number }) => number !== null && this.#filler.continues(number),
+      accept: ({ number, due, bytes }) =>
         number === null
           ? this.#filler.appendUnnumbered(due, bytes, nowMs)
           : this.#appendFetched(number, bytes, nowMs),
-    );
+    });
   }
 
   /** What the stream has sent meanwhile is not needed any more. */

@@ -9,6 +9,7 @@ const HEAD_MS = 2_000;
 /** How gaps are filled. Three answers "not there", at least three seconds from first to last, prove that there is nothing. */
 const FILLING = {
   chunkTicks: 256,
+  streamTicks: 1_000,
   chunkBytes: 4 * 1024 * 1024,
   calls: 16,
   longTicks: 1_000,

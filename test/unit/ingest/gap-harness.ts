@@ -134,6 +134,7 @@ export interface Harness {
 
 export const LIMITS: FillLimits = {
   chunkTicks: 8,
+  streamTicks: 8,
   chunkBytes: 1 << 20,
   calls: 4,
   longTicks: 20,
