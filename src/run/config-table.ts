@@ -256,7 +256,7 @@ const variables = {
   readDatabaseUrl: optional(
     'READ_DATABASE_URL',
     serverUrl,
-    'A replica for mdp quality, replay, export and queries.',
+    'A replica for verify, mdp quality, replay, export and queries.',
     { secret: true },
   ),
   apiPort: required('API_PORT', '8083', port, 'Port of the API.', { later: true }),
