@@ -8,8 +8,9 @@ import { wireFaults } from '../support/wire-faults.ts';
 void test('ticks left out, doubled, swapped, rewritten and malformed are all accounted for', async (t) => {
   const server = await startPostgres();
   t.after(() => server.stop());
+  // the last gap is followed by more ticks than the reorder window has: nothing waits for its time
   const faults = wireFaults({
-    gap: 130n,
+    gap: 610n,
     gapForever: 2090n,
     duplicate: 530n,
     swap: 470n,
@@ -22,7 +23,7 @@ void test('ticks left out, doubled, swapped, rewritten and malformed are all acc
     t,
     await survivesWireFaults(
       sceneOf(t, () => server.createDatabase()),
-      { spec, count: 20_000, faults },
+      { spec, count: 20_100, faults },
     ),
   );
 });

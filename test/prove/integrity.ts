@@ -93,12 +93,12 @@ function faults(): Scenario[] {
 
 function wire(): Scenario[] {
   const spec = chainSpec({ seed: 171, txs: 1, hostile: true });
-  const often = { gap: 130n, gapForever: 2090n, rewrite: 170n, malformedForever: 2030n };
+  const often = { gapForever: 2090n, rewrite: 170n, malformedForever: 2030n };
   const faults = sized(
-    { ...often, duplicate: 1510n, swap: 1490n, malformed: 1390n },
-    { ...often, duplicate: 530n, swap: 470n, malformed: 430n },
+    { ...often, gap: 130n, duplicate: 1510n, swap: 1490n, malformed: 1390n },
+    { ...often, gap: 610n, duplicate: 530n, swap: 470n, malformed: 430n },
   );
-  const size = { spec, count: sized(200_000, 20_000), faults: wireFaults(faults) };
+  const size = { spec, count: sized(200_000, 20_100), faults: wireFaults(faults) };
   return [
     scenario('2', 'ticks left out, doubled, swapped, rewritten, malformed', KEEPS, (scene) =>
       survivesWireFaults(scene, size),
