@@ -7,14 +7,6 @@ import type { ParsedBatch } from './parse.ts';
 import { rangeOf } from './part.ts';
 import type { WriteOutcome } from './write.ts';
 
-/** For the log. */
-export interface RefusedBatch extends Record<string, unknown> {
-  first_tick: bigint;
-  last_tick: bigint | null;
-  sqlstate: string;
-  error: string;
-}
-
 /** One transaction: a sealed batch, or a part of one that the database refused as a whole. */
 export interface CommittedBatch {
   range: TickRange | null;

@@ -3,7 +3,8 @@ import { streamVerdict } from '../core/retry.ts';
 import { answered, type FillRound } from './fill-round.ts';
 import type { TickCaller } from './gap-calls.ts';
 import { RangeStream, streamsFrom, type RangeStreamLimits } from './gap-stream.ts';
-import { oldestServed, type StreamFailure } from './source.ts';
+import { oldestServed } from './served.ts';
+import type { StreamFailure } from './source.ts';
 
 /** How many numbers of a long hole that a stream passed over are asked for, both ends among them. */
 const SAMPLE = 16;

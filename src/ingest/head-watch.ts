@@ -2,7 +2,7 @@ export interface HeadWatchHost {
   /** The sequencer has another chain than the one we have. One sentence. */
   forked(reason: string): void;
   /** An accepted head below our position is so no longer. */
-  reached(): void;
+  headReached(): void;
   log(level: 'warn', message: string, fields: Record<string, unknown>): void;
 }
 
@@ -74,7 +74,7 @@ export class HeadWatch {
   #comparePosition(head: bigint, had: bigint, nowMs: number): void {
     if (head >= (this.#low?.had ?? had)) {
       this.#low = null;
-      if (this.#isAccepted) this.#host.reached();
+      if (this.#isAccepted) this.#host.headReached();
       this.#isAccepted = false;
       return;
     }

@@ -4,30 +4,28 @@ import type { TickRange } from '../core/ingest/ranges.ts';
 import type { BackoffLimits } from '../core/retry.ts';
 import type { Halt } from '../store/halt.ts';
 import { Auditor, type Audited } from './auditor.ts';
+import { Chores } from './chores.ts';
+import { Crew, type CrewHost, type CrewOptions } from './crew.ts';
 import { GapBook } from './gap-book.ts';
 import { awaitLatestTick } from './latest-tick.ts';
 import { Leadership, type LeadershipState } from './leadership.ts';
 import type { CommittedBatch } from './committed.ts';
 import { Pipeline } from './pipeline.ts';
-import type { FromReader, ReaderSetup, ReaderStats } from './reader-thread.ts';
+import type { FromReader, ReaderStats } from './reader-thread.ts';
 import { planRing, Ring, type RingStatus } from './ring.ts';
 import { Runs, type RunsOptions } from './runs.ts';
 import { Steward, type Trouble } from './steward.ts';
 import type { StreamState } from './stream.ts';
 import type { ThreadStats } from './thread-stats.ts';
-import { ParserPool, ReaderThread, WriterThread, type ThreadsHost } from './threads.ts';
 import type { DatabaseTrouble } from './write.ts';
-import type { FromWriter, WriterSetup, WriterStats } from './write-thread.ts';
+import type { WriterStats } from './write-thread.ts';
 
-export interface IngesterOptions extends RunsOptions {
+export interface IngesterOptions extends RunsOptions, CrewOptions {
   /** who holds the lease, for operators */
   holder: string;
   ring: { bufferBytes: number; bufferTicks: number; tickBytesMax: number; batchTicksMax: number };
-  reader: Omit<ReaderSetup, 'geometry' | 'memory'>;
   /** CHAIN_CHECK */
   chainCheck: ChainCheckMode;
-  parsers: number;
-  writers: Omit<WriterSetup, 'orphans'>[];
   backoff: BackoffLimits;
   drainMs: number;
 }
@@ -68,45 +66,31 @@ export interface IngesterStatus {
 
 const RENEW_MS = 1_000;
 const ANSWER_MS = 3_000;
-/** How often the ledger is merged and gaps and dead letters are counted, ms. */
-const CHORES_MS = 5_000;
 
 /** The stage `ingest`: reader thread, parser pool, writer threads, the lease and the runs that it allows, joined. */
 export class Ingester {
   readonly #options: IngesterOptions;
   readonly #host: IngesterHost;
   readonly #ring: Ring;
-  readonly #reader: ReaderThread;
-  readonly #parsers: ParserPool;
-  readonly #writers: WriterThread[];
+  readonly #crew: Crew;
   readonly #pipeline: Pipeline;
   readonly #leadership: Leadership;
   readonly #steward: Steward;
   readonly #gaps: GapBook;
   readonly #runs: Runs;
   readonly #auditor: Auditor;
-  readonly #databaseTrouble = new Map<number, DatabaseTrouble>();
+  readonly #chores: Chores;
   #leadershipState: LeadershipState = { kind: 'connecting' };
   #stream: StreamState = { kind: 'stopped' };
   #head: bigint | null = null;
   #highest: bigint | null = null;
   #drained: (() => void) | null = null;
-  #chores: NodeJS.Timeout | null = null;
-  #choresRun = false;
 
   constructor(options: IngesterOptions, host: IngesterHost) {
     this.#options = options;
     this.#host = host;
     this.#ring = new Ring(planRing(options.ring));
-    const threads = this.#threadsHost();
-    this.#parsers = new ParserPool(this.#ring, options.parsers, this.#ring.geometry.slabCount, threads, () =>
-      host.nowMs(),
-    );
-    this.#writers = options.writers.map((setup) => new WriterThread({ ...setup, orphans: [] }, threads));
-    this.#reader = new ReaderThread(
-      { ...options.reader, geometry: this.#ring.geometry, memory: this.#ring.memory },
-      threads,
-    );
+    this.#crew = new Crew(this.#ring, options, this.#crewHost());
     this.#steward = new Steward(options.backoff, {
       connect: (onLost) => host.connect('steward', onLost),
       random: () => host.random(),
@@ -125,17 +109,21 @@ export class Ingester {
         random: () => host.random(),
       },
     );
-    this.#pipeline = new Pipeline(this.#ring, this.#pipelineThreads(), this.#pipelineHost(), {
+    this.#pipeline = new Pipeline(this.#ring, this.#crew, this.#pipelineHost(), {
       tickBytesMax: options.ring.tickBytesMax,
       chainCheck: options.chainCheck,
     });
     this.#auditor = new Auditor(this.#auditorHost());
     this.#gaps = new GapBook(this.#steward, this.#pipeline, host);
+    this.#chores = new Chores(this.#steward, this.#pipeline, this.#gaps, {
+      isLeading: () => this.#leadershipState.kind === 'leading',
+      trouble: (trouble) => host.trouble(trouble),
+    });
     this.#runs = new Runs(
       options,
       {
         nowMs: () => host.nowMs(),
-        toReader: (message) => this.#reader.post(message),
+        toReader: (message) => this.#crew.toReader(message),
         began: (run, epoch, openGaps) => this.#gaps.began(run, epoch, openGaps),
         log: (level, message, fields) => host.log(level, message, fields),
         latestTick: () => this.#latestTick(),
@@ -153,7 +141,7 @@ export class Ingester {
       leadership: this.#leadershipState,
       stream: this.#stream,
       halt: this.#runs.halted,
-      databaseTrouble: this.#databaseTrouble,
+      databaseTrouble: this.#crew.databaseTrouble,
       position: this.#pipeline.position,
       completeUpTo: this.#pipeline.completeUpTo,
       head: this.#head,
@@ -166,18 +154,18 @@ export class Ingester {
 
   /** How long the oldest parse has been under way, ms; 0 when none is. */
   get oldestParseMs(): number {
-    return this.#parsers.oldestMs(this.#host.nowMs());
+    return this.#crew.oldestParseMs;
   }
 
   /** Runs until stop(). */
   start(): void {
     this.#leadership.run().catch((error: unknown) => this.#host.fatal(error as Error));
-    this.#chores = setInterval(() => void this.#doChores(), CHORES_MS);
+    this.#chores.start();
   }
 
   /** Closes the stream, writes what was read, gives the lease back. False when drainMs were not enough. */
   async stop(): Promise<boolean> {
-    if (this.#chores !== null) clearInterval(this.#chores);
+    this.#chores.stop();
     let late = false;
     let timer: NodeJS.Timeout | null = null;
     const deadline = new Promise<void>((resolve) => {
@@ -189,12 +177,8 @@ export class Ingester {
     await Promise.race([this.#drain(), deadline]);
     if (timer !== null) clearTimeout(timer);
     if (late) return false;
-    await Promise.all([
-      this.#leadership.stop(),
-      this.#steward.stop(),
-      ...this.#writers.map((writer) => writer.stop()),
-    ]);
-    await Promise.all([this.#reader.stop(), this.#parsers.stop()]);
+    await Promise.all([this.#leadership.stop(), this.#steward.stop(), this.#crew.stopWriters()]);
+    await this.#crew.stopReaderAndParsers();
     return true;
   }
 
@@ -202,7 +186,7 @@ export class Ingester {
     await this.#runs.stop();
     await new Promise<void>((resolve) => {
       this.#drained = resolve;
-      this.#reader.post({ type: 'drain' });
+      this.#crew.toReader({ type: 'drain' });
     });
     await this.#pipeline.settled();
   }
@@ -231,21 +215,6 @@ export class Ingester {
     if (state.kind === 'schema') this.#host.log('error', state.error, {});
     if (state.kind === 'unreachable') {
       this.#host.log('warn', 'Failed to connect to database', { error: state.error.message });
-    }
-  }
-
-  async #doChores(): Promise<void> {
-    const { epoch, quietUpTo } = this.#pipeline;
-    if (this.#leadershipState.kind !== 'leading' || this.#choresRun) return;
-    this.#choresRun = true;
-    try {
-      if (epoch !== null && quietUpTo !== null) await this.#steward.mergeLedger(epoch, quietUpTo);
-      await this.#gaps.retry();
-      this.#host.trouble(await this.#steward.readTrouble());
-    } catch {
-      // chores wait for better days; the lease and the writers report the database's state
-    } finally {
-      this.#choresRun = false;
     }
   }
 
@@ -287,37 +256,18 @@ export class Ingester {
     }
   }
 
-  #fromWriter(index: number, message: FromWriter): void {
-    if (message.type === 'log') this.#host.log(message.level, message.message, message.fields);
-    if (message.type === 'stats') this.#host.writerStats(index, message.stats);
-    if (message.type !== 'database') return;
-    if (message.trouble === null) this.#databaseTrouble.delete(index);
-    else this.#databaseTrouble.set(index, message.trouble);
-  }
-
-  #threadsHost(): ThreadsHost {
+  #crewHost(): CrewHost {
     return {
+      nowMs: () => this.#host.nowMs(),
+      log: (level, message, fields) => this.#host.log(level, message, fields),
       fromReader: (message) => this.#fromReader(message),
-      fromWriter: (index, message) => this.#fromWriter(index, message),
-      stats: (thread, stats) => this.#host.threadStats(thread, stats),
-      died: (thread, error) => {
-        this.#host.log('error', 'A worker thread died and is replaced', { thread, error: error.message });
-        if (thread.startsWith('writer-'))
-          this.#databaseTrouble.delete(Number(thread.slice('writer-'.length)));
-        if (thread !== 'reader') return;
+      readerDied: (error) => {
         this.#stream = { kind: 'down', error: error.message, code: 13 };
         this.#drained?.();
         void this.#runs.readerDied();
       },
-    };
-  }
-
-  #pipelineThreads(): ConstructorParameters<typeof Pipeline>[1] {
-    return {
-      parse: (task) => this.#parsers.parse(task),
-      writers: this.#writers.length,
-      write: (writer, batch, unknown) => this.#writers[writer].write(batch, unknown),
-      credit: () => this.#reader.post({ type: 'credit' }),
+      threadStats: (thread, stats) => this.#host.threadStats(thread, stats),
+      writerStats: (index, stats) => this.#host.writerStats(index, stats),
     };
   }
 
@@ -327,7 +277,7 @@ export class Ingester {
       readCounterparts: (numbers) => this.#steward.readCounterparts(numbers),
       recordConflicts: (epoch, letters) => this.#steward.recordConflicts(epoch, letters),
       admit: (deadLetters) => this.#runs.admit(deadLetters),
-      credit: (run) => this.#reader.post({ type: 'audited', run }),
+      credit: (run) => this.#crew.toReader({ type: 'audited', run }),
       audited: (result) => {
         if (result.conflicts.length > 0) this.#runs.deadLettersWritten();
         this.#host.audited(result);

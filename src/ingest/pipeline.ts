@@ -3,14 +3,14 @@ import type { ChainCheckMode } from '../core/copy/transcode.ts';
 import type { BatchWrite } from '../store/batch.ts';
 import type { LedgerState } from '../store/ledger.ts';
 import { sampleAges } from './ages.ts';
-import { batchWrite, committedBatch, type CommittedBatch, type RefusedBatch } from './committed.ts';
+import { batchWrite, committedBatch, type CommittedBatch } from './committed.ts';
 import { CopyMemory } from './copy-memory.ts';
 import type { SealedBatch } from './fill.ts';
-import { isolate } from './isolate.ts';
-import { needsLinkCheck, newJob, resetJob, type Job } from './job.ts';
+import { needsLinkCheck, resetJob, type Job } from './job.ts';
+import { Jobs } from './jobs.ts';
 import type { ParsedBatch, ParseTask } from './parse.ts';
-import { halves, rangeOf } from './part.ts';
 import { Recorded } from './recorded.ts';
+import { halve, isolateFrame, refusedBatch, type RefusedBatch } from './refused.ts';
 import type { Ring } from './ring.ts';
 import type { Refusal, WriteOutcome } from './write.ts';
 
@@ -64,19 +64,18 @@ export class Pipeline {
   readonly #threads: PipelineThreads;
   readonly #host: PipelineHost;
   readonly #limits: PipelineLimits;
-  /** in the order of sealing */
-  readonly #jobs = new Set<Job>();
+  readonly #jobs: Jobs;
   readonly #idleWriters: number[] = [];
   readonly #memory: CopyMemory;
   #run: Recorded | null = null;
   #recordingOrigin = false;
-  #settled: (() => void)[] = [];
 
   constructor(ring: Ring, threads: PipelineThreads, host: PipelineHost, limits: PipelineLimits) {
     this.#ring = ring;
     this.#threads = threads;
     this.#host = host;
     this.#limits = limits;
+    this.#jobs = new Jobs(ring, () => threads.credit());
     this.#memory = new CopyMemory(threads.writers + 2);
     for (let writer = 0; writer < threads.writers; writer += 1) this.#idleWriters.push(writer);
   }
@@ -92,21 +91,18 @@ export class Pipeline {
    */
   async stop(): Promise<void> {
     this.#run = null;
-    this.#forgetWaiting();
+    this.#jobs.forgetWaiting();
     await this.settled();
   }
 
   /** Resolves when nothing is under way. */
-  async settled(): Promise<void> {
-    if (this.#jobs.size === 0) return;
-    await new Promise<void>((resolve) => void this.#settled.push(resolve));
+  settled(): Promise<void> {
+    return this.#jobs.settled();
   }
 
   /** Bytes of the frames in sealed batches. */
   get bytesUnderWay(): number {
-    let bytes = 0;
-    for (const { batch } of this.#jobs) bytes += batch.bytes;
-    return bytes;
+    return this.#jobs.bytes;
   }
 
   get position(): bigint | null {
@@ -143,18 +139,13 @@ export class Pipeline {
 
   /** Up to where no batch is under way: what may be merged in the ledger. */
   get quietUpTo(): bigint | null {
-    let quiet = this.position;
-    for (const { batch } of this.#jobs) {
-      if (quiet !== null && batch.first <= quiet) quiet = batch.first - 1n;
-    }
-    return quiet;
+    return this.#jobs.quietUpTo(this.position);
   }
 
   /** A batch from the reader. */
   sealed(batch: SealedBatch): void {
-    const job = newJob(batch);
-    this.#jobs.add(job);
-    if (this.#run === null) this.#forget(job);
+    const job = this.#jobs.add(batch);
+    if (this.#run === null) this.#jobs.forget(job);
     else void this.#parse(job);
   }
 
@@ -245,7 +236,7 @@ export class Pipeline {
       job.writing = false;
       job.unknown = true;
       if (this.#isRun(epoch)) this.#dispatch();
-      else this.#forget(job);
+      else this.#jobs.forget(job);
       return;
     }
     this.#idleWriters.push(writer);
@@ -262,7 +253,7 @@ export class Pipeline {
     resetJob(job);
     if (outcome.kind === 'refused' && this.#isRun(epoch)) this.#split(job, outcome);
     else if (outcome.kind === 'committed') this.#next(job, epoch);
-    else this.#forget(job);
+    else this.#jobs.forget(job);
     if (outcome.kind === 'fenced') this.#replaced(epoch);
     if (committed !== null) {
       if (this.#isRun(epoch)) this.#run?.book(write);
@@ -275,7 +266,7 @@ export class Pipeline {
   #next(job: Job, epoch: bigint): void {
     const [, next, ...rest] = job.parts;
     if (next === undefined || !this.#isRun(epoch)) {
-      this.#forget(job);
+      this.#jobs.forget(job);
       return;
     }
     job.parts = [next, ...rest];
@@ -286,47 +277,22 @@ export class Pipeline {
 
   /** The first part is refused: its halves take its place, and a single frame what stands for it. */
   #split(job: Job, refusal: Refusal): void {
-    const { slab, side } = job.batch;
-    const [part, ...rest] = job.parts;
-    if (part.frames === job.batch.frames) {
-      const { sqlstate, message: error } = refusal;
-      const last = rangeOf(part)?.last ?? null;
-      this.#host.refused({ first_tick: part.first, last_tick: last, sqlstate, error });
-    }
-    if (slab !== null && part.frames > 1) {
-      job.parts = [...halves(part, this.#ring.slab(slab).index), ...rest];
+    const whole = refusedBatch(job, refusal);
+    if (whole !== null) this.#host.refused(whole);
+    if (halve(job, this.#ring)) {
       void this.#parse(job);
       return;
     }
-    const frame = slab === null ? side! : this.#ring.copyFrame(slab, part.from);
-    job.isolated = isolate(part.first, frame, refusal);
-    job.parsed = job.isolated.parsed;
-    job.isAdmitted = false;
-    job.checkLinks = this.#checksLinks && job.isolated.present.ticks > 0;
+    const { present } = isolateFrame(job, refusal, this.#ring);
+    job.checkLinks = this.#checksLinks && present.ticks > 0;
   }
 
   /** Another daemon has raised the epoch: this run is over, and nothing more of it can be written. */
   #replaced(epoch: bigint): void {
     if (this.#run?.epoch === epoch) {
       this.#run = null;
-      this.#forgetWaiting();
+      this.#jobs.forgetWaiting();
     }
     this.#host.fenced(epoch);
-  }
-
-  #forgetWaiting(): void {
-    for (const job of Array.from(this.#jobs)) if (!job.writing) this.#forget(job);
-  }
-
-  /** The slab is free, its ticks are no longer held. */
-  #forget(job: Job): void {
-    const { batch } = job;
-    if (!this.#jobs.delete(job)) return;
-    if (batch.slab !== null) this.#ring.free(batch.slab);
-    this.#ring.addHeldTicks(-batch.ticks);
-    this.#ring.addInFlight(-1);
-    this.#threads.credit();
-    if (this.#jobs.size > 0) return;
-    for (const resolve of this.#settled.splice(0)) resolve();
   }
 }

@@ -2,22 +2,18 @@ import { scanTickNumber } from '../core/chain/wire.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { Sequence, type SequenceStart } from '../core/ingest/sequence.ts';
 import type { SealLimits } from '../core/ingest/seal.ts';
+import { Backlog, type PausedStream } from './backlog.ts';
 import { FetchedFrames, type FetchedFrame } from './fetched.ts';
 import { BatchFiller, outputBefore, type SealedBatch } from './fill.ts';
 import { JUMP_MAX } from './head-watch.ts';
-import { HeldFrames, type Stray, type WaitingFrame } from './held.ts';
+import { HeldFrames, type ReorderLimits, type Stray } from './held.ts';
 import { ReaderCounts } from './reader-counts.ts';
 import type { RepeatedFrame } from './repeats.ts';
 import type { Ring } from './ring.ts';
 
-export interface ReaderLimits extends SealLimits {
-  /** out-of-order frames wait for the missing ones: at most so many ticks, so long, and so many bytes */
-  reorderTicks: number;
-  reorderMs: number;
-  reorderBytes: number;
-}
+export interface ReaderLimits extends SealLimits, ReorderLimits {}
 
-export interface ReaderEvents {
+export interface ReaderEvents extends PausedStream {
   sealed: (batch: SealedBatch) => void;
   /** False when there is no room for it now: it is offered again. */
   repeated(frame: RepeatedFrame): boolean;
@@ -25,8 +21,6 @@ export interface ReaderEvents {
   mayJump(number: bigint): boolean;
   /** holes that were given up waiting for */
   gaps: (gaps: readonly TickRange[]) => void;
-  pause(): void;
-  resume(): void;
 }
 
 const HIGHEST_HI = 0x7fff_ffff;
@@ -37,7 +31,7 @@ const HIGHEST_HI = 0x7fff_ffff;
  *
  * Each frame's number is read from the wire (no decoding beyond the top level); the frame that is due goes straight
  * into the open batch, everything else takes the slow path through the sequence. When the ring is full the stream is
- * paused and what was already delivered waits in `#backlog`, which is bounded by what grpc-js delivers after pause().
+ * paused and what was already delivered waits in `#backlog`.
  */
 export class FrameReader {
   readonly #ring: Ring;
@@ -47,16 +41,16 @@ export class FrameReader {
   readonly #clockMs: () => number;
   readonly counts = new ReaderCounts();
 
-  #sequence: Sequence;
+  readonly #sequence: Sequence;
   readonly #number = new Uint32Array(2);
   #dueHi = -1;
   #dueLo = -1;
-  readonly #held = new HeldFrames();
+  readonly #held: HeldFrames;
+  readonly #giveStray = (stray: Stray): boolean => this.#appendStray(stray);
   readonly #fetched = new FetchedFrames();
   /** highest number of this stream so far, or the one before the number it was asked for */
   #seen = -1n;
-  #backlog: WaitingFrame[] = [];
-  #waits = false;
+  readonly #backlog: Backlog;
   /** a hole is too large to be believed yet: nothing is read on */
   #doubts = false;
   /** frames that found their place so far */
@@ -75,6 +69,8 @@ export class FrameReader {
     this.#events = events;
     this.#clockMs = clockMs;
     this.#sequence = new Sequence(start);
+    this.#held = new HeldFrames(this.#sequence, limits);
+    this.#backlog = new Backlog(ring, this.counts, events);
     this.#filler = new BatchFiller(ring, limits, events.sealed, outputBefore(start));
     this.#noteDue();
     this.#seen = this.#beforeDue;
@@ -91,7 +87,7 @@ export class FrameReader {
   }
 
   get waiting(): boolean {
-    return this.#waits;
+    return this.#backlog.waits;
   }
 
   /** One frame from the stream; the bytes may be kept until they are copied into the ring. */
@@ -99,9 +95,8 @@ export class FrameReader {
     this.counts.frames += 1;
     this.counts.bytes += bytes.length;
     const arrivedMs = this.#clockMs();
-    if (this.#waits || !this.#accept(bytes, arrivedMs)) {
-      this.#backlog.push({ bytes, arrivedMs });
-      this.#wait();
+    if (this.#backlog.waits || !this.#accept(bytes, arrivedMs)) {
+      this.#backlog.put(bytes, arrivedMs);
     }
   }
 
@@ -126,23 +121,18 @@ export class FrameReader {
     if (this.#doubts) this.#declareGap();
     const mayPass = this.#offerFetched() && !this.#doubts;
     if (mayPass) this.#takeBacklog();
-    else this.#wait();
-    this.#giveUpWaiting();
+    else this.#backlog.wait();
+    if (this.#held.isOverdue(this.#clockMs())) this.#declareGap();
     this.#filler.seal(this.#clockMs());
-    if (mayPass && !this.#doubts && this.#waits && this.#isClear()) this.#wake();
+    if (mayPass && !this.#doubts && this.#backlog.waits && this.#isClear()) this.#backlog.wake();
   }
 
   /** The stream was lost: what is not in the ring will be sent again, from the number that is due. */
   disconnected(): void {
-    this.#backlog = [];
-    this.#forgetHeld();
-    this.#seen = this.#beforeDue;
-  }
-
-  #forgetHeld(): void {
+    this.#backlog.clear();
     this.#doubts = false;
-    this.#sequence.forgetHeld();
-    this.#held.clear();
+    this.#held.forget();
+    this.#seen = this.#beforeDue;
   }
 
   /**
@@ -162,8 +152,7 @@ export class FrameReader {
     this.disconnected();
     this.#fetched.clear();
     this.#filler.abandon();
-    this.#waits = false;
-    this.#ring.readerWaits = false;
+    this.#backlog.abandon();
   }
 
   /** False when the ring has no room for it now: the same frame must be offered again. */
@@ -204,7 +193,7 @@ export class FrameReader {
   #offerFetched(): boolean {
     const nowMs = this.#clockMs();
     return this.#fetched.offer(nowMs, {
-      isBusy: () => this.#waits || this.#ring.inFlight >= this.#limits.inFlightMax,
+      isBusy: () => this.#backlog.waits || this.#ring.inFlight >= this.#limits.inFlightMax,
       continues: ({ number }) => number !== null && this.#filler.continues(number),
       accept: ({ number, due, bytes }) =>
         number === null
@@ -233,7 +222,8 @@ export class FrameReader {
         this.#noteDue();
         return this.#append(bytes, arrivedMs);
       case 'ahead':
-        this.#hold(number, bytes, arrivedMs);
+        this.#held.hold(number, bytes, arrivedMs);
+        this.#boundHeld();
         return true;
       case 'late':
         return this.#appendLate(number, bytes, arrivedMs);
@@ -259,24 +249,13 @@ export class FrameReader {
     return true;
   }
 
-  #hold(number: bigint, bytes: Uint8Array, arrivedMs: number): void {
-    this.#held.hold(number, bytes, arrivedMs);
-    this.#sequence.held(number);
-    this.#boundHeld();
-  }
-
   #boundHeld(): void {
-    const { frames, bytes } = this.#held;
-    if (frames > this.#limits.reorderTicks || bytes > this.#limits.reorderBytes) this.#declareGap();
-  }
-
-  #giveUpWaiting(): void {
-    if (this.#held.any && this.#clockMs() - this.#held.sinceMs >= this.#limits.reorderMs) this.#declareGap();
+    if (this.#held.isFull) this.#declareGap();
   }
 
   #declareGap(): void {
     this.#doubts = this.#sequence.jump > JUMP_MAX && !this.#events.mayJump(this.#sequence.lowestHeld!);
-    if (this.#doubts) return this.#wait();
+    if (this.#doubts) return this.#backlog.wait();
     const gaps: TickRange[] = this.#sequence.giveUp();
     this.counts.gaps += gaps.length;
     this.#filler.gapsBefore(gaps);
@@ -289,45 +268,29 @@ export class FrameReader {
 
   /** Appends held frames while the number that is due is among them, and what belongs behind them. */
   #takeHeld(): void {
-    while (this.#takeStrays()) {
-      const due = this.#sequence.expected;
-      const held = due === null ? undefined : this.#held.get(due);
-      if (due === null || held === undefined) return;
-      if (!this.#append(held.bytes, held.arrivedMs)) break;
+    while (this.#held.giveStrays(this.#giveStray)) {
+      const { due } = this.#held;
+      if (due === undefined) return;
+      if (!this.#append(due.bytes, due.arrivedMs)) break;
       this.#held.took(due);
     }
-    this.#wait();
-  }
-
-  /** False when the ring has no room for all of them now. */
-  #takeStrays(): boolean {
-    for (let stray = this.#held.firstStray; stray !== undefined; stray = this.#held.firstStray) {
-      if (!this.#appendStray(stray)) return false;
-      this.#held.tookStray();
-    }
-    return true;
-  }
-
-  /** The ring had no room for it: nothing that came later may overtake it. */
-  #heldIsDue(): boolean {
-    const due = this.#sequence.expected;
-    return this.#held.firstStray !== undefined || (due !== null && this.#held.has(due));
+    this.#backlog.wait();
   }
 
   /** Everything that was delivered is in the ring, or waits for missing ticks. */
   #isClear(): boolean {
-    return this.#backlog.length === 0 && !this.#heldIsDue();
+    return this.#backlog.frames.length === 0 && !this.#held.isNext;
   }
 
   #takeBacklog(): void {
-    if (this.#heldIsDue()) this.#takeHeld();
-    if (this.#heldIsDue()) return;
+    if (this.#held.isNext) this.#takeHeld();
+    if (this.#held.isNext) return;
     let taken = 0;
-    for (const { bytes, arrivedMs } of this.#backlog) {
+    for (const { bytes, arrivedMs } of this.#backlog.frames) {
       if (!this.#accept(bytes, arrivedMs)) break;
       taken += 1;
     }
-    if (taken > 0) this.#backlog = this.#backlog.slice(taken);
+    this.#backlog.took(taken);
   }
 
   get #beforeDue(): bigint {
@@ -338,19 +301,5 @@ export class FrameReader {
     const due = this.#sequence.expected;
     this.#dueHi = due === null ? -1 : Number(due >> 32n);
     this.#dueLo = due === null ? -1 : Number(due & 0xffff_ffffn);
-  }
-
-  #wait(): void {
-    if (this.#waits) return;
-    this.#waits = true;
-    this.counts.pauses += 1;
-    this.#ring.readerWaits = true;
-    this.#events.pause();
-  }
-
-  #wake(): void {
-    this.#waits = false;
-    this.#ring.readerWaits = false;
-    this.#events.resume();
   }
 }

@@ -222,26 +222,6 @@ export async function latestTick(options: SourceOptions, clockMs: () => number):
   }
 }
 
-/**
- * The oldest tick that is still served in [wanted, head], or null when not even the head is. What is served is a
- * suffix of the chain, so a binary search by GetTick finds its beginning.
- */
-export async function oldestServed(
-  serves: (number: bigint) => Promise<boolean>,
-  wanted: bigint,
-  head: bigint,
-): Promise<bigint | null> {
-  if (head < wanted || !(await serves(head))) return null;
-  let missing = wanted - 1n;
-  let served = head;
-  while (served - missing > 1n) {
-    const middle = missing + (served - missing) / 2n;
-    if (await serves(middle)) served = middle;
-    else missing = middle;
-  }
-  return served;
-}
-
 function requestSerializer(method: string): (request: object) => Buffer {
   const serialize = SequencerService.service[method]?.requestSerialize;
   if (serialize === undefined) throw new Error(`proto/continuum.proto has no ${method}`);

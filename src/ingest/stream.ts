@@ -1,7 +1,8 @@
 import { backoffMs, streamVerdict, type BackoffLimits } from '../core/retry.ts';
 import { DOUBT_MS, HeadWatch } from './head-watch.ts';
-import { findTooLarge } from './too-large.ts';
-import { oldestServed, SequencerConnection, type SourceOptions, type StreamFailure } from './source.ts';
+import { findServed } from './served.ts';
+import { SequencerConnection, type SourceOptions, type StreamFailure } from './source.ts';
+import { TooLarge } from './too-large.ts';
 
 /** What the stream is doing, for /ready, the log and the metrics. */
 export type StreamState =
@@ -48,8 +49,6 @@ const TICK_MS = 250;
 /** gRPC's code for what our own watchdog found */
 const DEADLINE_EXCEEDED = 4;
 const UNKNOWN = 2;
-/** Once may be an accident of the server's resources; twice at one position is the message. */
-const TOO_LARGE_MAX = 2;
 /** A halted stream is tried again so often, ms: the sequencer may have been the one that was out of resources. */
 const POISON_RETRY_MS = 60_000;
 
@@ -69,7 +68,7 @@ export class TickStream {
   #timer: NodeJS.Timeout | null = null;
   #retry: NodeJS.Timeout | null = null;
   #attempt = 0;
-  #tooLarge = 0;
+  readonly #tooLarge: TooLarge;
   #heardMs = 0;
   #heardLately = false;
   #askedHeadMs = 0;
@@ -90,11 +89,8 @@ export class TickStream {
     this.#limits = limits;
     this.#host = host;
     this.#clock = clock;
-    this.#heads = new HeadWatch({
-      forked: (reason) => host.forked(reason),
-      reached: () => host.headReached(),
-      log: (level, message, fields) => host.log(level, message, fields),
-    });
+    this.#tooLarge = new TooLarge(host);
+    this.#heads = new HeadWatch(host);
   }
 
   /** forkAccepted: an operator goes on although the head is below our position. */
@@ -103,7 +99,7 @@ export class TickStream {
     this.#heads.begin(forkAccepted);
     this.#timer = setInterval(() => this.#watch(), TICK_MS);
     this.#attempt = 0;
-    this.#tooLarge = 0;
+    this.#tooLarge.times = 0;
     this.#skipTo = null;
     this.#stalled = false;
     this.#open();
@@ -150,7 +146,7 @@ export class TickStream {
     this.#connection = connection;
     this.#streaming = false;
     this.#heardMs = this.#clock.nowMs();
-    if (!this.#stalled && this.#tooLarge < TOO_LARGE_MAX) this.#host.state({ kind: 'connecting' });
+    if (!this.#stalled && !this.#tooLarge.isHalt) this.#host.state({ kind: 'connecting' });
     const start = this.#skipTo ?? this.#host.resumeAt();
     this.#host.log('info', 'Opening tick stream', { target: this.#options.target, start_tick: start });
     connection.stream(start, {
@@ -179,8 +175,8 @@ export class TickStream {
   /** For each frame, so no clock here: #watch turns the flag into a time. */
   #heard(): void {
     this.#heardLately = true;
-    if (this.#streaming && this.#attempt === 0 && this.#tooLarge === 0 && this.#skipTo === null) return;
-    this.#tooLarge = 0;
+    if (this.#streaming && this.#attempt === 0 && this.#tooLarge.times === 0 && this.#skipTo === null) return;
+    this.#tooLarge.times = 0;
     this.#skipTo = null;
     this.#attempt = 0;
     this.#nowStreaming();
@@ -195,72 +191,47 @@ export class TickStream {
   async #ended(connection: SequencerConnection, start: bigint, failure: StreamFailure): Promise<void> {
     const verdict = streamVerdict(failure.code);
     if (verdict === 'too_large') {
-      this.#tooLarge += 1;
-      if (this.#tooLarge >= TOO_LARGE_MAX) return this.#halt(failure);
+      this.#tooLarge.times += 1;
+      if (this.#tooLarge.isHalt) return this.#halt(failure);
     }
-    if (verdict === 'position_not_served' && start > 0n && (await this.#findServed(connection, start)))
+    if (verdict === 'position_not_served' && start > 0n && (await this.#openAtOldest(connection, start)))
       return;
     if (this.#connection === connection)
       this.#down(failure, { kind: 'down', error: failure.text, code: failure.code });
   }
 
-  /** The position may be older than what the sequencer keeps: begin at the oldest tick it has; the hole is a gap. */
-  async #findServed(connection: SequencerConnection, start: bigint): Promise<boolean> {
-    try {
-      const head = await connection.head();
-      if (this.#connection !== connection) return false;
-      const had = this.#host.had();
-      this.#heads.answered(head, had, this.#clock.nowMs());
-      if (this.#connection !== connection || (had !== null && head < had)) return false;
-      const oldest = await oldestServed((number) => connection.serves(number), start, head);
-      if (this.#connection !== connection || oldest === null || oldest === start) return false;
-      this.#host.log('warn', 'Position is no longer served; going on at the oldest tick served', {
-        wanted: start,
-        oldest,
-      });
-      this.#skipTo = oldest;
-      this.#close();
-      this.reconnects += 1;
-      this.#open();
-      return true;
-    } catch {
-      return false;
-    }
+  /** Where the position is no longer served: the hole is a gap. */
+  async #openAtOldest(connection: SequencerConnection, start: bigint): Promise<boolean> {
+    const oldest = await findServed(connection, start, {
+      had: () => this.#host.had(),
+      answered: (head, had) => this.#heads.answered(head, had, this.#clock.nowMs()),
+      isOver: () => this.#connection !== connection,
+    });
+    if (oldest === null || this.#connection !== connection) return false;
+    this.#host.log('warn', 'Position is no longer served; going on at the oldest tick served', {
+      wanted: start,
+      oldest,
+    });
+    this.#skipTo = oldest;
+    this.#close();
+    this.reconnects += 1;
+    this.#open();
+    return true;
   }
 
   #halt(failure: StreamFailure): void {
     this.#close();
-    this.#host.log(
-      'error',
-      'A message above GRPC_MAX_MESSAGE_BYTES stops the stream; raise the limit and restart, or skip the tick',
-      { code: failure.code, error: failure.text },
-    );
-    this.#host.state({ kind: 'poison', error: failure.text });
+    this.#tooLarge.tellHalt(failure);
     this.#retry = setTimeout(() => this.#open(), POISON_RETRY_MS);
     void this.#nameTooLarge(failure);
   }
 
-  /** Reads up to the tick that is too large, so that an operator knows its number and nothing else is in the way. */
   async #nameTooLarge(failure: StreamFailure): Promise<void> {
     const retry = this.#retry;
     const server = this.#connect();
     if (server === null) return;
-    const tick = await findTooLarge(server, {
-      due: () => {
-        const had = this.#host.had();
-        return had === null ? null : had + 1n;
-      },
-      frame: (bytes) => this.#host.frame(bytes),
-      isWaiting: () => this.#host.waiting(),
-      isOver: () => this.#retry !== retry,
-    });
+    await this.#tooLarge.name(server, failure, () => this.#retry !== retry);
     server.close();
-    if (tick === null || this.#retry !== retry) return;
-    this.#host.log('error', 'The message that stops the stream is this tick', {
-      tick,
-      to_pass_over_it: `tick-ingester skip --tick ${tick}`,
-    });
-    this.#host.state({ kind: 'poison', error: `tick ${tick}: ${failure.text}` });
   }
 
   #down(failure: StreamFailure, state: StreamState): void {
@@ -292,7 +263,7 @@ export class TickStream {
   #watch(): void {
     const connection = this.#connection;
     if (connection === null) return;
-    if (!this.#streaming && !this.#stalled && this.#tooLarge < TOO_LARGE_MAX && connection.ready) {
+    if (!this.#streaming && !this.#stalled && !this.#tooLarge.isHalt && connection.ready) {
       this.#nowStreaming();
     }
     const nowMs = this.#clock.nowMs();

@@ -54,13 +54,13 @@ export class ConsoleTelemetry implements Probe {
 
   threadStats(thread: string, stats: ThreadStats): void {
     this.#heardMs = systemClock.monotonicMs();
-    this.#metrics.setThread(thread, stats.loopDelaySeconds * 1000, stats.cpuSeconds * 1000);
-    this.#metrics.setHeartbeat('ingest', thread, systemClock.nowMicros());
+    this.#metrics.threads.report(thread, stats.loopDelaySeconds * 1000, stats.cpuSeconds * 1000);
+    this.#metrics.threads.heartbeat('ingest', thread, systemClock.nowMicros());
   }
 
   readerStats(stats: ReaderStats): void {
     this.#metrics.grpcReconnects.feed('reader', stats.reconnects);
     this.#metrics.retries('grpc').feed('reader', stats.reconnects);
-    this.#metrics.duplicatesStream.feed('reader', stats.counts.repeated);
+    this.#metrics.repeats.stream.feed('reader', stats.counts.repeated);
   }
 }

@@ -1,9 +1,11 @@
 /** What HEALTH_CHECK_PORT serves under /metrics: the seed's names exactly, and what operators need beside them. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Clock, Micros } from '../core/time.ts';
+import type { Clock } from '../core/time.ts';
 import { FillMetrics } from './fill-metrics.ts';
 import { SlidingQuantiles, WeightedHistogram } from './histogram.ts';
 import { FedCounter } from './monotonic-feed.ts';
+import { RepeatMetrics } from './repeat-metrics.ts';
+import { ThreadMetrics } from './thread-metrics.ts';
 
 /** Parts of the daemon that try again; each is a series of retries_total from the start. */
 export const RETRY_COMPONENTS = ['database', 'grpc', 'lease', 'parser', 'writer'] as const;
@@ -62,6 +64,8 @@ const LATENCY_WINDOW_SECONDS = 10;
 export class IngestMetrics {
   readonly #registry = new Registry();
   readonly filling = new FillMetrics(this.#registry);
+  readonly repeats = new RepeatMetrics(this.#registry);
+  readonly threads = new ThreadMetrics(this.#registry);
   readonly #clock: Clock;
   readonly #latencyWindow = new SlidingQuantiles(LATENCY_WINDOW_SECONDS);
 
@@ -69,16 +73,6 @@ export class IngestMetrics {
     'tick_ingester_ticks_total',
     'Ticks by outcome: stored, or kept as a dead letter.',
     ['status'],
-  );
-  readonly #duplicates = this.#counter(
-    'tick_ingester_duplicates_total',
-    'Frames equal to a tick that is stored: repeated by the stream, or read again after our own resume; or not wanted: below the first tick, or skipped.',
-    ['cause'],
-  );
-  readonly #conflicts = this.#counter(
-    'tick_ingester_conflicts_total',
-    'Frames that say something else than the tick of their number that is stored. Alarm: the chain was rewritten.',
-    [],
   );
   readonly #ambiguous = this.#counter(
     'tick_ingester_ambiguous_commits_total',
@@ -88,11 +82,6 @@ export class IngestMetrics {
   readonly #retries = this.#counter('retries_total', 'Attempts after the first, by component.', [
     'component',
   ]);
-  readonly #threadCpu = this.#counter(
-    'tick_ingester_thread_cpu_seconds_total',
-    'User and system time by thread.',
-    ['thread'],
-  );
   readonly #transactions = this.#counter('tick_ingester_transactions_total', 'Stored transactions.', []);
   readonly #bytes = this.#counter('tick_ingester_bytes_total', 'Bytes of committed frames on the wire.', []);
   readonly #linkBreaks = this.#counter(
@@ -156,16 +145,6 @@ export class IngestMetrics {
   readonly #deadLetters = this.#gauge('tick_ingester_dead_letters', 'Rows of dead_letters by status.', [
     'status',
   ]);
-  readonly #loopDelay = this.#gauge(
-    'tick_ingester_event_loop_delay_p99_seconds',
-    'p99 of the event-loop delay since the last report, by thread.',
-    ['thread'],
-  );
-  readonly #heartbeat = this.#gauge(
-    'stage_heartbeat_timestamp_seconds',
-    'When a thread of a stage last made progress or waited for a known reason.',
-    ['stage', 'thread'],
-  );
   readonly #leader = this.#gauge('tick_ingester_leader', '1 while this process holds the lease.', []);
   readonly #epoch = this.#gauge('tick_ingester_epoch', 'Epoch of the lease that this process saw last.', []);
   readonly #halted = this.#gauge(
@@ -184,10 +163,6 @@ export class IngestMetrics {
   readonly grpcReconnects = new FedCounter((delta) => this.#reconnects.inc(delta));
   /** Ticks that became dead letters: status="error". */
   readonly ticksFailed = new FedCounter((delta) => this.#ticks.inc({ status: 'error' }, delta));
-  readonly duplicatesStream = new FedCounter((delta) => this.#duplicates.inc({ cause: 'stream' }, delta));
-  readonly duplicatesResume = new FedCounter((delta) => this.#duplicates.inc({ cause: 'resume' }, delta));
-  readonly duplicatesUnwanted = new FedCounter((delta) => this.#duplicates.inc({ cause: 'unwanted' }, delta));
-  readonly conflicts = new FedCounter((delta) => this.#conflicts.inc(delta));
   readonly ambiguousCommitted = new FedCounter((delta) =>
     this.#ambiguous.inc({ outcome: 'committed' }, delta),
   );
@@ -198,7 +173,6 @@ export class IngestMetrics {
       new FedCounter((delta) => this.#retries.inc({ component }, delta)),
     ]),
   );
-  readonly #cpuCounters = new Map<string, FedCounter>();
 
   constructor(options: IngestMetricsOptions) {
     this.#clock = options.clock;
@@ -209,7 +183,6 @@ export class IngestMetrics {
     collectDefaultMetrics({ register: this.#registry });
     // Series of known labels exist from the start: a rate over a series that appears with its first error misses it.
     for (const status of ['success', 'error']) this.#ticks.inc({ status }, 0);
-    for (const cause of ['stream', 'resume', 'unwanted']) this.#duplicates.inc({ cause }, 0);
     for (const outcome of ['committed', 'absent']) this.#ambiguous.inc({ outcome }, 0);
     for (const component of RETRY_COMPONENTS) this.#retries.inc({ component }, 0);
     for (const kind of ALARM_KINDS) this.#chainAlarms.inc({ kind }, 0);
@@ -264,27 +237,6 @@ export class IngestMetrics {
 
   setDeadLetters(counts: Readonly<Partial<Record<DeadLetterStatus, number>>>): void {
     for (const status of DEAD_LETTER_STATUSES) this.#deadLetters.set({ status }, counts[status] ?? 0);
-  }
-
-  /** `cpuMs` is the thread's own total, which starts at 0 again in a thread that was restarted. */
-  setThread(thread: string, loopDelayP99Ms: number, cpuMs: number): void {
-    this.#loopDelay.set({ thread }, loopDelayP99Ms / 1000);
-    let counter = this.#cpuCounters.get(thread);
-    if (counter === undefined) {
-      counter = new FedCounter((delta) => this.#threadCpu.inc({ thread }, delta));
-      this.#cpuCounters.set(thread, counter);
-    }
-    counter.feed(thread, cpuMs / 1000);
-  }
-
-  setHeartbeat(stage: string, thread: string, at: Micros): void {
-    this.#heartbeat.set({ stage, thread }, Number(at) / 1e6);
-  }
-
-  /** For a thread that ended for good. Its CPU time stays: a counter that vanishes looks like a restart. */
-  removeThread(stage: string, thread: string): void {
-    this.#loopDelay.remove({ thread });
-    this.#heartbeat.remove({ stage, thread });
   }
 
   setLeader(leader: boolean, epoch: bigint): void {

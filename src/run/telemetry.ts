@@ -138,8 +138,8 @@ export class Telemetry implements Probe {
     // a parser speaks only when it has worked; what it works on is watched instead
     if (thread !== 'main' && !thread.startsWith('parser'))
       this.#heardMs.set(thread, systemClock.monotonicMs());
-    this.#metrics.setThread(thread, stats.loopDelaySeconds * 1000, stats.cpuSeconds * 1000);
-    this.#metrics.setHeartbeat(STAGE, thread, systemClock.nowMicros());
+    this.#metrics.threads.report(thread, stats.loopDelaySeconds * 1000, stats.cpuSeconds * 1000);
+    this.#metrics.threads.heartbeat(STAGE, thread, systemClock.nowMicros());
   }
 
   readerStats(stats: ReaderStats): void {
@@ -153,10 +153,10 @@ export class Telemetry implements Probe {
   }
 
   audited({ repeated, resumed, unwanted, conflicts }: Audited): void {
-    this.#metrics.duplicatesStream.inc(repeated);
-    this.#metrics.duplicatesResume.inc(resumed);
-    this.#metrics.duplicatesUnwanted.inc(unwanted);
-    this.#metrics.conflicts.inc(conflicts.length);
+    this.#metrics.repeats.stream.inc(repeated);
+    this.#metrics.repeats.resume.inc(resumed);
+    this.#metrics.repeats.unwanted.inc(unwanted);
+    this.#metrics.repeats.conflicts.inc(conflicts.length);
     for (const { tickNumber, detail } of conflicts.slice(0, CONFLICTS_LOGGED)) {
       this.#log.error(
         { tick: tickNumber, detail },

@@ -10,6 +10,8 @@ import { wireTick } from '../../support/wire.ts';
 
 const REWRITE_BACK = 5n;
 
+const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
 void test('ticks that come again', async (t) => {
   const server = await startPostgres();
   t.after(() => server.stop());
@@ -46,7 +48,6 @@ void test('ticks that come again', async (t) => {
       for (const row of rows) {
         const stored = ticks.get(BigInt(row.tick_number))!;
         assert.equal(row.reason, 'conflict');
-        const digest = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
         assert.equal(row.stored_sha256.toString('hex'), digest(wireTick(stored)), 'digest of what is stored');
         assert.equal(row.raw_sha256.toString('hex'), digest(row.raw));
         assert.ok(row.raw.includes('rewritten'), 'the bytes of the other one');

@@ -18,7 +18,6 @@ interface Opened {
   forks: string[];
   credits: () => number;
   brake: { open: boolean };
-  idle: () => Promise<void>;
 }
 
 function open(): Opened {
@@ -40,10 +39,11 @@ function open(): Opened {
     forked: (reason) => forks.push(reason),
   });
   auditor.start(1n, 1);
-  const idle = async (): Promise<void> => {
-    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
-  };
-  return { auditor, settled, stored, results, letters, forks, credits: () => credits, brake, idle };
+  return { auditor, settled, stored, results, letters, forks, credits: () => credits, brake };
+}
+
+async function idle(): Promise<void> {
+  for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
 }
 
 function frame(tick: ExpectedTick, ordinal: number, isOwn = false): RepeatedFrame {
@@ -51,9 +51,10 @@ function frame(tick: ExpectedTick, ordinal: number, isOwn = false): RepeatedFram
 }
 
 const other = (number: bigint): ExpectedTick => ({ ...ticks.get(number)!, timestamp: 1n });
+const digest = (tick: ExpectedTick): string => createHash('sha256').update(wireTick(tick)).digest('hex');
 
 void test('equal frames are counted by their cause, nothing is written', async (t) => {
-  const { auditor, results, letters, credits, idle } = open();
+  const { auditor, results, letters, credits } = open();
   auditor.accept(1, [frame(ticks.get(3n)!, 0), frame(ticks.get(4n)!, 1, true), frame(ticks.get(3n)!, 2)]);
   await idle();
   t.same(results, [{ repeated: 2, resumed: 1, unwanted: 0, conflicts: [] }]);
@@ -62,7 +63,7 @@ void test('equal frames are counted by their cause, nothing is written', async (
 });
 
 void test('a packet waits until its ticks are committed, and later ones wait behind it', async (t) => {
-  const { auditor, settled, results, credits, idle } = open();
+  const { auditor, settled, results, credits } = open();
   settled.delete(5n);
   auditor.accept(1, [frame(ticks.get(5n)!, 0)]);
   auditor.accept(1, [frame(ticks.get(2n)!, 1)]);
@@ -76,10 +77,9 @@ void test('a packet waits until its ticks are committed, and later ones wait beh
 });
 
 void test('other content is a conflict with both digests and the names of the fields', async (t) => {
-  const { auditor, results, letters, forks, idle } = open();
+  const { auditor, results, letters, forks } = open();
   auditor.accept(1, [frame(other(7n), 0)]);
   await idle();
-  const digest = (tick: ExpectedTick): string => createHash('sha256').update(wireTick(tick)).digest('hex');
   const detail = `received ${digest(other(7n))}, stored ${digest(ticks.get(7n)!)}; differs in timestamp`;
   t.same(results[0]?.conflicts, [{ tickNumber: 7n, detail }]);
   t.equal(letters.length, 1);
@@ -89,7 +89,7 @@ void test('other content is a conflict with both digests and the names of the fi
 });
 
 void test('bytes that do not decode are a conflict as well', async (t) => {
-  const { auditor, letters, idle } = open();
+  const { auditor, letters } = open();
   auditor.accept(1, [{ number: 7n, isOwn: false, ordinal: 0, bytes: Uint8Array.of(8, 7, 0x12, 0x7f) }]);
   await idle();
   t.equal(letters.length, 1);
@@ -97,7 +97,7 @@ void test('bytes that do not decode are a conflict as well', async (t) => {
 });
 
 void test('three in a row are a fork; a frame of another kind between them breaks the row', async (t) => {
-  const { auditor, forks, idle } = open();
+  const { auditor, forks } = open();
   auditor.accept(1, [frame(other(5n), 0), frame(other(6n), 1)]);
   auditor.accept(1, [frame(ticks.get(8n)!, 2), frame(other(9n), 3), frame(other(10n), 4)]);
   auditor.accept(1, [frame(other(12n), 6)]);
@@ -111,7 +111,7 @@ void test('three in a row are a fork; a frame of another kind between them break
 });
 
 void test('what became a dead letter is compared with that', async (t) => {
-  const { auditor, stored, results, letters, idle } = open();
+  const { auditor, stored, results, letters } = open();
   const bad = wireTick(other(4n));
   stored.set(4n, { tick: null, letters: [createHash('sha256').update(bad).digest()] });
   stored.delete(2n); // below the origin, or skipped
@@ -122,7 +122,7 @@ void test('what became a dead letter is compared with that', async (t) => {
 });
 
 void test('nothing is written once the brake is on, and nothing of an earlier run is', async (t) => {
-  const { auditor, brake, letters, results, credits, idle } = open();
+  const { auditor, brake, letters, results, credits } = open();
   brake.open = false;
   auditor.accept(1, [frame(other(4n), 0)]);
   await idle();

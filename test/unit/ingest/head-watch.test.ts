@@ -12,7 +12,7 @@ function open(isAccepted = false): Watched {
   let reached = 0;
   const watch = new HeadWatch({
     forked: (reason) => forks.push(reason),
-    reached: () => (reached += 1),
+    headReached: () => (reached += 1),
     log: () => {},
   });
   watch.begin(isAccepted);

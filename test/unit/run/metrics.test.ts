@@ -153,12 +153,12 @@ void test('totals of threads survive their restart without going down', async (t
   const { metrics } = setup();
   for (const total of [3, 5, 1]) metrics.grpcReconnects.feed('reader', total);
   metrics.ticksFailed.inc(2);
-  metrics.duplicatesResume.feed('writer-1', 7);
-  metrics.duplicatesStream.inc();
+  metrics.repeats.resume.feed('writer-1', 7);
+  metrics.repeats.stream.inc();
   metrics.ambiguousCommitted.inc();
   metrics.ambiguousAbsent.inc(4);
   metrics.retries('writer').inc();
-  for (const cpuMs of [1500, 500]) metrics.setThread('writer-1', 12, cpuMs);
+  for (const cpuMs of [1500, 500]) metrics.threads.report('writer-1', 12, cpuMs);
   const found = await samples(metrics);
   t.equal(found.get('tick_ingester_grpc_reconnects_total'), 6);
   t.equal(metrics.grpcReconnects.total, 6);
@@ -192,8 +192,8 @@ void test('gauges show what they are given', async (t) => {
   metrics.setProgress({ position: 541_000_000n, completeUpTo: 540_999_999n, head: 541_000_500n, lagMs: 250 });
   metrics.setGaps({ open: 2, filled: 1 });
   metrics.setDeadLetters({ unresolved: 3 });
-  metrics.setHeartbeat('ingest', 'reader', 1_755_945_303_500_000n);
-  metrics.setThread('reader', 1, 10);
+  metrics.threads.heartbeat('ingest', 'reader', 1_755_945_303_500_000n);
+  metrics.threads.report('reader', 1, 10);
   metrics.setLeader(true, 7n);
   metrics.setEdition('apache', '2.20.2');
   metrics.setEdition('apache', '2.20.3');
@@ -222,7 +222,7 @@ void test('gauges show what they are given', async (t) => {
     'one edition at a time',
   );
 
-  metrics.removeThread('ingest', 'reader');
+  metrics.threads.remove('ingest', 'reader');
   const after = await samples(metrics);
   t.notOk(after.has('stage_heartbeat_timestamp_seconds{stage="ingest",thread="reader"}'));
   t.equal(
