@@ -247,6 +247,7 @@ export class TickStream {
       retry_ms: waitMs,
     });
     this.#host.state(state);
+    if (this.#retry !== null) clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#open(), waitMs);
   }
 

@@ -55,13 +55,13 @@ export async function openClient(url: string): Promise<Client> {
   return client;
 }
 
-/** The server went away or is not there yet: nothing is wrong with what it holds. */
+/** The server went away, is not there yet, or has no room to write out a page (53100): its data may be well. */
 export function isConnectionLoss(error: unknown): boolean {
   if (!(error instanceof Error) || error instanceof AssertionError) return false;
   const code = (error as { code?: unknown }).code;
   // without a code: pg's own words about a connection that ended
   if (typeof code !== 'string') return /onnection|not queryable/.test(error.message);
-  return /^(57P0|08|53300|ECONN|EPIPE|ETIMEDOUT)/.test(code);
+  return /^(57P0|08|53300|53100|ECONN|EPIPE|ETIMEDOUT)/.test(code);
 }
 
 /**
