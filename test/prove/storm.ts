@@ -37,6 +37,8 @@ const ENV = {
 const SAMPLE_MS = 500;
 /** until the ring, the heaps and all threads have had their fill, of the whole time */
 const WARM_UP_SHARE = 1 / 3;
+/** below it no slope is told at all */
+const TREND_SECONDS_MIN = 60;
 /** only a long storm tells a slope from noise */
 const SLOPE_SECONDS_MIN = 300;
 const SLOPE_MIB_PER_MINUTE_MAX = 4;
@@ -185,12 +187,11 @@ const FILLED_SQL = `SELECT coalesce(sum(last_tick - first_tick + 1), 0) AS n FRO
 const EPOCHS_SQL = 'SELECT count(DISTINCT epoch) AS n FROM ingest_ledger';
 
 function memoryFigures(memory: Trend, seconds: number): Figures {
+  const inAll = `${mebibytes(memory.last)} at the end, at most ${mebibytes(memory.highest)}`;
+  if (seconds < TREND_SECONDS_MIN) return { memory: inAll };
   const slope = (memory.slopePerSecond(seconds * WARM_UP_SHARE) * 60) / MIB;
   if (seconds >= SLOPE_SECONDS_MIN) {
     assert.ok(slope < SLOPE_MIB_PER_MINUTE_MAX, `memory rises by ${slope.toFixed(2)} MiB/min`);
   }
-  return {
-    'memory slope': `${slope.toFixed(2)} MiB/min`,
-    memory: `${mebibytes(memory.last)} at the end, at most ${mebibytes(memory.highest)}`,
-  };
+  return { 'memory slope': `${slope.toFixed(2)} MiB/min`, memory: inAll };
 }
