@@ -73,6 +73,12 @@ export class FillRound {
     return this.#open.within(range);
   }
 
+  /** Whether something else could be asked for now. */
+  get othersWait(): boolean {
+    const { nextMs } = this.#host.plan;
+    return nextMs !== null && nextMs <= this.clock.nowMs();
+  }
+
   log(level: 'info' | 'warn', message: string, fields: Record<string, unknown>): void {
     this.#host.log(level, message, fields);
   }

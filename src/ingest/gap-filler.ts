@@ -15,6 +15,8 @@ export interface FillLimits extends FillPlanLimits, CallLimits, RangeStreamLimit
   chunkTicks: number;
   /** a hole of more ticks is read from a stream of its own */
   longTicks: number;
+  /** the connection is closed when nothing was missing for so long, ms */
+  lingerMs: number;
   /** between two attempts at a sequencer that does not answer at all */
   backoff: BackoffLimits;
 }
@@ -54,6 +56,7 @@ export class GapFiller {
   /** rises with each start and stop: what began before is over */
   #run = 0;
   #downAttempt = 0;
+  #afterLong = false;
   #wake: (() => void) | null = null;
   #turned: (() => void) | null = null;
 
@@ -99,6 +102,8 @@ export class GapFiller {
       const entries = this.#takeDue();
       if (entries.length > 0) await this.#tryFilling(run, entries);
       else if (this.#plan.nextMs === null) {
+        await this.#idleUntil(this.#clock.nowMs() + this.#limits.lingerMs);
+        if (run !== this.#run || this.#plan.nextMs !== null) continue;
         this.#disconnect();
         await this.#idleUntil(Infinity);
       } else await this.#idleUntil(this.#plan.nextMs);
@@ -136,14 +141,22 @@ export class GapFiller {
     while (run === this.#run && this.#clock.nowMs() < untilMs) await this.#idleUntil(untilMs);
   }
 
-  /** The lowest range that is due; when it is short, more of them, as many as make a chunk. */
+  /** The lowest ranges that are due; after a long one the short ones have their turn. */
   #takeDue(): FillEntry[] {
+    const short = this.#afterLong ? this.#takeChunk(false) : [];
+    this.#afterLong = false;
+    return short.length > 0 ? short : this.#takeChunk(true);
+  }
+
+  /** The lowest range that is due; when it is short, more of them, as many as make a chunk. */
+  #takeChunk(mayBeLong: boolean): FillEntry[] {
     let ticks = 0;
     let hasLong = false;
     const due = this.#plan.take(this.#clock.nowMs(), (entry) => {
       if (hasLong || ticks >= this.#limits.chunkTicks) return 'stop';
-      if (ticks > 0 && sizeOf(entry) > this.#limits.chunkTicks) return 'leave';
-      hasLong = this.#isLong(entry);
+      const isLong = this.#isLong(entry);
+      if ((isLong && !mayBeLong) || (ticks > 0 && sizeOf(entry) > this.#limits.chunkTicks)) return 'leave';
+      hasLong = isLong;
       ticks += sizeOf(entry);
       return 'take';
     });
@@ -170,7 +183,8 @@ export class GapFiller {
       if (last > round.head) round.beyondHead(beyond);
     }
     const [lowest] = round.openWithin(entry);
-    if (!this.#isLong(entry)) await this.#byCalls(round);
+    this.#afterLong = this.#isLong(entry);
+    if (!this.#afterLong) await this.#byCalls(round);
     else if (lowest === undefined) return;
     else if (entry.mode === 'left_out') await fillBySample(round, lowest, this.#caller);
     else await fillByStream(round, lowest, this.#limits);

@@ -34,9 +34,12 @@ export async function fillByStream(
         for (const left of round.openWithin({ first: done + 1n, last: upTo })) round.again(left, 'left_out');
         done = upTo;
       }
+      const rest = { first: done + 1n, last: range.last };
+      // what began and fell silent is tried again from there
+      if (end === 'silent' && !began) round.again(rest, 'left_out');
       if (end === 'whole' || end === 'silent') return;
-      if (end !== null)
-        return await brokenOff(round, { first: done + 1n, last: range.last }, end, began, limits);
+      if (end !== null) return await brokenOff(round, rest, end, began, limits);
+      if (done - range.first >= limits.turnTicks && round.othersWait) return;
     }
   } finally {
     stream.close();

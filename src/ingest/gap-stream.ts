@@ -9,6 +9,8 @@ export interface RangeStreamLimits {
   /** frames, and bytes of frames, after which the stream is paused until they are taken */
   streamTicks: number;
   chunkBytes: number;
+  /** ticks after which other gaps that wait have their turn */
+  turnTicks: number;
   /** frames are handed over after so long without another one, ms */
   flushMs: number;
   /** a stream that is silent for so long has nothing more, ms */
@@ -21,7 +23,7 @@ export interface StreamedChunk {
   frames: FetchedFrame[];
   /** up to here everything of the range has come, or was left out; first − 1 before the first frame */
   upTo: bigint;
-  /** null: there is more. whole: the end of the range was reached; silent: nothing more came */
+  /** null: there is more. whole: the end of the range was reached; silent: nothing came for stallMs */
   end: 'whole' | 'silent' | StreamFailure | null;
 }
 
@@ -68,7 +70,7 @@ export class RangeStream {
     const frames = this.#frames.sort(inOrder);
     this.#frames = [];
     this.#bytes = 0;
-    if (this.#end === 'whole' || this.#end === 'silent') this.#upTo = this.#range.last;
+    if (this.#end === 'whole') this.#upTo = this.#range.last;
     return { frames, upTo: this.#upTo, end: this.#end };
   }
 

@@ -13,6 +13,8 @@ const FILLING = {
   chunkBytes: 4 * 1024 * 1024,
   calls: 16,
   longTicks: 1_000,
+  turnTicks: 10_000,
+  lingerMs: 10_000,
   missesMax: 3,
   missWaits: { firstMs: 2_000, maxMs: 30_000 },
   failureWaits: { firstMs: 1_000, maxMs: 60_000 },

@@ -18,7 +18,14 @@ const AUDIT_SQL = `
 CREATE TABLE audit (id bigint GENERATED ALWAYS AS IDENTITY, who text NOT NULL, epoch bigint NOT NULL);
 CREATE FUNCTION audit_ledger() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO public.audit (who, epoch) VALUES (current_setting('application_name'), new.epoch);
+  -- rows that a leader merges keep the epoch of their batches: there it counts under which epoch it holds the lease,
+  -- and one that does not hold it leaves a null here, which is refused
+  INSERT INTO public.audit (who, epoch) VALUES (
+    current_setting('application_name'),
+    CASE WHEN current_setting('application_name') LIKE '% steward'
+      THEN (SELECT s.epoch FROM public.ingest_state s
+             WHERE starts_with(s.holder, split_part(current_setting('application_name'), ' ', 1) || '@'))
+      ELSE new.epoch END);
   RETURN new;
 END $$;
 CREATE TRIGGER audit AFTER INSERT ON ingest_ledger FOR EACH ROW EXECUTE FUNCTION audit_ledger();`;

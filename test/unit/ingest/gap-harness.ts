@@ -138,6 +138,8 @@ export const LIMITS: FillLimits = {
   chunkBytes: 1 << 20,
   calls: 4,
   longTicks: 20,
+  turnTicks: 30,
+  lingerMs: 5,
   flushMs: 5,
   stallMs: 60,
   missesMax: 3,
