@@ -1,0 +1,218 @@
+/**
+ * The stream bus: one contract, kept alike by redis.ts, kafka.ts and postgres.ts (test/conformance/bus.test.ts holds all
+ * three to it).
+ *
+ * Promised: at least once, and in order per key as long as one publisher publishes a key. A record is acknowledged by
+ * position after the commit of what it led to; until then it comes again, to its member or to the one that takes over.
+ * Nothing that a group still needs is ever trimmed, evicted or dropped: a full bus makes publishers wait.
+ */
+
+export type BusKind = 'redis' | 'kafka' | 'postgres';
+
+export type Encoding = 'json' | 'msgpack';
+
+/** A record on its way to the bus. */
+export interface OutgoingRecord {
+  /** the symbol: chooses the partition (core/market/partition.ts); records of one key keep their order */
+  key: string;
+  /** derived from the content, so that a record sent twice can be told */
+  eventId: string | null;
+  data: Uint8Array;
+  encoding: Encoding;
+}
+
+/** A record as the bus hands it out. */
+export interface Delivery {
+  topic: string;
+  /** 0 … partitions − 1 */
+  partition: number;
+  /** the bus's own id in its partition (msg_id): `1755945303178-0` on redis, a decimal offset on kafka and postgres */
+  position: string;
+  /** when the bus took it, ms since 1970 by the bus's clock */
+  takenMs: number;
+  key: string | null;
+  eventId: string | null;
+  encoding: Encoding;
+  /** null: the bus lost the body (redis: deleted while pending). There is nothing to store and nothing to keep */
+  data: Uint8Array | null;
+  /** how often it was handed out to members of the group, this time included; 1 outside groups */
+  attempts: number;
+}
+
+/** What the operator must know of a failure; decided by code, never by text. */
+export type BusErrorKind =
+  /** passes by itself: connection, restart, election, loading */
+  | 'unreachable'
+  /** out of memory or disk: wait, nothing is lost */
+  | 'full'
+  /** this record can never be taken (too large) */
+  | 'refused'
+  /** wrong password, evicting maxmemory-policy, no such database: waiting does not mend it */
+  | 'setup';
+
+export class BusError extends Error {
+  override name = 'BusError';
+  readonly kind: BusErrorKind;
+
+  constructor(kind: BusErrorKind, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.kind = kind;
+  }
+}
+
+/** How much of what was published a crash can cost; said at start and in `mdp stream groups`. */
+export interface Durability {
+  /** true: what publish() resolved for survives a power loss */
+  lossFree: boolean;
+  /** one sentence with the setting that decides it */
+  why: string;
+}
+
+export interface GroupOptions {
+  topic: string;
+  group: string;
+  /** unique among living members of the group; a restarted member may take its old name */
+  member: string;
+  /** a member silent for so long is dead: its entries are taken over, ms (default 30 s) */
+  takeoverMs?: number;
+}
+
+/**
+ * A member of a group whose members share all partitions freely (the tick consumer). Pull only: what is not asked for
+ * stays on the bus, which is the back-pressure. One caller at a time for next(); acknowledge() may run beside it.
+ */
+export interface GroupMember {
+  /**
+   * Up to `limit` records: first what this member had in hand before a restart, then what a dead member left, then new
+   * ones. Waits at most `waitMs` for the first one; [] when none came. What it returned stays this member's as long as it
+   * lives, however slow. Rejects with BusError; the member mends its connection and may be asked again.
+   */
+  next(limit: number, waitMs: number): Promise<Delivery[]>;
+  /** Resolves when the bus has it. Twice is once. Those never acknowledged come again. */
+  acknowledge(deliveries: readonly Delivery[]): Promise<void>;
+  /** Age of the oldest entry of the group not yet acknowledged, ms by the bus's clock; 0 when there is none. */
+  lagMs(): Promise<number>;
+  /** Gives back what is in hand unacknowledged, so that others need not wait for the takeover, and disconnects. */
+  leave(): Promise<void>;
+}
+
+/**
+ * One partition in its order from a position, for a role that owns it. Who owns it is decided by a lease in Postgres
+ * (src/bus/ownership.ts), and its position lies in the role's own transaction: this only reads.
+ */
+export interface PartitionReader {
+  /** Up to `limit` records after the last one returned, in order, none left out. [] after `waitMs` without one. */
+  next(limit: number, waitMs: number): Promise<Delivery[]>;
+  /** The group needs nothing at or below this any more: trimming may pass it, and tools show it as acknowledged. */
+  release(position: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface GroupInfo {
+  topic: string;
+  group: string;
+  partition: number;
+  /** records handed out and not acknowledged */
+  pending: number;
+  /** records not yet handed out; null: the bus cannot say */
+  lag: number | null;
+  /** age of the oldest record not acknowledged, ms; 0 when there is none */
+  lagMs: number;
+  /** since a member of the group was seen, ms; null: unknown */
+  idleMs: number | null;
+  members: number;
+  /** everything at or below is acknowledged; null: nothing is */
+  acknowledged: string | null;
+}
+
+export interface TrimPolicy {
+  /** records that every group acknowledged are kept so long after the bus took them, ms */
+  acknowledgedMs: number;
+  /** records of a topic without groups are kept so long, ms */
+  retentionMs: number;
+}
+
+export interface BusUsage {
+  bytes: number;
+  /** what the bus may hold: bus.max_bytes, or less when the server itself has less (redis: maxmemory) */
+  maxBytes: number;
+}
+
+export interface StreamBus {
+  readonly kind: BusKind;
+
+  /** Partitions of a topic, as configured. */
+  partitions(topic: string): number;
+
+  /**
+   * Appends in order; resolves with the positions when all are as durable as the bus can promise. Rejects with
+   * BusError: then any of them may or may not be there, and sending them again makes duplicates with equal eventId.
+   */
+  publish(topic: string, records: readonly OutgoingRecord[]): Promise<string[]>;
+
+  /** Creates the group at the beginning of the topic when it is new. Rejects with BusError. */
+  join(options: GroupOptions): Promise<GroupMember>;
+
+  /** `after` null: from the first record that is there. Creates the group as join() does. */
+  openPartition(
+    options: Omit<GroupOptions, 'takeoverMs'> & { partition: number; after: string | null },
+  ): Promise<PartitionReader>;
+
+  /** Records after a position without any group (tail, the seam of the live path); null: from the beginning. */
+  read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]>;
+
+  /** Position of the newest record; null when there never was one. */
+  end(topic: string, partition: number): Promise<string | null>;
+
+  /** Order of two positions of one partition: negative, 0, positive. */
+  compare(a: string, b: string): number;
+
+  groups(topic: string): Promise<GroupInfo[]>;
+
+  /** False when there is none of this name. */
+  dropGroup(topic: string, group: string): Promise<boolean>;
+
+  /** Removes what the policy lets go, never what a group has not acknowledged. Returns how many (an estimate on kafka). */
+  trim(topic: string, policy: TrimPolicy): Promise<number>;
+
+  usage(): Promise<BusUsage>;
+
+  durability(): Promise<Durability>;
+
+  close(): Promise<void>;
+}
+
+/** What every implementation is given. */
+export interface BusOptions {
+  /** partitions of each topic; a topic that is not named has 1 */
+  partitions: Readonly<Record<string, number>>;
+  /** bytes that the bus may hold */
+  maxBytes: number;
+  /** shown to the server's operators (CLIENT LIST, client.id, application_name) */
+  clientName: string;
+  /** where groups' marks live, so that a group that vanished from the bus is made again where it was */
+  marks: GroupMarks;
+  log: BusLog;
+  nowMs: () => number;
+  random: () => number;
+}
+
+export type BusLog = (
+  level: 'info' | 'warn' | 'error',
+  message: string,
+  fields: Record<string, unknown>,
+) => void;
+
+/** Kept in Postgres (src/store/bus-marks.ts), whatever the bus. */
+export interface GroupMarks {
+  /** everything at or below was acknowledged; null: never written */
+  read(topic: string, group: string, partition: number): Promise<string | null>;
+  /** may lag behind by some seconds: what lies between comes again. */
+  write(topic: string, group: string, partition: number, position: string): Promise<void>;
+  /**
+   * Counts how often work on a partition began at this position, this time included (kafka has no count of deliveries
+   * of its own: a record that kills its consumer shows by this).
+   */
+  starting(topic: string, group: string, partition: number, position: string): Promise<number>;
+  drop(topic: string, group: string): Promise<void>;
+}
