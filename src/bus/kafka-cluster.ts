@@ -36,6 +36,8 @@ export interface KafkaAccess {
   tls?: { ca?: string; cert?: string; key?: string; servername?: string };
   /** one request may take so long, ms (default 10 s) */
   requestTimeoutMs?: number;
+  /** 'classic' keeps to the protocol that every broker has (default: KIP-848 where the brokers have it) */
+  groupProtocol?: 'classic';
   /** requests are repeated for so long before the caller is told, ms (default 15 s) */
   retryMs?: number;
 }
@@ -83,6 +85,10 @@ export class KafkaCluster {
     return this.access.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
   }
 
+  get retryMs(): number {
+    return this.access.retryMs ?? RETRY_MS;
+  }
+
   get closed(): boolean {
     return this.#closed;
   }
@@ -93,7 +99,10 @@ export class KafkaCluster {
 
   /** Connections apart from all others: Kafka answers the requests of one connection one after another. */
   pool(requestTimeoutMs = this.requestTimeoutMs): ConnectionPool {
-    const pool = new ConnectionPool(this.clientName, { ...this.#connectionOptions(), requestTimeout: requestTimeoutMs });
+    const pool = new ConnectionPool(this.clientName, {
+      ...this.#connectionOptions(),
+      requestTimeout: requestTimeoutMs,
+    });
     pool.on('connecting', ({ connection }) => {
       // every failure also reaches the request that suffers it; unheard, the event would end the process
       connection?.on('error', () => {});
@@ -175,7 +184,7 @@ export class KafkaCluster {
   }
 
   /** Repeats what passes by itself, for a bounded time. @throws BusError */
-  async retry<T>(what: string, work: () => Promise<T>, limitMs = this.access.retryMs ?? RETRY_MS): Promise<T> {
+  async retry<T>(what: string, work: () => Promise<T>, limitMs = this.retryMs): Promise<T> {
     const endMs = this.nowMs() + limitMs;
     for (let attempt = 0; ; attempt++) {
       try {

@@ -28,7 +28,10 @@ export const KafkaCode = {
 } as const;
 
 const REFUSED = new Set<number>([
-  KafkaCode.messageTooLarge, KafkaCode.recordListTooLarge, 32 /* INVALID_TIMESTAMP */, 87 /* INVALID_RECORD */,
+  KafkaCode.messageTooLarge,
+  KafkaCode.recordListTooLarge,
+  32 /* INVALID_TIMESTAMP */,
+  87 /* INVALID_RECORD */,
 ]);
 const FULL = new Set([56 /* KAFKA_STORAGE_ERROR */, 89 /* THROTTLING_QUOTA_EXCEEDED */]);
 const SETUP = new Set([
@@ -49,7 +52,11 @@ interface Findings {
 }
 
 /** Everything that an error of the client carries in itself, in the errors that it sums up and in their causes. */
-function findings(error: unknown, into: Findings = { kafka: new Set(), client: new Set() }, depth = 0): Findings {
+function findings(
+  error: unknown,
+  into: Findings = { kafka: new Set(), client: new Set() },
+  depth = 0,
+): Findings {
   if (typeof error !== 'object' || error === null || depth > 8) return into;
   const { apiCode, code, errors, cause } = error as Record<string, unknown>;
   if (typeof apiCode === 'number') into.kafka.add(apiCode);

@@ -48,7 +48,7 @@ export function noKafka(): false | string {
   const java = spawnSync('java', ['-version'], { stdio: 'ignore' });
   if (java.error !== undefined || java.status !== 0) return 'no java on this machine';
   if (!existsSync(join(jars, '.fetched')))
-    return "the jars of Kafka are not in test/kafka/jars (make kafka-jars fetches them)";
+    return 'the jars of Kafka are not in test/kafka/jars (make kafka-jars fetches them)';
   return false;
 }
 
@@ -59,7 +59,10 @@ export async function startKafka(options: TestKafkaOptions = {}): Promise<TestKa
   const port = options.port ?? (await freePort());
   const advertised = options.advertisedPort ?? port;
   const config = join(dataDir, 'server.properties');
-  await writeFile(config, properties(dataDir, port, advertised, await freePort(), await freePort(), options.settings ?? {}));
+  await writeFile(
+    config,
+    properties(dataDir, port, advertised, await freePort(), await freePort(), options.settings ?? {}),
+  );
   if (!existsSync(join(dataDir, 'log', 'meta.properties'))) format(config);
 
   let child: ChildProcess | null = null;
@@ -178,10 +181,15 @@ function javaArguments(mainClass: string, ...rest: string[]): string[] {
 
 function format(config: string): void {
   const id = Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url');
-  const result = spawnSync('java', javaArguments('kafka.tools.StorageTool', 'format', '-t', id, '-c', config), {
-    encoding: 'utf8',
-  });
-  if (result.status !== 0) throw new Error(`Kafka's storage was not formatted: ${result.stderr}${result.stdout}`);
+  const result = spawnSync(
+    'java',
+    javaArguments('kafka.tools.StorageTool', 'format', '-t', id, '-c', config),
+    {
+      encoding: 'utf8',
+    },
+  );
+  if (result.status !== 0)
+    throw new Error(`Kafka's storage was not formatted: ${result.stderr}${result.stdout}`);
 }
 
 function launch(dataDir: string, config: string): ChildProcess {
