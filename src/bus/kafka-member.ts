@@ -132,15 +132,15 @@ export class KafkaMember implements GroupMember, MembershipEvents {
       });
     }
     const wanted = [...touched].map((hand) => ({ hand, offset: hand.committable }));
+    // what the group has taken away is remembered: it is committed if it comes back, and else comes again elsewhere
+    const open = (): boolean =>
+      wanted.some(({ hand, offset }) => hand.committed < offset && this.#held.get(hand.partition)?.hand === hand);
     const endMs = this.#cluster.nowMs() + COMMIT_LIMIT_MS;
-    while (wanted.some(({ hand, offset }) => hand.valid && hand.committed < offset)) {
+    while (open()) {
       await this.#commit();
-      if (!wanted.some(({ hand, offset }) => hand.valid && hand.committed < offset)) break;
+      if (!open()) break;
       if (this.#cluster.nowMs() >= endMs || this.#left) {
-        throw new BusError(
-          'unreachable',
-          `group ${this.group} does not take the acknowledgement at the moment`,
-        );
+        throw new BusError('unreachable', `group ${this.group} does not take the acknowledgement at the moment`);
       }
       await this.#membership.settled(SETTLE_MS);
     }
