@@ -103,12 +103,11 @@ export class RedisLink {
       if (failure !== null) throw failure as Error;
     } catch (error) {
       destroy(client);
-      const cause = failure ?? error;
+      const cause: unknown = failure ?? error;
       if (!this.isClosed) this.#failed(cause);
-      // it answers so, and hangs up, also when it has too many clients
-      const passes = failure !== null && replyWord(failure) === 'ERR' && client.status !== 'ready';
-      if (passes && error !== failure) throw new BusError('unreachable', messageOf(cause), cause);
-      throw toBusError(cause, 'Redis');
+      // said before it hung up: too many clients, which passes
+      const isRefusal = error !== failure && replyWord(failure) === 'ERR';
+      throw isRefusal ? new BusError('unreachable', messageOf(cause), cause) : toBusError(cause, 'Redis');
     } finally {
       clearTimeout(tooLate);
       this.#closing.signal.removeEventListener('abort', abort);
@@ -163,8 +162,9 @@ function watch(client: Redis, silenceMs: number, onSilence: () => void): () => v
 
 /** At once: a peer that has vanished answers no farewell. */
 function destroy(client: Redis): void {
-  client.disconnect();
-  (client.stream as typeof client.stream | undefined)?.destroy();
+  const stream = client.stream as typeof client.stream | undefined;
+  if (stream === undefined) client.disconnect();
+  else stream.destroy();
 }
 
 function messageOf(error: unknown): string {
