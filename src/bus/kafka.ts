@@ -95,8 +95,15 @@ export class KafkaBus implements StreamBus {
   ): Promise<PartitionReader> {
     const { topic, group, partition, after } = options;
     await this.#topics.ready(topic);
-    const { offsets, open } = await startingOffsets(this.#cluster, this.#options.marks, topic, group, this.#all(topic));
-    if (open.size > 0) throw new BusError('setup', `group ${group} has members: its partitions cannot be owned`);
+    const { offsets, open } = await startingOffsets(
+      this.#cluster,
+      this.#options.marks,
+      topic,
+      group,
+      this.#all(topic),
+    );
+    if (open.size > 0)
+      throw new BusError('setup', `group ${group} has members: its partitions cannot be owned`);
     const earliest = await offsetsAt(this.#cluster, topic, [partition], 'earliest');
     const reader = new KafkaPartitionReader(this.#cluster, {
       ...options,
