@@ -59,13 +59,13 @@ async function settle(t: { same: (a: unknown, b: unknown, m: string) => void }, 
   const all = idsOf(recordsOf('A', TOTAL));
   t.same(sorted(idsOf(run.seen)), sorted(all), 'nothing is lost');
   const stored: string[] = [];
-  for (let after: string | null = null; ;) {
-    const from = after;
-    const page = await insist(() => run.bus.read(run.topic, 0, from, 500));
-    if (page.length === 0) break;
+  let after: string | null = null;
+  do {
+    const from: string | null = after;
+    const page: Delivery[] = await insist(() => run.bus.read(run.topic, 0, from, 500));
     stored.push(...idsOf(page));
-    after = page.at(-1)!.position;
-  }
+    after = page.at(-1)?.position ?? null;
+  } while (after !== null);
   t.same([...new Set(stored)], all, 'what was sent again lies behind what it repeats');
   await until('pending 0', async () => {
     // what was handed out in an answer that never came is still to be taken
