@@ -221,14 +221,17 @@ async function explain(
     ['unfillable_gap', ofState('unfillable')],
     ['skipped_gap', ofState('skipped')],
   ];
-  const { explained, rest } = explainMissing(missing, [
+  const held: [MissingCause, RangeSet][] = [
     ...inGaps,
     ['dead_letter', standing],
     ['not_recorded', outside(report, range)],
-  ]);
-  for (const cause of MISSING_CAUSES) report.missing.set(cause, explained.get(cause) ?? rest);
-
+  ];
+  const causes = held.map(([cause, set]) => [cause, set.list()] as const);
+  for (const cause of MISSING_CAUSES) report.missing.set(cause, new RangeSet());
   const absent = new RangeSet(missing);
+  for (const part of explainMissing(absent.list(), causes, 'unexplained')) {
+    report.missing.get(part.cause)?.add(part);
+  }
   for (const [, gap] of inGaps) {
     for (const stored of gap.list().flatMap((covered) => absent.missing(covered))) {
       report.storedInGap.count += Number(stored.last - stored.first + 1n);

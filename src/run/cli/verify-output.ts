@@ -1,5 +1,5 @@
 import type { TickRange } from '../../core/ingest/ranges.ts';
-import { MISSING_REASONS } from '../../core/chain/missing.ts';
+import { MISSING_REASONS } from '../../core/chain/holes.ts';
 import { FINDING_KINDS, type Finding, type FindingKind } from '../../core/chain/verify.ts';
 import type { VdfMode, VerifyReport } from '../../core/chain/verify-page.ts';
 
