@@ -1,7 +1,7 @@
 import { DatabaseError, type Client } from 'pg';
 import { decodeTick } from '../core/chain/decode.ts';
 import { differingFields, tickDigest } from '../core/chain/digest.ts';
-import type { Tick } from '../core/chain/tick.ts';
+import { INT64_MAX, type Tick } from '../core/chain/tick.ts';
 import { transcodeFrame, type FrameRows } from '../core/copy/frame.ts';
 import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../core/copy/tables.ts';
 import type { TranscodeLimits } from '../core/copy/transcode.ts';
@@ -258,7 +258,7 @@ async function cutSkippedGap(client: Client, tick: bigint): Promise<void> {
      UNION ALL SELECT $3::bigint, last_tick, state, ${columns} FROM gap WHERE last_tick > $1
      UNION ALL SELECT $1::bigint, $1, 'filled', detected_at, clock_timestamp(), attempts, last_error FROM gap`,
     // at the ends of bigint the parts that would need them are empty
-    [tick, tick > 0n ? tick - 1n : 0n, tick < 2n ** 63n - 1n ? tick + 1n : tick].map(String),
+    [tick, tick > 0n ? tick - 1n : 0n, tick < INT64_MAX ? tick + 1n : tick].map(String),
   );
 }
 
