@@ -6,8 +6,9 @@ import { transcodeFrame, type FrameRows } from '../core/copy/frame.ts';
 import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../core/copy/tables.ts';
 import type { TranscodeLimits } from '../core/copy/transcode.ts';
 import { storeVerdict } from '../core/retry.ts';
+import { isoTime } from './iso-time.ts';
 import { BatchError, sendPipelined } from './pipelined.ts';
-import { NEXT_EPOCH, takeFence } from './lease.ts';
+import { DEPOSE_SQL, takeFence } from './lease.ts';
 import { readStoredTicks } from './stored-ticks.ts';
 
 /** What became of a dead letter. Only the first two resolve it; the others leave everything as it was. */
@@ -114,7 +115,7 @@ async function lockLetter(client: Client, id: bigint): Promise<LetterRow | null>
   await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 4)');
   const { rows } = await client.query<LetterRow>(
     `SELECT tick_number, after_tick, raw, status,
-       to_char(resolved_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS resolved_at
+       ${isoTime('resolved_at')} AS resolved_at
        FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE`,
     [id.toString()],
   );
@@ -241,7 +242,7 @@ async function fillGap(client: Client, id: bigint, frame: Rows, state: string): 
     resolveSql([id.toString(), ...standing]),
     // others may have stood for the same tick
     `SELECT ingest_resolve_dead_letters(${tick}, ${tick})`,
-    `UPDATE ingest_state SET epoch = ${NEXT_EPOCH}, holder = NULL, lease_expires_at = clock_timestamp()`,
+    DEPOSE_SQL,
   ]);
   return { kind: 'stored', tick, transactions, also: except(standing, id), gap: state, brokenLinks };
 }
