@@ -1,6 +1,6 @@
 import { DatabaseError, type Client } from 'pg';
 import { decodeTick } from '../core/chain/decode.ts';
-import { differingFields, tickDigest } from '../core/chain/digest.ts';
+import { compareTicks } from '../core/chain/digest.ts';
 import { INT64_MAX, type Tick } from '../core/chain/tick.ts';
 import { transcodeFrame, type FrameRows } from '../core/copy/frame.ts';
 import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../core/copy/tables.ts';
@@ -179,10 +179,8 @@ async function compareWithStored(
   tick: bigint,
   stored: Tick,
 ): Promise<RetryOutcome> {
-  const ours = decodeTick(raw);
-  if (!tickDigest(ours).equals(tickDigest(stored))) {
-    return undo(client, { kind: 'conflict', tick, fields: differingFields(stored, ours) });
-  }
+  const { isEqual, fields } = compareTicks(decodeTick(raw), stored);
+  if (!isEqual) return undo(client, { kind: 'conflict', tick, fields });
   await client.query(RESOLVE_SQL, [id.toString()]);
   await client.query('COMMIT');
   return { kind: 'equal', tick };

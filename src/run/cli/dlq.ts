@@ -1,5 +1,6 @@
 import { Argument, Option, type Command } from 'commander';
 import type { Client } from 'pg';
+import { fieldsText } from '../../core/chain/digest.ts';
 import type { TranscodeLimits } from '../../core/copy/transcode.ts';
 import type { Clock } from '../../core/time.ts';
 import {
@@ -239,10 +240,8 @@ function describe(outcome: RetryOutcome): string {
     case 'equal':
       return `already stored: tick ${outcome.tick} is equal, resolved`;
     case 'conflict': {
-      const { fields } = outcome;
-      const more = fields.length > FIELDS_SHOWN ? ` and ${fields.length - FIELDS_SHOWN} more` : '';
-      const named = fields.slice(0, FIELDS_SHOWN).join(', ');
-      return `conflict: another tick ${outcome.tick} is stored, differing in ${named}${more}; stays open`;
+      const fields = fieldsText(outcome.fields, FIELDS_SHOWN);
+      return `conflict: another tick ${outcome.tick} is stored, differing in ${fields}; stays open`;
     }
     case 'bad':
       return `still bad: ${outcome.reason}: ${printable(outcome.detail)}; stays open`;
