@@ -1,4 +1,5 @@
 /** Every variable of the daemon: the one place for its name, form, default and meaning. */
+import { INT64_MAX } from '../core/chain/tick.ts';
 import { databaseTarget, grpcUrl, host, hostPorts, hosts, redisUri, serverUrl } from './config-addresses.ts';
 import {
   bigNumber,
@@ -51,8 +52,6 @@ function optional<T>(name: string, parser: Parser<T>, doc: string, traits: Trait
 const MESSAGE_BYTES_MAX = '128MiB';
 /** Beyond this setTimeout would overflow its int32 of milliseconds. */
 const TIMER_MAX = '576h';
-/** Tick numbers above it end in no bigint column. */
-const TICK_NUMBER_MAX = 2n ** 63n - 1n;
 const RETENTION = duration('1h', '876000h', { days: true });
 
 const variables = {
@@ -94,7 +93,7 @@ const variables = {
   startTick: required(
     'START_TICK',
     '0',
-    bigNumber(TICK_NUMBER_MAX),
+    bigNumber(INT64_MAX),
     'The first tick of an empty database (0 = latest). Ignored once a position exists.',
   ),
   bufferTicks: required(
