@@ -6,7 +6,19 @@ export type Where = (fields: Readonly<Record<string, unknown>>) => boolean;
 
 /** The fields of events and signals: one that a record lacks is null, any other name is a mistake. */
 const FIELDS = [
-  ...['ver', 'kind', 'provider', 'symbol', 'interval', 'src_ts', 'ingest_ts', 'timestamp', 'ts', 'seq', 'event_id'],
+  ...[
+    'ver',
+    'kind',
+    'provider',
+    'symbol',
+    'interval',
+    'src_ts',
+    'ingest_ts',
+    'timestamp',
+    'ts',
+    'seq',
+    'event_id',
+  ],
   ...['price', 'size', 'bid', 'ask', 'side', 'o', 'h', 'l', 'c', 'v', 'volume', 'origin', 'replay_run_id'],
   ...['name', 'value', 'score', 'meta', 'topic', 'msg_id', 'group', 'reason', 'detail', 'at', 'raw_bytes'],
 ];
@@ -38,7 +50,9 @@ export function whereExpression(text: string): Where {
     if (type !== 'bool' && type !== 'dyn') throw new Error(`is ${type}, not true or false`);
   } catch (error) {
     const [message = ''] = (error as Error).message.split('\n');
-    throw new InvalidArgumentError(`It must be a CEL expression such as symbol == "SPY" && price > 100: ${message}`);
+    throw new InvalidArgumentError(
+      `It must be a CEL expression such as symbol == "SPY" && price > 100: ${message}`,
+    );
   }
   return (fields) => expression({ ...ABSENT, ...fields }) === true;
 }

@@ -1,0 +1,137 @@
+import { BusError, type BusLog, type StreamBus } from '../bus/bus.ts';
+import { StoreClient } from '../store/store-client.ts';
+import type { Meter } from '../stream/meter.ts';
+import { retrying } from '../stream/retrying.ts';
+import type { Stage } from '../stream/stage.ts';
+import { TickConsumer } from '../stream/tick-consumer.ts';
+import type { BusStage } from './stages.ts';
+import { eventsTopic, openBus } from './stream-bus.ts';
+import type { StreamingConfig } from './streaming-config.ts';
+
+/** What a stage is made of: values alone, so that they can go to a thread. */
+export interface StageSetup {
+  stage: BusStage;
+  streaming: StreamingConfig;
+  databaseUrl: string;
+  serviceName: string;
+  /** its name in its group */
+  consumer: string;
+  /** other than the configuration's */
+  group?: string;
+  batchSize?: number;
+  /** trims the bus and watches how full it is: one of the stages of a process does */
+  keepsHouse: boolean;
+}
+
+export interface StageHost {
+  log: BusLog;
+  meter: Meter;
+}
+
+const BACKOFF = { firstMs: 200, maxMs: 5_000 };
+
+/** A stage with its own connections to bus and store, whichever thread or program it runs in. */
+export function buildStage(setup: StageSetup, host: StageHost): Stage {
+  return new ConnectedStage(setup, host);
+}
+
+class ConnectedStage implements Stage {
+  readonly #setup: StageSetup;
+  readonly #host: StageHost;
+  readonly #store: StoreClient;
+  readonly #stopping = new AbortController();
+  readonly #done = Promise.withResolvers<void>();
+  #work: Promise<void> | null = null;
+  #stage: Stage | null = null;
+
+  constructor(setup: StageSetup, host: StageHost) {
+    this.#setup = setup;
+    this.#host = host;
+    this.#store = new StoreClient({
+      dbUri: setup.databaseUrl,
+      applicationName: `${setup.serviceName} ${setup.stage}`,
+    });
+    this.#done.promise.catch(() => {});
+  }
+
+  get done(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  start(): Promise<void> {
+    this.#work ??= this.#run().then(
+      () => this.#done.resolve(),
+      (error: unknown) => {
+        if (this.#stopping.signal.aborted) this.#done.resolve();
+        else this.#done.reject(error as Error);
+      },
+    );
+    return Promise.resolve();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    if (this.#work === null) this.#done.resolve();
+    await this.#stage?.stop();
+    await this.#work;
+  }
+
+  async #run(): Promise<void> {
+    let bus: StreamBus | null = null;
+    try {
+      bus = await this.#open();
+      if (this.#stopping.signal.aborted) return;
+      const stage = this.#make(bus);
+      this.#stage = stage;
+      await stage.start();
+      await stage.done;
+    } finally {
+      await bus?.close();
+      await this.#store.aclose();
+    }
+  }
+
+  async #open(): Promise<StreamBus> {
+    const { streaming, databaseUrl, serviceName, stage } = this.#setup;
+    const { log } = this.#host;
+    const bus = await retrying(
+      () =>
+        openBus(streaming, {
+          databaseUrl,
+          clientName: `${serviceName}:${stage}`,
+          marks: this.#store.busMarks,
+          log,
+        }),
+      {
+        mayPass: (error) => error instanceof BusError && error.kind !== 'setup',
+        backoff: BACKOFF,
+        random: Math.random,
+        signal: this.#stopping.signal,
+        onRetry: (err, waitMs) =>
+          log('warn', 'The bus does not answer (will try again)', { stage, err, retry_ms: waitMs }),
+      },
+    );
+    return bus;
+  }
+
+  #make(bus: StreamBus): Stage {
+    const { stage, streaming, consumer, group, batchSize } = this.#setup;
+    const { tick_consumer: ticks } = streaming;
+    switch (stage) {
+      case 'ticks':
+        return new TickConsumer({
+          bus,
+          storeClient: this.#store,
+          topic: eventsTopic(streaming),
+          consumerGroup: group ?? ticks.consumer_group,
+          consumerName: consumer,
+          batchSize: batchSize ?? ticks.batch_size,
+          batchMax: ticks.batch_max,
+          takeoverMs: ticks.takeover,
+          ...this.#host,
+        });
+      case 'orders':
+        throw new Error('not merged');
+    }
+  }
+}
