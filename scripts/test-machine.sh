@@ -7,6 +7,8 @@ packages=''
 command -v psql >/dev/null 2>&1 || packages="$packages postgresql-client"
 command -v systemd-analyze >/dev/null 2>&1 || packages="$packages systemd"
 command -v openssl >/dev/null 2>&1 || packages="$packages openssl"
+command -v redis-server >/dev/null 2>&1 || packages="$packages redis-server"
+command -v redis-cli >/dev/null 2>&1 || packages="$packages redis-tools"
 [ -n "$packages" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -1,5 +1,5 @@
 /**
- * The stream bus: one contract, kept alike by redis.ts, kafka.ts and postgres.ts (test/conformance/bus.test.ts holds all
+ * The stream bus: one contract, kept alike by redis.ts, kafka.ts and postgres.ts (test/conformance/bus-suite.ts holds all
  * three to it).
  *
  * Promised: at least once, and in order per key as long as one publisher publishes a key. A record is acknowledged by
@@ -169,7 +169,10 @@ export interface StreamBus {
 
   groups(topic: string): Promise<GroupInfo[]>;
 
-  /** False when there is none of this name. */
+  /**
+   * False when there is none of this name. Its marks stay: joined again it goes on from there, unless whoever drops it for
+   * good drops those too (GroupMarks.drop).
+   */
   dropGroup(topic: string, group: string): Promise<boolean>;
 
   /** Removes what the policy lets go, never what a group has not acknowledged. Returns how many (an estimate on kafka). */

@@ -3,8 +3,15 @@ import type { BusOptions, StreamBus } from '../../src/bus/bus.ts';
 /** What the conformance suite needs of a bus: a real server of its own, and ways to treat it badly. */
 export interface BusServer {
   readonly kind: StreamBus['kind'];
-  /** A bus on this server; as many as asked for, each with connections of its own. */
-  open(overrides?: Partial<BusOptions>): Promise<StreamBus>;
+  /**
+   * For members in processes of their own that are killed (bus-child.ts): a module that exports
+   * `openBus(address, options): Promise<StreamBus>` as BusOpener says, and what to hand to it.
+   */
+  readonly opener: { module: URL; address: string };
+  /** false: trim() removes in larger pieces (whole sub-tables) and may leave some of what it might take */
+  readonly trimsExactly: boolean;
+  /** A bus on this server, with connections of its own. */
+  open(options: BusOptions): Promise<StreamBus>;
   /** Ends the server without mercy (SIGKILL, immediate) and starts it again on the same data and port. */
   crash(): Promise<void>;
   /** Cuts every connection of clients; the server goes on. */
@@ -16,6 +23,8 @@ export interface BusServer {
   foreign(topic: string, key: string, text: string): Promise<void>;
   stop(): Promise<void>;
 }
+
+export type BusOpener = (address: string, options: BusOptions) => Promise<StreamBus>;
 
 /** Starts one, or the reason why it cannot be had here (the tests are then skipped with it). */
 export type StartBusServer = () => Promise<BusServer | { skip: string }>;

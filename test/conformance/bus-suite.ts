@@ -1,0 +1,32 @@
+import { test } from 'tap';
+import { failureCases } from './bus-failure-cases.ts';
+import { groupCases } from './bus-group-cases.ts';
+import type { StartBusServer } from './bus-harness.ts';
+import { partitionCases } from './bus-partition-cases.ts';
+import { BusScene, type BusCase } from './bus-scene.ts';
+import { shapeCases } from './bus-shape-cases.ts';
+import { trimCases } from './bus-trim-cases.ts';
+
+const cases: BusCase[] = [...shapeCases, ...groupCases, ...partitionCases, ...trimCases, ...failureCases];
+
+/** Holds one implementation of the stream bus to what src/bus/bus.ts promises, on a real server. */
+export async function conformance(start: StartBusServer): Promise<void> {
+  const server = await start();
+  if ('skip' in server) {
+    await test('stream bus', { skip: server.skip }, async () => {});
+    return;
+  }
+  let passed = 0;
+  for (const { name, run } of cases) {
+    await test(`${server.kind}: ${name}`, async (t) => {
+      const scene = new BusScene(server);
+      t.teardown(() => scene.close());
+      await run(t, scene);
+      if (t.passing()) passed += 1;
+    });
+  }
+  await test(`${server.kind}: the server ends`, async (t) => {
+    await server.stop();
+    t.comment(`conformance of ${server.kind}: ${passed} of ${cases.length} cases`);
+  });
+}
