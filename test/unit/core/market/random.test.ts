@@ -1,11 +1,12 @@
 import { test } from 'tap';
 import { Random } from '../../../../src/core/market/random.ts';
 
+const words = (seed: string): number[] => {
+  const random = new Random(seed);
+  return Array.from({ length: 4 }, () => random.word());
+};
+
 void test('a seed gives its numbers, and another seed others', (t) => {
-  const words = (seed: string): number[] => {
-    const random = new Random(seed);
-    return Array.from({ length: 4 }, () => random.word());
-  };
   t.strictSame(words('1'), words('1'));
   t.notSame(words('1'), words('2'));
   t.notSame(words(''), words('0'));
