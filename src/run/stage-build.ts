@@ -63,7 +63,7 @@ class ConnectedStage implements Stage {
       () => this.#done.resolve(),
       (error: unknown) => {
         if (this.#stopping.signal.aborted) this.#done.resolve();
-        else this.#done.reject(error as Error);
+        else this.#done.reject(error);
       },
     );
     return Promise.resolve();

@@ -108,10 +108,7 @@ export class TickConsumer implements Stage {
     if (this.#running) return Promise.resolve();
     this.#running = true;
     this.#run.start();
-    this.#consume().then(
-      () => this.#end(null),
-      (error: unknown) => this.#end(error as Error),
-    );
+    void this.#work();
     return Promise.resolve();
   }
 
@@ -123,7 +120,11 @@ export class TickConsumer implements Stage {
     clearTimeout(timer);
   }
 
-  async #end(error: Error | null): Promise<void> {
+  async #work(): Promise<void> {
+    const error = await this.#consume().then(
+      () => null,
+      (failure: unknown) => failure as Error,
+    );
     await this.#member?.leave().catch(() => {});
     await this.#run.finish(error);
     if (error === null || this.#stopping.signal.aborted) this.#done.resolve();
