@@ -25,7 +25,8 @@ export interface StreamBusSettings {
  */
 export async function createStreamBus(settings: StreamBusSettings = {}): Promise<StreamBus> {
   const databaseUrl = settings.databaseUrl ?? readVariable('DATABASE_URL');
-  if (databaseUrl === null) throw new TypeError('createStreamBus: no databaseUrl, and DATABASE_URL is not set');
+  if (databaseUrl === null)
+    throw new TypeError('createStreamBus: no databaseUrl, and DATABASE_URL is not set');
   const store = new StoreClient({ dbUri: databaseUrl, applicationName: 'stream-bus' });
   const bus = await openBus(readStreamingConfig(settings.config), {
     databaseUrl,

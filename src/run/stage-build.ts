@@ -4,6 +4,7 @@ import type { Meter } from '../stream/meter.ts';
 import { retrying } from '../stream/retrying.ts';
 import type { Stage } from '../stream/stage.ts';
 import { TickConsumer } from '../stream/tick-consumer.ts';
+import { BusHouse } from './bus-house.ts';
 import type { BusStage } from './stages.ts';
 import { eventsTopic, openBus } from './stream-bus.ts';
 import type { StreamingConfig } from './streaming-config.ts';
@@ -78,23 +79,39 @@ class ConnectedStage implements Stage {
 
   async #run(): Promise<void> {
     let bus: StreamBus | null = null;
+    let house: BusHouse | null = null;
     try {
       bus = await this.#open();
       if (this.#stopping.signal.aborted) return;
+      await this.#sayDurability(bus);
+      const { streaming, keepsHouse } = this.#setup;
+      house = new BusHouse({ bus, streaming, keepsHouse, ...this.#host });
+      house.start();
       const stage = this.#make(bus);
       this.#stage = stage;
       await stage.start();
       await stage.done;
     } finally {
+      await house?.stop();
       await bus?.close();
       await this.#store.aclose();
     }
   }
 
-  async #open(): Promise<StreamBus> {
+  /** What a power loss may cost is said at start, not assumed. */
+  async #sayDurability(bus: StreamBus): Promise<void> {
+    try {
+      const { lossFree, why } = await bus.durability();
+      this.#host.log(lossFree ? 'info' : 'warn', `Bus ${bus.kind}: ${why}`, { loss_free: lossFree });
+    } catch (err) {
+      this.#host.log('warn', 'The bus does not tell what a crash may cost', { err });
+    }
+  }
+
+  #open(): Promise<StreamBus> {
     const { streaming, databaseUrl, serviceName, stage } = this.#setup;
     const { log } = this.#host;
-    const bus = await retrying(
+    return retrying(
       () =>
         openBus(streaming, {
           databaseUrl,
@@ -111,7 +128,6 @@ class ConnectedStage implements Stage {
           log('warn', 'The bus does not answer (will try again)', { stage, err, retry_ms: waitMs }),
       },
     );
-    return bus;
   }
 
   #make(bus: StreamBus): Stage {

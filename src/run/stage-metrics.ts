@@ -84,7 +84,7 @@ const METRICS: Readonly<Record<string, Described>> = {
     help: '1 while producers wait because the bus is above 80 % of what it may hold.',
     labels: ['bus'],
   },
-  bus_trimmed_total: { kind: 'counter', help: 'Records trimmed.', labels: ['topic'] },
+  bus_trimmed_total: { kind: 'counter', help: 'Records trimmed.', labels: ['bus'] },
   bus_pending: {
     kind: 'gauge',
     help: 'Records handed out to a group and not acknowledged.',

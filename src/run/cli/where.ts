@@ -5,7 +5,43 @@ import { InvalidArgumentError } from 'commander';
 export type Where = (fields: Readonly<Record<string, unknown>>) => boolean;
 
 /** The fields of events and signals: one that a record lacks is null, any other name is a mistake. */
-const FIELDS = ['ver', 'kind', 'provider', 'symbol', 'interval', 'src_ts', 'ingest_ts', 'timestamp', 'ts', 'seq', 'event_id', 'price', 'size', 'bid', 'ask', 'side', 'o', 'h', 'l', 'c', 'v', 'volume', 'origin', 'replay_run_id', 'name', 'value', 'score', 'meta', 'topic', 'msg_id', 'group', 'reason', 'detail', 'at', 'raw_bytes'];
+const FIELDS = [
+  'ver',
+  'kind',
+  'provider',
+  'symbol',
+  'interval',
+  'src_ts',
+  'ingest_ts',
+  'timestamp',
+  'ts',
+  'seq',
+  'event_id',
+  'price',
+  'size',
+  'bid',
+  'ask',
+  'side',
+  'o',
+  'h',
+  'l',
+  'c',
+  'v',
+  'volume',
+  'origin',
+  'replay_run_id',
+  'name',
+  'value',
+  'score',
+  'meta',
+  'topic',
+  'msg_id',
+  'group',
+  'reason',
+  'detail',
+  'at',
+  'raw_bytes',
+];
 const ABSENT = Object.fromEntries(FIELDS.map((name) => [name, null]));
 
 /** A filter is typed by hand: far below what a machine would write. */
