@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import { backoffMs } from '../core/retry.ts';
 import { systemClock } from '../core/time.ts';
@@ -12,6 +13,8 @@ const LATE_ANSWER_MS = 100;
 export interface LinkOptions {
   /** redis:// or rediss://, with user, password and database */
   uri: string;
+  /** of a rediss:// connection */
+  tls: ConnectionOptions | undefined;
   /** shown by CLIENT LIST */
   name: string;
   log: BusLog;
@@ -81,7 +84,9 @@ export class RedisLink {
   }
 
   async #connect(): Promise<Redis> {
-    const client = new Redis(this.#options.uri, {
+    const { uri, tls } = this.#options;
+    const client = new Redis(uri, {
+      ...(uri.startsWith('rediss:') && tls !== undefined ? { tls } : {}),
       protocol: 2, // replies alike on every server
       connectionName: this.#options.name,
       lazyConnect: true,

@@ -35,10 +35,16 @@ export function isGroupMissing(error: unknown): boolean {
 
 export function toBusError(error: unknown, doing: string): BusError {
   if (error instanceof BusError) return error;
+  forgetCommand(error);
   const word = replyWord(error);
   const message = error instanceof Error ? error.message : String(error);
   if (word !== null) return new BusError(KINDS[word] ?? 'unreachable', `${doing}: ${message}`, error);
   const code = (error as { code?: unknown } | null)?.code;
   const kind = typeof code === 'string' && SETUP_CODES.test(code) ? 'setup' : 'unreachable';
   return new BusError(kind, `${doing}: ${message}`, error);
+}
+
+/** ioredis hangs the command on its error: its arguments are records, or the password of AUTH. */
+function forgetCommand(error: unknown): void {
+  if (error instanceof Error && 'command' in error) delete error.command;
 }

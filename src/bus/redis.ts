@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from 'node:tls';
 import {
   BusError,
   type BusOptions,
@@ -27,6 +28,8 @@ import { describeDurability, evicts, hasWaitAof, readSettings, refuseUnfit } fro
 export interface RedisBusOptions extends BusOptions {
   /** publish() waits until the append-only file is on disk (Redis 7.2 and later; up to 1 s with appendfsync everysec) */
   waitAof?: boolean;
+  /** for rediss://: a certificate authority of one's own, a client's certificate */
+  tls?: ConnectionOptions;
 }
 
 /**
@@ -37,6 +40,7 @@ export async function openRedisBus(uri: string, options: RedisBusOptions): Promi
   const link = (purpose: string): RedisLink =>
     new RedisLink({
       uri,
+      tls: options.tls,
       name: `${options.clientName}:${purpose}`,
       log: options.log,
       random: options.random,
