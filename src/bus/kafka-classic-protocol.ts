@@ -21,6 +21,8 @@ const ASSIGNOR = 'range';
 const HEARTBEATS_A_SESSION = 4;
 /** the group waits so long for a member that has something in hand; then it goes on without it */
 const REBALANCE_MS = 300_000;
+/** a join without an answer for so long waits for others, ms */
+const ASKED_MS = 500;
 const BACKOFF = { firstMs: 50, maxMs: 1000 };
 
 /**
@@ -36,11 +38,15 @@ export class ClassicProtocol implements Membership {
   readonly #events: MembershipEvents;
   readonly #heart = new Heart();
   #memberId = '';
+  /** it has asked to join at least once */
+  #asking = false;
   #generation = -1;
   #owned: number[] = [];
   #releasing: 'no' | 'yes' | 'done' = 'no';
   #failure: BusError | null = null;
   #joined = Promise.withResolvers<void>();
+  /** the group knows of it, and lets it wait for the others */
+  #asked = Promise.withResolvers<void>();
   #running: Promise<void> = Promise.resolve();
   #left = false;
 
@@ -65,7 +71,7 @@ export class ClassicProtocol implements Membership {
   async start(): Promise<void> {
     this.#running = this.#live();
     try {
-      await joinedInTime(this.#joined.promise, this.#cluster, this.#options.group);
+      await joinedInTime(Promise.race([this.#joined.promise, this.#asked.promise]), this.#cluster, this.#options.group);
     } catch (error) {
       await this.leave();
       throw error;
@@ -87,7 +93,7 @@ export class ClassicProtocol implements Membership {
     await this.#cluster.discard(this.#joining);
     await this.#running;
     const { group, member } = this.#options;
-    if (this.#memberId !== '') {
+    if (this.#asking) {
       try {
         const coordinator = await this.#cluster.coordinatorOf(group);
         await this.#cluster.send('LeaveGroup', this.pool, coordinator, group, [
@@ -141,10 +147,13 @@ export class ClassicProtocol implements Membership {
     const { topic, group, member, sessionMs } = this.#options;
     const coordinator = await this.#cluster.coordinatorOf(group);
     const metadata = encodeConsumerProtocolSubscription({ version: 0, topics: [topic] });
-    const joined = await this.#cluster.send(
+    this.#asking = true;
+    const asked = setTimeout(() => this.#asked.resolve(), ASKED_MS).unref();
+    const joining = this.#cluster.send(
       'JoinGroup', this.#joining, coordinator,
       group, sessionMs, REBALANCE_MS, this.#memberId, member, PROTOCOL_TYPE, [{ name: ASSIGNOR, metadata }], null,
     ); // prettier-ignore
+    const joined = await joining.finally(() => clearTimeout(asked));
     this.#memberId = joined.memberId;
     const leads = joined.leader === joined.memberId && joined.members.length > 0;
     const answer = await this.#cluster.send(

@@ -42,8 +42,13 @@ const SETUP = new Set([
   40 /* INVALID_CONFIG */, 42 /* INVALID_REQUEST */, 44 /* POLICY_VIOLATION */, 54 /* SECURITY_DISABLED */,
   58 /* SASL_AUTHENTICATION_FAILED */, 81 /* GROUP_MAX_SIZE_REACHED */, 112 /* UNSUPPORTED_ASSIGNOR */,
 ]);
-/** The client's own codes for what no second try changes: it was asked wrongly, or the broker wants other credentials. */
-const SETUP_CLIENT = new Set(['PLT_KFK_AUTHENTICATION', 'PLT_KFK_UNSUPPORTED_API', 'PLT_KFK_USER']);
+/** The client's own codes for what no second try changes. */
+const SETUP_CLIENT = new Set(['PLT_KFK_AUTHENTICATION', 'PLT_KFK_UNSUPPORTED_API']);
+/**
+ * The client's code for a broker that wants TLS and for a topic that is not there (yet, or on this broker): the one shows
+ * when it connects for the first time, the other passes.
+ */
+const CLIENT_USER = 'PLT_KFK_USER';
 const CERTIFICATE = /^(CERT_|ERR_TLS_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT|UNABLE_TO_(GET|VERIFY)_)/;
 
 interface Findings {
@@ -89,6 +94,11 @@ export function kindOf(error: unknown): BusErrorKind {
     if (SETUP_CLIENT.has(code) || CERTIFICATE.test(code)) return 'setup';
   }
   return 'unreachable';
+}
+
+/** True when the brokers cannot be talked to as configured. @param error of a first request that names no topic */
+export function isWrongAccess(error: unknown): boolean {
+  return findings(error).client.has(CLIENT_USER);
 }
 
 export function busError(error: unknown, what: string): BusError {

@@ -5,7 +5,8 @@ import { commitOnce, committedOffsets, offsetsAt } from './kafka-offsets.ts';
 
 /**
  * Where a group goes on in the partitions of a topic. Where it has committed nothing, a commit is made: where its mark
- * says, or at the beginning. From then on the group is listed and nothing that it needs is trimmed.
+ * says, or at the beginning. From then on the group is listed and nothing that it needs is trimmed. `open` are those that
+ * only a member may commit, because the group has members.
  */
 export async function startingOffsets(
   cluster: KafkaCluster,
@@ -13,10 +14,10 @@ export async function startingOffsets(
   topic: string,
   group: string,
   partitions: readonly number[],
-): Promise<Map<number, number>> {
+): Promise<{ offsets: Map<number, number>; open: ReadonlySet<number> }> {
   const committed = (await committedOffsets(cluster, group)).get(topic) ?? new Map<number, number>();
   const absent = partitions.filter((partition) => !committed.has(partition));
-  if (absent.length === 0) return committed;
+  if (absent.length === 0) return { offsets: committed, open: new Set() };
   const earliest = await offsetsAt(cluster, topic, absent, 'earliest');
   const commits: { partition: number; offset: number }[] = [];
   for (const partition of absent) {
@@ -34,12 +35,13 @@ export async function startingOffsets(
       await commitOnce(cluster, cluster.control, group, topic, commits);
       return true;
     } catch (error) {
-      // it has members, one of which does the same this moment
+      // it has members
       if (hasCode(error, KafkaCode.unknownMemberId)) return false;
       throw error;
     }
   });
   const known = made ? committed : ((await committedOffsets(cluster, group)).get(topic) ?? committed);
+  const open = commits.filter(({ partition }) => !made && !known.has(partition));
   for (const { partition, offset } of commits) if (!known.has(partition)) known.set(partition, offset);
-  return known;
+  return { offsets: known, open: new Set(open.map(({ partition }) => partition)) };
 }

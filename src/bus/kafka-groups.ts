@@ -6,6 +6,8 @@ import { committedOffsets, offsetsAt } from './kafka-offsets.ts';
 import { BusError } from './bus.ts';
 
 const KIP_848 = 'consumer';
+/** the client lists classic ones alone when it is not asked */
+const ALL_TYPES = { types: [] };
 /** enough for the first batch of a partition, which comes whole */
 const FIRST_BYTES = 1;
 
@@ -14,7 +16,7 @@ export async function groupsOf(
   cluster: KafkaCluster,
   topic: string,
 ): Promise<Map<string, Map<number, number>>> {
-  const listed = await cluster.retry('listing groups', () => cluster.admin.listGroups());
+  const listed = await cluster.retry('listing groups', () => cluster.admin.listGroups(ALL_TYPES));
   const groups = new Map<string, Map<number, number>>();
   for (const group of [...listed.keys()].sort()) {
     const offsets = (await committedOffsets(cluster, group)).get(topic);
@@ -129,7 +131,7 @@ export async function readFrom(
 
 async function membersOf(cluster: KafkaCluster, group: string, topic: string): Promise<number> {
   return cluster.retry(`describing group ${group}`, async () => {
-    const type = (await cluster.admin.listGroups()).get(group)?.groupType;
+    const type = (await cluster.admin.listGroups(ALL_TYPES)).get(group)?.groupType;
     if (type?.toLowerCase() === KIP_848) {
       const coordinator = await cluster.coordinatorOf(group);
       const answer = await cluster.send(

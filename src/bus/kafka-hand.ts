@@ -1,3 +1,5 @@
+export const NOT_YET = -1;
+
 interface Held {
   readonly offset: number;
   acknowledged: boolean;
@@ -9,7 +11,9 @@ interface Held {
  */
 export class Hand {
   readonly partition: number;
-  /** as the broker knows it */
+  /** where the partition was begun */
+  readonly start: number;
+  /** as the broker knows it; NOT_YET when it knows nothing */
   committed: number;
   /** false once the partition is another's: what is in hand counts no more */
   valid = true;
@@ -19,10 +23,11 @@ export class Hand {
   /** everything before it has been acknowledged, of what was handed out */
   #done: number;
 
-  constructor(partition: number, committed: number) {
+  constructor(partition: number, start: number, committed = start) {
     this.partition = partition;
+    this.start = start;
     this.committed = committed;
-    this.#done = committed;
+    this.#done = start;
   }
 
   /** Handed out and not acknowledged. */
@@ -33,6 +38,13 @@ export class Hand {
   /** What may be committed now. */
   get committable(): number {
     return this.#held[this.#first]?.offset ?? this.#done;
+  }
+
+  /** True when what the broker knows by now is no more than what was acknowledged here. */
+  resume(committed: number): boolean {
+    if (committed < this.committed || committed > this.committable) return false;
+    this.committed = committed;
+    return true;
   }
 
   take(offset: number): void {

@@ -3,7 +3,7 @@ import type { KafkaCluster } from './kafka-cluster.ts';
 import { busError, hasCode, KafkaCode } from './kafka-errors.ts';
 import { KafkaFetcher, Tap } from './kafka-fetcher.ts';
 import { startingOffsets } from './kafka-group.ts';
-import { Hand } from './kafka-hand.ts';
+import { Hand, NOT_YET } from './kafka-hand.ts';
 import type { Membership, MembershipEvents } from './kafka-membership.ts';
 import { commitOnce, type Commit, type Committer } from './kafka-offsets.ts';
 
@@ -132,15 +132,15 @@ export class KafkaMember implements GroupMember, MembershipEvents {
       });
     }
     const wanted = [...touched].map((hand) => ({ hand, offset: hand.committable }));
+    // what the group has taken away is remembered: it is committed if it comes back, and else comes again elsewhere
+    const open = (): boolean =>
+      wanted.some(({ hand, offset }) => hand.committed < offset && this.#held.get(hand.partition)?.hand === hand);
     const endMs = this.#cluster.nowMs() + COMMIT_LIMIT_MS;
-    while (wanted.some(({ hand, offset }) => hand.valid && hand.committed < offset)) {
+    while (open()) {
       await this.#commit();
-      if (!wanted.some(({ hand, offset }) => hand.valid && hand.committed < offset)) break;
+      if (!open()) break;
       if (this.#cluster.nowMs() >= endMs || this.#left) {
-        throw new BusError(
-          'unreachable',
-          `group ${this.group} does not take the acknowledgement at the moment`,
-        );
+        throw new BusError('unreachable', `group ${this.group} does not take the acknowledgement at the moment`);
       }
       await this.#membership.settled(SETTLE_MS);
     }
@@ -218,9 +218,9 @@ export class KafkaMember implements GroupMember, MembershipEvents {
 
   async #gain(partitions: readonly number[], occasion: symbol): Promise<void> {
     const { topic, group, member } = this.#options;
-    let offsets: Map<number, number>;
+    let begun: Awaited<ReturnType<typeof startingOffsets>>;
     try {
-      offsets = await startingOffsets(this.#cluster, this.#marks, topic, group, partitions);
+      begun = await startingOffsets(this.#cluster, this.#marks, topic, group, partitions);
       this.#trouble = null;
     } catch (error) {
       this.#trouble = busError(error, `taking over partitions of ${topic}`);
@@ -232,18 +232,20 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     // what was taken away again meanwhile is another's
     const mine = partitions.filter((partition) => this.#given.get(partition) === occasion && !this.#left);
     for (const partition of mine) {
-      const committed = offsets.get(partition) ?? 0;
+      const start = begun.offsets.get(partition) ?? 0;
+      const committed = begun.open.has(partition) ? NOT_YET : start;
       const before = this.#suspended.get(partition);
       this.#suspended.delete(partition);
       // nobody got further meanwhile: what is in hand stays in hand
-      if (before !== undefined && before.hand.committed === committed) this.#resume(partition, before);
+      if (before?.hand.resume(committed) === true) this.#resume(partition, before);
       else {
         if (before !== undefined) before.hand.valid = false;
         this.#resume(partition, {
-          tap: new Tap(partition, committed), hand: new Hand(partition, committed), first: null, leaving: null,
+          tap: new Tap(partition, start), hand: new Hand(partition, start, committed), first: null, leaving: null,
         }); // prettier-ignore
       }
     }
+    if (begun.open.size > 0) await this.#commit().catch(() => {});
     this.#cluster.log('info', 'kafka: partitions gained', { topic, group, member, partitions: mine });
   }
 
@@ -270,8 +272,8 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     if (held.first === 'past') return 1;
     if (held.first === null) {
       const { topic, group } = this.#options;
-      const { partition, committed } = held.hand;
-      held.first = { attempts: await this.#marks.starting(topic, group, partition, String(committed)) };
+      const { partition, start } = held.hand;
+      held.first = { attempts: await this.#marks.starting(topic, group, partition, String(start)) };
     }
     const { attempts } = held.first;
     held.first = 'past';
@@ -324,7 +326,7 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     const { topic, group } = this.#options;
     for (const { hand } of [...this.#held.values()]) {
       const { partition, committed } = hand;
-      if (committed === 0 || this.#marked.get(partition) === committed) continue;
+      if (committed <= 0 || this.#marked.get(partition) === committed) continue;
       try {
         await this.#marks.write(topic, group, partition, String(committed - 1));
         this.#marked.set(partition, committed);

@@ -173,8 +173,9 @@ class Lane {
         await this.#halve(batch, maxBatchBytes);
         return;
       }
-      // whether it is there is unknown: another sequence begins
+      // whether it is there is unknown: another sequence begins; and the topic may have been deleted
       this.#producer = null;
+      this.#topics.forget(this.#topic);
       const failure = busError(error, `publishing to ${this.#topic}`);
       this.#fail(batch, failure);
       if (failure.kind !== 'refused') throw failure;

@@ -38,6 +38,14 @@ export class KafkaPartitionReader implements PartitionReader {
     this.#fetcher.add(new Tap(options.partition, options.offset));
   }
 
+  get topic(): string {
+    return this.#options.topic;
+  }
+
+  get group(): string {
+    return this.#options.group;
+  }
+
   async next(limit: number, waitMs: number): Promise<Delivery[]> {
     if (this.#closed) throw new BusError('setup', `this reader of ${this.#options.topic} is closed`);
     const found = await this.#fetcher.next(limit, waitMs, () => true);

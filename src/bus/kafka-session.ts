@@ -8,6 +8,8 @@ const SESSION = 'consumer.session.timeout.ms';
 const HEARTBEAT = 'consumer.heartbeat.interval.ms';
 /** so many heartbeats may be missed */
 const HEARTBEATS_A_SESSION = 4;
+/** a member learns by its next heartbeat that partitions are its own now */
+const HEARTBEAT_MS = 3000;
 
 interface Limits {
   session: [number, number];
@@ -34,7 +36,10 @@ export async function sessionMs(
     });
   }
   if (protocol === 'classic') return session;
-  const heartbeat = Math.min(within(session / HEARTBEATS_A_SESSION, limits.heartbeat), session - 1);
+  const heartbeat = Math.min(
+    within(Math.min(session / HEARTBEATS_A_SESSION, HEARTBEAT_MS), limits.heartbeat),
+    session - 1,
+  );
   try {
     await ask(cluster, group, { [SESSION]: String(session), [HEARTBEAT]: String(heartbeat) });
   } catch (error) {

@@ -9,8 +9,18 @@ export async function trim(
   topic: string,
   partitions: readonly number[],
   policy: TrimPolicy,
+  mine: ReadonlySet<string>,
 ): Promise<number> {
   const groups = await groupsOf(cluster, topic);
+  const missing = [...mine].filter((group) => !groups.has(group));
+  if (missing.length > 0) {
+    // nothing may go while a group that reads here is not seen (its offsets were deleted, or may not be described)
+    cluster.log('warn', 'kafka: not trimmed, groups that are read here are not listed', {
+      topic,
+      groups: missing,
+    });
+    return 0;
+  }
   const keepMs = groups.size === 0 ? policy.retentionMs : policy.acknowledgedMs;
   const youngest = await offsetsAt(cluster, topic, partitions, cluster.nowMs() - keepMs);
   const [earliest, latest] = await Promise.all([

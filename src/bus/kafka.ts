@@ -14,6 +14,7 @@ import {
 import { ClassicProtocol } from './kafka-classic-protocol.ts';
 import { KafkaCluster, type KafkaAccess } from './kafka-cluster.ts';
 import { ConsumerProtocol } from './kafka-consumer-protocol.ts';
+import { busError, isWrongAccess } from './kafka-errors.ts';
 import { startingOffsets } from './kafka-group.ts';
 import { dropGroup, groupInfos, lagOf, readFrom } from './kafka-groups.ts';
 import { KafkaMember } from './kafka-member.ts';
@@ -55,9 +56,7 @@ export class KafkaBus implements StreamBus {
   static async open(options: KafkaBusOptions): Promise<KafkaBus> {
     const bus = new KafkaBus(options);
     try {
-      await bus.#cluster.retry('connecting to Kafka', () =>
-        bus.#cluster.admin.metadata({ topics: [], forceUpdate: true }),
-      );
+      await bus.#cluster.retry('connecting to Kafka', () => bus.#connect());
     } catch (error) {
       await bus.close();
       throw error;
@@ -105,12 +104,13 @@ export class KafkaBus implements StreamBus {
   ): Promise<PartitionReader> {
     const { topic, group, partition, after } = options;
     await this.#topics.ready(topic);
-    const starts = await startingOffsets(this.#cluster, this.#options.marks, topic, group, this.#all(topic));
+    const { offsets, open } = await startingOffsets(this.#cluster, this.#options.marks, topic, group, this.#all(topic));
+    if (open.size > 0) throw new BusError('setup', `group ${group} has members: its partitions cannot be owned`);
     const earliest = await offsetsAt(this.#cluster, topic, [partition], 'earliest');
     const reader = new KafkaPartitionReader(this.#cluster, {
       ...options,
       offset: after === null ? (earliest.get(partition) ?? 0) : Number(after) + 1,
-      released: starts.get(partition) ?? 0,
+      released: offsets.get(partition) ?? 0,
       closed: () => this.#readers.delete(reader),
     });
     this.#readers.add(reader);
@@ -153,7 +153,8 @@ export class KafkaBus implements StreamBus {
 
   async trim(topic: string, policy: TrimPolicy): Promise<number> {
     if ((await this.#topics.existing([topic])).length === 0) return 0;
-    return trim(this.#cluster, topic, this.#all(topic), policy);
+    const mine = [...this.#members, ...this.#readers].filter((each) => each.topic === topic);
+    return trim(this.#cluster, topic, this.#all(topic), policy, new Set(mine.map(({ group }) => group)));
   }
 
   async usage(): Promise<BusUsage> {
@@ -190,6 +191,16 @@ export class KafkaBus implements StreamBus {
     await Promise.all([...this.#members].map((member) => member.leave()));
     await Promise.all([...this.#readers].map((reader) => reader.close()));
     await this.#cluster.close();
+  }
+
+  async #connect(): Promise<void> {
+    try {
+      await this.#cluster.admin.metadata({ topics: [], forceUpdate: true });
+    } catch (error) {
+      if (isWrongAccess(error))
+        throw new BusError('setup', busError(error, 'connecting to Kafka').message, error);
+      throw error;
+    }
   }
 
   async #protocol(): Promise<'consumer' | 'classic'> {
