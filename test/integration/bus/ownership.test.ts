@@ -170,7 +170,9 @@ for (const candidate of testServers()) {
       const taking = takeAgain(fresh, 'new');
       const watch = await client();
       await until('it waits for the fence', async () => {
-        const { rowCount } = await watch.query("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+        const { rowCount } = await watch.query(
+          "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted",
+        );
         return rowCount === 1;
       });
       await old.query('COMMIT');
