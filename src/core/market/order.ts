@@ -32,6 +32,8 @@ export interface OrderPlace {
 export type UnknownPayloadReason =
   /** it does not begin with FRM_v1.0: */
   | 'other_protocol'
+  /** longer than any order: it was not read */
+  | 'too_large'
   /** no UTF-8, no JSON, or no object with an intent */
   | 'not_json'
   /** `type` is not order */
@@ -45,7 +47,7 @@ export type UnknownPayloadReason =
   | 'time_out_of_range';
 
 export const UNKNOWN_PAYLOAD_REASONS: readonly UnknownPayloadReason[] = [
-  ...(['other_protocol', 'not_json', 'other_type', 'unknown_mint', 'bad_field'] as const),
+  ...(['other_protocol', 'too_large', 'not_json', 'other_type', 'unknown_mint', 'bad_field'] as const),
   ...(['no_price', 'time_out_of_range'] as const),
 ];
 

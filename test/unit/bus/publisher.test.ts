@@ -8,10 +8,10 @@ import {
   type RoomGate,
 } from '../../../src/bus/publisher.ts';
 import { decodeDeadLetter } from '../../../src/core/market/dead-letter.ts';
-import { ScriptedBus } from './scripted-bus.ts';
+import { PublishBus } from '../../support/publish-bus.ts';
 
 interface Scene {
-  bus: ScriptedBus;
+  bus: PublishBus;
   publisher: Publisher;
   counts: Map<string, number>;
   failures: string[];
@@ -21,7 +21,7 @@ interface Scene {
 const NO_LIMIT: RoomGate = { full: false, room: () => Promise.resolve() };
 
 function scene(limits: Partial<PublisherLimits> = {}, room: RoomGate = NO_LIMIT): Scene {
-  const bus = new ScriptedBus();
+  const bus = new PublishBus();
   const counts = new Map<string, number>();
   const failures: string[] = [];
   const logs: string[] = [];

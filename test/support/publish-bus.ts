@@ -1,5 +1,5 @@
-import { BusError, type BusErrorKind, type OutgoingRecord } from '../../../src/bus/bus.ts';
-import { Signal } from '../../../src/core/signal.ts';
+import { BusError, type BusErrorKind, type OutgoingRecord } from '../../src/bus/bus.ts';
+import { Signal } from '../../src/core/signal.ts';
 
 export interface Published {
   topic: string;
@@ -7,7 +7,8 @@ export interface Published {
 }
 
 /** A bus that does what the test says and remembers what it took. */
-export class ScriptedBus {
+export class PublishBus {
+  readonly kind = 'redis';
   readonly taken: Published[] = [];
   readonly attempts: Published[] = [];
   /** asked at each publish: null takes it */
