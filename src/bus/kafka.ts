@@ -1,4 +1,5 @@
 import {
+  BusError,
   type BusOptions,
   type BusUsage,
   type Delivery,

@@ -1,6 +1,9 @@
 import { BusError, type BusLog, type StreamBus } from '../bus/bus.ts';
+import { ChainOrders } from '../store/chain-orders.ts';
 import { StoreClient } from '../store/store-client.ts';
 import type { Meter } from '../stream/meter.ts';
+import { OrdersProducer } from '../stream/producers/orders.ts';
+import { SyntheticProducer, type SyntheticProducerOptions } from '../stream/producers/synthetic.ts';
 import { retrying } from '../stream/retrying.ts';
 import type { Stage } from '../stream/stage.ts';
 import { TickConsumer } from '../stream/tick-consumer.ts';
@@ -9,9 +12,24 @@ import type { BusStage } from './stages.ts';
 import { eventsTopic, openBus } from './stream-bus.ts';
 import type { StreamingConfig } from './streaming-config.ts';
 
+/** What runs on the bus: stages of the daemon, and producers that are programs of their own. */
+export type Role = BusStage | 'synthetic';
+
+/** How much a producer of made-up ticks makes. */
+export interface SyntheticAmount {
+  /** events in all; null: without end */
+  count: number | null;
+  /** events a second over all symbols; 0: as fast as the bus takes them; null: tick_rate for each symbol */
+  rate: number | null;
+  /** null: of the configuration */
+  seed: number | null;
+  /** time of the first event, µs; null: now */
+  startMicros: bigint | null;
+}
+
 /** What a stage is made of: values alone, so that they can go to a thread. */
 export interface StageSetup {
-  stage: BusStage;
+  stage: Role;
   streaming: StreamingConfig;
   databaseUrl: string;
   serviceName: string;
@@ -22,6 +40,7 @@ export interface StageSetup {
   batchSize?: number;
   /** trims the bus and watches how full it is: one of the stages of a process does */
   keepsHouse: boolean;
+  synthetic?: SyntheticAmount;
 }
 
 export interface StageHost {
@@ -87,7 +106,7 @@ class ConnectedStage implements Stage {
       const { streaming, keepsHouse } = this.#setup;
       house = new BusHouse({ bus, streaming, keepsHouse, ...this.#host });
       house.start();
-      const stage = this.#make(bus);
+      const stage = this.#make(bus, house);
       this.#stage = stage;
       await stage.start();
       await stage.done;
@@ -130,15 +149,24 @@ class ConnectedStage implements Stage {
     );
   }
 
-  #make(bus: StreamBus): Stage {
-    const { stage, streaming, consumer, group, batchSize } = this.#setup;
-    const { tick_consumer: ticks } = streaming;
+  #make(bus: StreamBus, house: BusHouse): Stage {
+    const { stage, streaming, databaseUrl, serviceName, consumer, group, batchSize } = this.#setup;
+    const { tick_consumer: ticks, producers } = streaming;
+    const topic = eventsTopic(streaming);
+    const producer = {
+      bus,
+      topic,
+      room: house.gate,
+      encoding: streaming.bus.encoding,
+      jobRuns: this.#store.jobRuns,
+      ...this.#host,
+    };
     switch (stage) {
       case 'ticks':
         return new TickConsumer({
           bus,
           storeClient: this.#store,
-          topic: eventsTopic(streaming),
+          topic,
           consumerGroup: group ?? ticks.consumer_group,
           consumerName: consumer,
           batchSize: batchSize ?? ticks.batch_size,
@@ -147,7 +175,40 @@ class ConnectedStage implements Stage {
           ...this.#host,
         });
       case 'orders':
-        throw new Error('not merged');
+        return new OrdersProducer({
+          ...producer,
+          chain: new ChainOrders({ dbUri: databaseUrl, applicationName: `${serviceName} orders` }),
+          mints: new Map(Object.entries(producers.continuum.mints)),
+        });
+      case 'synthetic':
+        return new SyntheticProducer({
+          ...producer,
+          ...syntheticOptions(producers.synthetic, this.#setup.synthetic ?? ENDLESS),
+        });
     }
   }
+}
+
+const ENDLESS: SyntheticAmount = { count: null, rate: null, seed: null, startMicros: null };
+/** cents */
+const PRICE_STEP = { step: 1, decimals: 2 };
+
+function syntheticOptions(
+  config: StreamingConfig['producers']['synthetic'],
+  amount: SyntheticAmount,
+): Pick<SyntheticProducerOptions, 'generator' | 'rate' | 'count' | 'startMicros'> {
+  return {
+    generator: {
+      seed: String(amount.seed ?? config.seed),
+      provider: config.provider,
+      symbols: config.symbols,
+      tickRate: config.tick_rate,
+      priceVolatility: config.price_volatility,
+      spreadBps: config.spread_bps,
+      priceStep: PRICE_STEP,
+    },
+    rate: amount.rate,
+    count: amount.count,
+    startMicros: amount.startMicros,
+  };
 }

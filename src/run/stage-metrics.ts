@@ -64,7 +64,12 @@ const METRICS: Readonly<Record<string, Described>> = {
     kind: 'counter',
     help: 'Attempts after the first, by component.',
     labels: ['component'],
-    initial: [{ component: 'tick_consumer_bus' }, { component: 'tick_consumer_database' }],
+    initial: [
+      { component: 'tick_consumer_bus' },
+      { component: 'tick_consumer_database' },
+      { component: 'producer_orders' },
+      { component: 'producer_orders_database' },
+    ],
   },
   stage_heartbeat_timestamp_seconds: {
     kind: 'gauge',

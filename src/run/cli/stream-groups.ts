@@ -31,7 +31,7 @@ export function registerGroups(commands: StreamCommands): void {
     .addHelpText('after', HELP)
     .action((options: GroupsArguments, command: Command) =>
       commands.run(command, (config) =>
-        commands.withBus(config, async (bus) => {
+        commands.withBus(config, async (bus, store) => {
           const topic = options.topic ?? eventsTopic(config);
           const output = command.configureOutput();
           const print = (line: string): void => output.writeOut?.(`${line}\n`);
@@ -40,6 +40,7 @@ export function registerGroups(commands: StreamCommands): void {
             const refusal = dropRefusal(groups, options.drop, options.yes === true);
             if (refusal !== null) command.error(`${nameOf(command)}: ${refusal}`, { exitCode: EXIT_PROBLEM });
             await bus.dropGroup(topic, options.drop);
+            await store?.forgetGroup(topic, options.drop);
             print(`group ${options.drop} of ${topic} is dropped`);
             return;
           }

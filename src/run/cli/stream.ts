@@ -25,8 +25,11 @@ export interface StreamCommands {
   command(name: string, description: string): Command;
   run(command: Command, work: (config: StreamingConfig) => Promise<void>): Promise<void>;
   /** A bus for as long as the work takes; the database is asked for only where the bus is in it. */
-  withBus(config: StreamingConfig, work: (bus: StreamBus) => Promise<void>): Promise<void>;
+  withBus(config: StreamingConfig, work: BusWork): Promise<void>;
 }
+
+/** @param store null where no database is named */
+export type BusWork = (bus: StreamBus, store: StoreClient | null) => Promise<void>;
 
 /** `mdp stream …`: the roles on the bus as programs of their own, and looks at what is on it. */
 export function registerStream(program: Command, env: StreamEnvironment): void {
@@ -126,21 +129,13 @@ async function run(command: Command, work: (config: StreamingConfig) => Promise<
   }
 }
 
-async function withBus(
-  env: StreamEnvironment,
-  config: StreamingConfig,
-  work: (bus: StreamBus) => Promise<void>,
-): Promise<void> {
+async function withBus(env: StreamEnvironment, config: StreamingConfig, work: BusWork): Promise<void> {
   const given = env.databaseUrl ?? '';
   if (given === '' && config.bus.type !== 'postgres') return withMarks(null, config, work);
   return withServerUrl(given, (databaseUrl) => withMarks(databaseUrl, config, work));
 }
 
-async function withMarks(
-  databaseUrl: string | null,
-  config: StreamingConfig,
-  work: (bus: StreamBus) => Promise<void>,
-): Promise<void> {
+async function withMarks(databaseUrl: string | null, config: StreamingConfig, work: BusWork): Promise<void> {
   const store =
     databaseUrl === null ? null : new StoreClient({ dbUri: databaseUrl, applicationName: 'mdp stream' });
   let bus: StreamBus | null = null;
@@ -153,7 +148,7 @@ async function withMarks(
         if (level !== 'info') process.stderr.write(`${message}\n`);
       },
     });
-    await work(bus);
+    await work(bus, store);
   } finally {
     await bus?.close();
     await store?.aclose();

@@ -26,6 +26,10 @@ class ScriptedStore {
     },
   };
 
+  claimGroup(): Promise<void> {
+    return Promise.resolve();
+  }
+
   writeTicks(rows: readonly TickDataRow[]): Promise<{ stored: number; known: number; conflicts: number[] }> {
     for (const { symbol } of rows) {
       const failure = this.failures.get(symbol);
