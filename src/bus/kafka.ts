@@ -1,7 +1,17 @@
 import {
-  BusError, type BusOptions, type BusUsage, type Delivery, type Durability, type GroupInfo, type GroupMember,
-  type GroupOptions, type OutgoingRecord, type PartitionReader, type StreamBus, type TrimPolicy,
-} from './bus.ts'; // prettier-ignore
+  BusError,
+  type BusOptions,
+  type BusUsage,
+  type Delivery,
+  type Durability,
+  type GroupInfo,
+  type GroupMember,
+  type GroupOptions,
+  type OutgoingRecord,
+  type PartitionReader,
+  type StreamBus,
+  type TrimPolicy,
+} from './bus.ts';
 import { ClassicProtocol } from './kafka-classic-protocol.ts';
 import { KafkaCluster, type KafkaAccess } from './kafka-cluster.ts';
 import { ConsumerProtocol } from './kafka-consumer-protocol.ts';
@@ -118,6 +128,13 @@ export class KafkaBus implements StreamBus {
   async read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]> {
     await this.#topics.ready(topic);
     return readFrom(this.#cluster, topic, partition, after === null ? 0 : Number(after) + 1, limit);
+  }
+
+  async tail(topic: string, partition: number, limit: number): Promise<Delivery[]> {
+    const end = await this.end(topic, partition);
+    if (end === null) return [];
+    const after = Number(end) - limit;
+    return this.read(topic, partition, after < 0 ? null : String(after), limit);
   }
 
   async end(topic: string, partition: number): Promise<string | null> {

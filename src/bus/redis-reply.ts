@@ -1,6 +1,9 @@
 import type { Redis } from 'ioredis';
 import { replyWord } from './redis-errors.ts';
 
+/** a stream that comes and goes while it is asked about */
+const ATTEMPTS = 3;
+
 /** A reply of RESP2, strings as text: numbers, strings, null, and arrays of them. */
 export type Reply = string | number | null | Reply[];
 
@@ -30,7 +33,7 @@ export interface ConsumerReply {
 
 /** Groups of a stream; none when there is no such stream. */
 export async function readGroups(client: Redis, key: string): Promise<GroupReply[]> {
-  const reply = await ifStream(client, key, client.xinfo('GROUPS', key) as Promise<Reply>);
+  const reply = await ifStream(client, key, () => client.xinfo('GROUPS', key));
   return asList(reply).map((group) => {
     const fields = fieldsOf(group);
     const lag = fields.get('lag');
@@ -45,7 +48,7 @@ export async function readGroups(client: Redis, key: string): Promise<GroupReply
 }
 
 export async function readConsumers(client: Redis, key: string, group: string): Promise<ConsumerReply[]> {
-  const reply = await ifStream(client, key, client.xinfo('CONSUMERS', key, group) as Promise<Reply>);
+  const reply = await ifStream(client, key, () => client.xinfo('CONSUMERS', key, group));
   return asList(reply).map((consumer) => {
     const fields = fieldsOf(consumer);
     return {
@@ -58,7 +61,7 @@ export async function readConsumers(client: Redis, key: string, group: string): 
 
 /** Id of the newest entry that there ever was; null when there is no stream. */
 export async function readLastGenerated(client: Redis, key: string): Promise<string | null> {
-  const reply = await ifStream(client, key, client.xinfo('STREAM', key) as Promise<Reply>);
+  const reply = await ifStream(client, key, () => client.xinfo('STREAM', key));
   return reply === null ? null : String(fieldsOf(reply).get('last-generated-id'));
 }
 
@@ -82,13 +85,16 @@ export async function readServerMs(client: Redis): Promise<number> {
 }
 
 /** Null instead of an error when there is no such stream: it is made by its first entry or group. */
-async function ifStream(client: Redis, key: string, asked: Promise<Reply>): Promise<Reply> {
-  try {
-    return await asked;
-  } catch (error) {
-    // the error has no code word of its own
-    if (replyWord(error) === 'ERR' && (await client.exists(key)) === 0) return null;
-    throw error;
+async function ifStream(client: Redis, key: string, ask: () => Promise<unknown>): Promise<Reply> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await ask()) as Reply;
+    } catch (error) {
+      // the error has no code word of its own, and the stream may have been made since
+      if (replyWord(error) !== 'ERR') throw error;
+      if ((await client.exists(key)) === 0) return null;
+      if (attempt === ATTEMPTS) throw error;
+    }
   }
 }
 

@@ -134,6 +134,17 @@ class RedisBus implements StreamBus {
     );
   }
 
+  async tail(topic: string, partition: number, limit: number): Promise<Delivery[]> {
+    if (limit <= 0) return [];
+    const { key } = this.#stream(topic, partition);
+    return this.#do('reading', () =>
+      this.#commands.run(ANSWER_MS, async (client) => {
+        const entries = await client.xrevrangeBuffer(key, '+', '-', 'COUNT', limit);
+        return entries.map((entry) => toDelivery(topic, partition, entry, 1)).reverse();
+      }),
+    );
+  }
+
   async end(topic: string, partition: number): Promise<string | null> {
     const { key } = this.#stream(topic, partition);
     const newest = await this.#do('reading', () =>

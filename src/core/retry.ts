@@ -39,6 +39,23 @@ export function storeVerdict(sqlstate: string | undefined): StoreVerdict {
   return 'retry';
 }
 
+/** What an error of the database means to somebody who uses it as a bus (src/bus/bus.ts, BusErrorKind). */
+export type BusVerdict = 'unreachable' | 'full' | 'refused' | 'setup';
+
+/** Disk full and out of memory: waiting mends it once there is room. */
+const FULL_CODES = new Set(['53100', '53200']);
+/** 28: not let in; 3D000: no such database. And what bus_renew (schema/003) says to a member whose name another one took. */
+const SETUP_CODES = new Set(['28P01', '28000', '3D000', 'MDB01']);
+
+export function busVerdict(sqlstate: string | undefined): BusVerdict {
+  if (sqlstate !== undefined && FULL_CODES.has(sqlstate)) return 'full';
+  if (sqlstate !== undefined && SETUP_CODES.has(sqlstate)) return 'setup';
+  const verdict = storeVerdict(sqlstate);
+  if (verdict === 'retry') return 'unreachable';
+  // 'look': an offset that is there already means that the counter and the segments do not fit together
+  return verdict === 'data' ? 'refused' : 'setup';
+}
+
 /** gRPC status codes that say "this position cannot be served", as opposed to "try again". */
 const NOT_SERVED_CODES = new Set([
   3 /* INVALID_ARGUMENT */, 5 /* NOT_FOUND */, 9 /* FAILED_PRECONDITION */, 11 /* OUT_OF_RANGE */,

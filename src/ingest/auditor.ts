@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { decodeTick, WireError } from '../core/chain/decode.ts';
-import { differingFields, tickDigest } from '../core/chain/digest.ts';
+import { compareTicks, fieldsText, tickDigest } from '../core/chain/digest.ts';
+import type { Tick } from '../core/chain/tick.ts';
 import { CONFLICTS_MAX, ConflictStreak } from '../core/ingest/brake.ts';
 import type { ConflictLetter, Counterpart } from '../store/conflicts.ts';
 import type { RepeatedFrame } from './repeats.ts';
@@ -125,6 +126,8 @@ export class Auditor {
   }
 }
 
+const FIELDS_NAMED_MAX = 8;
+
 /** Null when the frame says what is stored, or what was kept as a dead letter. */
 function conflictOf({ number, bytes }: RepeatedFrame, { tick, letters }: Counterpart): ConflictLetter | null {
   const raw = createHash('sha256').update(bytes).digest();
@@ -135,34 +138,17 @@ function conflictOf({ number, bytes }: RepeatedFrame, { tick, letters }: Counter
     return { tickNumber: number, detail, raw: bytes, storedDigest: kept };
   }
   if (letters.some((letter) => letter.equals(raw))) return null;
-  const stored = tickDigest(tick);
-  const { digest, differs } = compare(bytes, tick);
-  if (digest?.equals(stored) === true) return null;
-  const received = (digest ?? raw).toString('hex');
-  return {
-    tickNumber: number,
-    detail: `received ${received}, stored ${stored.toString('hex')}; ${differs}`,
-    raw: bytes,
-    storedDigest: stored,
+  const conflict = (received: Buffer, stored: Buffer, differs: string): ConflictLetter => {
+    const detail = `received ${received.toString('hex')}, stored ${stored.toString('hex')}; ${differs}`;
+    return { tickNumber: number, detail, raw: bytes, storedDigest: stored };
   };
-}
-
-const FIELDS_NAMED_MAX = 8;
-
-function compare(
-  bytes: Uint8Array,
-  stored: Counterpart['tick'] & object,
-): { digest: Buffer | null; differs: string } {
+  let frame: Tick;
   try {
-    const tick = decodeTick(bytes);
-    const fields = differingFields(stored, tick);
-    const more = fields.length > FIELDS_NAMED_MAX ? ` and ${fields.length - FIELDS_NAMED_MAX} more` : '';
-    return {
-      digest: tickDigest(tick),
-      differs: `differs in ${fields.slice(0, FIELDS_NAMED_MAX).join(', ')}${more}`,
-    };
+    frame = decodeTick(bytes);
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
-    return { digest: null, differs: `does not decode: ${error.message}` };
+    return conflict(raw, tickDigest(tick), `does not decode: ${error.message}`);
   }
+  const { isEqual, received, stored, fields } = compareTicks(frame, tick);
+  return isEqual ? null : conflict(received, stored, `differs in ${fieldsText(fields, FIELDS_NAMED_MAX)}`);
 }

@@ -1,6 +1,7 @@
 import { FillPlan, type FillEntry, type FillPlanLimits } from '../core/ingest/fill-plan.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
+import { WakeableWait } from '../store/wakeable-wait.ts';
 import { FillRound, ServerDown, type FillCounts, type RoundHost } from './fill-round.ts';
 import { TickCaller, type CallLimits } from './gap-calls.ts';
 import { fillBySample, fillByStream } from './gap-long.ts';
@@ -57,7 +58,7 @@ export class GapFiller {
   #run = 0;
   #downAttempt = 0;
   #afterLong = false;
-  #wake: (() => void) | null = null;
+  readonly #pause = new WakeableWait();
   #turned: (() => void) | null = null;
 
   constructor(limits: FillLimits, host: FillHost, clock: StreamClock) {
@@ -80,7 +81,7 @@ export class GapFiller {
   /** The stream left more out. */
   add(gaps: readonly TickRange[]): void {
     for (const gap of gaps) this.#plan.add(gap);
-    this.#wake?.();
+    this.#pause.wake();
   }
 
   stop(): void {
@@ -88,7 +89,7 @@ export class GapFiller {
     this.#reporter.clear();
     this.#downAttempt = 0;
     this.#disconnect();
-    this.#wake?.();
+    this.#pause.wake();
     this.#turned?.();
   }
 
@@ -240,15 +241,7 @@ export class GapFiller {
 
   /** Or until a gap is added, or this run is over. */
   #idleUntil(untilMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const waitMs = Math.max(1, untilMs - this.#clock.nowMs());
-      const timer = waitMs === Infinity ? null : setTimeout(() => this.#wake?.(), waitMs);
-      this.#wake = () => {
-        if (timer !== null) clearTimeout(timer);
-        this.#wake = null;
-        resolve();
-      };
-    });
+    return this.#pause.wait(Math.max(1, untilMs - this.#clock.nowMs()));
   }
 }
 

@@ -1,6 +1,7 @@
 import { scanTickNumber } from '../core/chain/wire.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { streamVerdict } from '../core/retry.ts';
+import { WakeableWait } from '../store/wakeable-wait.ts';
 import type { FetchedFrame } from './fetched.ts';
 import type { StreamFailure, TickServer } from './source.ts';
 import type { StreamClock } from './stream.ts';
@@ -45,7 +46,7 @@ export class RangeStream {
   #upTo: bigint;
   #heardMs = 0;
   #end: StreamedChunk['end'] = null;
-  #wake: (() => void) | null = null;
+  readonly #pause = new WakeableWait();
 
   constructor(server: TickServer, range: TickRange, limits: RangeStreamLimits, clock: StreamClock) {
     this.#server = server;
@@ -64,7 +65,7 @@ export class RangeStream {
   async next(): Promise<StreamedChunk> {
     this.#heardMs = this.#clock.nowMs();
     this.#server.resume();
-    for (let restMs = this.#restMs(); restMs > 0; restMs = this.#restMs()) await this.#signal(restMs);
+    for (let restMs = this.#restMs(); restMs > 0; restMs = this.#restMs()) await this.#pause.wait(restMs);
     if (this.#end === null && this.#frames.length === 0) this.#over('silent');
     if (this.#end === null) this.#server.pause();
     const frames = this.#frames.sort(inOrder);
@@ -106,25 +107,13 @@ export class RangeStream {
     if (this.#upTo === this.#range.last) this.#over('whole');
     else if (this.#restMs() === 0) {
       this.#server.pause();
-      this.#wake?.();
+      this.#pause.wake();
     }
   }
 
   #over(end: NonNullable<StreamedChunk['end']>): void {
     this.#end ??= end;
-    this.#wake?.();
-  }
-
-  #signal(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#wake = null;
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.#wake = done;
-    });
+    this.#pause.wake();
   }
 }
 

@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
 import { deadline, destroy } from '../store/connection.ts';
 import { releaseLease, renewLease, tryLease } from '../store/lease.ts';
+import { WakeableWait } from '../store/wakeable-wait.ts';
 
 export interface LeadershipHost {
   connect(onLost: (error: Error) => void): Promise<Client>;
@@ -53,7 +54,7 @@ export class Leadership {
   #client: Client | null = null;
   #epoch: bigint | null = null;
   #stopped = false;
-  #wake: (() => void) | null = null;
+  readonly #pause = new WakeableWait();
   #serverStarted = '';
   /** the connection is a new one since the last renewal */
   #reconnected = false;
@@ -85,11 +86,11 @@ export class Leadership {
         this.#drop();
         if (error instanceof SchemaBehind) {
           this.#host.state({ kind: 'schema', error: error.message });
-          await this.#wait(SCHEMA_POLL_MS);
+          await this.#pause.wait(SCHEMA_POLL_MS);
           continue;
         }
         this.#host.state({ kind: 'unreachable', error: error as Error });
-        await this.#wait(backoffMs(failures, this.#limits.backoff, this.#host.random()));
+        await this.#pause.wait(backoffMs(failures, this.#limits.backoff, this.#host.random()));
         failures += 1;
       }
     }
@@ -97,13 +98,13 @@ export class Leadership {
 
   /** The epoch was found raised by a writer. */
   fenced(epoch: bigint): void {
-    if (this.#epoch === epoch) this.#wake?.();
+    if (this.#epoch === epoch) this.#pause.wake();
   }
 
   /** Gives the lease back, so that the next daemon need not wait for it to run out. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#wake?.();
+    this.#pause.wake();
     const client = this.#client;
     this.#client = null;
     if (client !== null) await this.#leave(client);
@@ -126,7 +127,7 @@ export class Leadership {
         throw new OtherChain(`this schema holds the chain ${attempt.chainId}, not CHAIN_ID=${this.#chainId}`);
       case 'standby':
         this.#host.state({ kind: 'standby', holder: attempt.holder });
-        await this.#wait(Math.min(this.#limits.renewMs, attempt.remainingMs + 1));
+        await this.#pause.wait(Math.min(this.#limits.renewMs, attempt.remainingMs + 1));
         return;
       case 'leader':
         this.#epoch = attempt.epoch;
@@ -150,7 +151,7 @@ export class Leadership {
     if (this.#reconnected || this.#serverStarted !== renewal.serverStarted) this.#host.serverChanged();
     this.#reconnected = false;
     this.#serverStarted = renewal.serverStarted;
-    await this.#wait(this.#limits.renewMs);
+    await this.#pause.wait(this.#limits.renewMs);
   }
 
   async #ensureConnected(): Promise<Client> {
@@ -158,7 +159,7 @@ export class Leadership {
     const client = await this.#host.connect(() => {
       if (this.#client !== client) return; // dropped by ourselves
       this.#drop();
-      this.#wake?.();
+      this.#pause.wake();
     });
     try {
       await deadline(this.#host.checkSchema(client), SCHEMA_MS_MAX);
@@ -175,18 +176,6 @@ export class Leadership {
   #drop(): void {
     if (this.#client !== null) destroy(this.#client);
     this.#client = null;
-  }
-
-  #wait(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#wake = null;
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.#wake = done;
-    });
   }
 }
 

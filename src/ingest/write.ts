@@ -7,6 +7,7 @@ import { deadline, destroy } from '../store/connection.ts';
 import { endBackend, ownBackend } from '../store/lease.ts';
 import { ledgerCovers } from '../store/ledger.ts';
 import { readStoredTicks } from '../store/stored-ticks.ts';
+import { WakeableWait } from '../store/wakeable-wait.ts';
 
 export interface WriterLimits {
   backoff: BackoffLimits;
@@ -108,7 +109,7 @@ export class BatchWriter {
   readonly #orphans: Backend[];
   #idle: NodeJS.Timeout | null = null;
   #stopping = false;
-  #wake: (() => void) | null = null;
+  readonly #pause = new WakeableWait();
   #working = false;
 
   /** orphans: what a writer that died left behind. */
@@ -134,7 +135,7 @@ export class BatchWriter {
   /** A batch that is under way ends as soon as its present attempt does. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    this.#wake?.();
+    this.#pause.wake();
     if (this.#idle !== null) clearTimeout(this.#idle);
     if (!this.#working) await this.#disconnect();
   }
@@ -147,7 +148,9 @@ export class BatchWriter {
     for (let attempt = 0; ; attempt += 1) {
       if (!atOnce) {
         this.#host.retried();
-        await this.#wait(backoffMs(Math.max(0, attempt - 1), this.#limits.backoff, this.#host.random()));
+        await this.#pause.wait(
+          backoffMs(Math.max(0, attempt - 1), this.#limits.backoff, this.#host.random()),
+        );
       }
       if (this.#stopping) return { kind: 'stopped' };
       try {
@@ -213,7 +216,7 @@ export class BatchWriter {
     for (let orphan = this.#orphans[0]; orphan !== undefined; orphan = this.#orphans[0]) {
       if (await deadline(endBackend(client, orphan), this.#limits.answerMs)) this.#orphans.shift();
       else if (this.#stopping) throw new Error('stopped while an earlier transaction was still open');
-      else await this.#wait(BACKEND_POLL_MS);
+      else await this.#pause.wait(BACKEND_POLL_MS);
     }
     if (batch.range === null) return false;
     return deadline(ledgerCovers(client, batch.range), this.#limits.answerMs);
@@ -269,18 +272,6 @@ export class BatchWriter {
     if (this.#limits.idleMs === null) return;
     this.#idle = setTimeout(() => void this.#disconnect(), this.#limits.idleMs);
     this.#idle.unref();
-  }
-
-  #wait(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#wake = null;
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.#wake = done;
-    });
   }
 
   #report(verdict: StoreVerdict, sqlstate: string | undefined, error: string, attempt: number): void {

@@ -108,6 +108,11 @@ export const serverUrl: Parser<string> = {
   },
 };
 
+/** As DATABASE_URL names it. */
+export function databaseUrlOf(target: DatabaseTarget | null): string | undefined {
+  return target?.kind === 'embedded' ? `embedded:${target.dataDir}` : target?.url;
+}
+
 export const databaseTarget: Parser<DatabaseTarget> = {
   allowed: `${serverUrl.allowed} or embedded:DIR`,
   unit: '',

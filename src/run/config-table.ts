@@ -1,4 +1,5 @@
 /** Every variable of the daemon: the one place for its name, form, default and meaning. */
+import { INT64_MAX } from '../core/chain/tick.ts';
 import { databaseTarget, grpcUrl, host, hostPorts, hosts, redisUri, serverUrl } from './config-addresses.ts';
 import {
   bigNumber,
@@ -51,8 +52,6 @@ function optional<T>(name: string, parser: Parser<T>, doc: string, traits: Trait
 const MESSAGE_BYTES_MAX = '128MiB';
 /** Beyond this setTimeout would overflow its int32 of milliseconds. */
 const TIMER_MAX = '576h';
-/** Tick numbers above it end in no bigint column. */
-const TICK_NUMBER_MAX = 2n ** 63n - 1n;
 const RETENTION = duration('1h', '876000h', { days: true });
 
 const variables = {
@@ -94,7 +93,7 @@ const variables = {
   startTick: required(
     'START_TICK',
     '0',
-    bigNumber(TICK_NUMBER_MAX),
+    bigNumber(INT64_MAX),
     'The first tick of an empty database (0 = latest). Ignored once a position exists.',
   ),
   bufferTicks: required(
@@ -250,8 +249,7 @@ const variables = {
     'STREAMING_CONFIG',
     'configs/streaming.yaml',
     path,
-    'Configuration of the stages on the bus.',
-    { later: true },
+    'Configuration of everything on the bus. Where the default is absent, the file of the package is read.',
   ),
   readDatabaseUrl: optional(
     'READ_DATABASE_URL',
@@ -263,11 +261,24 @@ const variables = {
   apiHost: required('API_HOST', '127.0.0.1', host, 'Address that the API listens on.', { later: true }),
   apiToken: optional('API_TOKEN', token, 'Bearer token of the API.', { secret: true, later: true }),
   allowedHosts: optional('ALLOWED_HOSTS', hosts, 'Host headers that the API answers to.', { later: true }),
-  metricsPort: required('METRICS_PORT', '9101', port, 'Port of the metrics of the stages on the bus.', {
-    later: true,
-  }),
-  redisUri: optional('REDIS_URI', redisUri, 'The Redis of the bus.', { secret: true, later: true }),
-  kafkaBrokers: optional('KAFKA_BROKERS', hostPorts, 'The Kafka brokers of the bus.', { later: true }),
+  metricsPort: optional(
+    'METRICS_PORT',
+    port,
+    'Port of the metrics of the stages on the bus. Default: telemetry.metrics_port of STREAMING_CONFIG, which is 9101.',
+  ),
+  redisUri: optional(
+    'REDIS_URI',
+    redisUri,
+    'The Redis of the bus, where STREAMING_CONFIG says ${REDIS_URI}.',
+    {
+      secret: true,
+    },
+  ),
+  kafkaBrokers: optional(
+    'KAFKA_BROKERS',
+    hostPorts,
+    'The Kafka brokers of the bus, where STREAMING_CONFIG says ${KAFKA_BROKERS}.',
+  ),
   exportDir: optional('EXPORT_DIR', path, 'The folder that exports of the API stay below.', { later: true }),
 };
 

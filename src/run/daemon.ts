@@ -1,21 +1,20 @@
-import { availableParallelism, hostname } from 'node:os';
-import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { backoffMs } from '../core/retry.ts';
-import { systemClock } from '../core/time.ts';
-import { Ingester, type IngesterHost, type IngesterOptions } from '../ingest/ingester.ts';
+import { SchemaBehind } from '../ingest/leadership.ts';
 import { connect, connectFailureKind, parseDatabaseUrl } from '../store/connect.ts';
 import { deadline, destroy } from '../store/connection.ts';
+import { BusStages } from './bus-stages.ts';
 import type { Config } from './config.ts';
 import { describeConfig } from './config-doc.ts';
 import { EmbeddedDatabase } from './embedded-database.ts';
 import { startHealthServer } from './http.ts';
 import type { Log } from './log.ts';
+import { DRAIN_MS, startIngester } from './ingester-setup.ts';
 import { createNotifier } from './notify.ts';
 import { ensureSchema, preflight, type Preflight } from './preflight.ts';
-import { readerSetup, ringLimits } from './reader-options.ts';
-import { planThreads, type Sizing } from './sizing.ts';
+import { busStages } from './stages.ts';
+import type { StreamingConfig } from './streaming-config.ts';
 import { Telemetry } from './telemetry.ts';
 
 export interface DaemonArguments {
@@ -27,22 +26,25 @@ export interface DaemonArguments {
 export class StartError extends Error {}
 
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
-/** No answer to a whole batch for so long: the connection is given up. A disk that stalls for less is waited for. */
-const BATCH_ANSWER_MS = 30_000;
 /** A server that takes a connection and then says nothing is unreachable. */
 const CONTACT_MS_MAX = 10_000;
-const DRAIN_MS = 30_000;
 /** What closing takes beyond the drain before the process ends anyhow. */
 const CLOSE_MS = 5_000;
 
 /**
- * The daemon, joined: configuration → telemetry → database → ingester, then signals. Resolves with the exit code.
+ * The daemon, joined: configuration → telemetry → database → ingester and stages, then signals. Resolves with the exit
+ * code.
  *
  *   gRPC ─► reader thread ─► ring ─► parser pool ─► writer threads ─► Postgres
  *              (src/ingest/ingester.ts joins these; the lease decides when they run)
+ *   Postgres ─► orders ─► bus ─► ticks ─► Postgres
+ *              (src/run/bus-stages.ts: a thread each)
+ *
+ * @param streaming null when no stage works on the bus
  */
 export async function runDaemon(
   config: Config,
+  streaming: StreamingConfig | null,
   args: DaemonArguments,
   log: Log,
   signals: Signals,
@@ -64,37 +66,52 @@ export async function runDaemon(
   // READY before the database is: an outage at boot is waited for, not a failed start of the unit
   notifier.ready();
   let embedded: EmbeddedDatabase | null = null;
+  let stages: BusStages | null = null;
   try {
     if (config.database?.kind === 'embedded')
       embedded = await EmbeddedDatabase.start(config.database.dataDir, log);
     const databaseUrl = embedded?.url ?? (config.database?.kind === 'server' ? config.database.url : '');
     const found = await firstContact(config, databaseUrl, log, telemetry, signals);
     if (found === null) return 0;
-    const sizing = planThreads({
-      cores: availableParallelism(),
-      workerCount: config.workerCount,
-      connectionsMax: config.dbMaxConnections,
-      connectionsMin: config.dbMinConnections,
-      serverConnections: found.serverConnections,
-    });
-    for (const warning of sizing.warnings) log.warn(warning);
-    log.info({ parsers: sizing.parsers, writers: sizing.writers, why: sizing.why }, 'Threads');
-    const fatal = new Promise<Error>((resolve) => {
-      const host = ingesterHost(config, databaseUrl, log, telemetry, resolve);
-      telemetry.attach(new Ingester(ingesterOptions(config, args, databaseUrl, sizing), host));
-    });
-    telemetry.ingester?.start();
+    const fatal = config.stages.includes('ingest')
+      ? startIngester({ config, ignorePosition: args.ignorePosition, databaseUrl, found, log, telemetry })
+      : NEVER;
+    stages = startStages(config, streaming, databaseUrl, log, telemetry);
+    await stages?.start();
     const ended = await Promise.race([signals.first, fatal]);
     if (ended instanceof Error) throw new StartError(ended.message);
     notifier.stopping();
     log.info({ signal: ended }, 'Shutting down: draining what was read');
-    return await shutDown(telemetry, log);
+    const stopped = await Promise.all([shutDown(telemetry, log), stages?.stop()]);
+    return stopped[0];
   } finally {
     await notifier.close();
     await server.close();
     telemetry.close();
     await embedded?.stop();
   }
+}
+
+const NEVER = new Promise<never>(() => {});
+
+function startStages(
+  config: Config,
+  streaming: StreamingConfig | null,
+  databaseUrl: string,
+  log: Log,
+  telemetry: Telemetry,
+): BusStages | null {
+  if (streaming === null) return null;
+  const stages = new BusStages({
+    stages: busStages(config.stages),
+    streaming,
+    databaseUrl,
+    serviceName: config.serviceName,
+    metricsPort: config.metricsPort ?? streaming.telemetry.metrics_port,
+    log,
+  });
+  telemetry.failingStages = stages.failing;
+  return stages;
 }
 
 /** first: resolves with the name of the first signal. A second one ends the process at once (see the entry). */
@@ -132,11 +149,18 @@ async function firstContact(
         const found = await deadline(preflight(client), CONTACT_MS_MAX);
         telemetry.edition(found.edition);
         log.info(found.edition, 'Connected to database');
+        if (!config.stages.includes('ingest')) await readySchema(client, config, log, telemetry);
         return found;
       } finally {
         await deadline(client.end(), CLOSE_MS).catch(() => destroy(client));
       }
     } catch (error) {
+      if (error instanceof SchemaBehind) {
+        telemetry.withoutIngest(['schema']);
+        log.error(error.message);
+        await Promise.race([delay(BACKOFF.maxMs), signals.first]);
+        continue;
+      }
       if (connectFailureKind(error) !== 'unreachable') {
         throw new StartError(`Failed to connect to database: ${(error as Error).message}`);
       }
@@ -149,65 +173,9 @@ async function firstContact(
   return null;
 }
 
-function ingesterOptions(
-  config: Config,
-  args: DaemonArguments,
-  databaseUrl: string,
-  sizing: Sizing,
-): IngesterOptions {
-  return {
-    chainId: config.chainId,
-    holder: `${config.serviceName}@${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
-    startTick: config.startTick,
-    ignorePosition: args.ignorePosition,
-    deadLetterMax: config.deadLetterMax,
-    ring: ringLimits(config),
-    reader: readerSetup(config, sizing.writers + sizing.parsers, BACKOFF),
-    chainCheck: config.chainCheck,
-    parsers: sizing.parsers,
-    writers: Array.from({ length: sizing.writers }, (_, index) => ({
-      index,
-      databaseUrl,
-      applicationName: `${config.serviceName} writer-${index}`,
-      limits: {
-        backoff: BACKOFF,
-        answerMs: BATCH_ANSWER_MS,
-        lifetimeMs: config.dbMaxConnLifetimeMs === 0 ? Infinity : config.dbMaxConnLifetimeMs,
-        idleMs:
-          index < sizing.keptConnections || config.dbMaxConnIdleMs === 0 ? null : config.dbMaxConnIdleMs,
-        asynchronousCommit: !config.dbSynchronousCommit,
-      },
-    })),
-    backoff: BACKOFF,
-    drainMs: DRAIN_MS,
-  };
-}
-
-function ingesterHost(
-  config: Config,
-  databaseUrl: string,
-  log: Log,
-  telemetry: Telemetry,
-  fatal: (error: Error) => void,
-): IngesterHost {
-  const options = parseDatabaseUrl(databaseUrl);
-  return {
-    connect: (purpose, onLost): Promise<Client> =>
-      connect(options, { applicationName: `${config.serviceName} ${purpose}`, onLost }),
-    checkSchema: async (client) => {
-      const applied = await ensureSchema(client, config.stages, config.dbMigrate === 'auto');
-      for (const file of applied) log.info({ file }, 'Applied schema file');
-    },
-    nowMicros: () => systemClock.nowMicros(),
-    nowMs: () => systemClock.monotonicMs(),
-    random: Math.random,
-    log: (level, message, fields) => log[level](fields, message),
-    committed: (batch) => telemetry.committed(batch),
-    threadStats: (thread, stats) => telemetry.threadStats(thread, stats),
-    readerStats: (stats) => telemetry.readerStats(stats),
-    writerStats: (index, stats) => telemetry.writerStats(index, stats),
-    trouble: (trouble) => telemetry.trouble(trouble),
-    audited: (result) => telemetry.audited(result),
-    fatal,
-  };
+/** With the stage ingest its leader does this, under the lease. */
+async function readySchema(client: Client, config: Config, log: Log, telemetry: Telemetry): Promise<void> {
+  const applied = await ensureSchema(client, config.stages, config.dbMigrate === 'auto');
+  for (const file of applied) log.info({ file }, 'Applied schema file');
+  telemetry.withoutIngest([]);
 }

@@ -1,4 +1,4 @@
-/** /health, /ready and /metrics on HEALTH_CHECK_PORT: for supervisors, balancers and Prometheus. */
+/** /health, /ready and /metrics on HEALTH_CHECK_PORT, /metrics of the stages on METRICS_PORT. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -43,12 +43,46 @@ const CONNECTIONS_MAX = 256;
 const HEADER_BYTES_MAX = 8 * 1024;
 const REQUESTS_PER_SOCKET_MAX = 1000;
 
-const PATHS = ['/health', '/ready', '/metrics'];
 const JSON_TYPE = 'application/json; charset=utf-8';
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
+export interface MetricsServerOptions {
+  port: number;
+  /** Prometheus' text format */
+  metrics(): Promise<string>;
+  onError: (error: unknown) => void;
+}
+
 /** @throws PortError when the port is taken or not allowed */
-export async function startHealthServer(options: HealthServerOptions): Promise<HealthServer> {
+export function startHealthServer({ probe, ...options }: HealthServerOptions): Promise<HealthServer> {
+  return startServer({
+    ...options,
+    variable: 'HEALTH_CHECK_PORT',
+    routes: {
+      '/health': () => healthReply(probe),
+      '/ready': (query) => readyReply(probe, new URLSearchParams(query).get('verbose') === '1'),
+      '/metrics': () => metricsReply(probe.metrics()),
+    },
+  });
+}
+
+/** @throws PortError when the port is taken or not allowed */
+export function startMetricsServer(options: MetricsServerOptions): Promise<HealthServer> {
+  return startServer({
+    ...options,
+    variable: 'METRICS_PORT',
+    routes: { '/metrics': () => metricsReply(options.metrics()) },
+  });
+}
+
+interface ServerOptions extends Pick<HealthServerOptions, 'port' | 'host' | 'onError'> {
+  /** which setting the port came from, for messages */
+  variable: string;
+  /** by path; what they are given is the query without its question mark */
+  routes: Readonly<Record<string, (query: string) => Reply | Promise<Reply>>>;
+}
+
+async function startServer(options: ServerOptions): Promise<HealthServer> {
   const server = createServer(
     {
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -73,13 +107,13 @@ interface Reply {
 }
 
 async function answer(
-  options: HealthServerOptions,
+  options: ServerOptions,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   let reply: Reply;
   try {
-    reply = await replyTo(options.probe, request);
+    reply = await replyTo(options.routes, request);
   } catch (error) {
     options.onError(error);
     reply = json(500, { error: 'internal' });
@@ -95,15 +129,18 @@ async function answer(
   response.end(reply.body);
 }
 
-async function replyTo(probe: Probe, request: IncomingMessage): Promise<Reply> {
+async function replyTo(routes: ServerOptions['routes'], request: IncomingMessage): Promise<Reply> {
   const [path, query] = splitTarget(request.url ?? '/');
-  if (!PATHS.includes(path)) return json(404, { error: 'not_found', paths: PATHS });
+  const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+  if (route === undefined) return json(404, { error: 'not_found', paths: Object.keys(routes) });
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return { ...json(405, { error: 'method_not_allowed' }), headers: { allow: 'GET, HEAD' } };
   }
-  if (path === '/health') return healthReply(probe);
-  if (path === '/ready') return readyReply(probe, new URLSearchParams(query).get('verbose') === '1');
-  const metrics = await within(METRICS_TIMEOUT_MS, probe.metrics());
+  return route(query);
+}
+
+async function metricsReply(rendering: Promise<string>): Promise<Reply> {
+  const metrics = await within(METRICS_TIMEOUT_MS, rendering);
   return metrics === null
     ? json(503, { error: 'metrics_timeout' })
     : { status: 200, type: METRICS_TYPE, body: metrics };
@@ -147,9 +184,9 @@ async function within<T>(limitMs: number, work: Promise<T>): Promise<T | null> {
   }
 }
 
-function listen(server: Server, { port, host }: HealthServerOptions): Promise<void> {
+function listen(server: Server, { port, host, variable }: ServerOptions): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(portError(error, port)));
+    server.once('error', (error: NodeJS.ErrnoException) => reject(portError(error, variable, port)));
     server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
       server.removeAllListeners('error');
       // A socket that fails later (too many open files) costs that connection and must not end the process.
@@ -159,14 +196,14 @@ function listen(server: Server, { port, host }: HealthServerOptions): Promise<vo
   });
 }
 
-function portError(error: NodeJS.ErrnoException, port: number): Error {
+function portError(error: NodeJS.ErrnoException, variable: string, port: number): Error {
   if (error.code === 'EADDRINUSE') {
-    return new PortError(`HEALTH_CHECK_PORT ${port} is taken by another program: end it or set another port`);
+    return new PortError(`${variable} ${port} is taken by another program: end it or set another port`);
   }
   if (error.code === 'EACCES') {
-    return new PortError(`HEALTH_CHECK_PORT ${port} is not allowed for this user: set a port above 1023`);
+    return new PortError(`${variable} ${port} is not allowed for this user: set a port above 1023`);
   }
-  return new PortError(`HEALTH_CHECK_PORT ${port} cannot be listened on (${error.code ?? error.message})`);
+  return new PortError(`${variable} ${port} cannot be listened on (${error.code ?? error.message})`);
 }
 
 function close(server: Server): Promise<void> {

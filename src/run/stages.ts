@@ -6,7 +6,16 @@ const STAGES = ['ingest', 'orders', 'ticks', 'bars', 'signals', 'api'] as const;
 export type Stage = (typeof STAGES)[number];
 
 /** The stages that this version has. A stage that is added to the daemon is added here, and nowhere else. */
-const IMPLEMENTED_STAGES: readonly Stage[] = ['ingest'];
+const IMPLEMENTED_STAGES: readonly Stage[] = ['ingest', 'orders', 'ticks'];
+
+/** Those that work on the bus: they have a thread each, and STREAMING_CONFIG. */
+const BUS_STAGES = ['orders', 'ticks'] as const;
+
+export type BusStage = (typeof BUS_STAGES)[number];
+
+export function busStages(stages: readonly Stage[]): BusStage[] {
+  return BUS_STAGES.filter((stage) => stages.includes(stage));
+}
 
 export const stageList: Parser<readonly Stage[]> = {
   allowed: `all, or a list of: ${IMPLEMENTED_STAGES.join(', ')}`,

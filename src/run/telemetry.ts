@@ -31,7 +31,10 @@ export class Telemetry implements Probe {
   readonly #delay = monitorEventLoopDelay();
   #edition: EditionInfo | null = null;
   #lastTimestampMicros = 0n;
+  #withoutIngest: readonly ReadyReason[] | null = null;
   ingester: Ingester | null = null;
+  /** stages on the bus whose threads are silent */
+  failingStages: () => readonly string[] = () => [];
 
   constructor(config: Config, log: Log) {
     this.#log = log;
@@ -61,12 +64,21 @@ export class Telemetry implements Probe {
       .map(([thread]) => thread);
     const parsing = this.ingester?.oldestParseMs ?? 0;
     if (parsing > SILENCE_MS) failingThreads.push('parser');
-    return { failingThreads };
+    return { failingThreads: [...failingThreads, ...this.failingStages()] };
   }
 
   ready(verbose: boolean): { reasons: readonly ReadyReason[]; details?: Readonly<Record<string, unknown>> } {
-    const reasons = notReadyReasons(this.ingester?.status ?? null);
+    const reasons = this.#reasons();
     return verbose ? { reasons, details: this.#details() } : { reasons };
+  }
+
+  /** The database as a daemon without the stage ingest knows it; [] = ready. */
+  withoutIngest(reasons: readonly ReadyReason[]): void {
+    this.#withoutIngest = reasons;
+  }
+
+  #reasons(): readonly ReadyReason[] {
+    return this.#withoutIngest ?? notReadyReasons(this.ingester?.status ?? null);
   }
 
   metrics(): Promise<string> {
@@ -193,7 +205,7 @@ export class Telemetry implements Probe {
     // the main thread speaks for itself: it is the one that answers
     this.threadStats('main', threadStats(this.#delay));
     const status = this.ingester?.status;
-    this.#metrics.setReady(notReadyReasons(status ?? null).length === 0);
+    this.#metrics.setReady(this.#reasons().length === 0);
     if (status === undefined) return;
     this.#metrics.setBuffer(status.ring.ticks, status.ring.bytes);
     this.#metrics.setProgress({

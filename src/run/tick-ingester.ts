@@ -12,6 +12,9 @@ import { PortError } from './http.ts';
 import { createLog, errorText, logOptions } from './log.ts';
 import { createRedactor } from './redact.ts';
 import { watchSignals } from './signals.ts';
+import { busStages } from './stages.ts';
+import { readStreamingConfig } from './streaming-file.ts';
+import { YamlError } from './streaming-yaml.ts';
 
 const EXIT_FAILED = 1;
 /** systemd does not restart on it: only an operator can mend a configuration. */
@@ -53,14 +56,17 @@ await program.parseAsync();
 
 async function run(args: DaemonArguments): Promise<void> {
   const config = withConfig((loaded) => loaded);
+  const streaming = busStages(config.stages).length === 0 ? null : orExit(() => readStreamingConfig());
   const log = createLog(logOptions(config, systemClock));
   const signals = watchSignals((signal) => {
     log.fatal({ signal }, 'Second signal: ending at once');
     process.exit(signal === 'SIGINT' ? 130 : 143);
   });
   try {
-    const daemon = config.outputMode === 'console' ? runConsole : runDaemon;
-    process.exitCode = await daemon(config, args, log, signals);
+    process.exitCode =
+      config.outputMode === 'console'
+        ? await runConsole(config, args, log, signals)
+        : await runDaemon(config, streaming, args, log, signals);
   } catch (error) {
     if (error instanceof PortError || error instanceof StartError) log.fatal(error.message);
     else log.fatal({ err: error }, 'The daemon failed');
@@ -87,7 +93,7 @@ function orExit<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
+    if (!(error instanceof ConfigError || error instanceof YamlError)) throw error;
     process.stderr.write(`${error.message}\n`);
     process.exit(EXIT_CONFIG);
   }

@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
-import { explainMissing } from '../core/chain/missing.ts';
+import { explainHoles } from '../core/chain/holes.ts';
 import { TickPage } from '../core/chain/tick-page.ts';
 import {
   addMissing,
@@ -128,7 +128,7 @@ class Verifier {
     page.load(task, await pages.begin(task, bytesMax));
     const missing = page.missing();
     const explained =
-      missing.length === 0 ? [] : explainMissing(missing, await pages.holes(task, this.#position()));
+      missing.length === 0 ? [] : explainHoles(missing, await pages.holes(task, this.#position()));
     const isEmpty = missing.length === 1 && missing[0].first === task.first && missing[0].last === task.last;
     const empty = isEmpty ? { nextStored: await pages.nextStored(task.last + 1n) } : null;
     await pages.done();
@@ -145,7 +145,7 @@ class Verifier {
       await pages.done();
       return { kind: 'no_hole' };
     }
-    const explained = explainMissing([task], await pages.holes(task, this.#position()));
+    const explained = explainHoles([task], await pages.holes(task, this.#position()));
     await pages.done();
     const report = emptyReport();
     addMissing(report, explained);

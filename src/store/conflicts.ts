@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import type { Tick } from '../core/chain/tick.ts';
 import { underFence } from './ledger.ts';
 import { readStoredTicks } from './stored-ticks.ts';
+import { inSnapshot } from './transaction.ts';
 
 /** What the store has of a number: the tick, or the frame that became a dead letter in its place, or neither. */
 export interface Counterpart {
@@ -23,8 +24,7 @@ export async function readCounterparts(
   client: Client,
   numbers: readonly bigint[],
 ): Promise<Map<bigint, Counterpart>> {
-  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-  try {
+  return inSnapshot(client, async () => {
     // as many rows as numbers: without statistics the planner may think that it is all of them
     await client.query('SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off');
     const stored = await readStoredTicks(client, numbers);
@@ -42,9 +42,7 @@ export async function readCounterparts(
       found.set(number, counterpart);
     }
     return found;
-  } finally {
-    await client.query('COMMIT');
-  }
+  });
 }
 
 /** Keeps frames that say something else than what is stored; the stored rows stay as they are. Once for each frame. */

@@ -1,4 +1,6 @@
 import type { Client } from 'pg';
+import { isoTime } from './iso-time.ts';
+import { inSnapshot } from './transaction.ts';
 
 /** A row of dead_letters; numbers as text where they exceed a double, times ISO-8601 in UTC. */
 export interface DeadLetterInfo {
@@ -33,11 +35,8 @@ export interface DeadLetterFilter {
   to: bigint | null;
 }
 
-const ISO = (column: string): string =>
-  `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
-
 const COLUMNS = `dead_letter_id AS id, tick_number AS tick, after_tick AS "afterTick", reason, detail, sqlstate,
-  octet_length(raw) AS bytes, status, ${ISO('created_at')} AS "createdAt", ${ISO('resolved_at')} AS "resolvedAt"`;
+  octet_length(raw) AS bytes, status, ${isoTime('created_at')} AS "createdAt", ${isoTime('resolved_at')} AS "resolvedAt"`;
 
 const MATCHES = `($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR reason = $2)
   AND ($3::numeric IS NULL OR coalesce(after_tick + 1::numeric, tick_number) >= $3)
@@ -53,8 +52,7 @@ export async function listDeadLetters(
   filter: DeadLetterFilter,
   limit: number,
 ): Promise<{ letters: DeadLetterInfo[]; total: number }> {
-  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-  try {
+  return inSnapshot(client, async () => {
     const values = parameters(filter);
     const letters = await client.query<DeadLetterInfo>(
       `SELECT ${COLUMNS} FROM dead_letters WHERE ${MATCHES} ORDER BY dead_letter_id DESC LIMIT $5`,
@@ -65,9 +63,7 @@ export async function listDeadLetters(
       values,
     );
     return { letters: letters.rows, total: Number(total.rows[0]?.count ?? 0) };
-  } finally {
-    await client.query('COMMIT');
-  }
+  });
 }
 
 /** Null when there is none. */

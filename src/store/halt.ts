@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { BRAKE_WINDOW_MS, type DeadLettersSeen } from '../core/ingest/brake.ts';
-import { NEXT_EPOCH, takeFence } from './lease.ts';
+import { DEPOSE_SQL, takeFence } from './lease.ts';
+import { inTransaction } from './transaction.ts';
 
 /** Why ingestion waits for an operator: too many dead letters, or a chain that is not the one we stored. */
 export type HaltKind = 'poison' | 'forked';
@@ -142,17 +143,10 @@ export async function skipTick(client: Client, tick: bigint): Promise<SkippedTic
  * committed is refused afterwards. Its lease is over with it, so that it begins anew at once.
  */
 async function deciding<T>(client: Client, decide: () => Promise<T>): Promise<T> {
-  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
-  try {
+  return inTransaction(client, async () => {
     await takeFence(client);
     const decided = await decide();
-    await client.query(
-      `UPDATE ingest_state SET epoch = ${NEXT_EPOCH}, holder = NULL, lease_expires_at = clock_timestamp()`,
-    );
-    await client.query('COMMIT');
+    await client.query(DEPOSE_SQL);
     return decided;
-  } catch (error) {
-    await client.query('ROLLBACK');
-    throw error;
-  }
+  });
 }

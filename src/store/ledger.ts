@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { readBrake, type BrakeState } from './halt.ts';
 import { contiguousPrefix, RangeSet, type TickRange } from '../core/ingest/ranges.ts';
+import { inSnapshot, inTransaction } from './transaction.ts';
 
 /** What the store has recorded of the chain. */
 export interface LedgerState {
@@ -30,8 +31,7 @@ interface RangeRow {
  * can then change them.
  */
 export async function readLedger(client: Client): Promise<LedgerState> {
-  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-  try {
+  return inSnapshot(client, async () => {
     const state = await client.query<StateRow>('SELECT origin FROM ingest_state');
     const ledger = await client.query<RangeRow>(
       'SELECT first_tick, last_tick FROM ingest_ledger ORDER BY first_tick',
@@ -58,9 +58,7 @@ export async function readLedger(client: Client): Promise<LedgerState> {
       brake,
       unfillable,
     };
-  } finally {
-    await client.query('COMMIT');
-  }
+  });
 }
 
 /** Records the first tick of the chain before anything else is written. Returns the origin that holds. */
@@ -144,17 +142,12 @@ export async function mergeLedger(client: Client, epoch: bigint, upTo: bigint): 
 
 /** A transaction that commits nothing once this daemon was replaced: it is refused with MDF01 then. */
 export async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
-  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
-  try {
+  await inTransaction(client, async () => {
     await client.query('SELECT ingest_begin_batch($1, NULL, NULL, 0, 0, 0, NULL, NULL, false)', [
       epoch.toString(),
     ]);
     await work();
-    await client.query('COMMIT');
-  } catch (error) {
-    await client.query('ROLLBACK');
-    throw error;
-  }
+  });
 }
 
 function toRange(row: RangeRow): TickRange {

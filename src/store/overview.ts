@@ -1,5 +1,7 @@
 import type { Client } from 'pg';
 import { detectEdition, type EditionInfo } from './edition.ts';
+import { isoTime } from './iso-time.ts';
+import { inSnapshot } from './transaction.ts';
 
 /** What an operator asks first; as text where it exceeds a double. */
 export interface Overview {
@@ -30,8 +32,7 @@ const GAPS_LISTED = 20;
 /** One consistent snapshot. */
 export async function readOverview(client: Client): Promise<Overview> {
   const edition = await detectEdition(client);
-  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-  try {
+  return inSnapshot(client, async () => {
     const position = await client.query<{
       origin: string | null;
       position: string | null;
@@ -48,11 +49,11 @@ export async function readOverview(client: Client): Promise<Overview> {
       halted_at: string | null;
     }>(
       `SELECT chain_id, holder, epoch, coalesce(lease_expires_at > clock_timestamp(), false) AS live,
-         to_char(holder_since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS since, halt, halt_reason,
-         to_char(halted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS halted_at FROM ingest_state`,
+         ${isoTime('holder_since')} AS since, halt, halt_reason,
+         ${isoTime('halted_at')} AS halted_at FROM ingest_state`,
     );
     const newest = await client.query<{ newest: string | null }>(
-      `SELECT to_char(max("timestamp") AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS newest FROM ticks`,
+      `SELECT ${isoTime('max("timestamp")')} AS newest FROM ticks`,
     );
     const gaps = await client.query<{ state: string; ranges: string; ticks: string }>(
       'SELECT state, count(*) AS ranges, sum(last_tick - first_tick + 1) AS ticks FROM ingest_gaps GROUP BY state ORDER BY state',
@@ -92,9 +93,7 @@ export async function readOverview(client: Client): Promise<Overview> {
           : { holder: held.holder, epoch: held.epoch, live: held.live, since: held.since },
       edition,
     };
-  } finally {
-    await client.query('COMMIT');
-  }
+  });
 }
 
 /** Exact counts of what is stored; slow on a large store. */

@@ -4,6 +4,7 @@ import { RangeSet, type TickRange } from '../core/ingest/ranges.ts';
 import type { Micros } from '../core/time.ts';
 import { readPage, type RowFinding } from './quality-page.ts';
 import { readEnds, type QualityBound } from './quality-range.ts';
+import { inSnapshot } from './transaction.ts';
 
 export interface QualityOptions {
   /** null: the first tick ever received */
@@ -90,8 +91,7 @@ const PLANNER = [
  * @throws NothingRecordedError before the first tick, and when a bound that is a number lies outside of all that is recorded
  */
 export async function readQuality(client: Client, options: QualityOptions): Promise<QualityReport> {
-  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-  try {
+  return inSnapshot(client, async () => {
     await client.query(PLANNER.map((setting) => `SET LOCAL ${setting}`).join('; '));
     const report = await readHeader(client, options);
     if (report.range === null) return report;
@@ -100,9 +100,7 @@ export async function readQuality(client: Client, options: QualityOptions): Prom
     await readAlarms(client, report, report.range);
     await readDeadLetters(client, report, report.range);
     return report;
-  } finally {
-    await client.query('COMMIT');
-  }
+  });
 }
 
 async function readHeader(client: Client, options: QualityOptions): Promise<QualityReport> {
@@ -221,14 +219,17 @@ async function explain(
     ['unfillable_gap', ofState('unfillable')],
     ['skipped_gap', ofState('skipped')],
   ];
-  const { explained, rest } = explainMissing(missing, [
+  const held: [MissingCause, RangeSet][] = [
     ...inGaps,
     ['dead_letter', standing],
     ['not_recorded', outside(report, range)],
-  ]);
-  for (const cause of MISSING_CAUSES) report.missing.set(cause, explained.get(cause) ?? rest);
-
+  ];
+  const causes = held.map(([cause, set]) => [cause, set.list()] as const);
+  for (const cause of MISSING_CAUSES) report.missing.set(cause, new RangeSet());
   const absent = new RangeSet(missing);
+  for (const part of explainMissing(absent.list(), causes, 'unexplained')) {
+    report.missing.get(part.cause)?.add(part);
+  }
   for (const [, gap] of inGaps) {
     for (const stored of gap.list().flatMap((covered) => absent.missing(covered))) {
       report.storedInGap.count += Number(stored.last - stored.first + 1n);

@@ -1,13 +1,14 @@
 import { DatabaseError, type Client } from 'pg';
 import { decodeTick } from '../core/chain/decode.ts';
-import { differingFields, tickDigest } from '../core/chain/digest.ts';
-import type { Tick } from '../core/chain/tick.ts';
+import { compareTicks } from '../core/chain/digest.ts';
+import { INT64_MAX, type Tick } from '../core/chain/tick.ts';
 import { transcodeFrame, type FrameRows } from '../core/copy/frame.ts';
 import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../core/copy/tables.ts';
 import type { TranscodeLimits } from '../core/copy/transcode.ts';
 import { storeVerdict } from '../core/retry.ts';
+import { isoTime } from './iso-time.ts';
 import { BatchError, sendPipelined } from './pipelined.ts';
-import { NEXT_EPOCH, takeFence } from './lease.ts';
+import { DEPOSE_SQL, takeFence } from './lease.ts';
 import { readStoredTicks } from './stored-ticks.ts';
 
 /** What became of a dead letter. Only the first two resolve it; the others leave everything as it was. */
@@ -114,7 +115,7 @@ async function lockLetter(client: Client, id: bigint): Promise<LetterRow | null>
   await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 4)');
   const { rows } = await client.query<LetterRow>(
     `SELECT tick_number, after_tick, raw, status,
-       to_char(resolved_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS resolved_at
+       ${isoTime('resolved_at')} AS resolved_at
        FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE`,
     [id.toString()],
   );
@@ -178,10 +179,8 @@ async function compareWithStored(
   tick: bigint,
   stored: Tick,
 ): Promise<RetryOutcome> {
-  const ours = decodeTick(raw);
-  if (!tickDigest(ours).equals(tickDigest(stored))) {
-    return undo(client, { kind: 'conflict', tick, fields: differingFields(stored, ours) });
-  }
+  const { isEqual, fields } = compareTicks(decodeTick(raw), stored);
+  if (!isEqual) return undo(client, { kind: 'conflict', tick, fields });
   await client.query(RESOLVE_SQL, [id.toString()]);
   await client.query('COMMIT');
   return { kind: 'equal', tick };
@@ -241,7 +240,7 @@ async function fillGap(client: Client, id: bigint, frame: Rows, state: string): 
     resolveSql([id.toString(), ...standing]),
     // others may have stood for the same tick
     `SELECT ingest_resolve_dead_letters(${tick}, ${tick})`,
-    `UPDATE ingest_state SET epoch = ${NEXT_EPOCH}, holder = NULL, lease_expires_at = clock_timestamp()`,
+    DEPOSE_SQL,
   ]);
   return { kind: 'stored', tick, transactions, also: except(standing, id), gap: state, brokenLinks };
 }
@@ -258,7 +257,7 @@ async function cutSkippedGap(client: Client, tick: bigint): Promise<void> {
      UNION ALL SELECT $3::bigint, last_tick, state, ${columns} FROM gap WHERE last_tick > $1
      UNION ALL SELECT $1::bigint, $1, 'filled', detected_at, clock_timestamp(), attempts, last_error FROM gap`,
     // at the ends of bigint the parts that would need them are empty
-    [tick, tick > 0n ? tick - 1n : 0n, tick < 2n ** 63n - 1n ? tick + 1n : tick].map(String),
+    [tick, tick > 0n ? tick - 1n : 0n, tick < INT64_MAX ? tick + 1n : tick].map(String),
   );
 }
 

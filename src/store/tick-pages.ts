@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import type { KnownHoles } from '../core/chain/missing.ts';
+import type { KnownHoles } from '../core/chain/holes.ts';
 import { PAGE_COLUMNS, type PageBytes } from '../core/chain/tick-page.ts';
 import { ByteSink } from '../core/copy/sink.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';

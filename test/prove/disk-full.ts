@@ -44,31 +44,21 @@ export async function survivesFullDisk(scene: Scene, server: TestPostgres, size:
   return onSmallDisk(server, async (disk) => {
     const databaseUrl = await scene.database();
     await moveDatabase(databaseUrl, disk.folder);
-    return withRig({ databaseUrl, spec: size.spec, count: null }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilItGoesOn(daemon);
-      let refused = 0;
-      const { looks } = await watched(rig, async () => {
-        for (let round = 0; round < size.rounds; round++) {
-          const from = daemon.log.length;
-          await disk.fill(LEAVE_BYTES);
-          await daemon.logged((line) => line['sqlstate'] === DISK_FULL, { from, deadlineMs: 120_000 });
-          await staysFull(rig, daemon, size.fullMs);
-          refused += daemon.log.slice(from).filter((line) => line['sqlstate'] === DISK_FULL).length;
-          await disk.release();
-          await rig.untilItGoesOn(daemon);
-          await rig.compareNext();
-          scene.say(`full and freed ${round + 1} times, position ${await rig.position()}`);
-        }
-        return {};
-      });
-      await daemon.untilReady('ready');
-      await rig.settle(daemon);
-      const compared = await rig.verify();
-      const { rounds, fullMs } = size;
-      const full = `${rounds} times for ${seconds(fullMs)}, ${mebibytes(DISK_BYTES)}`;
-      return { ticks: compared.ticks, full, 'batches refused with 53100': refused, looks };
+    let refused = 0;
+    const { ticks, full, looks } = await fillsAndFrees(scene, databaseUrl, size, async (rig, daemon) => {
+      const from = daemon.log.length;
+      await disk.fill(LEAVE_BYTES);
+      await daemon.logged((line) => line['sqlstate'] === DISK_FULL, { from, deadlineMs: 120_000 });
+      await staysFull(rig, daemon, size.fullMs);
+      refused += daemon.log.slice(from).filter((line) => line['sqlstate'] === DISK_FULL).length;
+      await disk.release();
     });
+    return {
+      ticks,
+      full: `${full}, ${mebibytes(DISK_BYTES)}`,
+      'batches refused with 53100': refused,
+      looks,
+    };
   });
 }
 
@@ -95,35 +85,47 @@ export async function survivesFullLogDisk(
   return onSmallDisk(server, async (disk) => {
     const databaseUrl = await scene.database();
     await moveLog(server, disk.folder);
-    return withRig({ databaseUrl, spec: size.spec, count: null }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilItGoesOn(daemon);
-      const { looks } = await watched(rig, async () => {
-        for (let round = 0; round < size.rounds; round++) {
-          await disk.fill(0);
-          // what is left of a segment would last a while; the server may end itself before it answers
-          await rig
-            .client()
-            .then((client) => client.query('SELECT pg_switch_wal()'))
-            .catch((error: unknown) => assert.ok(isConnectionLoss(error), String(error)));
-          await daemon.untilReady('database', 120_000);
-          await rig.dropClient();
-          await delay(size.fullMs);
-          await server.halt('immediate');
-          assert.equal(daemon.exit, null, daemon.tail());
-          await disk.release();
-          await server.start();
-          await rig.untilItGoesOn(daemon);
-          await rig.compareNext();
-          scene.say(`full and freed ${round + 1} times, position ${await rig.position()}`);
-        }
-        return {};
-      });
-      await daemon.untilReady('ready');
-      await rig.settle(daemon);
-      const compared = await rig.verify();
-      return { ticks: compared.ticks, full: `${size.rounds} times for ${seconds(size.fullMs)}`, looks };
+    return fillsAndFrees(scene, databaseUrl, size, async (rig, daemon) => {
+      await disk.fill(0);
+      // what is left of a segment would last a while; the server may end itself before it answers
+      await rig
+        .client()
+        .then((client) => client.query('SELECT pg_switch_wal()'))
+        .catch((error: unknown) => assert.ok(isConnectionLoss(error), String(error)));
+      await daemon.untilReady('database', 120_000);
+      await rig.dropClient();
+      await delay(size.fullMs);
+      await server.halt('immediate');
+      assert.equal(daemon.exit, null, daemon.tail());
+      await disk.release();
+      await server.start();
     });
+  });
+}
+
+/** The disk is filled and freed by `fillAndFree` again and again; the same daemon goes on each time. */
+async function fillsAndFrees(
+  scene: Scene,
+  databaseUrl: string,
+  { spec, rounds, fullMs }: DiskSize,
+  fillAndFree: (rig: Rig, daemon: Daemon) => Promise<void>,
+): Promise<{ ticks: number; full: string; looks: number }> {
+  return withRig({ databaseUrl, spec, count: null }, async (rig) => {
+    const daemon = rig.daemon();
+    await rig.untilItGoesOn(daemon);
+    const { looks } = await watched(rig, async () => {
+      for (let round = 0; round < rounds; round++) {
+        await fillAndFree(rig, daemon);
+        await rig.untilItGoesOn(daemon);
+        await rig.compareNext();
+        scene.say(`full and freed ${round + 1} times, position ${await rig.position()}`);
+      }
+      return {};
+    });
+    await daemon.untilReady('ready');
+    await rig.settle(daemon);
+    const { ticks } = await rig.verify();
+    return { ticks, full: `${rounds} times for ${seconds(fullMs)}`, looks };
   });
 }
 

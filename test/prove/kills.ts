@@ -4,7 +4,6 @@ import { sessionsGone } from '../support/daemon.ts';
 import type { ChainSpec } from '../support/expected.ts';
 import type { Rig } from '../support/rig.ts';
 import { withRig } from '../support/rig.ts';
-import { until } from '../support/until.ts';
 import { watched } from '../support/watch.ts';
 import type { Figures, Scene } from './scene.ts';
 
@@ -82,14 +81,7 @@ async function killOnce(
   }
   // most of what is left stays for the later ones, whatever the numbers drawn
   const ticks = random.whole(Math.min(1, left), Math.floor((left * 0.8) / kills));
-  await until(
-    `${ticks} ticks written`,
-    () => {
-      assert.equal(daemon.exit, null, daemon.tail());
-      return daemon.ticksWritten >= ticks;
-    },
-    { pollMs: 1, context: () => daemon.state() },
-  );
+  await rig.untilWritten(ticks, daemon);
   const jitterMs = random.whole(0, JITTER_MS_MAX);
   await delay(jitterMs);
   daemon.kill('SIGKILL');

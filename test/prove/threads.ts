@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ChainSpec } from '../support/expected.ts';
 import { withRig } from '../support/rig.ts';
-import { until } from '../support/until.ts';
 import type { Figures, Scene } from './scene.ts';
 
 export interface ThreadSize {
@@ -28,14 +27,7 @@ export async function survivesThreadDeaths(
       const left = count - daemon.ticksWritten;
       const target =
         daemon.ticksWritten + scene.random.whole(1, Math.max(1, Math.floor(left / (deaths - death + 1))));
-      await until(
-        `${target} ticks written`,
-        () => {
-          assert.equal(daemon.exit, null, daemon.tail());
-          return daemon.ticksWritten >= target;
-        },
-        { pollMs: 1, context: () => daemon.state() },
-      );
+      await rig.untilWritten(target, daemon);
       await delay(scene.random.whole(0, 20));
       const thread = kind === 'writer' ? `writer-${scene.random.whole(0, 1)}` : kind;
       daemon.killThread(thread);

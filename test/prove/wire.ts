@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import type { Client } from 'pg';
+import { REWRITE_BACK } from '../../src/sim/fault.ts';
 import type { Daemon } from '../support/daemon.ts';
+import { digest } from '../support/dead-letters.ts';
 import { expectedTicks, type ChainSpec, type ExpectedTick } from '../support/expected.ts';
 import { withRig, type Rig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
@@ -14,6 +15,7 @@ import {
   isRewritten,
   isUnnumbered,
   numbersThat,
+  REASONS,
   simFaults,
   type WireFaults,
 } from '../support/wire-faults.ts';
@@ -31,18 +33,6 @@ const ENV = {
   DEAD_LETTER_MAX: '1000000000',
   // a gap is what 256 later ticks have passed; no hiccup of a busy machine makes one of a swap
   REORDER_WINDOW: '10s',
-};
-
-const REASONS: Readonly<Record<string, string>> = {
-  truncated: 'malformed_frame',
-  'wire-type': 'malformed_frame',
-  'batch-hash': 'batch_hash_not_hex',
-  'tx-hash': 'tx_hash_not_hex',
-  timestamp: 'time_out_of_range',
-  number: 'number_out_of_range',
-  iterations: 'iterations_out_of_range',
-  sequence: 'duplicate_sequence',
-  'previous-output': 'previous_output_not_hex',
 };
 
 /**
@@ -110,7 +100,7 @@ function expectations(rig: Rig, faults: WireFaults): Expectations {
     unfillable: numbers((number) => fateOf(faults, number) === 'unfillable'),
     gaps: numbers((number) => isLeftOut(faults, number) || isWithoutNumber(number)),
     malformed: numbers((number) => formOf(faults, number) !== null),
-    rewritten: numbers((number) => number + 5n <= rig.last && isRewritten(faults, number)),
+    rewritten: numbers((number) => number + REWRITE_BACK <= rig.last && isRewritten(faults, number)),
     repeated: numbers(
       (number) => number % faults.duplicate === 0n && !isLeftOut(faults, number) && !isWithoutNumber(number),
     ).length,
@@ -238,8 +228,4 @@ function assertConflict(letters: readonly Letter[], tick: ExpectedTick): void {
     letter.detail.includes(digest(bytes)) && letter.detail.includes(digest(wireTick(tick))),
     `${what}: both digests, not ${letter.detail}`,
   );
-}
-
-function digest(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }

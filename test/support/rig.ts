@@ -178,6 +178,18 @@ export class Rig {
     await this.untilPosition(position + this.spec.ticksPerSecond / 2n, daemon);
   }
 
+  /** To the moment, for a blow that follows. */
+  async untilWritten(ticks: number, daemon: Daemon): Promise<void> {
+    await until(
+      `${ticks} ticks written`,
+      () => {
+        assert.equal(daemon.exit, null, daemon.tail());
+        return daemon.ticksWritten >= ticks;
+      },
+      { pollMs: 1, context: () => daemon.state() },
+    );
+  }
+
   async check(options: CheckOptions = {}): Promise<Snapshot> {
     return checkInvariants(await this.client(), options);
   }

@@ -1,3 +1,5 @@
+import { MALFORMED_FORMS, REWRITE_BACK } from '../../src/sim/fault.ts';
+
 /** Faults of the simulator's streams that hit every n-th tick, and what has to become of the ticks they hit. */
 export interface WireFaults {
   /** left out of the stream; GetTick has it */
@@ -23,19 +25,18 @@ export interface WireFaults {
  */
 export type Fate = 'stored' | 'bad' | 'unfillable';
 
-/** of src/sim/fault.ts */
-export const REWRITE_BACK = 5n;
-const FORMS = [
-  'truncated',
-  'wire-type',
-  'batch-hash',
-  'tx-hash',
-  'timestamp',
-  'number',
-  'iterations',
-  'sequence',
-  'previous-output',
-] as const;
+/** What the parser says of each form. */
+export const REASONS: Readonly<Record<string, string>> = {
+  truncated: 'malformed_frame',
+  'wire-type': 'malformed_frame',
+  'batch-hash': 'batch_hash_not_hex',
+  'tx-hash': 'tx_hash_not_hex',
+  timestamp: 'time_out_of_range',
+  number: 'number_out_of_range',
+  iterations: 'iterations_out_of_range',
+  sequence: 'duplicate_sequence',
+  'previous-output': 'previous_output_not_hex',
+};
 /** their number cannot be used: they stand for no tick, and the missing number is a gap */
 const UNNUMBERED: ReadonlySet<string> = new Set(['truncated', 'wire-type', 'number']);
 
@@ -77,7 +78,7 @@ export function formOf(faults: WireFaults, number: bigint): string | null {
   if (isLeftOut(faults, number)) return null;
   if (hits(faults.malformedForever, number)) return 'tx-hash';
   if (!hits(faults.malformed, number)) return null;
-  return FORMS[Number((number / faults.malformed) % BigInt(FORMS.length))];
+  return MALFORMED_FORMS[Number((number / faults.malformed) % BigInt(MALFORMED_FORMS.length))];
 }
 
 export function isUnnumbered(form: string): boolean {

@@ -13,6 +13,20 @@ export function tickDigest(tick: Tick): Buffer {
     .digest();
 }
 
+/** Two ticks of one number: by their digests, and the fields in which they differ; none when they are equal. */
+export interface TickComparison {
+  isEqual: boolean;
+  received: Buffer;
+  stored: Buffer;
+  fields: string[];
+}
+
+export function compareTicks(received: Tick, stored: Tick): TickComparison {
+  const digests = { received: tickDigest(received), stored: tickDigest(stored) };
+  const isEqual = digests.received.equals(digests.stored);
+  return { isEqual, ...digests, fields: isEqual ? [] : differingFields(stored, received) };
+}
+
 /** Names of the fields in which two ticks differ, those of transactions as `transactions[1].payload`. */
 export function differingFields(ours: Tick, theirs: Tick): string[] {
   const names: string[] = [];
@@ -32,6 +46,12 @@ export function differingFields(ours: Tick, theirs: Tick): string[] {
     names.push(...differingTransactionFields(at, a[at], b[at]));
   }
   return names;
+}
+
+/** The first names of fields, and how many there are beyond. */
+export function fieldsText(fields: readonly string[], namedMax: number): string {
+  const more = fields.length > namedMax ? ` and ${fields.length - namedMax} more` : '';
+  return `${fields.slice(0, namedMax).join(', ')}${more}`;
 }
 
 function differingTransactionFields(

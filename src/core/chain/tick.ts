@@ -1,3 +1,6 @@
+/** The wire has u64 tick numbers; those above it end in no bigint column. */
+export const INT64_MAX = 2n ** 63n - 1n;
+
 /**
  * A chain tick as objects: for the simulator, the console, GetTick and the verifier. The hot path never builds one
  * (see chain/wire.ts). Every u64 is a BigInt over its full range; every time is microseconds since 1970.

@@ -1,4 +1,4 @@
-import { MISSING_TEXT, type MissingRange, type MissingReason } from './missing.ts';
+import { MISSING_TEXT, type MissingRange, type MissingReason } from './holes.ts';
 import type { TickPage } from './tick-page.ts';
 import { verifyTick, type Finding, type FindingKind } from './verify.ts';
 
@@ -49,11 +49,11 @@ export function verifyPage(page: TickPage, vdf: VdfMode): VerifyReport {
 
 /** Ticks of which nothing is stored. */
 export function addMissing(report: VerifyReport, ranges: readonly MissingRange[]): void {
-  for (const { first, last, reason } of ranges) {
+  for (const { first, last, cause } of ranges) {
     const count = Number(last - first + 1n);
-    report.missing[reason] = (report.missing[reason] ?? 0) + count;
+    report.missing[cause] = (report.missing[cause] ?? 0) + count;
     report.kinds.missing = (report.kinds.missing ?? 0) + count;
-    report.findings.push({ tick: first, last, kind: 'missing', detail: MISSING_TEXT[reason] });
+    report.findings.push({ tick: first, last, kind: 'missing', detail: MISSING_TEXT[cause] });
   }
   trim(report);
 }

@@ -1,3 +1,4 @@
+import { INT64_MAX } from '../chain/tick.ts';
 import { scanTickNumber, wireStatusText } from '../chain/wire.ts';
 import { ByteSink } from './sink.ts';
 import { joinWords } from './timestamptz.ts';
@@ -13,8 +14,6 @@ export type FrameRows =
       copy: { ticks: Uint8Array; proofs: Uint8Array; transactions: Uint8Array };
     }
   | { kind: 'bad'; reason: DeadLetterReason | 'other_number'; detail: string };
-
-const INT64_MAX = 2n ** 63n - 1n;
 
 /**
  * Parses a raw frame outside of any span, by the rules for ticks that arrive.

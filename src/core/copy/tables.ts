@@ -1,5 +1,5 @@
-/** The types of the chain's columns, by the names of PostgreSQL. */
-export type ColumnType = 'int8' | 'text' | 'bytea' | 'numeric' | 'timestamptz';
+/** The types of the columns that are written, by the names of PostgreSQL. */
+export type ColumnType = 'int2' | 'int8' | 'float8' | 'text' | 'bytea' | 'numeric' | 'timestamptz';
 
 interface Column {
   readonly name: string;
@@ -61,11 +61,31 @@ export const TRANSACTIONS: CopyTable = {
   ],
 };
 
+/** The columns that the database fills in by itself (created_at, tx) are left out. */
+export const TICK_DATA: CopyTable = {
+  name: 'tick_data',
+  columns: [
+    column('provider', 'text'),
+    column('symbol', 'text'),
+    column('ts', 'timestamptz'),
+    column('seq', 'int8'),
+    column('price', 'float8'),
+    nullable('size', 'float8'),
+    nullable('bid', 'float8'),
+    nullable('ask', 'float8'),
+    nullable('side', 'int2'),
+  ],
+};
+
 /** Column names that SQL reads as a type unless they are quoted. */
 const QUOTED = new Set(['timestamp']);
 
 /** `COPY ticks (tick_number, "timestamp", …) FROM STDIN (FORMAT binary)` */
 export function copyStatement(table: CopyTable): string {
-  const names = table.columns.map(({ name }) => (QUOTED.has(name) ? `"${name}"` : name));
-  return `COPY ${table.name} (${names.join(', ')}) FROM STDIN (FORMAT binary)`;
+  return `COPY ${table.name} (${columnList(table)}) FROM STDIN (FORMAT binary)`;
+}
+
+/** `tick_number, "timestamp", …` */
+export function columnList(table: CopyTable): string {
+  return table.columns.map(({ name }) => (QUOTED.has(name) ? `"${name}"` : name)).join(', ');
 }

@@ -1,4 +1,4 @@
-import { RangeSet, type TickRange } from './ranges.ts';
+import { firstEndingAtOrAfter, RangeSet, type TickRange } from './ranges.ts';
 
 /** A gap that has no open number left. */
 export interface ClosedGap extends TickRange {
@@ -19,7 +19,12 @@ export class GapWatch {
   }
 
   add({ first, last }: TickRange): void {
-    this.#gaps.splice(this.#firstEndingAtOrAfter(first), 0, { first, last, filled: 0n, unfillable: 0n });
+    this.#gaps.splice(firstEndingAtOrAfter(this.#gaps, first), 0, {
+      first,
+      last,
+      filled: 0n,
+      unfillable: 0n,
+    });
     this.#open.add({ first, last });
   }
 
@@ -38,7 +43,7 @@ export class GapWatch {
 
   #closePart(part: TickRange, fate: 'filled' | 'unfillable'): ClosedGap[] {
     const closed: ClosedGap[] = [];
-    for (let at = this.#firstEndingAtOrAfter(part.first); at < this.#gaps.length;) {
+    for (let at = firstEndingAtOrAfter(this.#gaps, part.first); at < this.#gaps.length;) {
       const gap = this.#gaps[at];
       if (gap.first > part.last) break;
       const first = gap.first > part.first ? gap.first : part.first;
@@ -48,16 +53,5 @@ export class GapWatch {
       else closed.push(...this.#gaps.splice(at, 1));
     }
     return closed;
-  }
-
-  #firstEndingAtOrAfter(number: bigint): number {
-    let low = 0;
-    let high = this.#gaps.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#gaps[middle].last < number) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }

@@ -1,29 +1,48 @@
-import { RangeSet, type TickRange } from './ranges.ts';
+import type { TickRange } from './ranges.ts';
+
+export interface Explained<Cause extends string> extends TickRange {
+  cause: Cause;
+}
 
 /**
- * Sorts what is missing by its cause: each number goes to the first cause that holds it, what none holds to `rest`.
- * Ranges come back in order, those of a cause that touch each other as one.
+ * Cuts what is missing by its cause: each number goes to the first cause that holds it, what none holds to `otherwise`.
+ * All ranges come in order, and those of one list do not overlap; the result is in order as well.
  */
 export function explainMissing<Cause extends string>(
   missing: readonly TickRange[],
-  causes: readonly (readonly [Cause, RangeSet])[],
-): { explained: Map<Cause, RangeSet>; rest: RangeSet } {
-  let left = new RangeSet(missing);
-  const explained = new Map<Cause, RangeSet>();
+  causes: readonly (readonly [Cause, readonly TickRange[]])[],
+  otherwise: Cause,
+): Explained<Cause>[] {
+  const explained: Explained<Cause>[] = [];
+  let rest = missing;
   for (const [cause, held] of causes) {
-    const inside = explained.get(cause) ?? new RangeSet();
-    const outside = new RangeSet();
-    for (const range of left.list()) {
-      let next = range.first;
-      for (const hole of held.missing(range)) {
-        if (hole.first > next) inside.add({ first: next, last: hole.first - 1n });
-        outside.add(hole);
-        next = hole.last + 1n;
-      }
-      if (next <= range.last) inside.add({ first: next, last: range.last });
-    }
-    explained.set(cause, inside);
-    left = outside;
+    const { inside, outside } = cut(rest, held);
+    for (const range of inside) explained.push({ ...range, cause });
+    rest = outside;
   }
-  return { explained, rest: left };
+  for (const range of rest) explained.push({ ...range, cause: otherwise });
+  return explained.sort((a, b) => (a.first < b.first ? -1 : 1));
+}
+
+/** What of `ranges` lies in `by` and what does not. */
+function cut(
+  ranges: readonly TickRange[],
+  by: readonly TickRange[],
+): { inside: TickRange[]; outside: TickRange[] } {
+  const inside: TickRange[] = [];
+  const outside: TickRange[] = [];
+  let at = 0;
+  for (const { first, last } of ranges) {
+    let next = first;
+    while (at < by.length && by[at].last < first) at += 1;
+    for (let i = at; i < by.length && by[i].first <= last; i++) {
+      const from = by[i].first > next ? by[i].first : next;
+      const to = by[i].last < last ? by[i].last : last;
+      if (from > next) outside.push({ first: next, last: from - 1n });
+      inside.push({ first: from, last: to });
+      next = to + 1n;
+    }
+    if (next <= last) outside.push({ first: next, last });
+  }
+  return { inside, outside };
 }

@@ -101,16 +101,20 @@ export class RangeSet {
   }
 
   #firstEndingAtOrAfter(number: bigint): number {
-    let low = 0;
-    let high = this.#ranges.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const range = this.#ranges[middle];
-      if (range !== undefined && range.last < number) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return firstEndingAtOrAfter(this.#ranges, number);
   }
+}
+
+/** Index of the first of these ranges, which are in order and disjoint, that ends at `number` or later; their count when none does. */
+export function firstEndingAtOrAfter(ranges: readonly TickRange[], number: bigint): number {
+  let low = 0;
+  let high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ranges[middle].last < number) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /**

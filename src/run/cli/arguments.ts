@@ -1,15 +1,21 @@
-import { InvalidArgumentError, type CommanderError } from 'commander';
+import { InvalidArgumentError, type Command, type CommanderError } from 'commander';
+import { INT64_MAX } from '../../core/chain/tick.ts';
 
 export const EXIT_PROBLEM = 1;
 export const EXIT_USAGE = 2;
 
-const INT64_MAX = 2n ** 63n - 1n;
-
 /** For commander's argParser. */
 export function wholeBigint(text: string): bigint {
-  if (!/^\d{1,19}$/.test(text) || BigInt(text) > INT64_MAX) {
-    throw new InvalidArgumentError('Expected a whole number from 0 to 9223372036854775807.');
-  }
+  return int64(text, `Expected a whole number from 0 to ${INT64_MAX}.`);
+}
+
+/** For commander's argParser. */
+export function tickNumber(text: string): bigint {
+  return int64(text, `It must be a tick number. A tick number is 0 to ${INT64_MAX}.`);
+}
+
+function int64(text: string, complaint: string): bigint {
+  if (!/^\d{1,19}$/.test(text) || BigInt(text) > INT64_MAX) throw new InvalidArgumentError(complaint);
   return BigInt(text);
 }
 
@@ -25,4 +31,14 @@ export function wholeNumber(text: string): number {
 /** What commander itself complains about is a mistake in the command line: 2. Commands name their own codes. */
 export function exitCodeOf(error: CommanderError): number {
   return error.exitCode === 1 && error.code !== 'commander.error' ? EXIT_USAGE : error.exitCode;
+}
+
+/** A mistake in the command line that commander cannot see. */
+export function endWithUsage(command: Command, message: string): never {
+  return command.error(`${nameOf(command)}: ${message}`, { exitCode: EXIT_USAGE });
+}
+
+/** As it is typed: `mdp db migrate`. */
+export function nameOf(command: Command): string {
+  return command.parent === null ? command.name() : `${nameOf(command.parent)} ${command.name()}`;
 }

@@ -8,7 +8,7 @@ import {
   type HypertableInfo,
 } from '../../store/hypertables.ts';
 import { migrate, schemaStatus, type SchemaStatus } from '../../store/migrate.ts';
-import { databaseFailure, withDatabase } from './with-database.ts';
+import { runOnDatabase, type Print } from './database-command.ts';
 
 const APPLICATION = 'mdp db';
 /** between two lines while a table is converted, ms */
@@ -45,7 +45,9 @@ export function registerDb(program: Command, env: DatabaseEnvironment): void {
     .option('--again', 'apply recorded files too; each is safe to apply twice (default: off)')
     .addHelpText('after', example('DATABASE_URL=postgres://me@localhost/market_data mdp db migrate --to 001'))
     .action((options: MigrateArguments, command: Command) =>
-      run(command, env, (client) => runMigrate(client, options, printer(command))),
+      runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
+        runMigrate(client, options, print),
+      ),
     );
 
   db.command('status')
@@ -54,7 +56,9 @@ export function registerDb(program: Command, env: DatabaseEnvironment): void {
     .option('--check', 'exit code 1 when a file is pending (default: off)')
     .addHelpText('after', example('mdp db status --json | jq .pending'))
     .action((options: StatusArguments, command: Command) =>
-      run(command, env, (client) => runStatus(client, options, printer(command))),
+      runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
+        runStatus(client, options, print),
+      ),
     );
 
   db.command('hypertables')
@@ -65,33 +69,14 @@ export function registerDb(program: Command, env: DatabaseEnvironment): void {
     .option('--table <name...>', 'only these tables (default: every plain one)')
     .addHelpText('after', example('mdp db hypertables --table ticks vdf_proofs'))
     .action((options: HypertablesArguments, command: Command) =>
-      run(command, env, (client) => runHypertables(client, options, printer(command))),
+      runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
+        runHypertables(client, options, print),
+      ),
     );
 }
 
 function example(line: string): string {
   return `\nExample:\n  $ ${line}\n\nThe database is named by the environment variable DATABASE_URL (no default).`;
-}
-
-type Print = (line: string) => void;
-
-function printer(command: Command): Print {
-  const output = command.configureOutput();
-  return (line) => output.writeOut?.(`${line}\n`);
-}
-
-async function run(
-  command: Command,
-  env: DatabaseEnvironment,
-  work: (client: Client) => Promise<string | null>,
-): Promise<void> {
-  let failure: string | null;
-  try {
-    failure = await withDatabase(env.databaseUrl, APPLICATION, work);
-  } catch (error) {
-    failure = databaseFailure(error);
-  }
-  if (failure !== null) command.error(`mdp db ${command.name()}: ${failure}`, { exitCode: 1 });
 }
 
 async function runMigrate(client: Client, options: MigrateArguments, print: Print): Promise<null> {

@@ -1,8 +1,10 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Option, type Command } from 'commander';
+import type { Client } from 'pg';
 import { acceptHalt, DecisionRefused, skipTick, type HaltKind } from '../../store/halt.ts';
 import type { Config } from '../config.ts';
-import { databaseFailure, withDatabase } from './with-database.ts';
-import type { Client } from 'pg';
+import { databaseUrlOf } from '../config-addresses.ts';
+import { tickNumber } from './arguments.ts';
+import { runOnDatabase } from './database-command.ts';
 
 /** `tick-ingester skip` and `resume`: what only an operator may decide. The daemon may run meanwhile; it begins anew. */
 export function registerDecisions(program: Command, loadConfig: () => Config): void {
@@ -48,24 +50,15 @@ async function decide(
   config: Config,
   work: (client: Client) => Promise<string>,
 ): Promise<void> {
-  const url =
-    config.database?.kind === 'embedded' ? `embedded:${config.database.dataDir}` : config.database?.url;
-  let failure: string | null = null;
-  try {
-    const done = await withDatabase(url, `${config.serviceName} ${command.name()}`, work);
-    process.stdout.write(`${done}\n`);
-  } catch (error) {
-    failure = error instanceof DecisionRefused ? error.message : databaseFailure(error);
-  }
-  if (failure !== null) command.error(`tick-ingester ${command.name()}: ${failure}`, { exitCode: 1 });
+  const applicationName = `${config.serviceName} ${command.name()}`;
+  await runOnDatabase(command, databaseUrlOf(config.database), applicationName, async (client, print) => {
+    try {
+      print(await work(client));
+      return null;
+    } catch (error) {
+      if (error instanceof DecisionRefused) return error.message;
+      throw error;
+    }
+  });
   process.exit(0);
-}
-
-const TICK_MAX = 2n ** 63n - 1n;
-
-function tickNumber(text: string): bigint {
-  if (!/^\d{1,19}$/.test(text) || BigInt(text) > TICK_MAX) {
-    throw new InvalidArgumentError('It must be a tick number, 0 to 2^63-1.');
-  }
-  return BigInt(text);
 }

@@ -1,8 +1,5 @@
 import type { DeadLetterInfo } from '../../store/dead-letters.ts';
 
-/** Writes a line to stdout. */
-export type Print = (line: string) => void;
-
 /** `120`, or `after 119` of a frame without a usable number. */
 export function placeText({ tick, afterTick }: Pick<DeadLetterInfo, 'tick' | 'afterTick'>): string {
   if (afterTick !== null) return `after ${afterTick}`;

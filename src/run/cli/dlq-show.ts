@@ -3,10 +3,11 @@ import type { Client } from 'pg';
 import { decodeTick, WireError } from '../../core/chain/decode.ts';
 import { differingFields, tickDigest } from '../../core/chain/digest.ts';
 import { formatTick } from '../../core/chain/tick-json.ts';
-import type { OrderedTransaction, Tick } from '../../core/chain/tick.ts';
+import { INT64_MAX, type OrderedTransaction, type Tick } from '../../core/chain/tick.ts';
 import { readDeadLetter, type DeadLetterRecord } from '../../store/dead-letters.ts';
 import { readStoredTicks } from '../../store/stored-ticks.ts';
-import { letterJson, placeText, type Print } from './dlq-letter.ts';
+import type { Print } from './database-command.ts';
+import { letterJson, placeText } from './dlq-letter.ts';
 import { printable, tableLines } from './text.ts';
 
 export interface ShowArguments {
@@ -23,7 +24,6 @@ interface Shown {
   differs: string[];
 }
 
-const INT64_MAX = 2n ** 63n - 1n;
 const HEX_BYTES_SHOWN = 256;
 const HEX_BYTES_A_LINE = 16;
 /** a longer text in the decoded tick is cut; --json has it in full */

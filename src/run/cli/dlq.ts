@@ -1,5 +1,6 @@
 import { Argument, Option, type Command } from 'commander';
 import type { Client } from 'pg';
+import { fieldsText } from '../../core/chain/digest.ts';
 import type { TranscodeLimits } from '../../core/copy/transcode.ts';
 import type { Clock } from '../../core/time.ts';
 import {
@@ -9,11 +10,11 @@ import {
   type DeadLetterInfo,
 } from '../../store/dead-letters.ts';
 import { retryDeadLetter, type RetryOutcome } from '../../store/retry-letter.ts';
-import { EXIT_PROBLEM, EXIT_USAGE, wholeBigint, wholeNumber } from './arguments.ts';
-import { letterJson, placeText, type Print } from './dlq-letter.ts';
+import { endWithUsage, wholeBigint, wholeNumber } from './arguments.ts';
+import { runOnDatabase, type Print } from './database-command.ts';
+import { letterJson, placeText } from './dlq-letter.ts';
 import { runShow, type ShowArguments } from './dlq-show.ts';
 import { printable, shorten, tableLines, type TableColumn } from './text.ts';
-import { databaseFailure, withDatabase } from './with-database.ts';
 
 const APPLICATION = 'mdp dlq';
 const LIST_LIMIT = 100;
@@ -69,7 +70,9 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
       ),
     )
     .action((options: ListArguments, command: Command) =>
-      run(command, env, (client) => runList(client, options, printer(command))),
+      runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
+        runList(client, options, print),
+      ),
     );
 
   dlq
@@ -84,9 +87,11 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
     .addHelpText('after', help('mdp dlq show 17 --raw frame.bin'))
     .action((id: bigint, options: ShowArguments, command: Command) => {
       if (options.raw === '-' && options.json === true) {
-        usage(command, '--raw - and --json both want stdout: name a file for one of them');
+        endWithUsage(command, '--raw - and --json both want stdout: name a file for one of them');
       }
-      return run(command, env, (client) => runShow(client, id, options, printer(command)));
+      return runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
+        runShow(client, id, options, print),
+      );
     });
 
   dlq
@@ -102,12 +107,12 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
     .action((ids: bigint[], options: RetryArguments, command: Command) => {
       const ways = [ids.length > 0, options.reason !== undefined, options.all === true];
       if (ways.filter(Boolean).length !== 1)
-        usage(command, 'name ids, or --reason, or --all: one of the three');
+        endWithUsage(command, 'name ids, or --reason, or --all: one of the three');
       // a mistake in it is told before anything is done
       const tickMaxBytes = env.tickBytesMax();
       const limits = (): TranscodeLimits => ({ nowMicros: env.clock.nowMicros(), tickMaxBytes });
-      return run(command, env, (client) =>
-        runRetry(client, ids.length > 0 ? ids : null, options, limits, printer(command)),
+      return runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
+        runRetry(client, ids.length > 0 ? ids : null, options, limits, print),
       );
     });
 }
@@ -123,29 +128,6 @@ Example:
 ${more === undefined ? '' : `\n${more}\n`}
 Exit codes: 0 done, 1 failed or something stays open, 2 a mistake in the command line.
 The database is named by the environment variable DATABASE_URL (no default).`;
-}
-
-function usage(command: Command, message: string): never {
-  return command.error(`mdp dlq ${command.name()}: ${message}`, { exitCode: EXIT_USAGE });
-}
-
-function printer(command: Command): Print {
-  const output = command.configureOutput();
-  return (line) => output.writeOut?.(`${line}\n`);
-}
-
-async function run(
-  command: Command,
-  env: DlqEnvironment,
-  work: (client: Client) => Promise<string | null>,
-): Promise<void> {
-  let failure: string | null;
-  try {
-    failure = await withDatabase(env.databaseUrl, APPLICATION, work);
-  } catch (error) {
-    failure = databaseFailure(error);
-  }
-  if (failure !== null) command.error(`mdp dlq ${command.name()}: ${failure}`, { exitCode: EXIT_PROBLEM });
 }
 
 function collectIds(text: string, before: bigint[] | undefined): bigint[] {
@@ -258,10 +240,8 @@ function describe(outcome: RetryOutcome): string {
     case 'equal':
       return `already stored: tick ${outcome.tick} is equal, resolved`;
     case 'conflict': {
-      const { fields } = outcome;
-      const more = fields.length > FIELDS_SHOWN ? ` and ${fields.length - FIELDS_SHOWN} more` : '';
-      const named = fields.slice(0, FIELDS_SHOWN).join(', ');
-      return `conflict: another tick ${outcome.tick} is stored, differing in ${named}${more}; stays open`;
+      const fields = fieldsText(outcome.fields, FIELDS_SHOWN);
+      return `conflict: another tick ${outcome.tick} is stored, differing in ${fields}; stays open`;
     }
     case 'bad':
       return `still bad: ${outcome.reason}: ${printable(outcome.detail)}; stays open`;

@@ -1,20 +1,14 @@
-import { Bar, Presets } from 'cli-progress';
 import { InvalidArgumentError, type Command } from 'commander';
+import type { Client } from 'pg';
 import { parseIsoMicros, type Clock } from '../../core/time.ts';
-import {
-  NothingRecordedError,
-  readQuality,
-  type QualityOptions,
-  type QualityReport,
-} from '../../store/quality.ts';
+import { NothingRecordedError, readQuality, type QualityReport } from '../../store/quality.ts';
 import type { QualityBound } from '../../store/quality-range.ts';
-import { EXIT_PROBLEM, EXIT_USAGE, wholeBigint } from './arguments.ts';
+import { startProgress, type Progress } from '../progress.ts';
+import { endWithUsage, wholeBigint } from './arguments.ts';
+import { runOnDatabase, type Print } from './database-command.ts';
 import { problemsOf, qualityJson, qualityLines } from './quality-report.ts';
-import { databaseFailure, withDatabase } from './with-database.ts';
 
 const APPLICATION = 'mdp quality';
-/** between two lines of progress where there is no terminal, ms */
-const PROGRESS_MS = 5_000;
 
 export interface QualityEnvironment {
   /** READ_DATABASE_URL, or DATABASE_URL where that is not set */
@@ -51,17 +45,10 @@ export function registerQuality(program: Command, env: QualityEnvironment): void
     .option('--json', 'one JSON object on stdout (default: tables)')
     .addHelpText('after', HELP)
     .action(async (options: QualityArguments, command: Command) => {
-      if (isReversed(options)) {
-        command.error('mdp quality: --from lies beyond --to', { exitCode: EXIT_USAGE });
-      }
-      const report = await read(env, options, command);
-      const lines = options.json === true ? [JSON.stringify(qualityJson(report))] : qualityLines(report);
-      const output = command.configureOutput();
-      for (const line of lines) output.writeOut?.(`${line}\n`);
-      const problems = problemsOf(report);
-      if (problems.length > 0) {
-        command.error(`mdp quality: found ${problems.join(', ')}`, { exitCode: EXIT_PROBLEM });
-      }
+      if (isReversed(options)) endWithUsage(command, '--from lies beyond --to');
+      await runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
+        judge(client, options, env.clock, print),
+      );
     });
 }
 
@@ -105,64 +92,38 @@ function isReversed({ from, to }: QualityArguments): boolean {
   return 'micros' in from && 'micros' in to && from.micros > to.micros;
 }
 
-async function read(
-  env: QualityEnvironment,
+async function judge(
+  client: Client,
   options: QualityArguments,
-  command: Command,
-): Promise<QualityReport> {
-  const progress = new Progress(env.clock);
+  clock: Clock,
+  print: Print,
+): Promise<string | null> {
+  let report: QualityReport;
   try {
-    const wanted: QualityOptions = {
+    report = await read(client, options, clock);
+  } catch (error) {
+    if (!(error instanceof NothingRecordedError)) throw error;
+    return `${error.message}. Name another range or another database, or start the ingester`;
+  }
+  const lines = options.json === true ? [JSON.stringify(qualityJson(report))] : qualityLines(report);
+  for (const line of lines) print(line);
+  const problems = problemsOf(report);
+  return problems.length === 0 ? null : `found ${problems.join(', ')}`;
+}
+
+async function read(client: Client, options: QualityArguments, clock: Clock): Promise<QualityReport> {
+  let progress = null as Progress | null;
+  try {
+    return await readQuality(client, {
       from: options.from ?? null,
       to: options.to ?? null,
       hashes: options.hashes,
-      onProgress: (done, total) => progress.update(done, total),
-    };
-    return await withDatabase(env.databaseUrl, APPLICATION, (client) => readQuality(client, wanted));
-  } catch (error) {
-    progress.stop();
-    const advice = 'Name another range or another database, or start the ingester';
-    const said =
-      error instanceof NothingRecordedError ? `${error.message}. ${advice}` : databaseFailure(error);
-    command.error(`mdp quality: ${said}`, { exitCode: EXIT_PROBLEM });
+      onProgress: (done, total) => {
+        progress ??= startProgress('checking', 'ticks', Number(total), clock);
+        progress.update(Number(done));
+      },
+    });
   } finally {
-    progress.stop();
-  }
-}
-
-/** On stderr: a bar on a terminal, elsewhere a line every few seconds. */
-class Progress {
-  readonly #clock: Clock;
-  readonly #bar: Bar | null;
-  #saidMs: number;
-  #isStarted = false;
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-    this.#saidMs = clock.monotonicMs();
-    this.#bar = process.stderr.isTTY
-      ? new Bar(
-          { format: 'checking |{bar}| {percentage} %, {eta} s left', clearOnComplete: true },
-          Presets.legacy,
-        )
-      : null;
-  }
-
-  update(done: bigint, total: bigint): void {
-    const permille = Number((done * 1000n) / total);
-    if (this.#bar === null) {
-      if (this.#clock.monotonicMs() - this.#saidMs < PROGRESS_MS) return;
-      this.#saidMs = this.#clock.monotonicMs();
-      process.stderr.write(`checked ${done} of ${total} ticks\n`);
-    } else if (this.#isStarted) this.#bar.update(permille);
-    else {
-      this.#bar.start(1000, permille);
-      this.#isStarted = true;
-    }
-  }
-
-  stop(): void {
-    if (this.#isStarted) this.#bar?.stop();
-    this.#isStarted = false;
+    progress?.stop();
   }
 }

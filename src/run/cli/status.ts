@@ -3,7 +3,8 @@ import { systemClock } from '../../core/time.ts';
 import { latestTick } from '../../ingest/source.ts';
 import { readOverview, type Overview } from '../../store/overview.ts';
 import type { Config } from '../config.ts';
-import { databaseFailure, withDatabase } from './with-database.ts';
+import { databaseUrlOf } from '../config-addresses.ts';
+import { runOnDatabase } from './database-command.ts';
 
 interface StatusArguments {
   json?: true;
@@ -28,20 +29,13 @@ Reads DATABASE_URL and, for head and lag, CONTINUUM_GRPC_URL (environment or .en
     )
     .action(async (options: StatusArguments, command: Command) => {
       const config = loadConfig();
-      const url =
-        config.database?.kind === 'embedded' ? `embedded:${config.database.dataDir}` : config.database?.url;
-      let failure: string | null = null;
-      try {
-        const head = await readHead(config);
-        await withDatabase(url, `${config.serviceName} status`, async (client) => {
-          const overview = await readOverview(client);
-          process.stdout.write(options.json === true ? toJson(overview, head) : toText(overview, head));
-          return null;
-        });
-      } catch (error) {
-        failure = databaseFailure(error);
-      }
-      if (failure !== null) command.error(`tick-ingester status: ${failure}`, { exitCode: 1 });
+      const head = await readHead(config);
+      const applicationName = `${config.serviceName} status`;
+      await runOnDatabase(command, databaseUrlOf(config.database), applicationName, async (client, print) => {
+        const overview = await readOverview(client);
+        print(options.json === true ? toJson(overview, head) : toText(overview, head));
+        return null;
+      });
       process.exit(0);
     });
 }
@@ -78,7 +72,7 @@ function toJson(overview: Overview, head: Head): string {
     leader: overview.leader,
     edition: overview.edition,
   };
-  return `${JSON.stringify(shape)}\n`;
+  return JSON.stringify(shape);
 }
 
 function openGapText({
@@ -130,5 +124,5 @@ function toText(overview: Overview, head: Head): string {
       `PostgreSQL ${overview.edition.postgres}, ${overview.edition.timescale === null ? 'without TimescaleDB' : `TimescaleDB ${overview.edition.timescale}`} (edition ${overview.edition.edition})`,
     ],
   ];
-  return `${lines.map(([name, value]) => `${name.padEnd(15)} ${value}`).join('\n')}\n`;
+  return lines.map(([name, value]) => `${name.padEnd(15)} ${value}`).join('\n');
 }

@@ -1,7 +1,8 @@
 import type { TickRange } from '../../core/ingest/ranges.ts';
-import { MISSING_REASONS } from '../../core/chain/missing.ts';
+import { MISSING_REASONS } from '../../core/chain/holes.ts';
 import { FINDING_KINDS, type Finding, type FindingKind } from '../../core/chain/verify.ts';
 import type { VdfMode, VerifyReport } from '../../core/chain/verify-page.ts';
+import { tableLines } from './text.ts';
 
 /** What a run of `verify` is told as. */
 export interface Verdict {
@@ -52,6 +53,8 @@ export function toJson(verdict: Verdict): string {
   return `${JSON.stringify(shape)}\n`;
 }
 
+const COLUMNS = ['kind', 'ticks', 'first', 'what'].map((title) => ({ title, align: 'left' as const }));
+
 export function toText(verdict: Verdict): string {
   const { range, report, seconds, vdf } = verdict;
   const lines = [
@@ -69,7 +72,7 @@ export function toText(verdict: Verdict): string {
     const count = report.missing[reason] ?? 0;
     return count === 0 ? [] : [`${reason} ${count}`];
   });
-  lines.push('', ...table([['kind', 'ticks', 'first', 'what'], ...rows]));
+  lines.push('', ...tableLines(COLUMNS, rows));
   if (reasons.length > 0) lines.push('', `missing ticks by reason: ${reasons.join(', ')}`);
   return `${lines.join('\n')}\n`;
 }
@@ -90,14 +93,4 @@ function jsonFinding(finding: Finding | null): Record<string, string> | null {
   if (finding === null) return null;
   const { tick, last, kind, detail } = finding;
   return { tick: tick.toString(), last: last.toString(), kind, detail };
-}
-
-function table(rows: readonly string[][]): string[] {
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  return rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column]))
-      .join('  ')
-      .trimEnd(),
-  );
 }

@@ -6,12 +6,10 @@ import { systemClock } from '../../core/time.ts';
 import { readExtent, type Extent } from '../../store/extent.ts';
 import { startProgress } from '../progress.ts';
 import { verifyStored } from '../verify-run.ts';
+import { EXIT_PROBLEM, EXIT_USAGE, tickNumber } from './arguments.ts';
 import { firstBad, firstBadLine, toJson, toText, type Verdict } from './verify-output.ts';
 import { databaseFailure, withDatabase } from './with-database.ts';
 
-const EXIT_BAD = 1;
-const EXIT_USAGE = 2;
-const TICK_MAX = 2n ** 63n - 1n;
 /** each has two sessions */
 const THREADS_MAX = 16;
 
@@ -87,13 +85,13 @@ async function run(args: VerifyArguments, environment: VerifyEnvironment): Promi
   } catch (error) {
     const isUsage = error instanceof UsageError;
     say(isUsage ? error.message : databaseFailure(error));
-    return isUsage ? EXIT_USAGE : EXIT_BAD;
+    return isUsage ? EXIT_USAGE : EXIT_PROBLEM;
   }
   process.stdout.write(args.json === true ? toJson(verdict) : toText(verdict));
   const bad = firstBad(verdict);
   if (bad === null) return 0;
   say(firstBadLine(bad));
-  return EXIT_BAD;
+  return EXIT_PROBLEM;
 }
 
 async function verify(
@@ -140,12 +138,6 @@ function resolveRange(
 
 function say(line: string): void {
   process.stderr.write(`tick-ingester verify: ${line}\n`);
-}
-
-function tickNumber(text: string): bigint {
-  const number = /^\d{1,19}$/.test(text) ? BigInt(text) : TICK_MAX + 1n;
-  if (number > TICK_MAX) throw new InvalidArgumentError(`A tick number is 0 to ${TICK_MAX}.`);
-  return number;
 }
 
 function vdfMode(text: string): VdfMode {

@@ -1,48 +1,12 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import type { Client } from 'pg';
 import { test } from 'tap';
+import { deadLetters, digest } from '../../support/dead-letters.ts';
 import { allTicks, chainSpec, type ChainSpec } from '../../support/expected.ts';
 import { startPostgres } from '../../support/postgres.ts';
 import { withRig, type Rig } from '../../support/rig.ts';
 import { until } from '../../support/until.ts';
 import { malformed, wireTick } from '../../support/wire.ts';
-
-interface DeadLetter {
-  tick_number: string | null;
-  after_tick: string | null;
-  reason: string;
-  detail: string;
-  digest: string;
-  length: number;
-  status: string;
-}
-
-async function deadLetters(client: Client): Promise<DeadLetter[]> {
-  const { rows } = await client.query<DeadLetter>(
-    `SELECT tick_number, after_tick, reason, detail, encode(sha256(raw), 'hex') AS digest, length(raw) AS length, status
-       FROM dead_letters ORDER BY coalesce(tick_number, after_tick + 1)`,
-  );
-  return rows;
-}
-
-function digest(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  truncated: 'malformed_frame',
-  'wire-type': 'malformed_frame',
-  'batch-hash': 'batch_hash_not_hex',
-  'tx-hash': 'tx_hash_not_hex',
-  timestamp: 'time_out_of_range',
-  number: 'number_out_of_range',
-  iterations: 'iterations_out_of_range',
-  sequence: 'duplicate_sequence',
-  'previous-output': 'previous_output_not_hex',
-};
-/** their number cannot be used: they stand for no tick, and the missing number is a gap */
-const UNNUMBERED = ['truncated', 'wire-type', 'number'];
+import { isUnnumbered, REASONS } from '../../support/wire-faults.ts';
 
 /** What the stream carried in the place of which tick. */
 function sentForms(rig: Rig): Map<bigint, string> {
@@ -65,12 +29,12 @@ async function assertLetters(
   const letters = await deadLetters(await rig.client());
   assert.equal(letters.length, forms.size);
   for (const letter of letters) {
-    const isUnnumbered = letter.after_tick !== null;
-    const number = isUnnumbered ? BigInt(letter.after_tick!) + 1n : BigInt(letter.tick_number!);
+    const hasNoNumber = letter.after_tick !== null;
+    const number = hasNoNumber ? BigInt(letter.after_tick!) + 1n : BigInt(letter.tick_number!);
     const form = forms.get(number);
     assert.ok(form !== undefined, `dead letter of tick ${number}: ${letter.reason}`);
     assert.equal(letter.reason, REASONS[form], form);
-    assert.equal(isUnnumbered, UNNUMBERED.includes(form), form);
+    assert.equal(hasNoNumber, isUnnumbered(form), form);
     assert.equal(letter.digest, digest(malformed(ticks.get(number)!, form)), `raw bytes of ${form}`);
     assert.equal(letter.status, statusOf(number), `tick ${number}, ${form}`);
     assert.ok(letter.detail.length > 0);
@@ -102,12 +66,14 @@ void test('ticks that cannot be stored', async (t) => {
       );
 
       // a numbered one stands for its tick; where the number cannot be used GetTick was asked for it
-      const isUnnumbered = (number: bigint): boolean => UNNUMBERED.includes(forms.get(number) ?? '');
-      const isAbsent = (number: bigint): boolean => forms.has(number) && !isUnnumbered(number);
+      const isWithoutNumber = (number: bigint): boolean => isUnnumbered(forms.get(number) ?? '');
+      const isAbsent = (number: bigint): boolean => forms.has(number) && !isWithoutNumber(number);
       await rig.compare({ absent: isAbsent });
       const snapshot = await rig.check({ hashes: true, atRest: true });
       assert.deepEqual(snapshot.openGaps, []);
-      await assertLetters(rig, forms, spec, count, (number) => (isUnnumbered(number) ? 'resolved' : 'open'));
+      await assertLetters(rig, forms, spec, count, (number) =>
+        isWithoutNumber(number) ? 'resolved' : 'open',
+      );
       const client = await rig.client();
       const gaps = await client.query<{ first: string; last: string; state: string }>(
         'SELECT first_tick AS first, last_tick AS last, state FROM ingest_gaps ORDER BY first_tick',
@@ -115,7 +81,7 @@ void test('ticks that cannot be stored', async (t) => {
       assert.deepEqual(
         gaps.rows,
         [...forms.keys()]
-          .filter(isUnnumbered)
+          .filter(isWithoutNumber)
           .sort((a, b) => (a < b ? -1 : 1))
           .map((number) => ({ first: `${number}`, last: `${number}`, state: 'filled' })),
       );
@@ -131,7 +97,7 @@ void test('ticks that cannot be stored', async (t) => {
       const daemon = rig.daemon();
       await rig.untilCaughtUp(daemon);
       const forms = sentForms(rig);
-      const missing = [...forms.keys()].filter((number) => UNNUMBERED.includes(forms.get(number)!));
+      const missing = [...forms.keys()].filter((number) => isUnnumbered(forms.get(number)!));
       const client = await rig.client();
       await until('each was asked for twice', async () => {
         const { rows } = await client.query('SELECT 1 FROM ingest_gaps WHERE attempts >= 2 AND state = $1', [

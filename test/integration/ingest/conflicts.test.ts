@@ -1,16 +1,13 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { test } from 'tap';
+import { REWRITE_BACK } from '../../../src/sim/fault.ts';
+import { digest } from '../../support/dead-letters.ts';
 import { allTicks, chainSpec } from '../../support/expected.ts';
 import { startPostgres } from '../../support/postgres.ts';
 import { withRig } from '../../support/rig.ts';
 import { runCommand } from '../../support/command.ts';
 import { until } from '../../support/until.ts';
 import { wireTick } from '../../support/wire.ts';
-
-const REWRITE_BACK = 5n;
-
-const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 void test('ticks that come again', async (t) => {
   const server = await startPostgres();

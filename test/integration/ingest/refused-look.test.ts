@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import type { Client } from 'pg';
 import { test } from 'tap';
-import { chainSpec, expectedTicks } from '../../support/expected.ts';
+import { deadLetters, digest } from '../../support/dead-letters.ts';
+import { allTicks, chainSpec, expectedTicks } from '../../support/expected.ts';
 import { insertTick } from '../../support/insert-tick.ts';
 import { testServers } from '../../support/postgres.ts';
 import { withRig } from '../../support/rig.ts';
@@ -10,16 +9,6 @@ import { until } from '../../support/until.ts';
 import { wireTick } from '../../support/wire.ts';
 
 const LARGE = { BATCH_SIZE: '500', FLUSH_INTERVAL: '300ms' };
-
-const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
-
-async function letters(client: Client): Promise<Record<string, string | null>[]> {
-  const { rows } = await client.query<Record<string, string | null>>(
-    `SELECT tick_number, reason, detail, sqlstate, encode(sha256(raw), 'hex') AS digest,
-       encode(stored_sha256, 'hex') AS stored FROM dead_letters ORDER BY tick_number`,
-  );
-  return rows;
-}
 
 /** A server's message that depends on nothing, for as long as the trigger is there. */
 const RAISE = (table: string, errcode: string): string =>
@@ -40,7 +29,7 @@ for (const candidate of testServers()) {
         async () => {
           const spec = chainSpec({ seed: 96, txs: 2 });
           const count = 600;
-          const ticks = new Map([...expectedTicks(spec, count)].map((tick) => [tick.tickNumber, tick]));
+          const ticks = allTicks(spec, count);
           const equal = [5n, 300n, 301n];
           const other = [400n, 401n];
           await withRig(
@@ -65,14 +54,14 @@ for (const candidate of testServers()) {
            (SELECT count(*)::int FROM ticks) AS ticks, (SELECT count(*)::int FROM tick_transactions) AS tx`,
               );
               assert.deepEqual(rows[0], { ledger: 600, ledger_tx: 1198, dead: 0, ticks: 600, tx: 1198 });
-              const found = await letters(client);
+              const found = await deadLetters(client);
               assert.deepEqual(
                 found.map((letter) => [
-                  letter['tick_number'],
-                  letter['reason'],
-                  letter['sqlstate'],
-                  letter['digest'],
-                  letter['stored'],
+                  letter.tick_number,
+                  letter.reason,
+                  letter.sqlstate,
+                  letter.digest,
+                  letter.stored,
                 ]),
                 other.map((number, at) => [
                   `${number}`,
@@ -82,7 +71,7 @@ for (const candidate of testServers()) {
                   digest(wireTick(stored[at])),
                 ]),
               );
-              for (const { detail, digest: own } of found) assert.ok(detail!.includes(own!), detail!);
+              for (const { detail, digest: own } of found) assert.ok(detail.includes(own), detail);
               assert.deepEqual(
                 daemon
                   .lines('The database refuses a tick')
@@ -109,14 +98,9 @@ for (const candidate of testServers()) {
             const daemon = rig.daemon();
             await rig.untilCaughtUp(daemon);
             await daemon.stop();
-            const found = await letters(client);
+            const found = await deadLetters(client);
             assert.deepEqual(
-              found.map((letter) => [
-                letter['tick_number'],
-                letter['reason'],
-                letter['sqlstate'],
-                letter['digest'],
-              ]),
+              found.map((letter) => [letter.tick_number, letter.reason, letter.sqlstate, letter.digest]),
               [['150', 'refused_by_database', '23505', digest(wireTick(tick))]],
             );
             const { rows } = await client.query('SELECT count(*)::int AS n FROM ticks');
@@ -148,7 +132,7 @@ for (const candidate of testServers()) {
             );
             await rig.untilCaughtUp(daemon);
             await daemon.stop();
-            assert.deepEqual(await letters(client), []);
+            assert.deepEqual(await deadLetters(client), []);
             assert.equal((await rig.verify()).ticks, count);
           },
         );
@@ -186,7 +170,7 @@ for (const candidate of testServers()) {
               await until('it has tried again', async () => (await retries()) >= before + 2);
               await client.query(`DROP TRIGGER raise_it ON ${table}`);
               await daemon.untilReady('ready');
-              assert.deepEqual(await letters(client), [], code);
+              assert.deepEqual(await deadLetters(client), [], code);
             }
             await rig.settle(daemon);
             assert.equal((await rig.verify()).ticks, rig.count);
@@ -208,13 +192,13 @@ for (const candidate of testServers()) {
             const { reasons } = await daemon.untilReady('poison');
             assert.deepEqual(reasons, ['poison']);
             await until('those below are stored', async () => (await rig.position()) === 149n);
-            assert.deepEqual(await letters(client), []);
+            assert.deepEqual(await deadLetters(client), []);
             await client.query('DROP TRIGGER raise_it ON dead_letters');
             await rig.untilCaughtUp(daemon);
             await daemon.untilReady('ready');
             await daemon.stop();
             assert.deepEqual(
-              (await letters(client)).map((letter) => [letter['tick_number'], letter['reason']]),
+              (await deadLetters(client)).map((letter) => [letter.tick_number, letter.reason]),
               [['150', 'refused_by_database']],
             );
             await rig.compare({ absent: (number) => number === 150n });

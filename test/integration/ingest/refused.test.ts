@@ -1,39 +1,12 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import type { Client } from 'pg';
 import { test } from 'tap';
 import { sessionsGone } from '../../support/daemon.ts';
-import { chainSpec, expectedTicks, type ChainSpec, type ExpectedTick } from '../../support/expected.ts';
+import { deadLetters, digest } from '../../support/dead-letters.ts';
+import { allTicks, chainSpec } from '../../support/expected.ts';
 import { testServers } from '../../support/postgres.ts';
 import { withRig, type Rig } from '../../support/rig.ts';
 import { until } from '../../support/until.ts';
 import { malformed, wireTick } from '../../support/wire.ts';
-
-interface DeadLetter {
-  tick_number: string | null;
-  reason: string;
-  detail: string;
-  sqlstate: string | null;
-  digest: string;
-  status: string;
-  stored: string | null;
-}
-
-async function deadLetters(client: Client): Promise<DeadLetter[]> {
-  const { rows } = await client.query<DeadLetter>(
-    `SELECT tick_number, reason, detail, sqlstate, encode(sha256(raw), 'hex') AS digest, status,
-       encode(stored_sha256, 'hex') AS stored FROM dead_letters ORDER BY coalesce(tick_number, after_tick + 1)`,
-  );
-  return rows;
-}
-
-function digest(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
-
-function allTicks(spec: ChainSpec, count: number): Map<bigint, ExpectedTick> {
-  return new Map([...expectedTicks(spec, count)].map((tick) => [tick.tickNumber, tick]));
-}
 
 /** Exactly these ticks are dead letters, each once with its bytes; all others are stored. */
 async function assertRefused(rig: Rig, refused: readonly bigint[], sqlstate: string): Promise<void> {

@@ -8,18 +8,8 @@ import { status } from '@grpc/grpc-js';
 import { test, type Test } from 'tap';
 import { startSim, type RunningSim } from '../../support/sim.ts';
 import { collect, SequencerClient } from './client.ts';
-import { oracleChain, type OracleOptions, type OracleTick } from './oracle.ts';
+import { oracleChain, OPTIONS, type OracleTick } from './oracle.ts';
 
-const OPTIONS: OracleOptions = {
-  seed: 1,
-  first: 1n,
-  txs: 'mixed',
-  payloadBytes: 528,
-  hostile: false,
-  startMicros: 1_755_943_200_000_000n,
-  ticksPerSecond: 2500n,
-  vdf: 'fast',
-};
 const FIXED = ['--start-time', '2025-08-23T10:00:00Z', '--vdf', 'fast'];
 const REAL_TICKS = fileURLToPath(new URL('../../../../shared/data/continuum-ticks.jsonl', import.meta.url));
 

@@ -1,19 +1,9 @@
 import { test, type Test } from 'tap';
 import { startSim } from '../../support/sim.ts';
 import { SequencerClient } from './client.ts';
-import { oracleChain, type OracleOptions } from './oracle.ts';
+import { oracleChain, OPTIONS, type OracleOptions } from './oracle.ts';
 
 const START = '2025-08-23T10:00:00Z';
-const BASE: OracleOptions = {
-  seed: 1,
-  first: 1n,
-  txs: 'mixed',
-  payloadBytes: 528,
-  hostile: false,
-  startMicros: 1_755_943_200_000_000n,
-  ticksPerSecond: 2500n,
-  vdf: 'fast',
-};
 
 /** Starts a simulator that has to serve the oracle's chain, and hands over a client. */
 async function withSim(
@@ -78,7 +68,7 @@ void test('every tick streamed is the one that separate plain code computes', as
   for (const { name, args, options, count } of cases) {
     await t.test(name, (t) =>
       withSim(t, ['--head', String(count), ...args], async (client) => {
-        const expected = oracleChain({ ...BASE, ...options }, count);
+        const expected = oracleChain({ ...OPTIONS, ...options }, count);
         // start_tick 0 would mean the latest
         const start = expected[0].tick_number === '0' ? 1 : 0;
         const { ticks } = await client.take(BigInt(expected[start].tick_number), count - start);
@@ -142,7 +132,7 @@ void test('chunks that were dropped from memory are made again, the same', async
   await withSim(t, args, async (client) => {
     const once = await client.take(1n, 10_240);
     const again = await client.take(1n, 10_240);
-    t.strictSame(once.ticks, oracleChain({ ...BASE, txs: 0 }, 10_240));
+    t.strictSame(once.ticks, oracleChain({ ...OPTIONS, txs: 0 }, 10_240));
     t.strictSame(again.ticks, once.ticks);
     const behind = await client.getTick(700n);
     t.strictSame(behind.tick, once.ticks[699]);
@@ -153,7 +143,7 @@ void test('the last number of all is served', async (t) => {
   const first = 2n ** 64n - 3n;
   await withSim(t, ['--first', String(first), '--head', '1000', '--vdf', 'fast'], async (client) => {
     const { ticks } = await client.take(first, 3);
-    t.strictSame(ticks, oracleChain({ ...BASE, first }, 3));
+    t.strictSame(ticks, oracleChain({ ...OPTIONS, first }, 3));
     t.equal((await client.getStatus()).current_tick, String(2n ** 64n - 1n));
   });
 });

@@ -18,6 +18,18 @@ export interface OracleOptions {
   forkIndex?: number;
 }
 
+/** The simulator's own defaults, but a fixed beginning and a fast VDF. */
+export const OPTIONS: OracleOptions = {
+  seed: 1,
+  first: 1n,
+  txs: 'mixed',
+  payloadBytes: 528,
+  hostile: false,
+  startMicros: 1_755_943_200_000_000n,
+  ticksPerSecond: 2500n,
+  vdf: 'fast',
+};
+
 export interface OracleTick {
   tick_number: string;
   vdf_proof: { input: string; output: string; proof: string; iterations: string };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'tap';
 import { decodeTick } from '../../../../src/core/chain/decode.ts';
-import { differingFields, tickDigest } from '../../../../src/core/chain/digest.ts';
+import { compareTicks, differingFields, fieldsText, tickDigest } from '../../../../src/core/chain/digest.ts';
 import type { Tick } from '../../../../src/core/chain/tick.ts';
 import { allTicks, chainSpec } from '../../../support/expected.ts';
 import { wireTick } from '../../../support/wire.ts';
@@ -53,4 +53,25 @@ void test('every field matters and is named', async (t) => {
   const last = read();
   last.transactions[2].sequenceNumber += 1n;
   t.same(differingFields(read(), last), ['transactions[2].sequence_number']);
+});
+
+void test('a comparison has both digests, and fields only of ticks that differ', async (t) => {
+  t.same(compareTicks(read(), read()), {
+    isEqual: true,
+    received: tickDigest(read()),
+    stored: tickDigest(read()),
+    fields: [],
+  });
+  const other = { ...read(), timestamp: 1n, previousOutput: '' };
+  t.same(compareTicks(other, read()), {
+    isEqual: false,
+    received: tickDigest(other),
+    stored: tickDigest(read()),
+    fields: ['timestamp', 'previous_output'],
+  });
+});
+
+void test('names of fields beyond a few are counted', async (t) => {
+  t.equal(fieldsText(['a', 'b', 'c'], 3), 'a, b, c');
+  t.equal(fieldsText(['a', 'b', 'c'], 2), 'a, b and 1 more');
 });

@@ -169,7 +169,7 @@ void test('reports add up, and keep the first findings and the first of each kin
     const ranges = Array.from({ length: 50 }, (_, i) => ({
       first: BigInt(100 * page + i),
       last: BigInt(100 * page + i),
-      reason: 'open_gap' as const,
+      cause: 'open_gap' as const,
     }));
     addMissing(report, ranges);
     if (page === 7) {

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import type { ColumnType, CopyTable } from '../../../../src/core/copy/tables.ts';
 import { PROOFS, TICKS, TRANSACTIONS } from '../../../../src/core/copy/tables.ts';
 
-/** int8, numeric and timestamptz (µs since 1970) as BigInt */
-export type Value = bigint | string | Buffer | null;
+/** int2, int8, numeric and timestamptz (µs since 1970) as BigInt, float8 as number */
+export type Value = bigint | number | string | Buffer | null;
 export type Row = Record<string, Value>;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -83,6 +83,12 @@ export function rowsOf(wire: Uint8Array, table: CopyTable): Row[] {
 
 function decodeValue(type: ColumnType, bytes: Buffer): Value {
   switch (type) {
+    case 'int2':
+      assert.equal(bytes.length, 2);
+      return BigInt(bytes.readInt16BE());
+    case 'float8':
+      assert.equal(bytes.length, 8);
+      return bytes.readDoubleBE();
     case 'int8':
       assert.equal(bytes.length, 8);
       return bytes.readBigInt64BE();

@@ -1,0 +1,129 @@
+-- Market ticks, the audit of runs, and how far the stages are that read from the database itself. Safe to apply twice;
+-- one transaction.
+--
+-- stages: orders, ticks, bars, signals, api
+
+begin;
+set local client_min_messages = warning;
+do $$
+begin
+  perform pg_advisory_xact_lock(
+    coalesce((select n.oid from pg_namespace n where n.nspname = current_schema()), 0)::bigint::bit(32)::int, 2);
+end
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Market ticks. Insert-only: the same key with other content is refused by its writer (a dead letter `conflict`), never
+-- written over. NaN is greater than every number to PostgreSQL, so "price > 0" alone would let it in. Which bytes a
+-- symbol may have is checked before: a regular expression here costs more than the rest of the COPY (measured).
+-- ---------------------------------------------------------------------------------------------------------------------
+
+create table if not exists tick_data (
+  provider text collate "C" not null,
+  symbol text collate "C" not null,
+  price double precision not null,
+  ts timestamptz not null,
+  size double precision,
+  bid double precision,
+  ask double precision,
+  created_at timestamptz not null default now(),
+  side smallint,
+  seq bigint not null default 0,
+  tx xid8 not null default pg_current_xact_id(),
+  constraint tick_data_pkey primary key (provider, symbol, ts, seq),
+  constraint tick_data_symbol_check check (symbol = upper(symbol) and octet_length(symbol) between 1 and 64),
+  constraint tick_data_provider_check check (octet_length(provider) between 1 and 64),
+  constraint tick_data_price_check check (price > '-Infinity' and price < 'Infinity'),
+  constraint tick_data_size_check check (size >= 0 and size < 'Infinity'),
+  constraint tick_data_bid_check check (bid > '-Infinity' and bid < 'Infinity'),
+  constraint tick_data_ask_check check (ask > '-Infinity' and ask < 'Infinity'),
+  constraint tick_data_side_check check (side in (1, -1)),
+  constraint tick_data_seq_check check (seq >= 0)
+);
+comment on table tick_data is 'market ticks: one row per provider, symbol, time and seq';
+comment on column tick_data.side is '1: the buyer was the aggressor, -1: the seller, null: unknown';
+comment on column tick_data.seq is 'tells ticks of one microsecond apart; the provider''s own number where it has one';
+comment on column tick_data.tx is 'the transaction that wrote the row: what "new since" of exports rests on';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Runs: one row for each run of a consumer, producer, replay, export …
+-- ---------------------------------------------------------------------------------------------------------------------
+
+create table if not exists job_runs (
+  id bigserial primary key,
+  job_name text not null,
+  provider text,
+  status text not null default 'pending'
+    constraint job_runs_status_check
+    check (status in ('pending', 'running', 'paused', 'success', 'failed', 'cancelled')),
+  symbols text[],
+  rows_written bigint not null default 0,
+  min_ts timestamptz,
+  max_ts timestamptz,
+  started_at timestamptz not null default clock_timestamp(),
+  completed_at timestamptz,
+  error_message text,
+  metadata jsonb not null default '{}',
+  -- a run whose process died without a word: its heartbeat is old
+  heartbeat_at timestamptz not null default clock_timestamp()
+);
+create index if not exists job_runs_job_name_idx on job_runs (job_name, id);
+
+-- How far a stage is that reads from tables and not from the bus.
+create table if not exists stage_cursors (
+  name text primary key,
+  "position" jsonb not null,
+  updated_at timestamptz not null default now()
+);
+
+insert into schema_hypertables (table_name, column_name, chunk_interval, chunk_width) values
+  ('tick_data', 'ts', interval '1 day', null)
+  on conflict (table_name) do nothing;
+
+-- Compression exists in the community edition alone. Later than any late event is expected: a COPY into a compressed
+-- chunk is slow.
+create or replace function schema_compress(p_table text, p_segment_by text, p_order_by text, p_after interval) returns text
+language plpgsql volatile set search_path from current
+as $$
+declare
+  extension_schema name;
+begin
+  if coalesce(current_setting('timescaledb.license', true), '') <> 'timescale' then
+    return 'absent';
+  end if;
+  select n.nspname into strict extension_schema
+    from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+    where e.extname = 'timescaledb';
+  if exists (select from timescaledb_information.jobs j
+              where j.proc_name = 'policy_compression' and j.hypertable_name = p_table
+                and j.hypertable_schema = (select nspname from pg_namespace where oid =
+                  (select relnamespace from pg_class where oid = quote_ident(p_table)::regclass))) then
+    return 'present';
+  end if;
+  execute format('alter table %I set (timescaledb.compress, timescaledb.compress_segmentby = %L, timescaledb.compress_orderby = %L)',
+    p_table, p_segment_by, p_order_by);
+  execute format('select %I.add_compression_policy($1, $2)', extension_schema)
+    using quote_ident(p_table)::regclass, p_after;
+  return 'set';
+end
+$$;
+
+set local client_min_messages = notice;
+
+do $$
+begin
+  if schema_timescaledb() is not null and schema_make_hypertable('tick_data', false) in ('present', 'converted') then
+    begin
+      perform schema_compress('tick_data', 'provider, symbol', 'ts desc, seq desc', interval '7 days');
+    exception when insufficient_privilege or feature_not_supported or undefined_function or undefined_table then
+      raise notice 'tick_data is not compressed: %', sqlerrm;
+    end;
+  end if;
+end
+$$;
+
+set local client_min_messages = warning;
+
+insert into schema_migrations (name) values ('004_market_data.sql') on conflict (name) do nothing;
+
+commit;

@@ -1,0 +1,97 @@
+import { CopyMessages } from './message.ts';
+import { ByteSink } from './sink.ts';
+import { TICK_DATA } from './tables.ts';
+
+/** What a row of tick_data holds. Symbol and provider are ASCII, as every event that was accepted. */
+export interface TickDataRow {
+  provider: string;
+  symbol: string;
+  /** µs since 1970 */
+  srcTs: bigint;
+  seq: bigint;
+  /** finite, as are size, bid and ask */
+  price: number;
+  size: number | null;
+  bid: number | null;
+  ask: number | null;
+  /** 1: the buyer was the aggressor, -1: the seller */
+  side: 1 | -1 | null;
+}
+
+const EPOCH_2000_MICROS = 946_684_800_000_000n;
+const FIELDS = TICK_DATA.columns.length;
+/** the count, a length for each field, and the values of fixed size */
+const FIXED_BYTES = 2 + 4 * FIELDS + 8 * 6 + 2;
+/** Names repeat: their bytes are looked up. Beyond this many the table begins anew. */
+const NAMES_MAX = 10_000;
+
+const names = new Map<string, Uint8Array>();
+const UTF8 = new TextEncoder();
+
+/** Rows as the messages of one binary COPY of TICK_DATA (CopyData …, CopyDone), ready for the socket. */
+export function encodeTickData(rows: readonly TickDataRow[], sink: ByteSink = new ByteSink()): Uint8Array {
+  const out = new CopyMessages();
+  out.begin(sink);
+  for (const row of rows) writeRow(out, row);
+  out.finish();
+  return sink.bytes.subarray(0, sink.length);
+}
+
+function writeRow(out: CopyMessages, row: TickDataRow): void {
+  const sink = out.sink;
+  const provider = nameBytes(row.provider);
+  const symbol = nameBytes(row.symbol);
+  sink.ensure(FIXED_BYTES + provider.length + symbol.length);
+  const { view, bytes } = sink;
+  let at = sink.length;
+  view.setInt16(at, FIELDS);
+  at = putName(view, bytes, at + 2, provider);
+  at = putName(view, bytes, at, symbol);
+  at = putInt64(view, at, row.srcTs - EPOCH_2000_MICROS);
+  at = putInt64(view, at, row.seq);
+  at = putDouble(view, at, row.price);
+  at = putDouble(view, at, row.size);
+  at = putDouble(view, at, row.bid);
+  at = putDouble(view, at, row.ask);
+  if (row.side === null) {
+    view.setInt32(at, -1);
+    at += 4;
+  } else {
+    view.setInt32(at, 2);
+    view.setInt16(at + 4, row.side);
+    at += 6;
+  }
+  out.endRow(at);
+}
+
+function nameBytes(name: string): Uint8Array {
+  let bytes = names.get(name);
+  if (bytes === undefined) {
+    if (names.size >= NAMES_MAX) names.clear();
+    bytes = UTF8.encode(name);
+    names.set(name, bytes);
+  }
+  return bytes;
+}
+
+function putName(view: DataView, bytes: Uint8Array, at: number, name: Uint8Array): number {
+  view.setInt32(at, name.length);
+  bytes.set(name, at + 4);
+  return at + 4 + name.length;
+}
+
+function putInt64(view: DataView, at: number, value: bigint): number {
+  view.setInt32(at, 8);
+  view.setBigInt64(at + 4, value);
+  return at + 12;
+}
+
+function putDouble(view: DataView, at: number, value: number | null): number {
+  if (value === null) {
+    view.setInt32(at, -1);
+    return at + 4;
+  }
+  view.setInt32(at, 8);
+  view.setFloat64(at + 4, value);
+  return at + 12;
+}

@@ -1,0 +1,51 @@
+import type { Micros } from '../time.ts';
+
+/** Of the aggressor: 1 bought, −1 sold. */
+export type Side = 1 | -1;
+
+export type Origin = 'live' | 'replay';
+
+/** What ticks and bars share. Times are µs since 1970. */
+interface EventBase {
+  /** 1-64 bytes of 0x21-0x7E without `|` */
+  provider: string;
+  /** the same, with a-z made A-Z */
+  symbol: string;
+  /** when it happened, in [2000, 2100); of a bar the start of its window */
+  srcTs: Micros;
+  /** when the producer took it; null: it did not say */
+  ingestTs: Micros | null;
+  /** tells events of one µs apart; 0 … 2^63 − 1 */
+  seq: bigint;
+  origin: Origin;
+  /** 1 … 2^63 − 1 when origin is replay, else null */
+  replayRunId: bigint | null;
+  /** provider|symbol|src_ts|seq, of a bar |interval after it: derived from the fields, never taken from outside */
+  eventId: string;
+}
+
+export interface TickEvent extends EventBase {
+  kind: 'tick';
+  /** finite; may be zero or negative, as prices of some futures have been */
+  price: number;
+  /** ≥ 0 */
+  size: number | null;
+  bid: number | null;
+  ask: number | null;
+  side: Side | null;
+}
+
+export interface BarEvent extends EventBase {
+  kind: 'bar';
+  /** by its largest unit: `1m`, never `60s` (interval.ts) */
+  interval: string;
+  open: number;
+  high: number;
+  low: number;
+  close: number;
+  /** ≥ 0 */
+  volume: number;
+}
+
+/** An event of topic mdp.events that is good. */
+export type MarketEvent = TickEvent | BarEvent;

@@ -1,0 +1,62 @@
+/** Why an event cannot be used. Operators and metrics know these words: they may grow, and never change. */
+export type RefusalReason =
+  /** longer than the limit; not looked into */
+  | 'too_large'
+  /** JSON text that is no UTF-8, or a msgpack string that is not */
+  | 'bad_utf8'
+  | 'bad_json'
+  | 'bad_msgpack'
+  /** JSON or msgpack, but no object */
+  | 'not_an_object'
+  /** `ver` is there and is not 1 */
+  | 'unknown_version'
+  /** `kind` is neither tick nor bar, or absent where there is no price either */
+  | 'unknown_kind'
+  | 'missing_provider'
+  | 'bad_provider'
+  | 'missing_symbol'
+  | 'bad_symbol'
+  | 'missing_time'
+  /** no ISO-8601 time; a bare number, whose unit nobody can know, is none either */
+  | 'bad_time'
+  /** outside [2000, 2100) */
+  | 'time_out_of_range'
+  | 'missing_price'
+  | 'bad_price'
+  | 'bad_size'
+  /** bid or ask */
+  | 'bad_number'
+  /** NaN or an infinity, as a number or spelled out, or digits beyond a double */
+  | 'not_finite'
+  | 'bad_side'
+  /** not a whole number from 0 to 2^63 − 1, or a JSON number above 2^53 − 1, whose digits are lost */
+  | 'bad_seq'
+  | 'bad_interval'
+  /** o, h, l, c or v is missing or no number, or they contradict each other */
+  | 'bad_bar'
+  /** origin and replay_run_id: one is malformed, or they contradict each other */
+  | 'bad_origin';
+
+export interface Refusal {
+  kind: 'refused';
+  reason: RefusalReason;
+  /** one line for operators: the field, what it holds (cut, escaped), what it should */
+  detail: string;
+}
+
+export function refuse(reason: RefusalReason, detail: string): Refusal {
+  return { kind: 'refused', reason, detail };
+}
+
+/** what is shown of a value that somebody else sent */
+const SHOWN_CHARS_MAX = 40;
+
+/** A value in a short line: it may be a megabyte, hold NUL or half a surrogate pair. */
+export function shown(value: unknown): string {
+  if (typeof value === 'string') {
+    const cut = value.length > SHOWN_CHARS_MAX;
+    return `${JSON.stringify(value.slice(0, SHOWN_CHARS_MAX))}${cut ? `… (${value.length} characters)` : ''}`;
+  }
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
+  return String(value);
+}

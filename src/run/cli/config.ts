@@ -1,0 +1,39 @@
+import type { Command } from 'commander';
+import { ConfigError } from '../config.ts';
+import { createRedactor } from '../redact.ts';
+import { readStreamingConfig, streamingConfigPath } from '../streaming-file.ts';
+import { YamlError } from '../streaming-yaml.ts';
+import { EXIT_PROBLEM } from './arguments.ts';
+
+/** `mdp config check`: is the file of the bus right, and what does it say once variables and defaults are in it? */
+export function registerConfig(program: Command): void {
+  program
+    .command('config')
+    .description('the configuration of everything on the bus (configs/streaming.yaml)')
+    .command('check')
+    .description('read the file with its variables and defaults, and say every mistake with its line')
+    .option('--config <file>', 'the file (default: STREAMING_CONFIG, or configs/streaming.yaml)')
+    .option('--json', 'the values in effect as one JSON object: durations in ms, sizes in bytes')
+    .addHelpText('after', HELP)
+    .action((options: { config?: string; json?: true }, command: Command) => {
+      const write = (text: string): void => command.configureOutput().writeOut?.(`${text}\n`);
+      const file = options.config ?? streamingConfigPath();
+      try {
+        const config = readStreamingConfig(file);
+        const redact = createRedactor();
+        if (options.json === true) write(redact(JSON.stringify(config)));
+        else write(`${file} is right: bus ${config.bus.type}, ${config.bus.partitions} partition(s)`);
+      } catch (error) {
+        if (!(error instanceof YamlError || error instanceof ConfigError)) throw error;
+        command.error(error.message, { exitCode: EXIT_PROBLEM });
+      }
+    });
+}
+
+const HELP = `
+Example:
+  $ mdp config check --config configs/streaming.yaml
+
+\${NAME} and \${NAME:-default} stand for variables of the environment or of .env.ingester. A key that is not known is a
+mistake: a misspelt one would otherwise silently have its default.
+Exit codes: 0 right, 1 mistakes, 2 a mistake in the command line.`;

@@ -1,0 +1,50 @@
+import { DatabaseError, type Client } from 'pg';
+
+/** How long dropping a segment waits for those who read it: new readers wait behind it. */
+const DROP_WAIT = '500ms';
+const LOCK_NOT_AVAILABLE = '55P03';
+
+/** Trims all partitions of a topic; returns how many records. Their segments are still there (dropTrimmed). */
+export async function trimTopic(
+  client: Client,
+  topic: string,
+  policy: { acknowledgedMs: number; retentionMs: number },
+): Promise<number> {
+  const { rows } = await client.query<{ trimmed: string }>(
+    'SELECT bus_trim(topic, partition, $2, $3) AS trimmed FROM bus_logs WHERE topic = $1',
+    [topic, Math.round(policy.acknowledgedMs), Math.round(policy.retentionMs)],
+  );
+  return rows.reduce((sum, { trimmed }) => sum + Number(trimmed), 0);
+}
+
+export interface DroppedSegments {
+  dropped: number;
+  /** read by somebody for longer than a drop may wait: the next time */
+  inUse: number;
+}
+
+/** Drops the segments of which nothing is left, each in a transaction of its own. */
+export async function dropTrimmed(client: Client, topic: string): Promise<DroppedSegments> {
+  const { rows } = await client.query<{ id: string }>('SELECT bus_trimmed_segments($1) AS id', [topic]);
+  const result: DroppedSegments = { dropped: 0, inUse: 0 };
+  for (const { id } of rows) {
+    try {
+      await client.query('BEGIN');
+      await client.query(`SET LOCAL lock_timeout = '${DROP_WAIT}'`);
+      await client.query('SELECT bus_drop_segment($1)', [id]);
+      await client.query('COMMIT');
+      result.dropped += 1;
+    } catch (error) {
+      if (!(error instanceof DatabaseError) || error.code !== LOCK_NOT_AVAILABLE) throw error;
+      await client.query('ROLLBACK');
+      result.inUse += 1;
+    }
+  }
+  return result;
+}
+
+/** What all segments take on disk. */
+export async function segmentBytes(client: Client): Promise<number> {
+  const { rows } = await client.query<{ bytes: string }>('SELECT bus_bytes() AS bytes');
+  return Number(rows[0].bytes);
+}

@@ -1,0 +1,113 @@
+import type { Client } from 'pg';
+import { connect } from './connect.ts';
+import { deadline, destroy } from './connection.ts';
+import { parseDatabaseUrl } from './database-url.ts';
+
+/** A call to a session that was closed, or that closing overtook. */
+export class SessionClosedError extends Error {
+  override name = 'SessionClosedError';
+}
+
+/** ms; a read of a whole batch of large records takes a few seconds at most */
+const STATEMENT_MS = 20_000;
+
+/**
+ * A connection of the bus. What is published or acknowledged is committed for good, also where the server's default is
+ * asynchronous. Rejects with ConnectError.
+ */
+export async function connectBus(databaseUrl: string, applicationName: string): Promise<Client> {
+  const client = await connect(parseDatabaseUrl(databaseUrl), {
+    applicationName,
+    statementTimeoutMs: STATEMENT_MS,
+  });
+  await client.query(
+    `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
+  );
+  return client;
+}
+
+/** How long closing waits for the answer to goodbye. */
+const CLOSE_MS = 2000;
+
+interface Attempt {
+  client: Client | null;
+  /** its caller has been answered */
+  isOver: boolean;
+}
+
+/**
+ * One connection of the bus, made when it is first needed and made again by the call after one that failed: after an error
+ * nobody knows what state a connection is in. Calls run one at a time, in the order they came.
+ */
+export class BusSession {
+  readonly #connect: () => Promise<Client>;
+  /** the longest that a call may take, connecting included, ms */
+  readonly #answerMs: number;
+  #client: Client | null = null;
+  #last: Promise<unknown> = Promise.resolve();
+  #closed: Promise<void> | null = null;
+  readonly #closing = Promise.withResolvers<never>();
+
+  constructor(connect: () => Promise<Client>, answerMs: number) {
+    this.#connect = connect;
+    this.#answerMs = answerMs;
+    this.#closing.promise.catch(() => {});
+  }
+
+  /** Rejects with what `work` rejects with, ConnectError, a deadline's Error, or SessionClosedError. */
+  run<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const turn = this.#last.then(() => this.#run(work));
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+
+  /** What is under way fails. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #run<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    if (this.#closed !== null) throw new SessionClosedError('the session is closed');
+    const attempt: Attempt = { client: null, isOver: false };
+    const call = async (): Promise<T> => work(await this.#open(attempt));
+    try {
+      return await Promise.race([deadline(call(), this.#answerMs), this.#closing.promise]);
+    } catch (error) {
+      this.#drop(attempt.client);
+      throw error;
+    } finally {
+      attempt.isOver = true;
+    }
+  }
+
+  async #open(attempt: Attempt): Promise<Client> {
+    if (this.#client === null) {
+      const client = await this.#connect();
+      if (attempt.isOver) {
+        destroy(client);
+        throw new Error('connected too late');
+      }
+      client.on('end', () => {
+        if (this.#client === client) this.#client = null;
+      });
+      this.#client = client;
+    }
+    attempt.client = this.#client;
+    return this.#client;
+  }
+
+  #drop(client: Client | null): void {
+    if (client === null) return;
+    if (this.#client === client) this.#client = null;
+    destroy(client);
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.reject(new SessionClosedError('the session was closed'));
+    await this.#last;
+    const client = this.#client;
+    this.#client = null;
+    if (client !== null) await deadline(client.end(), CLOSE_MS).catch(() => destroy(client));
+  }
+}

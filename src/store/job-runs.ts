@@ -1,0 +1,81 @@
+import type { Client } from 'pg';
+
+/** What a run of the program does (table job_runs). */
+export type JobName =
+  | 'tick_replay'
+  | 'tick_export'
+  | 'tick_import'
+  | 'tick_consumer'
+  | 'micro_batch'
+  | 'inference'
+  | 'signals'
+  | 'produce'
+  | 'retention';
+
+export interface JobStart {
+  jobName: JobName;
+  provider?: string | null;
+  symbols?: readonly string[] | null;
+  metadata?: Readonly<Record<string, unknown>>;
+}
+
+/** How far a run is; times in µs since 1970, null before the first row. */
+export interface JobProgress {
+  rowsWritten: number;
+  minTs: bigint | null;
+  maxTs: bigint | null;
+  symbols?: readonly string[];
+}
+
+/** A running run whose heartbeat is older than this has no process any more. */
+const DEAD_AFTER = "interval '2 minutes'";
+
+/** How a timestamptz is handed over without a Date: exact microseconds. */
+const MICROS = (parameter: string): string =>
+  `timestamptz '1970-01-01 00:00:00+00' + ${parameter}::bigint * interval '1 microsecond'`;
+
+/**
+ * The audit of runs: one row of job_runs for each. `client` is asked for at each call, so that a lost session can be
+ * replaced by its owner. Every method rejects with the server's error: what to do then is for the run to decide.
+ */
+export class JobRunTracker {
+  readonly #client: () => Promise<Client>;
+
+  constructor(client: () => Promise<Client>) {
+    this.#client = client;
+  }
+
+  /** Its id. Runs of the same name that died without a word are marked failed. */
+  async start({ jobName, provider, symbols, metadata }: JobStart): Promise<number> {
+    const client = await this.#client();
+    await client.query(
+      `UPDATE job_runs SET status = 'failed', completed_at = clock_timestamp(), error_message = 'its process ended without a word'
+        WHERE job_name = $1 AND status = 'running' AND heartbeat_at < clock_timestamp() - ${DEAD_AFTER}`,
+      [jobName],
+    );
+    const { rows } = await client.query<{ id: string }>(
+      `INSERT INTO job_runs (job_name, provider, status, symbols, metadata) VALUES ($1, $2, 'running', $3, $4) RETURNING id`,
+      [jobName, provider ?? null, symbols ?? null, JSON.stringify(metadata ?? {})],
+    );
+    return Number(rows[0]?.id);
+  }
+
+  /** To be called every few seconds, also when nothing was written: it is the heartbeat. */
+  async progress(id: number, { rowsWritten, minTs, maxTs, symbols }: JobProgress): Promise<void> {
+    const client = await this.#client();
+    await client.query(
+      `UPDATE job_runs SET rows_written = $2, min_ts = ${MICROS('$3')}, max_ts = ${MICROS('$4')},
+              symbols = coalesce($5, symbols), heartbeat_at = clock_timestamp() WHERE id = $1`,
+      [id, rowsWritten, minTs?.toString() ?? null, maxTs?.toString() ?? null, symbols ?? null],
+    );
+  }
+
+  async finish(id: number, status: 'success' | 'failed' | 'cancelled', error: string | null): Promise<void> {
+    const client = await this.#client();
+    await client.query(
+      `UPDATE job_runs SET status = $2, error_message = $3, completed_at = clock_timestamp(), heartbeat_at = clock_timestamp()
+        WHERE id = $1`,
+      [id, status, error],
+    );
+  }
+}

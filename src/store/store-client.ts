@@ -1,0 +1,138 @@
+import type { Client } from 'pg';
+import { parseIsoMicros } from '../core/time.ts';
+import type { TickDataRow } from '../core/copy/tick-data.ts';
+import { BusMarks } from './bus-marks.ts';
+import { claimGroup, forgetGroup } from './bus-partitions.ts';
+import { parseDatabaseUrl } from './database-url.ts';
+import { JobRunTracker } from './job-runs.ts';
+import { Session } from './session.ts';
+import { TickDataWriter, type TickDataResult } from './tick-data.ts';
+
+export interface StoreClientOptions {
+  /** postgres://user:password@host/database */
+  dbUri: string;
+  /** shown in pg_stat_activity */
+  applicationName?: string;
+}
+
+/** A market tick as programs hand it over; names after the columns of tick_data. */
+export interface UpsertTick {
+  provider: string;
+  symbol: string;
+  price: number;
+  /** ISO-8601 (UTC when it names no zone), or µs since 1970. Never a Date: it has no microseconds. */
+  ts: string | bigint;
+  size?: number | null;
+  bid?: number | null;
+  ask?: number | null;
+  side?: 'buy' | 'sell' | null;
+  /** tells ticks of one µs apart; default 0 */
+  seq?: bigint | number | string;
+}
+
+/** An answer to one batch that did not come within this: the connection is given up, and the batch may be sent again. */
+const ANSWER_MS_MAX = 60_000;
+
+/**
+ * The store as the pipeline knows it: rows in, no SQL. One session writes, another one keeps the books (runs, marks), so
+ * that neither sees the other's failed transaction.
+ */
+export class StoreClient {
+  readonly #write: Session;
+  readonly #books: Session;
+  readonly #writers = new WeakMap<Client, TickDataWriter>();
+  readonly jobRuns: JobRunTracker;
+  readonly busMarks: BusMarks;
+
+  constructor({ dbUri, applicationName = 'store-client' }: StoreClientOptions) {
+    const options = parseDatabaseUrl(dbUri);
+    this.#write = new Session(
+      options,
+      { applicationName: `${applicationName} ticks`, statementTimeoutMs: ANSWER_MS_MAX },
+      durable,
+    );
+    this.#books = new Session(
+      options,
+      { applicationName: `${applicationName} books`, statementTimeoutMs: ANSWER_MS_MAX },
+      durable,
+    );
+    this.jobRuns = new JobRunTracker(() => this.#books.client());
+    this.busMarks = new BusMarks(() => this.#books.client());
+  }
+
+  /** Connects. Rejects with ConnectError: its kind says whether waiting helps. */
+  async aopen(): Promise<void> {
+    await this.#write.client();
+  }
+
+  /** Makes a group of a topic the role's own. Rejects with GroupInUseError when another role has it. */
+  async claimGroup(topic: string, group: string, role: string): Promise<void> {
+    await claimGroup(await this.#books.client(), { topic, group }, role);
+  }
+
+  /** What is known here of a group that is dropped from the bus. */
+  async forgetGroup(topic: string, group: string): Promise<void> {
+    await forgetGroup(await this.#books.client(), { topic, group });
+  }
+
+  /**
+   * Inserts what is new, in one transaction; what is there stays as it is. Rejects with the server's error, and with
+   * RangeError for a value that no column holds; the same ticks may be handed over again at any time.
+   */
+  upsertTicks(ticks: readonly UpsertTick[]): Promise<TickDataResult> {
+    return this.writeTicks(ticks.map(rowOf));
+  }
+
+  /** The same for rows that are checked and normalised already. */
+  async writeTicks(rows: readonly TickDataRow[]): Promise<TickDataResult> {
+    const client = await this.#write.client();
+    let writer = this.#writers.get(client);
+    if (writer === undefined) {
+      writer = new TickDataWriter(client);
+      this.#writers.set(client, writer);
+    }
+    try {
+      return await writer.write(rows);
+    } catch (error) {
+      // no SQLSTATE: what this connection still does is unknown
+      if ((error as { code?: unknown }).code === undefined) this.#write.drop();
+      throw error;
+    }
+  }
+
+  async aclose(): Promise<void> {
+    await Promise.all([this.#write.close(), this.#books.close()]);
+  }
+}
+
+/** What is acknowledged on a bus rests on our commits: a server that does not wait for its disk is asked to here. */
+async function durable(client: Client): Promise<void> {
+  await client.query(
+    `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
+  );
+}
+
+const NAME = /^[!-{}~]{1,64}$/;
+
+function rowOf(tick: UpsertTick): TickDataRow {
+  const { provider, price, ts, size = null, bid = null, ask = null, side = null, seq = 0n } = tick;
+  const symbol = tick.symbol.replace(/[a-z]/g, (letter) => letter.toUpperCase());
+  for (const name of [provider, symbol]) {
+    if (!NAME.test(name))
+      throw new RangeError(`a name of 1-64 bytes of 0x21-0x7E without |: ${JSON.stringify(name)}`);
+  }
+  for (const value of [price, size, bid, ask]) {
+    if (value !== null && !Number.isFinite(value)) throw new RangeError(`not a finite number: ${value}`);
+  }
+  return {
+    provider,
+    symbol,
+    srcTs: typeof ts === 'bigint' ? ts : parseIsoMicros(ts),
+    seq: BigInt(seq),
+    price,
+    size,
+    bid,
+    ask,
+    side: side === null ? null : side === 'buy' ? 1 : -1,
+  };
+}

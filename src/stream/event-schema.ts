@@ -1,0 +1,91 @@
+import { z } from 'zod';
+import { EVENT_TIME_END_US, EVENT_TIME_FIRST_US, parseEventTime } from '../core/market/event-time.ts';
+import { parseInterval } from '../core/market/interval.ts';
+import type { RawEvent } from '../core/market/normalise.ts';
+
+/**
+ * Event version 1 as a schema, for documentation and OpenAPI. Consumers do not run it: the normaliser of core says the same
+ * (a property test holds the two together), needs no package and is five times as fast.
+ */
+
+const name = z.string().regex(/^[!-{}~]{1,64}$/, '1-64 bytes of 0x21-0x7E without |');
+const digits = z
+  .string()
+  .regex(/^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/, { abort: true })
+  .refine((text) => Number.isFinite(Number(text)));
+const number = z.union([z.number(), digits]);
+const amount = z.union([z.number().nonnegative(), digits.refine((text) => Number(text) >= 0)]);
+const whole = z.union([
+  z.int().nonnegative(),
+  z
+    .string()
+    .regex(/^(?:0|[1-9]\d{0,18})$/, { abort: true })
+    .refine((text) => BigInt(text) <= 0x7fff_ffff_ffff_ffffn),
+]);
+const time = z.string().refine((text) => {
+  try {
+    const { micros } = parseEventTime(text);
+    return micros >= EVENT_TIME_FIRST_US && micros < EVENT_TIME_END_US;
+  } catch {
+    return false;
+  }
+}, 'ISO-8601 within [2000, 2100), UTC without a zone');
+
+const common = {
+  ver: z.literal(1).nullish(),
+  provider: name,
+  symbol: name,
+  src_ts: time,
+  ingest_ts: time.nullish(),
+  seq: whole.nullish(),
+  origin: z.enum(['live', 'replay']).nullish(),
+  replay_run_id: whole.nullish(),
+};
+
+export const tickEventSchema = z.object({
+  ...common,
+  kind: z.literal('tick'),
+  price: number,
+  size: amount.nullish(),
+  bid: number.nullish(),
+  ask: number.nullish(),
+  side: z
+    .string()
+    .regex(/^(?:buy|sell)$/i)
+    .nullish(),
+});
+
+export const barEventSchema = z
+  .object({
+    ...common,
+    kind: z.literal('bar'),
+    interval: z.string().refine((text) => parseInterval(text) !== null, 'such as 500ms, 1s, 5m, 1h, 1d'),
+    o: number,
+    h: number,
+    l: number,
+    c: number,
+    v: amount,
+  })
+  .refine(({ o, h, l, c }) => {
+    const [open, high, low, close] = [o, h, l, c].map(Number);
+    return high >= Math.max(open, low, close) && low <= Math.min(open, close);
+  }, 'h and l enclose o and c');
+
+/** The other spellings that are taken, by the names of the contract. */
+function spelled(raw: unknown): unknown {
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) return raw;
+  const event: RawEvent = raw;
+  const kind = event.kind ?? (event.price == null ? undefined : 'tick');
+  const src_ts = event.src_ts ?? event.timestamp ?? event.ts;
+  return kind === 'bar'
+    ? { ...event, kind, src_ts, v: event.v ?? event.volume }
+    : { ...event, kind, src_ts, price: event.price ?? event.c, size: event.size ?? event.v ?? event.volume };
+}
+
+export const eventSchema = z.preprocess(
+  spelled,
+  z.discriminatedUnion('kind', [tickEventSchema, barEventSchema]).refine(({ origin, replay_run_id }) => {
+    const runs = replay_run_id != null && BigInt(replay_run_id) > 0n;
+    return (origin ?? (runs ? 'replay' : 'live')) === (runs ? 'replay' : 'live');
+  }, 'origin replay and a replay_run_id above 0 come together'),
+);

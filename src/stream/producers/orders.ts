@@ -1,0 +1,270 @@
+import { pause } from '../../bus/pause.ts';
+import type { MarketEvent } from '../../core/market/event.ts';
+import {
+  DEFAULT_MINTS,
+  ORDER_PROVIDER,
+  orderEvent,
+  UNKNOWN_PAYLOAD_REASONS,
+  type Mints,
+} from '../../core/market/order.ts';
+import {
+  cursorAt,
+  isAtEnd,
+  moveBehind,
+  nextStep,
+  type OrdersCursor,
+} from '../../core/market/orders-cursor.ts';
+import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
+import { backoffMs } from '../../core/retry.ts';
+import type { ChainOrders, ChainTransaction } from '../../store/chain-orders.ts';
+import type { Stage } from '../stage.ts';
+import { StageLife } from '../stage-life.ts';
+import { ProducerRun, type ProducerHost, type ProducerProgress } from './producer-run.ts';
+
+export interface OrdersProducerOptions extends ProducerHost {
+  /** closed with the stage */
+  chain: ChainOrders;
+  /** default: SOL and USDC */
+  mints?: Mints;
+  /** how old an open gap gets before it is passed, ms (default 10 s); what is filled later is published then */
+  gapWaitMs?: number;
+}
+
+const GAP_WAIT_MS = 10_000;
+/** transactions of one page */
+const PAGE_ROWS = 1_000;
+/** looked for at once: numbers of dead letters in a page, and ticks stored after they were passed */
+const NUMBERS_MAX = 1_000;
+/** between two looks at a chain that has nothing new */
+const POLL_MS = 200;
+/** a standby looks so often whether it has to take over */
+const STANDBY_MS = 1_000;
+/** Passed numbers are looked for so often, and a cursor that moves over empty ticks is written so often. */
+const SELDOM_MS = 1_000;
+const BACKOFF = { firstMs: 200, maxMs: 5_000 };
+
+/** The database did not do what it was asked: it is asked again. */
+class StoreFailure extends Error {}
+
+/**
+ * The orders of the chain as market events, from the committed ticks, in their order.
+ *
+ *   cursor ─► [position, first hole] ─► page of transactions ─► events ─► publisher ─► on the bus ─► cursor moves
+ *      │            └ at an open gap: waits until it is gapWaitMs old, notes it as passed, goes on behind it
+ *      └ passed ─► is a tick of it stored now? ─► its events, whenever it comes
+ *
+ * It never reads beyond the ledger's position, and the cursor is written after the bus has the events: a crash publishes a
+ * page again, with equal event ids and content. One stage publishes, others stand by (an advisory lock).
+ */
+export class OrdersProducer implements Stage {
+  readonly #chain: ChainOrders;
+  readonly #mints: Mints;
+  readonly #gapWaitMs: number;
+  readonly #run: ProducerRun;
+  readonly #life: StageLife;
+  #cursor: OrdersCursor | null = null;
+  /** of the page before: its events are published while the next one is read */
+  #saving: Promise<void> = Promise.resolve();
+  #unsaved = false;
+  #savedMs = 0;
+  #lookedBackMs = -Infinity;
+  #attempt = 0;
+
+  constructor(options: OrdersProducerOptions) {
+    this.#chain = options.chain;
+    this.#mints = options.mints ?? DEFAULT_MINTS;
+    this.#gapWaitMs = options.gapWaitMs ?? GAP_WAIT_MS;
+    this.#run = new ProducerRun(options, { stage: 'orders', provider: ORDER_PROVIDER, symbols: null });
+    for (const kind of ['order', ...UNKNOWN_PAYLOAD_REASONS]) {
+      this.#run.meter.count('orders_read_total', { kind }, 0);
+    }
+    this.#life = new StageLife(
+      () => this.#lead(),
+      async (failure) => {
+        await this.#run.finish(failure);
+        await this.#chain.close();
+      },
+    );
+  }
+
+  get done(): Promise<void> {
+    return this.#life.done;
+  }
+
+  get progress(): ProducerProgress {
+    return this.#run.progress;
+  }
+
+  start(): Promise<void> {
+    return this.#life.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#life.stop();
+  }
+
+  async #lead(): Promise<void> {
+    const { stopping } = this.#life;
+    this.#run.start();
+    let standby = false;
+    while (!stopping.aborted) {
+      try {
+        const lead = await this.#ask(() => this.#chain.lead());
+        if (lead === null) {
+          if (!standby) this.#run.log('info', 'Another stage publishes the orders: this one stands by', {});
+          standby = true;
+          await pause(STANDBY_MS, stopping);
+          continue;
+        }
+        standby = false;
+        this.#cursor = lead.cursor;
+        await this.#follow();
+      } catch (error) {
+        if (!(error instanceof StoreFailure)) throw error;
+        await this.#afterFailure(error);
+      }
+    }
+  }
+
+  async #afterFailure({ cause, message }: StoreFailure): Promise<void> {
+    const waitMs = backoffMs(this.#attempt, BACKOFF, this.#run.random());
+    this.#attempt += 1;
+    this.#saving = Promise.resolve();
+    // no SQLSTATE: whether it was done is unknown
+    if ((cause as { code?: unknown } | null)?.code === undefined) this.#chain.drop();
+    this.#run.meter.count('retries_total', { component: 'producer_orders_database' });
+    this.#run.log('warn', 'The orders of the chain cannot be read (will try again)', {
+      err: cause ?? message,
+      retry_ms: waitMs,
+    });
+    await pause(waitMs, this.#life.stopping);
+  }
+
+  async #follow(): Promise<void> {
+    const { stopping } = this.#life;
+    while (!stopping.aborted) {
+      const moved = (await this.#lookBack()) || (await this.#goOn());
+      this.#attempt = 0;
+      if (moved) continue;
+      if (this.#unsaved) await this.#save();
+      await this.#saving; // also to hear of a publisher that has ended
+      await pause(POLL_MS, stopping);
+    }
+    await this.#saving;
+  }
+
+  /** One step forward; false when there is nothing to do. */
+  async #goOn(): Promise<boolean> {
+    if (this.#cursor !== null && isAtEnd(this.#cursor)) return false;
+    const reach = await this.#ask(() => this.#chain.reach(this.#cursor?.tick ?? 0n));
+    if (reach.origin === null) return false;
+    this.#cursor ??= cursorAt(reach.origin);
+    const cursor = this.#cursor;
+    const step = nextStep(cursor, reach, this.#gapWaitMs);
+    switch (step.kind) {
+      case 'wait':
+        return false;
+      case 'pass':
+        cursor.passed.add(step.range);
+        moveBehind(cursor, step.range.last);
+        if (reach.hole?.state === 'open') {
+          const { first, last } = step.range;
+          const fields = { first_tick: first.toString(), last_tick: last.toString() };
+          this.#run.log('warn', 'Orders of an open gap will be published when it is filled', fields);
+        }
+        await this.#save();
+        return true;
+      case 'read':
+        await this.#read(cursor, step.upTo);
+        return true;
+    }
+  }
+
+  async #read(cursor: OrdersCursor, upTo: bigint): Promise<void> {
+    // before the page: what is stored between the two is published twice rather than never
+    const dead = await this.#ask(() =>
+      this.#chain.deadLetters({ first: cursor.tick, last: upTo }, NUMBERS_MAX),
+    );
+    const end = dead.length < NUMBERS_MAX ? upTo : dead[dead.length - 1];
+    const rows = await this.#ask(() => this.#chain.page(cursor.tick, cursor.sequence, end, PAGE_ROWS));
+    await this.#publish(rows);
+    const last = rows.at(-1);
+    if (last === undefined || rows.length < PAGE_ROWS) moveBehind(cursor, end);
+    else [cursor.tick, cursor.sequence] = [last.tick, last.sequence];
+    for (const tick of dead) if (tick < cursor.tick) cursor.passed.add({ first: tick, last: tick });
+    const nowMs = this.#run.clock.monotonicMs();
+    if (rows.length > 0 || dead.length > 0 || nowMs - this.#savedMs > SELDOM_MS) await this.#save();
+    else this.#unsaved = true;
+  }
+
+  /** Publishes what was passed and is stored by now; false when there is none, or it was looked for a moment ago. */
+  async #lookBack(): Promise<boolean> {
+    const cursor = this.#cursor;
+    const nowMs = this.#run.clock.monotonicMs();
+    if (cursor === null || cursor.passed.size === 0 || nowMs - this.#lookedBackMs < SELDOM_MS) return false;
+    const ticks = await this.#ask(() => this.#chain.stored(cursor.passed.list(), NUMBERS_MAX));
+    if (ticks.length < NUMBERS_MAX) this.#lookedBackMs = nowMs;
+    if (ticks.length === 0) return false;
+    for (const { first, last } of runsOf(ticks)) {
+      let [tick, sequence] = [first, -1n];
+      for (;;) {
+        const rows = await this.#ask(() => this.#chain.page(tick, sequence, last, PAGE_ROWS));
+        await this.#publish(rows);
+        const end = rows.at(-1);
+        if (end === undefined || rows.length < PAGE_ROWS) break;
+        [tick, sequence] = [end.tick, end.sequence];
+      }
+      cursor.passed.remove({ first, last });
+    }
+    await this.#save();
+    return true;
+  }
+
+  async #publish(rows: readonly ChainTransaction[]): Promise<void> {
+    const ingestTs = this.#run.clock.nowMicros();
+    const events: MarketEvent[] = [];
+    for (const { payload, sequence: sequenceNumber, tickTimestamp } of rows) {
+      const place = { tickTimestamp, sequenceNumber, ingestTs };
+      const event =
+        payload === null
+          ? ({ kind: 'unknown', reason: 'too_large' } as const)
+          : orderEvent(payload, place, this.#mints);
+      if (event.kind === 'tick') events.push(event);
+      this.#run.meter.count('orders_read_total', { kind: event.kind === 'tick' ? 'order' : event.reason });
+    }
+    await this.#run.add(events, this.#life.stopping);
+  }
+
+  /** Writes the cursor as it is now, once what was added before is on the bus; waits for the one before. */
+  async #save(): Promise<void> {
+    const cursor = this.#cursor;
+    await this.#saving;
+    if (cursor === null || this.#life.stopping.aborted) return;
+    this.#unsaved = false;
+    this.#savedMs = this.#run.clock.monotonicMs();
+    const copy = { ...cursor, passed: new RangeSet(cursor.passed.list()) };
+    this.#saving = this.#run
+      .settled(this.#life.stopping)
+      .then((settled) => (settled ? this.#ask(() => this.#chain.writeCursor(copy)) : undefined));
+    this.#saving.catch(() => {}); // met by the next save
+  }
+
+  async #ask<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw new StoreFailure('the store did not answer', { cause: error });
+    }
+  }
+}
+
+/** Numbers in order as ranges. */
+function runsOf(numbers: readonly bigint[]): TickRange[] {
+  const runs: TickRange[] = [];
+  for (const number of numbers) {
+    const run = runs.at(-1);
+    if (run !== undefined && run.last + 1n === number) run.last = number;
+    else runs.push({ first: number, last: number });
+  }
+  return runs;
+}
