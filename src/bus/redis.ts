@@ -97,7 +97,8 @@ class RedisBus implements StreamBus {
   async join(options: GroupOptions): Promise<GroupMember> {
     const streams = this.#streams(options.topic);
     await this.#do('joining', () => this.#groups.ensure(streams, options.group));
-    const member = new RedisMember(streams, options, {
+    const member: RedisMember = new RedisMember(streams, options, {
+      onLeft: () => this.#open.delete(member),
       reader: this.#link(`${options.group}:${options.member}`),
       commands: this.#commands,
       groups: this.#groups,
@@ -113,7 +114,8 @@ class RedisBus implements StreamBus {
   ): Promise<PartitionReader> {
     const stream = this.#stream(options.topic, options.partition);
     await this.#do('opening a partition', () => this.#groups.ensure([stream], options.group));
-    const reader = new RedisPartition(stream, options, {
+    const reader: RedisPartition = new RedisPartition(stream, options, {
+      onClosed: () => this.#open.delete(reader),
       reader: this.#link(`${options.group}:${options.member}`),
       commands: this.#commands,
       groups: this.#groups,
@@ -140,7 +142,7 @@ class RedisBus implements StreamBus {
     return this.#do('reading', () =>
       this.#commands.run(ANSWER_MS, async (client) => {
         const entries = await client.xrevrangeBuffer(key, '+', '-', 'COUNT', limit);
-        return entries.map((entry) => toDelivery(topic, partition, entry, 1)).reverse();
+        return entries.map((entry) => toDelivery(topic, partition, entry, 1)).toReversed();
       }),
     );
   }
