@@ -51,9 +51,15 @@ export async function startKafkaBus(
 }
 
 /** One message by kcat, with a key or without one. */
-export async function kcatProduce(broker: string, topic: string, text: string, key?: string): Promise<void> {
+export async function kcatProduce(
+  broker: string,
+  topic: string,
+  text: string,
+  key?: string,
+  more: readonly string[] = [],
+): Promise<void> {
   const keyed = key === undefined ? [] : ['-K', '\t'];
-  const kcat = spawn('kcat', ['-P', '-b', broker, '-t', topic, ...keyed], {
+  const kcat = spawn('kcat', ['-P', '-b', broker, '-t', topic, ...keyed, ...more], {
     stdio: ['pipe', 'inherit', 'inherit'],
   });
   kcat.stdin.end(key === undefined ? text : `${key}\t${text}`);

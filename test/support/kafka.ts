@@ -22,6 +22,8 @@ export interface TestKafkaOptions {
   advertisedPort?: number;
   /** further lines of server.properties */
   settings?: Record<string, string>;
+  /** further arguments of kafka-storage.sh format */
+  formatWith?: readonly string[];
 }
 
 export interface TestKafka {
@@ -63,7 +65,7 @@ export async function startKafka(options: TestKafkaOptions = {}): Promise<TestKa
     config,
     properties(dataDir, port, advertised, await freePort(), await freePort(), options.settings ?? {}),
   );
-  if (!existsSync(join(dataDir, 'log', 'meta.properties'))) format(config);
+  if (!existsSync(join(dataDir, 'log', 'meta.properties'))) format(config, options.formatWith ?? []);
 
   let child: ChildProcess | null = null;
   const removed = options.dataDir === undefined;
@@ -179,11 +181,11 @@ function javaArguments(mainClass: string, ...rest: string[]): string[] {
   ];
 }
 
-function format(config: string): void {
+function format(config: string, more: readonly string[]): void {
   const id = Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url');
   const result = spawnSync(
     'java',
-    javaArguments('kafka.tools.StorageTool', 'format', '-t', id, '-c', config),
+    javaArguments('kafka.tools.StorageTool', 'format', '-t', id, '-c', config, ...more),
     {
       encoding: 'utf8',
     },
