@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { KafkaBus } from '../../src/bus/kafka.ts';
 import type { BusOpener, BusServer } from '../conformance/bus-harness.ts';
@@ -23,7 +23,7 @@ export const openBus: BusOpener = (address, options) => {
 export async function startKafkaBus(
   protocol: 'consumer' | 'classic' = 'consumer',
 ): Promise<BusServer | { skip: string }> {
-  const missing = noKafka();
+  const missing = noKafka() || noKcat();
   if (missing !== false) return { skip: missing };
   const port = await freePort();
   const proxy = await TcpProxy.start(`127.0.0.1:${port}`);
@@ -48,6 +48,13 @@ export async function startKafkaBus(
       await proxy.stop();
     },
   };
+}
+
+/** Why kcat cannot be used, as tap's skip wants it. */
+export function noKcat(): false | string {
+  return spawnSync('kcat', ['-V'], { stdio: 'ignore' }).error === undefined
+    ? false
+    : 'no kcat on this machine';
 }
 
 /** One message by kcat, with a key or without one. */

@@ -11,6 +11,7 @@ import { until } from './until.ts';
 
 const folder = fileURLToPath(new URL('../kafka/', import.meta.url));
 const jars = join(folder, 'jars');
+const OLDEST_JAVA = 17;
 const START_DEADLINE_MS = 90_000;
 
 export interface TestKafkaOptions {
@@ -47,11 +48,11 @@ export interface TestKafka {
 
 /** Why no Kafka can be started here, as tap's skip wants it; false when one can. */
 export function noKafka(): false | string {
-  const java = spawnSync('java', ['-version'], { stdio: 'ignore' });
-  if (java.error !== undefined || java.status !== 0) return 'no java on this machine';
-  if (!existsSync(join(jars, '.fetched')))
-    return 'the jars of Kafka are not in test/kafka/jars (make kafka-jars fetches them)';
-  return false;
+  const { error, stderr } = spawnSync('java', ['-version'], { encoding: 'utf8' });
+  const major = Number(/version "(\d+)/.exec(stderr ?? '')?.[1] ?? 0);
+  if (error !== undefined || major < OLDEST_JAVA) return `no Java ${OLDEST_JAVA} or later on this machine`;
+  if (existsSync(join(jars, '.fetched'))) return false;
+  return 'the jars of Kafka are not in test/kafka/jars (make kafka-jars fetches them)';
 }
 
 /** One KRaft node, broker and controller in one, on loopback. */

@@ -7,7 +7,7 @@ import { BusError, type Delivery, type GroupMember } from '../../../src/bus/bus.
 import { partitionOf } from '../../../src/core/market/partition.ts';
 import { collect, idsOf, insist, pendingOf, record, recordsOf, sorted } from '../../conformance/bus-scene.ts';
 import { noKafka } from '../../support/kafka.ts';
-import { kcatProduce } from '../../support/kafka-bus.ts';
+import { kcatProduce, noKcat } from '../../support/kafka-bus.ts';
 import { until } from '../../support/until.ts';
 import { sceneFor, startNode } from './kafka-scene.ts';
 
@@ -229,25 +229,29 @@ await test(
   },
 );
 
-await test('messages of kcat are taken, with a key and without one', { skip }, async (t) => {
-  const scene = sceneFor(t, node!);
-  const topic = scene.topic();
-  const bus = await scene.open();
-  await bus.publish(topic, recordsOf('A', 1));
-  await kcatProduce(scene.address, topic, '{"symbol":"SPY"}', 'SPY');
-  await kcatProduce(scene.address, topic, '{"symbol":"QQQ"}');
-  const deliveries = await bus.read(topic, 0, null, 10);
-  t.match(deliveries.slice(1), [
-    { key: 'SPY', eventId: null, encoding: 'json', position: '1', attempts: 1 },
-    { key: null, eventId: null, encoding: 'json', position: '2' },
-  ]);
-  t.same(
-    deliveries.slice(1).map(({ data }) => Buffer.from(data ?? []).toString()),
-    ['{"symbol":"SPY"}', '{"symbol":"QQQ"}'],
-  );
-});
+await test(
+  'messages of kcat are taken, with a key and without one',
+  { skip: skip || noKcat() },
+  async (t) => {
+    const scene = sceneFor(t, node!);
+    const topic = scene.topic();
+    const bus = await scene.open();
+    await bus.publish(topic, recordsOf('A', 1));
+    await kcatProduce(scene.address, topic, '{"symbol":"SPY"}', 'SPY');
+    await kcatProduce(scene.address, topic, '{"symbol":"QQQ"}');
+    const deliveries = await bus.read(topic, 0, null, 10);
+    t.match(deliveries.slice(1), [
+      { key: 'SPY', eventId: null, encoding: 'json', position: '1', attempts: 1 },
+      { key: null, eventId: null, encoding: 'json', position: '2' },
+    ]);
+    t.same(
+      deliveries.slice(1).map(({ data }) => Buffer.from(data ?? []).toString()),
+      ['{"symbol":"SPY"}', '{"symbol":"QQQ"}'],
+    );
+  },
+);
 
-await test("Kafka's own partitioner puts a key where ours does", { skip }, async (t) => {
+await test("Kafka's own partitioner puts a key where ours does", { skip: skip || noKcat() }, async (t) => {
   const scene = sceneFor(t, node!);
   const topic = scene.topic(7);
   const bus = await scene.open();
