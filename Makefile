@@ -1,7 +1,7 @@
 # The tick ingester. `make help` lists the targets. Needs make, Node >= 20 with npm, and nothing else:
 # Node 24 itself comes through npm.
 .DEFAULT_GOAL := help
-.PHONY: help build-ingester test test-ingester test-quick coverage lint format demo bench prove-ingest prove-integrity storm clean
+.PHONY: help build-ingester test test-ingester test-quick coverage lint format demo bench prove-ingest prove-integrity storm kafka kafka-jars clean
 
 # Everything runs on the Node of node_modules; what make is given in PATH only has to run npm.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -62,6 +62,17 @@ prove-integrity: dist/.built ## the acceptance run of chain integrity at full si
 SECONDS ?= 600
 storm: dist/.built ## random faults for SECONDS=600, of everything at once; SEED=… repeats the choices
 	ONLY=storm STORM_SECONDS=$(SECONDS) node test/prove/integrity.ts
+
+# mvn takes them from the repositories that it is set up for (Maven Central).
+test/kafka/jars/.fetched: test/kafka/pom.xml
+	rm -rf test/kafka/jars
+	mvn -q -B -ntp -f test/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=jars
+	@touch $@
+
+kafka-jars: test/kafka/jars/.fetched
+
+kafka: dist/.built test/kafka/jars/.fetched ## one Kafka node on 127.0.0.1:9092 (or KAFKA_PORT) with its data in .kafka/; Ctrl-C ends it
+	@exec node scripts/kafka.ts
 
 clean: ## what make built
 	rm -rf dist coverage .tap node_modules/.installed

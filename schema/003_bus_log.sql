@@ -77,13 +77,6 @@ create table if not exists bus_claims (
 create index if not exists bus_claims_range_idx on bus_claims (topic, group_name, partition, first_offset);
 comment on column bus_claims.call is 'number of the call of that session that handed it out: an answer that was lost is told by it';
 
--- A life of a member of a group whose members share all partitions, and when it was last heard of.
-alter table bus_members add column if not exists session bigint;
-alter table bus_members add column if not exists seen_at timestamptz;
-alter table bus_members add column if not exists alive_since timestamptz;
-comment on column bus_members.alive_since is
-  'no long silence since then: after one (its own, or the server stood still) it takes nobody for dead at once';
-
 -- These are small, every batch updates them, and their dead rows are on every append's and every take's way.
 do $$
 declare

@@ -161,6 +161,9 @@ export interface StreamBus {
   /** Records after a position without any group (tail, the seam of the live path); null: from the beginning. */
   read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]>;
 
+  /** The newest `limit` records, the oldest of them first. */
+  tail(topic: string, partition: number, limit: number): Promise<Delivery[]>;
+
   /** Position of the newest record; null when there never was one. */
   end(topic: string, partition: number): Promise<string | null>;
 

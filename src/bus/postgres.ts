@@ -110,6 +110,13 @@ export class PostgresBus implements StreamBus {
     return records.map((record) => deliveryOf(topic, partition, record, 1));
   }
 
+  async tail(topic: string, partition: number, limit: number): Promise<Delivery[]> {
+    const end = await this.end(topic, partition);
+    if (end === null) return [];
+    const after = offsetOf(end) - BigInt(limit);
+    return this.read(topic, partition, after < 0n ? null : after.toString(), limit);
+  }
+
   async end(topic: string, partition: number): Promise<string | null> {
     const offset = await this.#tools.run((client) => lastOffset(client, topic, partition));
     return offset?.toString() ?? null;

@@ -67,11 +67,11 @@ export function startHealthServer({ probe, ...options }: HealthServerOptions): P
 }
 
 /** @throws PortError when the port is taken or not allowed */
-export function startMetricsServer({ metrics, ...options }: MetricsServerOptions): Promise<HealthServer> {
+export function startMetricsServer(options: MetricsServerOptions): Promise<HealthServer> {
   return startServer({
     ...options,
     variable: 'METRICS_PORT',
-    routes: { '/metrics': () => metricsReply(metrics()) },
+    routes: { '/metrics': () => metricsReply(options.metrics()) },
   });
 }
 

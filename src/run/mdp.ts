@@ -2,9 +2,11 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { systemClock } from '../core/time.ts';
 import { EXIT_USAGE, exitCodeOf } from './cli/arguments.ts';
+import { registerConfig } from './cli/config.ts';
 import { registerDb } from './cli/db.ts';
 import { registerDlq } from './cli/dlq.ts';
 import { registerQuality } from './cli/quality.ts';
+import { registerStream } from './cli/stream.ts';
 import { ConfigError, readSetting, readVariable } from './config.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
@@ -21,6 +23,8 @@ try {
   registerDb(program, { databaseUrl });
   registerDlq(program, { databaseUrl, tickBytesMax: () => readSetting('tickMaxBytes'), clock: systemClock });
   registerQuality(program, { databaseUrl: readDatabaseUrl ?? databaseUrl, clock: systemClock });
+  registerConfig(program);
+  registerStream(program, { databaseUrl });
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;

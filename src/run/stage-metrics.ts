@@ -64,7 +64,12 @@ const METRICS: Readonly<Record<string, Described>> = {
     kind: 'counter',
     help: 'Attempts after the first, by component.',
     labels: ['component'],
-    initial: [{ component: 'tick_consumer_bus' }, { component: 'tick_consumer_database' }],
+    initial: [
+      { component: 'tick_consumer_bus' },
+      { component: 'tick_consumer_database' },
+      { component: 'producer_orders' },
+      { component: 'producer_orders_database' },
+    ],
   },
   stage_heartbeat_timestamp_seconds: {
     kind: 'gauge',
@@ -84,7 +89,7 @@ const METRICS: Readonly<Record<string, Described>> = {
     help: '1 while producers wait because the bus is above 80 % of what it may hold.',
     labels: ['bus'],
   },
-  bus_trimmed_total: { kind: 'counter', help: 'Records trimmed.', labels: ['topic'] },
+  bus_trimmed_total: { kind: 'counter', help: 'Records trimmed.', labels: ['bus'] },
   bus_pending: {
     kind: 'gauge',
     help: 'Records handed out to a group and not acknowledged.',

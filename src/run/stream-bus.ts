@@ -1,4 +1,5 @@
 import type { BusLog, GroupMarks, StreamBus } from '../bus/bus.ts';
+import { KafkaBus } from '../bus/kafka.ts';
 import { PostgresBus } from '../bus/postgres.ts';
 import { openRedisBus } from '../bus/redis.ts';
 import { systemClock } from '../core/time.ts';
@@ -44,6 +45,6 @@ export async function openBus(config: StreamingConfig, parts: BusParts): Promise
       return new PostgresBus({ ...options, databaseUrl });
     }
     case 'kafka':
-      throw new Error('not merged');
+      return KafkaBus.open({ ...options, brokers: bus.kafka.brokers });
   }
 }

@@ -6,7 +6,7 @@ import { byteSize, duration, type Parser } from './config-values.ts';
 import { readYaml, YamlError } from './streaming-yaml.ts';
 
 /** A value that is written as in the environment: `2GiB`, `24h`, or a bare number where that has a meaning. */
-function written<T>(parser: Parser<T>): z.ZodType<T, unknown> {
+function written<T>(parser: Parser<T>): z.ZodType<T> {
   return z.union([z.string(), z.number()]).transform((value, context) => {
     try {
       return parser.parse(String(value), '');

@@ -6,6 +6,7 @@ import {
   READ_BYTES,
   readRecords,
   RECORD_COLUMNS,
+  RECORD_FIELDS,
   recordAt,
   type StoredRecord,
 } from './bus-log.ts';
@@ -111,48 +112,45 @@ export async function takeRecords(
   { limit, call, seen, own, left }: TakeOptions,
 ): Promise<Taken> {
   const [topic, group, name] = [member.topic, member.group, member.member].map(escapeLiteral);
-  const claims = `SELECT c.partition::bigint AS partition, c.first_offset, c.last_offset, c.attempts::bigint AS attempts
-    FROM bus_claims c WHERE c.topic = ${topic} AND c.group_name = ${group} AND c.member = ${name}
-      AND c.session = ${member.session} AND c.call = ${call} ORDER BY c.partition, c.first_offset`;
-  const sinks = [new ByteSink(), new ByteSink()];
+  const sink = new ByteSink();
+  // a claim without records is a row without one
   await copyOut(
     client,
     `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off;
      SELECT bus_take(${topic}, ${group}, ${name}, ${member.session}, ${seen}, ${call}, ${limit},
        ${Math.round(member.takeoverMs)}, ${own}, ${left});
      COMMIT;
-     COPY (${claims}) TO STDOUT (FORMAT binary);
-     COPY (SELECT c.partition, c.first_offset, ${RECORD_COLUMNS} FROM (${claims}) c
-       CROSS JOIN LATERAL bus_read(${topic}, c.partition::int, c.first_offset, c.last_offset,
-         c.last_offset - c.first_offset + 1, ${READ_BYTES}) r) TO STDOUT (FORMAT binary)`,
-    sinks,
+     COPY (SELECT c.partition::bigint, c.first_offset, c.last_offset, c.attempts::bigint, ${RECORD_COLUMNS}
+       FROM (SELECT * FROM bus_claims WHERE topic = ${topic} AND group_name = ${group} AND member = ${name}
+               AND session = ${member.session} AND call = ${call} ORDER BY partition, first_offset) c
+       LEFT JOIN LATERAL bus_read(${topic}, c.partition, c.first_offset, c.last_offset,
+         c.last_offset - c.first_offset + 1, ${READ_BYTES}) r ON true) TO STDOUT (FORMAT binary)`,
+    [sink],
     ANSWER_BYTES_MAX,
   );
-  const ranges: TakenRange[] = [];
-  const claimRows = beginRows(sinks[0], 4);
-  while (claimRows.next()) {
-    ranges.push({
-      partition: Number(claimRows.int64(0)),
-      from: claimRows.int64(1),
-      to: claimRows.int64(2),
-      attempts: Number(claimRows.int64(3)),
-    });
-  }
-  const found = new Map<string, StoredRecord[]>();
-  const rows = beginRows(sinks[1], 2 + 6);
-  while (rows.next()) {
-    const key = `${rows.int64(0)} ${rows.int64(1)}`;
-    const records = found.get(key);
-    if (records === undefined) found.set(key, [recordAt(rows, 2)]);
-    else records.push(recordAt(rows, 2));
-  }
   const taken: Taken = { records: [], unread: [] };
-  for (const range of ranges) {
-    const records = found.get(`${range.partition} ${range.from}`) ?? [];
-    addRange(taken, range, records, bytesOf(records) >= READ_BYTES);
+  let range: TakenRange | null = null;
+  let records: StoredRecord[] = [];
+  const finish = (): void => {
+    if (range !== null) addRange(taken, range, records, bytesOf(records) >= READ_BYTES);
+  };
+  const rows = beginRows(sink, RECORD_AT + RECORD_FIELDS);
+  while (rows.next()) {
+    const partition = Number(rows.int64(0));
+    const from = rows.int64(1);
+    if (range === null || range.partition !== partition || range.from !== from) {
+      finish();
+      range = { partition, from, to: rows.int64(2), attempts: Number(rows.int64(3)) };
+      records = [];
+    }
+    if (!rows.isNull(RECORD_AT)) records.push(recordAt(rows, RECORD_AT));
   }
+  finish();
   return taken;
 }
+
+/** partition, first and last offset and attempts of a claim come before its records */
+const RECORD_AT = 4;
 
 /** Reads on in what was taken and left out. */
 export async function readTaken(

@@ -103,9 +103,9 @@ function byPartition(records: readonly LogRecord[]): Grouped {
   return { order: members.flat(), partitions, counts: members.map(({ length }) => length) };
 }
 
-/** Columns of what readRecords() and takeRecords() ask for, behind the columns that tell where a record belongs. */
+/** Columns of what readRecords() and takeRecords() ask for. */
 export const RECORD_COLUMNS = `r."position", r.taken_us, r.key, r.event_id, r.encoding, r.data`;
-const RECORD_FIELDS = 6;
+export const RECORD_FIELDS = 6;
 
 /** What bus_read() is asked for: offsets, both included. */
 export interface ReadRange {

@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { takeExclusiveFence } from './fence.ts';
 import { inTransaction } from './transaction.ts';
 
 /** How long a lease lasts without renewal; a standby touches nothing before it is over. Spec P6. */
@@ -7,14 +8,12 @@ const LEASE = "interval '5 seconds'";
  * Never the same epoch twice, also where a failover has forgotten the last takeover: a clock in it tells two leaders
  * apart that a counter would give the same number.
  */
-const NEXT_EPOCH = 'greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)';
+export const NEXT_EPOCH = 'greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)';
 /**
  * Under the exclusive fence: nobody leads any more, and what a running daemon has not committed is refused. It begins
  * anew from the ledger at once, since the lease is over.
  */
 export const DEPOSE_SQL = `UPDATE ingest_state SET epoch = ${NEXT_EPOCH}, holder = NULL, lease_expires_at = clock_timestamp()`;
-/** How long a takeover waits for the old leader's transactions before it ends their backends. */
-const FENCE_WAIT = '1s';
 
 export type LeaseAttempt =
   | { kind: 'leader'; epoch: bigint; serverStarted: string }
@@ -119,25 +118,7 @@ async function readState(client: Client): Promise<StateRow> {
   return row;
 }
 
-/**
- * Waits for the batches of the old leader. One that hangs (frozen client, black-holed network, a backend stalled in
- * COPY, which no timeout of the server ends) is terminated; the lock is then free as soon as its backend is gone.
- */
+/** Waits for the batches of the old leader, and ends those that hang. */
 export async function takeFence(client: Client): Promise<void> {
-  await client.query(`SET LOCAL lock_timeout = '${FENCE_WAIT}'`);
-  await client.query('SAVEPOINT fence');
-  try {
-    await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 1)');
-  } catch (error) {
-    if ((error as { code?: string }).code !== '55P03') throw error;
-    await client.query('ROLLBACK TO SAVEPOINT fence');
-    await client.query(
-      `SELECT pg_terminate_backend(pid) FROM pg_locks
-       WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid() AND objsubid = 2 AND objid = 1
-         AND classid = (ingest_fence_key()::bit(32)::bigint)::oid
-         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
-    );
-    await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 1)');
-  }
-  await client.query("SET LOCAL lock_timeout = '0'");
+  await takeExclusiveFence(client, { first: 'ingest_fence_key()', second: 1 });
 }

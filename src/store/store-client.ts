@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import { parseIsoMicros } from '../core/time.ts';
 import type { TickDataRow } from '../core/copy/tick-data.ts';
 import { BusMarks } from './bus-marks.ts';
+import { claimGroup, forgetGroup } from './bus-partitions.ts';
 import { parseDatabaseUrl } from './database-url.ts';
 import { JobRunTracker } from './job-runs.ts';
 import { Session } from './session.ts';
@@ -64,9 +65,14 @@ export class StoreClient {
     await this.#write.client();
   }
 
-  /** The session for the books; one call at a time is not asked for, transactions are. */
-  books(): Promise<Client> {
-    return this.#books.client();
+  /** Makes a group of a topic the role's own. Rejects with GroupInUseError when another role has it. */
+  async claimGroup(topic: string, group: string, role: string): Promise<void> {
+    await claimGroup(await this.#books.client(), { topic, group }, role);
+  }
+
+  /** What is known here of a group that is dropped from the bus. */
+  async forgetGroup(topic: string, group: string): Promise<void> {
+    await forgetGroup(await this.#books.client(), { topic, group });
   }
 
   /**

@@ -49,7 +49,7 @@ export class TickDataWriter {
   async write(rows: readonly TickDataRow[]): Promise<TickDataResult> {
     if (rows.length === 0) return { stored: 0, known: 0, conflicts: [] };
     const { indices, repeats, conflicts } = settle(rows);
-    const distinct = indices.length === rows.length ? rows : indices.map((index) => rows[index]!);
+    const distinct = indices.length === rows.length ? rows : indices.map((index) => rows[index]);
     if (this.#staged === 0) {
       const stored = await this.#copy(distinct);
       if (stored) return { stored: distinct.length, known: repeats, conflicts };
@@ -58,7 +58,7 @@ export class TickDataWriter {
     this.#staged -= 1;
     const { inserted, differing } = await this.#stage(distinct);
     const keys = new Set(differing);
-    const refused = keys.size === 0 ? [] : indices.filter((index) => keys.has(keyOf(rows[index]!)));
+    const refused = keys.size === 0 ? [] : indices.filter((index) => keys.has(keyOf(rows[index])));
     return {
       stored: inserted,
       known: repeats + distinct.length - inserted - refused.length,

@@ -8,10 +8,12 @@ import {
 } from '../core/market/dead-letter.ts';
 import type { Clock } from '../core/time.ts';
 import { systemClock } from '../core/time.ts';
+import { GroupInUseError } from '../store/bus-partitions.ts';
 import type { StoreClient } from '../store/store-client.ts';
 import type { Meter } from './meter.ts';
 import { retrying, type RetryPolicy } from './retrying.ts';
 import type { Stage } from './stage.ts';
+import { StageLife } from './stage-life.ts';
 import { refusedRecord, sortDeliveries, type TickBatch } from './tick-batch.ts';
 import { TickRun } from './tick-run.ts';
 import { storeTicks } from './tick-sink.ts';
@@ -35,6 +37,8 @@ export interface TickConsumerOptions {
   clock?: Clock;
 }
 
+/** whose group this is: another role is refused */
+const ROLE = 'tick_consumer';
 const BACKOFF = { firstMs: 100, maxMs: 5_000 };
 /** How long a read waits for the first record: what stop() waits for at most. */
 const WAIT_MS = 1_000;
@@ -70,12 +74,10 @@ export class TickConsumer implements Stage {
   readonly #meter: Meter;
   readonly #log: BusLog;
   readonly #clock: Clock;
-  readonly #stopping = new AbortController();
   readonly #giveUp = new AbortController();
-  readonly #done = Promise.withResolvers<void>();
+  readonly #life: StageLife;
   readonly #run: TickRun;
   #member: GroupMember | null = null;
-  #running = false;
 
   constructor(options: TickConsumerOptions) {
     this.#bus = options.bus;
@@ -97,41 +99,36 @@ export class TickConsumer implements Stage {
       labels: { topic: this.#topic, group: this.#group, consumer: this.#name },
       lagMs: () => this.#member?.lagMs() ?? Promise.resolve(0),
     });
-    this.#done.promise.catch(() => {});
+    this.#life = new StageLife(
+      () => this.#consume(),
+      async (error) => {
+        await this.#member?.leave().catch(() => {});
+        await this.#run.finish(error);
+      },
+    );
   }
 
   get done(): Promise<void> {
-    return this.#done.promise;
+    return this.#life.done;
   }
 
   start(): Promise<void> {
-    if (this.#running) return Promise.resolve();
-    this.#running = true;
-    this.#run.start();
-    this.#consume().then(
-      () => this.#end(null),
-      (error: unknown) => this.#end(error as Error),
-    );
-    return Promise.resolve();
+    return this.#life.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopping.abort();
-    if (!this.#running) this.#done.resolve();
     const timer = setTimeout(() => this.#giveUp.abort(), DRAIN_MS);
-    await this.#done.promise.catch(() => {});
+    await this.#life.stop();
     clearTimeout(timer);
   }
 
-  async #end(error: Error | null): Promise<void> {
-    await this.#member?.leave().catch(() => {});
-    await this.#run.finish(error);
-    if (error === null || this.#stopping.signal.aborted) this.#done.resolve();
-    else this.#done.reject(error);
-  }
-
   async #consume(): Promise<void> {
-    const { signal } = this.#stopping;
+    const signal = this.#life.stopping;
+    this.#run.start();
+    await retrying(() => this.#store.claimGroup(this.#topic, this.#group, ROLE), {
+      ...this.#policy('database', signal),
+      mayPass: (error) => !(error instanceof GroupInUseError),
+    });
     const member = await this.#ask(signal, () =>
       this.#bus.join({
         topic: this.#topic,
@@ -148,18 +145,21 @@ export class TickConsumer implements Stage {
     });
     let limit = this.#batchSize;
     let writing: Promise<void> = Promise.resolve();
-    while (!signal.aborted) {
-      const deliveries = await this.#ask(signal, () => member.next(limit, WAIT_MS));
-      if (deliveries.length === 0) continue;
-      limit = this.#nextLimit(limit, deliveries.length);
-      const suspect = deliveries.some(({ attempts }) => attempts >= ALONE_FROM_ATTEMPTS);
-      const batch = suspect ? null : this.#sort(deliveries);
+    try {
+      while (!signal.aborted) {
+        const deliveries = await this.#ask(signal, () => member.next(limit, WAIT_MS));
+        if (deliveries.length === 0) continue;
+        limit = this.#nextLimit(limit, deliveries.length);
+        const suspect = deliveries.some(({ attempts }) => attempts >= ALONE_FROM_ATTEMPTS);
+        const batch = suspect ? null : this.#sort(deliveries);
+        await writing;
+        writing = batch === null ? this.#alone(member, deliveries) : this.#settle(member, batch, deliveries);
+        // its failure is met by the next turn's await; until then it must not count as unhandled
+        writing.catch(() => {});
+      }
+    } finally {
       await writing;
-      writing = batch === null ? this.#alone(member, deliveries) : this.#settle(member, batch, deliveries);
-      // its failure is met by the next turn's await; until then it must not count as unhandled
-      writing.catch(() => {});
     }
-    await writing;
   }
 
   /** Twice as many while full batches come, half as many while they are mostly empty. */

@@ -106,10 +106,10 @@ export class TickRun {
 
   async finish(error: Error | null): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
-    const id = await this.#id?.catch(() => null);
-    if (id == null) return;
     const { jobRuns, log } = this.#options;
+    if (this.#id === null) return;
     try {
+      const id = await this.#id;
       await jobRuns.progress(id, this.#progress());
       await jobRuns.finish(id, error === null ? 'success' : 'failed', error?.message ?? null);
     } catch (failure) {

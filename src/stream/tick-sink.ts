@@ -43,10 +43,10 @@ export async function storeTicks(
     });
   } catch (error) {
     if (!isOfData(error)) throw error;
-    return ticks.length === 1 ? refusedOne(ticks[0]!, error) : storeHalves(store, ticks, policy);
+    return ticks.length === 1 ? refusedOne(ticks[0], error) : storeHalves(store, ticks, policy);
   }
   const refused = result.conflicts.map((index) => ({
-    ...ticks[index]!,
+    ...ticks[index],
     reason: 'conflict' as const,
     detail: 'a tick of this provider, symbol, time and seq is stored with another content, which stays',
   }));

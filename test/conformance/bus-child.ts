@@ -1,13 +1,14 @@
 /**
  * A bus in a process of its own. `take`: joins, takes so many records, says which, and never acknowledges: it waits to be
- * killed. `tour`: uses everything once, closes, and must then end by itself.
+ * killed. `work`: says what it takes and acknowledges it, until it is killed. `tour`: uses everything once, closes, and must then end by itself.
  */
+import { writeSync } from 'node:fs';
 import type { BusOptions, Delivery } from '../../src/bus/bus.ts';
 import { FileMarks } from '../support/file-marks.ts';
 import type { BusOpener } from './bus-harness.ts';
 
 export interface ChildTask {
-  does: 'take' | 'tour';
+  does: 'take' | 'work' | 'tour';
   module: string;
   address: string;
   marks: string;
@@ -39,6 +40,14 @@ if (task.does === 'take') {
   while (taken.length < task.count) taken.push(...(await joined.next(task.count - taken.length, 500)));
   console.log(JSON.stringify(taken.map(({ eventId, attempts }) => ({ eventId, attempts }))));
   setInterval(() => {}, 60_000); // lives, beats its heart, and does nothing
+} else if (task.does === 'work') {
+  const joined = await bus.join({ topic, group, member, takeoverMs });
+  for (;;) {
+    const batch = await joined.next(task.count, 500);
+    // on its way before it is acknowledged, however this process ends
+    if (batch.length > 0) writeSync(1, `${JSON.stringify(batch.map(({ eventId }) => eventId))}\n`);
+    await joined.acknowledge(batch);
+  }
 } else {
   const data = new TextEncoder().encode('{}');
   await bus.publish(topic, [{ key: 'A', eventId: 'A|1', data, encoding: 'json' }]);

@@ -9,6 +9,7 @@ import {
   recordsOf,
   sorted,
   TAKEOVER_MS,
+  WAIT_MS,
   type BusCase,
   type BusScene,
 } from './bus-scene.ts';
@@ -55,7 +56,17 @@ async function traffic(scene: BusScene): Promise<Traffic> {
 
 async function settle(t: { same: (a: unknown, b: unknown, m: string) => void }, run: Traffic): Promise<void> {
   await run.done;
-  t.same(sorted(idsOf(run.seen)), sorted(idsOf(recordsOf('A', TOTAL))), 'nothing is lost');
+  const all = idsOf(recordsOf('A', TOTAL));
+  t.same(sorted(idsOf(run.seen)), sorted(all), 'nothing is lost');
+  const stored: string[] = [];
+  let after: string | null = null;
+  do {
+    const from: string | null = after;
+    const page: Delivery[] = await insist(() => run.bus.read(run.topic, 0, from, 500));
+    stored.push(...idsOf(page));
+    after = page.at(-1)?.position ?? null;
+  } while (after !== null);
+  t.same([...new Set(stored)], all, 'what was sent again lies behind what it repeats');
   await until('pending 0', async () => {
     // what was handed out in an answer that never came is still to be taken
     await insist(async () => run.member.acknowledge(await run.member.next(100, 100)));
@@ -63,8 +74,46 @@ async function settle(t: { same: (a: unknown, b: unknown, m: string) => void }, 
   });
 }
 
-/** The server goes away and comes back. */
+/** The server goes away and comes back, members are killed. */
 export const failureCases: BusCase[] = [
+  {
+    name: 'members are killed in the middle of their work: nothing is lost, nothing pending is left',
+    async run(t, scene) {
+      const topic = scene.topic();
+      const bus = await scene.bus();
+      const seen = new Set<string>();
+      const note = (ids: readonly string[]): void => {
+        for (const id of ids) seen.add(id);
+      };
+      let published = 0;
+      const publishing = (async () => {
+        for (; published < TOTAL; published += BATCH) {
+          await bus.publish(topic, recordsOf('A', BATCH, published));
+          // never far ahead of those that are to be killed while there is work
+          await until('the members follow', () => published - seen.size < TOTAL / 6);
+        }
+      })();
+      for (const [at, member] of ['w1', 'w2', 'w1', 'w3', 'w1'].entries()) {
+        const worker = scene.worker({ topic, group: 'g', member, count: 20 }, note);
+        const goal = ((at + 1) * TOTAL) / 10;
+        await until(`${goal} seen`, () => seen.size >= goal, { progress: () => seen.size });
+        await worker.kill();
+      }
+      const last = await bus.join({ topic, group: 'g', member: 'last', takeoverMs: TAKEOVER_MS });
+      await until(
+        'the rest',
+        async () => {
+          const batch = await last.next(100, WAIT_MS);
+          note(idsOf(batch));
+          await last.acknowledge(batch);
+          return seen.size === TOTAL && (await pendingOf(bus, topic, 'g')) === 0;
+        },
+        { pollMs: 0, progress: () => seen.size },
+      );
+      await publishing;
+      t.same(sorted(seen), sorted(idsOf(recordsOf('A', TOTAL))));
+    },
+  },
   {
     name: 'the server crashes twice while records are published and consumed',
     async run(t, scene) {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import {
@@ -92,9 +92,8 @@ export class BusScene {
   async holder(
     task: Pick<ChildTask, 'topic' | 'group' | 'member' | 'count'>,
   ): Promise<{ taken: { eventId: string; attempts: number }[]; kill: () => Promise<void> }> {
-    const { child, line } = this.#spawn({ ...task, does: 'take', takeoverMs: TAKEOVER_MS });
-    const taken = JSON.parse(await line) as { eventId: string; attempts: number }[];
-    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    const { child, line, gone } = this.#start({ ...task, does: 'take', takeoverMs: TAKEOVER_MS });
+    const taken = JSON.parse(await line()) as { eventId: string; attempts: number }[];
     const kill = async (): Promise<void> => {
       child.kill('SIGKILL');
       await gone;
@@ -102,12 +101,27 @@ export class BusScene {
     return { taken, kill };
   }
 
+  /** A member in a process of its own that acknowledges what it takes; `seen` is told each batch before it does. */
+  worker(
+    task: Pick<ChildTask, 'topic' | 'group' | 'member' | 'count'>,
+    seen: (ids: string[]) => void,
+  ): { kill: () => Promise<void> } {
+    const { child, lines, gone } = this.#start({ ...task, does: 'work', takeoverMs: TAKEOVER_MS });
+    lines.on('line', (line) => seen(JSON.parse(line) as string[]));
+    const read = new Promise<void>((resolve) => lines.once('close', () => resolve()));
+    const kill = async (): Promise<void> => {
+      child.kill('SIGKILL');
+      await Promise.all([gone, read]);
+    };
+    return { kill };
+  }
+
   /** Uses everything once in a process of its own, closes the bus, and answers with the code the process ended with. */
   async tour(task: Pick<ChildTask, 'topic' | 'group' | 'member'>): Promise<number | null> {
-    const { child, line } = this.#spawn({ ...task, count: 0, does: 'tour', takeoverMs: TAKEOVER_MS });
+    const { line, gone } = this.#start({ ...task, count: 0, does: 'tour', takeoverMs: TAKEOVER_MS });
     let ended: { code: number | null } | null = null;
-    child.once('exit', (code) => (ended = { code }));
-    await line;
+    void gone.then((code) => (ended = { code }));
+    await line();
     return (await until('the process ends by itself', () => ended, { deadlineMs: 20_000 })).code;
   }
 
@@ -117,9 +131,12 @@ export class BusScene {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  #spawn(task: Omit<ChildTask, 'module' | 'address' | 'marks' | 'partitions'>): {
+  #start(task: Omit<ChildTask, 'module' | 'address' | 'marks' | 'partitions'>): {
     child: ChildProcess;
-    line: Promise<string>;
+    lines: Interface;
+    /** the first one; rejects when the process ends without it */
+    line: () => Promise<string>;
+    gone: Promise<number | null>;
   } {
     const whole: ChildTask = {
       ...task,
@@ -133,11 +150,14 @@ export class BusScene {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     this.#children.push(child);
-    const line = new Promise<string>((resolve, reject) => {
-      createInterface(child.stdout).once('line', resolve);
-      child.once('exit', (code) => reject(new Error(`the process ended with ${code} and said nothing`)));
-    });
-    return { child, line };
+    const lines = createInterface(child.stdout);
+    const gone = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    const line = (): Promise<string> =>
+      new Promise((resolve, reject) => {
+        lines.once('line', resolve);
+        void gone.then((code) => reject(new Error(`the process ended with ${code} and said nothing`)));
+      });
+    return { child, lines, line, gone };
   }
 }
 

@@ -98,4 +98,28 @@ export const trimCases: BusCase[] = [
       t.same((await collect(member, (ids) => ids.size === 3)).ids, idsOf(recordsOf('A', 3, 20)));
     },
   },
+  {
+    name: 'a position whose record was trimmed is gone on from with the first one that is there',
+    async run(t, scene) {
+      const topic = scene.topic();
+      const bus = await scene.bus();
+      const positions = await bus.publish(topic, recordsOf('A', 50));
+      const member = await bus.join({ topic, group: 'g', member: 'm' });
+      await collect(member, (ids) => ids.size === 50);
+      await bus.trim(topic, { acknowledgedMs: 0, retentionMs: 0 });
+      await bus.publish(topic, recordsOf('A', 10, 50));
+      const last = idsOf(recordsOf('A', 10, 50));
+      for (const after of [null, positions[10], positions[49]]) {
+        const options = { topic, group: 'owner', member: 'm', partition: 0, after };
+        const reader = await bus.openPartition(options);
+        const seen = await until('the newest', async () => {
+          const batch = await reader.next(1000, 500);
+          return batch.some(({ eventId }) => eventId === 'A|59') && batch;
+        });
+        t.same(idsOf(seen).slice(-10), last, `after ${after}`);
+        await reader.close();
+        t.same(idsOf(await bus.read(topic, 0, after, 1000)).slice(-10), last);
+      }
+    },
+  },
 ];

@@ -1,6 +1,6 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +17,8 @@ export interface TestRedisOptions {
   policy?: string;
   /** default user's password */
   password?: string;
+  /** anything else of redis.conf */
+  settings?: Record<string, string>;
 }
 
 /** A redis-server of a test's own, on loopback and in a temporary folder. */
@@ -32,6 +34,8 @@ export interface TestRedis {
   /** SIGKILL; start() brings it back. */
   kill(): Promise<void>;
   start(): Promise<void>;
+  /** Removes the data of a server that was killed. */
+  wipe(): Promise<void>;
   freeze(): void;
   thaw(): void;
   /** Stops it and removes its data. */
@@ -63,6 +67,7 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     'maxmemory-policy': options.policy ?? 'noeviction',
     ...(options.maxmemory === undefined ? {} : { maxmemory: options.maxmemory }),
     ...(options.password === undefined ? {} : { requirepass: options.password }),
+    ...options.settings,
   };
   const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
   let server: ChildProcess = spawn(process.execPath, ['--version'], { stdio: 'ignore' });
@@ -112,6 +117,9 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     },
     kill,
     start,
+    async wipe() {
+      for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true });
+    },
     freeze: () => void server.kill('SIGSTOP'),
     thaw: () => void server.kill('SIGCONT'),
     async stop() {

@@ -10,15 +10,15 @@ export function murmur2(bytes: Uint8Array): number {
   let hash = SEED ^ bytes.length;
   const whole = bytes.length & ~3;
   for (let at = 0; at < whole; at += 4) {
-    let word = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+    let word = bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
     word = Math.imul(word, MULTIPLIER);
     word ^= word >>> SHIFT;
     hash = Math.imul(hash, MULTIPLIER) ^ Math.imul(word, MULTIPLIER);
   }
   const left = bytes.length - whole;
-  if (left >= 3) hash ^= bytes[whole + 2]! << 16;
-  if (left >= 2) hash ^= bytes[whole + 1]! << 8;
-  if (left >= 1) hash = Math.imul(hash ^ bytes[whole]!, MULTIPLIER);
+  if (left >= 3) hash ^= bytes[whole + 2] << 16;
+  if (left >= 2) hash ^= bytes[whole + 1] << 8;
+  if (left >= 1) hash = Math.imul(hash ^ bytes[whole], MULTIPLIER);
   hash ^= hash >>> 13;
   hash = Math.imul(hash, MULTIPLIER);
   return hash ^ (hash >>> 15);

@@ -10,23 +10,31 @@ export type DatabaseWork<T> = (client: Client, serverUrl: string) => Promise<T>;
  * Runs `work` with one session on DATABASE_URL. `embedded:DIR` finds the running server of that folder, or starts one
  * for as long as the work takes.
  */
-export async function withDatabase<T>(
+export function withDatabase<T>(
   databaseUrl: string | undefined,
   applicationName: string,
   work: DatabaseWork<T>,
+): Promise<T> {
+  return withServerUrl(databaseUrl, (serverUrl) => withSession(serverUrl, applicationName, work));
+}
+
+/** The same for work that makes its own sessions: it is handed the address of the server. */
+export async function withServerUrl<T>(
+  databaseUrl: string | undefined,
+  work: (serverUrl: string) => Promise<T>,
 ): Promise<T> {
   if (databaseUrl === undefined || databaseUrl === '') {
     throw new Error(
       'no database: set DATABASE_URL to postgres://user:password@host/database or to embedded:DIR',
     );
   }
-  if (!databaseUrl.startsWith('embedded:')) return withSession(databaseUrl, applicationName, work);
+  if (!databaseUrl.startsWith('embedded:')) return work(databaseUrl);
   const server = await startEmbedded({
     dataDir: databaseUrl.slice('embedded:'.length),
     log: { info: () => {}, warn: () => {} },
   });
   try {
-    return await withSession(server.url(), applicationName, work);
+    return await work(server.url());
   } finally {
     // one that ran before belongs to a daemon
     if (!server.adopted) await server.stop();

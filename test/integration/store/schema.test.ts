@@ -70,7 +70,7 @@ for (const server of testServers()) {
     await t.test('upTo stops after a file; an unknown one is refused', async (s) => {
       const client = await session(s, { schema: false });
       const second = { name: '002_more.sql', sql: '-- stages: ticks\nselect 1' };
-      const files = [...(await schemaFiles()), second];
+      const files = [...(await schemaFiles()).slice(0, 1), second];
       s.same(await migrate(client, { files, upTo: '1' }), ['001_create_tables.sql']);
       const status = await schemaStatus(client, files);
       s.same(status.behindFor('ingest'), [], 'judged per stage');

@@ -25,7 +25,7 @@ function row(overrides: Partial<TickDataRow> = {}): TickDataRow {
 }
 
 for (const server of testServers()) {
-  test(`market ticks on ${server.name}`, { skip: server.skip }, async (t) => {
+  void test(`market ticks on ${server.name}`, { skip: server.skip }, async (t) => {
     const opened = await server.open();
     t.teardown(() => opened.close());
     const open = async (): Promise<{ client: Client; writer: TickDataWriter }> => {
@@ -54,7 +54,7 @@ for (const server of testServers()) {
         text: `SELECT provider, symbol, (extract(epoch FROM ts) * 1000000)::bigint AS micros, seq, price, size, bid, ask, side, tx::text
                  FROM tick_data ORDER BY ts, seq`,
       });
-      const expected = [rows[2]!, rows[0]!, rows[1]!, rows[3]!].map(({ srcTs, seq, ...rest }) => ({
+      const expected = [rows[2], rows[0], rows[1], rows[3]].map(({ srcTs, seq, ...rest }) => ({
         ...rest,
         micros: srcTs.toString(),
         seq: seq.toString(),
@@ -98,7 +98,7 @@ for (const server of testServers()) {
       const clients = await Promise.all(
         [1, 2].map((n) => connect(parseDatabaseUrl(url), { applicationName: `test ${n}` })),
       );
-      await migrate(clients[0]!);
+      await migrate(clients[0]);
       const random = seededRandom();
       t.comment(`SEED=${random.seed}`);
       const rows = Array.from({ length: 5000 }, (_, seq) => row({ seq: BigInt(seq) }));
@@ -122,8 +122,8 @@ for (const server of testServers()) {
           return stored;
         }),
       );
-      t.equal(results[0]! + results[1]!, 5000);
-      const { rows: found } = await clients[0]!.query('SELECT count(*) AS n FROM tick_data');
+      t.equal(results[0] + results[1], 5000);
+      const { rows: found } = await clients[0].query('SELECT count(*) AS n FROM tick_data');
       t.equal(found[0].n, '5000');
       await Promise.all(clients.map((client) => client.end()));
     });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { test } from 'tap';
-import { backoffMs, storeVerdict, streamVerdict } from '../../../src/core/retry.ts';
+import { backoffMs, busVerdict, storeVerdict, streamVerdict } from '../../../src/core/retry.ts';
 
 void test('outages and resource errors are tried again, never charged to the data', async (t) => {
   for (const sqlstate of [
@@ -34,6 +34,20 @@ void test('errors of the data, the schema and the fence are told apart by SQLSTA
     t.equal(storeVerdict(sqlstate), 'schema', `SQLSTATE ${sqlstate}`);
   }
   t.equal(storeVerdict('MDF01'), 'fenced');
+});
+
+void test('a bus in the database: what waiting mends, what it does not, and what is full', async (t) => {
+  for (const [verdict, codes] of [
+    [
+      'unreachable',
+      [undefined, '08006', '57P01', '57014', '53300', '40P01', '55P03', '58030', '25006', 'XX000'],
+    ],
+    ['full', ['53100', '53200']],
+    ['refused', ['22021', '54000', '23514']],
+    ['setup', ['28P01', '28000', '3D000', '42P01', '42883', '42501', '3F000', '23505', 'MDB01', 'MDF01']],
+  ] as const) {
+    for (const sqlstate of codes) t.equal(busVerdict(sqlstate), verdict, `SQLSTATE ${sqlstate}`);
+  }
 });
 
 void test('gRPC codes: too large, not served, or try again', async (t) => {

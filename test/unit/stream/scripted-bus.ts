@@ -67,6 +67,10 @@ export class ScriptedBus implements StreamBus {
     return Promise.resolve([]);
   }
 
+  tail(): Promise<Delivery[]> {
+    return Promise.resolve([]);
+  }
+
   end(): Promise<null> {
     return Promise.resolve(null);
   }

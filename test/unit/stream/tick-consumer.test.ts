@@ -26,6 +26,10 @@ class ScriptedStore {
     },
   };
 
+  claimGroup(): Promise<void> {
+    return Promise.resolve();
+  }
+
   writeTicks(rows: readonly TickDataRow[]): Promise<{ stored: number; known: number; conflicts: number[] }> {
     for (const { symbol } of rows) {
       const failure = this.failures.get(symbol);
@@ -118,7 +122,7 @@ async function consume(
   return { bus, store, counts, letters };
 }
 
-test('ticks are stored, bars and replays left to others, and all is acknowledged after it', async (t) => {
+void test('ticks are stored, bars and replays left to others, and all is acknowledged after it', async (t) => {
   const batch = [
     delivery({ seq: 1 }),
     delivery({ kind: 'bar', interval: '1s', o: 1, h: 1, l: 1, c: 1, v: 1 }),
@@ -137,7 +141,7 @@ test('ticks are stored, bars and replays left to others, and all is acknowledged
   t.ok(bus.hasLeft);
 });
 
-test('what is malformed is put aside with its reason before it is acknowledged; its neighbours are stored', async (t) => {
+void test('what is malformed is put aside with its reason before it is acknowledged; its neighbours are stored', async (t) => {
   const bad = [
     delivery('{"price": NaN}'),
     delivery({ price: '1,5' }),
@@ -164,7 +168,7 @@ test('what is malformed is put aside with its reason before it is acknowledged; 
   t.equal(counts.get('errors_total{tick_consumer,future}'), 1);
 });
 
-test('another content for a stored key is a conflict: the stored one stays', async (t) => {
+void test('another content for a stored key is a conflict: the stored one stays', async (t) => {
   const { store, letters, counts } = await consume(
     [[delivery({ seq: 1, price: 5 })], [delivery({ seq: 1, price: 6 }), delivery({ seq: 1, price: 5 })]],
     { until: (bus) => bus.acknowledged.length === 3 },
@@ -182,7 +186,7 @@ test('another content for a stored key is a conflict: the stored one stays', asy
   t.equal(counts.get('tick_forward_total{p}'), 2);
 });
 
-test('a row that the database refuses is found and put aside, its neighbours are stored', async (t) => {
+void test('a row that the database refuses is found and put aside, its neighbours are stored', async (t) => {
   const batch = Array.from({ length: 16 }, (_, seq) => delivery({ seq, symbol: seq === 11 ? 'BAD' : 'SPY' }));
   const { store, letters } = await consume([batch], {
     until: (bus) => bus.acknowledged.length === 16,
@@ -195,7 +199,7 @@ test('a row that the database refuses is found and put aside, its neighbours are
   );
 });
 
-test('outages of store and bus are waited for: nothing is put aside and nothing acknowledged early', async (t) => {
+void test('outages of store and bus are waited for: nothing is put aside and nothing acknowledged early', async (t) => {
   const { bus, store } = await consume([[delivery({ seq: 1 })]], {
     until: (bus) => bus.acknowledged.length === 1,
     before: (bus, store) => {
@@ -210,7 +214,7 @@ test('outages of store and bus are waited for: nothing is put aside and nothing 
   t.strictSame(bus.calls, ['join fails', 'join', 'next fails', 'acknowledge fails', 'acknowledge']);
 });
 
-test('what waiting does not mend ends the consumer with that error', async (t) => {
+void test('what waiting does not mend ends the consumer with that error', async (t) => {
   const bus = new ScriptedBus();
   bus.failures.set('join', [new BusError('setup', 'wrong password')]);
   const consumer = new TickConsumer({ bus, storeClient: new ScriptedStore() as unknown as StoreClient });
@@ -218,7 +222,7 @@ test('what waiting does not mend ends the consumer with that error', async (t) =
   await t.rejects(consumer.done, { message: 'wrong password' });
 });
 
-test('a record that came too often is taken alone, and put aside when it was begun three times in vain', async (t) => {
+void test('a record that came too often is taken alone, and put aside when it was begun three times in vain', async (t) => {
   const suspects = [delivery({ seq: 1 }, 4), delivery({ seq: 2 }, 4), delivery({ seq: 3 }, 4)];
   const { store, letters } = await consume([suspects], {
     until: (bus) => bus.acknowledged.length === 3,
@@ -231,7 +235,7 @@ test('a record that came too often is taken alone, and put aside when it was beg
   );
 });
 
-test('batches grow while full ones come and shrink again', async (t) => {
+void test('batches grow while full ones come and shrink again', async (t) => {
   const many = Array.from({ length: 100 }, (_, seq) => delivery({ seq }));
   const { store } = await consume([many.slice(0, 70), many.slice(70)], {
     batchSize: 10,

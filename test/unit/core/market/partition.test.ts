@@ -11,12 +11,12 @@ const VECTORS: [string, number][] = [
   ['abc', 479470107],
 ];
 
-test("murmur2 answers what Kafka's own does", (t) => {
+void test("murmur2 answers what Kafka's own does", (t) => {
   for (const [text, expected] of VECTORS) t.equal(murmur2(Buffer.from(text)), expected, text);
   t.end();
 });
 
-test('every key has one partition in range, and all partitions are used', (t) => {
+void test('every key has one partition in range, and all partitions are used', (t) => {
   const seen = new Set<number>();
   for (let index = 0; index < 1000; index += 1) {
     const partition = partitionOf(`SYM${index}`, 7);

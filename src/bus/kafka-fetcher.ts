@@ -1,0 +1,256 @@
+import type { Broker, ConnectionPool } from '@platformatic/kafka';
+import { setTimeout as delay } from 'node:timers/promises';
+import { backoffMs } from '../core/retry.ts';
+import { BusError, type Delivery } from './bus.ts';
+import type { KafkaCluster } from './kafka-cluster.ts';
+import { busError } from './kafka-errors.ts';
+import { fetchOnce, isOutOfRange } from './kafka-fetch.ts';
+import { offsetsAt } from './kafka-offsets.ts';
+
+/** the broker holds a fetch so long when there is nothing, ms */
+const LONG_POLL_MS = 500;
+const BACKOFF = { firstMs: 50, maxMs: 1000 };
+/** asked for records and none of the fetches came back for so long: the connections are made anew, ms */
+const STALLED_MS = 15_000;
+
+/** One partition on its way to whoever asks. */
+export class Tap {
+  readonly partition: number;
+  /** offset of the next fetch */
+  offset: number;
+  /** the log turned out to be shorter than the position, so that offsets come a second time */
+  rewound = false;
+  buffer: Delivery[] = [];
+  #taken = 0;
+
+  constructor(partition: number, offset: number) {
+    this.partition = partition;
+    this.offset = offset;
+  }
+
+  get length(): number {
+    return this.buffer.length - this.#taken;
+  }
+
+  take(limit: number): Delivery[] {
+    const taken = this.buffer.slice(this.#taken, this.#taken + limit);
+    this.#taken += taken.length;
+    if (this.#taken === this.buffer.length) {
+      this.buffer = [];
+      this.#taken = 0;
+    }
+    return taken;
+  }
+
+  /** What was taken and could not be handed out comes first the next time. */
+  giveBack(deliveries: readonly Delivery[]): void {
+    this.buffer = [...deliveries, ...this.buffer.slice(this.#taken)];
+    this.#taken = 0;
+  }
+}
+
+/**
+ * Fetches partitions of one topic into their buffers, each leader by itself, and only what somebody asked for: a fetch
+ * for a partition starts when its buffer has run empty.
+ */
+export class KafkaFetcher {
+  readonly #cluster: KafkaCluster;
+  readonly #topic: string;
+  #pool: ConnectionPool;
+  readonly #taps = new Map<number, Tap>();
+  /** the fetch that is under way for a partition */
+  readonly #underWay = new Map<number, symbol>();
+  #turn = 0;
+  #failed: BusError | null = null;
+  #failures = 0;
+  #lastAnswerMs: number;
+  #wake = Promise.withResolvers<void>();
+  #closed = false;
+
+  constructor(cluster: KafkaCluster, topic: string) {
+    this.#cluster = cluster;
+    this.#topic = topic;
+    this.#pool = cluster.pool(LONG_POLL_MS + cluster.requestTimeoutMs);
+    this.#lastAnswerMs = cluster.nowMs();
+  }
+
+  add(tap: Tap): void {
+    this.#taps.set(tap.partition, tap);
+    this.#signal();
+  }
+
+  remove(tap: Tap): void {
+    if (this.#taps.get(tap.partition) === tap) this.#taps.delete(tap.partition);
+  }
+
+  /**
+   * Up to `limit` records of the taps that `may` allows, taking turns. Waits at most `waitMs`.
+   * @throws BusError when nothing came because of a failure
+   */
+  async next(
+    limit: number,
+    waitMs: number,
+    may: (tap: Tap) => boolean,
+  ): Promise<{ tap: Tap; deliveries: Delivery[] }[]> {
+    const endMs = this.#cluster.nowMs() + waitMs;
+    let idleMs = this.#cluster.nowMs();
+    this.#failed = null;
+    for (;;) {
+      const found = this.#take(limit, may);
+      this.#start(may);
+      if (found.length > 0 || limit <= 0) return found;
+      const leftMs = endMs - this.#cluster.nowMs();
+      if (leftMs <= 0 || this.#closed) break;
+      await this.#signalOr(leftMs);
+      idleMs = Math.max(idleMs, this.#lastAnswerMs);
+      if (this.#underWay.size > 0 && this.#cluster.nowMs() - idleMs > STALLED_MS) {
+        this.#renew();
+        idleMs = this.#cluster.nowMs();
+      }
+    }
+    const failed = this.#failed as BusError | null;
+    if (failed !== null) throw failed;
+    return [];
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#taps.clear();
+    this.#signal();
+    await this.#cluster.discard(this.#pool);
+  }
+
+  #signal(): void {
+    this.#wake.resolve();
+    this.#wake = Promise.withResolvers();
+  }
+
+  #take(limit: number, may: (tap: Tap) => boolean): { tap: Tap; deliveries: Delivery[] }[] {
+    const found: { tap: Tap; deliveries: Delivery[] }[] = [];
+    let left = limit;
+    for (const tap of this.#inTurn()) {
+      if (left <= 0) break;
+      if (tap.length === 0 || !may(tap)) continue;
+      const deliveries = tap.take(left);
+      left -= deliveries.length;
+      found.push({ tap, deliveries });
+    }
+    if (found.length > 0) this.#turn += 1;
+    return found;
+  }
+
+  /** A different one first each time, so that a busy partition cannot starve the others. */
+  #inTurn(): Tap[] {
+    const taps = [...this.#taps.values()];
+    const first = taps.length === 0 ? 0 : this.#turn % taps.length;
+    return [...taps.slice(first), ...taps.slice(0, first)];
+  }
+
+  #start(may: (tap: Tap) => boolean): void {
+    const wanted = this.#inTurn().filter(
+      (tap) => tap.length === 0 && !this.#underWay.has(tap.partition) && may(tap),
+    );
+    if (wanted.length === 0 || this.#closed) return;
+    const fetch = Symbol('fetch');
+    for (const tap of wanted) this.#underWay.set(tap.partition, fetch);
+    void this.#fetch(wanted, fetch);
+  }
+
+  async #fetch(taps: readonly Tap[], fetch: symbol): Promise<void> {
+    const pool = this.#pool;
+    try {
+      const byLeader = new Map<string, { broker: Broker; taps: Tap[] }>();
+      for (const tap of taps) {
+        const broker = await this.#cluster.leaderOf(this.#topic, tap.partition);
+        const name = `${broker.host}:${broker.port}`;
+        const group = byLeader.get(name) ?? { broker, taps: [] };
+        group.taps.push(tap);
+        byLeader.set(name, group);
+      }
+      await Promise.all(
+        [...byLeader.values()].map((group) => this.#fetchFrom(pool, group.broker, group.taps)),
+      );
+      this.#failures = 0;
+    } catch (error) {
+      if (pool === this.#pool && !this.#closed) await this.#fail(error);
+    } finally {
+      for (const { partition } of taps) {
+        if (this.#underWay.get(partition) === fetch) this.#underWay.delete(partition);
+      }
+      this.#signal();
+    }
+  }
+
+  async #fetchFrom(pool: ConnectionPool, broker: Broker, taps: readonly Tap[]): Promise<void> {
+    const wishes = taps.map(({ partition, offset }) => ({ partition, offset }));
+    const answers = await fetchOnce(this.#cluster, pool, {
+      broker, topic: this.#topic, wishes, waitMs: LONG_POLL_MS,
+    }); // prettier-ignore
+    this.#lastAnswerMs = this.#cluster.nowMs();
+    let refused: number | null = null;
+    for (const [at, tap] of taps.entries()) {
+      const fetched = answers.get(tap.partition);
+      // revoked, or another fetch was quicker: what came is of no use
+      if (fetched === undefined || this.#taps.get(tap.partition) !== tap || tap.offset !== wishes[at].offset)
+        continue;
+      if (isOutOfRange(fetched.code)) await this.#jump(tap);
+      else if (fetched.code !== 0) refused = fetched.code;
+      else {
+        tap.offset = fetched.next;
+        for (const delivery of fetched.deliveries) tap.buffer.push(delivery);
+      }
+    }
+    if (refused !== null) {
+      throw new BusError(
+        'unreachable',
+        `the broker refuses to read ${this.#topic} (Kafka's error ${refused})`,
+      );
+    }
+  }
+
+  /** What a group still needed is gone, or the log is shorter than it was: there is no other place to go on from. */
+  async #jump(tap: Tap): Promise<void> {
+    const start =
+      (await offsetsAt(this.#cluster, this.#topic, [tap.partition], 'earliest')).get(tap.partition) ?? 0;
+    const fields = { topic: this.#topic, partition: tap.partition, offset: tap.offset, first: start };
+    if (tap.offset < start) {
+      this.#cluster.log('error', 'kafka: records were deleted before they were read', {
+        ...fields,
+        lost: start - tap.offset,
+      });
+    } else {
+      this.#cluster.log(
+        'error',
+        'kafka: the partition ends before the position reached; read again from its start',
+        fields,
+      );
+      tap.rewound = true;
+    }
+    tap.offset = start;
+  }
+
+  async #fail(error: unknown): Promise<void> {
+    this.#cluster.noteFailure(error);
+    this.#failed = busError(error, `reading ${this.#topic}`);
+    this.#failures += 1;
+    if (this.#failed.kind !== 'unreachable') this.#signal();
+    await delay(backoffMs(this.#failures, BACKOFF, this.#cluster.random()), undefined, { ref: false });
+  }
+
+  #renew(): void {
+    this.#cluster.log('warn', 'kafka: no fetch came back, the connections are made anew', {
+      topic: this.#topic,
+    });
+    const old = this.#pool;
+    this.#pool = this.#cluster.pool(LONG_POLL_MS + this.#cluster.requestTimeoutMs);
+    this.#underWay.clear();
+    this.#cluster.renew();
+    void this.#cluster.discard(old);
+  }
+
+  async #signalOr(ms: number): Promise<void> {
+    const limit = new AbortController();
+    await Promise.race([this.#wake.promise, delay(ms, undefined, { signal: limit.signal }).catch(() => {})]);
+    limit.abort();
+  }
+}

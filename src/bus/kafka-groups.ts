@@ -1,0 +1,188 @@
+import type { GroupInfo } from './bus.ts';
+import type { KafkaCluster } from './kafka-cluster.ts';
+import { hasCode, KafkaCode, busError } from './kafka-errors.ts';
+import { fetchOnce } from './kafka-fetch.ts';
+import { committedOffsets, offsetsAt } from './kafka-offsets.ts';
+import { BusError } from './bus.ts';
+
+const KIP_848 = 'consumer';
+/** the client lists classic ones alone when it is not asked */
+const ALL_TYPES = { types: [] };
+/** enough for the first batch of a partition, which comes whole */
+const FIRST_BYTES = 1;
+
+/** What groups have committed in one topic, by group and partition. */
+export async function groupsOf(
+  cluster: KafkaCluster,
+  topic: string,
+): Promise<Map<string, Map<number, number>>> {
+  const listed = await cluster.retry('listing groups', () => cluster.admin.listGroups(ALL_TYPES));
+  const groups = new Map<string, Map<number, number>>();
+  for (const group of [...listed.keys()].sort()) {
+    const offsets = (await committedOffsets(cluster, group)).get(topic);
+    if (offsets !== undefined) groups.set(group, offsets);
+  }
+  return groups;
+}
+
+/** `pendingHere`: what members in this process have in hand; nobody else can know. */
+export async function groupInfos(
+  cluster: KafkaCluster,
+  topic: string,
+  partitions: readonly number[],
+  pendingHere: (group: string, partition: number) => number,
+): Promise<GroupInfo[]> {
+  const groups = await groupsOf(cluster, topic);
+  if (groups.size === 0) return [];
+  const [earliest, latest] = await Promise.all([
+    offsetsAt(cluster, topic, partitions, 'earliest'),
+    offsetsAt(cluster, topic, partitions, 'latest'),
+  ]);
+  const infos: GroupInfo[] = [];
+  const ages = new Map<string, number>();
+  for (const [group, offsets] of groups) {
+    const members = await membersOf(cluster, group, topic);
+    for (const partition of partitions) {
+      const committed = offsets.get(partition) ?? null;
+      const first = Math.max(committed ?? 0, earliest.get(partition) ?? 0);
+      const left = Math.max(0, (latest.get(partition) ?? 0) - first);
+      const pending = Math.min(left, pendingHere(group, partition));
+      const at = `${partition}:${first}`;
+      if (left > 0 && !ages.has(at)) ages.set(at, await ageOf(cluster, topic, partition, first));
+      infos.push({
+        topic,
+        group,
+        partition,
+        pending,
+        lag: left - pending,
+        lagMs: left > 0 ? (ages.get(at) ?? 0) : 0,
+        idleMs: members > 0 ? 0 : null,
+        members,
+        acknowledged: committed === null || committed === 0 ? null : String(committed - 1),
+      });
+    }
+  }
+  return infos;
+}
+
+/** Age of the oldest record that a group still needs, ms; 0 when there is none. */
+export async function lagOf(
+  cluster: KafkaCluster,
+  topic: string,
+  group: string,
+  partitions: readonly number[],
+): Promise<number> {
+  const committed = (await committedOffsets(cluster, group)).get(topic) ?? new Map<number, number>();
+  const latest = await offsetsAt(cluster, topic, partitions, 'latest');
+  let oldest = 0;
+  for (const partition of partitions) {
+    const first = committed.get(partition) ?? 0;
+    if (first < (latest.get(partition) ?? 0)) {
+      oldest = Math.max(oldest, await ageOf(cluster, topic, partition, first));
+    }
+  }
+  return oldest;
+}
+
+async function ageOf(
+  cluster: KafkaCluster,
+  topic: string,
+  partition: number,
+  offset: number,
+): Promise<number> {
+  const [first] = await readFrom(cluster, topic, partition, offset, 1);
+  return first === undefined ? 0 : Math.max(1, cluster.nowMs() - first.takenMs);
+}
+
+/** Records from an offset on, or from the first that is there when it is gone. */
+export async function readFrom(
+  cluster: KafkaCluster,
+  topic: string,
+  partition: number,
+  from: number,
+  limit: number,
+) {
+  return cluster.retry(`reading ${topic}`, async () => {
+    const start = (await offsetsAt(cluster, topic, [partition], 'earliest')).get(partition) ?? 0;
+    const end = (await offsetsAt(cluster, topic, [partition], 'latest')).get(partition) ?? 0;
+    const records = [];
+    let offset = Math.max(from, start);
+    while (offset < end && records.length < limit) {
+      const broker = await cluster.leaderOf(topic, partition);
+      const partitionBytes = limit === 1 ? FIRST_BYTES : undefined;
+      const answers = await fetchOnce(cluster, cluster.control, {
+        broker, topic, wishes: [{ partition, offset }], waitMs: 0,
+        ...(partitionBytes === undefined ? {} : { partitionBytes }),
+      }); // prettier-ignore
+      const fetched = answers.get(partition);
+      if (fetched === undefined || fetched.code !== 0) {
+        throw new BusError(
+          'unreachable',
+          `the broker refuses to read (Kafka's error ${fetched?.code ?? 'none'})`,
+        );
+      }
+      if (fetched.next === offset) break;
+      records.push(...fetched.deliveries.slice(0, limit - records.length));
+      offset = fetched.next;
+    }
+    return records;
+  });
+}
+
+async function membersOf(cluster: KafkaCluster, group: string, topic: string): Promise<number> {
+  return cluster.retry(`describing group ${group}`, async () => {
+    const type = (await cluster.admin.listGroups(ALL_TYPES)).get(group)?.groupType;
+    if (type?.toLowerCase() === KIP_848) {
+      const coordinator = await cluster.coordinatorOf(group);
+      const answer = await cluster.send(
+        'ConsumerGroupDescribe',
+        cluster.control,
+        coordinator,
+        [group],
+        false,
+      );
+      const members = answer.groups[0]?.members ?? [];
+      return members.filter(({ subscribedTopicNames }) => subscribedTopicNames.includes(topic)).length;
+    }
+    const described = (await cluster.admin.describeGroups({ groups: [group] })).get(group);
+    const members = [...(described?.members.values() ?? [])];
+    return members.filter(
+      ({ metadata }) => metadata === undefined || (metadata.topics ?? [topic]).includes(topic),
+    ).length;
+  });
+}
+
+/** Deletes what a group committed in a topic, and the group when that was all. @throws BusError while it has members */
+export async function dropGroup(
+  cluster: KafkaCluster,
+  topic: string,
+  group: string,
+  partitions: readonly number[],
+): Promise<boolean> {
+  const committed = await committedOffsets(cluster, group);
+  if (!committed.has(topic)) return false;
+  const members = await membersOf(cluster, group, topic);
+  if (members > 0) {
+    throw new BusError(
+      'refused',
+      `group ${group} has ${members} living members on ${topic}: stop them first`,
+    );
+  }
+  await cluster.retry(`dropping group ${group}`, async () => {
+    try {
+      if (committed.size === 1) await cluster.admin.deleteGroups({ groups: [group] });
+      else {
+        const partitionIndexes = [...partitions];
+        await cluster.admin.deleteConsumerGroupOffsets({
+          groupId: group,
+          topics: [{ name: topic, partitionIndexes }],
+        });
+      }
+    } catch (error) {
+      if (hasCode(error, KafkaCode.groupIdNotFound)) return;
+      if (!hasCode(error, KafkaCode.nonEmptyGroup, KafkaCode.groupSubscribedToTopic)) throw error;
+      throw new BusError('refused', busError(error, `group ${group} has living members`).message, error);
+    }
+  });
+  return true;
+}

@@ -1,0 +1,57 @@
+import type { ConnectionPool } from '@platformatic/kafka';
+import { setTimeout as delay } from 'node:timers/promises';
+import { BusError } from './bus.ts';
+import type { KafkaCluster } from './kafka-cluster.ts';
+import type { Committer } from './kafka-offsets.ts';
+
+/** What a membership tells its owner. */
+export interface MembershipEvents {
+  /** All that the group gives it at this moment; what is new among them may be read from now on. */
+  assigned(partitions: readonly number[]): void;
+  /** Resolves when nothing of these is in hand any more: only then does the group give them to others. */
+  release(partitions: readonly number[]): Promise<void>;
+  /** The group has given everything to others, or may have: it was silent for too long. */
+  lost(): void;
+}
+
+/** Being a member of a group, by one of Kafka's two protocols. Its heartbeat goes on whatever its owner does. */
+export interface Membership {
+  /** in the name of whom offsets are committed; null while it is no member */
+  readonly committer: Committer | null;
+  /** why it cannot become a member, when no waiting mends that */
+  readonly failure: BusError | null;
+  /** heartbeats and commits go over connections of its own: a join or a fetch makes others wait */
+  readonly pool: ConnectionPool;
+  /** Resolves when the group has taken it in. @throws BusError */
+  start(): Promise<void>;
+  /** The next heartbeat goes out now. */
+  beat(): void;
+  /** Resolves with the next answer of the group, or after `ms`. */
+  settled(ms: number): Promise<void>;
+  leave(): Promise<void>;
+}
+
+export interface MembershipOptions {
+  topic: string;
+  group: string;
+  member: string;
+  sessionMs: number;
+}
+
+/** @throws BusError 'unreachable' when the group has not taken it in after the time that every request is given */
+export async function joinedInTime(
+  joined: Promise<void>,
+  cluster: KafkaCluster,
+  group: string,
+): Promise<void> {
+  const limit = new AbortController();
+  const late = delay(cluster.retryMs, undefined, { signal: limit.signal }).then(() => {
+    throw new BusError('unreachable', `group ${group} has not taken the member in for ${cluster.retryMs} ms`);
+  });
+  late.catch(() => {});
+  try {
+    await Promise.race([joined, late]);
+  } finally {
+    limit.abort();
+  }
+}

@@ -1,0 +1,236 @@
+import type { Client } from 'pg';
+import { fairShares } from '../core/bus/share.ts';
+import {
+  claimGroup,
+  GroupInUseError,
+  leaveMembers,
+  makePartitions,
+  releasePartition,
+  renewLeases,
+  takePartition,
+  type GroupState,
+  type LeaseState,
+  type TakenPartition,
+} from '../store/bus-partitions.ts';
+import { BusSession } from '../store/bus-session.ts';
+import { BusError, type BusLog } from './bus.ts';
+import { busError } from './postgres-errors.ts';
+
+/** leases last 5 s and are renewed this often, ms */
+const RENEW_MS = 1000;
+/** a call to the database that takes longer failed, ms; taking a partition may wait 1 s for its old owner, twice */
+const ANSWER_MS = 5000;
+const DRAIN_MS = 10_000;
+
+/** A partition that is this member's; `position`: everything up to it is done (null: nothing), as its role committed it. */
+export type OwnedPartition = Readonly<TakenPartition>;
+
+export interface OwnershipOptions {
+  topic: string;
+  group: string;
+  /** whose group this is: another role is refused */
+  role: string;
+  /** unique among living members */
+  member: string;
+  partitions: number;
+  /** a connection of its own to the store */
+  connect: () => Promise<Client>;
+  /** Begins behind `position`. What it commits it commits with commitPosition() (src/store/bus-partitions.ts). */
+  onAssign: (owned: OwnedPartition) => void;
+  /** Finishes what is under way; once it resolves, and after drainMs at the latest, the partition is given away. */
+  onRevoke: (owned: OwnedPartition) => Promise<void>;
+  /** Somebody else has it: nothing more of it can be committed. */
+  onLost: (owned: OwnedPartition) => void;
+  drainMs?: number;
+  monotonicMs: () => number;
+  log: BusLog;
+}
+
+/**
+ * Which partitions of a topic this member owns, decided among the members of a group through rows in Postgres:
+ *
+ *   every second: renew the member and its leases ──► a lease has another epoch: onLost
+ *        │
+ *        ├─ more than its fair share ──► onRevoke, awaited ──► released
+ *        └─ fewer, and some are free (released, or not renewed for 5 s) ──► fence, epoch + 1 ──► onAssign
+ *
+ * A partition that is being drained is renewed like the others. While the database cannot be reached everything stays as it
+ * is: whoever was replaced meanwhile is refused by the fence when it commits.
+ */
+export class Ownership {
+  readonly #options: OwnershipOptions;
+  readonly #session: BusSession;
+  readonly #held = new Map<number, OwnedPartition>();
+  readonly #draining = new Map<number, Promise<void>>();
+  readonly #stopped = Promise.withResolvers<void>();
+  #isStopping = false;
+  #failures = 0;
+  #running: Promise<void> = Promise.resolve();
+
+  private constructor(options: OwnershipOptions) {
+    this.#options = options;
+    this.#session = new BusSession(options.connect, ANSWER_MS);
+  }
+
+  /** Rejects with BusError: `setup` when another role has the group. */
+  static async start(options: OwnershipOptions): Promise<Ownership> {
+    const ownership = new Ownership(options);
+    try {
+      await ownership.#session.run(async (client) => {
+        await claimGroup(client, options, options.role);
+        await makePartitions(client, options, options.partitions);
+      });
+    } catch (error) {
+      await ownership.#session.close();
+      throw error instanceof GroupInUseError ? new BusError('setup', error.message, error) : busError(error);
+    }
+    ownership.#running = ownership.#run();
+    return ownership;
+  }
+
+  /** What is this member's now, those that are being drained included; ascending. */
+  get owned(): OwnedPartition[] {
+    return [...this.#held.values()].sort((a, b) => a.partition - b.partition);
+  }
+
+  /** Drains and gives back everything; the other members have it within a second. Idempotent. */
+  async close(): Promise<void> {
+    this.#isStopping = true;
+    this.#stopped.resolve();
+    // leases are renewed until the last one is drained
+    await this.#running;
+    await this.#session
+      .run((client) => leaveMembers(client, this.#options, this.#options.member))
+      .catch(() => {});
+    await this.#session.close();
+  }
+
+  async #run(): Promise<void> {
+    const { monotonicMs } = this.#options;
+    while (!this.#isStopping || this.#held.size > 0) {
+      const dueMs = monotonicMs() + RENEW_MS;
+      try {
+        await this.#beat(dueMs);
+        this.#failures = 0;
+      } catch (error) {
+        this.#failed(error);
+        // the leases run out by themselves
+        if (this.#isStopping && this.#draining.size === 0) return;
+      }
+      await this.#pause(dueMs - monotonicMs());
+    }
+  }
+
+  async #beat(dueMs: number): Promise<void> {
+    const state = await this.#session.run((client) =>
+      renewLeases(client, this.#options, this.#options.member, [...this.#held.values()]),
+    );
+    this.#noticeLost(state);
+    const share = this.#isStopping ? 0 : this.#share(state);
+    this.#giveBack(share);
+    await this.#take(state, share, dueMs);
+  }
+
+  /** A lease under another epoch, or of another member, is not ours any more. */
+  #noticeLost({ leases }: GroupState): void {
+    for (const owned of this.owned) {
+      const lease = leases.find(({ partition }) => partition === owned.partition);
+      if (lease?.epoch === owned.epoch) continue;
+      this.#held.delete(owned.partition);
+      this.#options.onLost(owned);
+    }
+  }
+
+  #share({ members, leases }: GroupState): number {
+    const { member, partitions } = this.#options;
+    const holders = members.map((name) => ({
+      name,
+      held: leases.filter(({ holder, partition }) => holder === name && partition < partitions).length,
+    }));
+    return fairShares(partitions, holders).get(member) ?? 0;
+  }
+
+  /** Begins to drain what is above the share, the highest partitions first. */
+  #giveBack(share: number): void {
+    const surplus = this.owned.toReversed().filter(({ partition }) => !this.#draining.has(partition));
+    const count = this.#held.size - this.#draining.size - share;
+    for (const owned of surplus.slice(0, Math.max(0, count))) {
+      this.#draining.set(
+        owned.partition,
+        this.#drain(owned).finally(() => this.#draining.delete(owned.partition)),
+      );
+    }
+  }
+
+  async #drain(owned: OwnedPartition): Promise<void> {
+    const { onRevoke, drainMs = DRAIN_MS, member, topic, group, log } = this.#options;
+    const { partition } = owned;
+    const deadline = Promise.withResolvers<'late'>();
+    const timer = setTimeout(() => deadline.resolve('late'), drainMs);
+    try {
+      const end = await Promise.race([onRevoke(owned), deadline.promise]);
+      if (end === 'late')
+        log('warn', 'A partition was not drained in time', { topic, group, partition, drainMs });
+    } catch (error) {
+      log('error', 'A partition could not be drained', { topic, group, partition, reason: String(error) });
+    } finally {
+      clearTimeout(timer);
+    }
+    if (this.#held.get(partition) !== owned) return;
+    this.#held.delete(partition);
+    try {
+      await this.#session.run((client) => releasePartition(client, this.#options, member, owned));
+    } catch (error) {
+      this.#failed(error); // its lease is renewed no more and runs out
+    }
+  }
+
+  /** Takes free partitions up to the share, as long as the next renewal is not due. */
+  async #take({ leases }: GroupState, share: number, dueMs: number): Promise<void> {
+    const { partitions, member, onAssign, monotonicMs } = this.#options;
+    // one that is ours and that we do not know of: an earlier life's, or taken by a call whose answer was lost
+    const free = leases.filter(
+      ({ holder, partition }) =>
+        (holder === null || holder === member) && partition < partitions && !this.#held.has(partition),
+    );
+    for (const lease of free) {
+      if (this.#held.size - this.#draining.size >= share || monotonicMs() > dueMs) return;
+      const taken = await this.#session.run((client) => takePartition(client, this.#options, member, lease));
+      if (taken === null) continue;
+      this.#held.set(taken.partition, taken);
+      this.#say('A partition was taken', lease, taken);
+      onAssign(taken);
+    }
+  }
+
+  #say(message: string, before: LeaseState, { partition, epoch, position }: OwnedPartition): void {
+    const { topic, group, log } = this.#options;
+    log('info', message, {
+      topic,
+      group,
+      partition,
+      epoch: epoch.toString(),
+      position,
+      before: before.epoch.toString(),
+    });
+  }
+
+  #failed(error: unknown): void {
+    this.#failures += 1;
+    if (this.#failures > 1) return;
+    const { topic, group, log } = this.#options;
+    log('warn', 'The leases cannot be renewed', { topic, group, reason: busError(error).message });
+  }
+
+  async #pause(ms: number): Promise<void> {
+    if (ms <= 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, ms);
+    // once it stops, only what is drained ends the pause before its time
+    await Promise.race([
+      promise,
+      this.#isStopping ? Promise.allSettled(this.#draining.values()) : this.#stopped.promise,
+    ]);
+    clearTimeout(timer);
+  }
+}

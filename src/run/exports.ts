@@ -1,0 +1,43 @@
+/** What the package exports: the parts that programs of one's own are made of. */
+import type { BusLog, StreamBus } from '../bus/bus.ts';
+import { StoreClient } from '../store/store-client.ts';
+import { readVariable } from './config.ts';
+import { openBus } from './stream-bus.ts';
+import { readStreamingConfig } from './streaming-file.ts';
+
+export type { Delivery, GroupMember, OutgoingRecord, StreamBus } from '../bus/bus.ts';
+export { BusError } from '../bus/bus.ts';
+export { JobRunTracker } from '../store/job-runs.ts';
+export { StoreClient, type StoreClientOptions, type UpsertTick } from '../store/store-client.ts';
+export { TickConsumer, type TickConsumerOptions } from '../stream/tick-consumer.ts';
+
+export interface StreamBusSettings {
+  /** the configuration; default STREAMING_CONFIG, or configs/streaming.yaml */
+  config?: string;
+  /** default DATABASE_URL: where groups' marks are, whatever the bus */
+  databaseUrl?: string;
+  log?: BusLog;
+}
+
+/**
+ * The bus that the configuration names. Rejects with BusError; with ConfigError or YamlError when the configuration is
+ * wrong.
+ */
+export async function createStreamBus(settings: StreamBusSettings = {}): Promise<StreamBus> {
+  const databaseUrl = settings.databaseUrl ?? readVariable('DATABASE_URL');
+  if (databaseUrl === null)
+    throw new TypeError('createStreamBus: no databaseUrl, and DATABASE_URL is not set');
+  const store = new StoreClient({ dbUri: databaseUrl, applicationName: 'stream-bus' });
+  const bus = await openBus(readStreamingConfig(settings.config), {
+    databaseUrl,
+    clientName: 'stream-bus',
+    marks: store.busMarks,
+    log: settings.log ?? ((): void => {}),
+  });
+  const close = bus.close.bind(bus);
+  bus.close = async () => {
+    await close();
+    await store.aclose();
+  };
+  return bus;
+}

@@ -1,0 +1,36 @@
+import type { Client } from 'pg';
+
+/** How long a takeover waits for the transactions of whoever it replaces before it ends their backends. */
+const FENCE_WAIT = '1s';
+
+/** The two keys of an advisory lock that transactions take shared as long as they may commit. */
+export interface FenceKeys {
+  /** SQL of an int; fixed by the program */
+  first: string;
+  second: number;
+}
+
+/**
+ * Takes a fence exclusively until the end of the transaction that is open. Who holds it and hangs (frozen client,
+ * black-holed network, a backend stalled in COPY, which no timeout of the server ends) is terminated; the lock is then free
+ * as soon as its backend is gone.
+ */
+export async function takeExclusiveFence(client: Client, { first, second }: FenceKeys): Promise<void> {
+  const lock = `SELECT pg_advisory_xact_lock(${first}, ${second})`;
+  await client.query(`SET LOCAL lock_timeout = '${FENCE_WAIT}'`);
+  await client.query('SAVEPOINT fence');
+  try {
+    await client.query(lock);
+  } catch (error) {
+    if ((error as { code?: string }).code !== '55P03') throw error;
+    await client.query('ROLLBACK TO SAVEPOINT fence');
+    await client.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_locks
+       WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid() AND objsubid = 2
+         AND objid = (${second}::int::bit(32)::bigint)::oid AND classid = (${first}::bit(32)::bigint)::oid
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    );
+    await client.query(lock);
+  }
+  await client.query("SET LOCAL lock_timeout = '0'");
+}

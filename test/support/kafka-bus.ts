@@ -1,0 +1,58 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { KafkaBus } from '../../src/bus/kafka.ts';
+import type { BusOpener, BusServer } from '../conformance/bus-harness.ts';
+import { freePort } from './free-port.ts';
+import { noKafka, startKafka } from './kafka.ts';
+import { TcpProxy } from './proxy.ts';
+
+const REQUEST_TIMEOUT_MS = 2000;
+
+/** @param address host:port, with /classic behind it to keep to the older group protocol */
+export const openBus: BusOpener = (address, options) => {
+  const [broker, protocol] = address.split('/');
+  return KafkaBus.open({
+    ...options,
+    brokers: [broker],
+    requestTimeoutMs: REQUEST_TIMEOUT_MS,
+    ...(protocol === 'classic' ? { groupProtocol: 'classic' as const } : {}),
+  });
+};
+
+/** Kafka for the conformance suite, behind a proxy that can cut its connections. */
+export async function startKafkaBus(
+  protocol: 'consumer' | 'classic' = 'consumer',
+): Promise<BusServer | { skip: string }> {
+  const missing = noKafka();
+  if (missing !== false) return { skip: missing };
+  const port = await freePort();
+  const proxy = await TcpProxy.start(`127.0.0.1:${port}`);
+  const kafka = await startKafka({ port, advertisedPort: Number(proxy.address.split(':')[1]) });
+  const address = protocol === 'classic' ? `${proxy.address}/classic` : proxy.address;
+  return {
+    kind: 'kafka',
+    opener: { module: new URL(import.meta.url), address },
+    trimsExactly: true,
+    open: (options) => openBus(address, options),
+    crash: () => kafka.crash(),
+    cutConnections: async () => proxy.cutAll(),
+    freeze: () => kafka.freeze(),
+    thaw: () => kafka.thaw(),
+    foreign: (topic, key, text) => kcatProduce(proxy.address, topic, text, key),
+    async stop() {
+      await kafka.stop();
+      await proxy.stop();
+    },
+  };
+}
+
+/** One message by kcat, with a key or without one. */
+export async function kcatProduce(broker: string, topic: string, text: string, key?: string): Promise<void> {
+  const keyed = key === undefined ? [] : ['-K', '\t'];
+  const kcat = spawn('kcat', ['-P', '-b', broker, '-t', topic, ...keyed], {
+    stdio: ['pipe', 'inherit', 'inherit'],
+  });
+  kcat.stdin.end(key === undefined ? text : `${key}\t${text}`);
+  const [code] = (await once(kcat, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`kcat ended with ${code}`);
+}
