@@ -50,15 +50,10 @@ const SETUP_CODES = new Set(['28P01', '28000', '3D000', 'MDB01']);
 export function busVerdict(sqlstate: string | undefined): BusVerdict {
   if (sqlstate !== undefined && FULL_CODES.has(sqlstate)) return 'full';
   if (sqlstate !== undefined && SETUP_CODES.has(sqlstate)) return 'setup';
-  switch (storeVerdict(sqlstate)) {
-    case 'retry':
-      return 'unreachable';
-    case 'data':
-      return 'refused';
-    // 'look': an offset that is there already means that the counter and the segments do not fit together
-    default:
-      return 'setup';
-  }
+  const verdict = storeVerdict(sqlstate);
+  if (verdict === 'retry') return 'unreachable';
+  // 'look': an offset that is there already means that the counter and the segments do not fit together
+  return verdict === 'data' ? 'refused' : 'setup';
 }
 
 /** gRPC status codes that say "this position cannot be served", as opposed to "try again". */

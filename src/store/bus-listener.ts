@@ -23,6 +23,7 @@ export class BusListener {
   /** topics for which publishers know that somebody listens */
   readonly #registered = new Set<string>();
   #client: Client | null = null;
+  #isListening = false;
   #running: Promise<void> | null = null;
   #wakeUp: (() => void) | null = null;
   #closed = false;
@@ -34,7 +35,7 @@ export class BusListener {
 
   /** Notifications arrive at present. */
   get isListening(): boolean {
-    return this.#client !== null;
+    return this.#isListening;
   }
 
   /** Grows with each notification of the topic. */
@@ -97,23 +98,24 @@ export class BusListener {
 
   async #listen(isUp: () => void): Promise<void> {
     const client = await this.#connect();
-    let isLost = false;
+    this.#client = client;
     client.on('end', () => {
-      isLost = true;
+      if (this.#client === client) this.#client = null;
       this.#wakeUp?.();
     });
     client.on('notification', ({ payload }) => this.#notified(payload ?? ''));
     try {
       const { rows } = await client.query<{ channel: string }>('SELECT bus_channel() AS channel');
       await client.query(`LISTEN ${client.escapeIdentifier(rows[0].channel)}`);
-      this.#client = client;
+      this.#isListening = true;
       isUp();
-      while (!this.#closed && !isLost) {
+      while (!this.#closed && this.#client === client) {
         await this.#pause(PING_MS);
-        if (!this.#closed && !isLost) await deadline(client.query('SELECT 1'), ANSWER_MS);
+        if (!this.#closed && this.#client === client) await deadline(client.query('SELECT 1'), ANSWER_MS);
       }
     } finally {
       this.#client = null;
+      this.#isListening = false;
       destroy(client);
     }
   }

@@ -12,6 +12,7 @@ import { readStreamingConfig } from '../streaming-file.ts';
 import { YamlError } from '../streaming-yaml.ts';
 import { EXIT_PROBLEM, EXIT_USAGE, nameOf, wholeNumber } from './arguments.ts';
 import { registerGroups } from './stream-groups.ts';
+import { registerProduce } from './stream-produce.ts';
 import { registerTail } from './stream-tail.ts';
 import { databaseFailure, withServerUrl } from './with-database.ts';
 
@@ -48,6 +49,7 @@ export function registerStream(program: Command, env: StreamEnvironment): void {
     run: (command, work) => run(command, work),
     withBus: (config, work) => withBus(env, config, work),
   };
+  registerProduce(commands, env);
   registerTicks(commands, env);
   registerTail(commands);
   registerGroups(commands);

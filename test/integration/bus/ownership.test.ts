@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import { test, type Test } from 'tap';
 import type { Client } from 'pg';
 import { BusError } from '../../../src/bus/bus.ts';
@@ -34,10 +35,10 @@ interface Member {
 
 interface Scene {
   url: string;
-  client(): Promise<Client>;
-  member(name: string): Member;
+  client: () => Promise<Client>;
+  member: (name: string) => Member;
   /** holders of the living leases, by partition */
-  holders(): Promise<(string | null)[]>;
+  holders: () => Promise<(string | null)[]>;
 }
 
 async function sceneOf(t: Test, server: OpenTestServer): Promise<Scene> {
@@ -89,10 +90,7 @@ for (const candidate of testServers()) {
           what,
           async () => {
             const counts = sizes(await holders());
-            return (
-              JSON.stringify(Object.entries(counts).sort()) ===
-              JSON.stringify(Object.entries(expected).sort())
-            );
+            return isDeepStrictEqual(counts, expected);
           },
           { context: async () => JSON.stringify(await holders()) },
         );

@@ -19,9 +19,9 @@ interface Scene {
   url: string;
   topic: string;
   said: Said[];
-  bus(options?: Partial<PostgresBusOptions>): PostgresBus;
+  bus: (options?: Partial<PostgresBusOptions>) => PostgresBus;
   /** a session of its own, as another program has it */
-  client(): Promise<Client>;
+  client: () => Promise<Client>;
 }
 
 const PARTITIONS = 4;

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import type { Program } from '../support/program.ts';
+import { until } from '../support/until.ts';
+import { BusRig, type BusName } from './bus-rig.ts';
+import type { Figures, Scene } from './scene.ts';
+
+export interface BusFaultSize {
+  events: number;
+  /** events a second while things break */
+  rate: number;
+  kills: number;
+  /** restarts of the server of the bus */
+  crashes: number;
+}
+
+const LIFE_MS = { least: 700, most: 2_500 };
+const HAND = 500;
+
+/**
+ * Must show 3: consumers killed at random moments, the server of the bus killed and restarted, on redis the group
+ * destroyed, and a member that died with 500 records in its hands. Nothing is lost, nothing twice, nothing pending.
+ */
+export function survivesBusFaults(scene: Scene, name: BusName, size: BusFaultSize): Promise<Figures> {
+  return BusRig.with(name, scene, async (rig) => {
+    const { events, kills, crashes } = size;
+    const taken = await dieWithHand(rig, events);
+    const steady = rig.consumer('steady', HAND);
+    const producer = rig.producer({ index: 1, count: events }, size.rate);
+    const blows = plan(scene, size, name);
+    let done = 0;
+    for (const blow of blows) {
+      await delay(scene.random.whole(LIFE_MS.least, LIFE_MS.most));
+      if (blow === 'crash') await rig.crash();
+      else if (blow === 'destroy') await destroyGroup(rig);
+      else await killOne(rig, scene);
+      done += 1;
+      scene.say(
+        `${name}: ${done} of ${blows.length}: ${blow}; ${await rig.pending().catch(() => '?')} pending`,
+      );
+      assert.equal(steady.end, null, steady.tail);
+    }
+    await rig.produced(producer);
+    await rig.untilStored(events + HAND, steady);
+    await rig.untilSettled();
+    assert.equal(await rig.pending(), 0);
+    assert.equal(await steady.stop(), 0, steady.tail);
+    const ticks = await rig.compare([
+      { index: 0, count: HAND },
+      { index: 1, count: events },
+    ]);
+    const letters = await rig.deadLetters();
+    assert.equal(letters.size, 0, JSON.stringify([...letters.values()].slice(0, 3)));
+    return {
+      ticks,
+      'kill -9': kills,
+      'bus restarted': crashes,
+      ...(name === 'redis' ? { 'XGROUP DESTROY': 1 } : {}),
+      'in the hand of the dead': taken,
+      pending: 0,
+    };
+  });
+}
+
+/** A consumer that has taken records and cannot write them: the table is locked. Then it dies. */
+async function dieWithHand(rig: BusRig, _events: number): Promise<number> {
+  await rig.produced(rig.producer({ index: 0, count: HAND }, 0));
+  await rig.client.query('BEGIN; LOCK TABLE tick_data IN ACCESS EXCLUSIVE MODE');
+  const ghost = rig.consumer('ghost', HAND);
+  let taken = 0;
+  await until(
+    'the member has records in its hand',
+    async () => {
+      taken = await rig.pending();
+      return taken >= HAND;
+    },
+    { context: () => ghost.tail },
+  );
+  await ghost.kill();
+  await rig.client.query('ROLLBACK');
+  return taken;
+}
+
+async function killOne(rig: BusRig, scene: Scene): Promise<void> {
+  const victim: Program = rig.consumer('victim');
+  await delay(scene.random.whole(LIFE_MS.least, LIFE_MS.most));
+  assert.equal(victim.end, null, victim.tail);
+  await victim.kill();
+}
+
+async function destroyGroup(rig: BusRig): Promise<void> {
+  const { port } = new URL(rig.server.opener.address);
+  const answer = await promisify(execFile)('redis-cli', [
+    '-p',
+    port,
+    'XGROUP',
+    'DESTROY',
+    'mdp.events',
+    'tick-consumer',
+  ]);
+  assert.equal(answer.stdout.trim(), '1');
+}
+
+function plan(
+  scene: Scene,
+  { kills, crashes }: BusFaultSize,
+  name: BusName,
+): ('kill -9' | 'crash' | 'destroy')[] {
+  const blows = [
+    ...Array.from({ length: kills }, () => 'kill -9' as const),
+    ...Array.from({ length: crashes }, () => 'crash' as const),
+    ...(name === 'redis' ? (['destroy'] as const) : []),
+  ];
+  return blows
+    .map((blow) => ({ blow, at: scene.random.next() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ blow }) => blow);
+}
