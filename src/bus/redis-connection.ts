@@ -3,7 +3,7 @@ import { Redis } from 'ioredis';
 import { backoffMs } from '../core/retry.ts';
 import { systemClock } from '../core/time.ts';
 import { BusError, type BusLog } from './bus.ts';
-import { replyWord, toBusError } from './redis-errors.ts';
+import { isServerAway, replyWord, toBusError } from './redis-errors.ts';
 
 const CONNECT_TIMEOUT_MS = 5000;
 const BACKOFF = { firstMs: 50, maxMs: 2000 };
@@ -57,11 +57,11 @@ export class RedisLink {
       this.#succeeded();
       return answer;
     } catch (error) {
-      const word = replyWord(error);
-      if (word === null) this.#lost(client, error);
-      else if (toBusError(error, '').kind === 'unreachable') this.#failed(error);
+      const isReply = replyWord(error) !== null;
+      // after a failover the name of the server may mean another one
+      if (!isReply || isServerAway(error)) this.#lost(client, error);
       else this.#succeeded();
-      throw word === null ? toBusError(error, 'Redis') : error;
+      throw isReply ? error : toBusError(error, 'Redis');
     } finally {
       stopWatch();
     }
@@ -75,15 +75,16 @@ export class RedisLink {
   }
 
   async #ready(): Promise<Redis> {
-    const waitMs = this.#notBeforeMs - systemClock.monotonicMs();
-    if (waitMs > 0) await pause(waitMs, this.#closing.signal);
-    if (this.isClosed) throw new BusError('unreachable', 'this bus is closed');
     if (this.#client?.status === 'ready') return this.#client;
     this.#connecting ??= this.#connect().finally(() => (this.#connecting = null));
     return this.#connecting;
   }
 
+  /** Waits out the backoff first. */
   async #connect(): Promise<Redis> {
+    const waitMs = this.#notBeforeMs - systemClock.monotonicMs();
+    if (waitMs > 0) await pause(waitMs, this.#closing.signal);
+    if (this.isClosed) throw new BusError('unreachable', 'this bus is closed');
     const { uri, tls } = this.#options;
     const client = new Redis(uri, {
       ...(uri.startsWith('rediss:') && tls !== undefined ? { tls } : {}),
@@ -94,6 +95,7 @@ export class RedisLink {
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       enableReadyCheck: false,
+      disableClientInfo: true, // servers before 7.2 do not know it
       connectTimeout: CONNECT_TIMEOUT_MS,
       keepAlive: 10_000,
     });

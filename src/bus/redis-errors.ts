@@ -1,6 +1,6 @@
 import { BusError, type BusErrorKind } from './bus.ts';
 
-/** By the code word, the first word of an error reply. What is not here passes by itself: restarts, elections, loading. */
+/** By the code word, the first word of an error reply. What is not here passes by itself. */
 const KINDS: Readonly<Record<string, BusErrorKind>> = {
   OOM: 'full',
   /** snapshots or the append-only file cannot be written: the disk */
@@ -17,6 +17,9 @@ const KINDS: Readonly<Record<string, BusErrorKind>> = {
   ERR: 'setup',
 };
 
+/** The server itself is of no use now: it starts, elects, or waits for its master. */
+const AWAY = new Set(['LOADING', 'MASTERDOWN', 'READONLY', 'BUSY', 'CLUSTERDOWN', 'TRYAGAIN', 'NOREPLICAS']);
+
 /** Of TLS and of an address that is none: the configuration, not the network. */
 const SETUP_CODES = /^(ERR_TLS_|ERR_SSL_|ERR_INVALID_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_)/;
 
@@ -24,6 +27,11 @@ const SETUP_CODES = /^(ERR_TLS_|ERR_SSL_|ERR_INVALID_|CERT_|DEPTH_ZERO_|SELF_SIG
 export function replyWord(error: unknown): string | null {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return null;
   return /^[A-Z]+/.exec(error.message)?.[0] ?? 'ERR';
+}
+
+/** The server answered that it cannot serve anybody at the moment. */
+export function isServerAway(error: unknown): boolean {
+  return AWAY.has(replyWord(error) ?? '');
 }
 
 /** The stream or the group is not there (any more). */

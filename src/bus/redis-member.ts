@@ -15,15 +15,21 @@ const TAKEOVER_MS = 30_000;
 const BLOCK_MS_MAX = 1000;
 /** beyond its BLOCK a read is answered in this time, or the connection is given up, ms */
 const BLOCK_GRACE_MS = 2000;
+/** a read of some partitions, where a limit does not reach for all of them, waits so long for new entries, ms */
+const TURN_MS = 20;
 const MARK_MS = 2000;
 const ACK_IDS_MAX = 1000;
 const REMAKE_BACKOFF = { firstMs: 50, maxMs: 2000 };
 
-export interface MemberLinks {
+export interface MemberTools {
   /** this member's own: it blocks */
   reader: RedisLink;
   /** never blocks */
   commands: RedisLink;
+  groups: RedisGroups;
+  log: BusLog;
+  random: () => number;
+  onLeft: () => void;
 }
 
 /** XREADGROUP over all partitions. What a member holds is what the server has pending for its name. */
@@ -31,10 +37,7 @@ export class RedisMember implements GroupMember {
   readonly #streams: readonly Stream[];
   readonly #group: string;
   readonly #member: string;
-  readonly #links: MemberLinks;
-  readonly #groups: RedisGroups;
-  readonly #log: BusLog;
-  readonly #random: () => number;
+  readonly #tools: MemberTools;
   readonly #takeover: RedisTakeover;
   readonly #heartbeat: RedisHeartbeat;
   readonly #marking: NodeJS.Timeout;
@@ -46,25 +49,22 @@ export class RedisMember implements GroupMember {
   #missing = 0;
   #turn = 0;
   #hasNews = false;
+  #gaveUpReads = false;
+  #marked: Promise<void> = Promise.resolve();
   #asking: Promise<unknown> = Promise.resolve();
 
-  constructor(
-    streams: readonly Stream[],
-    options: GroupOptions,
-    tools: MemberLinks & { groups: RedisGroups; log: BusLog; random: () => number },
-  ) {
+  constructor(streams: readonly Stream[], options: GroupOptions, tools: MemberTools) {
     const { group, member, takeoverMs = TAKEOVER_MS } = options;
     this.#streams = streams;
     this.#group = group;
     this.#member = member;
-    this.#links = tools;
-    this.#groups = tools.groups;
-    this.#log = tools.log;
-    this.#random = tools.random;
+    this.#tools = tools;
     this.#inHand = streams.map(() => new Set());
-    this.#takeover = new RedisTakeover(streams, group, member, takeoverMs);
+    this.#takeover = new RedisTakeover({ streams, group, member, takeoverMs });
     this.#heartbeat = new RedisHeartbeat(tools.commands, streams, group, member, heartbeatMs(takeoverMs));
-    this.#marking = setInterval(() => void this.#mark(), MARK_MS);
+    this.#marking = setInterval(() => {
+      this.#marked = this.#marked.then(() => this.#mark());
+    }, MARK_MS);
     this.#lookThrough();
   }
 
@@ -91,7 +91,7 @@ export class RedisMember implements GroupMember {
   }
 
   async lagMs(): Promise<number> {
-    return this.#do(() => this.#groups.lagMs(this.#streams, this.#group));
+    return this.#do(() => this.#tools.groups.lagMs(this.#streams, this.#group));
   }
 
   async leave(): Promise<void> {
@@ -101,18 +101,21 @@ export class RedisMember implements GroupMember {
     await this.#asking; // what it still brings is given back, too
     try {
       for (const stream of this.#streams) {
-        await this.#links.commands.run(ANSWER_MS, async (client) => {
+        await this.#tools.commands.run(ANSWER_MS, async (client) => {
           await giveBack(client, stream, this.#group, this.#member);
-          await client.xgroup('DELCONSUMER', stream.key, this.#group, this.#member);
+          // striking the name would lose what a read that we gave up may still bring it: names are forgotten later
+          if (!this.#gaveUpReads) await client.xgroup('DELCONSUMER', stream.key, this.#group, this.#member);
         });
       }
+      await this.#marked;
       await this.#mark();
     } catch (error) {
       // others wait for the takeover then
       const fields = { group: this.#group, member: this.#member, error: String(error) };
-      this.#log('warn', 'What the member had in hand could not be given back', fields);
+      this.#tools.log('warn', 'What the member had in hand could not be given back', fields);
     }
-    this.#links.reader.close();
+    this.#tools.reader.close();
+    this.#tools.onLeft();
   }
 
   /** Without giving anything back; with its connection, unless that is still needed. */
@@ -120,7 +123,7 @@ export class RedisMember implements GroupMember {
     this.#left.abort();
     clearInterval(this.#marking);
     void this.#heartbeat.stop();
-    if (withConnection) this.#links.reader.close();
+    if (withConnection) this.#tools.reader.close();
   }
 
   async #next(limit: number, waitMs: number): Promise<Delivery[]> {
@@ -140,13 +143,13 @@ export class RedisMember implements GroupMember {
       const own = await this.#ownPending(limit);
       if (own.length > 0) return own;
       if (this.#takeover.dueInMs <= 0) {
-        const taken = await this.#links.reader.run(ANSWER_MS, (client) =>
+        const taken = await this.#tools.reader.run(ANSWER_MS, (client) =>
           this.#takeover.next(client, limit, this.#compareOwn),
         );
         if (taken.length > 0) return taken;
       }
       const blockMs = Math.floor(Math.min(leftMs, BLOCK_MS_MAX, Math.max(1, this.#takeover.dueInMs)));
-      const fresh = await this.#links.reader.run(Math.max(0, blockMs) + BLOCK_GRACE_MS, (client) =>
+      const fresh = await this.#tools.reader.run(Math.max(0, blockMs) + BLOCK_GRACE_MS, (client) =>
         this.#fresh(client, limit, blockMs),
       );
       this.#missing = 0;
@@ -157,6 +160,7 @@ export class RedisMember implements GroupMember {
         await this.#remake();
         return [];
       }
+      this.#gaveUpReads = true;
       throw toBusError(error, `group ${this.#group}`);
     }
   }
@@ -172,7 +176,7 @@ export class RedisMember implements GroupMember {
   /** What the server has pending for us that was never handed to the caller. */
   async #ownPending(limit: number): Promise<Delivery[]> {
     for (const [stream, after] of this.#unread) {
-      const result = await this.#links.reader.run(ANSWER_MS, (client) =>
+      const result = await this.#tools.reader.run(ANSWER_MS, (client) =>
         claim(client, {
           stream,
           group: this.#group,
@@ -199,6 +203,8 @@ export class RedisMember implements GroupMember {
     let waitMs = blockMs;
     while (deliveries.length < limit && asked.length > 0) {
       const left = limit - deliveries.length;
+      // some must wait for the next turn, which is not to be kept waiting by those without anything new
+      if (asked.length > left) waitMs = Math.min(waitMs, TURN_MS);
       asked = asked.slice(0, left);
       const count = Math.floor(left / asked.length);
       const full: Stream[] = [];
@@ -242,7 +248,7 @@ export class RedisMember implements GroupMember {
 
   async #acknowledge({ key }: Stream, ids: readonly string[]): Promise<void> {
     await this.#do(() =>
-      this.#links.commands.run(ANSWER_MS, async (client) => {
+      this.#tools.commands.run(ANSWER_MS, async (client) => {
         const acknowledging: Promise<number>[] = [];
         for (let at = 0; at < ids.length; at += ACK_IDS_MAX) {
           acknowledging.push(client.xack(key, this.#group, ...ids.slice(at, at + ACK_IDS_MAX)));
@@ -253,17 +259,17 @@ export class RedisMember implements GroupMember {
   }
 
   async #remake(): Promise<void> {
-    const waitMs = this.#missing === 0 ? 0 : backoffMs(this.#missing, REMAKE_BACKOFF, this.#random());
+    const waitMs = this.#missing === 0 ? 0 : backoffMs(this.#missing, REMAKE_BACKOFF, this.#tools.random());
     this.#missing += 1;
     await pause(waitMs, this.#left.signal);
-    await this.#do(() => this.#groups.remake(this.#streams, this.#group));
+    await this.#do(() => this.#tools.groups.remake(this.#streams, this.#group));
   }
 
   async #mark(): Promise<void> {
     if (!this.#hasNews) return;
     this.#hasNews = false;
     try {
-      for (const stream of this.#streams) await this.#groups.writeMark(stream, this.#group);
+      for (const stream of this.#streams) await this.#tools.groups.writeMark(stream, this.#group);
     } catch {
       this.#hasNews = true; // later
     }

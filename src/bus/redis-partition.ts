@@ -12,6 +12,15 @@ const BLOCK_MS_MAX = 1000;
 const BLOCK_GRACE_MS = 2000;
 const HEARTBEAT_MS = 5000;
 
+export interface PartitionTools {
+  /** this reader's own: it blocks */
+  reader: RedisLink;
+  /** never blocks */
+  commands: RedisLink;
+  groups: RedisGroups;
+  onClosed: () => void;
+}
+
 /**
  * XREAD from a position, without the group: an owner that was replaced and does not know it can then take nothing from
  * its successor. The group only says how far its owner is, for trimming and for tools.
@@ -20,8 +29,7 @@ export class RedisPartition implements PartitionReader {
   readonly #stream: Stream;
   readonly #group: string;
   readonly #member: string;
-  readonly #links: { reader: RedisLink; commands: RedisLink };
-  readonly #groups: RedisGroups;
+  readonly #tools: PartitionTools;
   readonly #heartbeat: RedisHeartbeat;
   #after: string;
   #released = BEGINNING;
@@ -30,14 +38,13 @@ export class RedisPartition implements PartitionReader {
   constructor(
     stream: Stream,
     options: { group: string; member: string; after: string | null },
-    tools: { reader: RedisLink; commands: RedisLink; groups: RedisGroups },
+    tools: PartitionTools,
   ) {
     this.#stream = stream;
     this.#group = options.group;
     this.#member = options.member;
     this.#after = options.after ?? BEGINNING;
-    this.#links = tools;
-    this.#groups = tools.groups;
+    this.#tools = tools;
     this.#heartbeat = new RedisHeartbeat(tools.commands, [stream], this.#group, this.#member, HEARTBEAT_MS);
   }
 
@@ -61,7 +68,7 @@ export class RedisPartition implements PartitionReader {
     if (comparePositions(position, this.#released) <= 0) return;
     try {
       if (!(await this.#setPosition(position))) {
-        await this.#groups.remake([this.#stream], this.#group);
+        await this.#tools.groups.remake([this.#stream], this.#group);
         await this.#setPosition(position);
       }
     } catch (error) {
@@ -73,10 +80,11 @@ export class RedisPartition implements PartitionReader {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.disconnect();
+    this.#tools.onClosed();
     await this.#heartbeat.stop();
     try {
       // it never had anything pending
-      await this.#links.commands.run(ANSWER_MS, (client) =>
+      await this.#tools.commands.run(ANSWER_MS, (client) =>
         client.xgroup('DELCONSUMER', this.#stream.key, this.#group, this.#member),
       );
     } catch {
@@ -87,14 +95,14 @@ export class RedisPartition implements PartitionReader {
   disconnect(): void {
     this.#isClosed = true;
     void this.#heartbeat.stop();
-    this.#links.reader.close();
+    this.#tools.reader.close();
   }
 
   async #read(limit: number, blockMs: number): Promise<RawEntry[]> {
     const block = blockMs > 0 ? ['BLOCK', String(blockMs)] : [];
     const args = ['COUNT', String(limit), ...block, 'STREAMS', this.#stream.key, this.#after];
     try {
-      const reply = (await this.#links.reader.run(blockMs + BLOCK_GRACE_MS, (client) =>
+      const reply = (await this.#tools.reader.run(blockMs + BLOCK_GRACE_MS, (client) =>
         client.callBuffer('XREAD', args),
       )) as [Buffer, RawEntry[]][] | null;
       return reply?.[0]?.[1] ?? [];
@@ -106,7 +114,7 @@ export class RedisPartition implements PartitionReader {
   /** False when there is no such group. A position only ever grows. */
   async #setPosition(position: string): Promise<boolean> {
     const { key } = this.#stream;
-    return this.#links.commands.run(ANSWER_MS, async (client) => {
+    return this.#tools.commands.run(ANSWER_MS, async (client) => {
       const group = (await readGroups(client, key)).find(({ name }) => name === this.#group);
       if (group === undefined) return false;
       if (comparePositions(group.lastDelivered, position) >= 0) return true;

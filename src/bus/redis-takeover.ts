@@ -7,6 +7,7 @@ import { readConsumers } from './redis-reply.ts';
 
 const LOOK_MS_MAX = 1000;
 const HEARTBEAT_MS_MAX = 5000;
+const FORGET_MS = 7 * 86_400_000;
 
 /** How often a member says that it lives, ms. */
 export function heartbeatMs(takeoverMs: number): number {
@@ -17,6 +18,15 @@ interface Silence {
   idleMs: number;
   /** since when it has been known to be silent for too long, by our own monotonic clock, ms */
   sinceMs: number;
+}
+
+export interface TakeoverOptions {
+  streams: readonly Stream[];
+  group: string;
+  member: string;
+  takeoverMs: number;
+  /** names of members that were not seen for so long and hold nothing are struck from the group, ms (default 7 days) */
+  forgetMs?: number;
 }
 
 interface Source {
@@ -35,16 +45,18 @@ export class RedisTakeover {
   readonly #group: string;
   readonly #member: string;
   readonly #takeoverMs: number;
+  readonly #forgetMs: number;
   readonly #lookMs: number;
   readonly #silences = new Map<string, Silence>();
   #sources: Source[] = [];
   #lookedMs = -Infinity;
 
-  constructor(streams: readonly Stream[], group: string, member: string, takeoverMs: number) {
+  constructor({ streams, group, member, takeoverMs, forgetMs = FORGET_MS }: TakeoverOptions) {
     this.#streams = streams;
     this.#group = group;
     this.#member = member;
     this.#takeoverMs = takeoverMs;
+    this.#forgetMs = forgetMs;
     this.#lookMs = Math.min(takeoverMs / 4, LOOK_MS_MAX);
   }
 
@@ -102,8 +114,9 @@ export class RedisTakeover {
     for (const { stream, consumers } of answers) {
       for (const { name, pending, idleMs } of consumers) {
         if (name === this.#member) onOwn(stream, pending);
-        if (pending === 0 || name === this.#member) continue;
-        if (name === GIVEN_BACK || this.#isDead(`${stream.partition} ${name}`, idleMs)) {
+        else if (pending === 0) {
+          if (idleMs > this.#forgetMs) await client.xgroup('DELCONSUMER', stream.key, this.#group, name);
+        } else if (name === GIVEN_BACK || this.#isDead(`${stream.partition} ${name}`, idleMs)) {
           sources.push({ stream, consumer: name, after: null });
         }
       }

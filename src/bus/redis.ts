@@ -22,7 +22,7 @@ import { RedisPartition } from './redis-partition.ts';
 import { BEGINNING, comparePositions } from './redis-position.ts';
 import { RedisPublisher } from './redis-publisher.ts';
 import { readLastGenerated } from './redis-reply.ts';
-import { readRoom, trimStream } from './redis-room.ts';
+import { readRoom, RedisTrimmer } from './redis-room.ts';
 import { describeDurability, evicts, hasWaitAof, readSettings, refuseUnfit } from './redis-server.ts';
 
 export interface RedisBusOptions extends BusOptions {
@@ -70,6 +70,7 @@ class RedisBus implements StreamBus {
   readonly #publishing: RedisLink;
   readonly #publisher: RedisPublisher;
   readonly #groups: RedisGroups;
+  readonly #trimmer = new RedisTrimmer();
   readonly #open = new Set<RedisMember | RedisPartition>();
   /** topics of the configuration and those used since */
   readonly #topics: Set<string>;
@@ -97,7 +98,8 @@ class RedisBus implements StreamBus {
   async join(options: GroupOptions): Promise<GroupMember> {
     const streams = this.#streams(options.topic);
     await this.#do('joining', () => this.#groups.ensure(streams, options.group));
-    const member = new RedisMember(streams, options, {
+    const member: RedisMember = new RedisMember(streams, options, {
+      onLeft: () => this.#open.delete(member),
       reader: this.#link(`${options.group}:${options.member}`),
       commands: this.#commands,
       groups: this.#groups,
@@ -113,7 +115,8 @@ class RedisBus implements StreamBus {
   ): Promise<PartitionReader> {
     const stream = this.#stream(options.topic, options.partition);
     await this.#do('opening a partition', () => this.#groups.ensure([stream], options.group));
-    const reader = new RedisPartition(stream, options, {
+    const reader: RedisPartition = new RedisPartition(stream, options, {
+      onClosed: () => this.#open.delete(reader),
       reader: this.#link(`${options.group}:${options.member}`),
       commands: this.#commands,
       groups: this.#groups,
@@ -140,7 +143,7 @@ class RedisBus implements StreamBus {
     return this.#do('reading', () =>
       this.#commands.run(ANSWER_MS, async (client) => {
         const entries = await client.xrevrangeBuffer(key, '+', '-', 'COUNT', limit);
-        return entries.map((entry) => toDelivery(topic, partition, entry, 1)).reverse();
+        return entries.map((entry) => toDelivery(topic, partition, entry, 1)).toReversed();
       }),
     );
   }
@@ -162,14 +165,17 @@ class RedisBus implements StreamBus {
   }
 
   async dropGroup(topic: string, group: string): Promise<boolean> {
-    return this.#do('dropping a group', () => this.#groups.drop(this.#streams(topic), group));
+    const streams = this.#streams(topic);
+    const dropped = await this.#do('dropping a group', () => this.#groups.drop(streams, group));
+    for (const { key } of streams) this.#trimmer.forget(key, group);
+    return dropped;
   }
 
   async trim(topic: string, policy: TrimPolicy): Promise<number> {
     let count = 0;
     for (const stream of this.#streams(topic)) {
       count += await this.#do('trimming', () =>
-        this.#commands.run(ANSWER_MS, (client) => trimStream(client, stream, policy)),
+        this.#commands.run(ANSWER_MS, (client) => this.#trimmer.trim(client, stream, policy)),
       );
     }
     return count;

@@ -128,6 +128,18 @@ export const shapeCases: BusCase[] = [
     },
   },
   {
+    name: 'tail() has the newest, the oldest of them first',
+    async run(t, scene) {
+      const topic = scene.topic();
+      const bus = await scene.bus();
+      t.same(await bus.tail(topic, 0, 5), []);
+      await bus.publish(topic, recordsOf('A', 12));
+      t.same(idsOf(await bus.tail(topic, 0, 5)), idsOf(recordsOf('A', 5, 7)));
+      t.same(idsOf(await bus.tail(topic, 0, 100)), idsOf(recordsOf('A', 12)));
+      t.same(await bus.tail(topic, 0, 0), []);
+    },
+  },
+  {
     name: 'a large batch is published whole and in order',
     async run(t, scene) {
       const topic = scene.topic();

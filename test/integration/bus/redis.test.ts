@@ -1,9 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Redis } from 'ioredis';
 import { test, type Test } from 'tap';
 import type { BusLog, BusOptions, Delivery, StreamBus } from '../../../src/bus/bus.ts';
 import { openRedisBus } from '../../../src/bus/redis.ts';
+import { readConsumers } from '../../../src/bus/redis-reply.ts';
+import { RedisTakeover } from '../../../src/bus/redis-takeover.ts';
 import { collect, idsOf, insist, pendingOf, recordsOf, sorted } from '../../conformance/bus-scene.ts';
 import { FileMarks } from '../../support/file-marks.ts';
 import { TcpProxy } from '../../support/proxy.ts';
@@ -304,7 +307,15 @@ void test('an outage is said once, and its end', { skip }, async (t) => {
   const { redis, said, open } = await sceneFor(t);
   const bus = await open();
   const member = await bus.join({ topic, group: 'g', member: 'm' });
+  const warnings: string[] = [];
+  const note = (warning: Error): void => void warnings.push(warning.message);
+  process.on('warning', note);
+  t.teardown(() => process.off('warning', note));
   await redis.kill();
+  const calls = Array.from({ length: 30 }, () =>
+    t.rejects(bus.read(topic, 0, null, 1), { name: 'BusError', kind: 'unreachable' }),
+  );
+  await Promise.all(calls);
   for (let attempt = 0; attempt < 6; attempt++) {
     await t.rejects(member.next(1, 100), { name: 'BusError', kind: 'unreachable' });
   }
@@ -315,6 +326,7 @@ void test('an outage is said once, and its end', { skip }, async (t) => {
     mine.map(({ level }) => level),
     ['warn', 'info'],
   );
+  t.same(warnings, [], 'many that wait are no leak');
 });
 
 void test(
@@ -340,3 +352,49 @@ void test(
     t.ok(all.every(({ attempts }) => attempts === 2));
   },
 );
+
+void test('names of members that are long gone are struck from the group', { skip }, async (t) => {
+  const { redis, open } = await sceneFor(t);
+  const bus = await open();
+  await bus.publish(topic, recordsOf('A', 5));
+  const gone = await open();
+  const holder = await gone.join({ topic, group: 'g', member: 'holder' });
+  t.equal((await holder.next(2, 1000)).length, 2);
+  await redis.cli('XGROUP', 'CREATECONSUMER', topic, 'g', 'idle');
+  await gone.close();
+  const streams = [{ topic, partition: 0, key: topic }];
+  const takeover = new RedisTakeover({ streams, group: 'g', member: 'm', takeoverMs: 400_000, forgetMs: 50 });
+  const client = new Redis(redis.uri);
+  t.teardown(() => client.disconnect());
+  const names = async (): Promise<string[]> =>
+    (await readConsumers(client, topic, 'g')).map(({ name }) => name).sort();
+  t.same(await names(), ['holder', 'idle']);
+  await until('it is struck', async () => {
+    await takeover.next(client, 10, () => {});
+    return (await names()).length === 1;
+  });
+  t.same(await names(), ['holder'], 'who holds something stays');
+});
+
+void test('trimming respects a group that has just vanished, until it is made again', { skip }, async (t) => {
+  const { redis, marks, open } = await sceneFor(t);
+  const bus = await open();
+  const at = { acknowledgedMs: 0, retentionMs: 0 };
+  const positions = await bus.publish(topic, recordsOf('A', 60));
+  const fast = await bus.join({ topic, group: 'fast', member: 'm' });
+  await collect(fast, (ids) => ids.size === 60);
+  const slow = await bus.join({ topic, group: 'slow', member: 'm' });
+  await collect(slow, (ids) => ids.size === 20, { limit: 20 });
+  t.equal(await bus.trim(topic, at), 20);
+  await until('the mark', async () => (await marks.read(topic, 'slow', 0)) === positions[19]);
+  await redis.cli('XGROUP', 'DESTROY', topic, 'slow');
+  t.equal(await bus.trim(topic, at), 0);
+  t.same((await collect(slow, (ids) => ids.size === 40)).ids, idsOf(recordsOf('A', 40, 20)));
+  t.equal(await bus.trim(topic, at), 40);
+  await bus.publish(topic, recordsOf('A', 5, 60));
+  await collect(fast, (ids) => ids.size === 5);
+  t.equal(await bus.trim(topic, at), 0);
+  await slow.leave();
+  await bus.dropGroup(topic, 'slow');
+  t.equal(await bus.trim(topic, at), 5, 'one that was dropped holds up nothing');
+});
