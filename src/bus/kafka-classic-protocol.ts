@@ -1,13 +1,14 @@
 import {
   decodeConsumerProtocolAssignment, decodeConsumerProtocolSubscription,
   encodeConsumerProtocolAssignment, encodeConsumerProtocolSubscription,
-  type ConnectionPool, type joinGroupV9,
+  type joinGroupV9,
 } from '@platformatic/kafka'; // prettier-ignore
 import { backoffMs } from '../core/retry.ts';
 import { BusError } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
 import { busError, hasCode, KafkaCode } from './kafka-errors.ts';
-import { Heart } from './kafka-heart.ts';
+import { atMost, Heart } from './kafka-heart.ts';
+import type { KafkaLine } from './kafka-line.ts';
 import {
   joinedInTime,
   type Membership,
@@ -23,6 +24,7 @@ const HEARTBEATS_A_SESSION = 4;
 const REBALANCE_MS = 300_000;
 /** a join without an answer for so long waits for others, ms */
 const ASKED_MS = 500;
+const LEAVE_MS = 3000;
 const BACKOFF = { firstMs: 50, maxMs: 1000 };
 
 /**
@@ -30,9 +32,9 @@ const BACKOFF = { firstMs: 50, maxMs: 1000 };
  * member's name is its group.instance.id, so that a restarted member gets back at once what it had.
  */
 export class ClassicProtocol implements Membership {
-  readonly pool: ConnectionPool;
+  readonly line: KafkaLine;
   /** the broker answers a join when everybody has joined, and nothing else on that connection before */
-  readonly #joining: ConnectionPool;
+  readonly #joining: KafkaLine;
   readonly #cluster: KafkaCluster;
   readonly #options: MembershipOptions;
   readonly #events: MembershipEvents;
@@ -54,8 +56,8 @@ export class ClassicProtocol implements Membership {
     this.#cluster = cluster;
     this.#options = options;
     this.#events = events;
-    this.pool = cluster.pool();
-    this.#joining = cluster.pool(REBALANCE_MS + cluster.requestTimeoutMs);
+    this.line = cluster.line();
+    this.#joining = cluster.line(REBALANCE_MS + cluster.requestTimeoutMs);
     this.#joined.promise.catch(() => {});
   }
 
@@ -71,7 +73,11 @@ export class ClassicProtocol implements Membership {
   async start(): Promise<void> {
     this.#running = this.#live();
     try {
-      await joinedInTime(Promise.race([this.#joined.promise, this.#asked.promise]), this.#cluster, this.#options.group);
+      await joinedInTime(
+        Promise.race([this.#joined.promise, this.#asked.promise]),
+        this.#cluster,
+        this.#options.group,
+      );
     } catch (error) {
       await this.leave();
       throw error;
@@ -91,21 +97,19 @@ export class ClassicProtocol implements Membership {
     this.#heart.hurry();
     // a join that waits for others ends with its connection
     await this.#cluster.discard(this.#joining);
-    await this.#running;
-    const { group, member } = this.#options;
-    if (this.#asking) {
-      try {
-        const coordinator = await this.#cluster.coordinatorOf(group);
-        await this.#cluster.send('LeaveGroup', this.pool, coordinator, group, [
-          { memberId: this.#memberId, groupInstanceId: member },
-        ]);
-      } catch (error) {
-        const { message } = busError(error, 'leaving');
-        this.#cluster.log('warn', 'kafka: leaving the group failed', { group, message });
-      }
-    }
+    // without an answer it is given up when its session ends
+    const ended = await atMost(this.#running, LEAVE_MS);
+    if (ended && this.#asking) await atMost(this.#sayGoodbye(), LEAVE_MS);
     this.#generation = -1;
-    await this.#cluster.discard(this.pool);
+    await this.#cluster.discard(this.line);
+  }
+
+  async #sayGoodbye(): Promise<void> {
+    const { group, member } = this.#options;
+    const coordinator = await this.#cluster.coordinatorOf(group);
+    await this.#cluster.send('LeaveGroup', this.line, coordinator, group, [
+      { memberId: this.#memberId, groupInstanceId: member },
+    ]);
   }
 
   async #live(): Promise<void> {
@@ -134,7 +138,7 @@ export class ClassicProtocol implements Membership {
     const coordinator = await this.#cluster.coordinatorOf(group);
     await this.#cluster.send(
       'Heartbeat',
-      this.pool,
+      this.line,
       coordinator,
       group,
       this.#generation,

@@ -1,32 +1,18 @@
 import {
-  Admin, ConnectionPool, kGetApi,
-  type API, type Broker, type ClusterMetadata,
-  type consumerGroupDescribeV0, type consumerGroupHeartbeatV1, type fetchV17, type findCoordinatorV6,
-  type heartbeatV4, type initProducerIdV5, type joinGroupV9, type leaveGroupV5, type offsetCommitV9,
-  type produceV11, type syncGroupV5,
-} from '@platformatic/kafka'; // prettier-ignore
+  Admin,
+  ConnectionPool,
+  kGetApi,
+  type API,
+  type Broker,
+  type ClusterMetadata,
+} from '@platformatic/kafka';
 import { setTimeout as delay } from 'node:timers/promises';
 import { backoffMs } from '../core/retry.ts';
 import { BusError, type BusLog } from './bus.ts';
-import { busError, hasCode, KafkaCode, kindOf } from './kafka-errors.ts';
-
-/** The requests that are made without the client's own producer and consumer, in the shape of their newest version. */
-interface Calls {
-  ConsumerGroupDescribe: typeof consumerGroupDescribeV0.api;
-  ConsumerGroupHeartbeat: typeof consumerGroupHeartbeatV1.api;
-  Fetch: typeof fetchV17.api;
-  FindCoordinator: typeof findCoordinatorV6.api;
-  Heartbeat: typeof heartbeatV4.api;
-  InitProducerId: typeof initProducerIdV5.api;
-  JoinGroup: typeof joinGroupV9.api;
-  LeaveGroup: typeof leaveGroupV5.api;
-  OffsetCommit: typeof offsetCommitV9.api;
-  Produce: typeof produceV11.api;
-  SyncGroup: typeof syncGroupV5.api;
-}
-type Arguments<N extends keyof Calls> = Calls[N] extends API<infer A, unknown> ? A : never;
-type Answer<N extends keyof Calls> = Calls[N] extends API<infer _A, infer R> ? R : never;
-type AnyApi = API<unknown[], unknown>;
+import type { Answer, Arguments, KafkaCall } from './kafka-calls.ts';
+import { busError, kafkaCodes, kindOf } from './kafka-errors.ts';
+import { atMost } from './kafka-heart.ts';
+import { KafkaLine } from './kafka-line.ts';
 
 export interface KafkaAccess {
   /** host:port of some brokers; the others are learnt from them */
@@ -44,15 +30,19 @@ export interface KafkaAccess {
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const RETRY_MS = 15_000;
+const CONNECT_TIMEOUT_MS = 5000;
 const METADATA_MAX_AGE_MS = 60_000;
 const BACKOFF = { firstMs: 50, maxMs: 1000 };
 const CLOSE_MS = 2000;
-/** failures of requests one after another, without any success between, after which the client is made anew */
+/** failures one after another, without any success between, after which the client is made anew */
 const RENEW_AFTER = 8;
 
+type AnyApi = API<unknown[], unknown>;
+
 /**
- * Connections, metadata and single requests. Neither the client's producer nor its consumer is used, only its protocol:
- * what is repeated, what a late answer may still change and when a client is thrown away is decided here.
+ * Connections, metadata and single requests. Neither the client's producer nor its consumer is used, only its protocol
+ * and its administration: what is repeated, what a late answer may still change and when a client is thrown away is
+ * decided here.
  */
 export class KafkaCluster {
   readonly access: KafkaAccess;
@@ -60,10 +50,10 @@ export class KafkaCluster {
   readonly log: BusLog;
   readonly nowMs: () => number;
   readonly random: () => number;
-  /** for everything that answers at once; a request that waits (fetch, join) has a pool of its own */
-  #control: ConnectionPool;
+  /** for everything that is answered at once */
+  readonly control: KafkaLine;
   #admin: Admin;
-  readonly #pools = new Set<ConnectionPool>();
+  readonly #lines = new Set<KafkaLine>();
   readonly #coordinators = new Map<string, number>();
   #failures = 0;
   #closed = false;
@@ -78,7 +68,7 @@ export class KafkaCluster {
     this.nowMs = given.nowMs;
     this.random = given.random;
     this.#admin = this.#makeAdmin();
-    this.#control = this.pool();
+    this.control = this.line();
   }
 
   get requestTimeoutMs(): number {
@@ -89,31 +79,23 @@ export class KafkaCluster {
     return this.access.retryMs ?? RETRY_MS;
   }
 
-  get closed(): boolean {
-    return this.#closed;
-  }
-
-  get control(): ConnectionPool {
-    return this.#control;
-  }
-
-  /** Connections apart from all others: Kafka answers the requests of one connection one after another. */
-  pool(requestTimeoutMs = this.requestTimeoutMs): ConnectionPool {
-    const pool = new ConnectionPool(this.clientName, {
-      ...this.#connectionOptions(),
-      requestTimeout: requestTimeoutMs,
-    });
-    pool.on('connecting', ({ connection }) => {
+  line(requestTimeoutMs = this.requestTimeoutMs): KafkaLine {
+    const line = new KafkaLine(() => {
+      const pool = new ConnectionPool(this.clientName, {
+        ...this.#connectionOptions(),
+        requestTimeout: requestTimeoutMs,
+      });
       // every failure also reaches the request that suffers it; unheard, the event would end the process
-      connection?.on('error', () => {});
-    });
-    this.#pools.add(pool);
-    return pool;
+      pool.on('connecting', ({ connection }) => void connection.on('error', () => {}));
+      return pool;
+    }, requestTimeoutMs);
+    this.#lines.add(line);
+    return line;
   }
 
-  async discard(pool: ConnectionPool): Promise<void> {
-    this.#pools.delete(pool);
-    await bounded(pool.close());
+  async discard(line: KafkaLine): Promise<void> {
+    this.#lines.delete(line);
+    await line.close();
   }
 
   /** The client's own administration, each call once; to be used inside retry(). */
@@ -121,8 +103,8 @@ export class KafkaCluster {
     return this.#admin;
   }
 
-  async metadata(topic: string): Promise<ClusterMetadata> {
-    return this.#admin.metadata({ topics: [topic] });
+  metadata(topic: string): Promise<ClusterMetadata> {
+    return this.#inTime(this.#admin.metadata({ topics: [topic] }));
   }
 
   async leaderOf(topic: string, partition: number): Promise<Broker> {
@@ -137,11 +119,12 @@ export class KafkaCluster {
   }
 
   async coordinatorOf(group: string): Promise<Broker> {
-    const brokers = (await this.#admin.metadata({ topics: [] })).brokers;
+    const { brokers } = await this.#inTime(this.#admin.metadata({ topics: [] }));
     let node = this.#coordinators.get(group);
     if (node === undefined || !brokers.has(node)) {
-      const some = await this.#someBroker();
-      const answer = await this.#send('FindCoordinator', this.#control, some, 0, [group]);
+      const [some] = brokers.values();
+      if (some === undefined) throw new BusError('unreachable', 'no broker is known');
+      const answer = await this.send('FindCoordinator', this.control, some, 0, [group]);
       const found = answer.coordinators.find(({ key }) => key === group) ?? answer.coordinators[0];
       if (found === undefined) throw new BusError('unreachable', `no broker coordinates group ${group} yet`);
       node = found.nodeId;
@@ -156,31 +139,34 @@ export class KafkaCluster {
   }
 
   /** True when the brokers know a request in at least this version. */
-  async speaks(name: keyof Calls, version: number): Promise<boolean> {
-    const apis = await this.#admin.listApis();
+  async speaks(name: KafkaCall, version: number): Promise<boolean> {
+    const apis = await this.#inTime(this.#admin.listApis());
     return apis.some((api) => api.name === name && api.maxVersion >= version);
   }
 
-  /** One request, once. What it fails of clears what may be out of date. */
-  async send<N extends keyof Calls>(
+  /** One request, once. */
+  async send<N extends KafkaCall>(
     name: N,
-    pool: ConnectionPool,
+    line: KafkaLine,
     broker: Broker,
     ...args: Arguments<N>
   ): Promise<Answer<N>> {
     try {
-      const answer = await this.#send(name, pool, broker, ...args);
+      const api = await this.#inTime(this.#api(name));
+      const connection = await this.#inTime(line.connection(broker));
+      const answer = await this.#inTime(api.async(connection, ...args), line.requestTimeoutMs);
+      line.succeeded();
       this.#failures = 0;
-      return answer;
+      return answer as Answer<N>;
     } catch (error) {
-      this.noteFailure(error);
+      if (kindOf(error) === 'unreachable' && !isAnswer(error)) line.failed();
       throw error;
     }
   }
 
   /** The version of a request that send() would use. */
-  async version(name: keyof Calls): Promise<number> {
-    return (await this.#api(name)).version;
+  async version(name: KafkaCall): Promise<number> {
+    return (await this.#inTime(this.#api(name))).version;
   }
 
   /** Repeats what passes by itself, for a bounded time. @throws BusError */
@@ -188,7 +174,7 @@ export class KafkaCluster {
     const endMs = this.nowMs() + limitMs;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await work();
+        return await this.#inTime(work(), limitMs);
       } catch (error) {
         this.noteFailure(error);
         const kind = kindOf(error);
@@ -206,38 +192,30 @@ export class KafkaCluster {
 
   noteFailure(error: unknown): void {
     this.forget();
-    if (kindOf(error) !== 'unreachable' || hasCode(error, KafkaCode.unknownMemberId)) return;
+    if (kindOf(error) !== 'unreachable' || isAnswer(error)) return;
     this.#failures += 1;
-    if (this.#failures % RENEW_AFTER === 0 && !this.#closed) this.renew();
+    if (this.#failures % RENEW_AFTER === 0) this.renew();
   }
 
   /** A client that no longer gets anywhere is replaced, with all that it remembers. */
   renew(): void {
-    const [admin, control] = [this.#admin, this.#control];
+    if (this.#closed) return;
+    const old = this.#admin;
     this.#admin = this.#makeAdmin();
-    this.#control = this.pool();
     this.#coordinators.clear();
-    void bounded(admin.close());
-    void this.discard(control);
+    this.control.renew();
+    void atMost(old.close(), CLOSE_MS);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all([bounded(this.#admin.close()), ...[...this.#pools].map((pool) => this.discard(pool))]);
+    await Promise.all([
+      atMost(this.#admin.close(), CLOSE_MS),
+      ...[...this.#lines].map((line) => this.discard(line)),
+    ]);
   }
 
-  async #send<N extends keyof Calls>(
-    name: N,
-    pool: ConnectionPool,
-    broker: Broker,
-    ...args: Arguments<N>
-  ): Promise<Answer<N>> {
-    const api = await this.#api(name);
-    const connection = await pool.get(broker);
-    return (await api.async(connection, ...args)) as Answer<N>;
-  }
-
-  #api(name: keyof Calls): Promise<AnyApi> {
+  #api(name: KafkaCall): Promise<AnyApi> {
     return new Promise((resolve, reject) => {
       this.#admin[kGetApi]<unknown[], unknown>(name, (error, api) => {
         if (error === null && api !== undefined) resolve(api);
@@ -246,11 +224,20 @@ export class KafkaCluster {
     });
   }
 
-  async #someBroker(): Promise<Broker> {
-    const { brokers } = await this.#admin.metadata({ topics: [] });
-    const [first] = brokers.values();
-    if (first === undefined) throw new BusError('unreachable', 'no broker is known');
-    return first;
+  /** Every request of the client ends by its own timeout; one that it lost track of would never. */
+  async #inTime<T>(asked: Promise<T>, ownLimitMs = 0): Promise<T> {
+    const limitMs = CONNECT_TIMEOUT_MS + 2 * Math.max(this.requestTimeoutMs, ownLimitMs);
+    const limit = new AbortController();
+    const late = delay(limitMs, undefined, { signal: limit.signal, ref: false }).then(() => {
+      this.renew();
+      throw new BusError('unreachable', `no answer within ${limitMs} ms`);
+    });
+    late.catch(() => {});
+    try {
+      return await Promise.race([asked, late]);
+    } finally {
+      limit.abort();
+    }
   }
 
   #makeAdmin(): Admin {
@@ -263,14 +250,14 @@ export class KafkaCluster {
       retries: 0,
       metadataMaxAge: METADATA_MAX_AGE_MS,
     });
-    admin.on('error', () => {});
+    admin.connections.on('connecting', ({ connection }) => void connection.on('error', () => {}));
     return admin;
   }
 
   #connectionOptions() {
     const { sasl, tls } = this.access;
     return {
-      connectTimeout: Math.min(5000, this.requestTimeoutMs),
+      connectTimeout: Math.min(CONNECT_TIMEOUT_MS, this.requestTimeoutMs),
       maxInflights: 64,
       ...(sasl === undefined ? {} : { sasl }),
       ...(tls === undefined ? {} : { tls: { minVersion: 'TLSv1.2' as const, ...tls } }),
@@ -278,12 +265,7 @@ export class KafkaCluster {
   }
 }
 
-/** A frozen broker must not hold up the end of the process. */
-async function bounded(closing: Promise<unknown>): Promise<void> {
-  const limit = new AbortController();
-  await Promise.race([
-    closing.catch(() => {}),
-    delay(CLOSE_MS, undefined, { ref: false, signal: limit.signal }).catch(() => {}),
-  ]);
-  limit.abort();
+/** True when a broker answered, and what it answered is the error: the connection is good. */
+function isAnswer(error: unknown): boolean {
+  return kafkaCodes(error).size > 0;
 }

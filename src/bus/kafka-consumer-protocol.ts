@@ -1,9 +1,10 @@
-import type { ConnectionPool, consumerGroupHeartbeatV1 } from '@platformatic/kafka';
+import type { consumerGroupHeartbeatV1 } from '@platformatic/kafka';
 import { backoffMs } from '../core/retry.ts';
 import { BusError } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
 import { busError, hasCode, KafkaCode } from './kafka-errors.ts';
-import { Heart } from './kafka-heart.ts';
+import { atMost, Heart } from './kafka-heart.ts';
+import type { KafkaLine } from './kafka-line.ts';
 import {
   joinedInTime,
   type Membership,
@@ -19,6 +20,7 @@ const LEAVING_EPOCH = -1;
  * what it has in hand, however slow it is.
  */
 const REBALANCE_MS = 24 * 3_600_000;
+const LEAVE_MS = 3000;
 const BACKOFF = { firstMs: 50, maxMs: 1000 };
 
 /**
@@ -26,7 +28,7 @@ const BACKOFF = { firstMs: 50, maxMs: 1000 };
  * restarted member gets back at once what it had.
  */
 export class ConsumerProtocol implements Membership {
-  readonly pool: ConnectionPool;
+  readonly line: KafkaLine;
   readonly #cluster: KafkaCluster;
   readonly #options: MembershipOptions;
   readonly #events: MembershipEvents;
@@ -44,7 +46,7 @@ export class ConsumerProtocol implements Membership {
     this.#cluster = cluster;
     this.#options = options;
     this.#events = events;
-    this.pool = cluster.pool();
+    this.line = cluster.line();
     this.#joined.promise.catch(() => {});
   }
 
@@ -77,20 +79,11 @@ export class ConsumerProtocol implements Membership {
   async leave(): Promise<void> {
     this.#left = true;
     this.#heart.hurry();
-    await this.#running;
-    if (this.#epoch > 0) {
-      try {
-        await this.#heartbeat(LEAVING_EPOCH);
-      } catch (error) {
-        // it is given up when its session ends
-        this.#cluster.log('warn', 'kafka: leaving the group failed', {
-          group: this.#options.group,
-          message: busError(error, 'leaving').message,
-        });
-      }
-    }
+    // without an answer it is given up when its session ends
+    const ended = await atMost(this.#running, LEAVE_MS);
+    if (ended && this.#epoch > 0) await atMost(this.#heartbeat(LEAVING_EPOCH), LEAVE_MS);
     this.#epoch = JOINING_EPOCH;
-    await this.#cluster.discard(this.pool);
+    await this.#cluster.discard(this.line);
   }
 
   async #live(): Promise<void> {
@@ -119,7 +112,7 @@ export class ConsumerProtocol implements Membership {
     const owned = epoch > 0 && this.#owned.size > 0 ? [{ topicId: id, partitions: [...this.#owned] }] : [];
     const coordinator = await this.#cluster.coordinatorOf(group);
     return this.#cluster.send(
-      'ConsumerGroupHeartbeat', this.pool, coordinator,
+      'ConsumerGroupHeartbeat', this.line, coordinator,
       group, member, epoch, null, null, REBALANCE_MS, [topic], null, null, owned,
     ); // prettier-ignore
   }

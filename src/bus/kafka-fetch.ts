@@ -1,9 +1,10 @@
 import {
   IS_CONTROL, IS_TRANSACTIONAL,
-  type Broker, type ConnectionPool, type fetchV17, type KafkaRecord, type RecordsBatch,
+  type Broker, type fetchV17, type KafkaRecord, type RecordsBatch,
 } from '@platformatic/kafka'; // prettier-ignore
 import type { Delivery } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
+import type { KafkaLine } from './kafka-line.ts';
 import { KafkaCode, kafkaCodes } from './kafka-errors.ts';
 
 const PARTITION_BYTES = 1024 * 1024;
@@ -43,7 +44,7 @@ export interface FetchWish {
  */
 export async function fetchOnce(
   cluster: KafkaCluster,
-  pool: ConnectionPool,
+  line: KafkaLine,
   request: {
     broker: Broker;
     topic: string;
@@ -64,7 +65,7 @@ export async function fetchOnce(
   }));
   const answer = await evenWithErrors(
     cluster.send(
-      'Fetch', pool, broker, waitMs, 1, REQUEST_BYTES, READ_COMMITTED, NO_SESSION.id, NO_SESSION.epoch,
+      'Fetch', line, broker, waitMs, 1, REQUEST_BYTES, READ_COMMITTED, NO_SESSION.id, NO_SESSION.epoch,
       [{ topicId, partitions }], [], '',
     ), // prettier-ignore
   );

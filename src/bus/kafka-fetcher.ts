@@ -1,17 +1,26 @@
-import type { Broker, ConnectionPool } from '@platformatic/kafka';
+import type { Broker } from '@platformatic/kafka';
 import { setTimeout as delay } from 'node:timers/promises';
 import { backoffMs } from '../core/retry.ts';
 import { BusError, type Delivery } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
 import { busError } from './kafka-errors.ts';
 import { fetchOnce, isOutOfRange } from './kafka-fetch.ts';
+import type { KafkaLine } from './kafka-line.ts';
 import { offsetsAt } from './kafka-offsets.ts';
 
 /** the broker holds a fetch so long when there is nothing, ms */
 const LONG_POLL_MS = 500;
+/** while other partitions have something, one that has nothing is asked again after so long, ms */
+const DRY_MS = 20;
 const BACKOFF = { firstMs: 50, maxMs: 1000 };
 /** asked for records and none of the fetches came back for so long: the connections are made anew, ms */
 const STALLED_MS = 15_000;
+
+interface Leader {
+  name: string;
+  broker: Broker;
+  taps: Tap[];
+}
 
 /** One partition on its way to whoever asks. */
 export class Tap {
@@ -20,6 +29,8 @@ export class Tap {
   offset: number;
   /** the log turned out to be shorter than the position, so that offsets come a second time */
   rewound = false;
+  /** when the broker last had nothing, ms */
+  dryMs = 0;
   buffer: Delivery[] = [];
   #taken = 0;
 
@@ -56,10 +67,11 @@ export class Tap {
 export class KafkaFetcher {
   readonly #cluster: KafkaCluster;
   readonly #topic: string;
-  #pool: ConnectionPool;
+  #line: KafkaLine;
   readonly #taps = new Map<number, Tap>();
-  /** the fetch that is under way for a partition */
-  readonly #underWay = new Map<number, symbol>();
+  /** the fetch that is under way, by leader */
+  readonly #underWay = new Map<string, symbol>();
+  #pumping = false;
   #turn = 0;
   #failed: BusError | null = null;
   #failures = 0;
@@ -70,7 +82,7 @@ export class KafkaFetcher {
   constructor(cluster: KafkaCluster, topic: string) {
     this.#cluster = cluster;
     this.#topic = topic;
-    this.#pool = cluster.pool(LONG_POLL_MS + cluster.requestTimeoutMs);
+    this.#line = cluster.line(LONG_POLL_MS + cluster.requestTimeoutMs);
     this.#lastAnswerMs = cluster.nowMs();
   }
 
@@ -97,13 +109,13 @@ export class KafkaFetcher {
     this.#failed = null;
     for (;;) {
       const found = this.#take(limit, may);
-      this.#start(may);
+      void this.#pump(may);
       if (found.length > 0 || limit <= 0) return found;
       const leftMs = endMs - this.#cluster.nowMs();
       if (leftMs <= 0 || this.#closed) break;
       await this.#signalOr(leftMs);
       idleMs = Math.max(idleMs, this.#lastAnswerMs);
-      if (this.#underWay.size > 0 && this.#cluster.nowMs() - idleMs > STALLED_MS) {
+      if (this.#inTurn().some(may) && this.#cluster.nowMs() - idleMs > STALLED_MS) {
         this.#renew();
         idleMs = this.#cluster.nowMs();
       }
@@ -117,7 +129,7 @@ export class KafkaFetcher {
     this.#closed = true;
     this.#taps.clear();
     this.#signal();
-    await this.#cluster.discard(this.#pool);
+    await this.#cluster.discard(this.#line);
   }
 
   #signal(): void {
@@ -146,46 +158,58 @@ export class KafkaFetcher {
     return [...taps.slice(first), ...taps.slice(0, first)];
   }
 
-  #start(may: (tap: Tap) => boolean): void {
-    const wanted = this.#inTurn().filter(
-      (tap) => tap.length === 0 && !this.#underWay.has(tap.partition) && may(tap),
-    );
-    if (wanted.length === 0 || this.#closed) return;
-    const fetch = Symbol('fetch');
-    for (const tap of wanted) this.#underWay.set(tap.partition, fetch);
-    void this.#fetch(wanted, fetch);
+  /** A fetch of each leader of which none is under way, for the taps that have run dry. */
+  async #pump(may: (tap: Tap) => boolean): Promise<void> {
+    if (this.#pumping || this.#closed) return;
+    this.#pumping = true;
+    try {
+      for (const { name, broker, taps } of await this.#leaders(may)) {
+        if (this.#underWay.has(name)) continue;
+        const dry = taps.filter((tap) => tap.length === 0);
+        // Kafka answers one request of a connection after another: a fetch may wait only when nobody else can grow hungry
+        const patient = dry.length === taps.length;
+        const nowMs = this.#cluster.nowMs();
+        const wanted = patient ? dry : dry.filter((tap) => nowMs - tap.dryMs >= DRY_MS);
+        if (wanted.length > 0) void this.#fetch(name, broker, wanted, patient ? LONG_POLL_MS : 0);
+      }
+    } catch (error) {
+      await this.#fail(error);
+    } finally {
+      this.#pumping = false;
+    }
   }
 
-  async #fetch(taps: readonly Tap[], fetch: symbol): Promise<void> {
-    const pool = this.#pool;
+  async #leaders(may: (tap: Tap) => boolean): Promise<Leader[]> {
+    const leaders = new Map<string, Leader>();
+    for (const tap of this.#inTurn()) {
+      if (!may(tap)) continue;
+      const broker = await this.#cluster.leaderOf(this.#topic, tap.partition);
+      const name = `${broker.host}:${broker.port}`;
+      const leader = leaders.get(name) ?? { name, broker, taps: [] };
+      leader.taps.push(tap);
+      leaders.set(name, leader);
+    }
+    return [...leaders.values()];
+  }
+
+  async #fetch(leader: string, broker: Broker, taps: readonly Tap[], waitMs: number): Promise<void> {
+    const fetch = Symbol('fetch');
+    const line = this.#line;
+    this.#underWay.set(leader, fetch);
     try {
-      const byLeader = new Map<string, { broker: Broker; taps: Tap[] }>();
-      for (const tap of taps) {
-        const broker = await this.#cluster.leaderOf(this.#topic, tap.partition);
-        const name = `${broker.host}:${broker.port}`;
-        const group = byLeader.get(name) ?? { broker, taps: [] };
-        group.taps.push(tap);
-        byLeader.set(name, group);
-      }
-      await Promise.all(
-        [...byLeader.values()].map((group) => this.#fetchFrom(pool, group.broker, group.taps)),
-      );
+      await this.#fetchInto(line, broker, taps, waitMs);
       this.#failures = 0;
     } catch (error) {
-      if (pool === this.#pool && !this.#closed) await this.#fail(error);
+      if (line === this.#line && !this.#closed) await this.#fail(error);
     } finally {
-      for (const { partition } of taps) {
-        if (this.#underWay.get(partition) === fetch) this.#underWay.delete(partition);
-      }
+      if (this.#underWay.get(leader) === fetch) this.#underWay.delete(leader);
       this.#signal();
     }
   }
 
-  async #fetchFrom(pool: ConnectionPool, broker: Broker, taps: readonly Tap[]): Promise<void> {
+  async #fetchInto(line: KafkaLine, broker: Broker, taps: readonly Tap[], waitMs: number): Promise<void> {
     const wishes = taps.map(({ partition, offset }) => ({ partition, offset }));
-    const answers = await fetchOnce(this.#cluster, pool, {
-      broker, topic: this.#topic, wishes, waitMs: LONG_POLL_MS,
-    }); // prettier-ignore
+    const answers = await fetchOnce(this.#cluster, line, { broker, topic: this.#topic, wishes, waitMs });
     this.#lastAnswerMs = this.#cluster.nowMs();
     let refused: number | null = null;
     for (const [at, tap] of taps.entries()) {
@@ -198,6 +222,7 @@ export class KafkaFetcher {
       else {
         tap.offset = fetched.next;
         for (const delivery of fetched.deliveries) tap.buffer.push(delivery);
+        if (fetched.deliveries.length === 0) tap.dryMs = this.#lastAnswerMs;
       }
     }
     if (refused !== null) {
@@ -241,8 +266,8 @@ export class KafkaFetcher {
     this.#cluster.log('warn', 'kafka: no fetch came back, the connections are made anew', {
       topic: this.#topic,
     });
-    const old = this.#pool;
-    this.#pool = this.#cluster.pool(LONG_POLL_MS + this.#cluster.requestTimeoutMs);
+    const old = this.#line;
+    this.#line = this.#cluster.line(LONG_POLL_MS + this.#cluster.requestTimeoutMs);
     this.#underWay.clear();
     this.#cluster.renew();
     void this.#cluster.discard(old);

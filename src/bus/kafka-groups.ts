@@ -1,15 +1,13 @@
 import type { GroupInfo } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
 import { hasCode, KafkaCode, busError } from './kafka-errors.ts';
-import { fetchOnce } from './kafka-fetch.ts';
 import { committedOffsets, offsetsAt } from './kafka-offsets.ts';
+import { readFrom } from './kafka-read.ts';
 import { BusError } from './bus.ts';
 
 const KIP_848 = 'consumer';
 /** the client lists classic ones alone when it is not asked */
 const ALL_TYPES = { types: [] };
-/** enough for the first batch of a partition, which comes whole */
-const FIRST_BYTES = 1;
 
 /** What groups have committed in one topic, by group and partition. */
 export async function groupsOf(
@@ -92,41 +90,6 @@ async function ageOf(
 ): Promise<number> {
   const [first] = await readFrom(cluster, topic, partition, offset, 1);
   return first === undefined ? 0 : Math.max(1, cluster.nowMs() - first.takenMs);
-}
-
-/** Records from an offset on, or from the first that is there when it is gone. */
-export async function readFrom(
-  cluster: KafkaCluster,
-  topic: string,
-  partition: number,
-  from: number,
-  limit: number,
-) {
-  return cluster.retry(`reading ${topic}`, async () => {
-    const start = (await offsetsAt(cluster, topic, [partition], 'earliest')).get(partition) ?? 0;
-    const end = (await offsetsAt(cluster, topic, [partition], 'latest')).get(partition) ?? 0;
-    const records = [];
-    let offset = Math.max(from, start);
-    while (offset < end && records.length < limit) {
-      const broker = await cluster.leaderOf(topic, partition);
-      const partitionBytes = limit === 1 ? FIRST_BYTES : undefined;
-      const answers = await fetchOnce(cluster, cluster.control, {
-        broker, topic, wishes: [{ partition, offset }], waitMs: 0,
-        ...(partitionBytes === undefined ? {} : { partitionBytes }),
-      }); // prettier-ignore
-      const fetched = answers.get(partition);
-      if (fetched === undefined || fetched.code !== 0) {
-        throw new BusError(
-          'unreachable',
-          `the broker refuses to read (Kafka's error ${fetched?.code ?? 'none'})`,
-        );
-      }
-      if (fetched.next === offset) break;
-      records.push(...fetched.deliveries.slice(0, limit - records.length));
-      offset = fetched.next;
-    }
-    return records;
-  });
 }
 
 async function membersOf(cluster: KafkaCluster, group: string, topic: string): Promise<number> {

@@ -37,7 +37,7 @@ export class Hand {
 
   /** What may be committed now. */
   get committable(): number {
-    return this.#held[this.#first]?.offset ?? this.#done;
+    return this.#first < this.#held.length ? this.#held[this.#first].offset : this.#done;
   }
 
   /** True when what the broker knows by now is no more than what was acknowledged here. */
@@ -59,8 +59,8 @@ export class Hand {
     if (held === undefined) return false;
     held.acknowledged = true;
     this.#byOffset.delete(offset);
-    for (let first = this.#held[this.#first]; first?.acknowledged === true; first = this.#held[this.#first]) {
-      this.#done = first.offset + 1;
+    while (this.#first < this.#held.length && this.#held[this.#first].acknowledged) {
+      this.#done = this.#held[this.#first].offset + 1;
       this.#first += 1;
     }
     if (this.#first > 1024 && this.#first * 2 > this.#held.length) {

@@ -1,5 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
+/** True when the work has ended within `ms`, well or not; it goes on otherwise. */
+export async function atMost(work: Promise<unknown>, ms: number): Promise<boolean> {
+  const limit = new AbortController();
+  const ended = work.then(
+    () => true,
+    () => true,
+  );
+  const late = delay(ms, false, { signal: limit.signal }).catch(() => false);
+  try {
+    return await Promise.race([ended, late]);
+  } finally {
+    limit.abort();
+  }
+}
+
 /** Waits that can be cut short, and others that wait for its beats. */
 export class Heart {
   #cut = new AbortController();
@@ -26,11 +41,6 @@ export class Heart {
   }
 
   async beaten(ms: number): Promise<void> {
-    const limit = new AbortController();
-    await Promise.race([
-      this.#beaten.promise,
-      delay(ms, undefined, { signal: limit.signal }).catch(() => {}),
-    ]);
-    limit.abort();
+    await atMost(this.#beaten.promise, ms);
   }
 }

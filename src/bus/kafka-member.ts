@@ -1,14 +1,15 @@
 import { BusError, type Delivery, type GroupMarks, type GroupMember, type GroupOptions } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
-import { busError, hasCode, KafkaCode } from './kafka-errors.ts';
+import { KafkaCommits } from './kafka-commits.ts';
+import { busError } from './kafka-errors.ts';
 import { KafkaFetcher, Tap } from './kafka-fetcher.ts';
 import { startingOffsets } from './kafka-group.ts';
 import { Hand, NOT_YET } from './kafka-hand.ts';
+import { atMost } from './kafka-heart.ts';
 import type { Membership, MembershipEvents } from './kafka-membership.ts';
-import { commitOnce, type Commit, type Committer } from './kafka-offsets.ts';
 
-/** marks of what was acknowledged are written so long after it, ms */
-const MARK_MS = 2000;
+/** what is still to be said when it leaves may take so long, ms */
+const LEAVE_MS = 3000;
 const COMMIT_LIMIT_MS = 15_000;
 const AGAIN_MS = 500;
 const SETTLE_MS = 200;
@@ -30,6 +31,7 @@ export class KafkaMember implements GroupMember, MembershipEvents {
   readonly #partitions: readonly number[];
   readonly #membership: Membership;
   readonly #fetcher: KafkaFetcher;
+  readonly #commits: KafkaCommits;
   readonly #lag: () => Promise<number>;
   readonly #gone: () => void;
   readonly #held = new Map<number, Held>();
@@ -38,9 +40,6 @@ export class KafkaMember implements GroupMember, MembershipEvents {
   /** what the group gives at this moment, each with the occasion on which it was gained */
   readonly #given = new Map<number, symbol>();
   #trouble: BusError | null = null;
-  #committing: Promise<void> | null = null;
-  #marked = new Map<number, number>();
-  #markTimer: NodeJS.Timeout | null = null;
   #left = false;
 
   constructor(
@@ -62,6 +61,11 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     this.#gone = given.left;
     this.#fetcher = new KafkaFetcher(cluster, options.topic);
     this.#membership = given.membership(this);
+    this.#commits = new KafkaCommits(cluster, options, {
+      membership: this.#membership,
+      marks: given.marks,
+      hands: () => [...this.#held.values()].map(({ hand }) => hand),
+    });
   }
 
   get topic(): string {
@@ -134,13 +138,18 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     const wanted = [...touched].map((hand) => ({ hand, offset: hand.committable }));
     // what the group has taken away is remembered: it is committed if it comes back, and else comes again elsewhere
     const open = (): boolean =>
-      wanted.some(({ hand, offset }) => hand.committed < offset && this.#held.get(hand.partition)?.hand === hand);
+      wanted.some(
+        ({ hand, offset }) => hand.committed < offset && this.#held.get(hand.partition)?.hand === hand,
+      );
     const endMs = this.#cluster.nowMs() + COMMIT_LIMIT_MS;
     while (open()) {
-      await this.#commit();
+      await this.#commits.commit();
       if (!open()) break;
       if (this.#cluster.nowMs() >= endMs || this.#left) {
-        throw new BusError('unreachable', `group ${this.group} does not take the acknowledgement at the moment`);
+        throw new BusError(
+          'unreachable',
+          `group ${this.group} does not take the acknowledgement at the moment`,
+        );
       }
       await this.#membership.settled(SETTLE_MS);
     }
@@ -154,10 +163,9 @@ export class KafkaMember implements GroupMember, MembershipEvents {
   async leave(): Promise<void> {
     if (this.#left) return;
     this.#left = true;
-    if (this.#markTimer !== null) clearTimeout(this.#markTimer);
     for (const held of this.#held.values()) held.leaving?.resolve();
-    await this.#commit().catch(() => {});
-    await this.#writeMarks();
+    await atMost(this.#commits.commit(), LEAVE_MS);
+    await atMost(this.#commits.writeMarks(), LEAVE_MS);
     await this.#membership.leave();
     await this.#fetcher.close();
     for (const { hand } of this.#held.values()) hand.valid = false;
@@ -245,7 +253,7 @@ export class KafkaMember implements GroupMember, MembershipEvents {
         }); // prettier-ignore
       }
     }
-    if (begun.open.size > 0) await this.#commit().catch(() => {});
+    if (begun.open.size > 0) await this.#commits.commit().catch(() => {});
     this.#cluster.log('info', 'kafka: partitions gained', { topic, group, member, partitions: mine });
   }
 
@@ -257,14 +265,11 @@ export class KafkaMember implements GroupMember, MembershipEvents {
   /** The offsets that come now were there before, with other records: what the group has committed is of no use. */
   #rewind(held: Held, first: number): void {
     const { tap, hand } = held;
-    const start = first;
     tap.rewound = false;
     hand.valid = false;
-    held.hand = new Hand(tap.partition, start);
+    held.hand = new Hand(tap.partition, first, NOT_YET);
     held.first = null;
-    const by = this.#membership.committer;
-    if (by === null) return;
-    void this.#send([{ hand: held.hand, partition: tap.partition, offset: start }], by).catch(() => {});
+    void this.#commits.commit().catch(() => {});
   }
 
   /** Asked only when something is handed out: starting idly again and again is no attempt at any record. */
@@ -278,66 +283,5 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     const { attempts } = held.first;
     held.first = 'past';
     return attempts;
-  }
-
-  /** One commit at a time, so that an older one repeated can never overtake a newer one. */
-  async #commit(): Promise<void> {
-    while (this.#committing !== null) await this.#committing;
-    const by = this.#membership.committer;
-    const ready = [...this.#held.values()].filter(({ hand }) => hand.committed < hand.committable);
-    if (by === null || ready.length === 0) return;
-    const commits: (Commit & { hand: Hand })[] = ready.map(({ hand }) => ({
-      hand, partition: hand.partition, offset: hand.committable,
-    })); // prettier-ignore
-    this.#committing = this.#send(commits, by).finally(() => (this.#committing = null));
-    await this.#committing;
-  }
-
-  async #send(commits: readonly (Commit & { hand: Hand })[], by: Committer): Promise<void> {
-    const { topic, group } = this.#options;
-    try {
-      await commitOnce(this.#cluster, this.#membership.pool, group, topic, commits, by);
-      for (const { hand, offset } of commits) hand.committed = offset;
-      this.#markTimer ??= setTimeout(() => void this.#writeMarks(), MARK_MS).unref();
-    } catch (error) {
-      if (
-        hasCode(
-          error,
-          KafkaCode.staleMemberEpoch,
-          KafkaCode.fencedMemberEpoch,
-          KafkaCode.unknownMemberId,
-          KafkaCode.illegalGeneration,
-          KafkaCode.rebalanceInProgress,
-          KafkaCode.groupIdNotFound,
-        )
-      ) {
-        // prettier-ignore
-        this.#membership.beat();
-        return; // the next heartbeat tells what is still ours
-      }
-      const failure = busError(error, `acknowledging for group ${group}`);
-      if (failure.kind !== 'unreachable') throw failure;
-      this.#cluster.noteFailure(error);
-    }
-  }
-
-  async #writeMarks(): Promise<void> {
-    this.#markTimer = null;
-    const { topic, group } = this.#options;
-    for (const { hand } of [...this.#held.values()]) {
-      const { partition, committed } = hand;
-      if (committed <= 0 || this.#marked.get(partition) === committed) continue;
-      try {
-        await this.#marks.write(topic, group, partition, String(committed - 1));
-        this.#marked.set(partition, committed);
-      } catch (error) {
-        this.#cluster.log('warn', 'kafka: the mark of a group was not written', {
-          topic,
-          group,
-          partition,
-          error,
-        });
-      }
-    }
   }
 }

@@ -1,7 +1,7 @@
-import type { ConnectionPool } from '@platformatic/kafka';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BusError } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
+import type { KafkaLine } from './kafka-line.ts';
 import type { Committer } from './kafka-offsets.ts';
 
 /** What a membership tells its owner. */
@@ -21,7 +21,7 @@ export interface Membership {
   /** why it cannot become a member, when no waiting mends that */
   readonly failure: BusError | null;
   /** heartbeats and commits go over connections of its own: a join or a fetch makes others wait */
-  readonly pool: ConnectionPool;
+  readonly line: KafkaLine;
   /** Resolves when the group has taken it in. @throws BusError */
   start(): Promise<void>;
   /** The next heartbeat goes out now. */

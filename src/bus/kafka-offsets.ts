@@ -1,7 +1,7 @@
-import type { ConnectionPool } from '@platformatic/kafka';
 import { BusError } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
 import { hasCode, KafkaCode } from './kafka-errors.ts';
+import type { KafkaLine } from './kafka-line.ts';
 
 /** Special timestamps of ListOffsets. */
 const LATEST = -1n;
@@ -77,7 +77,7 @@ export async function committedOffsets(
  */
 export async function commitOnce(
   cluster: KafkaCluster,
-  pool: ConnectionPool,
+  line: KafkaLine,
   group: string,
   topic: string,
   commits: readonly Commit[],
@@ -91,7 +91,7 @@ export async function commitOnce(
     committedMetadata: note,
   }));
   const coordinator = await cluster.coordinatorOf(group);
-  await cluster.send('OffsetCommit', pool, coordinator, group, by.epoch, by.memberId, by.instanceId, [
+  await cluster.send('OffsetCommit', line, coordinator, group, by.epoch, by.memberId, by.instanceId, [
     { name: topic, partitions },
   ]);
 }

@@ -1,9 +1,10 @@
-import { NumericMap, type ConnectionPool, type MessageRecord } from '@platformatic/kafka';
+import { NumericMap, type MessageRecord } from '@platformatic/kafka';
 import { partitionOf } from '../core/market/partition.ts';
 import { BusError, type OutgoingRecord } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
 import { busError, hasCode, KafkaCode } from './kafka-errors.ts';
 import { ENCODING_HEADER, EVENT_ID_HEADER, MSGPACK } from './kafka-fetch.ts';
+import type { KafkaLine } from './kafka-line.ts';
 import type { KafkaTopics } from './kafka-topics.ts';
 
 const ACKS_ALL = -1;
@@ -60,13 +61,13 @@ interface Waiting {
 export class KafkaPublisher {
   readonly #cluster: KafkaCluster;
   readonly #topics: KafkaTopics;
-  readonly #pool: ConnectionPool;
+  readonly #line: KafkaLine;
   readonly #lanes = new Map<string, Lane>();
 
   constructor(cluster: KafkaCluster, topics: KafkaTopics) {
     this.#cluster = cluster;
     this.#topics = topics;
-    this.#pool = cluster.pool();
+    this.#line = cluster.line();
   }
 
   async publish(topic: string, records: readonly OutgoingRecord[]): Promise<string[]> {
@@ -90,7 +91,7 @@ export class KafkaPublisher {
     const name = `${topic}:${partition}`;
     let lane = this.#lanes.get(name);
     if (lane === undefined) {
-      lane = new Lane(this.#cluster, this.#topics, this.#pool, topic, partition);
+      lane = new Lane(this.#cluster, this.#topics, this.#line, topic, partition);
       this.#lanes.set(name, lane);
     }
     return lane;
@@ -104,23 +105,17 @@ export class KafkaPublisher {
 class Lane {
   readonly #cluster: KafkaCluster;
   readonly #topics: KafkaTopics;
-  readonly #pool: ConnectionPool;
+  readonly #line: KafkaLine;
   readonly #topic: string;
   readonly #partition: number;
   #queue: Waiting[] = [];
   #producer: { id: bigint; epoch: number; sequence: number } | null = null;
   #busy = false;
 
-  constructor(
-    cluster: KafkaCluster,
-    topics: KafkaTopics,
-    pool: ConnectionPool,
-    topic: string,
-    partition: number,
-  ) {
+  constructor(cluster: KafkaCluster, topics: KafkaTopics, line: KafkaLine, topic: string, partition: number) {
     this.#cluster = cluster;
     this.#topics = topics;
-    this.#pool = pool;
+    this.#line = line;
     this.#topic = topic;
     this.#partition = partition;
   }
@@ -210,7 +205,7 @@ class Lane {
     const sequences = new NumericMap([[`${this.#topic}:${this.#partition}`, sequence]]);
     try {
       const answer = await this.#cluster.send(
-        'Produce', this.#pool, broker, ACKS_ALL, this.#cluster.requestTimeoutMs,
+        'Produce', this.#line, broker, ACKS_ALL, this.#cluster.requestTimeoutMs,
         batch.map(({ message }) => message), { producerId: id, producerEpoch: epoch, sequences },
       ); // prettier-ignore
       const placed = typeof answer === 'boolean' ? undefined : answer.responses[0]?.partitionResponses[0];
@@ -232,7 +227,7 @@ class Lane {
 
   async #newProducer(): Promise<{ id: bigint; epoch: number; sequence: number }> {
     const broker = await this.#cluster.leaderOf(this.#topic, this.#partition);
-    const answer = await this.#cluster.send('InitProducerId', this.#pool, broker, null, 0, -1n, -1);
+    const answer = await this.#cluster.send('InitProducerId', this.#line, broker, null, 0, -1n, -1);
     return { id: answer.producerId, epoch: answer.producerEpoch, sequence: 0 };
   }
 

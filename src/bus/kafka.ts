@@ -17,7 +17,8 @@ import { KafkaCluster, type KafkaAccess } from './kafka-cluster.ts';
 import { ConsumerProtocol } from './kafka-consumer-protocol.ts';
 import { busError, isWrongAccess } from './kafka-errors.ts';
 import { startingOffsets } from './kafka-group.ts';
-import { dropGroup, groupInfos, lagOf, readFrom } from './kafka-groups.ts';
+import { dropGroup, groupInfos, lagOf } from './kafka-groups.ts';
+import { readFrom, readTail } from './kafka-read.ts';
 import { KafkaMember } from './kafka-member.ts';
 import { offsetsAt } from './kafka-offsets.ts';
 import { KafkaPublisher } from './kafka-publish.ts';
@@ -105,8 +106,15 @@ export class KafkaBus implements StreamBus {
   ): Promise<PartitionReader> {
     const { topic, group, partition, after } = options;
     await this.#topics.ready(topic);
-    const { offsets, open } = await startingOffsets(this.#cluster, this.#options.marks, topic, group, this.#all(topic));
-    if (open.size > 0) throw new BusError('setup', `group ${group} has members: its partitions cannot be owned`);
+    const { offsets, open } = await startingOffsets(
+      this.#cluster,
+      this.#options.marks,
+      topic,
+      group,
+      this.#all(topic),
+    );
+    if (open.size > 0)
+      throw new BusError('setup', `group ${group} has members: its partitions cannot be owned`);
     const earliest = await offsetsAt(this.#cluster, topic, [partition], 'earliest');
     const reader = new KafkaPartitionReader(this.#cluster, {
       ...options,
@@ -124,10 +132,8 @@ export class KafkaBus implements StreamBus {
   }
 
   async tail(topic: string, partition: number, limit: number): Promise<Delivery[]> {
-    const end = await this.end(topic, partition);
-    if (end === null) return [];
-    const after = Number(end) - limit;
-    return this.read(topic, partition, after < 0 ? null : String(after), limit);
+    await this.#topics.ready(topic);
+    return readTail(this.#cluster, topic, partition, limit);
   }
 
   async end(topic: string, partition: number): Promise<string | null> {

@@ -10,6 +10,8 @@ export interface BusServer {
   readonly opener: { module: URL; address: string };
   /** false: trim() removes in larger pieces (whole sub-tables) and may leave some of what it might take */
   readonly trimsExactly: boolean;
+  /** promises that this bus cannot keep by its nature: name of the case, reason */
+  readonly except?: Readonly<Record<string, string>>;
   /** A bus on this server, with connections of its own. */
   open(options: BusOptions): Promise<StreamBus>;
   /** Ends the server without mercy (SIGKILL, immediate) and starts it again on the same data and port. */
