@@ -22,10 +22,10 @@ export function publishesOrders(scene: Scene, name: BusName): Promise<Figures> {
   return BusRig.with(name, scene, async (rig) => {
     const sim = await startSim(['--replay', realTicks.path]);
     let consuming = 0;
+    const onLine = ({ msg }: Record<string, unknown>): void => {
+      if (msg === 'TickConsumer started') consuming += 1;
+    };
     const start = (): Program => {
-      const onLine = ({ msg }: Record<string, unknown>): void => {
-        if (msg === 'TickConsumer started') consuming += 1;
-      };
       const env = {
         CONTINUUM_GRPC_URL: sim.address,
         DATABASE_URL: rig.databaseUrl,

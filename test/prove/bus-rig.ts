@@ -175,11 +175,8 @@ tick_consumer:
 
   /** `mdp stream produce --provider synthetic` as a process. */
   producer({ index, count, rate, startMicros }: Part): Program {
-    return this.#program([
-      ...['produce', '--provider', 'synthetic', '--metrics-port', '0'],
-      ...['--count', `${count}`, '--rate', `${rate}`, '--seed', seedOf(index)],
-      ...['--start', formatMicros(startMicros)],
-    ]);
+    const amount = `--count ${count} --rate ${rate} --seed ${seedOf(index)} --start ${formatMicros(startMicros)}`;
+    return this.#program(`produce --provider synthetic --metrics-port 0 ${amount}`.split(' '));
   }
 
   #program(args: readonly string[], onLine?: (line: Record<string, unknown>) => void): Program {
