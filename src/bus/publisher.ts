@@ -91,6 +91,7 @@ export class Publisher {
   readonly #options: PublisherOptions;
   readonly #limits: PublisherLimits;
   readonly #abort = new AbortController();
+  readonly #broken = new AbortController();
   readonly #added = new Signal();
   readonly #progress = new Signal();
   readonly #finished: Promise<void>;
@@ -107,8 +108,14 @@ export class Publisher {
     this.#limits = options.limits;
     this.#finished = this.#work().catch((error: unknown) => {
       this.#failure = error instanceof Error ? error : new Error(String(error));
+      if (!(error instanceof PublisherStopped)) this.#broken.abort(this.#failure);
       this.#progress.fire();
     });
+  }
+
+  /** Aborts with what ended it, for those who have nothing to add; not with stop(). */
+  get broken(): AbortSignal {
+    return this.#broken.signal;
   }
 
   /** Records handed in and not yet on the bus. */

@@ -49,6 +49,8 @@ export class RedisMember implements GroupMember {
   #missing = 0;
   #turn = 0;
   #hasNews = false;
+  #gaveUpReads = false;
+  #marked: Promise<void> = Promise.resolve();
   #asking: Promise<unknown> = Promise.resolve();
 
   constructor(streams: readonly Stream[], options: GroupOptions, tools: MemberTools) {
@@ -60,7 +62,9 @@ export class RedisMember implements GroupMember {
     this.#inHand = streams.map(() => new Set());
     this.#takeover = new RedisTakeover({ streams, group, member, takeoverMs });
     this.#heartbeat = new RedisHeartbeat(tools.commands, streams, group, member, heartbeatMs(takeoverMs));
-    this.#marking = setInterval(() => void this.#mark(), MARK_MS);
+    this.#marking = setInterval(() => {
+      this.#marked = this.#marked.then(() => this.#mark());
+    }, MARK_MS);
     this.#lookThrough();
   }
 
@@ -99,9 +103,11 @@ export class RedisMember implements GroupMember {
       for (const stream of this.#streams) {
         await this.#tools.commands.run(ANSWER_MS, async (client) => {
           await giveBack(client, stream, this.#group, this.#member);
-          await client.xgroup('DELCONSUMER', stream.key, this.#group, this.#member);
+          // striking the name would lose what a read that we gave up may still bring it: names are forgotten later
+          if (!this.#gaveUpReads) await client.xgroup('DELCONSUMER', stream.key, this.#group, this.#member);
         });
       }
+      await this.#marked;
       await this.#mark();
     } catch (error) {
       // others wait for the takeover then
@@ -154,6 +160,7 @@ export class RedisMember implements GroupMember {
         await this.#remake();
         return [];
       }
+      this.#gaveUpReads = true;
       throw toBusError(error, `group ${this.#group}`);
     }
   }

@@ -5,16 +5,48 @@ import { lowerPosition } from './redis-position.ts';
 import { readGroups, readServerMs } from './redis-reply.ts';
 import { infoField, permitted } from './redis-server.ts';
 
-/** What streams take, and what may go of them. */
+/** a group that was there so lately may only have vanished by mistake: its members make it again, ms */
+const VANISHED_MS = 60_000;
 
-/** Removes what every group has acknowledged and is old enough. @returns how many entries */
-export async function trimStream(client: Redis, { key }: Stream, policy: TrimPolicy): Promise<number> {
-  const [groups, nowMs] = await Promise.all([readGroups(client, key), readServerMs(client)]);
-  const keptMs = groups.length === 0 ? policy.retentionMs : policy.acknowledgedMs;
-  let firstKept = `${Math.max(0, Math.floor(nowMs - keptMs))}-0`;
-  for (const group of groups) firstKept = lowerPosition(firstKept, await neededFrom(client, key, group));
-  if (firstKept === '0-0' || firstKept === '0-1') return 0;
-  return client.xtrim(key, 'MINID', '=', firstKept);
+interface Needed {
+  group: string;
+  from: string;
+  seenMs: number;
+}
+
+/** Trims streams below what every group needs, groups that have only just vanished included. */
+export class RedisTrimmer {
+  readonly #needed = new Map<string, Needed[]>();
+
+  /** Removes what every group has acknowledged and is old enough. @returns how many entries */
+  async trim(client: Redis, { key }: Stream, policy: TrimPolicy): Promise<number> {
+    const [groups, nowMs] = await Promise.all([readGroups(client, key), readServerMs(client)]);
+    const needed = await Promise.all(
+      groups.map(async (group) => ({
+        group: group.name,
+        from: await neededFrom(client, key, group),
+        seenMs: nowMs,
+      })),
+    );
+    for (const known of this.#needed.get(key) ?? []) {
+      const isGone = needed.every(({ group }) => group !== known.group);
+      if (isGone && nowMs - known.seenMs < VANISHED_MS) needed.push(known);
+    }
+    this.#needed.set(key, needed);
+    const keptMs = needed.length === 0 ? policy.retentionMs : policy.acknowledgedMs;
+    let firstKept = `${Math.max(0, Math.floor(nowMs - keptMs))}-0`;
+    for (const { from } of needed) firstKept = lowerPosition(firstKept, from);
+    if (firstKept === '0-0' || firstKept === '0-1') return 0;
+    return client.xtrim(key, 'MINID', '=', firstKept);
+  }
+
+  /** The group was dropped on purpose. */
+  forget(key: string, group: string): void {
+    this.#needed.set(
+      key,
+      (this.#needed.get(key) ?? []).filter((known) => known.group !== group),
+    );
+  }
 }
 
 export interface RoomReply {

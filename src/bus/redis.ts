@@ -22,7 +22,7 @@ import { RedisPartition } from './redis-partition.ts';
 import { BEGINNING, comparePositions } from './redis-position.ts';
 import { RedisPublisher } from './redis-publisher.ts';
 import { readLastGenerated } from './redis-reply.ts';
-import { readRoom, trimStream } from './redis-room.ts';
+import { readRoom, RedisTrimmer } from './redis-room.ts';
 import { describeDurability, evicts, hasWaitAof, readSettings, refuseUnfit } from './redis-server.ts';
 
 export interface RedisBusOptions extends BusOptions {
@@ -70,6 +70,7 @@ class RedisBus implements StreamBus {
   readonly #publishing: RedisLink;
   readonly #publisher: RedisPublisher;
   readonly #groups: RedisGroups;
+  readonly #trimmer = new RedisTrimmer();
   readonly #open = new Set<RedisMember | RedisPartition>();
   /** topics of the configuration and those used since */
   readonly #topics: Set<string>;
@@ -164,14 +165,17 @@ class RedisBus implements StreamBus {
   }
 
   async dropGroup(topic: string, group: string): Promise<boolean> {
-    return this.#do('dropping a group', () => this.#groups.drop(this.#streams(topic), group));
+    const streams = this.#streams(topic);
+    const dropped = await this.#do('dropping a group', () => this.#groups.drop(streams, group));
+    for (const { key } of streams) this.#trimmer.forget(key, group);
+    return dropped;
   }
 
   async trim(topic: string, policy: TrimPolicy): Promise<number> {
     let count = 0;
     for (const stream of this.#streams(topic)) {
       count += await this.#do('trimming', () =>
-        this.#commands.run(ANSWER_MS, (client) => trimStream(client, stream, policy)),
+        this.#commands.run(ANSWER_MS, (client) => this.#trimmer.trim(client, stream, policy)),
       );
     }
     return count;

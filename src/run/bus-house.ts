@@ -40,7 +40,9 @@ export class BusHouse {
   start(): void {
     this.gate.start();
     if (!this.#options.keepsHouse) return;
-    this.#timer = setInterval(() => (this.#reporting ??= this.#report()), REPORT_MS);
+    this.#timer = setInterval(() => {
+      this.#reporting ??= this.#report();
+    }, REPORT_MS);
     this.#reporting = this.#report();
   }
 

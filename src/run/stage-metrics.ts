@@ -67,8 +67,9 @@ const METRICS: Readonly<Record<string, Described>> = {
     initial: [
       { component: 'tick_consumer_bus' },
       { component: 'tick_consumer_database' },
-      { component: 'producer_orders' },
-      { component: 'producer_orders_database' },
+      ...['synthetic', 'ibkr', 'orders', 'orders_database', 'ibkr_tws'].map((part) => ({
+        component: `producer_${part}`,
+      })),
     ],
   },
   stage_heartbeat_timestamp_seconds: {

@@ -59,7 +59,7 @@ export class ChainOrders {
         `SELECT pg_try_advisory_lock('stage_cursors'::regclass::oid::bigint::bit(32)::int, hashtext($1)) AS held`,
         [CURSOR],
       );
-      if (rows[0]?.held !== true) return null;
+      if (!rows[0].held) return null; // always one row
       this.#holder = client;
     }
     const { rows } = await client.query<{ position: unknown }>(

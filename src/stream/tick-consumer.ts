@@ -102,7 +102,7 @@ export class TickConsumer implements Stage {
     this.#life = new StageLife(
       () => this.#consume(),
       async (error) => {
-        await this.#member?.leave().catch(() => {});
+        await this.#leave();
         await this.#run.finish(error);
       },
     );
@@ -120,6 +120,15 @@ export class TickConsumer implements Stage {
     const timer = setTimeout(() => this.#giveUp.abort(), DRAIN_MS);
     await this.#life.stop();
     clearTimeout(timer);
+  }
+
+  async #leave(): Promise<void> {
+    try {
+      await this.#member?.leave();
+    } catch {
+      // the bus is away: what is in hand is taken over
+    }
+    this.#log('info', 'TickConsumer stopped', { group: this.#group, consumer: this.#name });
   }
 
   async #consume(): Promise<void> {

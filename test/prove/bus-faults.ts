@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Program } from '../support/program.ts';
 import { until } from '../support/until.ts';
-import { BusRig, type BusName } from './bus-rig.ts';
+import { burst, BusRig, paced, type BusName } from './bus-rig.ts';
 import type { Figures, Scene } from './scene.ts';
 
 export interface BusFaultSize {
@@ -26,9 +26,10 @@ const HAND = 500;
 export function survivesBusFaults(scene: Scene, name: BusName, size: BusFaultSize): Promise<Figures> {
   return BusRig.with(name, scene, async (rig) => {
     const { events, kills, crashes } = size;
-    const taken = await dieWithHand(rig, events);
+    const taken = await dieWithHand(rig);
     const steady = rig.consumer('steady', HAND);
-    const producer = rig.producer({ index: 1, count: events }, size.rate);
+    const part = paced(1, events, size.rate);
+    const producer = rig.producer(part);
     const blows = plan(scene, size, name);
     let done = 0;
     for (const blow of blows) {
@@ -47,10 +48,7 @@ export function survivesBusFaults(scene: Scene, name: BusName, size: BusFaultSiz
     await rig.untilSettled();
     assert.equal(await rig.pending(), 0);
     assert.equal(await steady.stop(), 0, steady.tail);
-    const ticks = await rig.compare([
-      { index: 0, count: HAND },
-      { index: 1, count: events },
-    ]);
+    const ticks = await rig.compare([burst(0, HAND), part]);
     const letters = await rig.deadLetters();
     assert.equal(letters.size, 0, JSON.stringify([...letters.values()].slice(0, 3)));
     return {
@@ -65,19 +63,21 @@ export function survivesBusFaults(scene: Scene, name: BusName, size: BusFaultSiz
 }
 
 /** A consumer that has taken records and cannot write them: the table is locked. Then it dies. */
-async function dieWithHand(rig: BusRig, _events: number): Promise<number> {
-  await rig.produced(rig.producer({ index: 0, count: HAND }, 0));
+async function dieWithHand(rig: BusRig): Promise<number> {
+  await rig.produced(rig.producer(burst(0, HAND)));
   await rig.client.query('BEGIN; LOCK TABLE tick_data IN ACCESS EXCLUSIVE MODE');
   const ghost = rig.consumer('ghost', HAND);
-  let taken = 0;
   await until(
-    'the member has records in its hand',
+    'the member waits for the table',
     async () => {
-      taken = await rig.pending();
-      return taken >= HAND;
+      const { rows } = await rig.client.query<{ waits: boolean }>(
+        "SELECT count(*) > 0 AS waits FROM pg_locks WHERE NOT granted AND relation = 'tick_data'::regclass",
+      );
+      return rows[0]?.waits;
     },
     { context: () => ghost.tail },
   );
+  const taken = await rig.inHand();
   await ghost.kill();
   await rig.client.query('ROLLBACK');
   return taken;

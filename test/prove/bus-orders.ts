@@ -21,8 +21,12 @@ export function publishesOrders(scene: Scene, name: BusName): Promise<Figures> {
   if (realTicks.skip !== false) throw new Skipped(realTicks.skip);
   return BusRig.with(name, scene, async (rig) => {
     const sim = await startSim(['--replay', realTicks.path]);
-    const start = (): Program =>
-      new Program('tick-ingester', [], {
+    let consuming = 0;
+    const onLine = ({ msg }: Record<string, unknown>): void => {
+      if (msg === 'TickConsumer started') consuming += 1;
+    };
+    const start = (): Program => {
+      const env = {
         CONTINUUM_GRPC_URL: sim.address,
         DATABASE_URL: rig.databaseUrl,
         START_TICK: '541409765',
@@ -30,13 +34,16 @@ export function publishesOrders(scene: Scene, name: BusName): Promise<Figures> {
         STREAMING_CONFIG: rig.configFile,
         HEALTH_CHECK_PORT: '0',
         METRICS_PORT: '0',
-      });
+      };
+      return new Program('tick-ingester', [], env, onLine);
+    };
     let daemon = start();
     try {
       await stored(rig, daemon);
       assert.equal(await daemon.stop(), 0, daemon.tail);
       // once more: position and cursor are where they were
       daemon = start();
+      await until('the stage ticks runs again', () => consuming === 2, { context: () => daemon.tail });
       await rig.untilSettled();
       await stored(rig, daemon);
       assert.equal(await daemon.stop(), 0, daemon.tail);

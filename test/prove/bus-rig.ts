@@ -9,7 +9,7 @@ import type { Client } from 'pg';
 import type { StreamBus } from '../../src/bus/bus.ts';
 import type { TickEvent } from '../../src/core/market/event.ts';
 import { SyntheticTicks } from '../../src/core/market/synthetic.ts';
-import { formatMicros } from '../../src/core/time.ts';
+import { formatMicros, systemClock } from '../../src/core/time.ts';
 import { connect, parseDatabaseUrl } from '../../src/store/connect.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import type { BusServer, StartBusServer } from '../conformance/bus-harness.ts';
@@ -42,9 +42,22 @@ const PRODUCER = { seed: 11, tickRate: 500, volatility: 0.02, spreadBps: 2 };
 
 /** One part of the made-up events: what `mdp stream produce` is told, and what the oracle draws again. */
 export interface Part {
-  /** from 0: each has a seed and a day of its own */
+  /** from 0: each has a seed and a month of its own */
   index: number;
   count: number;
+  /** events a second, by the clock and by their times, which then begin now; 0: as fast as it goes, with times of the past */
+  rate: number;
+  startMicros: bigint;
+}
+
+/** A part that is published as fast as the bus takes it. */
+export function burst(index: number, count: number): Part {
+  return { index, count, rate: 0, startMicros: START_MICROS + BigInt(index) * 30n * DAY_MICROS };
+}
+
+/** A part whose events come with the clock. */
+export function paced(index: number, count: number, rate: number): Part {
+  return { index, count, rate, startMicros: systemClock.nowMicros() };
 }
 
 /** One bus with a database, and programs on them as an operator runs them. */
@@ -160,13 +173,10 @@ tick_consumer:
     });
   }
 
-  /** `mdp stream produce --provider synthetic` as a process. @param rate events a second, 0: as fast as it goes */
-  producer({ index, count }: Part, rate: number): Program {
-    const { seed, startMicros } = partOf(index);
-    return this.#program([
-      ...['produce', '--provider', 'synthetic', '--metrics-port', '0'],
-      ...['--count', `${count}`, '--rate', `${rate}`, '--seed', seed, '--start', formatMicros(startMicros)],
-    ]);
+  /** `mdp stream produce --provider synthetic` as a process. */
+  producer({ index, count, rate, startMicros }: Part): Program {
+    const amount = `--count ${count} --rate ${rate} --seed ${seedOf(index)} --start ${formatMicros(startMicros)}`;
+    return this.#program(`produce --provider synthetic --metrics-port 0 ${amount}`.split(' '));
   }
 
   #program(args: readonly string[], onLine?: (line: Record<string, unknown>) => void): Program {
@@ -220,6 +230,12 @@ tick_consumer:
   async pending(): Promise<number> {
     const groups = await this.bus.groups(TOPIC);
     return groups.filter(({ group }) => group === GROUP).reduce((sum, { pending }) => sum + pending, 0);
+  }
+
+  /** What was published and not acknowledged: kafka does not tell what of it was handed out. */
+  async inHand(): Promise<number> {
+    const groups = await this.bus.groups(TOPIC);
+    return groups.reduce((sum, { pending, lag }) => sum + pending + (lag ?? 0), 0);
   }
 
   /** The dead letters by their id, as `mdp dlq` counts them. */
@@ -276,17 +292,18 @@ function openClient(databaseUrl: string): Promise<Client> {
 
 const noop = (): Promise<void> => Promise.resolve();
 
-function partOf(index: number): { seed: string; startMicros: bigint } {
-  return { seed: `${PRODUCER.seed + index}`, startMicros: START_MICROS + BigInt(index) * 30n * DAY_MICROS };
+function seedOf(index: number): string {
+  return `${PRODUCER.seed + index}`;
 }
 
-function generatorOf(index: number): SyntheticTicks {
+function generatorOf({ index, rate, startMicros }: Part): SyntheticTicks {
   const { tickRate, volatility, spreadBps } = PRODUCER;
   return new SyntheticTicks({
-    ...partOf(index),
+    seed: seedOf(index),
+    startMicros,
     provider: 'synthetic',
     symbols: SYMBOLS,
-    tickRate,
+    tickRate: rate === 0 ? tickRate : rate / SYMBOLS.length,
     priceVolatility: volatility,
     spreadBps,
     priceStep: { step: 1, decimals: 2 },
@@ -295,10 +312,10 @@ function generatorOf(index: number): SyntheticTicks {
 
 const ROWS_PER_CHUNK = 1_000;
 
-function* textRows({ index, count }: Part): Generator<string> {
-  const generator = generatorOf(index);
+function* textRows(part: Part): Generator<string> {
+  const generator = generatorOf(part);
   let chunk: string[] = [];
-  for (let row = 0; row < count; row += 1) {
+  for (let row = 0; row < part.count; row += 1) {
     chunk.push(textRow(generator.next()));
     if (chunk.length < ROWS_PER_CHUNK) continue;
     yield chunk.join('');

@@ -7,13 +7,18 @@ import type { Figures, Scene } from './scene.ts';
 const AT = '2025-10-24T14:02:01.234567Z';
 const GOOD = { provider: 'p', symbol: 'GOOD', kind: 'tick', price: 1 };
 
+interface Malformed {
+  data: Uint8Array;
+  encoding: 'json' | 'msgpack';
+  reason: string;
+}
+
+function text(raw: string | Uint8Array, reason: string): Malformed {
+  return { data: typeof raw === 'string' ? Buffer.from(raw) : raw, encoding: 'json', reason };
+}
+
 /** Kinds of events that are none, each with the reason that it must be kept under. */
-function malformed(): { data: Uint8Array; encoding: 'json' | 'msgpack'; reason: string }[] {
-  const text = (raw: string | Uint8Array, reason: string) => ({
-    data: typeof raw === 'string' ? Buffer.from(raw) : raw,
-    encoding: 'json' as const,
-    reason,
-  });
+function malformed(): Malformed[] {
   const event = (fields: Record<string, unknown>, reason: string) =>
     text(JSON.stringify({ ...GOOD, symbol: 'BAD', src_ts: AT, ...fields }), reason);
   const pack = new Packr({ useRecords: false });
@@ -55,7 +60,7 @@ function malformed(): { data: Uint8Array; encoding: 'json' | 'msgpack'; reason: 
     event({ side: 3 }, 'bad_side'),
     event({ seq: -1 }, 'bad_seq'),
     event({ seq: 1.5 }, 'bad_seq'),
-    event({ seq: 9007199254740993 }, 'bad_seq'),
+    text(JSON.stringify({ ...GOOD, src_ts: AT }).replace('}', ',"seq":9007199254740993}'), 'bad_seq'),
     event({ seq: '9223372036854775808' }, 'bad_seq'),
     event({ symbol: undefined }, 'missing_symbol'),
     event({ symbol: 'x'.repeat(1024 * 512) }, 'bad_symbol'),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { BusRig, type BusName } from './bus-rig.ts';
+import { burst, BusRig, type BusName } from './bus-rig.ts';
 import { mebibytes, type Figures, type Scene } from './scene.ts';
 
 export interface VolumeSize {
@@ -16,30 +16,26 @@ export interface VolumeSize {
 export function carriesVolume(scene: Scene, name: BusName, size: VolumeSize): Promise<Figures> {
   return BusRig.with(name, scene, async (rig) => {
     const { prefilled, live } = size;
-    await rig.produced(rig.producer({ index: 0, count: prefilled }, 0));
+    await rig.produced(rig.producer(burst(0, prefilled)));
     const first = rig.consumer('tick-1');
     const one = await rate(rig, prefilled, prefilled, [first]);
     scene.say(`${name}: one consumer ${one} ticks/s`);
     assert.equal(await first.stop(), 0, first.tail);
 
-    await rig.produced(rig.producer({ index: 1, count: prefilled }, 0));
+    await rig.produced(rig.producer(burst(1, prefilled)));
     const pair = [rig.consumer('tick-1'), rig.consumer('tick-2')];
     const two = await rate(rig, prefilled, 2 * prefilled, pair);
     scene.say(`${name}: two consumers ${two} ticks/s`);
 
     const beganMs = performance.now();
-    const producer = rig.producer({ index: 2, count: live }, 0);
+    const producer = rig.producer(burst(2, live));
     await rig.produced(producer);
     await rig.untilStored(2 * prefilled + live, ...pair);
     const beside = Math.round(live / ((performance.now() - beganMs) / 1000));
     await rig.untilSettled();
     const peak = Math.max(...pair.map((consumer) => consumer.peakBytes()));
     for (const consumer of pair) assert.equal(await consumer.stop(), 0, consumer.tail);
-    const ticks = await rig.compare([
-      { index: 0, count: prefilled },
-      { index: 1, count: prefilled },
-      { index: 2, count: live },
-    ]);
+    const ticks = await rig.compare([burst(0, prefilled), burst(1, prefilled), burst(2, live)]);
     assert.equal((await rig.deadLetters()).size, 0);
     return {
       ticks,

@@ -107,6 +107,11 @@ export class ProducerRun {
     return { published: this.#published, queued: this.#publisher.queued };
   }
 
+  /** Aborts with what ended the publisher, if anything does. */
+  get broken(): AbortSignal {
+    return this.#publisher.broken;
+  }
+
   start(): void {
     this.#timer = setInterval(() => this.#beatOnce(), BEAT_MS);
     this.#beatOnce();

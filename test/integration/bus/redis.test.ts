@@ -375,3 +375,26 @@ void test('names of members that are long gone are struck from the group', { ski
   });
   t.same(await names(), ['holder'], 'who holds something stays');
 });
+
+void test('trimming respects a group that has just vanished, until it is made again', { skip }, async (t) => {
+  const { redis, marks, open } = await sceneFor(t);
+  const bus = await open();
+  const at = { acknowledgedMs: 0, retentionMs: 0 };
+  const positions = await bus.publish(topic, recordsOf('A', 60));
+  const fast = await bus.join({ topic, group: 'fast', member: 'm' });
+  await collect(fast, (ids) => ids.size === 60);
+  const slow = await bus.join({ topic, group: 'slow', member: 'm' });
+  await collect(slow, (ids) => ids.size === 20, { limit: 20 });
+  t.equal(await bus.trim(topic, at), 20);
+  await until('the mark', async () => (await marks.read(topic, 'slow', 0)) === positions[19]);
+  await redis.cli('XGROUP', 'DESTROY', topic, 'slow');
+  t.equal(await bus.trim(topic, at), 0);
+  t.same((await collect(slow, (ids) => ids.size === 40)).ids, idsOf(recordsOf('A', 40, 20)));
+  t.equal(await bus.trim(topic, at), 40);
+  await bus.publish(topic, recordsOf('A', 5, 60));
+  await collect(fast, (ids) => ids.size === 5);
+  t.equal(await bus.trim(topic, at), 0);
+  await slow.leave();
+  await bus.dropGroup(topic, 'slow');
+  t.equal(await bus.trim(topic, at), 5, 'one that was dropped holds up nothing');
+});

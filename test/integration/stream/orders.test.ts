@@ -56,6 +56,20 @@ function tick(number: bigint, sequences: readonly bigint[], payload = order): Ti
 
 const frames = (...ticks: Tick[]): { raw: Uint8Array }[] => ticks.map((one) => ({ raw: encodeTick(one) }));
 
+const events = (bus: PublishBus): TickEvent[] =>
+  bus.taken.flatMap(({ records }) =>
+    records.map(({ data, encoding }) => decodeEvent(data, encoding) as TickEvent),
+  );
+const sequences = (bus: PublishBus): bigint[] => events(bus).map(({ seq }) => seq);
+const cursorTick = async (client: Client): Promise<bigint> => {
+  const { rows } = await client.query<{ tick: string }>(
+    `SELECT "position"->>'tick' AS tick FROM stage_cursors`,
+  );
+  return BigInt(rows[0]?.tick ?? 0);
+};
+const odd = (sequence: bigint): Buffer =>
+  [Buffer.alloc(0), Buffer.alloc(100_000, 'x'), Buffer.from('FRM_v1.0:{'), order(4n)][Number(sequence) - 1];
+
 void test('orders of the chain become market events', async (t) => {
   const postgres = await startPostgres();
   t.teardown(() => postgres.stop());
@@ -87,18 +101,6 @@ void test('orders of the chain become market events', async (t) => {
     t.teardown(() => client.end());
     return { client, url, bus, meter, stage };
   };
-  const events = (bus: PublishBus): TickEvent[] =>
-    bus.taken.flatMap(({ records }) =>
-      records.map(({ data, encoding }) => decodeEvent(data, encoding) as TickEvent),
-    );
-  const sequences = (bus: PublishBus): bigint[] => events(bus).map(({ seq }) => seq);
-  const cursorTick = async (client: Client): Promise<bigint> => {
-    const { rows } = await client.query<{ tick: string }>(
-      `SELECT "position"->>'tick' AS tick FROM stage_cursors`,
-    );
-    return BigInt(rows[0]?.tick ?? 0);
-  };
-
   await t.test(
     'the three real ticks',
     { skip: existsSync(REAL_TICKS) ? false : 'the real ticks are not here' },
@@ -238,10 +240,6 @@ void test('orders of the chain become market events', async (t) => {
   await t.test('payloads that are no orders are counted and left alone', async (t) => {
     const { client, bus, meter, stage } = await scene();
     await beginChain(client, 1n);
-    const odd = (sequence: bigint): Buffer =>
-      [Buffer.alloc(0), Buffer.alloc(100_000, 'x'), Buffer.from('FRM_v1.0:{'), order(4n)][
-        Number(sequence) - 1
-      ];
     await storeFrames(client, 1n, frames(tick(1n, [1n, 2n, 3n, 4n], odd)));
     const producer = stage();
     await producer.start();

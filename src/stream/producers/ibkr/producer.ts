@@ -1,0 +1,156 @@
+import { pause } from '../../../bus/pause.ts';
+import { upperCased } from '../../../core/market/field.ts';
+import type { MarketEvent } from '../../../core/market/event.ts';
+import { backoffMs } from '../../../core/retry.ts';
+import type { Stage } from '../../stage.ts';
+import { StageLife } from '../../stage-life.ts';
+import { ProducerRun, type ProducerHost, type ProducerProgress } from '../producer-run.ts';
+import { Instrument, type TwsTrade } from './instrument.ts';
+import { REQUEST_SPACING_MS } from './request-pacer.ts';
+import { TwsSession, type TwsLimits } from './session.ts';
+
+export interface IbkrProducerOptions extends ProducerHost {
+  host: string;
+  port: number;
+  /** one of its own for each program at one TWS */
+  clientId: number;
+  /** the provider of the events */
+  providerId: string;
+  /** stocks traded in US dollars, such as SPY or BRK.B */
+  symbols: readonly string[];
+  tws?: Partial<TwsLimits>;
+  reconnect?: { firstMs: number; maxMs: number };
+}
+
+const TWS_LIMITS: TwsLimits = {
+  connectMs: 10_000,
+  silentMs: 30_000,
+  sameInstrumentMs: 15_000,
+  deniedMs: 60_000,
+  holdMs: 2_000,
+  spacingMs: REQUEST_SPACING_MS,
+};
+const RECONNECT = { firstMs: 1_000, maxMs: 60_000 };
+/** Trades read and not yet handed to the publisher; at so many the socket is not read any more. */
+const PENDING_MAX = 10_000;
+const CHUNK_EVENTS = 500;
+/** what was read before stop() is handed over for so long */
+const DRAIN_MS = 5_000;
+const COMPONENT = 'producer_ibkr';
+
+/** Trades of Interactive Brokers, through TWS or IB Gateway, onto the bus. Reconnects without end. */
+export class IbkrProducer implements Stage {
+  readonly #options: IbkrProducerOptions;
+  readonly #limits: TwsLimits;
+  readonly #instruments: readonly Instrument[];
+  readonly #run: ProducerRun;
+  readonly #life: StageLife;
+  /** the publisher has ended */
+  readonly #broken = new AbortController();
+  readonly #giveUp = new AbortController();
+  #pending: MarketEvent[] = [];
+  #pumping: Promise<void> | null = null;
+  #session: TwsSession | null = null;
+  #isPaused = false;
+
+  constructor(options: IbkrProducerOptions) {
+    const { providerId, clientId } = options;
+    const symbols = [...new Set(options.symbols.map(upperCased))];
+    this.#options = options;
+    this.#limits = { ...TWS_LIMITS, ...options.tws };
+    this.#instruments = symbols.map((symbol) => new Instrument(providerId, symbol));
+    this.#run = new ProducerRun(options, {
+      stage: 'ibkr',
+      provider: providerId,
+      symbols,
+      metadata: { client_id: clientId },
+    });
+    const { broken } = this.#run;
+    broken.addEventListener('abort', () => this.#broken.abort(broken.reason));
+    this.#life = new StageLife(
+      () => this.#connectAgainAndAgain(),
+      (failure) => this.#run.finish(failure),
+    );
+  }
+
+  get done(): Promise<void> {
+    return this.#life.done;
+  }
+
+  get progress(): ProducerProgress {
+    const { published, queued } = this.#run.progress;
+    return { published, queued: queued + this.#pending.length };
+  }
+
+  start(): Promise<void> {
+    return this.#life.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#life.stop();
+  }
+
+  async #connectAgainAndAgain(): Promise<void> {
+    const { host, port, clientId, reconnect = RECONNECT } = this.#options;
+    const { log, meter, random } = this.#run;
+    const ending = AbortSignal.any([this.#life.stopping, this.#broken.signal]);
+    this.#run.start();
+    for (let attempt = 0; !ending.aborted; attempt += 1) {
+      const session = new TwsSession({ host, port, clientId }, this.#instruments, this.#limits, {
+        trade: (instrument, trade) => this.#trade(instrument, trade),
+        complained: (reason) =>
+          meter.count('errors_total', { component: COMPONENT, reason: `tws_${reason}` }),
+        log,
+        nowMicros: () => this.#run.clock.nowMicros(),
+        nowMs: () => this.#run.clock.monotonicMs(),
+      });
+      this.#session = session;
+      const { why, wasReady } = await session.run(ending);
+      this.#session = null;
+      this.#isPaused = false;
+      if (ending.aborted) break;
+      if (wasReady) attempt = 0;
+      const waitMs = backoffMs(attempt, reconnect, random());
+      meter.count('retries_total', { component: `${COMPONENT}_tws` });
+      log('warn', 'The connection to TWS ended (will reconnect)', { host, port, why, retry_ms: waitMs });
+      await pause(waitMs, ending);
+    }
+    if (this.#pumping !== null) await Promise.race([this.#pumping, pause(DRAIN_MS, this.#broken.signal)]);
+    this.#giveUp.abort();
+    if (this.#broken.signal.aborted) throw this.#broken.signal.reason as Error;
+    if (this.#pending.length > 0) log('error', 'Trades were not published', { events: this.#pending.length });
+  }
+
+  #trade(instrument: Instrument, trade: TwsTrade): void {
+    const event = instrument.trade(trade, this.#run.clock.nowMicros());
+    if (event.kind === 'refused') {
+      this.#run.meter.count('errors_total', { component: COMPONENT, reason: event.reason });
+      const { reason, detail } = event;
+      this.#run.log('warn', 'A trade of TWS is no event', { symbol: instrument.symbol, reason, detail });
+      return;
+    }
+    this.#pending.push(event);
+    if (this.#pending.length >= PENDING_MAX && !this.#isPaused) {
+      this.#isPaused = true;
+      this.#session?.pause();
+    }
+    this.#pumping ??= this.#pump().finally(() => {
+      this.#pumping = null;
+    });
+  }
+
+  /** Hands over what is pending, in order. */
+  async #pump(): Promise<void> {
+    try {
+      while (this.#pending.length > 0 && !this.#giveUp.signal.aborted) {
+        await this.#run.add(this.#pending.splice(0, CHUNK_EVENTS), this.#giveUp.signal);
+        if (this.#isPaused && this.#pending.length < PENDING_MAX / 2) {
+          this.#isPaused = false;
+          this.#session?.resume();
+        }
+      }
+    } catch (error) {
+      this.#broken.abort(error);
+    }
+  }
+}

@@ -1,0 +1,298 @@
+import type { Contract } from '@stoqey/ib';
+import { pause } from '../../../bus/pause.ts';
+import type { BusLog } from '../../../bus/bus.ts';
+import { twsVerdict, type TwsVerdict } from './codes.ts';
+import { parseRtVolume, type Instrument, type TwsTrade } from './instrument.ts';
+import { RequestPacer } from './request-pacer.ts';
+import { TwsLink, type TwsAddress } from './tws-link.ts';
+
+export interface TwsLimits {
+  /** from connecting to the first number that may be used, ms */
+  connectMs: number;
+  /** silence after which TWS is asked something, and as long again until it is given up, ms */
+  silentMs: number;
+  /** between two tick-by-tick requests for one instrument, ms: TWS refuses more than one in 15 s */
+  sameInstrumentMs: number;
+  /** what was denied is asked for again after this, ms */
+  deniedMs: number;
+  /** without requests after a complaint about their rate, ms */
+  holdMs: number;
+  /** between two requests, ms */
+  spacingMs: number;
+}
+
+export interface SessionHost {
+  trade: (instrument: Instrument, trade: TwsTrade) => void;
+  /** a message of TWS that is no good news; for errors_total */
+  complained: (verdict: TwsVerdict) => void;
+  log: BusLog;
+  nowMicros: () => bigint;
+  nowMs: () => number;
+}
+
+type RequestKind = 'contract' | 'trades' | 'quotes' | 'line';
+
+interface Subscription {
+  readonly instrument: Instrument;
+  /** null until TWS has named it */
+  contract: Contract | null;
+  found: Contract[];
+  /** trades come tick by tick, so those of a market data line are the same ones again */
+  hasTrades: boolean;
+  tickRequestMs: number;
+}
+
+interface Request {
+  kind: RequestKind;
+  subscription: Subscription;
+}
+
+export interface SessionEnd {
+  why: string;
+  /** it came as far as requests */
+  wasReady: boolean;
+}
+
+/**
+ * One connection to TWS from handshake to end: finds each symbol's contract, then subscribes to its trades and quotes.
+ *
+ *   ready ─► contract ─► trades, tick by tick ─► (sameInstrumentMs) ─► quotes, tick by tick
+ *                          │ no more of them: 10190 ─► market data line: quotes, and trades by RTVolume
+ *                          └ denied ─► again after deniedMs
+ */
+export class TwsSession {
+  readonly #limits: TwsLimits;
+  readonly #host: SessionHost;
+  readonly #link: TwsLink;
+  readonly #subscriptions: readonly Subscription[];
+  readonly #requests = new Map<number, Request>();
+  readonly #over = new AbortController();
+  readonly #ended = Promise.withResolvers<string>();
+  readonly #pacer: RequestPacer;
+  #lastRequest = 0;
+  #isReady = false;
+  #heard = false;
+  #probed = false;
+
+  constructor(address: TwsAddress, instruments: readonly Instrument[], limits: TwsLimits, host: SessionHost) {
+    this.#limits = limits;
+    this.#host = host;
+    this.#pacer = new RequestPacer(this.#over.signal, host.nowMs, limits.spacingMs);
+    this.#subscriptions = instruments.map((instrument) => ({
+      instrument,
+      contract: null,
+      found: [],
+      hasTrades: false,
+      tickRequestMs: -Infinity,
+    }));
+    this.#link = new TwsLink(address, {
+      ready: () => this.#ready(),
+      contract: (request, contract) => this.#of(request, 'contract')?.found.push(contract),
+      contractsEnd: (request) => this.#named(request),
+      trade: (request, micros, price, size) => {
+        const subscription = this.#of(request, 'trades');
+        if (subscription !== null)
+          this.#trade(subscription, { micros: micros ?? host.nowMicros(), price, size });
+      },
+      bid: (request, price) => this.#requests.get(request)?.subscription.instrument.bid(price),
+      ask: (request, price) => this.#requests.get(request)?.subscription.instrument.ask(price),
+      rtVolume: (request, text) => {
+        const subscription = this.#of(request, 'line');
+        const trade = subscription === null || subscription.hasTrades ? null : parseRtVolume(text);
+        if (subscription !== null && trade !== null) this.#trade(subscription, trade);
+      },
+      message: (code, text, request) => this.#message(code, text, request),
+      heard: () => {
+        this.#heard = true;
+      },
+      closed: () => this.#end('TWS closed the connection'),
+    });
+  }
+
+  /** Until the connection is over, or `signal` aborts; never rejects. */
+  async run(signal: AbortSignal): Promise<SessionEnd> {
+    const stop = (): void => this.#end('stopped');
+    signal.addEventListener('abort', stop);
+    const watchdog = setInterval(() => this.#watch(), this.#limits.silentMs);
+    const late = setTimeout(() => {
+      if (!this.#isReady) this.#end(`no handshake within ${this.#limits.connectMs} ms`);
+    }, this.#limits.connectMs);
+    if (signal.aborted) stop();
+    else this.#link.connect();
+    const why = await this.#ended.promise;
+    signal.removeEventListener('abort', stop);
+    clearInterval(watchdog);
+    clearTimeout(late);
+    this.#over.abort();
+    this.#link.close();
+    this.#forgetQuotes();
+    return { why, wasReady: this.#isReady };
+  }
+
+  /** TWS has to wait; its socket is not read. */
+  pause(): void {
+    this.#link.pause();
+  }
+
+  resume(): void {
+    this.#link.resume();
+  }
+
+  #end(why: string): void {
+    this.#ended.resolve(why);
+  }
+
+  #watch(): void {
+    if (!this.#isReady) return; // connectMs is for that
+    if (this.#heard) {
+      this.#heard = false;
+      this.#probed = false;
+    } else if (this.#probed) this.#end(`TWS is silent for ${2 * this.#limits.silentMs} ms`);
+    else {
+      this.#probed = true;
+      void this.#pacer.send(() => this.#link.probe());
+    }
+  }
+
+  #ready(): void {
+    if (this.#isReady) return;
+    this.#isReady = true;
+    for (const subscription of this.#subscriptions) this.#request('contract', subscription);
+  }
+
+  #named(request: number): void {
+    const subscription = this.#of(request, 'contract');
+    if (subscription === null) return;
+    this.#requests.delete(request);
+    const { found, instrument } = subscription;
+    const ids = [...new Set(found.map(({ conId }) => conId))];
+    if (ids.length !== 1) {
+      this.#host.complained('no_contract');
+      this.#host.log('error', 'A symbol is not one instrument: it is left out', {
+        symbol: instrument.symbol,
+        contracts: ids,
+      });
+      return;
+    }
+    subscription.contract = found[0];
+    this.#subscribe(subscription);
+  }
+
+  #subscribe(subscription: Subscription): void {
+    subscription.hasTrades = true;
+    this.#request('trades', subscription);
+    this.#request('quotes', subscription);
+  }
+
+  #request(kind: RequestKind, subscription: Subscription): void {
+    const number = ++this.#lastRequest;
+    this.#requests.set(number, { kind, subscription });
+    void this.#send(number, kind, subscription);
+  }
+
+  async #send(number: number, kind: RequestKind, subscription: Subscription): Promise<void> {
+    const { contract, instrument } = subscription;
+    if (kind === 'trades' || kind === 'quotes') {
+      const { nowMs } = this.#host;
+      const dueMs = Math.max(nowMs(), subscription.tickRequestMs + this.#limits.sameInstrumentMs);
+      subscription.tickRequestMs = dueMs;
+      await pause(dueMs - nowMs(), this.#over.signal);
+    }
+    await this.#pacer.send(() => {
+      // it may have been given up while it waited for its turn
+      if (!this.#requests.has(number)) return;
+      if (kind === 'contract') this.#link.askContract(number, instrument.symbol);
+      if (contract === null) return;
+      if (kind === 'trades') this.#link.subscribeTrades(number, contract);
+      if (kind === 'quotes') this.#link.subscribeQuotes(number, contract);
+      if (kind === 'line') this.#link.subscribeLine(number, contract);
+    });
+  }
+
+  #trade({ instrument }: Subscription, trade: TwsTrade): void {
+    this.#host.trade(instrument, trade);
+  }
+
+  #message(code: number, text: string, request: number): void {
+    const verdict = twsVerdict(code);
+    const failed = this.#requests.get(request);
+    const symbol = failed?.subscription.instrument.symbol;
+    if (verdict !== 'good') {
+      if (verdict !== 'notice' && verdict !== 'upstream_back') this.#host.complained(verdict);
+      const fields = { code, text, ...(symbol === undefined ? {} : { symbol }) };
+      this.#host.log('warn', 'TWS says', fields);
+    }
+    switch (verdict) {
+      case 'good':
+      case 'notice':
+      case 'upstream_back':
+        return;
+      case 'upstream_lost':
+        this.#forgetQuotes();
+        return;
+      case 'upstream_back_empty':
+        this.#subscribeAnew();
+        return;
+      case 'reconnect':
+        this.#end(`${code}: ${text}`);
+        return;
+      case 'pacing':
+        this.#pacer.hold(this.#limits.holdMs);
+        // which request was not taken is unknown
+        if (failed === undefined) this.#end(`${code}: ${text}`);
+        else this.#again(request, failed, 0);
+        return;
+      case 'tick_limit':
+        if (failed !== undefined) this.#useLine(request, failed);
+        return;
+      case 'denied':
+      case 'other':
+        if (failed !== undefined) this.#again(request, failed, this.#limits.deniedMs);
+        return;
+      case 'no_contract':
+        this.#requests.delete(request);
+        return;
+    }
+  }
+
+  #again(request: number, { kind, subscription }: Request, afterMs: number): void {
+    this.#requests.delete(request);
+    subscription.found = [];
+    void pause(afterMs, this.#over.signal).then(() => {
+      if (!this.#over.signal.aborted) this.#request(kind, subscription);
+    });
+  }
+
+  /** One line is enough for both, whichever of the two was refused. */
+  #useLine(request: number, { kind, subscription }: Request): void {
+    this.#requests.delete(request);
+    if (kind === 'trades') {
+      subscription.hasTrades = false;
+      for (const [number, other] of this.#requests) {
+        if (other.subscription === subscription && other.kind === 'quotes') this.#requests.delete(number);
+      }
+    }
+    const hasLine = [...this.#requests.values()].some(
+      (other) => other.subscription === subscription && other.kind === 'line',
+    );
+    if (!hasLine) this.#request('line', subscription);
+  }
+
+  /** What was subscribed is forgotten at the other end. */
+  #subscribeAnew(): void {
+    this.#forgetQuotes();
+    for (const [number, { kind }] of this.#requests) if (kind !== 'contract') this.#requests.delete(number);
+    for (const subscription of this.#subscriptions) {
+      if (subscription.contract !== null) this.#subscribe(subscription);
+    }
+  }
+
+  #forgetQuotes(): void {
+    for (const { instrument } of this.#subscriptions) instrument.forgetQuote();
+  }
+
+  #of(request: number, kind: RequestKind): Subscription | null {
+    const found = this.#requests.get(request);
+    return found?.kind === kind ? found.subscription : null;
+  }
+}

@@ -1,0 +1,41 @@
+import { test } from 'tap';
+import { REQUEST_SPACING_MS, RequestPacer } from '../../../../../src/stream/producers/ibkr/request-pacer.ts';
+
+void test('requests go in order and never closer together than the spacing', async (t) => {
+  const abort = new AbortController();
+  const pacer = new RequestPacer(abort.signal, () => performance.now(), 5);
+  const sent: [number, number][] = [];
+  await Promise.all(
+    Array.from({ length: 20 }, (_, at) => pacer.send(() => sent.push([at, performance.now()]))),
+  );
+  t.strictSame(
+    sent.map(([at]) => at),
+    Array.from({ length: 20 }, (_, at) => at),
+  );
+  for (let at = 1; at < sent.length; at += 1) t.ok(sent[at][1] - sent[at - 1][1] >= 5);
+  t.ok(Math.ceil(1000 / REQUEST_SPACING_MS) <= 45, 'so no second has more than 45');
+});
+
+void test('a hold keeps everything back, also what waits already', async (t) => {
+  const abort = new AbortController();
+  const pacer = new RequestPacer(abort.signal, () => performance.now(), 1);
+  await pacer.send(() => {});
+  const began = performance.now();
+  pacer.hold(30);
+  let at = 0;
+  await pacer.send(() => {
+    at = performance.now();
+  });
+  t.ok(at - began >= 30);
+});
+
+void test('nothing is sent after the end', async (t) => {
+  const abort = new AbortController();
+  const pacer = new RequestPacer(abort.signal, () => performance.now(), 60_000);
+  await pacer.send(() => {});
+  const waiting = pacer.send(() => t.fail('sent'));
+  abort.abort();
+  await waiting;
+  await pacer.send(() => t.fail('sent'));
+  t.end();
+});
