@@ -15,6 +15,8 @@ import { sceneFor, startNode } from './kafka-scene.ts';
 const skip = noKafka();
 const node = skip === false ? await startNode() : null;
 const TAKEOVER_MS = 1000;
+/** where nobody dies: a machine under load must not be taken for a death */
+const PATIENT_MS = 5000;
 const KEYS = ['SPY', 'AAPL', 'MSFT', 'SOL-USDC', 'QQQ', 'TSLA', 'GLD', 'IWM'];
 
 /** some in each of four partitions */
@@ -63,7 +65,7 @@ for (const protocol of ['consumer', 'classic'] as const) {
       })();
       const join = async (name: string) => {
         const bus = await scene.open(groupProtocol);
-        const member = await bus.join({ topic, group: 'g', member: name, takeoverMs: TAKEOVER_MS });
+        const member = await bus.join({ topic, group: 'g', member: name, takeoverMs: PATIENT_MS });
         const mine: Delivery[] = [];
         const working = work(member, (batch) => {
           mine.push(...batch);
@@ -138,8 +140,8 @@ await test(
     const scene = sceneFor(t, node!);
     const topic = scene.topic(1);
     const [bus, other] = [await scene.open(), await scene.open()];
-    const first = await bus.join({ topic, group: 'g', member: 'first', takeoverMs: TAKEOVER_MS });
-    const second = await other.join({ topic, group: 'g', member: 'second', takeoverMs: TAKEOVER_MS });
+    const first = await bus.join({ topic, group: 'g', member: 'first', takeoverMs: PATIENT_MS });
+    const second = await other.join({ topic, group: 'g', member: 'second', takeoverMs: PATIENT_MS });
     await bus.publish(topic, recordsOf('A', 20));
     const { ids } = await collect(first, (seen) => seen.size === 20);
     t.same(ids, idsOf(recordsOf('A', 20)));
