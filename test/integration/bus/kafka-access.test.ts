@@ -44,6 +44,10 @@ async function open(port: number, access: Partial<KafkaBusOptions>): Promise<Kaf
   });
 }
 
+function sasl(mechanism: 'PLAIN' | 'SCRAM-SHA-512', password: string) {
+  return { mechanism, username: 'bus', password };
+}
+
 async function refusal(opening: Promise<KafkaBus>): Promise<string> {
   try {
     const bus = await opening;
@@ -76,11 +80,6 @@ await test(
     });
     t.teardown(() => kafka.stop());
     const tls = { ca: server.cert };
-    const sasl = (mechanism: 'PLAIN' | 'SCRAM-SHA-512', password: string) => ({
-      mechanism,
-      username: 'bus',
-      password,
-    });
     for (const mechanism of ['PLAIN', 'SCRAM-SHA-512'] as const) {
       const bus = await open(kafka.port, { tls, sasl: sasl(mechanism, 'secret') });
       const topic = `t.${mechanism}`;

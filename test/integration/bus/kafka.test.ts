@@ -21,9 +21,9 @@ const MANY = Array.from({ length: 24 }, (_, at) => `K${at}`);
 
 /** Takes and acknowledges until told to stop; never more than one call at a time. */
 function work(member: GroupMember, saw: (batch: readonly Delivery[]) => void): { stop: () => Promise<void> } {
-  let on = true;
+  const ending = new AbortController();
   const done = (async () => {
-    while (on) {
+    while (!ending.signal.aborted) {
       const batch = await insist(() => member.next(50, 100));
       saw(batch);
       await insist(() => member.acknowledge(batch));
@@ -32,7 +32,7 @@ function work(member: GroupMember, saw: (batch: readonly Delivery[]) => void): {
   done.catch(() => {});
   return {
     stop() {
-      on = false;
+      ending.abort();
       return done;
     },
   };
@@ -50,9 +50,9 @@ for (const protocol of ['consumer', 'classic'] as const) {
       const publisher = await scene.open();
       const seen: Delivery[] = [];
       let rounds = 0;
-      let isEnough = false;
+      const enough = new AbortController();
       const publishing = (async () => {
-        for (; !isEnough; rounds++) {
+        for (; !enough.signal.aborted; rounds++) {
           await publisher.publish(
             topic,
             MANY.map((key) => record(key, rounds)),
@@ -81,7 +81,7 @@ for (const protocol of ['consumer', 'classic'] as const) {
         const partitions = seen.slice(from).map(({ partition }) => partition);
         return new Set(partitions).size === 4;
       });
-      isEnough = true;
+      enough.abort();
       await publishing;
       const ids = Array.from({ length: rounds }, (_, at) => idsOf(MANY.map((key) => record(key, at)))).flat();
       await until('all of them', () => new Set(idsOf(seen)).size === ids.length, {
@@ -264,7 +264,11 @@ await test("Kafka's own partitioner puts a key where ours does", { skip: skip ||
   for (let partition = 0; partition < 7; partition++) {
     const mine = KEYS.filter((key) => partitionOf(key, 7) === partition);
     const deliveries = await bus.read(topic, partition, null, 100);
-    t.same(deliveries.map(({ key }) => key).sort(), [...mine, ...mine].sort(), `partition ${partition}`);
+    t.same(
+      deliveries.map(({ key }) => key ?? '').sort(),
+      [...mine, ...mine].sort(),
+      `partition ${partition}`,
+    );
   }
 });
 
@@ -290,7 +294,8 @@ await test(
     const { ids } = await collect(member, (seen) => seen.has('A|99'));
     t.same(ids, idsOf(recordsOf('A', 60, 40)));
     const losses = scene.said.filter(({ level }) => level === 'error').map(({ fields }) => fields['lost']);
-    t.same(losses.sort(), [30, 40]);
+    t.same(new Set(losses), new Set([30, 40]));
+    t.equal(losses.length, 2);
     await until(
       'all acknowledged',
       async () => (await bus.groups(topic)).find(({ group }) => group === 'g')?.lag === 0,
@@ -467,6 +472,10 @@ await test('a group that another topic is read by keeps its offsets there', { sk
   await member.leave();
 });
 
+function laterTexts(deliveries: readonly Delivery[]): string[] {
+  return deliveries.slice(1).map(({ data }) => Buffer.from(data ?? []).toString());
+}
+
 await test('what a foreign transaction gave up is not handed out', { skip }, async (t) => {
   const scene = sceneFor(t, node!);
   const topic = scene.topic();
@@ -488,10 +497,8 @@ await test('what a foreign transaction gave up is not handed out', { skip }, asy
   await send('given up', 'abort');
   await send('kept', 'commit');
   await send('given up as well', 'abort');
-  const text = (deliveries: Delivery[]): string[] =>
-    deliveries.map(({ data }) => Buffer.from(data ?? []).toString()).slice(1);
-  t.same(text(await bus.read(topic, 0, null, 10)), ['kept']);
-  t.same(text(await bus.tail(topic, 0, 2)), ['kept']);
+  t.same(laterTexts(await bus.read(topic, 0, null, 10)), ['kept']);
+  t.same(laterTexts(await bus.tail(topic, 0, 2)), ['kept']);
   const member = await bus.join({ topic, group: 'g', member: 'm', takeoverMs: TAKEOVER_MS });
   await bus.publish(topic, recordsOf('A', 1, 1));
   const { all } = await collect(member, (ids) => ids.has('A|1'));

@@ -45,14 +45,16 @@ await test('what is not in hand cannot be acknowledged', async (t) => {
   t.equal(hand.committable, 5);
 });
 
+/** 10 to 19 in hand, acknowledged up to 14, committed up to 11. */
+function begun(): Hand {
+  const hand = new Hand(0, 10);
+  for (let offset = 10; offset < 20; offset++) hand.take(offset);
+  for (let offset = 10; offset < 15; offset++) hand.acknowledge(offset);
+  hand.committed = 12;
+  return hand;
+}
+
 await test('a hand is taken up again only when nobody got further', async (t) => {
-  const begun = (): Hand => {
-    const hand = new Hand(0, 10);
-    for (let offset = 10; offset < 20; offset++) hand.take(offset);
-    for (let offset = 10; offset < 15; offset++) hand.acknowledge(offset);
-    hand.committed = 12;
-    return hand;
-  };
   t.ok(begun().resume(12), 'as it was');
   t.ok(begun().resume(14), 'a commit of ours whose answer was lost');
   t.ok(begun().resume(15));
