@@ -6,8 +6,9 @@ import {
 import { backoffMs } from '../core/retry.ts';
 import { BusError } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
+import { atMost } from './kafka-deadline.ts';
 import { busError, hasCode, KafkaCode } from './kafka-errors.ts';
-import { atMost, Heart } from './kafka-heart.ts';
+import { Heart } from './kafka-heart.ts';
 import type { KafkaLine } from './kafka-line.ts';
 import {
   joinedInTime,

@@ -10,8 +10,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { backoffMs } from '../core/retry.ts';
 import { BusError, type BusLog } from './bus.ts';
 import type { Answer, Arguments, KafkaCall } from './kafka-calls.ts';
+import { atMost, deadline } from './kafka-deadline.ts';
 import { busError, kafkaCodes, kindOf } from './kafka-errors.ts';
-import { atMost } from './kafka-heart.ts';
+
 import { KafkaLine } from './kafka-line.ts';
 
 export interface KafkaAccess {
@@ -225,19 +226,12 @@ export class KafkaCluster {
   }
 
   /** Every request of the client ends by its own timeout; one that it lost track of would never. */
-  async #inTime<T>(asked: Promise<T>, ownLimitMs = 0): Promise<T> {
+  #inTime<T>(asked: Promise<T>, ownLimitMs = 0): Promise<T> {
     const limitMs = CONNECT_TIMEOUT_MS + 2 * Math.max(this.requestTimeoutMs, ownLimitMs);
-    const limit = new AbortController();
-    const late = delay(limitMs, undefined, { signal: limit.signal, ref: false }).then(() => {
+    return deadline(asked, limitMs, () => {
       this.renew();
-      throw new BusError('unreachable', `no answer within ${limitMs} ms`);
+      return new BusError('unreachable', `no answer within ${limitMs} ms`);
     });
-    late.catch(() => {});
-    try {
-      return await Promise.race([asked, late]);
-    } finally {
-      limit.abort();
-    }
   }
 
   #makeAdmin(): Admin {

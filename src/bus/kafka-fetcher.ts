@@ -4,6 +4,7 @@ import { backoffMs } from '../core/retry.ts';
 import { BusError, type Delivery } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
 import { busError } from './kafka-errors.ts';
+import { atMost } from './kafka-deadline.ts';
 import { fetchOnce, isOutOfRange } from './kafka-fetch.ts';
 import type { KafkaLine } from './kafka-line.ts';
 import { offsetsAt } from './kafka-offsets.ts';
@@ -113,7 +114,7 @@ export class KafkaFetcher {
       if (found.length > 0 || limit <= 0) return found;
       const leftMs = endMs - this.#cluster.nowMs();
       if (leftMs <= 0 || this.#closed) break;
-      await this.#signalOr(leftMs);
+      await atMost(this.#wake.promise, leftMs);
       idleMs = Math.max(idleMs, this.#lastAnswerMs);
       if (this.#inTurn().some(may) && this.#cluster.nowMs() - idleMs > STALLED_MS) {
         this.#renew();
@@ -271,11 +272,5 @@ export class KafkaFetcher {
     this.#underWay.clear();
     this.#cluster.renew();
     void this.#cluster.discard(old);
-  }
-
-  async #signalOr(ms: number): Promise<void> {
-    const limit = new AbortController();
-    await Promise.race([this.#wake.promise, delay(ms, undefined, { signal: limit.signal }).catch(() => {})]);
-    limit.abort();
   }
 }

@@ -1,7 +1,7 @@
 import type { GroupMarks } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
 import { hasCode, KafkaCode } from './kafka-errors.ts';
-import { commitOnce, committedOffsets, offsetsAt } from './kafka-offsets.ts';
+import { commitOnce, committedOffsetsOf, offsetsAt } from './kafka-offsets.ts';
 
 /**
  * Where a group goes on in the partitions of a topic. Where it has committed nothing, a commit is made: where its mark
@@ -15,7 +15,7 @@ export async function startingOffsets(
   group: string,
   partitions: readonly number[],
 ): Promise<{ offsets: Map<number, number>; open: ReadonlySet<number> }> {
-  const committed = (await committedOffsets(cluster, group)).get(topic) ?? new Map<number, number>();
+  const committed = (await committedOffsetsOf(cluster, group)).get(topic) ?? new Map<number, number>();
   const absent = partitions.filter((partition) => !committed.has(partition));
   if (absent.length === 0) return { offsets: committed, open: new Set() };
   const earliest = await offsetsAt(cluster, topic, absent, 'earliest');
@@ -40,7 +40,7 @@ export async function startingOffsets(
       throw error;
     }
   });
-  const known = made ? committed : ((await committedOffsets(cluster, group)).get(topic) ?? committed);
+  const known = made ? committed : ((await committedOffsetsOf(cluster, group)).get(topic) ?? committed);
   const open = commits.filter(({ partition }) => !made && !known.has(partition));
   for (const { partition, offset } of commits) if (!known.has(partition)) known.set(partition, offset);
   return { offsets: known, open: new Set(open.map(({ partition }) => partition)) };

@@ -1,26 +1,34 @@
-import type { GroupInfo } from './bus.ts';
+import { BusError, type GroupInfo } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
 import { hasCode, KafkaCode, busError } from './kafka-errors.ts';
-import { committedOffsets, offsetsAt } from './kafka-offsets.ts';
+import { committedOffsets, committedOffsetsOf, offsetsAt } from './kafka-offsets.ts';
 import { readFrom } from './kafka-read.ts';
-import { BusError } from './bus.ts';
 
 const KIP_848 = 'consumer';
 /** the client lists classic ones alone when it is not asked */
 const ALL_TYPES = { types: [] };
 
-/** What groups have committed in one topic, by group and partition. */
-export async function groupsOf(
-  cluster: KafkaCluster,
-  topic: string,
-): Promise<Map<string, Map<number, number>>> {
-  const listed = await cluster.retry('listing groups', () => cluster.admin.listGroups(ALL_TYPES));
-  const groups = new Map<string, Map<number, number>>();
-  for (const group of [...listed.keys()].sort()) {
-    const offsets = (await committedOffsets(cluster, group)).get(topic);
-    if (offsets !== undefined) groups.set(group, offsets);
+interface KnownGroup {
+  /** by partition: the first offset that it still needs */
+  offsets: Map<number, number>;
+  isKip848: boolean;
+}
+
+/** The groups that have committed something in a topic. */
+export async function groupsOf(cluster: KafkaCluster, topic: string): Promise<Map<string, KnownGroup>> {
+  const types = await groupTypes(cluster);
+  const committed = await committedOffsets(cluster, [...types.keys()].sort());
+  const groups = new Map<string, KnownGroup>();
+  for (const [group, topics] of committed) {
+    const offsets = topics.get(topic);
+    if (offsets !== undefined) groups.set(group, { offsets, isKip848: types.get(group) === KIP_848 });
   }
   return groups;
+}
+
+async function groupTypes(cluster: KafkaCluster): Promise<Map<string, string | undefined>> {
+  const listed = await cluster.retry('listing groups', () => cluster.admin.listGroups(ALL_TYPES));
+  return new Map([...listed.values()].map(({ id, groupType }) => [id, groupType?.toLowerCase()]));
 }
 
 /** `pendingHere`: what members in this process have in hand; nobody else can know. */
@@ -38,8 +46,8 @@ export async function groupInfos(
   ]);
   const infos: GroupInfo[] = [];
   const ages = new Map<string, number>();
-  for (const [group, offsets] of groups) {
-    const members = await membersOf(cluster, group, topic);
+  for (const [group, { offsets, isKip848 }] of groups) {
+    const members = await membersOf(cluster, group, isKip848, topic);
     for (const partition of partitions) {
       const committed = offsets.get(partition) ?? null;
       const first = Math.max(committed ?? 0, earliest.get(partition) ?? 0);
@@ -70,7 +78,7 @@ export async function lagOf(
   group: string,
   partitions: readonly number[],
 ): Promise<number> {
-  const committed = (await committedOffsets(cluster, group)).get(topic) ?? new Map<number, number>();
+  const committed = (await committedOffsetsOf(cluster, group)).get(topic) ?? new Map<number, number>();
   const latest = await offsetsAt(cluster, topic, partitions, 'latest');
   let oldest = 0;
   for (const partition of partitions) {
@@ -92,26 +100,28 @@ async function ageOf(
   return first === undefined ? 0 : Math.max(1, cluster.nowMs() - first.takenMs);
 }
 
-async function membersOf(cluster: KafkaCluster, group: string, topic: string): Promise<number> {
+async function membersOf(
+  cluster: KafkaCluster,
+  group: string,
+  isKip848: boolean,
+  topic: string,
+): Promise<number> {
   return cluster.retry(`describing group ${group}`, async () => {
-    const type = (await cluster.admin.listGroups(ALL_TYPES)).get(group)?.groupType;
-    if (type?.toLowerCase() === KIP_848) {
-      const coordinator = await cluster.coordinatorOf(group);
-      const answer = await cluster.send(
-        'ConsumerGroupDescribe',
-        cluster.control,
-        coordinator,
-        [group],
-        false,
-      );
-      const members = answer.groups[0]?.members ?? [];
-      return members.filter(({ subscribedTopicNames }) => subscribedTopicNames.includes(topic)).length;
+    try {
+      if (isKip848) {
+        const coordinator = await cluster.coordinatorOf(group);
+        const { control } = cluster;
+        const answer = await cluster.send('ConsumerGroupDescribe', control, coordinator, [group], false);
+        const members = answer.groups[0]?.members ?? [];
+        return members.filter(({ subscribedTopicNames }) => subscribedTopicNames.includes(topic)).length;
+      }
+      const described = (await cluster.admin.describeGroups({ groups: [group] })).get(group);
+      const members = [...(described?.members.values() ?? [])];
+      return members.filter(({ metadata }) => metadata?.topics?.includes(topic) ?? true).length;
+    } catch (error) {
+      if (hasCode(error, KafkaCode.groupIdNotFound)) return 0; // deleted meanwhile
+      throw error;
     }
-    const described = (await cluster.admin.describeGroups({ groups: [group] })).get(group);
-    const members = [...(described?.members.values() ?? [])];
-    return members.filter(
-      ({ metadata }) => metadata === undefined || (metadata.topics ?? [topic]).includes(topic),
-    ).length;
   });
 }
 
@@ -122,9 +132,10 @@ export async function dropGroup(
   group: string,
   partitions: readonly number[],
 ): Promise<boolean> {
-  const committed = await committedOffsets(cluster, group);
+  const committed = await committedOffsetsOf(cluster, group);
   if (!committed.has(topic)) return false;
-  const members = await membersOf(cluster, group, topic);
+  const isKip848 = (await groupTypes(cluster)).get(group) === KIP_848;
+  const members = await membersOf(cluster, group, isKip848, topic);
   if (members > 0) {
     throw new BusError(
       'refused',

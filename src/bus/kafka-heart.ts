@@ -1,19 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-
-/** True when the work has ended within `ms`, well or not; it goes on otherwise. */
-export async function atMost(work: Promise<unknown>, ms: number): Promise<boolean> {
-  const limit = new AbortController();
-  const ended = work.then(
-    () => true,
-    () => true,
-  );
-  const late = delay(ms, false, { signal: limit.signal }).catch(() => false);
-  try {
-    return await Promise.race([ended, late]);
-  } finally {
-    limit.abort();
-  }
-}
+import { atMost } from './kafka-deadline.ts';
 
 /** Waits that can be cut short, and others that wait for its beats. */
 export class Heart {

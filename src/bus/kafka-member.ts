@@ -5,7 +5,7 @@ import { busError } from './kafka-errors.ts';
 import { KafkaFetcher, Tap } from './kafka-fetcher.ts';
 import { startingOffsets } from './kafka-group.ts';
 import { Hand, NOT_YET } from './kafka-hand.ts';
-import { atMost } from './kafka-heart.ts';
+import { atMost } from './kafka-deadline.ts';
 import type { Membership, MembershipEvents } from './kafka-membership.ts';
 
 /** what is still to be said when it leaves may take so long, ms */
@@ -94,7 +94,9 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     const handed: Delivery[] = [];
     for (const { tap, deliveries } of found) {
       try {
-        handed.push(...(await this.#handOut(tap, deliveries)));
+        if (await this.#handOut(tap, deliveries)) handed.push(...deliveries);
+        // it may come back, with the tap where it was
+        else tap.giveBack(deliveries);
       } catch (error) {
         tap.giveBack(deliveries);
         if (handed.length === 0) throw busError(error, `counting attempts at ${this.topic}`);
@@ -103,17 +105,18 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     return handed;
   }
 
-  async #handOut(tap: Tap, deliveries: readonly Delivery[]): Promise<readonly Delivery[]> {
+  /** False: the partition was given to others meanwhile. */
+  async #handOut(tap: Tap, deliveries: readonly Delivery[]): Promise<boolean> {
     const held = this.#held.get(tap.partition);
-    if (held === undefined || held.tap !== tap) return []; // given to others meanwhile
+    if (held === undefined || held.tap !== tap) return false;
     if (tap.rewound) this.#rewind(held, Number(deliveries[0]?.position ?? tap.offset));
     const attempts = await this.#attempts(held);
-    if (!held.hand.valid || this.#held.get(tap.partition) !== held) return [];
+    if (!held.hand.valid || this.#held.get(tap.partition) !== held) return false;
     for (const delivery of deliveries) {
       delivery.attempts = attempts;
       held.hand.take(Number(delivery.position));
     }
-    return deliveries;
+    return true;
   }
 
   async acknowledge(deliveries: readonly Delivery[]): Promise<void> {

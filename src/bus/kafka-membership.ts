@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { BusError } from './bus.ts';
 import type { KafkaCluster } from './kafka-cluster.ts';
+import { deadline } from './kafka-deadline.ts';
 import type { KafkaLine } from './kafka-line.ts';
 import type { Committer } from './kafka-offsets.ts';
 
@@ -44,14 +44,10 @@ export async function joinedInTime(
   cluster: KafkaCluster,
   group: string,
 ): Promise<void> {
-  const limit = new AbortController();
-  const late = delay(cluster.retryMs, undefined, { signal: limit.signal }).then(() => {
-    throw new BusError('unreachable', `group ${group} has not taken the member in for ${cluster.retryMs} ms`);
-  });
-  late.catch(() => {});
-  try {
-    await Promise.race([joined, late]);
-  } finally {
-    limit.abort();
-  }
+  const { retryMs } = cluster;
+  await deadline(
+    joined,
+    retryMs,
+    () => new BusError('unreachable', `group ${group} has not taken the member in for ${retryMs} ms`),
+  );
 }

@@ -52,23 +52,35 @@ export async function offsetsAt(
   return offsets;
 }
 
-/** What a group has committed, by topic and partition: the offset of the first record that it still needs. */
+/** By topic and partition: the offset of the first record that a group still needs. */
+type Committed = Map<string, Map<number, number>>;
+
+/** What groups have committed. */
 export async function committedOffsets(
   cluster: KafkaCluster,
-  group: string,
-): Promise<Map<string, Map<number, number>>> {
-  const groups = await cluster.retry(`asking for the offsets of group ${group}`, () =>
-    cluster.admin.listConsumerGroupOffsets({ groups: [group], requireStable: false }),
+  groups: readonly string[],
+): Promise<Map<string, Committed>> {
+  if (groups.length === 0) return new Map();
+  const answers = await cluster.retry('asking for the offsets of groups', () =>
+    cluster.admin.listConsumerGroupOffsets({ groups: [...groups], requireStable: false }),
   );
-  const committed = new Map<string, Map<number, number>>();
-  for (const { name, partitions } of groups.flatMap(({ topics }) => topics)) {
-    const offsets = new Map<number, number>();
-    for (const { partitionIndex, committedOffset } of partitions) {
-      if (committedOffset >= 0n) offsets.set(partitionIndex, Number(committedOffset));
+  const all = new Map<string, Committed>();
+  for (const { groupId, topics } of answers) {
+    const committed: Committed = new Map();
+    for (const { name, partitions } of topics) {
+      const offsets = new Map<number, number>();
+      for (const { partitionIndex, committedOffset } of partitions) {
+        if (committedOffset >= 0n) offsets.set(partitionIndex, Number(committedOffset));
+      }
+      if (offsets.size > 0) committed.set(name, offsets);
     }
-    if (offsets.size > 0) committed.set(name, offsets);
+    all.set(groupId, committed);
   }
-  return committed;
+  return all;
+}
+
+export async function committedOffsetsOf(cluster: KafkaCluster, group: string): Promise<Committed> {
+  return (await committedOffsets(cluster, [group])).get(group) ?? new Map();
 }
 
 /**

@@ -157,6 +157,7 @@ class Lane {
   async #send(batch: readonly Waiting[], maxBatchBytes: number): Promise<void> {
     const [first] = batch;
     if (batch.length === 1 && first.message.value.length > maxBatchBytes) {
+      this.#topics.forget(this.#topic); // it may have been raised since
       this.#fail(batch, tooLarge(this.#topic, first, maxBatchBytes));
       return;
     }
@@ -200,8 +201,8 @@ class Lane {
   /** The offset of the first record. */
   async #produce(batch: readonly Waiting[]): Promise<bigint> {
     const broker = await this.#cluster.leaderOf(this.#topic, this.#partition);
-    this.#producer ??= await this.#newProducer();
-    const { id, epoch, sequence } = this.#producer;
+    const producer = (this.#producer ??= await this.#newProducer());
+    const { id, epoch, sequence } = producer;
     const sequences = new NumericMap([[`${this.#topic}:${this.#partition}`, sequence]]);
     try {
       const answer = await this.#cluster.send(
@@ -211,7 +212,7 @@ class Lane {
       const placed = typeof answer === 'boolean' ? undefined : answer.responses[0]?.partitionResponses[0];
       if (placed === undefined)
         throw new BusError('unreachable', 'the broker did not say where the records are');
-      this.#producer.sequence = (sequence + batch.length) % 0x80000000;
+      producer.sequence = (sequence + batch.length) % 0x80000000;
       return placed.baseOffset;
     } catch (error) {
       // the broker no longer knows this producer (it forgets after a day, or its log was cut): begin anew

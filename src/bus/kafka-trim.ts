@@ -31,7 +31,7 @@ export async function trim(
   let count = 0;
   for (const partition of partitions) {
     const start = earliest.get(partition) ?? 0;
-    const needed = [...groups.values()].map((committed) => committed.get(partition) ?? start);
+    const needed = [...groups.values()].map(({ offsets }) => offsets.get(partition) ?? start);
     const kept = keepMs === 0 ? undefined : youngest.get(partition);
     const before = Math.min(kept ?? Number.POSITIVE_INFINITY, latest.get(partition) ?? 0, ...needed);
     if (before <= start) continue;

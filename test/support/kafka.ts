@@ -21,6 +21,8 @@ export interface TestKafkaOptions {
   port?: number;
   /** what clients are told to connect to, when a proxy stands before the port */
   advertisedPort?: number;
+  /** as one of several nodes; default: a cluster of its own */
+  cluster?: { id: string; nodeId: number; controllerPort: number };
   /** further lines of server.properties */
   settings?: Record<string, string>;
   /** further arguments of kafka-storage.sh format */
@@ -60,13 +62,19 @@ export async function startKafka(options: TestKafkaOptions = {}): Promise<TestKa
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'tick-kafka-')));
   await mkdir(dataDir, { recursive: true });
   const port = options.port ?? (await freePort());
-  const advertised = options.advertisedPort ?? port;
   const config = join(dataDir, 'server.properties');
-  await writeFile(
-    config,
-    properties(dataDir, port, advertised, await freePort(), await freePort(), options.settings ?? {}),
-  );
-  if (!existsSync(join(dataDir, 'log', 'meta.properties'))) format(config, options.formatWith ?? []);
+  const ports = {
+    clients: port,
+    advertised: options.advertisedPort ?? port,
+    internal: await freePort(),
+    controller: options.cluster?.controllerPort ?? (await freePort()),
+  };
+  await writeFile(config, properties(dataDir, ports, options.cluster?.nodeId ?? 1, options.settings ?? {}));
+  if (!existsSync(join(dataDir, 'log', 'meta.properties'))) {
+    const id =
+      options.cluster?.id ?? Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url');
+    format(config, id, options.formatWith ?? []);
+  }
 
   let child: ChildProcess | null = null;
   const removed = options.dataDir === undefined;
@@ -122,19 +130,20 @@ export async function startKafka(options: TestKafkaOptions = {}): Promise<TestKa
   };
 }
 
+/** Node 1 is the controller as well. */
 function properties(
   dataDir: string,
-  port: number,
-  advertised: number,
-  internal: number,
-  controller: number,
+  ports: { clients: number; advertised: number; internal: number; controller: number },
+  nodeId: number,
   settings: Record<string, string>,
 ): string {
+  const { clients, advertised, internal, controller } = ports;
+  const controls = nodeId === 1 ? `,CONTROLLER://127.0.0.1:${controller}` : '';
   const lines = {
-    'process.roles': 'broker,controller',
-    'node.id': '1',
+    'process.roles': nodeId === 1 ? 'broker,controller' : 'broker',
+    'node.id': String(nodeId),
     'controller.quorum.voters': `1@127.0.0.1:${controller}`,
-    listeners: `CLIENTS://127.0.0.1:${port},INTERNAL://127.0.0.1:${internal},CONTROLLER://127.0.0.1:${controller}`,
+    listeners: `CLIENTS://127.0.0.1:${clients},INTERNAL://127.0.0.1:${internal}${controls}`,
     'advertised.listeners': `CLIENTS://127.0.0.1:${advertised},INTERNAL://127.0.0.1:${internal}`,
     'listener.security.protocol.map': 'CLIENTS:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'inter.broker.listener.name': 'INTERNAL',
@@ -182,8 +191,7 @@ function javaArguments(mainClass: string, ...rest: string[]): string[] {
   ];
 }
 
-function format(config: string, more: readonly string[]): void {
-  const id = Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url');
+function format(config: string, id: string, more: readonly string[]): void {
   const result = spawnSync(
     'java',
     javaArguments('kafka.tools.StorageTool', 'format', '-t', id, '-c', config, ...more),

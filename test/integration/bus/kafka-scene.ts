@@ -47,7 +47,7 @@ export interface Scene {
   partitions: Record<string, number>;
 }
 
-export function sceneFor(t: Test, { address }: Node): Scene {
+export function sceneFor(t: Test, { address }: { address: string }): Scene {
   const folder = mkdtempSync(join(tmpdir(), 'kafka-marks-'));
   const closing: (() => Promise<unknown>)[] = [];
   const partitions: Record<string, number> = {};
