@@ -9,13 +9,20 @@ command -v systemd-analyze >/dev/null 2>&1 || packages="$packages systemd"
 command -v openssl >/dev/null 2>&1 || packages="$packages openssl"
 command -v redis-server >/dev/null 2>&1 || packages="$packages redis-server"
 command -v redis-cli >/dev/null 2>&1 || packages="$packages redis-tools"
-[ -n "$packages" ] || exit 0
+command -v kcat >/dev/null 2>&1 || packages="$packages kcat"
+command -v java >/dev/null 2>&1 || packages="$packages default-jre-headless"
+command -v mvn >/dev/null 2>&1 || packages="$packages maven"
 
-if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+if [ -n "$packages" ] && { [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; }; then
   echo "tests without$packages: not root on Debian, what needs them is skipped"
-  exit 0
+elif [ -n "$packages" ]; then
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  # shellcheck disable=SC2086 # a list of words
+  apt-get install -y -qq --no-install-recommends $packages
 fi
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-# shellcheck disable=SC2086 # a list of words
-apt-get install -y -qq --no-install-recommends $packages
+
+# A Kafka broker is jars and Java, which no package of Debian has.
+if command -v mvn >/dev/null 2>&1 && command -v java >/dev/null 2>&1; then
+  make -s kafka-jars || echo "tests without Kafka: its jars could not be fetched"
+fi

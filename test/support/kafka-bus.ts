@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { KafkaBus } from '../../src/bus/kafka.ts';
 import type { BusOpener, BusServer } from '../conformance/bus-harness.ts';
@@ -23,7 +23,7 @@ export const openBus: BusOpener = (address, options) => {
 export async function startKafkaBus(
   protocol: 'consumer' | 'classic' = 'consumer',
 ): Promise<BusServer | { skip: string }> {
-  const missing = noKafka();
+  const missing = noKafka() || noKcat();
   if (missing !== false) return { skip: missing };
   const port = await freePort();
   const proxy = await TcpProxy.start(`127.0.0.1:${port}`);
@@ -50,10 +50,23 @@ export async function startKafkaBus(
   };
 }
 
+/** Why kcat cannot be used, as tap's skip wants it. */
+export function noKcat(): false | string {
+  return spawnSync('kcat', ['-V'], { stdio: 'ignore' }).error === undefined
+    ? false
+    : 'no kcat on this machine';
+}
+
 /** One message by kcat, with a key or without one. */
-export async function kcatProduce(broker: string, topic: string, text: string, key?: string): Promise<void> {
+export async function kcatProduce(
+  broker: string,
+  topic: string,
+  text: string,
+  key?: string,
+  more: readonly string[] = [],
+): Promise<void> {
   const keyed = key === undefined ? [] : ['-K', '\t'];
-  const kcat = spawn('kcat', ['-P', '-b', broker, '-t', topic, ...keyed], {
+  const kcat = spawn('kcat', ['-P', '-b', broker, '-t', topic, ...keyed, ...more], {
     stdio: ['pipe', 'inherit', 'inherit'],
   });
   kcat.stdin.end(key === undefined ? text : `${key}\t${text}`);

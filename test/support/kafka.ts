@@ -11,6 +11,7 @@ import { until } from './until.ts';
 
 const folder = fileURLToPath(new URL('../kafka/', import.meta.url));
 const jars = join(folder, 'jars');
+const OLDEST_JAVA = 17;
 const START_DEADLINE_MS = 90_000;
 
 export interface TestKafkaOptions {
@@ -22,6 +23,8 @@ export interface TestKafkaOptions {
   advertisedPort?: number;
   /** further lines of server.properties */
   settings?: Record<string, string>;
+  /** further arguments of kafka-storage.sh format */
+  formatWith?: readonly string[];
 }
 
 export interface TestKafka {
@@ -45,11 +48,11 @@ export interface TestKafka {
 
 /** Why no Kafka can be started here, as tap's skip wants it; false when one can. */
 export function noKafka(): false | string {
-  const java = spawnSync('java', ['-version'], { stdio: 'ignore' });
-  if (java.error !== undefined || java.status !== 0) return 'no java on this machine';
-  if (!existsSync(join(jars, '.fetched')))
-    return 'the jars of Kafka are not in test/kafka/jars (make kafka-jars fetches them)';
-  return false;
+  const { error, stderr } = spawnSync('java', ['-version'], { encoding: 'utf8' });
+  const major = Number(/version "(\d+)/.exec(stderr ?? '')?.[1] ?? 0);
+  if (error !== undefined || major < OLDEST_JAVA) return `no Java ${OLDEST_JAVA} or later on this machine`;
+  if (existsSync(join(jars, '.fetched'))) return false;
+  return 'the jars of Kafka are not in test/kafka/jars (make kafka-jars fetches them)';
 }
 
 /** One KRaft node, broker and controller in one, on loopback. */
@@ -63,7 +66,7 @@ export async function startKafka(options: TestKafkaOptions = {}): Promise<TestKa
     config,
     properties(dataDir, port, advertised, await freePort(), await freePort(), options.settings ?? {}),
   );
-  if (!existsSync(join(dataDir, 'log', 'meta.properties'))) format(config);
+  if (!existsSync(join(dataDir, 'log', 'meta.properties'))) format(config, options.formatWith ?? []);
 
   let child: ChildProcess | null = null;
   const removed = options.dataDir === undefined;
@@ -179,11 +182,11 @@ function javaArguments(mainClass: string, ...rest: string[]): string[] {
   ];
 }
 
-function format(config: string): void {
+function format(config: string, more: readonly string[]): void {
   const id = Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url');
   const result = spawnSync(
     'java',
-    javaArguments('kafka.tools.StorageTool', 'format', '-t', id, '-c', config),
+    javaArguments('kafka.tools.StorageTool', 'format', '-t', id, '-c', config, ...more),
     {
       encoding: 'utf8',
     },
