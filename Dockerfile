@@ -19,12 +19,14 @@ COPY --from=builder /opt/fermi/package.json ./
 COPY --from=builder /opt/fermi/node_modules node_modules
 COPY --from=builder /opt/fermi/dist dist
 COPY bin bin
+COPY configs configs
+COPY examples examples
 COPY proto proto
 COPY schema schema
 RUN ln -s /opt/fermi/bin/tick-ingester /opt/fermi/bin/mdp /opt/fermi/bin/sequencer-sim /usr/local/bin/
 USER fermi
-# /health, /ready and /metrics. DATABASE_URL=embedded:/var/lib/tick-ingester/postgres needs a volume there.
-EXPOSE 8081
+# 8081: /health, /ready and /metrics; 9101: /metrics of the stages on the bus. DATABASE_URL=embedded:/var/lib/tick-ingester/postgres needs a volume there.
+EXPOSE 8081 9101
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
   CMD ["/opt/fermi/node_modules/.bin/node", "-e", "fetch(`http://127.0.0.1:${process.env.HEALTH_CHECK_PORT || 8081}/health`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 CMD ["tick-ingester"]

@@ -76,34 +76,48 @@ create table if not exists stage_cursors (
   updated_at timestamptz not null default now()
 );
 
-insert into schema_hypertables (table_name, column_name, chunk_interval, chunk_width) values
-  ('tick_data', 'ts', interval '1 day', null)
+-- Compression exists in the community edition alone. Later than any late event is expected: a COPY into a compressed chunk
+-- is slow. Null: never compressed.
+alter table schema_hypertables
+  add column if not exists compress_segment_by text,
+  add column if not exists compress_order_by text,
+  add column if not exists compress_after interval;
+
+insert into schema_hypertables
+  (table_name, column_name, chunk_interval, compress_segment_by, compress_order_by, compress_after) values
+  ('tick_data', 'ts', interval '1 day', 'provider, symbol', 'ts desc, seq desc', interval '7 days')
   on conflict (table_name) do nothing;
 
--- Compression exists in the community edition alone. Later than any late event is expected: a COPY into a compressed
--- chunk is slow.
-create or replace function schema_compress(p_table text, p_segment_by text, p_order_by text, p_after interval) returns text
+-- 'set', 'present', or 'absent' where the table has no such plan, is no hypertable or the edition cannot compress. Also
+-- called when "mdp db hypertables" converts a table later.
+create or replace function schema_compress(p_table text) returns text
 language plpgsql volatile set search_path from current
 as $$
 declare
+  plan schema_hypertables;
   extension_schema name;
+  own_schema name := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                       where c.oid = quote_ident(p_table)::regclass);
 begin
-  if coalesce(current_setting('timescaledb.license', true), '') <> 'timescale' then
+  select * into strict plan from schema_hypertables where table_name = p_table;
+  if plan.compress_after is null or coalesce(current_setting('timescaledb.license', true), '') <> 'timescale' then
     return 'absent';
   end if;
   select n.nspname into strict extension_schema
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace
     where e.extname = 'timescaledb';
-  if exists (select from timescaledb_information.jobs j
-              where j.proc_name = 'policy_compression' and j.hypertable_name = p_table
-                and j.hypertable_schema = (select nspname from pg_namespace where oid =
-                  (select relnamespace from pg_class where oid = quote_ident(p_table)::regclass))) then
+  if not exists (select from timescaledb_information.hypertables
+                  where hypertable_schema = own_schema and hypertable_name = p_table) then
+    return 'absent';
+  end if;
+  if exists (select from timescaledb_information.jobs
+              where proc_name = 'policy_compression' and hypertable_schema = own_schema and hypertable_name = p_table) then
     return 'present';
   end if;
   execute format('alter table %I set (timescaledb.compress, timescaledb.compress_segmentby = %L, timescaledb.compress_orderby = %L)',
-    p_table, p_segment_by, p_order_by);
+    p_table, plan.compress_segment_by, plan.compress_order_by);
   execute format('select %I.add_compression_policy($1, $2)', extension_schema)
-    using quote_ident(p_table)::regclass, p_after;
+    using quote_ident(p_table)::regclass, plan.compress_after;
   return 'set';
 end
 $$;
@@ -112,9 +126,10 @@ set local client_min_messages = notice;
 
 do $$
 begin
-  if schema_timescaledb() is not null and schema_make_hypertable('tick_data', false) in ('present', 'converted') then
+  if schema_timescaledb() is not null then
+    perform schema_make_hypertable('tick_data', false);
     begin
-      perform schema_compress('tick_data', 'provider, symbol', 'ts desc, seq desc', interval '7 days');
+      perform schema_compress('tick_data');
     exception when insufficient_privilege or feature_not_supported or undefined_function or undefined_table then
       raise notice 'tick_data is not compressed: %', sqlerrm;
     end;

@@ -12,7 +12,7 @@ import {
   type LeaseState,
   type TakenPartition,
 } from '../store/bus-partitions.ts';
-import { BusSession } from '../store/bus-session.ts';
+import { Session } from '../store/session.ts';
 import { BusError, type BusLog } from './bus.ts';
 import { busError } from './postgres-errors.ts';
 
@@ -59,7 +59,7 @@ export interface OwnershipOptions {
  */
 export class Ownership {
   readonly #options: OwnershipOptions;
-  readonly #session: BusSession;
+  readonly #session: Session;
   readonly #held = new Map<number, OwnedPartition>();
   readonly #draining = new Map<number, Promise<void>>();
   readonly #stopped = Promise.withResolvers<void>();
@@ -69,7 +69,7 @@ export class Ownership {
 
   private constructor(options: OwnershipOptions) {
     this.#options = options;
-    this.#session = new BusSession(options.connect, ANSWER_MS);
+    this.#session = new Session(options.connect, ANSWER_MS);
   }
 
   /** Rejects with BusError: `setup` when another role has the group. */

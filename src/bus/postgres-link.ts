@@ -2,7 +2,7 @@ import type { Client } from 'pg';
 import { makeGroup } from '../store/bus-groups.ts';
 import type { StoredRecord } from '../store/bus-log.ts';
 import { BusListener } from '../store/bus-listener.ts';
-import { BusSession, connectBus } from '../store/bus-session.ts';
+import { Session, connectDurable } from '../store/session.ts';
 import { BusError, type BusOptions, type Delivery } from './bus.ts';
 import { busError } from './postgres-errors.ts';
 
@@ -17,7 +17,7 @@ export class PostgresLink {
   readonly options: BusOptions;
   readonly listener: BusListener;
   readonly #databaseUrl: string;
-  readonly #sessions = new Set<BusSession>();
+  readonly #sessions = new Set<Session>();
   readonly #timers = new Set<() => void>();
 
   constructor(databaseUrl: string, options: BusOptions) {
@@ -27,8 +27,8 @@ export class PostgresLink {
   }
 
   /** A connection of its own for one purpose; it is made with the first call. */
-  session(purpose: string): Session {
-    const session = new BusSession(() => this.#connect(purpose), ANSWER_MS);
+  session(purpose: string): LinkSession {
+    const session = new Session(() => this.#connect(purpose), ANSWER_MS);
     this.#sessions.add(session);
     return {
       async run(work) {
@@ -75,7 +75,12 @@ export class PostgresLink {
    * What `look` finds, as soon as it finds something; [] when it found nothing for waitMs. `look` is called at once, after
    * each notification of the topic, and every second.
    */
-  async waitFor<T>(session: Session, topic: string, waitMs: number, look: () => Promise<T[]>): Promise<T[]> {
+  async waitFor<T>(
+    session: LinkSession,
+    topic: string,
+    waitMs: number,
+    look: () => Promise<T[]>,
+  ): Promise<T[]> {
     const over = Promise.withResolvers<void>();
     let isOver = waitMs <= 0;
     const timer = setTimeout(() => {
@@ -106,12 +111,12 @@ export class PostgresLink {
   }
 
   #connect(purpose: string): Promise<Client> {
-    return connectBus(this.#databaseUrl, `${this.options.clientName} bus ${purpose}`);
+    return connectDurable(this.#databaseUrl, `${this.options.clientName} bus ${purpose}`);
   }
 }
 
 /** Rejects with BusError. */
-export interface Session {
+export interface LinkSession {
   run<T>(work: (client: Client) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }

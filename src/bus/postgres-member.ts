@@ -17,7 +17,7 @@ import {
 } from '../store/bus-groups.ts';
 import type { Delivery, GroupMember, GroupOptions } from './bus.ts';
 import { busError } from './postgres-errors.ts';
-import { deliveryOf, offsetOf, type PostgresLink, type Session } from './postgres-link.ts';
+import { deliveryOf, offsetOf, type PostgresLink, type LinkSession } from './postgres-link.ts';
 
 const TAKEOVER_MS = 30_000;
 /** a member renews this often within its takeover time, and at least every RENEW_MS_MAX */
@@ -34,7 +34,7 @@ const LEFT_MS_MAX = 1000;
  */
 export class PostgresMember implements GroupMember {
   readonly #link: PostgresLink;
-  readonly #session: Session;
+  readonly #session: LinkSession;
   readonly #member: MemberSession;
   /** each ends one of its timers */
   readonly #timers: (() => void)[];
@@ -48,7 +48,7 @@ export class PostgresMember implements GroupMember {
   #unread: TakenRange[] = [];
   readonly #marked = new Map<number, bigint>();
 
-  private constructor(link: PostgresLink, session: Session, member: MemberSession) {
+  private constructor(link: PostgresLink, session: LinkSession, member: MemberSession) {
     this.#link = link;
     this.#session = session;
     this.#member = member;

@@ -2,7 +2,7 @@ import { releaseOffset } from '../store/bus-groups.ts';
 import { LAST_OFFSET, lastOffset, readRecords } from '../store/bus-log.ts';
 import type { Delivery, GroupOptions, PartitionReader } from './bus.ts';
 import { busError } from './postgres-errors.ts';
-import { deliveryOf, offsetOf, type PostgresLink, type Session } from './postgres-link.ts';
+import { deliveryOf, offsetOf, type PostgresLink, type LinkSession } from './postgres-link.ts';
 
 /** how far marks lie behind, ms */
 const MARK_MS = 2000;
@@ -12,7 +12,7 @@ type ReaderOptions = Omit<GroupOptions, 'takeoverMs'> & { partition: number; aft
 /** Plain reads of one partition, one after the other. */
 export class PostgresReader implements PartitionReader {
   readonly #link: PostgresLink;
-  readonly #session: Session;
+  readonly #session: LinkSession;
   readonly #options: ReaderOptions;
   readonly #endTimer: () => void;
   #next: bigint;
@@ -21,7 +21,12 @@ export class PostgresReader implements PartitionReader {
   #released: string | null = null;
   #marked: string | null = null;
 
-  private constructor(link: PostgresLink, session: Session, options: ReaderOptions, after: bigint | null) {
+  private constructor(
+    link: PostgresLink,
+    session: LinkSession,
+    options: ReaderOptions,
+    after: bigint | null,
+  ) {
     this.#link = link;
     this.#session = session;
     this.#options = options;

@@ -24,7 +24,7 @@ import {
   type StreamBus,
   type TrimPolicy,
 } from './bus.ts';
-import { deliveryOf, offsetOf, PostgresLink, type Session } from './postgres-link.ts';
+import { deliveryOf, offsetOf, PostgresLink, type LinkSession } from './postgres-link.ts';
 import { PostgresMember } from './postgres-member.ts';
 import { PostgresReader } from './postgres-reader.ts';
 
@@ -48,8 +48,8 @@ export class PostgresBus implements StreamBus {
   readonly kind = 'postgres';
   readonly #options: PostgresBusOptions;
   readonly #link: PostgresLink;
-  readonly #publisher: Session;
-  readonly #tools: Session;
+  readonly #publisher: LinkSession;
+  readonly #tools: LinkSession;
   #bytes: { value: number; stale: boolean } = { value: 0, stale: true };
   #closed: Promise<void> | null = null;
 

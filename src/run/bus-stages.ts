@@ -6,7 +6,7 @@ import type { StageSetup } from './stage-build.ts';
 import { StageMetrics } from './stage-metrics.ts';
 import { StageThread } from './stage-threads.ts';
 import type { BusStage } from './stages.ts';
-import type { StreamingConfig } from './streaming-config.ts';
+import { knownProviders, type StreamingConfig } from './streaming-config.ts';
 
 export interface BusStagesOptions {
   stages: readonly BusStage[];
@@ -23,13 +23,14 @@ const SILENCE_MS = 15_000;
 /** The stages on the bus, a thread each, and the port that serves what they measure. */
 export class BusStages {
   readonly #options: BusStagesOptions;
-  readonly #metrics = new StageMetrics();
+  readonly #metrics: StageMetrics;
   readonly #threads: StageThread[];
   readonly #heardMs = new Map<string, number>();
   #server: HealthServer | null = null;
 
   constructor(options: BusStagesOptions) {
     this.#options = options;
+    this.#metrics = new StageMetrics(knownProviders(options.streaming));
     this.#threads = options.stages.map(
       (stage, index) =>
         new StageThread(stageSetup(options, stage, index === 0), {

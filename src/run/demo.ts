@@ -1,27 +1,35 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { mkdtemp, chmod, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { connect, parseDatabaseUrl } from '../store/connect.ts';
 import { startEmbedded, type EmbeddedServer } from '../store/embedded.ts';
+import { countMarket } from '../store/market-counts.ts';
 import { countStored } from '../store/overview.ts';
 import { readVariable } from './config.ts';
 import type { Signals } from './daemon.ts';
+import {
+  isMarketEqual,
+  MARKET_RATE,
+  observeMarket,
+  startProducer,
+  untilMarketEqual,
+  writeStreamingConfig,
+  type MarketObservation,
+} from './demo-market.ts';
+import { end, freePort, lineWith, start, START_MS_MAX } from './demo-processes.ts';
 import { watchSignals } from './signals.ts';
 
 /** Ticks a second: what the real chain has. */
 const RATE = 3000;
-const START_MS_MAX = 60_000;
 const CATCH_UP_MS_MAX = 30_000;
-const PROGRAMS = new URL('../', import.meta.url);
+const LOOK_MS = 50;
 
 /**
- * `make demo`: embedded PostgreSQL, the sequencer simulator and the daemon as the processes that they are in real life,
- * and one line a second about them. Ends by Ctrl-C or after DEMO_SECONDS; then the simulator stops making ticks, the
- * daemon writes what was sent, and the two are counted against each other.
+ * `make demo`: embedded PostgreSQL, the sequencer simulator, the daemon with every stage and a producer of market ticks, as
+ * the processes that they are in real life, and one line a second about them. Ends by Ctrl-C or after DEMO_SECONDS; then the
+ * simulator stops making ticks and the producer ends, the daemon writes what was sent, and both are counted.
  */
 async function demo(): Promise<number> {
   const seconds = readSeconds();
@@ -38,38 +46,49 @@ async function demo(): Promise<number> {
       log: { info: () => {}, warn: () => {} },
     });
     const simLog = join(folder, 'sim.jsonl');
-    const sim = start('sim/main.js', [
-      '--listen',
-      '127.0.0.1:0',
-      '--rate',
-      `${RATE}`,
-      '--txs',
-      'mixed',
-      '--vdf',
-      'real',
-      '--log',
-      simLog,
-    ]);
+    const sim = start(
+      'sim/main.js',
+      ['--listen', '127.0.0.1:0', '--rate', `${RATE}`, '--txs', 'mixed', '--vdf', 'real', '--log', simLog],
+      {},
+      'read',
+    );
     started.push(sim);
     const address = await lineWith(sim, /listening on (\S+)/);
-    const port = await freePort();
-    const daemon = start('run/tick-ingester.js', [], {
-      CONTINUUM_GRPC_URL: address,
-      DATABASE_URL: server.url(),
-      DB_MIGRATE: 'auto',
-      START_TICK: '1',
-      HEALTH_CHECK_PORT: `${port}`,
-      LOG_LEVEL: 'warn',
-    });
+    const ports = { health: await freePort(), stages: await freePort(), producer: await freePort() };
+    const streaming = await writeStreamingConfig(folder);
+    const daemon = start(
+      'run/tick-ingester.js',
+      [],
+      {
+        CONTINUUM_GRPC_URL: address,
+        DATABASE_URL: server.url(),
+        DB_MIGRATE: 'auto',
+        STAGES: 'all',
+        STREAMING_CONFIG: streaming,
+        METRICS_PORT: `${ports.stages}`,
+        START_TICK: '1',
+        HEALTH_CHECK_PORT: `${ports.health}`,
+        DB_MAX_CONNECTIONS: '20',
+        LOG_LEVEL: 'warn',
+      },
+      'shown',
+    );
     started.push(daemon);
-    say(`sequencer-sim  ${address}   ${RATE} ticks/s, real VDF outputs`);
-    say(`tick-ingester  http://127.0.0.1:${port}/ready?verbose=1  and /metrics`);
+    // it applies the schema, which a producer needs
+    await untilReady(ports.health, daemon, signals);
+    const producer = startProducer(streaming, server.url(), ports.producer);
+    started.push(producer);
+    await untilMarket(ports, producer, signals);
+    say(`sequencer-sim  ${address}   ${RATE} ticks/s, real VDF outputs, orders among their transactions`);
+    say(`mdp stream     ${MARKET_RATE} made-up market ticks/s onto the bus, which is in the database`);
+    say(`tick-ingester  http://127.0.0.1:${ports.health}/ready?verbose=1  and /metrics`);
+    say(`its stages     http://127.0.0.1:${ports.stages}/metrics`);
     say(
       `database       ${server.url().replace(/:[^:@/]*@/, ':***@')}  (its password is in ${join(folder, 'postgres')})`,
     );
     say(seconds === null ? 'Ctrl-C ends the demo.\n' : `The demo ends after ${seconds} s.\n`);
-    await watch(port, seconds, signals, daemon);
-    return await finish({ sim, daemon, simLog, port, url: server.url() });
+    await watch(ports, seconds, signals, daemon);
+    return await finish({ sim, daemon, producer, simLog, port: ports.health, url: server.url() });
   } finally {
     for (const child of started) child.kill('SIGKILL');
     await server?.stop('fast');
@@ -92,9 +111,34 @@ interface Observation {
   reasons: string[];
 }
 
+interface Ports {
+  health: number;
+  stages: number;
+  producer: number;
+}
+
+async function untilReady(port: number, daemon: ChildProcess, signals: Signals): Promise<void> {
+  const deadlineMs = performance.now() + START_MS_MAX;
+  while (signals.seen === null && daemon.exitCode === null && performance.now() < deadlineMs) {
+    const seen = await observe(port);
+    if (seen !== null && seen.position > 0n) return;
+    await delay(LOOK_MS);
+  }
+}
+
+/** A program of Node needs seconds to start where all cores are busy; the demo's own time begins after that. */
+async function untilMarket(ports: Ports, producer: ChildProcess, signals: Signals): Promise<void> {
+  const deadlineMs = performance.now() + START_MS_MAX;
+  while (signals.seen === null && producer.exitCode === null && performance.now() < deadlineMs) {
+    const seen = await observeMarket(ports.stages, ports.producer);
+    if (seen !== null && seen.stored > 0) return;
+    await delay(LOOK_MS);
+  }
+}
+
 /** One line a second until the time is over, a signal comes or the daemon ends. */
 async function watch(
-  port: number,
+  ports: Ports,
   seconds: number | null,
   signals: Signals,
   daemon: ChildProcess,
@@ -102,19 +146,31 @@ async function watch(
   const beganMs = performance.now();
   const endMs = seconds === null ? Infinity : beganMs + seconds * 1000;
   let before: Observation | null = null;
+  let marketBefore: MarketObservation | null = null;
   while (signals.seen === null && daemon.exitCode === null && performance.now() < endMs) {
-    const seen = await observe(port);
+    const [seen, market] = await Promise.all([
+      observe(ports.health),
+      observeMarket(ports.stages, ports.producer),
+    ]);
     if (seen !== null) {
-      const rate = before === null ? 0n : seen.position - before.position;
-      const lag = seen.head > seen.position ? seen.head - seen.position : 0n;
-      const state = seen.reasons.length === 0 ? 'ready' : seen.reasons.join(',');
-      say(
-        `${elapsed(beganMs)}  ${state}  ${`${rate}`.padStart(6)} ticks/s  watermark ${seen.position}  lag ${lag}  p99 ${seen.p99Ms.toFixed(1)} ms`,
-      );
-      before = seen;
+      say(`${elapsed(beganMs)}  ${chainText(seen, before)}   ${marketText(market, marketBefore)}`);
+      [before, marketBefore] = [seen, market];
     }
     await Promise.race([delay(1000), signals.first]);
   }
+}
+
+function chainText(seen: Observation, before: Observation | null): string {
+  const rate = before === null ? 0n : seen.position - before.position;
+  const lag = seen.head > seen.position ? seen.head - seen.position : 0n;
+  const state = seen.reasons.length === 0 ? 'ready' : seen.reasons.join(',');
+  return `${state}  ${`${rate}`.padStart(5)} ticks/s  watermark ${seen.position}  lag ${lag}  p99 ${seen.p99Ms.toFixed(1)} ms`;
+}
+
+function marketText(seen: MarketObservation | null, before: MarketObservation | null): string {
+  if (seen === null) return 'market: starting';
+  const rate = before === null ? 0 : seen.stored - before.stored;
+  return `market ${`${rate}`.padStart(5)} ticks/s  lag ${Math.max(0, seen.published - seen.stored)}`;
 }
 
 async function observe(port: number): Promise<Observation | null> {
@@ -138,42 +194,61 @@ async function observe(port: number): Promise<Observation | null> {
 interface Running {
   sim: ChildProcess;
   daemon: ChildProcess;
+  producer: ChildProcess;
   simLog: string;
   port: number;
   url: string;
 }
 
-/** Freezes the chain, lets the daemon catch up, ends both and counts. */
-async function finish({ sim, daemon, simLog, port, url }: Running): Promise<number> {
-  say('\nThe simulator stops making ticks; the daemon writes what was sent …');
+/** Freezes the chain, ends the producer, lets the daemon catch up, ends it and counts. */
+async function finish({ sim, daemon, producer, simLog, port, url }: Running): Promise<number> {
+  say('\nThe simulator and the producer stop; the daemon writes what was sent …');
   sim.kill('SIGUSR1');
+  const producerCode = await end(producer);
   const head = await frozenHead(simLog);
   const deadlineMs = performance.now() + CATCH_UP_MS_MAX;
   while (daemon.exitCode === null && performance.now() < deadlineMs) {
     const seen = await observe(port);
     if (seen !== null && seen.position >= head) break;
-    await delay(50);
+    await delay(LOOK_MS);
   }
+  await untilMarketEqual(url, daemon, CATCH_UP_MS_MAX);
   const daemonCode = await end(daemon);
   await end(sim);
-  const sent = await sentTicks(simLog);
+  const isEqual = await sumUp(url, await sentTicks(simLog));
+  say(`  exit codes          daemon ${daemonCode}, producer ${producerCode}\n`);
+  return isEqual && daemonCode === 0 && producerCode === 0 ? 0 : 1;
+}
+
+/** Whether what is stored is what was sent. */
+async function sumUp(url: string, sent: number): Promise<boolean> {
   const client = await connect(parseDatabaseUrl(url), { applicationName: 'demo' });
   const stored = await countStored(client);
+  const market = await countMarket(client);
   await client.end();
-  const equal = sent === stored.ticks && stored.ticks === stored.proofs;
+  const chainEqual = sent === stored.ticks && stored.ticks === stored.proofs;
   say(
     [
       '',
       `  ticks sent          ${sent}`,
-      `  ticks stored        ${stored.ticks}   ${equal ? '= sent' : '≠ SENT'}`,
+      `  ticks stored        ${stored.ticks}   ${verdict(chainEqual, 'sent')}`,
       `  proofs stored       ${stored.proofs}`,
       `  transactions stored ${stored.transactions}`,
       `  gaps, dead letters  ${stored.gaps}, ${stored.deadLetters}`,
-      `  daemon's exit code  ${daemonCode}`,
+      '',
+      `  events published    ${market.produced}`,
+      `  in tick_data        ${market.producedStored}   ${verdict(market.produced === market.producedStored, 'published')}`,
+      `  orders of the chain ${market.orders}`,
+      `  in tick_data        ${market.ordersStored}   ${verdict(market.orders === market.ordersStored, 'orders')}`,
+      `  dead letters        ${market.deadLetters}`,
       '',
     ].join('\n'),
   );
-  return equal && daemonCode === 0 ? 0 : 1;
+  return chainEqual && isMarketEqual(market);
+}
+
+function verdict(isEqual: boolean, to: string): string {
+  return `${isEqual ? '=' : '≠'} ${to}`;
 }
 
 interface SimEvent {
@@ -203,52 +278,6 @@ async function sentTicks(simLog: string): Promise<number> {
   return (await simEvents(simLog))
     .filter(({ event }) => event === 'end')
     .reduce((sum, { sent }) => sum + Number(sent), 0);
-}
-
-function start(program: string, args: string[], env: Record<string, string> = {}): ChildProcess {
-  const path = fileURLToPath(new URL(program, PROGRAMS));
-  return spawn(process.execPath, [path, ...args], {
-    // the demo's signals are its own: Ctrl-C must not reach the daemon before the chain is frozen
-    detached: true,
-    env: { PATH: readVariable('PATH') ?? '', ...env },
-    cwd: tmpdir(),
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-}
-
-async function end(child: ChildProcess): Promise<number | null> {
-  if (child.exitCode !== null) return child.exitCode;
-  const exit = new Promise<number | null>((resolve) => child.once('exit', resolve));
-  child.kill('SIGTERM');
-  return exit;
-}
-
-async function lineWith(child: ChildProcess, pattern: RegExp): Promise<string> {
-  let text = '';
-  const found = new Promise<string>((resolve, reject) => {
-    child.stdout?.on('data', (chunk: Buffer) => {
-      text += chunk.toString();
-      const match = pattern.exec(text);
-      if (match?.[1] !== undefined) resolve(match[1]);
-    });
-    child.once('exit', (code) => reject(new Error(`it ended with code ${code} before it was up: ${text}`)));
-  });
-  return Promise.race([
-    found,
-    delay(START_MS_MAX, null, { ref: false }).then(() => {
-      throw new Error(`not up within ${START_MS_MAX} ms`);
-    }),
-  ]);
-}
-
-/** A port that was free a moment ago: the daemon's health port is fixed in real life and so cannot be asked for. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }
 
 function elapsed(beganMs: number): string {

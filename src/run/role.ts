@@ -9,7 +9,7 @@ import { createRedactor } from './redact.ts';
 import { watchSignals } from './signals.ts';
 import { StageMetrics } from './stage-metrics.ts';
 import type { StageHost } from './stage-build.ts';
-import type { StreamingConfig } from './streaming-config.ts';
+import { knownProviders, type StreamingConfig } from './streaming-config.ts';
 
 export interface RoleOptions {
   streaming: StreamingConfig;
@@ -28,7 +28,7 @@ const EXIT_SIGINT = 130;
  */
 export async function runRole(options: RoleOptions, make: (host: StageHost) => Stage): Promise<void> {
   const log = roleLog(options);
-  const metrics = new StageMetrics();
+  const metrics = new StageMetrics(knownProviders(options.streaming));
   const signals = watchSignals(() => process.exit(EXIT_SIGINT));
   const server = await startMetricsServer({
     port: options.metricsPort ?? options.streaming.telemetry.metrics_port,

@@ -101,8 +101,9 @@ class ConnectedStage implements Stage {
     let house: BusHouse | null = null;
     try {
       bus = await this.#open();
-      if (this.#stopping.signal.aborted) return;
       await this.#sayDurability(bus);
+      // no await between here and #stage: a stop() before it is seen here, one after it finds the stage
+      if (this.#stopping.signal.aborted) return;
       const { streaming, keepsHouse } = this.#setup;
       house = new BusHouse({ bus, streaming, keepsHouse, ...this.#host });
       house.start();

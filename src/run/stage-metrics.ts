@@ -108,6 +108,8 @@ const METRICS: Readonly<Record<string, Described>> = {
   },
 };
 
+const OF_PROVIDERS = ['tick_forward_total', 'tick_forward_failures_total'];
+
 type Metric = Counter | Gauge | Histogram;
 
 /** The registry of this process; stages in threads send what they measured (MeterBuffer). */
@@ -115,8 +117,12 @@ export class StageMetrics implements Meter {
   readonly #registry = new Registry();
   readonly #metrics = new Map<string, Metric>();
 
-  constructor() {
+  /** @param providers those whose series exist at 0 from the start; others begin with their first event */
+  constructor(providers: readonly string[]) {
     for (const [name, described] of Object.entries(METRICS)) this.#create(name, described);
+    for (const provider of new Set(providers)) {
+      for (const name of OF_PROVIDERS) this.count(name, { provider }, 0);
+    }
   }
 
   count(name: string, labels: Labels, by = 1): void {

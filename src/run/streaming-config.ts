@@ -1,6 +1,7 @@
 /** The configuration of everything on the bus: configs/streaming.yaml. The one place for its keys and defaults. */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { ORDER_PROVIDER } from '../core/market/order.ts';
 import { hostPorts, redisUri } from './config-addresses.ts';
 import { byteSize, duration, type Parser } from './config-values.ts';
 import { readYaml, YamlError } from './streaming-yaml.ts';
@@ -144,6 +145,11 @@ const schema = z.strictObject({
 
 /** Every key with its value: durations in ms, sizes in bytes. */
 export type StreamingConfig = z.output<typeof schema>;
+
+/** Whose events our own producers publish. */
+export function knownProviders({ producers }: StreamingConfig): string[] {
+  return [producers.synthetic.provider, producers.ibkr.provider_id, ORDER_PROVIDER];
+}
 
 /**
  * @param path as it was named, for messages

@@ -1,4 +1,4 @@
-import type { Client } from 'pg';
+import type { Client, QueryResultRow } from 'pg';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import {
   formatCursor,
@@ -6,8 +6,7 @@ import {
   type ChainReach,
   type OrdersCursor,
 } from '../core/market/orders-cursor.ts';
-import { parseDatabaseUrl } from './database-url.ts';
-import { Session } from './session.ts';
+import { connectDurable, Session } from './session.ts';
 
 export interface ChainOrdersOptions {
   dbUri: string;
@@ -28,7 +27,8 @@ export interface ChainTransaction {
 /** An order has some 500 bytes; what is longer is not read, so that a page of a thousand has a bound. */
 export const PAYLOAD_BYTES_MAX = 64 * 1024;
 const CURSOR = 'orders';
-const ANSWER_MS_MAX = 60_000;
+/** No answer for so long: the session is given up, and the lock with it. */
+const ANSWER_MS_MAX = 30_000;
 /** The index, whatever statistics say: a page is a small share of its tables, and a cursor far behind makes it look large. */
 const PLANNING =
   'SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; SET max_parallel_workers_per_gather = 0';
@@ -43,36 +43,37 @@ export class ChainOrders {
   #holder: Client | null = null;
 
   constructor({ dbUri, applicationName }: ChainOrdersOptions) {
-    this.#session = new Session(
-      parseDatabaseUrl(dbUri),
-      { applicationName, statementTimeoutMs: ANSWER_MS_MAX },
-      (client) => client.query(PLANNING),
-    );
+    const open = async (): Promise<Client> => {
+      const client = await connectDurable(dbUri, applicationName);
+      await client.query(PLANNING);
+      return client;
+    };
+    this.#session = new Session(open, ANSWER_MS_MAX);
   }
 
   /** Whether this is the one that publishes, and its cursor; to be asked again after every error. */
-  async lead(): Promise<{ cursor: OrdersCursor | null } | null> {
-    const client = await this.#session.client();
-    if (client !== this.#holder) {
-      // the first key is of this schema's own; Postgres takes two int4
-      const { rows } = await client.query<{ held: boolean }>(
-        `SELECT pg_try_advisory_lock('stage_cursors'::regclass::oid::bigint::bit(32)::int, hashtext($1)) AS held`,
+  lead(): Promise<{ cursor: OrdersCursor | null } | null> {
+    return this.#session.run(async (client) => {
+      if (client !== this.#holder) {
+        // the first key is of this schema's own; Postgres takes two int4
+        const { rows } = await client.query<{ held: boolean }>(
+          `SELECT pg_try_advisory_lock('stage_cursors'::regclass::oid::bigint::bit(32)::int, hashtext($1)) AS held`,
+          [CURSOR],
+        );
+        if (!rows[0].held) return null; // always one row
+        this.#holder = client;
+      }
+      const { rows } = await client.query<{ position: unknown }>(
+        'SELECT "position" FROM stage_cursors WHERE name = $1',
         [CURSOR],
       );
-      if (!rows[0].held) return null; // always one row
-      this.#holder = client;
-    }
-    const { rows } = await client.query<{ position: unknown }>(
-      'SELECT "position" FROM stage_cursors WHERE name = $1',
-      [CURSOR],
-    );
-    return { cursor: rows.length === 0 ? null : parseCursor(rows[0]?.position) };
+      return { cursor: rows.length === 0 ? null : parseCursor(rows[0].position) };
+    });
   }
 
   /** In one statement, so of one moment. */
   async reach(from: bigint): Promise<ChainReach> {
-    const client = await this.#leading();
-    const { rows } = await client.query<{
+    const rows = await this.#rows<{
       origin: string | null;
       position: string | null;
       first_tick: string | null;
@@ -98,8 +99,7 @@ export class ChainOrders {
 
   /** Transactions behind (tick, sequence) up to a tick, in order, at most `limit`. */
   async page(tick: bigint, sequence: bigint, upTo: bigint, limit: number): Promise<ChainTransaction[]> {
-    const client = await this.#leading();
-    const { rows } = await client.query<{
+    const rows = await this.#rows<{
       tick_number: string;
       sequence_number: string;
       payload: Buffer | null;
@@ -115,8 +115,7 @@ export class ChainOrders {
 
   /** Numbers of a range that are open dead letters and not stored, in order, at most `limit`. */
   async deadLetters({ first, last }: TickRange, limit: number): Promise<bigint[]> {
-    const client = await this.#leading();
-    const { rows } = await client.query<{ tick_number: string }>(DEAD_LETTERS_SQL, [
+    const rows = await this.#rows<{ tick_number: string }>(DEAD_LETTERS_SQL, [
       first.toString(),
       last.toString(),
       limit,
@@ -126,8 +125,7 @@ export class ChainOrders {
 
   /** Stored ticks within these ranges, in order, at most `limit`. */
   async stored(ranges: readonly TickRange[], limit: number): Promise<bigint[]> {
-    const client = await this.#leading();
-    const { rows } = await client.query<{ tick_number: string }>(STORED_SQL, [
+    const rows = await this.#rows<{ tick_number: string }>(STORED_SQL, [
       ranges.map(({ first }) => first.toString()),
       ranges.map(({ last }) => last.toString()),
       limit,
@@ -136,28 +134,23 @@ export class ChainOrders {
   }
 
   async writeCursor(cursor: OrdersCursor): Promise<void> {
-    const client = await this.#leading();
-    await client.query(
+    await this.#rows(
       `INSERT INTO stage_cursors (name, "position") VALUES ($1, $2)
        ON CONFLICT (name) DO UPDATE SET "position" = excluded."position", updated_at = now()`,
       [CURSOR, formatCursor(cursor)],
     );
   }
 
-  /** After an error without an answer of the server: what the session still does is unknown. The lock goes with it. */
-  drop(): void {
-    this.#session.drop();
-  }
-
   async close(): Promise<void> {
     await this.#session.close();
   }
 
-  /** The session that holds the lock; another one has to take it first, and read the cursor again. */
-  async #leading(): Promise<Client> {
-    const client = await this.#session.client();
-    if (client !== this.#holder) throw new Error('the session that held the lock was lost');
-    return client;
+  /** On the session that holds the lock; another one has to take it first, and read the cursor again. */
+  #rows<R extends QueryResultRow>(sql: string, values: unknown[]): Promise<R[]> {
+    return this.#session.run(async (client) => {
+      if (client !== this.#holder) throw new Error('the session that held the lock was lost');
+      return (await client.query<R>(sql, values)).rows;
+    });
   }
 }
 

@@ -79,5 +79,14 @@ export async function convertToHypertable(client: Client, table: string): Promis
   const outcome = rows[0]?.outcome ?? 'present';
   // the planner knew nothing of the new chunks
   if (outcome === 'converted') await client.query(`ANALYZE ${escapeIdentifier(table)}`);
+  await compress(client, table);
   return { table, outcome };
+}
+
+/** What its edition can; the function comes with the first table that is ever compressed. */
+async function compress(client: Client, table: string): Promise<void> {
+  const { rows } = await client.query<{ known: boolean }>(
+    "SELECT to_regprocedure('schema_compress(text)') IS NOT NULL AS known",
+  );
+  if (rows[0]?.known === true) await client.query('SELECT schema_compress($1)', [table]);
 }

@@ -1,4 +1,4 @@
-import type { Client } from 'pg';
+import type { RunOnSession } from './session.ts';
 
 /** What a run of the program does (table job_runs). */
 export type JobName =
@@ -35,47 +35,52 @@ const MICROS = (parameter: string): string =>
   `timestamptz '1970-01-01 00:00:00+00' + ${parameter}::bigint * interval '1 microsecond'`;
 
 /**
- * The audit of runs: one row of job_runs for each. `client` is asked for at each call, so that a lost session can be
- * replaced by its owner. Every method rejects with the server's error: what to do then is for the run to decide.
+ * The audit of runs: one row of job_runs for each. Every method rejects with the server's error, or as Session.run does:
+ * what to do then is for the run to decide.
  */
 export class JobRunTracker {
-  readonly #client: () => Promise<Client>;
+  readonly #run: RunOnSession;
 
-  constructor(client: () => Promise<Client>) {
-    this.#client = client;
+  constructor(run: RunOnSession) {
+    this.#run = run;
   }
 
   /** Its id. Runs of the same name that died without a word are marked failed. */
   async start({ jobName, provider, symbols, metadata }: JobStart): Promise<number> {
-    const client = await this.#client();
-    await client.query(
-      `UPDATE job_runs SET status = 'failed', completed_at = clock_timestamp(), error_message = 'its process ended without a word'
+    await this.#run((client) =>
+      client.query(
+        `UPDATE job_runs SET status = 'failed', completed_at = clock_timestamp(), error_message = 'its process ended without a word'
         WHERE job_name = $1 AND status = 'running' AND heartbeat_at < clock_timestamp() - ${DEAD_AFTER}`,
-      [jobName],
+        [jobName],
+      ),
     );
-    const { rows } = await client.query<{ id: string }>(
-      `INSERT INTO job_runs (job_name, provider, status, symbols, metadata) VALUES ($1, $2, 'running', $3, $4) RETURNING id`,
-      [jobName, provider ?? null, symbols ?? null, JSON.stringify(metadata ?? {})],
+    const { rows } = await this.#run((client) =>
+      client.query<{ id: string }>(
+        `INSERT INTO job_runs (job_name, provider, status, symbols, metadata) VALUES ($1, $2, 'running', $3, $4) RETURNING id`,
+        [jobName, provider ?? null, symbols ?? null, JSON.stringify(metadata ?? {})],
+      ),
     );
     return Number(rows[0]?.id);
   }
 
   /** To be called every few seconds, also when nothing was written: it is the heartbeat. */
   async progress(id: number, { rowsWritten, minTs, maxTs, symbols }: JobProgress): Promise<void> {
-    const client = await this.#client();
-    await client.query(
-      `UPDATE job_runs SET rows_written = $2, min_ts = ${MICROS('$3')}, max_ts = ${MICROS('$4')},
+    await this.#run((client) =>
+      client.query(
+        `UPDATE job_runs SET rows_written = $2, min_ts = ${MICROS('$3')}, max_ts = ${MICROS('$4')},
               symbols = coalesce($5, symbols), heartbeat_at = clock_timestamp() WHERE id = $1`,
-      [id, rowsWritten, minTs?.toString() ?? null, maxTs?.toString() ?? null, symbols ?? null],
+        [id, rowsWritten, minTs?.toString() ?? null, maxTs?.toString() ?? null, symbols ?? null],
+      ),
     );
   }
 
   async finish(id: number, status: 'success' | 'failed' | 'cancelled', error: string | null): Promise<void> {
-    const client = await this.#client();
-    await client.query(
-      `UPDATE job_runs SET status = $2, error_message = $3, completed_at = clock_timestamp(), heartbeat_at = clock_timestamp()
+    await this.#run((client) =>
+      client.query(
+        `UPDATE job_runs SET status = $2, error_message = $3, completed_at = clock_timestamp(), heartbeat_at = clock_timestamp()
         WHERE id = $1`,
-      [id, status, error],
+        [id, status, error],
+      ),
     );
   }
 }

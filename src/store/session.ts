@@ -1,69 +1,116 @@
 import type { Client } from 'pg';
-import { connect, type SessionOptions } from './connect.ts';
-import type { ConnectOptions } from './database-url.ts';
+import { connect } from './connect.ts';
 import { deadline, destroy } from './connection.ts';
+import { parseDatabaseUrl } from './database-url.ts';
 
-/** How long a session may take to say good-bye. */
-const END_MS = 2_000;
+/** A call to a session that was closed, or that closing overtook. */
+export class SessionClosedError extends Error {
+  override name = 'SessionClosedError';
+}
+
+/** ms; a read of a whole batch of large records takes a few seconds at most */
+const STATEMENT_MS = 20_000;
 
 /**
- * One session that is opened when it is needed and opened anew after it was lost or dropped. Its users ask for the client
- * before each piece of work, and drop() it when an answer did not come or its state is unknown.
+ * A connection whose commits are for good, also where the server's default is asynchronous: what is acknowledged on a bus
+ * rests on them. Rejects with ConnectError.
+ */
+export async function connectDurable(databaseUrl: string, applicationName: string): Promise<Client> {
+  const client = await connect(parseDatabaseUrl(databaseUrl), {
+    applicationName,
+    statementTimeoutMs: STATEMENT_MS,
+  });
+  await client.query(
+    `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
+  );
+  return client;
+}
+
+/** How long closing waits for the answer to goodbye. */
+const CLOSE_MS = 2000;
+
+/** As Session.run: how the parts of the store that share a session are handed it. */
+export type RunOnSession = <T>(work: (client: Client) => Promise<T>) => Promise<T>;
+
+interface Attempt {
+  client: Client | null;
+  /** its caller has been answered */
+  isOver: boolean;
+}
+
+/**
+ * One connection, made when it is first needed and made again by the call after one that failed: after an error
+ * nobody knows what state a connection is in. Calls run one at a time, in the order they came.
  */
 export class Session {
-  readonly #options: ConnectOptions;
-  readonly #session: SessionOptions;
-  readonly #prepare: (client: Client) => Promise<unknown>;
-  #opening: Promise<Client> | null = null;
-  #closed = false;
+  readonly #connect: () => Promise<Client>;
+  /** the longest that a call may take, connecting included, ms */
+  readonly #answerMs: number;
+  #client: Client | null = null;
+  #last: Promise<unknown> = Promise.resolve();
+  #closed: Promise<void> | null = null;
+  readonly #closing = Promise.withResolvers<never>();
 
-  /** @param prepare runs on every new connection before anybody is handed it */
-  constructor(
-    options: ConnectOptions,
-    session: SessionOptions,
-    prepare: (client: Client) => Promise<unknown> = () => Promise.resolve(),
-  ) {
-    this.#options = options;
-    this.#session = session;
-    this.#prepare = prepare;
+  constructor(connect: () => Promise<Client>, answerMs: number) {
+    this.#connect = connect;
+    this.#answerMs = answerMs;
+    this.#closing.promise.catch(() => {});
   }
 
-  /** Rejects with ConnectError; the next call tries again. */
-  client(): Promise<Client> {
-    if (this.#closed) return Promise.reject(new Error('the session is closed'));
-    this.#opening ??= this.#open();
-    return this.#opening;
+  /** Rejects with what `work` rejects with, ConnectError, a deadline's Error, or SessionClosedError. */
+  run<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const turn = this.#last.then(() => this.#run(work));
+    this.#last = turn.catch(() => {});
+    return turn;
   }
 
-  /** Forgets the connection without a word to the server: its transaction, if any, is undone there. */
-  drop(): void {
-    const opening = this.#opening;
-    this.#opening = null;
-    opening?.then(destroy, () => {});
+  /** What is under way fails. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    const opening = this.#opening;
-    this.#opening = null;
-    const client = await opening?.catch(() => null);
-    if (client == null) return;
-    await deadline(client.end(), END_MS).catch(() => destroy(client));
+  async #run<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    if (this.#closed !== null) throw new SessionClosedError('the session is closed');
+    const attempt: Attempt = { client: null, isOver: false };
+    const call = async (): Promise<T> => work(await this.#open(attempt));
+    try {
+      return await Promise.race([deadline(call(), this.#answerMs), this.#closing.promise]);
+    } catch (error) {
+      this.#drop(attempt.client);
+      throw error;
+    } finally {
+      attempt.isOver = true;
+    }
   }
 
-  #open(): Promise<Client> {
-    const forget = (): void => {
-      if (this.#opening === opening) this.#opening = null;
-    };
-    const onLost = (error: Error): void => {
-      forget();
-      this.#session.onLost?.(error);
-    };
-    const opening = connect(this.#options, { ...this.#session, onLost }).then(async (client) => {
-      await this.#prepare(client);
-      return client;
-    });
-    opening.catch(forget);
-    return opening;
+  async #open(attempt: Attempt): Promise<Client> {
+    if (this.#client === null) {
+      const client = await this.#connect();
+      if (attempt.isOver) {
+        destroy(client);
+        throw new Error('connected too late');
+      }
+      client.on('end', () => {
+        if (this.#client === client) this.#client = null;
+      });
+      this.#client = client;
+    }
+    attempt.client = this.#client;
+    return this.#client;
+  }
+
+  #drop(client: Client | null): void {
+    if (client === null) return;
+    if (this.#client === client) this.#client = null;
+    destroy(client);
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.reject(new SessionClosedError('the session was closed'));
+    await this.#last;
+    const client = this.#client;
+    this.#client = null;
+    if (client !== null) await deadline(client.end(), CLOSE_MS).catch(() => destroy(client));
   }
 }

@@ -3,9 +3,8 @@ import { parseIsoMicros } from '../core/time.ts';
 import type { TickDataRow } from '../core/copy/tick-data.ts';
 import { BusMarks } from './bus-marks.ts';
 import { claimGroup, forgetGroup } from './bus-partitions.ts';
-import { parseDatabaseUrl } from './database-url.ts';
 import { JobRunTracker } from './job-runs.ts';
-import { Session } from './session.ts';
+import { connectDurable, Session } from './session.ts';
 import { TickDataWriter, type TickDataResult } from './tick-data.ts';
 
 export interface StoreClientOptions {
@@ -30,8 +29,8 @@ export interface UpsertTick {
   seq?: bigint | number | string;
 }
 
-/** An answer to one batch that did not come within this: the connection is given up, and the batch may be sent again. */
-const ANSWER_MS_MAX = 60_000;
+/** No answer for so long: the connection is given up, and what was asked may be asked again. Above the limit of a statement. */
+const ANSWER_MS_MAX = 30_000;
 
 /**
  * The store as the pipeline knows it: rows in, no SQL. One session writes, another one keeps the books (runs, marks), so
@@ -45,34 +44,27 @@ export class StoreClient {
   readonly busMarks: BusMarks;
 
   constructor({ dbUri, applicationName = 'store-client' }: StoreClientOptions) {
-    const options = parseDatabaseUrl(dbUri);
-    this.#write = new Session(
-      options,
-      { applicationName: `${applicationName} ticks`, statementTimeoutMs: ANSWER_MS_MAX },
-      durable,
-    );
-    this.#books = new Session(
-      options,
-      { applicationName: `${applicationName} books`, statementTimeoutMs: ANSWER_MS_MAX },
-      durable,
-    );
-    this.jobRuns = new JobRunTracker(() => this.#books.client());
-    this.busMarks = new BusMarks(() => this.#books.client());
+    const session = (purpose: string): Session =>
+      new Session(() => connectDurable(dbUri, `${applicationName} ${purpose}`), ANSWER_MS_MAX);
+    this.#write = session('ticks');
+    this.#books = session('books');
+    this.jobRuns = new JobRunTracker((work) => this.#books.run(work));
+    this.busMarks = new BusMarks((work) => this.#books.run(work));
   }
 
   /** Connects. Rejects with ConnectError: its kind says whether waiting helps. */
   async aopen(): Promise<void> {
-    await this.#write.client();
+    await this.#write.run(() => Promise.resolve());
   }
 
   /** Makes a group of a topic the role's own. Rejects with GroupInUseError when another role has it. */
   async claimGroup(topic: string, group: string, role: string): Promise<void> {
-    await claimGroup(await this.#books.client(), { topic, group }, role);
+    await this.#books.run((client) => claimGroup(client, { topic, group }, role));
   }
 
   /** What is known here of a group that is dropped from the bus. */
   async forgetGroup(topic: string, group: string): Promise<void> {
-    await forgetGroup(await this.#books.client(), { topic, group });
+    await this.#books.run((client) => forgetGroup(client, { topic, group }));
   }
 
   /**
@@ -84,32 +76,20 @@ export class StoreClient {
   }
 
   /** The same for rows that are checked and normalised already. */
-  async writeTicks(rows: readonly TickDataRow[]): Promise<TickDataResult> {
-    const client = await this.#write.client();
-    let writer = this.#writers.get(client);
-    if (writer === undefined) {
-      writer = new TickDataWriter(client);
-      this.#writers.set(client, writer);
-    }
-    try {
-      return await writer.write(rows);
-    } catch (error) {
-      // no SQLSTATE: what this connection still does is unknown
-      if ((error as { code?: unknown }).code === undefined) this.#write.drop();
-      throw error;
-    }
+  writeTicks(rows: readonly TickDataRow[]): Promise<TickDataResult> {
+    return this.#write.run((client) => {
+      let writer = this.#writers.get(client);
+      if (writer === undefined) {
+        writer = new TickDataWriter(client);
+        this.#writers.set(client, writer);
+      }
+      return writer.write(rows);
+    });
   }
 
   async aclose(): Promise<void> {
     await Promise.all([this.#write.close(), this.#books.close()]);
   }
-}
-
-/** What is acknowledged on a bus rests on our commits: a server that does not wait for its disk is asked to here. */
-async function durable(client: Client): Promise<void> {
-  await client.query(
-    `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
-  );
 }
 
 const NAME = /^[!-{}~]{1,64}$/;

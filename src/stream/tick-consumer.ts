@@ -56,7 +56,7 @@ const SILENT: Meter = { count: () => {}, set: () => {}, observe: () => {} };
  * left to others; what is malformed, refused or in conflict goes to mdp.events.dlq.
  *
  *   next ─► decode ─► write (one transaction) ─► dead letters ─► acknowledge
- *     ▲                 while this batch is written, the next one is read and decoded
+ *     ▲                 while this batch is written, the next one is read and decoded, and the one before acknowledged
  *     └── nothing is taken ahead of that: a slow database leaves the rest on the bus
  *
  * Members share all partitions: the writes commute. Whatever ends it, what was not acknowledged comes again, and is known
@@ -153,7 +153,9 @@ export class TickConsumer implements Stage {
       consumer: this.#name,
     });
     let limit = this.#batchSize;
-    let writing: Promise<void> = Promise.resolve();
+    // of the batch before: stored, and stored and acknowledged
+    let stored: Promise<unknown> = Promise.resolve();
+    let settled: Promise<void> = Promise.resolve();
     try {
       while (!signal.aborted) {
         const deliveries = await this.#ask(signal, () => member.next(limit, WAIT_MS));
@@ -161,13 +163,23 @@ export class TickConsumer implements Stage {
         limit = this.#nextLimit(limit, deliveries.length);
         const suspect = deliveries.some(({ attempts }) => attempts >= ALONE_FROM_ATTEMPTS);
         const batch = suspect ? null : this.#sort(deliveries);
-        await writing;
-        writing = batch === null ? this.#alone(member, deliveries) : this.#settle(member, batch, deliveries);
-        // its failure is met by the next turn's await; until then it must not count as unhandled
-        writing.catch(() => {});
+        await stored;
+        // one batch is being stored and one acknowledged at a time, so that neither falls behind the other
+        const before = settled;
+        if (batch === null) {
+          stored = settled = before.then(() => this.#alone(member, deliveries));
+        } else {
+          const writing = this.#write(member, batch, deliveries);
+          stored = writing;
+          settled = finish(writing, before);
+        }
+        // a failure is met by an await below or in the next turn; until then it must not count as unhandled
+        stored.catch(() => {});
+        settled.catch(() => {});
+        await before;
       }
     } finally {
-      await writing;
+      await settled;
     }
   }
 
@@ -189,29 +201,31 @@ export class TickConsumer implements Stage {
     };
   }
 
-  /** Store, then dead letters, then acknowledge: in this order nothing is lost wherever it is interrupted. */
-  async #settle(member: GroupMember, batch: TickBatch, deliveries: readonly Delivery[]): Promise<void> {
+  /**
+   * Store, then dead letters, then acknowledge: in this order nothing is lost wherever it is interrupted. Resolves when the
+   * batch is stored, with what is left to do: that runs beside the next batch's transaction.
+   */
+  async #write(
+    member: GroupMember,
+    batch: TickBatch,
+    deliveries: readonly Delivery[],
+  ): Promise<() => Promise<void>> {
     const beganMs = this.#clock.monotonicMs();
-    const { stored, known, refused } = await storeTicks(
-      this.#store,
-      batch.ticks,
-      this.#policy('database', this.#giveUp.signal),
-    );
-    const context = this.#context();
-    const letters = [
-      ...batch.refused,
-      ...refused.map(({ delivery, reason, detail }) => refusedRecord(delivery, { reason, detail }, context)),
-    ];
-    await this.#putAside(letters);
-    await this.#ask(this.#giveUp.signal, () => member.acknowledge(deliveries));
-    this.#run.wrote({
-      batch,
-      stored,
-      known,
-      refused,
-      letters,
-      durationMs: this.#clock.monotonicMs() - beganMs,
-    });
+    const policy = this.#policy('database', this.#giveUp.signal);
+    const { stored, known, refused } = await storeTicks(this.#store, batch.ticks, policy);
+    const durationMs = this.#clock.monotonicMs() - beganMs;
+    return async () => {
+      const context = this.#context();
+      const letters = [
+        ...batch.refused,
+        ...refused.map(({ delivery, reason, detail }) =>
+          refusedRecord(delivery, { reason, detail }, context),
+        ),
+      ];
+      await this.#putAside(letters);
+      await this.#ask(this.#giveUp.signal, () => member.acknowledge(deliveries));
+      this.#run.wrote({ batch, stored, known, refused, letters, durationMs });
+    };
   }
 
   /**
@@ -225,7 +239,8 @@ export class TickConsumer implements Stage {
         mayPass: () => true,
       });
       if (begun <= ALONE_MAX) {
-        await this.#settle(member, this.#sort([delivery]), [delivery]);
+        const close = await this.#write(member, this.#sort([delivery]), [delivery]);
+        await close();
         continue;
       }
       const detail = `begun ${begun} times alone, and its consumer ended each time`;
@@ -269,4 +284,11 @@ export class TickConsumer implements Stage {
       onRetry: (error, waitMs) => this.#run.retried(component, error as Error, waitMs),
     };
   }
+}
+
+/** What is left of a batch once it is stored, after the batch before it is done with. */
+async function finish(writing: Promise<() => Promise<void>>, before: Promise<void>): Promise<void> {
+  const close = await writing;
+  await before;
+  await close();
 }

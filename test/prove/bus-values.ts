@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Packr } from 'msgpackr';
+import { encode } from '@msgpack/msgpack';
 import type { OutgoingRecord } from '../../src/bus/bus.ts';
 import { BusRig, type BusName } from './bus-rig.ts';
 import type { Figures, Scene } from './scene.ts';
@@ -21,9 +21,8 @@ function text(raw: string | Uint8Array, reason: string): Malformed {
 function malformed(): Malformed[] {
   const event = (fields: Record<string, unknown>, reason: string) =>
     text(JSON.stringify({ ...GOOD, symbol: 'BAD', src_ts: AT, ...fields }), reason);
-  const pack = new Packr({ useRecords: false });
   const packed = (fields: Record<string, unknown>, reason: string) => ({
-    data: pack.pack({ ...GOOD, symbol: 'BAD', src_ts: AT, ...fields }),
+    data: encode({ ...GOOD, symbol: 'BAD', src_ts: AT, ...fields }),
     encoding: 'msgpack' as const,
     reason,
   });

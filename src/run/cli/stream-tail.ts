@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { unpack } from 'msgpackr';
+import { decode } from '@msgpack/msgpack';
 import type { Command } from 'commander';
 import type { Delivery, StreamBus } from '../../bus/bus.ts';
 import { formatMicros } from '../../core/time.ts';
@@ -108,7 +108,7 @@ function contentOf({ data, encoding }: Delivery): { fields: Record<string, unkno
   if (data === null) return { fields: null, text: '(the bus has lost this record)' };
   const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8');
   try {
-    const value: unknown = encoding === 'json' ? JSON.parse(raw) : unpack(data);
+    const value: unknown = encoding === 'json' ? JSON.parse(raw) : decode(data, { useBigInt64: true });
     const fields =
       typeof value === 'object' && value !== null && !Array.isArray(value)
         ? (value as Record<string, unknown>)

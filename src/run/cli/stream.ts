@@ -10,11 +10,11 @@ import { openBus } from '../stream-bus.ts';
 import type { StreamingConfig } from '../streaming-config.ts';
 import { readStreamingConfig } from '../streaming-file.ts';
 import { YamlError } from '../streaming-yaml.ts';
-import { EXIT_PROBLEM, EXIT_USAGE, nameOf, wholeNumber } from './arguments.ts';
+import { endWithUsage, EXIT_PROBLEM, EXIT_USAGE, nameOf, wholeNumber } from './arguments.ts';
 import { registerGroups } from './stream-groups.ts';
 import { registerProduce } from './stream-produce.ts';
 import { registerTail } from './stream-tail.ts';
-import { databaseFailure, withServerUrl } from './with-database.ts';
+import { databaseFailure, NoDatabaseError, withServerUrl } from './with-database.ts';
 
 export interface StreamEnvironment {
   databaseUrl?: string | undefined;
@@ -126,6 +126,7 @@ async function run(command: Command, work: (config: StreamingConfig) => Promise<
     if (error instanceof YamlError || error instanceof ConfigError) {
       command.error(error.message, { exitCode: EXIT_USAGE });
     }
+    if (error instanceof NoDatabaseError) endWithUsage(command, error.message);
     const said = error instanceof BusError ? error.message : databaseFailure(error);
     command.error(`${nameOf(command)}: ${said}`, { exitCode: EXIT_PROBLEM });
   }

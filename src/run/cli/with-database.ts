@@ -6,6 +6,11 @@ import { MigrationError } from '../../store/migrate.ts';
 /** @param serverUrl where further sessions of the same database are to be had, also when it is embedded */
 export type DatabaseWork<T> = (client: Client, serverUrl: string) => Promise<T>;
 
+/** DATABASE_URL is not set. */
+export class NoDatabaseError extends Error {
+  override name = 'NoDatabaseError';
+}
+
 /**
  * Runs `work` with one session on DATABASE_URL. `embedded:DIR` finds the running server of that folder, or starts one
  * for as long as the work takes.
@@ -24,7 +29,7 @@ export async function withServerUrl<T>(
   work: (serverUrl: string) => Promise<T>,
 ): Promise<T> {
   if (databaseUrl === undefined || databaseUrl === '') {
-    throw new Error(
+    throw new NoDatabaseError(
       'no database: set DATABASE_URL to postgres://user:password@host/database or to embedded:DIR',
     );
   }

@@ -130,8 +130,6 @@ export class OrdersProducer implements Stage {
     const waitMs = backoffMs(this.#attempt, BACKOFF, this.#run.random());
     this.#attempt += 1;
     this.#saving = Promise.resolve();
-    // no SQLSTATE: whether it was done is unknown
-    if ((cause as { code?: unknown } | null)?.code === undefined) this.#chain.drop();
     this.#run.meter.count('retries_total', { component: 'producer_orders_database' });
     this.#run.log('warn', 'The orders of the chain cannot be read (will try again)', {
       err: cause ?? message,

@@ -7,7 +7,7 @@ import type { Client } from 'pg';
 import { Ownership, type OwnedPartition } from '../../../src/bus/ownership.ts';
 import { storeVerdict } from '../../../src/core/retry.ts';
 import { commitPosition } from '../../../src/store/bus-partitions.ts';
-import { connectBus } from '../../../src/store/bus-session.ts';
+import { connectDurable } from '../../../src/store/session.ts';
 
 const [url = '', member = '', partitions = ''] = process.argv.slice(2);
 const say = (what: string, partition: number): void =>
@@ -20,7 +20,7 @@ async function work(owned: OwnedPartition, worker: { stop: boolean }): Promise<v
   let position = Number(owned.position ?? 0);
   while (!worker.stop) {
     try {
-      client ??= await connectBus(url, member);
+      client ??= await connectDurable(url, member);
       await client.query('BEGIN');
       await commitPosition(client, name, owned, String(position + 1));
       await delay(5); // a transaction has a duration
@@ -45,7 +45,7 @@ const ownership = await Ownership.start({
   role: 'bars',
   member,
   partitions: Number(partitions),
-  connect: () => connectBus(url, `${member} owner`),
+  connect: () => connectDurable(url, `${member} owner`),
   onAssign(owned) {
     say('assigned', owned.partition);
     const worker = { stop: false, done: Promise.resolve() };

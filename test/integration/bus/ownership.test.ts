@@ -18,7 +18,7 @@ import {
   type TakenPartition,
 } from '../../../src/store/bus-partitions.ts';
 import { connect, parseDatabaseUrl } from '../../../src/store/connect.ts';
-import { connectBus } from '../../../src/store/bus-session.ts';
+import { connectDurable } from '../../../src/store/session.ts';
 import { migrateAll } from '../../support/postgres-bus.ts';
 import { testServers, type OpenTestServer } from '../../support/postgres.ts';
 import { until } from '../../support/until.ts';
@@ -257,7 +257,7 @@ for (const candidate of testServers()) {
         role: 'inference',
         member: 'm',
         partitions: 2,
-        connect: () => connectBus(url, 'm'),
+        connect: () => connectDurable(url, 'm'),
         onAssign: () => {},
         onRevoke: async () => {},
         onLost: () => {},
@@ -282,7 +282,7 @@ for (const candidate of testServers()) {
         role: 'bars',
         member,
         partitions: 2,
-        connect: () => connectBus(url, member),
+        connect: () => connectDurable(url, member),
         onAssign: () => {},
         onRevoke: () => new Promise(() => {}),
         onLost: () => {},

@@ -20,7 +20,7 @@ for (const candidate of testServers()) {
       return client;
     };
     let session: Promise<Client> | null = null;
-    const marks = new BusMarks(() => (session ??= open()));
+    const marks = new BusMarks(async (work) => work(await (session ??= open())));
 
     await t.test('what was written is read, each for itself', async (s) => {
       s.equal(await marks.read('topic', 'g', 0), null);

@@ -2,7 +2,9 @@ import { test } from 'tap';
 import { Client } from 'pg';
 import type { TickDataRow } from '../../../src/core/copy/tick-data.ts';
 import { connect, parseDatabaseUrl } from '../../../src/store/connect.ts';
-import { migrate } from '../../../src/store/migrate.ts';
+import { detectEdition } from '../../../src/store/edition.ts';
+import { convertToHypertable, listHypertables } from '../../../src/store/hypertables.ts';
+import { migrate, schemaFiles } from '../../../src/store/migrate.ts';
 import { TickDataWriter } from '../../../src/store/tick-data.ts';
 import { seededRandom } from '../../support/random.ts';
 import { testServers } from '../../support/postgres.ts';
@@ -128,6 +130,42 @@ for (const server of testServers()) {
       await Promise.all(clients.map((client) => client.end()));
     });
 
+    await t.test(
+      'it is a hypertable of days where the server can, and compressed after a week where the edition can',
+      async (t) => {
+        const { client } = await open();
+        const { edition, usable } = await detectEdition(client);
+        if (edition === 'plain' || !usable) {
+          t.strictSame(await policies(client, false), []);
+          await client.end();
+          return;
+        }
+        t.equal(
+          (await listHypertables(client, true)).find(({ table }) => table === 'tick_data')?.chunk,
+          '1 day',
+        );
+        const compressed = edition === 'community' ? ['7 days'] : [];
+        t.strictSame(await policies(client, true), compressed);
+        // a plain table with rows in it, converted later, ends the same way
+        await client.query('DROP TABLE tick_data CASCADE');
+        await client.query("DELETE FROM schema_migrations WHERE name = '004_market_data.sql'");
+        const files = await schemaFiles();
+        const market = files.filter(({ name }) => name.startsWith('004'));
+        await client.query('ALTER FUNCTION schema_timescaledb() RENAME TO schema_timescaledb_away');
+        await client.query(
+          "CREATE FUNCTION schema_timescaledb() RETURNS name LANGUAGE sql AS 'SELECT NULL::name'",
+        );
+        await migrate(client, { files: market });
+        await client.query('DROP FUNCTION schema_timescaledb()');
+        await client.query('ALTER FUNCTION schema_timescaledb_away() RENAME TO schema_timescaledb');
+        await new TickDataWriter(client).write([row()]);
+        t.strictSame(await policies(client, true), []);
+        t.equal((await convertToHypertable(client, 'tick_data')).outcome, 'converted');
+        t.strictSame(await policies(client, true), compressed);
+        await client.end();
+      },
+    );
+
     await t.test('what the table refuses leaves nothing behind, and the session goes on', async (t) => {
       const { client, writer } = await open();
       for (const bad of [
@@ -145,4 +183,14 @@ for (const server of testServers()) {
       await client.end();
     });
   });
+}
+
+/** After how long chunks of tick_data are compressed. */
+async function policies(client: Client, isTimescale: boolean): Promise<unknown[]> {
+  if (!isTimescale) return [];
+  const { rows } = await client.query<{ after: string }>(
+    `SELECT config->>'compress_after' AS after FROM timescaledb_information.jobs
+      WHERE proc_name = 'policy_compression' AND hypertable_name = 'tick_data'`,
+  );
+  return rows.map(({ after }) => after);
 }

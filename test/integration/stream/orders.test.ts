@@ -114,7 +114,7 @@ void test('orders of the chain become market events', async (t) => {
         await storeFrames(client, one.tickNumber, frames(one), { gaps });
         next = one.tickNumber + 1n;
       }
-      const producer = stage({ jobRuns: new JobRunTracker(() => Promise.resolve(client)) });
+      const producer = stage({ jobRuns: new JobRunTracker((work) => work(client)) });
       await producer.start();
       await until('the cursor is behind the last tick', async () => (await cursorTick(client)) === next);
       await producer.stop();

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
 import { parse } from 'yaml';
 import { loadConfig } from '../../../src/run/config.ts';
+import { loadStreamingConfig } from '../../../src/run/streaming-config.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const read = (name: string) => readFileSync(root + name, 'utf8');
@@ -186,14 +187,35 @@ void test('the daemon is configured by variables that it knows, and has time to 
   t.strictSame(daemon.command, ['tick-ingester']);
   t.equal(daemon.build, '.');
   t.ok(Number.parseInt(daemon.stop_grace_period, 10) > 35, 'above drain and close');
-  t.strictSame(daemon.depends_on, { md_postgres: { condition: 'service_healthy' } });
+  t.strictSame(config.stages, ['ingest', 'orders', 'ticks'], 'every stage of this version');
+  t.equal(config.redisUri, 'redis://redis:6379/0', 'the service redis');
+  t.strictSame(daemon.depends_on, {
+    md_postgres: { condition: 'service_healthy' },
+    redis: { condition: 'service_healthy' },
+  });
   t.ok(postgres.healthcheck && redis.healthcheck);
 });
 
 void test('redis keeps what it holds', async (t) => {
   const command = redis.command?.join(' ') ?? '';
-  for (const option of ['--appendonly yes', '--save 900 1', '--maxmemory-policy noeviction'])
+  for (const option of [
+    '--appendonly yes',
+    '--appendfsync always',
+    '--save 900 1',
+    '--maxmemory-policy noeviction',
+  ])
     t.ok(command.includes(option), option);
+});
+
+void test('the image holds the configuration of the bus, which names the redis of the compose file', async (t) => {
+  const copied = inStage(2, 'COPY').map(({ text }) => text);
+  t.ok(copied.includes('configs configs') && copied.includes('examples examples'));
+  const variables = new Map(Object.entries(daemon.environment ?? {}));
+  const file = `${root}configs/streaming.yaml`;
+  const { bus, telemetry } = loadStreamingConfig(file, (name) => variables.get(name) ?? null);
+  t.equal(bus.type, 'redis');
+  t.equal(bus.redis.uri, 'redis://redis:6379/0');
+  t.ok(daemon.ports?.includes(`127.0.0.1:${telemetry.metrics_port}:${telemetry.metrics_port}`));
 });
 
 void test('no file for deployment holds a path of a developer or a private host', async (t) => {

@@ -1,0 +1,34 @@
+import type { Client } from 'pg';
+
+/** Market ticks beside what they were made of. */
+export interface MarketCounts {
+  /** events that producers other than the chain's have put on the bus, by their runs in job_runs */
+  produced: number;
+  /** of those, in tick_data */
+  producedStored: number;
+  /** transactions of the chain that are orders */
+  orders: number;
+  /** of those, in tick_data */
+  ordersStored: number;
+  /** records of mdp.events.dlq; of the postgres bus alone */
+  deadLetters: number;
+}
+
+/** Exact counts; slow on a large store. */
+export async function countMarket(client: Client): Promise<MarketCounts> {
+  const { rows } = await client.query<Record<string, string>>(
+    `SELECT (SELECT coalesce(sum(rows_written), 0) FROM job_runs WHERE job_name = 'produce' AND provider <> 'continuum') AS produced,
+       (SELECT count(*) FROM tick_data WHERE provider <> 'continuum') AS produced_stored,
+       (SELECT count(*) FROM tick_transactions WHERE substring(payload FROM 1 FOR 9) = 'FRM_v1.0:'::bytea) AS orders,
+       (SELECT count(*) FROM tick_data WHERE provider = 'continuum') AS orders_stored,
+       (SELECT coalesce(sum(next_offset), 0) FROM bus_logs WHERE topic = 'mdp.events.dlq') AS dead`,
+  );
+  const row = rows[0] ?? {};
+  return {
+    produced: Number(row['produced']),
+    producedStored: Number(row['produced_stored']),
+    orders: Number(row['orders']),
+    ordersStored: Number(row['orders_stored']),
+    deadLetters: Number(row['dead']),
+  };
+}
