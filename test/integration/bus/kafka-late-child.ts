@@ -16,7 +16,7 @@ const bus = await KafkaBus.open({
   requestTimeoutMs: 2000,
   ...(protocol === 'classic' ? { groupProtocol: 'classic' as const } : {}),
 });
-const member = await bus.join({ topic, group: 'g', member: 'late', takeoverMs: 800 });
+const member = await bus.join({ topic, group: topic, member: 'late', takeoverMs: 800 });
 const taken: Delivery[] = [];
 while (taken.length < 10) taken.push(...(await member.next(10 - taken.length, 500)));
 process.on('SIGUSR2', () => {
