@@ -21,6 +21,8 @@ import type { Committer } from './kafka-offsets.ts';
 const PROTOCOL_TYPE = 'consumer';
 const ASSIGNOR = 'range';
 const HEARTBEATS_A_SESSION = 4;
+/** that others want a share is heard with a heartbeat, ms */
+const HEARTBEAT_MS = 3000;
 /** the group waits so long for a member that has something in hand; then it goes on without it */
 const REBALANCE_MS = 300_000;
 /** a join without an answer for so long waits for others, ms */
@@ -116,7 +118,7 @@ export class ClassicProtocol implements Membership {
   async #live(): Promise<void> {
     let failures = 0;
     while (!this.#left) {
-      let restMs = this.#options.sessionMs / HEARTBEATS_A_SESSION;
+      let restMs = Math.min(this.#options.sessionMs / HEARTBEATS_A_SESSION, HEARTBEAT_MS);
       try {
         if (this.#generation < 0 || this.#releasing === 'done') await this.#join();
         else await this.#heartbeat();

@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { existsSync, openSync, closeSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -71,8 +71,7 @@ export async function startKafka(options: TestKafkaOptions = {}): Promise<TestKa
   };
   await writeFile(config, properties(dataDir, ports, options.cluster?.nodeId ?? 1, options.settings ?? {}));
   if (!existsSync(join(dataDir, 'log', 'meta.properties'))) {
-    const id =
-      options.cluster?.id ?? Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url');
+    const id = options.cluster?.id ?? freshClusterId();
     format(config, id, options.formatWith ?? []);
   }
 
@@ -189,6 +188,13 @@ function javaArguments(mainClass: string, ...rest: string[]): string[] {
     mainClass,
     ...rest,
   ];
+}
+
+/** 16 bytes in base64, which must not begin with a dash: the tool would take it for an option. */
+function freshClusterId(): string {
+  const bytes = randomBytes(16);
+  bytes[0] &= 0x7f;
+  return bytes.toString('base64url');
 }
 
 function format(config: string, id: string, more: readonly string[]): void {

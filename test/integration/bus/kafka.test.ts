@@ -15,6 +15,8 @@ import { sceneFor, startNode } from './kafka-scene.ts';
 const skip = noKafka();
 const node = skip === false ? await startNode() : null;
 const TAKEOVER_MS = 1000;
+/** where nobody dies: a machine under load must not be taken for a death */
+const PATIENT_MS = 5000;
 const KEYS = ['SPY', 'AAPL', 'MSFT', 'SOL-USDC', 'QQQ', 'TSLA', 'GLD', 'IWM'];
 
 /** some in each of four partitions */
@@ -63,7 +65,7 @@ for (const protocol of ['consumer', 'classic'] as const) {
       })();
       const join = async (name: string) => {
         const bus = await scene.open(groupProtocol);
-        const member = await bus.join({ topic, group: 'g', member: name, takeoverMs: TAKEOVER_MS });
+        const member = await bus.join({ topic, group: 'g', member: name, takeoverMs: PATIENT_MS });
         const mine: Delivery[] = [];
         const working = work(member, (batch) => {
           mine.push(...batch);
@@ -138,8 +140,8 @@ await test(
     const scene = sceneFor(t, node!);
     const topic = scene.topic(1);
     const [bus, other] = [await scene.open(), await scene.open()];
-    const first = await bus.join({ topic, group: 'g', member: 'first', takeoverMs: TAKEOVER_MS });
-    const second = await other.join({ topic, group: 'g', member: 'second', takeoverMs: TAKEOVER_MS });
+    const first = await bus.join({ topic, group: 'g', member: 'first', takeoverMs: PATIENT_MS });
+    const second = await other.join({ topic, group: 'g', member: 'second', takeoverMs: PATIENT_MS });
     await bus.publish(topic, recordsOf('A', 20));
     const { ids } = await collect(first, (seen) => seen.size === 20);
     t.same(ids, idsOf(recordsOf('A', 20)));
@@ -271,7 +273,15 @@ await test(
         return marks.starting(...at);
       },
     };
-    const bus = await scene.open({ marks: slow });
+    const said: string[] = [];
+    const bus = await scene.open({
+      marks: slow,
+      log: (_level, message) => {
+        said.push(message);
+        // at the very moment at which it has nothing
+        if (message.includes('no longer a member')) gate.resolve();
+      },
+    });
     await bus.publish(topic, recordsOf('A', 100));
     const member = await bus.join({ topic, group: 'g', member: 'm', takeoverMs: 600 });
     const handing = until('the records are there', async () => {
@@ -279,16 +289,11 @@ await test(
       return asked > 0 && { batch };
     });
     await until('it counts the attempt', () => asked === 1);
-    const saidOf = (part: string): number =>
-      scene.said.filter(({ message }) => message.includes(part)).length;
-    const gained = saidOf('partitions gained');
     // its session ends
     node!.proxy.freeze();
     await delay(1500);
     node!.proxy.heal();
-    await until('it was lost', () => saidOf('no longer a member') > 0);
-    await until('it is back', () => saidOf('partitions gained') > gained);
-    gate.resolve();
+    await until('it was lost', () => said.some((message) => message.includes('no longer a member')));
     const { batch } = await handing;
     await member.acknowledge(batch);
     const { all } = await collect(member, (ids) => ids.has('A|99'));
