@@ -2,6 +2,7 @@ import { BusError, type BusLog, type StreamBus } from '../bus/bus.ts';
 import { ChainOrders } from '../store/chain-orders.ts';
 import { StoreClient } from '../store/store-client.ts';
 import type { Meter } from '../stream/meter.ts';
+import { IbkrProducer } from '../stream/producers/ibkr/producer.ts';
 import { OrdersProducer } from '../stream/producers/orders.ts';
 import { SyntheticProducer, type SyntheticProducerOptions } from '../stream/producers/synthetic.ts';
 import { retrying } from '../stream/retrying.ts';
@@ -13,7 +14,7 @@ import { eventsTopic, openBus } from './stream-bus.ts';
 import type { StreamingConfig } from './streaming-config.ts';
 
 /** What runs on the bus: stages of the daemon, and producers that are programs of their own. */
-export type Role = BusStage | 'synthetic';
+export type Role = BusStage | 'synthetic' | 'ibkr';
 
 /** How much a producer of made-up ticks makes. */
 export interface SyntheticAmount {
@@ -179,6 +180,15 @@ class ConnectedStage implements Stage {
           ...producer,
           chain: new ChainOrders({ dbUri: databaseUrl, applicationName: `${serviceName} orders` }),
           mints: new Map(Object.entries(producers.continuum.mints)),
+        });
+      case 'ibkr':
+        return new IbkrProducer({
+          ...producer,
+          host: producers.ibkr.host,
+          port: producers.ibkr.port,
+          clientId: producers.ibkr.client_id,
+          providerId: producers.ibkr.provider_id,
+          symbols: producers.ibkr.symbols,
         });
       case 'synthetic':
         return new SyntheticProducer({

@@ -42,11 +42,12 @@ export async function claimGroup(client: Client, { topic, group }: GroupName, ro
   );
 }
 
-/** Forgets the role, the leases and the positions of a group; who still works for it is refused from then on. */
+/** Forgets the role, the leases, the positions and the marks of a group: started again, it begins where the topic does; who still works for it is refused from then on. */
 export async function forgetGroup(client: Client, { topic, group }: GroupName): Promise<void> {
   await client.query(
     `WITH groups AS (DELETE FROM bus_groups WHERE topic = $1 AND group_name = $2),
           members AS (DELETE FROM bus_members WHERE topic = $1 AND group_name = $2 AND session IS NULL),
+          marks AS (DELETE FROM bus_marks WHERE topic = $1 AND group_name IN ($2, $2 || ' alone')),
           positions AS (DELETE FROM bus_positions WHERE topic = $1 AND group_name = $2)
      DELETE FROM bus_partitions WHERE topic = $1 AND group_name = $2`,
     [topic, group],
