@@ -1,4 +1,5 @@
 import { BusError, type BusLog, type StreamBus } from '../bus/bus.ts';
+import { PartitionsDifferError } from '../store/bus-partitions.ts';
 import { ChainOrders } from '../store/chain-orders.ts';
 import { StoreClient } from '../store/store-client.ts';
 import type { Meter } from '../stream/meter.ts';
@@ -104,6 +105,7 @@ class ConnectedStage implements Stage {
       bus = await this.#open();
       if (this.#stopping.signal.aborted) return;
       await this.#sayDurability(bus);
+      await this.#agreePartitions(bus);
       const { streaming, keepsHouse } = this.#setup;
       house = new BusHouse({ bus, streaming, keepsHouse, ...this.#host });
       house.start();
@@ -126,6 +128,23 @@ class ConnectedStage implements Stage {
     } catch (err) {
       this.#host.log('warn', 'The bus does not tell what a crash may cost', { err });
     }
+  }
+
+  /** Producers too: what they put into a partition that nobody else has would split a symbol. */
+  #agreePartitions(bus: StreamBus): Promise<void> {
+    const topic = eventsTopic(this.#setup.streaming);
+    return retrying(() => this.#store.agreePartitions(topic, bus.partitions(topic)), {
+      mayPass: (error) => !(error instanceof PartitionsDifferError),
+      backoff: BACKOFF,
+      random: Math.random,
+      signal: this.#stopping.signal,
+      onRetry: (err, waitMs) =>
+        this.#host.log('warn', 'The database does not answer (will try again)', {
+          stage: this.#setup.stage,
+          err,
+          retry_ms: waitMs,
+        }),
+    });
   }
 
   #open(): Promise<StreamBus> {
