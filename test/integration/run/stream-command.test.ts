@@ -415,3 +415,20 @@ void test('--help of every command names options, units, defaults and an example
   const { stdout } = await runCommand('mdp', ['stream', '--help'], {});
   for (const name of ['produce', 'ticks', 'tail', 'groups']) t.match(stdout, new RegExp(`^ +${name} `, 'm'));
 });
+
+void test('another number of partitions than the topic has is refused', async (t) => {
+  const rig = await Rig.start(t, 'type: postgres\n  partitions: 4');
+  t.equal((await rig.produce('--count', '50')).code, 0);
+  const consumer = rig.program(['ticks', '--metrics-port', '0']);
+  await untilIn(consumer, 'all are stored', async () => (await rig.stored()) === 50);
+  t.equal(await consumer.stop(), 0, consumer.tail);
+  await writeFile(rig.config, 'version: 1\nbus:\n  type: postgres\n  partitions: 3\n');
+  for (const role of [['ticks'], ['produce', '--provider', 'synthetic', '--count', '1']]) {
+    const { code, stderr } = await rig.run(...role, '--metrics-port', '0');
+    t.equal(code, 1);
+    t.match(stderr, /mdp\.events has 4 partition\(s\), and 3 here: set bus\.partitions to 4 .*--drop/);
+    t.equal(lines(stderr).length, 1, stderr);
+  }
+  t.equal((await rig.run('groups', '--drop', 'tick-consumer', '--yes')).code, 0);
+  t.equal((await rig.produce('--count', '51')).code, 0, 'without groups the number is free');
+});
