@@ -90,7 +90,11 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
         runList(client, options, print),
       );
     });
+  registerShow(dlq, env);
+  registerRetry(dlq, env);
+}
 
+function registerShow(dlq: Command, env: DlqEnvironment): void {
   dlq
     .command('show')
     .description('show one dead letter: its tick where it decodes, and what differs from the stored one')
@@ -122,7 +126,9 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
         runShow(client, id, options, print),
       );
     });
+}
 
+function registerRetry(dlq: Command, env: DlqEnvironment): void {
   dlq
     .command('retry')
     .description(
