@@ -1,20 +1,14 @@
 import { Argument, Option, type Command } from 'commander';
 import type { Client } from 'pg';
 import type { StreamBus } from '../../bus/bus.ts';
-import { fieldsText } from '../../core/chain/digest.ts';
 import type { TranscodeLimits } from '../../core/copy/transcode.ts';
 import type { Clock } from '../../core/time.ts';
-import {
-  findDeadLetters,
-  listDeadLetters,
-  type DeadLetterFilter,
-  type DeadLetterInfo,
-} from '../../store/dead-letters.ts';
-import { retryDeadLetter, type RetryOutcome } from '../../store/retry-letter.ts';
+import { listDeadLetters, type DeadLetterInfo } from '../../store/dead-letters.ts';
 import { endWithUsage, wholeBigint, wholeNumber } from './arguments.ts';
 import { runOnDatabase, type Print } from './database-command.ts';
 import { letterId, listBusLetters, retryBusLetters, showBusLetter } from './dlq-bus.ts';
-import { letterJson, placeText } from './dlq-letter.ts';
+import { filterOf, letterJson, placeText } from './dlq-letter.ts';
+import { runRetry } from './dlq-retry.ts';
 import { putRaw, runShow, type ShowArguments } from './dlq-show.ts';
 import { runStreaming, withBus } from './stream.ts';
 import { printable, shorten, tableLines, type TableColumn } from './text.ts';
@@ -90,7 +84,11 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
         runList(client, options, print),
       );
     });
+  registerShow(dlq, env);
+  registerRetry(dlq, env);
+}
 
+function registerShow(dlq: Command, env: DlqEnvironment): void {
   dlq
     .command('show')
     .description('show one dead letter: its tick where it decodes, and what differs from the stored one')
@@ -122,7 +120,9 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
         runShow(client, id, options, print),
       );
     });
+}
 
+function registerRetry(dlq: Command, env: DlqEnvironment): void {
   dlq
     .command('retry')
     .description(
@@ -218,20 +218,6 @@ async function runList(client: Client, options: ListArguments, print: Print): Pr
   return null;
 }
 
-function filterOf(
-  status: ListArguments['status'],
-  reason: string | undefined,
-  from?: bigint,
-  to?: bigint,
-): DeadLetterFilter {
-  return {
-    status: status === 'all' ? null : status,
-    reason: reason ?? null,
-    from: from ?? null,
-    to: to ?? null,
-  };
-}
-
 const LIST_COLUMNS: readonly TableColumn[] = [
   { title: 'id', align: 'right' },
   { title: 'source', align: 'left' },
@@ -248,91 +234,4 @@ function listRow(letter: DeadLetterInfo): string[] {
   const { id, reason, detail, sqlstate, bytes, status, createdAt } = letter;
   const cells = [id, 'chain', placeText(letter), reason, sqlstate ?? '', `${bytes}`, status, createdAt];
   return [...cells.map(printable), shorten(printable(detail ?? ''), DETAIL_CHARS)];
-}
-
-// --- retry ---
-
-async function runRetry(
-  client: Client,
-  ids: bigint[] | null,
-  options: RetryArguments,
-  limits: () => TranscodeLimits,
-  print: Print,
-): Promise<string | null> {
-  const isJson = options.json === true;
-  const chosen = ids ?? (await findDeadLetters(client, filterOf('open', options.reason)));
-  const counts = new Map<string, number>();
-  let left = 0;
-  for (const id of chosen) {
-    const outcome = await retryDeadLetter(client, id, limits());
-    print(isJson ? JSON.stringify(outcomeJson(id, outcome)) : `${id}  ${describe(outcome)}`);
-    const name = NAMES[outcome.kind];
-    counts.set(name, (counts.get(name) ?? 0) + 1);
-    if (!DONE.has(outcome.kind)) left += 1;
-  }
-  if (chosen.length === 0 && !isJson) {
-    print(
-      `no open dead letter${options.reason === undefined ? '' : ` of reason ${options.reason}`}: nothing to do`,
-    );
-  } else if (!isJson) {
-    print([...counts].map(([name, count]) => `${count} ${name}`).join(', '));
-  }
-  return left === 0 ? null : `${left} of ${chosen.length} not resolved; "mdp dlq show ID" tells more`;
-}
-
-const DONE: ReadonlySet<RetryOutcome['kind']> = new Set(['stored', 'equal', 'resolved before'] as const);
-
-const NAMES: Readonly<Record<RetryOutcome['kind'], string>> = {
-  stored: 'stored',
-  equal: 'already stored',
-  conflict: 'in conflict',
-  bad: 'still bad',
-  refused: 'refused by the database',
-  unplaced: 'without a place',
-  'resolved before': 'resolved before',
-  absent: 'not found',
-};
-
-const FIELDS_SHOWN = 5;
-
-function describe(outcome: RetryOutcome): string {
-  switch (outcome.kind) {
-    case 'stored': {
-      const gap = outcome.gap === null ? '' : `, taken out of a gap that was ${outcome.gap}`;
-      const also = outcome.also.length === 0 ? '' : `, resolved with it: ${outcome.also.join(', ')}`;
-      const broken =
-        outcome.brokenLinks.length === 0 ? '' : `, link broken at ${outcome.brokenLinks.join(', ')}`;
-      return `stored: tick ${outcome.tick} with ${outcome.transactions} transactions${gap}${also}${broken}`;
-    }
-    case 'equal':
-      return `already stored: tick ${outcome.tick} is equal, resolved`;
-    case 'conflict': {
-      const fields = fieldsText(outcome.fields, FIELDS_SHOWN);
-      return `conflict: another tick ${outcome.tick} is stored, differing in ${fields}; stays open`;
-    }
-    case 'bad':
-      return `still bad: ${outcome.reason}: ${printable(outcome.detail)}; stays open`;
-    case 'refused':
-      return `refused: tick ${outcome.tick}: ${printable(outcome.detail)} (${outcome.sqlstate}); stays open`;
-    case 'unplaced':
-      return `no place: ${outcome.detail}; stays open`;
-    case 'resolved before':
-      return `resolved before, at ${outcome.at}`;
-    case 'absent':
-      return 'there is no such dead letter';
-  }
-}
-
-function outcomeJson(id: bigint, outcome: RetryOutcome): Record<string, unknown> {
-  const { kind, ...rest } = outcome;
-  const values = Object.entries(rest).map(([name, value]) => [
-    name === 'brokenLinks' ? 'broken_links' : name,
-    typeof value === 'bigint' ? value.toString() : value,
-  ]);
-  return {
-    id: Number(id),
-    outcome: kind.replace(' ', '_'),
-    done: DONE.has(kind),
-    ...Object.fromEntries(values),
-  };
 }

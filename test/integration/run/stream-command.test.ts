@@ -185,14 +185,17 @@ for (const name of ['redis', 'postgres'] as const) {
     });
 
     await t.test('tail --where', async (t) => {
-      const where = async (expression: string): Promise<Ended> =>
-        rig.run('tail', '--topic', 'mdp.events', '--limit', '100', '--json', '--where', expression);
-      const spy = objects((await where('symbol == "SPY" && price > 1')).stdout);
+      const newest = ['tail', '--topic', 'mdp.events', '--limit', '100', '--json', '--where'];
+      const spy = objects((await rig.run(...newest, 'symbol == "SPY" && price > 1')).stdout);
       t.ok(spy.length > 10 && spy.length < 100, `${spy.length} of 100`);
       for (const { event } of spy) t.match(event, { symbol: 'SPY' });
-      t.equal((await where('price < 0 || interval == "1s"')).stdout, '', 'an absent field is null');
+      t.equal(
+        (await rig.run(...newest, 'price < 0 || interval == "1s"')).stdout,
+        '',
+        'an absent field is null',
+      );
       for (const bad of ['symbl == "SPY"', '1 + 1']) {
-        const { code, stdout, stderr } = await where(bad);
+        const { code, stdout, stderr } = await rig.run(...newest, bad);
         t.equal(code, 2, bad);
         t.equal(stdout, '');
         t.equal(lines(stderr).length, 1, stderr);

@@ -120,12 +120,14 @@ void test('what the seed leaves out has its default, and the shipped file is the
   t.end();
 });
 
+/** Without comments and blank lines. */
+const bare = (text: string): string[] =>
+  text
+    .split('\n')
+    .map((line) => line.replace(/\s+#.*$/, '').trimEnd())
+    .filter((line) => line !== '' && !/^\s*#/.test(line));
+
 void test('every line of the seed stands in the shipped file', (t) => {
-  const bare = (text: string): string[] =>
-    text
-      .split('\n')
-      .map((line) => line.replace(/\s+#.*$/, '').trimEnd())
-      .filter((line) => line !== '' && !/^\s*#/.test(line));
   t.strictSame(bare(SHIPPED), bare(SEED));
   t.end();
 });
@@ -139,18 +141,19 @@ void test('what the shipped file says behind # is accepted, and is the default',
   const { bus, ...rest } = load(opened, { KAFKA_PASSWORD: 's3cret', REDIS_URI: 'rediss://h' });
   const { bus: initial, ...others } = load(SEED);
   t.strictSame(rest, others);
-  const { sasl, tls, ...kafka } = bus.kafka;
+  const { sasl, tls, ...brokers } = bus.kafka;
   const { tls: redisTls, uri: _uri, ...redis } = bus.redis;
   const { uri: _initialUri, ...initialRedis } = initial.redis;
-  t.strictSame({ ...bus, kafka, redis }, { ...initial, redis: initialRedis });
+  t.strictSame({ ...bus, kafka: brokers, redis }, { ...initial, redis: initialRedis });
   t.strictSame(sasl, { mechanism: 'SCRAM-SHA-512', username: 'mdp', password: 's3cret' });
   for (const files of [tls, redisTls])
     t.match(files, { ca: /pem$/, cert: /pem$/, key: /key$/, servername: /example/ });
   t.end();
 });
 
+const kafka = (text: string): string => `version: 1\nbus:\n  kafka:\n    ${text}\n`;
+
 void test('access to a bus', (t) => {
-  const kafka = (text: string): string => `version: 1\nbus:\n  kafka:\n    ${text}\n`;
   t.match(mistakes(kafka('sasl: { username: u, password: 12 }')), [
     { line: 4, path: 'bus.kafka.sasl.password', problem: /quotes/ },
   ]);
