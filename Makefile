@@ -47,7 +47,7 @@ lint: node_modules/.installed ## types, linter, import arrows, unused code, form
 format: node_modules/.installed ## prettier over everything
 	prettier --write .
 
-demo: dist/.built ## simulator, daemon and embedded Postgres together; Ctrl-C or DEMO_SECONDS=20 ends it
+demo: dist/.built ## chain, bus, market ticks and embedded Postgres together; Ctrl-C or DEMO_SECONDS=20 ends it
 	@exec node dist/run/demo.js
 
 bench: dist/.built ## speed against psql \copy, CPU by thread, latency, memory (see bench/README.md)

@@ -22,6 +22,14 @@ create table if not exists bus_groups (
   constraint bus_groups_pkey primary key (topic, group_name)
 );
 
+-- Over how many partitions the keys of a topic are spread: the same number in every process, or symbols would be split.
+create table if not exists bus_topics (
+  topic text not null,
+  partitions int not null,
+  constraint bus_topics_pkey primary key (topic),
+  constraint bus_topics_partitions_positive check (partitions > 0)
+);
+
 -- How far a group has acknowledged, some seconds behind the bus itself: where a group that vanished from the bus is made
 -- again. start_count counts how often work began at start_position.
 create table if not exists bus_marks (

@@ -71,6 +71,16 @@ export class KafkaTopics {
     });
   }
 
+  /** Kafka gives every topic an id of its own, also one that is made again under an old name. */
+  async place(topic: string): Promise<string> {
+    const id = await this.#cluster.retry(`looking at topic ${topic}`, async () => {
+      const { topics } = await this.#cluster.admin.metadata({ topics: [topic] });
+      return topics.get(topic)?.id;
+    });
+    if (id === undefined) throw new BusError('unreachable', `topic ${topic} is not there`);
+    return `kafka:${id}`;
+  }
+
   async #make(topic: string): Promise<KafkaTopic> {
     const wanted = this.partitions(topic);
     if ((await this.existing([topic])).length === 0) await this.#create(topic, wanted);

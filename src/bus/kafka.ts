@@ -23,6 +23,7 @@ import { KafkaMember } from './kafka-member.ts';
 import { offsetsAt } from './kafka-offsets.ts';
 import { KafkaPublisher } from './kafka-publish.ts';
 import { KafkaPartitionReader } from './kafka-reader.ts';
+import { PlacedMarks } from './placed-marks.ts';
 import { sessionMs } from './kafka-session.ts';
 import { KafkaTopics } from './kafka-topics.ts';
 import { trim } from './kafka-trim.ts';
@@ -48,9 +49,12 @@ export class KafkaBus implements StreamBus {
   readonly #readers = new Set<KafkaPartitionReader>();
 
   private constructor(options: KafkaBusOptions) {
-    this.#options = options;
     this.#cluster = new KafkaCluster(options, options);
     this.#topics = new KafkaTopics(this.#cluster, options.partitions);
+    this.#options = {
+      ...options,
+      marks: new PlacedMarks(options.marks, (topic) => this.#topics.place(topic)),
+    };
     this.#publisher = new KafkaPublisher(this.#cluster, this.#topics);
   }
 

@@ -1,10 +1,12 @@
 import type { Client } from 'pg';
 import { fairShares } from '../core/bus/share.ts';
 import {
+  agreePartitions,
   claimGroup,
   GroupInUseError,
   leaveMembers,
   makePartitions,
+  PartitionsDifferError,
   releasePartition,
   renewLeases,
   takePartition,
@@ -72,17 +74,19 @@ export class Ownership {
     this.#session = new Session(options.connect, ANSWER_MS);
   }
 
-  /** Rejects with BusError: `setup` when another role has the group. */
+  /** Rejects with BusError: `setup` when another role has the group, or the topic another number of partitions. */
   static async start(options: OwnershipOptions): Promise<Ownership> {
     const ownership = new Ownership(options);
     try {
       await ownership.#session.run(async (client) => {
+        await agreePartitions(client, options.topic, options.partitions);
         await claimGroup(client, options, options.role);
         await makePartitions(client, options, options.partitions);
       });
     } catch (error) {
       await ownership.#session.close();
-      throw error instanceof GroupInUseError ? new BusError('setup', error.message, error) : busError(error);
+      const isSetup = error instanceof GroupInUseError || error instanceof PartitionsDifferError;
+      throw isSetup ? new BusError('setup', error.message, error) : busError(error);
     }
     ownership.#running = ownership.#run();
     return ownership;

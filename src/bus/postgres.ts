@@ -25,6 +25,7 @@ import {
   type TrimPolicy,
 } from './bus.ts';
 import { deliveryOf, offsetOf, PostgresLink, type LinkSession } from './postgres-link.ts';
+import { PlacedMarks } from './placed-marks.ts';
 import { PostgresMember } from './postgres-member.ts';
 import { PostgresReader } from './postgres-reader.ts';
 
@@ -54,8 +55,10 @@ export class PostgresBus implements StreamBus {
   #closed: Promise<void> | null = null;
 
   constructor(options: PostgresBusOptions) {
-    this.#options = options;
-    this.#link = new PostgresLink(options.databaseUrl, options);
+    // the log and the marks lie in one database: they come and go together
+    const marks = new PlacedMarks(options.marks, () => Promise.resolve('postgres'));
+    this.#options = { ...options, marks };
+    this.#link = new PostgresLink(options.databaseUrl, this.#options);
     this.#publisher = this.#link.session('publish');
     this.#tools = this.#link.session('tools');
   }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
 import {
   BusError,
@@ -19,6 +20,7 @@ import { toBusError } from './redis-errors.ts';
 import { ANSWER_MS, RedisGroups, type Stream } from './redis-groups.ts';
 import { RedisMember } from './redis-member.ts';
 import { RedisPartition } from './redis-partition.ts';
+import { PlacedMarks } from './placed-marks.ts';
 import { BEGINNING, comparePositions } from './redis-position.ts';
 import { RedisPublisher } from './redis-publisher.ts';
 import { readLastGenerated } from './redis-reply.ts';
@@ -82,7 +84,8 @@ class RedisBus implements StreamBus {
     this.#commands = commands;
     this.#publishing = link('publisher');
     this.#publisher = new RedisPublisher(this.#publishing, options.waitAof === true);
-    this.#groups = new RedisGroups(commands, options.marks, options.log);
+    const marks = new PlacedMarks(options.marks, (topic) => placeOf(commands, topic));
+    this.#groups = new RedisGroups(commands, marks, options.log);
     this.#topics = new Set(Object.keys(options.partitions));
   }
 
@@ -224,4 +227,15 @@ class RedisBus implements StreamBus {
       throw toBusError(error, doing);
     }
   }
+}
+
+/** Lives and dies with the data: another server, or this one after FLUSHALL, has another. */
+function placeOf(link: RedisLink, topic: string): Promise<string> {
+  const key = `${topic}.id`;
+  return link.run(ANSWER_MS, async (client) => {
+    const known = await client.get(key);
+    if (known !== null) return `redis:${known}`;
+    await client.set(key, randomUUID(), 'NX');
+    return `redis:${await client.get(key)}`;
+  });
 }

@@ -13,6 +13,12 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
   version: string;
 };
 
+// `mdp … | head` closes our stdout: an end like any other
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
 const program = new Command('mdp')
   .description('mdp, the Market Data Pipeline: operations around the tick-ingester')
   .version(version)

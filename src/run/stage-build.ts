@@ -1,7 +1,9 @@
 import { BusError, type BusLog, type StreamBus } from '../bus/bus.ts';
+import { PartitionsDifferError } from '../store/bus-partitions.ts';
 import { ChainOrders } from '../store/chain-orders.ts';
 import { StoreClient } from '../store/store-client.ts';
 import type { Meter } from '../stream/meter.ts';
+import { IbkrProducer } from '../stream/producers/ibkr/producer.ts';
 import { OrdersProducer } from '../stream/producers/orders.ts';
 import { SyntheticProducer, type SyntheticProducerOptions } from '../stream/producers/synthetic.ts';
 import { retrying } from '../stream/retrying.ts';
@@ -13,7 +15,7 @@ import { eventsTopic, openBus } from './stream-bus.ts';
 import type { StreamingConfig } from './streaming-config.ts';
 
 /** What runs on the bus: stages of the daemon, and producers that are programs of their own. */
-export type Role = BusStage | 'synthetic';
+export type Role = BusStage | 'synthetic' | 'ibkr';
 
 /** How much a producer of made-up ticks makes. */
 export interface SyntheticAmount {
@@ -102,6 +104,7 @@ class ConnectedStage implements Stage {
     try {
       bus = await this.#open();
       await this.#sayDurability(bus);
+      await this.#agreePartitions(bus);
       // no await between here and #stage: a stop() before it is seen here, one after it finds the stage
       if (this.#stopping.signal.aborted) return;
       const { streaming, keepsHouse } = this.#setup;
@@ -126,6 +129,23 @@ class ConnectedStage implements Stage {
     } catch (err) {
       this.#host.log('warn', 'The bus does not tell what a crash may cost', { err });
     }
+  }
+
+  /** Producers too: what they put into a partition that nobody else has would split a symbol. */
+  #agreePartitions(bus: StreamBus): Promise<void> {
+    const topic = eventsTopic(this.#setup.streaming);
+    return retrying(() => this.#store.agreePartitions(topic, bus.partitions(topic)), {
+      mayPass: (error) => !(error instanceof PartitionsDifferError),
+      backoff: BACKOFF,
+      random: Math.random,
+      signal: this.#stopping.signal,
+      onRetry: (err, waitMs) =>
+        this.#host.log('warn', 'The database does not answer (will try again)', {
+          stage: this.#setup.stage,
+          err,
+          retry_ms: waitMs,
+        }),
+    });
   }
 
   #open(): Promise<StreamBus> {
@@ -180,6 +200,15 @@ class ConnectedStage implements Stage {
           ...producer,
           chain: new ChainOrders({ dbUri: databaseUrl, applicationName: `${serviceName} orders` }),
           mints: new Map(Object.entries(producers.continuum.mints)),
+        });
+      case 'ibkr':
+        return new IbkrProducer({
+          ...producer,
+          host: producers.ibkr.host,
+          port: producers.ibkr.port,
+          clientId: producers.ibkr.client_id,
+          providerId: producers.ibkr.provider_id,
+          symbols: producers.ibkr.symbols,
         });
       case 'synthetic':
         return new SyntheticProducer({

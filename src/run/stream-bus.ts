@@ -1,4 +1,5 @@
-import type { BusLog, GroupMarks, StreamBus } from '../bus/bus.ts';
+import { readFileSync } from 'node:fs';
+import { BusError, type BusLog, type GroupMarks, type StreamBus } from '../bus/bus.ts';
 import { KafkaBus } from '../bus/kafka.ts';
 import { PostgresBus } from '../bus/postgres.ts';
 import { openRedisBus } from '../bus/redis.ts';
@@ -39,12 +40,50 @@ export async function openBus(config: StreamingConfig, parts: BusParts): Promise
   };
   switch (bus.type) {
     case 'redis':
-      return openRedisBus(bus.redis.uri, options);
+      return openRedisBus(bus.redis.uri, {
+        ...options,
+        waitAof: bus.redis.wait_aof,
+        ...(bus.redis.tls === undefined ? {} : { tls: readTls('bus.redis.tls', bus.redis.tls) }),
+      });
     case 'postgres': {
       if (databaseUrl === null) throw new Error('bus.type postgres needs DATABASE_URL');
       return new PostgresBus({ ...options, databaseUrl });
     }
     case 'kafka':
-      return KafkaBus.open({ ...options, brokers: bus.kafka.brokers });
+      return KafkaBus.open({
+        ...options,
+        brokers: bus.kafka.brokers,
+        ...(bus.kafka.sasl === undefined ? {} : { sasl: bus.kafka.sasl }),
+        ...(bus.kafka.tls === undefined ? {} : { tls: readTls('bus.kafka.tls', bus.kafka.tls) }),
+      });
   }
+}
+
+interface Tls {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  servername?: string;
+}
+
+/** The files that the configuration names. @throws BusError `setup` naming the one that cannot be read */
+function readTls(
+  place: string,
+  { ca, cert, key, servername }: { [K in keyof Tls]: Tls[K] | undefined },
+): Tls {
+  const read = (name: string, path: string | undefined): Record<string, string> => {
+    if (path === undefined) return {};
+    try {
+      return { [name]: readFileSync(path, 'utf8') };
+    } catch (error) {
+      const code = (error as { code?: string }).code ?? (error as Error).message;
+      throw new BusError('setup', `${place}.${name}: ${path} cannot be read (${code})`);
+    }
+  };
+  return {
+    ...read('ca', ca),
+    ...read('cert', cert),
+    ...read('key', key),
+    ...(servername === undefined ? {} : { servername }),
+  };
 }

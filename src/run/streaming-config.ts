@@ -25,6 +25,16 @@ const topic = z
   .regex(/^[A-Za-z0-9._-]{1,200}$/, 'must be letters, digits, dots, hyphens, underscores');
 const symbols = z.array(name).min(1).max(10_000);
 
+/** Files in PEM; left out: the authorities of the system, and no certificate of our own. */
+const tls = z
+  .strictObject({
+    ca: z.string().min(1).optional(),
+    cert: z.string().min(1).optional(),
+    key: z.string().min(1).optional(),
+    servername: z.string().min(1).optional(),
+  })
+  .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key together');
+
 const bus = z.strictObject({
   type: z.enum(['redis', 'kafka', 'postgres']).default('redis'),
   encoding: z.enum(['json', 'msgpack']).default('json'),
@@ -37,11 +47,25 @@ const bus = z.strictObject({
       stream: topic.default('mdp.events'),
       signals_stream: topic.default('mdp.signals'),
       consumer_group: topic.default('mdp-consumers'),
+      wait_aof: z.boolean().default(false),
+      tls: tls.optional(),
     })
+    .refine(
+      ({ uri, tls }) => tls === undefined || /^rediss:/i.test(uri),
+      'has tls, and a uri that is not rediss://',
+    )
     .prefault({}),
   kafka: z
     .strictObject({
       brokers: written(hostPorts).prefault('localhost:9092'),
+      sasl: z
+        .strictObject({
+          mechanism: z.enum(['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512']).default('SCRAM-SHA-512'),
+          username: z.string().min(1),
+          password: z.string('must be text: put it in quotes').min(1),
+        })
+        .optional(),
+      tls: tls.optional(),
     })
     .prefault({}),
 });
@@ -84,7 +108,7 @@ const producers = z.strictObject({
 });
 
 const schema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(1, 'must be 1'),
   bus: bus.prefault({}),
   producers: producers.prefault({}),
   tick_consumer: z

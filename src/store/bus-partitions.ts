@@ -21,6 +21,35 @@ export class GroupInUseError extends Error {
   override name = 'GroupInUseError';
 }
 
+/** Every process of a bus spreads the keys of a topic over the same number of partitions: this one does not. */
+export class PartitionsDifferError extends Error {
+  override name = 'PartitionsDifferError';
+}
+
+/**
+ * Records over how many partitions a topic is spread, and holds everybody to it as long as the topic has groups: another
+ * number would put the records of one symbol in two partitions. To be called before claimGroup(). Rejects with
+ * PartitionsDifferError.
+ */
+export async function agreePartitions(client: Client, topic: string, partitions: number): Promise<void> {
+  await client.query(
+    `INSERT INTO bus_topics AS t (topic, partitions) VALUES ($1, $2)
+     ON CONFLICT (topic) DO UPDATE SET partitions = excluded.partitions
+       WHERE t.partitions <> excluded.partitions AND NOT EXISTS (SELECT FROM bus_groups g WHERE g.topic = t.topic)`,
+    [topic, partitions],
+  );
+  const { rows } = await client.query<{ partitions: number }>(
+    'SELECT partitions FROM bus_topics WHERE topic = $1',
+    [topic],
+  );
+  const found = rows[0]?.partitions;
+  if (found === partitions) return;
+  throw new PartitionsDifferError(
+    `${topic} has ${found} partition(s), and ${partitions} here: set bus.partitions to ${found} in every process, or end all ` +
+      `programs on the bus, drop each group of ${topic} (mdp stream groups --drop) and start them with the new number`,
+  );
+}
+
 /**
  * Makes the group the role's own. Rejects with GroupInUseError when another role has it: two programs under one group would
  * take each other's records.
@@ -42,11 +71,12 @@ export async function claimGroup(client: Client, { topic, group }: GroupName, ro
   );
 }
 
-/** Forgets the role, the leases and the positions of a group; who still works for it is refused from then on. */
+/** Forgets the role, the leases, the positions and the marks of a group: started again, it begins where the topic does; who still works for it is refused from then on. */
 export async function forgetGroup(client: Client, { topic, group }: GroupName): Promise<void> {
   await client.query(
     `WITH groups AS (DELETE FROM bus_groups WHERE topic = $1 AND group_name = $2),
           members AS (DELETE FROM bus_members WHERE topic = $1 AND group_name = $2 AND session IS NULL),
+          marks AS (DELETE FROM bus_marks WHERE topic = $1 AND group_name IN ($2, $2 || ' alone')),
           positions AS (DELETE FROM bus_positions WHERE topic = $1 AND group_name = $2)
      DELETE FROM bus_partitions WHERE topic = $1 AND group_name = $2`,
     [topic, group],

@@ -88,5 +88,5 @@ async function compress(client: Client, table: string): Promise<void> {
   const { rows } = await client.query<{ known: boolean }>(
     "SELECT to_regprocedure('schema_compress(text)') IS NOT NULL AS known",
   );
-  if (rows[0]?.known === true) await client.query('SELECT schema_compress($1)', [table]);
+  if (rows[0].known) await client.query('SELECT schema_compress($1)', [table]);
 }

@@ -2,7 +2,7 @@ import type { Client } from 'pg';
 import { parseIsoMicros } from '../core/time.ts';
 import type { TickDataRow } from '../core/copy/tick-data.ts';
 import { BusMarks } from './bus-marks.ts';
-import { claimGroup, forgetGroup } from './bus-partitions.ts';
+import { agreePartitions, claimGroup, forgetGroup } from './bus-partitions.ts';
 import { JobRunTracker } from './job-runs.ts';
 import { connectDurable, Session } from './session.ts';
 import { TickDataWriter, type TickDataResult } from './tick-data.ts';
@@ -57,9 +57,20 @@ export class StoreClient {
     await this.#write.run(() => Promise.resolve());
   }
 
-  /** Makes a group of a topic the role's own. Rejects with GroupInUseError when another role has it. */
-  async claimGroup(topic: string, group: string, role: string): Promise<void> {
-    await this.#books.run((client) => claimGroup(client, { topic, group }, role));
+  /** Holds every process to one number of partitions of a topic. Rejects with PartitionsDifferError. */
+  async agreePartitions(topic: string, partitions: number): Promise<void> {
+    await this.#books.run((client) => agreePartitions(client, topic, partitions));
+  }
+
+  /**
+   * Makes a group of a topic the role's own. Rejects with GroupInUseError when another role has it, with
+   * PartitionsDifferError when the topic has another number of partitions.
+   */
+  async claimGroup(topic: string, group: string, role: string, partitions: number): Promise<void> {
+    await this.#books.run(async (client) => {
+      await agreePartitions(client, topic, partitions);
+      await claimGroup(client, { topic, group }, role);
+    });
   }
 
   /** What is known here of a group that is dropped from the bus. */

@@ -8,7 +8,7 @@ import {
 } from '../core/market/dead-letter.ts';
 import type { Clock } from '../core/time.ts';
 import { systemClock } from '../core/time.ts';
-import { GroupInUseError } from '../store/bus-partitions.ts';
+import { GroupInUseError, PartitionsDifferError } from '../store/bus-partitions.ts';
 import type { StoreClient } from '../store/store-client.ts';
 import type { Meter } from './meter.ts';
 import { retrying, type RetryPolicy } from './retrying.ts';
@@ -134,9 +134,10 @@ export class TickConsumer implements Stage {
   async #consume(): Promise<void> {
     const signal = this.#life.stopping;
     this.#run.start();
-    await retrying(() => this.#store.claimGroup(this.#topic, this.#group, ROLE), {
+    const partitions = this.#bus.partitions(this.#topic);
+    await retrying(() => this.#store.claimGroup(this.#topic, this.#group, ROLE, partitions), {
       ...this.#policy('database', signal),
-      mayPass: (error) => !(error instanceof GroupInUseError),
+      mayPass: (error) => !(error instanceof GroupInUseError || error instanceof PartitionsDifferError),
     });
     const member = await this.#ask(signal, () =>
       this.#bus.join({

@@ -250,7 +250,7 @@ export const groupCases: BusCase[] = [
       await member.acknowledge(all);
       await until('the mark is written', async () => {
         await member.next(0, 0);
-        const mark = await scene.marks.read(topic, 'g', 0);
+        const mark = await scene.marks.position(topic, 'g', 0);
         return mark !== null && bus.compare(mark, positions[29]) === 0;
       });
       await member.leave();

@@ -21,6 +21,11 @@ export class FileMarks implements GroupMarks {
     return this.#load(topic, group, partition).acknowledged;
   }
 
+  /** The mark without the name of its log (src/bus/placed-marks.ts). */
+  async position(topic: string, group: string, partition: number): Promise<string | null> {
+    return (await this.read(topic, group, partition))?.split('|').at(-1) ?? null;
+  }
+
   async write(topic: string, group: string, partition: number, position: string): Promise<void> {
     this.#save(topic, group, partition, {
       ...this.#load(topic, group, partition),

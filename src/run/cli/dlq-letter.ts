@@ -1,4 +1,4 @@
-import type { DeadLetterInfo } from '../../store/dead-letters.ts';
+import type { DeadLetterFilter, DeadLetterInfo } from '../../store/dead-letters.ts';
 
 /** `120`, or `after 119` of a frame without a usable number. */
 export function placeText({ tick, afterTick }: Pick<DeadLetterInfo, 'tick' | 'afterTick'>): string {
@@ -20,5 +20,19 @@ export function letterJson(letter: DeadLetterInfo): Record<string, unknown> {
     status: letter.status,
     created_at: letter.createdAt,
     resolved_at: letter.resolvedAt,
+  };
+}
+
+export function filterOf(
+  status: 'open' | 'resolved' | 'all',
+  reason: string | undefined,
+  from?: bigint,
+  to?: bigint,
+): DeadLetterFilter {
+  return {
+    status: status === 'all' ? null : status,
+    reason: reason ?? null,
+    from: from ?? null,
+    to: to ?? null,
   };
 }

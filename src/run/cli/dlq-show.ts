@@ -40,19 +40,25 @@ export async function runShow(
   const letter = await readDeadLetter(client, id);
   if (letter === null)
     return `there is no dead letter ${id}. "mdp dlq list --status all" shows which there are`;
-  if (options.raw === '-') {
-    await new Promise<void>((resolve) => {
-      process.stdout.write(letter.raw, () => resolve());
-    });
-    return null;
-  }
-  if (options.raw !== undefined) await writeBytes(options.raw, letter.raw);
+  if (await putRaw(options.raw, letter.raw)) return null;
   const shown = await examine(client, letter);
   if (options.json === true) print(JSON.stringify(showJson(shown)));
   else for (const line of showLines(shown)) print(line);
   if (options.raw !== undefined && options.json !== true)
     print(`${letter.bytes} bytes written to ${options.raw}`);
   return null;
+}
+
+/** Writes the bytes where --raw says; true: that was stdout, and nothing else goes there. */
+export async function putRaw(path: string | undefined, raw: Uint8Array): Promise<boolean> {
+  if (path === '-') {
+    await new Promise<void>((resolve) => {
+      process.stdout.write(raw, () => resolve());
+    });
+    return true;
+  }
+  if (path !== undefined) await writeBytes(path, raw);
+  return false;
 }
 
 /** Readable by the owner alone: a frame may hold what clients sent. */

@@ -4,6 +4,7 @@ import { eventsTopic } from '../stream-bus.ts';
 import { EXIT_PROBLEM, nameOf } from './arguments.ts';
 import type { StreamCommands } from './stream.ts';
 import { tableLines } from './text.ts';
+import { NoDatabaseError } from './with-database.ts';
 
 interface GroupsArguments {
   topic?: string;
@@ -38,9 +39,11 @@ export function registerGroups(commands: StreamCommands): void {
           const groups = await bus.groups(topic);
           if (options.drop !== undefined) {
             const refusal = dropRefusal(groups, options.drop, options.yes === true);
+            // its role, its positions and its marks are rows there
+            if (store === null) throw new NoDatabaseError('--drop needs the database too: set DATABASE_URL');
             if (refusal !== null) command.error(`${nameOf(command)}: ${refusal}`, { exitCode: EXIT_PROBLEM });
             await bus.dropGroup(topic, options.drop);
-            await store?.forgetGroup(topic, options.drop);
+            await store.forgetGroup(topic, options.drop);
             print(`group ${options.drop} of ${topic} is dropped`);
             return;
           }

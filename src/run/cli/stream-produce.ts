@@ -8,7 +8,7 @@ import type { StreamCommands, StreamEnvironment } from './stream.ts';
 import { withServerUrl } from './with-database.ts';
 
 interface ProduceArguments {
-  provider: 'synthetic' | 'continuum';
+  provider: 'synthetic' | 'ibkr' | 'continuum';
   count?: number;
   rate?: number;
   seed?: number;
@@ -18,6 +18,7 @@ interface ProduceArguments {
 
 const ROLES: Readonly<Record<ProduceArguments['provider'], Role>> = {
   synthetic: 'synthetic',
+  ibkr: 'ibkr',
   continuum: 'orders',
 };
 
@@ -74,9 +75,11 @@ const HELP = `
 Examples:
   $ mdp stream produce --config configs/streaming.yaml --provider synthetic
   $ mdp stream produce --provider synthetic --count 1000000 --rate 0 --seed 7 --start 2025-10-24
+  $ mdp stream produce --provider ibkr
   $ mdp stream produce --provider continuum
 
-synthetic: a random walk of each symbol of producers.synthetic. continuum: the market orders of the chain ticks that the
+synthetic: a random walk of each symbol of producers.synthetic. ibkr: trades of Interactive Brokers through TWS or IB
+Gateway, at host and port of producers.ibkr; reconnects without end. continuum: the market orders of the chain ticks that the
 ingester has committed, from a cursor of its own (the stage "orders" of the daemon does the same).
 Exit codes: 0 stopped cleanly or all published, 1 failed, 2 a mistake in the command line or the configuration.
 The database is named by DATABASE_URL (no default): runs are recorded in job_runs.`;

@@ -3,13 +3,14 @@ import { decode } from '@msgpack/msgpack';
 import type { Command } from 'commander';
 import type { Delivery, StreamBus } from '../../bus/bus.ts';
 import { formatMicros } from '../../core/time.ts';
+import { eventsTopic } from '../stream-bus.ts';
 import { wholeNumber } from './arguments.ts';
 import type { StreamCommands } from './stream.ts';
 import { printable, shorten } from './text.ts';
 import { whereExpression, type Where } from './where.ts';
 
 interface TailArguments {
-  topic: string;
+  topic?: string;
   limit: number;
   follow?: true;
   where?: Where;
@@ -26,7 +27,7 @@ const SHOWN_CHARS_MAX = 400;
 export function registerTail(commands: StreamCommands): void {
   commands
     .command('tail', 'the newest records of a topic; looks alone, takes nothing from any group')
-    .requiredOption('--topic <name>', 'mdp.events, mdp.signals, mdp.events.dlq, ticks.received …')
+    .option('--topic <name>', 'mdp.events.dlq, mdp.signals … (default: that of market events)')
     .option('--limit <n>', 'so many of the newest records', wholeNumber, 20)
     .option('--follow', 'go on with what comes, until Ctrl-C')
     .option(
@@ -40,7 +41,9 @@ export function registerTail(commands: StreamCommands): void {
       commands.run(command, (config) =>
         commands.withBus(config, async (bus) => {
           const output = command.configureOutput();
-          await tail(bus, options, (line) => output.writeOut?.(`${line}\n`));
+          await tail(bus, { ...options, topic: options.topic ?? eventsTopic(config) }, (line) =>
+            output.writeOut?.(`${line}\n`),
+          );
         }),
       ),
     );
@@ -56,7 +59,11 @@ A field that a record lacks is null in --where. Records that are no JSON or msgp
 match no --where.
 Exit codes: 0 done, 1 failed, 2 a mistake in the command line or the configuration.`;
 
-async function tail(bus: StreamBus, options: TailArguments, print: (line: string) => void): Promise<void> {
+async function tail(
+  bus: StreamBus,
+  options: TailArguments & { topic: string },
+  print: (line: string) => void,
+): Promise<void> {
   const { topic, limit } = options;
   const partitions = Array.from({ length: bus.partitions(topic) }, (_, index) => index);
   const newest = await Promise.all(partitions.map((partition) => bus.tail(topic, partition, limit)));

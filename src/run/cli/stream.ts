@@ -46,7 +46,7 @@ export function registerStream(program: Command, env: StreamEnvironment): void {
           '--config <file>',
           'the configuration (default: STREAMING_CONFIG, or configs/streaming.yaml)',
         ),
-    run: (command, work) => run(command, work),
+    run: (command, work) => runStreaming(command, work),
     withBus: (config, work) => withBus(env, config, work),
   };
   registerProduce(commands, env);
@@ -119,7 +119,11 @@ Ctrl-C with what is in hand stored and acknowledged.
 Exit codes: 0 stopped cleanly, 1 failed, 2 a mistake in the command line or the configuration.
 The database is named by DATABASE_URL (no default).`;
 
-async function run(command: Command, work: (config: StreamingConfig) => Promise<void>): Promise<void> {
+/** With the configuration of --config; every error is one line and an exit code. */
+export async function runStreaming(
+  command: Command,
+  work: (config: StreamingConfig) => Promise<void>,
+): Promise<void> {
   try {
     await work(readStreamingConfig(command.opts<{ config?: string }>().config));
   } catch (error) {
@@ -132,7 +136,7 @@ async function run(command: Command, work: (config: StreamingConfig) => Promise<
   }
 }
 
-async function withBus(env: StreamEnvironment, config: StreamingConfig, work: BusWork): Promise<void> {
+export async function withBus(env: StreamEnvironment, config: StreamingConfig, work: BusWork): Promise<void> {
   const given = env.databaseUrl ?? '';
   if (given === '' && config.bus.type !== 'postgres') return withMarks(null, config, work);
   return withServerUrl(given, (databaseUrl) => withMarks(databaseUrl, config, work));

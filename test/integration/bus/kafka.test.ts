@@ -436,7 +436,7 @@ await test(
     const member = await bus.join({ topic, group: 'lost', member: 'm', takeoverMs: TAKEOVER_MS });
     const { all } = await collect(member, (ids) => ids.size === 20, { limit: 20, acknowledge: false });
     await member.acknowledge(all);
-    await until('the mark is written', async () => (await scene.marks.read(topic, 'lost', 0)) === '19');
+    await until('the mark is written', async () => (await scene.marks.position(topic, 'lost', 0)) === '19');
     await member.leave();
     await scene.admin().deleteGroups({ groups: ['lost'] });
     const reader = await bus.openPartition({ topic, group: 'owner', member: 'm', partition: 0, after: '19' });

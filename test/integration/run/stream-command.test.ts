@@ -185,14 +185,17 @@ for (const name of ['redis', 'postgres'] as const) {
     });
 
     await t.test('tail --where', async (t) => {
-      const where = async (expression: string): Promise<Ended> =>
-        rig.run('tail', '--topic', 'mdp.events', '--limit', '100', '--json', '--where', expression);
-      const spy = objects((await where('symbol == "SPY" && price > 1')).stdout);
+      const newest = ['tail', '--topic', 'mdp.events', '--limit', '100', '--json', '--where'];
+      const spy = objects((await rig.run(...newest, 'symbol == "SPY" && price > 1')).stdout);
       t.ok(spy.length > 10 && spy.length < 100, `${spy.length} of 100`);
       for (const { event } of spy) t.match(event, { symbol: 'SPY' });
-      t.equal((await where('price < 0 || interval == "1s"')).stdout, '', 'an absent field is null');
+      t.equal(
+        (await rig.run(...newest, 'price < 0 || interval == "1s"')).stdout,
+        '',
+        'an absent field is null',
+      );
       for (const bad of ['symbl == "SPY"', '1 + 1']) {
-        const { code, stdout, stderr } = await where(bad);
+        const { code, stdout, stderr } = await rig.run(...newest, bad);
         t.equal(code, 2, bad);
         t.equal(stdout, '');
         t.equal(lines(stderr).length, 1, stderr);
@@ -414,4 +417,21 @@ void test('--help of every command names options, units, defaults and an example
   }
   const { stdout } = await runCommand('mdp', ['stream', '--help'], {});
   for (const name of ['produce', 'ticks', 'tail', 'groups']) t.match(stdout, new RegExp(`^ +${name} `, 'm'));
+});
+
+void test('another number of partitions than the topic has is refused', async (t) => {
+  const rig = await Rig.start(t, 'type: postgres\n  partitions: 4');
+  t.equal((await rig.produce('--count', '50')).code, 0);
+  const consumer = rig.program(['ticks', '--metrics-port', '0']);
+  await untilIn(consumer, 'all are stored', async () => (await rig.stored()) === 50);
+  t.equal(await consumer.stop(), 0, consumer.tail);
+  await writeFile(rig.config, 'version: 1\nbus:\n  type: postgres\n  partitions: 3\n');
+  for (const role of [['ticks'], ['produce', '--provider', 'synthetic', '--count', '1']]) {
+    const { code, stderr } = await rig.run(...role, '--metrics-port', '0');
+    t.equal(code, 1);
+    t.match(stderr, /mdp\.events has 4 partition\(s\), and 3 here: set bus\.partitions to 4 .*--drop/);
+    t.equal(lines(stderr).length, 1, stderr);
+  }
+  t.equal((await rig.run('groups', '--drop', 'tick-consumer', '--yes')).code, 0);
+  t.equal((await rig.produce('--count', '51')).code, 0, 'without groups the number is free');
 });

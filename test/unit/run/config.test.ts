@@ -85,7 +85,7 @@ void test('the defaults are those of the specification', async (t) => {
     apiHost: '127.0.0.1',
     apiToken: null,
     allowedHosts: null,
-    metricsPort: 9101,
+    metricsPort: null, // 9101 is that of telemetry.metrics_port
     redisUri: null,
     kafkaBrokers: null,
     exportDir: null,
@@ -141,7 +141,7 @@ void test('a stage of a later version is an honest error, all means what this ve
   t.match(failure({ ...MINIMUM, STAGES: 'ingest,bars' }).message, /stage bars is not part of this version/);
   t.match(failure({ ...MINIMUM, STAGES: 'all,ingest' }).message, /all and single stages together/);
   t.match(failure({ ...MINIMUM, STAGES: ',' }).message, /names no stage/);
-  t.strictSame(load({ STAGES: 'all' }).stages, ['ingest']);
+  t.strictSame(load({ STAGES: 'all' }).stages, ['ingest', 'orders', 'ticks']);
   t.strictSame(load({ STAGES: ' Ingest , ingest' }).stages, ['ingest']);
 });
 

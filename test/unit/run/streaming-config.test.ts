@@ -76,6 +76,7 @@ void test('the file of the seed has the values that it shows', (t) => {
     stream: 'mdp.events',
     signals_stream: 'mdp.signals',
     consumer_group: 'mdp-consumers',
+    wait_aof: false,
   });
   t.match(producers.synthetic, {
     enabled: true,
@@ -119,23 +120,52 @@ void test('what the seed leaves out has its default, and the shipped file is the
   t.end();
 });
 
+/** Without comments and blank lines. */
+const bare = (text: string): string[] =>
+  text
+    .split('\n')
+    .map((line) => line.replace(/\s+#.*$/, '').trimEnd())
+    .filter((line) => line !== '' && !/^\s*#/.test(line));
+
 void test('every line of the seed stands in the shipped file', (t) => {
-  const bare = (text: string): string[] =>
-    text
-      .split('\n')
-      .map((line) => line.replace(/\s+#.*$/, '').trimEnd())
-      .filter((line) => line !== '' && !/^\s*#/.test(line));
   t.strictSame(bare(SHIPPED), bare(SEED));
   t.end();
 });
 
 void test('what the shipped file says behind # is accepted, and is the default', (t) => {
-  const opened = SHIPPED.replace(/^( *)# ( *[\w]+:.*)$/gm, '$1$2').replace(
-    /^( *)# +((?:[\w]+: \{|uri|brokers).*)$/gm,
+  const opened = SHIPPED.replace(/^# (tick_consumer:|  \w+:)/gm, '$1').replace(
+    /^( +)# ( *[\w]+:.*)$/gm,
     '$1$2',
   );
-  t.not(opened, SHIPPED);
-  t.strictSame(load(opened), load(SEED));
+  t.match(opened, /^ {6}password:/m);
+  const { bus, ...rest } = load(opened, { KAFKA_PASSWORD: 's3cret', REDIS_URI: 'rediss://h' });
+  const { bus: initial, ...others } = load(SEED);
+  t.strictSame(rest, others);
+  const { sasl, tls, ...brokers } = bus.kafka;
+  const { tls: redisTls, uri: _uri, ...redis } = bus.redis;
+  const { uri: _initialUri, ...initialRedis } = initial.redis;
+  t.strictSame({ ...bus, kafka: brokers, redis }, { ...initial, redis: initialRedis });
+  t.strictSame(sasl, { mechanism: 'SCRAM-SHA-512', username: 'mdp', password: 's3cret' });
+  for (const files of [tls, redisTls])
+    t.match(files, { ca: /pem$/, cert: /pem$/, key: /key$/, servername: /example/ });
+  t.end();
+});
+
+const kafka = (text: string): string => `version: 1\nbus:\n  kafka:\n    ${text}\n`;
+
+void test('access to a bus', (t) => {
+  t.match(mistakes(kafka('sasl: { username: u, password: 12 }')), [
+    { line: 4, path: 'bus.kafka.sasl.password', problem: /quotes/ },
+  ]);
+  t.match(mistakes(kafka('sasl: { username: u }')), [{ line: 4, path: 'bus.kafka.sasl.password' }]);
+  t.match(mistakes(kafka('sasl: { mechanism: GSSAPI, username: u, password: "12" }')), [
+    { path: 'bus.kafka.sasl.mechanism' },
+  ]);
+  t.match(mistakes(kafka('tls: { cert: a }')), [{ path: 'bus.kafka.tls', problem: /cert and key/ }]);
+  t.strictSame(load(kafka('tls: {}')).bus.kafka.tls, {});
+  t.match(mistakes('version: 1\nbus:\n  redis:\n    uri: redis://h\n    tls: {}\n'), [
+    { line: 3, path: 'bus.redis', problem: /not rediss/ },
+  ]);
   t.end();
 });
 
