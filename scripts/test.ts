@@ -16,13 +16,18 @@ if (files.length === 0) {
   console.error(`no test file matches ${patterns.join(' ')}`);
   process.exit(1);
 }
-// tests of real processes share the machine's cores: one file at a time; unit tests go side by side
-const quick = files.filter((file) => file.startsWith('test/unit/'));
-const heavy = files.filter((file) => !file.startsWith('test/unit/'));
+// tests of real processes share the machine's cores: one file at a time; unit tests go side by side, and those of the bus,
+// which wait for servers, takeovers and restarts most of their time
+const QUICK = /^test\/unit\//;
+const WAITING = /^test\/(conformance|integration\/(bus|stream)|fault\/bus-)/;
+const quick = files.filter((file) => QUICK.test(file));
+const waiting = files.filter((file) => WAITING.test(file));
+const heavy = files.filter((file) => !QUICK.test(file) && !WAITING.test(file));
 const sum = { passed: 0, failed: 0, skipped: 0 };
 let failedFiles = 0;
 for (const [group, jobs] of [
   [quick, 2],
+  [waiting, 2],
   [heavy, 1],
 ] as const) {
   if (group.length > 0) failedFiles += await runTap(group, jobs);

@@ -351,7 +351,6 @@ void test('mistakes are one line and a code', async (t) => {
     ['a count for the chain', ['produce', '--provider', 'continuum', '--count', '1', '--config', redis], 2, /belong to/],
     ['a count that is none', ['produce', '--provider', 'synthetic', '--count', '-1', '--config', redis], 2, /--count/],
     ['a start that is none', ['produce', '--provider', 'synthetic', '--start', 'soon', '--config', redis], 2, /--start/],
-    ['no topic', ['tail', '--config', redis], 2, /--topic/],
     ['another option', ['ticks', '--grop', 'a', '--config', redis], 2, /--grop/],
   ]; // prettier-ignore
   for (const [what, args, code, said, url] of cases) {
