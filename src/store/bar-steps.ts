@@ -1,0 +1,196 @@
+import type { Client } from 'pg';
+import type { BarRow } from '../core/market/bar.ts';
+import { extendWindow } from '../core/window/extension.ts';
+import { barId, type LatePolicy, type LateWindow, type Step, type SymbolKey } from '../core/window/partition-windows.ts';
+import { windowEndUs } from '../core/window/rollup.ts';
+import { insertBars, readBars, replaceBars, writeRollups, type ChangedBar } from './bar-rows.ts';
+import { remergeRollups } from './bar-rollups.ts';
+import { markLate, notifyRevised, writeWatermarks } from './bar-state.ts';
+import type { GroupName, HeldPartition } from './bus-partitions.ts';
+import { readRepairs, type Repair } from './replay-runs.ts';
+
+/** Whose transaction it is, and which: a step is committed once. */
+export interface StepFrame {
+  name: GroupName;
+  held: HeldPartition;
+  /** one more than the last committed one */
+  number: bigint;
+  /** the log that positions belong to */
+  log: string;
+}
+
+export interface BarsPolicy {
+  windowMs: number;
+  late: LatePolicy;
+  /** what is closed of a symbol as far as steps were taken, µs; null: unknown */
+  closedEndUs: (key: SymbolKey) => number | null;
+}
+
+export interface StepResult {
+  /** rows that were added or changed */
+  written: number;
+  /** final bars that were replaced by richer ones */
+  corrected: ChangedBar[];
+  /** rollups that the store has otherwise than the step: to be taken over */
+  restore: BarRow[];
+  /** marks that came of bars that were there with other values */
+  late: LateWindow[];
+}
+
+const NOTHING: StepResult = { written: 0, corrected: [], restore: [], late: [] };
+
+/** Runs the work as one transaction under the fence. null: this step is committed already, its answer was lost. */
+export async function inStep<T>(
+  client: Client,
+  { name, held, number, log }: StepFrame,
+  at: Pick<Step, 'position' | 'openAfter' | 'openCount' | 'dropped'>,
+  work: () => Promise<T>,
+): Promise<T | null> {
+  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+  // whatever fails, the session throws the connection away, and the server ends the transaction
+  const { rows } = await client.query<{ begun: boolean }>({
+    name: 'bars_begin_step',
+    text: 'SELECT bars_begin_step($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS begun',
+    values: [
+      name.topic,
+      name.group,
+      held.partition,
+      held.epoch.toString(),
+      at.position,
+      number.toString(),
+      log,
+      at.openAfter,
+      at.openCount,
+      at.dropped,
+    ],
+  });
+  if (rows[0]?.begun !== true) {
+    await client.query('ROLLBACK');
+    return null;
+  }
+  const done = await work();
+  await client.query('COMMIT');
+  return done;
+}
+
+/**
+ * One step of a partition: position, watermarks, closed bars, rollups and marks become true together. May be called again
+ * with the same step after any failure. Rejects with SQLSTATE MDF01 when the partition was taken over.
+ */
+export async function commitStep(
+  client: Client,
+  frame: StepFrame,
+  step: Step,
+  policy: BarsPolicy,
+): Promise<StepResult> {
+  const done = await inStep(client, frame, step, async () => {
+    await writeWatermarks(client, frame, step.watermarks);
+    const live = await writeLive(client, step, policy);
+    const replayed = await writeReplayed(client, step, policy);
+    const late = [...step.late, ...live.late];
+    await markLate(client, frame, late);
+    const corrected = [...live.corrected, ...replayed.corrected];
+    await notifyRevised(client, corrected);
+    return {
+      written: live.written + replayed.written,
+      corrected,
+      restore: [...live.restore, ...replayed.restore],
+      late: live.late,
+    };
+  });
+  return done ?? NOTHING;
+}
+
+async function writeLive(client: Client, step: Step, policy: BarsPolicy): Promise<StepResult> {
+  const windows = step.windows.filter(({ runId }) => runId === 0n);
+  const { inserted, differing } = await insertBars(client, 'bars_ohlcv', windows);
+  // the ticks themselves decide what a bar is that was there already; without them, more of them do
+  const late = policy.late === 'revise' ? differing.map((row) => lateOf(row, step.position)) : [];
+  const changed =
+    policy.late === 'revise' ? [] : await replaceBars(client, 'bars_ohlcv', differing, 'richer');
+  const rollups = step.rollups.filter(({ runId }) => runId === 0n);
+  const merged = await writeRollups(client, 'bars_ohlcv', rollups);
+  const remerged = await remergeRollups(
+    client,
+    { table: 'bars_ohlcv', ...policy },
+    changed.map(({ row }) => row),
+    merged.differing,
+  );
+  return {
+    written: inserted + merged.written + changed.length + remerged.length,
+    corrected: [...changed, ...remerged].filter(({ revision }) => revision > 0),
+    restore: remerged.map(({ row }) => row),
+    late,
+  };
+}
+
+function lateOf({ provider, symbol, startUs, intervalMs }: BarRow, position: string | null): LateWindow {
+  return { provider, symbol, startUs, endUs: windowEndUs(startUs, intervalMs), position };
+}
+
+/** Bars of replays have tables of their own; those of a repair also fill what live bars lack. */
+async function writeReplayed(client: Client, step: Step, policy: BarsPolicy): Promise<StepResult> {
+  const closed = step.windows.filter(({ runId }) => runId !== 0n);
+  const rollups = step.rollups.filter(({ runId }) => runId !== 0n);
+  if (closed.length + rollups.length + step.extensions.length === 0) return NOTHING;
+  const { inserted, differing } = await insertBars(client, 'bars_replay', closed);
+  const richer = await replaceBars(client, 'bars_replay', differing, 'richer');
+  const extended = await extend(client, step, policy.windowMs);
+  const merged = await writeRollups(client, 'bars_replay', rollups);
+  const changed = [...richer, ...extended].map(({ row }) => row);
+  const remerged = await remergeRollups(
+    client,
+    { table: 'bars_replay', ...policy },
+    changed,
+    merged.differing,
+  );
+  const repaired = await repair(client, [...closed, ...changed], policy);
+  const written = inserted + merged.written + changed.length + remerged.length + repaired.length;
+  return {
+    written,
+    corrected: repaired.filter(({ revision }) => revision > 0),
+    restore: [...remerged, ...repaired].map(({ row }) => row),
+    late: [],
+  };
+}
+
+async function extend(client: Client, { extensions }: Step, windowMs: number): Promise<ChangedBar[]> {
+  const stored = await readBars(
+    client,
+    'bars_replay',
+    extensions.map((each) => ({
+      ...each,
+      intervalMs: windowMs,
+      endUs: windowEndUs(each.startUs, windowMs),
+    })),
+  );
+  const rows = extensions.flatMap(({ ticks, ...key }, at) => {
+    const window = extendWindow(stored[at][0] ?? null, ticks);
+    return window === null ? [] : [{ ...key, intervalMs: windowMs, isFinal: true, ...window }];
+  });
+  return replaceBars(client, 'bars_replay', rows, 'differs');
+}
+
+/** Live bars from those of a repair: windows wholly inside its range, where there is none or one with fewer ticks. */
+async function repair(client: Client, rows: readonly BarRow[], policy: BarsPolicy): Promise<ChangedBar[]> {
+  const repairs = await readRepairs(client, [...new Set(rows.map(({ runId }) => runId))]);
+  if (repairs.size === 0) return [];
+  // the newest version of a window is the last one
+  const inside = new Map(
+    rows.filter((row) => liesInside(row, repairs.get(row.runId))).map((row) => [barId(row), row]),
+  );
+  const live = [...inside.values()].map((row) => ({ ...row, runId: 0n }));
+  const changed = await replaceBars(client, 'bars_ohlcv', live, 'richer');
+  const remerged = await remergeRollups(
+    client,
+    { table: 'bars_ohlcv', ...policy },
+    changed.map(({ row }) => row),
+    [],
+  );
+  return [...changed, ...remerged];
+}
+
+function liesInside({ startUs, intervalMs }: BarRow, range: Repair | undefined): boolean {
+  if (range === undefined) return false;
+  return startUs >= range.startUs && windowEndUs(startUs, intervalMs) <= range.endUs;
+}
