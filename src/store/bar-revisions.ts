@@ -4,7 +4,8 @@ import type { LateWindow, Resume } from '../core/window/partition-windows.ts';
 import { replaceBars, type ChangedBar } from './bar-rows.ts';
 import { remergeRollups } from './bar-rollups.ts';
 import { notifyRevised, unmarkLate } from './bar-state.ts';
-import { inStep, type BarsPolicy, type StepFrame } from './bar-steps.ts';
+import { beginStep, type StepFrame } from './bar-step-query.ts';
+import type { BarsPolicy } from './bar-steps.ts';
 import { barOfTicks } from './bar-ticks.ts';
 
 export interface Revision {
@@ -25,28 +26,27 @@ export async function reviseWindows(
   late: readonly LateWindow[],
   policy: BarsPolicy,
 ): Promise<Revision> {
-  const revision = await inStep(client, frame, { ...at, dropped: 0 }, async () => {
-    const rows: BarRow[] = [];
-    for (const window of late) {
-      const bar = await barOfTicks(client, window);
-      if (bar === null) continue;
-      const { provider, symbol, startUs, endUs } = window;
-      const intervalMs = (endUs - startUs) / 1000;
-      rows.push({ runId: 0n, provider, symbol, intervalMs, startUs, bar, isFinal: true, lastSeq: 0n });
-    }
-    const windows = await replaceBars(client, 'bars_ohlcv', rows, 'not_poorer');
-    const rollups = await remergeRollups(
-      client,
-      { table: 'bars_ohlcv', ...policy },
-      windows.map(({ row }) => row),
-      [],
-    );
-    await unmarkLate(client, frame, late);
-    await notifyRevised(
-      client,
-      [...windows, ...rollups].filter(({ revision: number }) => number > 0),
-    );
-    return { windows, rollups };
-  });
-  return revision ?? { windows: [], rollups: [] };
+  if (!(await beginStep(client, frame, { ...at, dropped: 0 }))) return { windows: [], rollups: [] };
+  const rows: BarRow[] = [];
+  for (const window of late) {
+    const bar = await barOfTicks(client, window);
+    if (bar === null) continue;
+    const { provider, symbol, startUs, endUs } = window;
+    const intervalMs = (endUs - startUs) / 1000;
+    rows.push({ runId: 0n, provider, symbol, intervalMs, startUs, bar, isFinal: true, lastSeq: 0n });
+  }
+  const windows = await replaceBars(client, 'bars_ohlcv', rows, 'not_poorer');
+  const rollups = await remergeRollups(
+    client,
+    { table: 'bars_ohlcv', ...policy },
+    windows.map(({ row }) => row),
+    [],
+  );
+  await unmarkLate(client, frame, late);
+  await notifyRevised(
+    client,
+    [...windows, ...rollups].filter(({ revision }) => revision > 0),
+  );
+  await client.query('COMMIT');
+  return { windows, rollups };
 }

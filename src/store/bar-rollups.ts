@@ -2,7 +2,8 @@ import type { Client } from 'pg';
 import { mergeBars, type BarRow } from '../core/market/bar.ts';
 import { barId, type SymbolKey } from '../core/window/partition-windows.ts';
 import { finerOf, rollupsOf, windowEndUs, windowStartUs } from '../core/window/rollup.ts';
-import { readBars, replaceBars, type BarRange, type BarTable, type ChangedBar } from './bar-rows.ts';
+import { readBars, replaceBars, type BarRange, type ChangedBar } from './bar-rows.ts';
+import type { BarTable } from './bar-sql.ts';
 import { barOfTicks } from './bar-ticks.ts';
 
 /** A rollup that must be merged anew. */

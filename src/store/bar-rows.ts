@@ -1,61 +1,17 @@
 import type { Client } from 'pg';
 import type { Bar, BarRow } from '../core/market/bar.ts';
 import { intervalName, parseInterval } from '../core/market/interval.ts';
+import {
+  differingStatement,
+  insertStatement,
+  readStatement,
+  replaceStatement,
+  rollupStatement,
+  type BarTable,
+  type ReplaceRule,
+} from './bar-sql.ts';
 
-/** bars_ohlcv holds live bars and keeps replaced versions; bars_replay holds those of replay runs. */
-export type BarTable = 'bars_ohlcv' | 'bars_replay';
-
-const VALUES = [
-  'open',
-  'high',
-  'low',
-  'close',
-  'volume',
-  'vwap',
-  'tick_count',
-  'first_ts',
-  'last_ts',
-  'volume_parts',
-  'pv_parts',
-] as const;
-
-const KEYS: Readonly<Record<BarTable, string>> = {
-  bars_ohlcv: 'provider, symbol, "interval", ts',
-  bars_replay: 'replay_run_id, provider, symbol, "interval", ts',
-};
-const COLUMNS: Readonly<Record<BarTable, string>> = {
-  bars_ohlcv: `${KEYS.bars_ohlcv}, ${VALUES.join(', ')}, is_final`,
-  bars_replay: `${KEYS.bars_replay}, ${VALUES.join(', ')}, is_final, last_seq`,
-};
-const HISTORY_COLUMNS = `provider, symbol, "interval", ts, revision, ${VALUES.join(', ')}, is_final, created_at, updated_at`;
-
-/** A time of µs since 1970, exact: the product of one microsecond and a whole number below 2^53. */
-const time = (micros: string): string => `timestamptz 'epoch' + ${micros} * interval '1 microsecond'`;
-export const microsOf = (column: string): string => `(extract(epoch FROM ${column}) * 1000000)::bigint`;
-
-/** The rows of parameter 1 (rowsJson) with the names and types of the columns. JSON carries doubles digit by digit. */
-const INCOMING = `incoming AS MATERIALIZED (
-  SELECT r.replay_run_id, r.provider, r.symbol, r."interval", ${time('r.ts')} AS ts, r.open, r.high, r.low, r.close, r.volume,
-         r.vwap, r.tick_count, ${time('r.first_ts')} AS first_ts, ${time('r.last_ts')} AS last_ts,
-         r.volume_parts, r.pv_parts, r.is_final, r.last_seq
-    FROM json_to_recordset($1::json) AS r (replay_run_id bigint, provider text, symbol text, "interval" text, ts bigint,
-         open float8, high float8, low float8, close float8, volume float8, vwap float8, tick_count bigint, first_ts bigint,
-         last_ts bigint, volume_parts float8[], pv_parts float8[], is_final boolean, last_seq bigint))`;
-
-const values = (of: string): string => `(${VALUES.map((name) => `${of}.${name}`).join(', ')})`;
-const DIFFERS = (a: string, b: string): string => `${values(a)} IS DISTINCT FROM ${values(b)}`;
-const SAME_KEY = (table: BarTable): string =>
-  `b.provider = i.provider AND b.symbol = i.symbol AND b."interval" = i."interval" AND b.ts = i.ts` +
-  (table === 'bars_replay' ? ' AND b.replay_run_id = i.replay_run_id' : '');
-/** in the order of the key, so that two writers of the same rows do not deadlock */
-const SELECT_INCOMING = (table: BarTable): string =>
-  `SELECT ${COLUMNS[table]} FROM incoming ORDER BY ${KEYS[table]}`;
-const SET_VALUES = [...VALUES.map((name) => `${name} = excluded.${name}`)].join(', ');
-const SET_TOUCHED = 'updated_at = now(), tx = pg_current_xact_id()';
-const SET_LAST_SEQ = (table: BarTable): string =>
-  table === 'bars_replay' ? ', last_seq = excluded.last_seq' : '';
-
-/** Bars as INCOMING reads them. A double beyond all bounds has no JSON: it travels as its name. */
+/** Bars as the statements read them. A double beyond all bounds has no JSON: it travels as its name. */
 export function rowsJson(rows: readonly BarRow[]): string {
   return JSON.stringify(
     rows.map(({ runId, provider, symbol, intervalMs, startUs, bar, isFinal, lastSeq }) => ({
@@ -85,14 +41,8 @@ function double(value: number): number | string {
   return Number.isFinite(value) ? value : String(value);
 }
 
-const SELECTED = (of: string, table: BarTable): string =>
-  `${table === 'bars_replay' ? `${of}.replay_run_id` : '0'} AS run, ${of}.provider, ${of}.symbol, ${of}."interval", ${microsOf(`${of}.ts`)} AS ts,
-   ${of}.open, ${of}.high, ${of}.low, ${of}.close, ${of}.volume, ${of}.vwap, ${of}.tick_count,
-   ${microsOf(`${of}.first_ts`)} AS first_ts, ${microsOf(`${of}.last_ts`)} AS last_ts, ${of}.volume_parts, ${of}.pv_parts, ${of}.is_final,
-   ${table === 'bars_replay' ? `${of}.last_seq` : '0'} AS last_seq`;
-
-/** A row as SELECTED names it: pg hands int8 over as text. */
-interface Selected {
+/** A row as the statements name it: pg hands int8 over as text. */
+export interface SelectedBar {
   run: string;
   provider: string;
   symbol: string;
@@ -113,7 +63,7 @@ interface Selected {
   last_seq: string;
 }
 
-function barOfRow(row: Selected): Bar {
+function barOfRow(row: SelectedBar): Bar {
   const { open, high, low, close, volume, vwap } = row;
   return {
     open,
@@ -130,7 +80,7 @@ function barOfRow(row: Selected): Bar {
   };
 }
 
-function rowOf(row: Selected): BarRow {
+export function barRowOf(row: SelectedBar): BarRow {
   return {
     runId: BigInt(row.run),
     provider: row.provider,
@@ -151,12 +101,7 @@ export async function insertBars(
 ): Promise<{ inserted: number; differing: BarRow[] }> {
   if (rows.length === 0) return { inserted: 0, differing: [] };
   const json = rowsJson(rows);
-  const { rows: counts } = await client.query<{ n: string }>(
-    `WITH ${INCOMING}, written AS (
-       INSERT INTO ${table} (${COLUMNS[table]}) ${SELECT_INCOMING(table)} ON CONFLICT DO NOTHING RETURNING 1)
-     SELECT count(*) AS n FROM written`,
-    [json],
-  );
+  const { rows: counts } = await client.query<{ n: string }>(insertStatement(table, '$1'), [json]);
   const inserted = Number(counts[0]?.n);
   return { inserted, differing: inserted === rows.length ? [] : await differingBars(client, table, json) };
 }
@@ -171,39 +116,19 @@ export async function writeRollups(
   rows: readonly BarRow[],
 ): Promise<{ written: number; differing: BarRow[] }> {
   if (rows.length === 0) return { written: 0, differing: [] };
-  const { rows: counts } = await client.query<{ n: string }>(
-    `WITH ${INCOMING}, written AS (
-       INSERT INTO ${table} AS b (${COLUMNS[table]}) ${SELECT_INCOMING(table)}
-       ON CONFLICT (${KEYS[table]}) DO UPDATE SET ${SET_VALUES}, is_final = excluded.is_final, ${SET_TOUCHED}${SET_LAST_SEQ(table)}
-         WHERE NOT b.is_final AND excluded.tick_count >= b.tick_count
-           AND (excluded.is_final OR ${DIFFERS('b', 'excluded')})
-       RETURNING 1)
-     SELECT count(*) AS n FROM written`,
-    [rowsJson(rows)],
-  );
-  const finals = rows.filter(({ isFinal }) => isFinal);
-  const differing = finals.length === 0 ? [] : await differingBars(client, table, rowsJson(finals));
-  return { written: Number(counts[0]?.n), differing };
+  const json = rowsJson(rows);
+  const { rows: counts } = await client.query<{ n: string }>(rollupStatement(table, '$1'), [json]);
+  const hasFinal = rows.some(({ isFinal }) => isFinal);
+  return {
+    written: Number(counts[0]?.n),
+    differing: hasFinal ? await differingBars(client, table, json) : [],
+  };
 }
 
-/** Those of the caller's rows that the table has with other values, or not as final. */
 async function differingBars(client: Client, table: BarTable, json: string): Promise<BarRow[]> {
-  const { rows } = await client.query<Selected>(
-    `WITH ${INCOMING} SELECT ${SELECTED('i', 'bars_replay')} FROM incoming i JOIN ${table} b ON ${SAME_KEY(table)}
-      WHERE ${DIFFERS('i', 'b')} OR b.is_final <> i.is_final`,
-    [json],
-  );
-  return rows.map(rowOf);
+  const { rows } = await client.query<SelectedBar>(differingStatement(table, '$1'), [json]);
+  return rows.map(barRowOf);
 }
-
-/** Which rows may be written over: any that differ, those with at most as many ticks, those with fewer. */
-export type ReplaceRule = 'differs' | 'not_poorer' | 'richer';
-
-const REPLACED_WHEN: Readonly<Record<ReplaceRule, string>> = {
-  differs: '',
-  not_poorer: ' AND NEW.tick_count >= b.tick_count',
-  richer: ' AND NEW.tick_count > b.tick_count',
-};
 
 /** A bar that was added or changed. */
 export interface ChangedBar {
@@ -223,29 +148,11 @@ export async function replaceBars(
   rule: ReplaceRule,
 ): Promise<ChangedBar[]> {
   if (rows.length === 0) return [];
-  const when = (incoming: string): string =>
-    `(${DIFFERS('b', incoming)} OR (${incoming}.is_final AND NOT b.is_final))${REPLACED_WHEN[rule].replace('NEW', incoming)}`;
-  const history =
-    table === 'bars_replay'
-      ? ''
-      : `, kept AS (
-       INSERT INTO bars_history (${HISTORY_COLUMNS})
-       SELECT ${HISTORY_COLUMNS.split(', ')
-         .map((name) => `b.${name}`)
-         .join(', ')} FROM bars_ohlcv b JOIN incoming i ON ${SAME_KEY(table)}
-        WHERE b.is_final AND ${when('i')}
-       ON CONFLICT DO NOTHING)`;
-  const { rows: changed } = await client.query<Selected & { revision: number }>(
-    `WITH ${INCOMING}${history}, written AS (
-       INSERT INTO ${table} AS b (${COLUMNS[table]}) ${SELECT_INCOMING(table)}
-       ON CONFLICT (${KEYS[table]}) DO UPDATE SET ${SET_VALUES}, is_final = b.is_final OR excluded.is_final,
-           revision = b.revision + b.is_final::int, ${SET_TOUCHED}${SET_LAST_SEQ(table)}
-         WHERE ${when('excluded')}
-       RETURNING b.*)
-     SELECT ${SELECTED('b', table)}, b.revision FROM written b`,
+  const { rows: changed } = await client.query<SelectedBar & { revision: number }>(
+    replaceStatement(table, '$1', rule),
     [rowsJson(rows)],
   );
-  return changed.map((row) => ({ row: rowOf(row), revision: row.revision }));
+  return changed.map((row) => ({ row: barRowOf(row), revision: row.revision }));
 }
 
 /** Which bars: all of one length whose windows begin in [startUs, endUs). */
@@ -266,23 +173,14 @@ export async function readBars(
 ): Promise<BarRow[][]> {
   const found: BarRow[][] = ranges.map(() => []);
   if (ranges.length === 0) return found;
-  const run = table === 'bars_replay' ? 'AND b.replay_run_id = k.run' : '';
-  const { rows } = await client.query<Selected & { ord: string }>(
-    `SELECT k.ord, ${SELECTED('b', table)}
-       FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
-              WITH ORDINALITY AS k (run, provider, symbol, "interval", start_us, end_us, ord)
-       JOIN ${table} b ON b.provider = k.provider AND b.symbol = k.symbol AND b."interval" = k."interval" ${run}
-        AND b.ts >= ${time('k.start_us')} AND b.ts < ${time('k.end_us')}
-      ORDER BY k.ord, b.ts`,
-    [
-      ranges.map(({ runId }) => runId.toString()),
-      ranges.map(({ provider }) => provider),
-      ranges.map(({ symbol }) => symbol),
-      ranges.map(({ intervalMs }) => intervalName(intervalMs)),
-      ranges.map(({ startUs }) => startUs),
-      ranges.map(({ endUs }) => endUs),
-    ],
-  );
-  for (const { ord, ...row } of rows) found[Number(ord) - 1]?.push(rowOf(row));
+  const { rows } = await client.query<SelectedBar & { ord: string }>(readStatement(table), [
+    ranges.map(({ runId }) => runId.toString()),
+    ranges.map(({ provider }) => provider),
+    ranges.map(({ symbol }) => symbol),
+    ranges.map(({ intervalMs }) => intervalName(intervalMs)),
+    ranges.map(({ startUs }) => startUs),
+    ranges.map(({ endUs }) => endUs),
+  ]);
+  for (const { ord, ...row } of rows) found[Number(ord) - 1]?.push(barRowOf(row));
   return found;
 }

@@ -1,4 +1,4 @@
-import type { Client } from 'pg';
+import { escapeLiteral, type Client } from 'pg';
 import type { BarRow } from '../core/market/bar.ts';
 import { intervalName } from '../core/market/interval.ts';
 import type {
@@ -10,7 +10,8 @@ import type {
 import { openRollups, windowEndUs } from '../core/window/rollup.ts';
 import type { Watermark } from '../core/window/symbol-windows.ts';
 import { formatMicros } from '../core/time.ts';
-import { microsOf, readBars, type BarRange, type BarTable, type ChangedBar } from './bar-rows.ts';
+import { readBars, type BarRange, type ChangedBar } from './bar-rows.ts';
+import { microsOf, timeOf, type BarTable } from './bar-sql.ts';
 import type { GroupName } from './bus-partitions.ts';
 
 /** Which partition of which group. */
@@ -38,7 +39,6 @@ const REPLAY_SILENCE = "interval '1 day'";
 const SYMBOLS_READ = 500;
 
 const PLACE = 'topic = $1 AND group_name = $2 AND partition = $3';
-const time = (micros: string): string => `timestamptz 'epoch' + ${micros} * interval '1 microsecond'`;
 
 /**
  * @param position as its owner committed it
@@ -138,44 +138,31 @@ async function withRollups(
   return symbols.map((symbol, index) => ({ ...symbol, rollups: rollups[index] }));
 }
 
-export async function writeWatermarks(
-  client: Client,
-  place: BarsPlace,
-  watermarks: readonly (SymbolKey & Watermark)[],
-): Promise<void> {
-  if (watermarks.length === 0) return;
-  await client.query(
-    `INSERT INTO bars_watermarks AS w (topic, group_name, partition, replay_run_id, provider, symbol, max_ts, closed_end)
-     SELECT $1, $2, $3, k.run, k.provider, k.symbol, ${time('k.max_us')}, ${time('k.closed_us')}
-       FROM unnest($4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[]) AS k (run, provider, symbol, max_us, closed_us)
+/** SQL that writes watermarks down. */
+export function watermarksStatement(place: BarsPlace, watermarks: readonly (SymbolKey & Watermark)[]): string {
+  const rows = watermarks.map(({ runId, provider, symbol, maxUs, closedEndUs }) => ({
+    run: runId.toString(),
+    provider,
+    symbol,
+    max_us: maxUs,
+    closed_us: closedEndUs,
+  }));
+  return `INSERT INTO bars_watermarks AS w (topic, group_name, partition, replay_run_id, provider, symbol, max_ts, closed_end)
+     SELECT ${placeLiterals(place)}, k.run, k.provider, k.symbol, ${timeOf('k.max_us')}, ${timeOf('k.closed_us')}
+       FROM json_to_recordset(${escapeLiteral(JSON.stringify(rows))}::json)
+         AS k (run bigint, provider text, symbol text, max_us bigint, closed_us bigint)
      ON CONFLICT (topic, group_name, partition, replay_run_id, provider, symbol) DO UPDATE
-       SET max_ts = excluded.max_ts, closed_end = excluded.closed_end, updated_at = now()`,
-    [
-      ...placeOf(place),
-      watermarks.map(({ runId }) => runId.toString()),
-      watermarks.map(({ provider }) => provider),
-      watermarks.map(({ symbol }) => symbol),
-      watermarks.map(({ maxUs }) => maxUs),
-      watermarks.map(({ closedEndUs }) => closedEndUs),
-    ],
-  );
+       SET max_ts = excluded.max_ts, closed_end = excluded.closed_end, updated_at = now()`;
 }
 
-export async function markLate(
-  client: Client,
-  place: BarsPlace,
-  late: readonly LateWindow[],
-): Promise<void> {
-  if (late.length === 0) return;
-  // the later event of two decides what is waited for
+/** SQL that marks closed windows. Of two marks of one window the later decides what is waited for. */
+export function markStatement(place: BarsPlace, late: readonly LateWindow[]): string {
   const windows = [...new Map(late.map((each) => [lateId(each), each])).values()];
-  await client.query(
-    `INSERT INTO bars_late_windows (topic, group_name, partition, provider, symbol, ts, ts_end, "position")
-     SELECT $1, $2, $3, k.provider, k.symbol, ${time('k.start_us')}, ${time('k.end_us')}, k.position
-       FROM unnest($4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[]) AS k (provider, symbol, start_us, end_us, position)
-     ON CONFLICT (topic, group_name, partition, provider, symbol, ts, ts_end) DO UPDATE SET "position" = excluded."position"`,
-    [...placeOf(place), ...lateColumns(windows)],
-  );
+  return `INSERT INTO bars_late_windows (topic, group_name, partition, provider, symbol, ts, ts_end, "position")
+     SELECT ${placeLiterals(place)}, k.provider, k.symbol, ${timeOf('k."startUs"')}, ${timeOf('k."endUs"')}, k."position"
+       FROM json_to_recordset(${escapeLiteral(JSON.stringify(windows))}::json)
+         AS k (provider text, symbol text, "startUs" bigint, "endUs" bigint, "position" text)
+     ON CONFLICT (topic, group_name, partition, provider, symbol, ts, ts_end) DO UPDATE SET "position" = excluded."position"`;
 }
 
 /** Takes back marks that are done with, unless a later event came meanwhile. */
@@ -188,8 +175,15 @@ export async function unmarkLate(
     `DELETE FROM bars_late_windows l
       USING unnest($4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[]) AS k (provider, symbol, start_us, end_us, position)
       WHERE l.topic = $1 AND l.group_name = $2 AND l.partition = $3 AND l.provider = k.provider AND l.symbol = k.symbol
-        AND l.ts = ${time('k.start_us')} AND l.ts_end = ${time('k.end_us')} AND l."position" IS NOT DISTINCT FROM k.position`,
-    [...placeOf(place), ...lateColumns(late)],
+        AND l.ts = ${timeOf('k.start_us')} AND l.ts_end = ${timeOf('k.end_us')} AND l."position" IS NOT DISTINCT FROM k.position`,
+    [
+      ...placeOf(place),
+      late.map(({ provider }) => provider),
+      late.map(({ symbol }) => symbol),
+      late.map(({ startUs }) => startUs),
+      late.map(({ endUs }) => endUs),
+      late.map(({ position }) => position),
+    ],
   );
 }
 
@@ -234,16 +228,12 @@ export async function notifyRevised(client: Client, corrected: readonly ChangedB
   ]);
 }
 
-function placeOf({ name, held }: BarsPlace): [string, string, number] {
-  return [name.topic, name.group, held.partition];
+/** For statements that are sent together: those have no parameters. */
+function placeLiterals(place: BarsPlace): string {
+  const [topic, group, partition] = placeOf(place);
+  return `${escapeLiteral(topic)}, ${escapeLiteral(group)}, ${partition}`;
 }
 
-function lateColumns(late: readonly LateWindow[]): unknown[] {
-  return [
-    late.map(({ provider }) => provider),
-    late.map(({ symbol }) => symbol),
-    late.map(({ startUs }) => startUs),
-    late.map(({ endUs }) => endUs),
-    late.map(({ position }) => position),
-  ];
+function placeOf({ name, held }: BarsPlace): [string, string, number] {
+  return [name.topic, name.group, held.partition];
 }

@@ -5,19 +5,9 @@ import { barId, type LatePolicy, type LateWindow, type Step, type SymbolKey } fr
 import { windowEndUs } from '../core/window/rollup.ts';
 import { insertBars, readBars, replaceBars, writeRollups, type ChangedBar } from './bar-rows.ts';
 import { remergeRollups } from './bar-rollups.ts';
-import { markLate, notifyRevised, writeWatermarks } from './bar-state.ts';
-import type { GroupName, HeldPartition } from './bus-partitions.ts';
+import { markStatement, notifyRevised } from './bar-state.ts';
+import { sendStep, type SentStep, type StepFrame } from './bar-step-query.ts';
 import { readRepairs, type Repair } from './replay-runs.ts';
-
-/** Whose transaction it is, and which: a step is committed once. */
-export interface StepFrame {
-  name: GroupName;
-  held: HeldPartition;
-  /** one more than the last committed one */
-  number: bigint;
-  /** the log that positions belong to */
-  log: string;
-}
 
 export interface BarsPolicy {
   windowMs: number;
@@ -39,43 +29,10 @@ export interface StepResult {
 
 const NOTHING: StepResult = { written: 0, corrected: [], restore: [], late: [] };
 
-/** Runs the work as one transaction under the fence. null: this step is committed already, its answer was lost. */
-export async function inStep<T>(
-  client: Client,
-  { name, held, number, log }: StepFrame,
-  at: Pick<Step, 'position' | 'openAfter' | 'openCount' | 'dropped'>,
-  work: () => Promise<T>,
-): Promise<T | null> {
-  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
-  // whatever fails, the session throws the connection away, and the server ends the transaction
-  const { rows } = await client.query<{ begun: boolean }>({
-    name: 'bars_begin_step',
-    text: 'SELECT bars_begin_step($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS begun',
-    values: [
-      name.topic,
-      name.group,
-      held.partition,
-      held.epoch.toString(),
-      at.position,
-      number.toString(),
-      log,
-      at.openAfter,
-      at.openCount,
-      at.dropped,
-    ],
-  });
-  if (rows[0]?.begun !== true) {
-    await client.query('ROLLBACK');
-    return null;
-  }
-  const done = await work();
-  await client.query('COMMIT');
-  return done;
-}
-
 /**
  * One step of a partition: position, watermarks, closed bars, rollups and marks become true together. May be called again
- * with the same step after any failure. Rejects with SQLSTATE MDF01 when the partition was taken over.
+ * with the same step after any failure. Rejects with SQLSTATE MDF01 when the partition was taken over; whatever fails, the
+ * session throws the connection away, and the server ends the transaction.
  */
 export async function commitStep(
   client: Client,
@@ -83,41 +40,41 @@ export async function commitStep(
   step: Step,
   policy: BarsPolicy,
 ): Promise<StepResult> {
-  const done = await inStep(client, frame, step, async () => {
-    await writeWatermarks(client, frame, step.watermarks);
-    const live = await writeLive(client, step, policy);
-    const replayed = await writeReplayed(client, step, policy);
-    const late = [...step.late, ...live.late];
-    await markLate(client, frame, late);
-    const corrected = [...live.corrected, ...replayed.corrected];
-    await notifyRevised(client, corrected);
-    return {
-      written: live.written + replayed.written,
-      corrected,
-      restore: [...live.restore, ...replayed.restore],
-      late: live.late,
-    };
-  });
-  return done ?? NOTHING;
+  const sent = await sendStep(client, frame, step, step.late);
+  if (sent === null) return NOTHING;
+  const live = await settleLive(client, frame, sent, step, policy);
+  const replayed = await writeReplayed(client, step, policy);
+  const corrected = [...live.corrected, ...replayed.corrected];
+  await notifyRevised(client, corrected);
+  await client.query('COMMIT');
+  return {
+    written: live.written + replayed.written,
+    corrected,
+    restore: [...live.restore, ...replayed.restore],
+    late: live.late,
+  };
 }
 
-async function writeLive(client: Client, step: Step, policy: BarsPolicy): Promise<StepResult> {
-  const windows = step.windows.filter(({ runId }) => runId === 0n);
-  const { inserted, differing } = await insertBars(client, 'bars_ohlcv', windows);
-  // the ticks themselves decide what a bar is that was there already; without them, more of them do
-  const late = policy.late === 'revise' ? differing.map((row) => lateOf(row, step.position)) : [];
-  const changed =
-    policy.late === 'revise' ? [] : await replaceBars(client, 'bars_ohlcv', differing, 'richer');
-  const rollups = step.rollups.filter(({ runId }) => runId === 0n);
-  const merged = await writeRollups(client, 'bars_ohlcv', rollups);
+/** What the table had otherwise: the ticks themselves decide, or, without them, the bar that holds more of them. */
+async function settleLive(
+  client: Client,
+  frame: StepFrame,
+  { inserted, differing, merged, differingRollups }: SentStep,
+  step: Step,
+  policy: BarsPolicy,
+): Promise<StepResult> {
+  const isRevised = policy.late === 'revise';
+  const late = isRevised ? differing.map((row) => lateOf(row, step.position)) : [];
+  if (late.length > 0) await client.query(markStatement(frame, late));
+  const changed = isRevised ? [] : await replaceBars(client, 'bars_ohlcv', differing, 'richer');
   const remerged = await remergeRollups(
     client,
     { table: 'bars_ohlcv', ...policy },
     changed.map(({ row }) => row),
-    merged.differing,
+    differingRollups,
   );
   return {
-    written: inserted + merged.written + changed.length + remerged.length,
+    written: inserted + merged + changed.length + remerged.length,
     corrected: [...changed, ...remerged].filter(({ revision }) => revision > 0),
     restore: remerged.map(({ row }) => row),
     late,

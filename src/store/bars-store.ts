@@ -1,7 +1,8 @@
 import type { LateWindow, Resume, Step } from '../core/window/partition-windows.ts';
 import { reviseWindows, type Revision } from './bar-revisions.ts';
 import { loadBarsState, type BarsPlace, type BarsState } from './bar-state.ts';
-import { commitStep, type BarsPolicy, type StepFrame, type StepResult } from './bar-steps.ts';
+import type { StepFrame } from './bar-step-query.ts';
+import { commitStep, type BarsPolicy, type StepResult } from './bar-steps.ts';
 import type { RunOnSession } from './session.ts';
 
 /**

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { microsOf } from './bar-rows.ts';
+import { microsOf } from './bar-sql.ts';
 
 /** The range of a replay that repairs bars, µs since 1970, half-open. */
 export interface Repair {

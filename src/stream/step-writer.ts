@@ -11,7 +11,8 @@ import type {
 import type { Clock } from '../core/time.ts';
 import type { BarsStore } from '../store/bars-store.ts';
 import type { BarsState } from '../store/bar-state.ts';
-import type { BarsPolicy, StepFrame } from '../store/bar-steps.ts';
+import type { StepFrame } from '../store/bar-step-query.ts';
+import type { BarsPolicy } from '../store/bar-steps.ts';
 import type { BarRun } from './bar-run.ts';
 import { deadLetterRecords } from './dead-letters.ts';
 import { LateWindows } from './late-windows.ts';
