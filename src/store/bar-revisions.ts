@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import type { BarRow } from '../core/market/bar.ts';
-import type { LateWindow, Resume } from '../core/window/partition-windows.ts';
+import type { LateWindow, Resume } from '../core/window/step.ts';
 import { replaceBars, type ChangedBar } from './bar-rows.ts';
 import { remergeRollups } from './bar-rollups.ts';
 import { notifyRevised, unmarkLate } from './bar-state.ts';

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
-import { mergeBars, type BarRow } from '../core/market/bar.ts';
-import { barId, type SymbolKey } from '../core/window/partition-windows.ts';
+import { barId, mergeBars, type BarRow } from '../core/market/bar.ts';
+import type { SymbolKey } from '../core/window/step.ts';
 import { finerOf, rollupsOf, windowEndUs, windowStartUs } from '../core/window/rollup.ts';
 import { readBars, replaceBars, type BarRange, type ChangedBar } from './bar-rows.ts';
 import type { BarTable } from './bar-sql.ts';

@@ -1,6 +1,6 @@
 import { escapeLiteral, type Client, type QueryResult } from 'pg';
 import type { BarRow } from '../core/market/bar.ts';
-import type { LateWindow, Resume, Step } from '../core/window/partition-windows.ts';
+import type { LateWindow, Resume, Step } from '../core/window/step.ts';
 import { barRowOf, rowsJson, type SelectedBar } from './bar-rows.ts';
 import { differingStatement, insertStatement, rollupStatement } from './bar-sql.ts';
 import { markStatement, watermarksStatement } from './bar-state.ts';

@@ -1,7 +1,8 @@
 import type { Client } from 'pg';
-import type { BarRow } from '../core/market/bar.ts';
+import { barId, type BarRow } from '../core/market/bar.ts';
 import { extendWindow } from '../core/window/extension.ts';
-import { barId, type LatePolicy, type LateWindow, type Step, type SymbolKey } from '../core/window/partition-windows.ts';
+import type { LatePolicy } from '../core/window/rules.ts';
+import type { LateWindow, Step, SymbolKey } from '../core/window/step.ts';
 import { windowEndUs } from '../core/window/rollup.ts';
 import { insertBars, readBars, replaceBars, writeRollups, type ChangedBar } from './bar-rows.ts';
 import { remergeRollups } from './bar-rollups.ts';

@@ -1,4 +1,4 @@
-import type { LateWindow, Resume, Step } from '../core/window/partition-windows.ts';
+import type { LateWindow, Resume, Step } from '../core/window/step.ts';
 import { reviseWindows, type Revision } from './bar-revisions.ts';
 import { loadBarsState, type BarsPlace, type BarsState } from './bar-state.ts';
 import type { StepFrame } from './bar-step-query.ts';
@@ -24,12 +24,7 @@ export class BarsStore {
     return this.#run((client) => commitStep(client, frame, step, policy));
   }
 
-  revise(
-    frame: StepFrame,
-    at: Resume,
-    late: readonly LateWindow[],
-    policy: BarsPolicy,
-  ): Promise<Revision> {
+  revise(frame: StepFrame, at: Resume, late: readonly LateWindow[], policy: BarsPolicy): Promise<Revision> {
     return this.#run((client) => reviseWindows(client, frame, at, late, policy));
   }
 }

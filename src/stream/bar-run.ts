@@ -1,7 +1,8 @@
 import type { BusLog } from '../bus/bus.ts';
 import type { RefusedRecord } from '../core/market/dead-letter.ts';
 import { intervalName } from '../core/market/interval.ts';
-import type { Fate, Step } from '../core/window/partition-windows.ts';
+import type { Fate } from '../core/window/partition-windows.ts';
+import type { Step } from '../core/window/step.ts';
 import { formatMicros, type Clock } from '../core/time.ts';
 import type { ChangedBar } from '../store/bar-rows.ts';
 import type { Revision } from '../store/bar-revisions.ts';

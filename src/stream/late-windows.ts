@@ -1,5 +1,5 @@
 import { lateId } from '../store/bar-state.ts';
-import type { LateWindow } from '../core/window/partition-windows.ts';
+import type { LateWindow } from '../core/window/step.ts';
 
 /** Closed windows of a partition that got late events and wait for the tick consumer; the rows are in bars_late_windows. */
 export class LateWindows {

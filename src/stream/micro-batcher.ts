@@ -1,6 +1,6 @@
 import { BusError, type BusLog, type StreamBus } from '../bus/bus.ts';
 import { Ownership, type OwnedPartition } from '../bus/ownership.ts';
-import type { BarRules, LatePolicy } from '../core/window/partition-windows.ts';
+import type { BarRules, LatePolicy } from '../core/window/rules.ts';
 import { systemClock, type Clock } from '../core/time.ts';
 import type { StoreClient } from '../store/store-client.ts';
 import { BarRun } from './bar-run.ts';
@@ -159,7 +159,13 @@ export class MicroBatcher implements Stage {
       },
     );
     const { windowMs, late } = this.#rules;
-    const fields = { topic: this.#topic, group: this.#group, consumer: this.#name, window_ms: windowMs, late };
+    const fields = {
+      topic: this.#topic,
+      group: this.#group,
+      consumer: this.#name,
+      window_ms: windowMs,
+      late,
+    };
     this.#log('info', 'MicroBatcher started', fields);
     await this.#sayWhatReviseNeeds();
     const stopped = new Promise((resolve) => {

@@ -1,13 +1,9 @@
 import type { StreamBus } from '../bus/bus.ts';
 import type { OwnedPartition } from '../bus/ownership.ts';
 import { DEAD_LETTER_TOPIC, type RefusedRecord } from '../core/market/dead-letter.ts';
-import type {
-  BarRules,
-  LateWindow,
-  PartitionWindows,
-  Resume,
-  Step,
-} from '../core/window/partition-windows.ts';
+import type { PartitionWindows } from '../core/window/partition-windows.ts';
+import type { BarRules } from '../core/window/rules.ts';
+import type { LateWindow, Resume, Step } from '../core/window/step.ts';
 import type { Clock } from '../core/time.ts';
 import type { BarsStore } from '../store/bars-store.ts';
 import type { BarsState } from '../store/bar-state.ts';
@@ -97,7 +93,8 @@ export class StepWriter {
 
   /** Recomputes late windows that the tick consumer has passed; nothing may be under way. */
   async reviseWhenDue(nowMs: number): Promise<void> {
-    if (this.#late.size === 0 || nowMs - this.#revisedMs < REVISE_MS || this.#resume.position === null) return;
+    if (this.#late.size === 0 || nowMs - this.#revisedMs < REVISE_MS || this.#resume.position === null)
+      return;
     this.#revisedMs = nowMs;
     const due = this.#late.due(await this.#whatIsDue(), REVISE_MAX);
     if (due.length === 0) return;

@@ -29,6 +29,11 @@ export interface BarKey {
   startUs: number;
 }
 
+/** What identifies a bar, for maps. */
+export function barId({ provider, symbol, intervalMs, startUs }: BarKey): string {
+  return `${provider}|${symbol}|${intervalMs}|${startUs}`;
+}
+
 /** A row of bars_ohlcv or bars_replay. */
 export interface BarRow extends BarKey {
   /** 0: live */

@@ -1,18 +1,10 @@
-import type { BarKey, BarRow } from '../market/bar.ts';
+import type { BarRow } from '../market/bar.ts';
 import type { MarketEvent, TickEvent } from '../market/event.ts';
 import type { BarSkip, Place } from './open-window.ts';
-import { windowEndUs, windowStartUs, type RollupState } from './rollup.ts';
-import { SymbolWindows, type Verdict, type Watermark, type WindowRules } from './symbol-windows.ts';
-
-export type LatePolicy = 'revise' | 'drop' | 'dlq';
-
-export interface BarRules extends WindowRules {
-  late: LatePolicy;
-  /** revise: how far behind its symbol's watermark the end of a window may lie that is still corrected, ms */
-  reviseHorizonMs: number;
-  /** a symbol without an event for so long has its windows closed, ms by the clock of the bus */
-  idleTimeoutMs: number;
-}
+import { windowEndUs, windowStartUs } from './rollup.ts';
+import type { BarRules } from './rules.ts';
+import type { Extension, KnownSymbol, LateWindow, Resume, Step, SymbolKey } from './step.ts';
+import { SymbolWindows, type Verdict, type Watermark } from './symbol-windows.ts';
 
 /** What became of an event; where its window was closed, what the policy made of it. */
 export type Fate =
@@ -27,59 +19,6 @@ export type Fate =
   | 'too_late'
   /** of a replay, which goes on behind a window that was closed */
   | 'extended';
-
-/** A symbol of live events (runId 0) or of a replay. */
-export interface SymbolKey {
-  runId: bigint;
-  provider: string;
-  symbol: string;
-}
-
-export interface KnownSymbol extends SymbolKey, Watermark {
-  rollups: readonly RollupState[];
-}
-
-/** A closed window that got a late event. */
-export interface LateWindow {
-  provider: string;
-  symbol: string;
-  startUs: number;
-  endUs: number;
-  /** the tick consumer must have passed this; null: nothing is waited for */
-  position: string | null;
-}
-
-/** Ticks of a replay behind what its closed window holds, in the order they came. */
-export interface Extension extends SymbolKey {
-  startUs: number;
-  ticks: { srcUs: number; seq: bigint; price: number; size: number | null }[];
-}
-
-/** What one transaction makes true: everything up to `position` is in it or was before. */
-export interface Step {
-  position: string | null;
-  openAfter: string | null;
-  openCount: number;
-  dropped: number;
-  windows: BarRow[];
-  rollups: BarRow[];
-  watermarks: (SymbolKey & Watermark)[];
-  late: LateWindow[];
-  extensions: Extension[];
-  /** events that it covers */
-  events: number;
-  /** for the measure of latency: of each window the ingest time of its oldest event, µs */
-  oldestIngestUs: number[];
-}
-
-/** Where a restart goes on. */
-export interface Resume {
-  /** last entry that a transaction covers; null: none was */
-  position: string | null;
-  openAfter: string | null;
-  /** entries between the two: fewer now means that the bus lost some */
-  openCount: number;
-}
 
 /**
  * All windows of one partition: entries in, steps out.
@@ -347,9 +286,4 @@ export class PartitionWindows {
 
 function keyOf({ provider, symbol, replayRunId }: MarketEvent): SymbolKey {
   return { runId: replayRunId ?? 0n, provider, symbol };
-}
-
-/** What identifies a bar, for maps. */
-export function barId({ provider, symbol, intervalMs, startUs }: BarKey): string {
-  return `${provider}|${symbol}|${intervalMs}|${startUs}`;
 }
