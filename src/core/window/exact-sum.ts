@@ -1,3 +1,6 @@
+/** sums below it, and another addend below it, are far from the end of the range */
+const LARGE = 2 ** 1021;
+
 /**
  * A sum of doubles without any rounding: kept as doubles that do not overlap, the smallest first, whose sum is exact
  * (J. R. Shewchuk, "Adaptive Precision Floating-Point Arithmetic", 1997). So it does not depend on the order of what was
@@ -5,6 +8,9 @@
  */
 export class ExactSum {
   #parts: number[] = [];
+  /** instead of parts, once they come near the end of the range: the sum in units of the smallest double */
+  #units: bigint | null = null;
+  #isFinite = true;
 
   /** @param parts of another sum, in any order; they may overlap */
   static of(parts: readonly number[]): ExactSum {
@@ -13,15 +19,20 @@ export class ExactSum {
     return sum;
   }
 
-  /** False once the sum left the range of a double: it stays beyond it then. */
+  /** False while the sum is beyond the range of a double, and for ever once an addend was. */
   get isFinite(): boolean {
-    return Number.isFinite(this.#parts[0] ?? 0);
+    return Number.isFinite(this.value());
   }
 
-  /** @param addend finite */
   add(addend: number): void {
+    if (addend === 0) return; // -0 would be seen in a sum of nothing else
     const parts = this.#parts;
     const { length } = parts;
+    const top = length === 0 ? 0 : parts[length - 1];
+    if (this.#units !== null || !(Math.abs(addend) < LARGE && Math.abs(top) < LARGE)) {
+      this.#addLarge(addend);
+      return;
+    }
     let high = addend;
     let kept = 0;
     for (let at = 0; at < length; at += 1) {
@@ -36,20 +47,29 @@ export class ExactSum {
       }
       high = sum;
     }
-    if (!Number.isFinite(high)) {
-      this.#parts = [Infinity];
-      return;
-    }
     parts[kept] = high;
     parts.length = kept + 1;
+  }
+
+  /** A sum may leave the range and come back, in any order of its addends: so it goes on as an integer. */
+  #addLarge(addend: number): void {
+    if (!Number.isFinite(addend)) {
+      this.#isFinite = false;
+      return;
+    }
+    this.#units ??= this.#parts.reduce((sum, part) => sum + unitsOf(part), 0n);
+    this.#parts = [];
+    this.#units += unitsOf(addend);
   }
 
   addAll(parts: readonly number[]): void {
     for (const part of parts) this.add(part);
   }
 
-  /** The exact sum rounded once, half to even; Infinity beyond the range. */
+  /** The exact sum rounded once, half to even; ±Infinity beyond the range. */
   value(): number {
+    if (!this.#isFinite) return Infinity;
+    if (this.#units !== null) return doubleOf(this.#units);
     const parts = this.#parts;
     let at = parts.length - 1;
     if (at < 0) return 0;
@@ -78,6 +98,7 @@ export class ExactSum {
   canonical(): number[] {
     if (!this.isFinite) return [Infinity];
     const rest = ExactSum.of(this.#parts);
+    rest.#units = this.#units;
     const parts: number[] = [];
     for (let head = rest.value(); head !== 0; head = rest.value()) {
       parts.push(head);
@@ -85,4 +106,27 @@ export class ExactSum {
     }
     return parts;
   }
+}
+
+const DOUBLE = new Float64Array(1);
+const BITS = new BigUint64Array(DOUBLE.buffer);
+
+/** A double as a whole number of smallest doubles (2^-1074). */
+function unitsOf(value: number): bigint {
+  DOUBLE[0] = Math.abs(value);
+  const exponent = BITS[0] >> 52n;
+  const fraction = BITS[0] & 0xf_ffff_ffff_ffffn;
+  const units = exponent === 0n ? fraction : (fraction | 0x10_0000_0000_0000n) << (exponent - 1n);
+  return value < 0 ? -units : units;
+}
+
+/** The nearest double, half to even. */
+function doubleOf(units: bigint): number {
+  const magnitude = units < 0n ? -units : units;
+  // Number() rounds half to even; of what lies below the first 64 bits it must only know whether there is anything
+  const shift = Math.max(0, magnitude.toString(2).length - 64);
+  const head = magnitude >> BigInt(shift);
+  const rest = magnitude === head << BigInt(shift) ? 0n : 1n;
+  const value = Number(head | rest) * 2 ** (shift - 1074);
+  return units < 0n ? -value : value;
 }
