@@ -4,6 +4,7 @@ import type { BarSkip, Place } from './open-window.ts';
 import { windowEndUs, windowStartUs } from './rollup.ts';
 import type { BarRules } from './rules.ts';
 import type { Extension, KnownSymbol, LateWindow, Resume, Step, SymbolKey } from './step.ts';
+import { SymbolMap } from './symbol-map.ts';
 import { SymbolWindows, type Verdict, type Watermark } from './symbol-windows.ts';
 
 /** What became of an event; where its window was closed, what the policy made of it. */
@@ -33,8 +34,7 @@ export class PartitionWindows {
   readonly #rules: BarRules;
   readonly #resume: Resume;
   readonly #compare: (a: string, b: string) => number;
-  /** by run and provider, then by symbol */
-  readonly #symbols = new Map<string, Map<string, SymbolWindows>>();
+  readonly #symbols = new SymbolMap();
   /** those with open windows */
   readonly #active = new Map<SymbolWindows, SymbolKey>();
   /** those with something for the next step */
@@ -42,8 +42,13 @@ export class PartitionWindows {
   #late = new Map<string, LateWindow>();
   #extensions = new Map<string, Extension>();
   #rebuilding: boolean;
+  /** an entry was read that no transaction before the restart covers */
+  #isPastResume = false;
   #ordinal = 0;
+  /** everything up to here is done with or in a window; it never goes back */
   #position: string | null;
+  /** the entry read last; behind the position only when entries of before the restart come after caughtUp() */
+  #readPosition: string | null;
   #stepOrdinal = 0;
   #hasClosed = false;
   #dropped = 0;
@@ -61,11 +66,12 @@ export class PartitionWindows {
     this.#rules = rules;
     this.#resume = resume;
     this.#compare = compare;
-    this.#position = resume.openAfter;
+    this.#position = this.#readPosition = resume.openAfter;
     this.#rebuilding = resume.position !== null && resume.position !== resume.openAfter;
     for (const { runId, provider, symbol, rollups, ...watermark } of known) {
       const windows = this.#add({ runId, provider, symbol }, watermark);
       for (const rollup of rollups) windows.restore(rollup);
+      this.#realign(windows, { runId, provider, symbol });
     }
   }
 
@@ -81,6 +87,8 @@ export class PartitionWindows {
 
   /** Whether the next step writes more than a position. */
   get hasWork(): boolean {
+    // without a position there is no step: it waits for the first entry
+    if (this.#position === null) return false;
     return this.#hasClosed || this.#late.size > 0 || this.#extensions.size > 0 || this.#dropped > 0;
   }
 
@@ -96,10 +104,14 @@ export class PartitionWindows {
    */
   apply(position: string, takenMs: number, event: MarketEvent | null): Fate | null {
     const isOld = this.isOld(position);
-    if (this.#rebuilding && !isOld) this.#endRebuilding();
-    const place: Place = { ordinal: this.#ordinal, after: this.#position };
+    if (!isOld) {
+      if (this.#rebuilding) this.#endRebuilding();
+      this.#isPastResume = true;
+    }
+    const place: Place = { ordinal: this.#ordinal, after: isOld ? this.#readPosition : this.#position };
     this.#ordinal += 1;
-    this.#position = position;
+    this.#readPosition = position;
+    if (!isOld || this.#rebuilding) this.#position = position;
     if (takenMs > this.#busMs) this.#busMs = takenMs;
     if (event === null) return null;
     const windows = this.#windowsOf(event);
@@ -168,34 +180,47 @@ export class PartitionWindows {
 
   /** What the store holds of a rollup after a step or a correction changed it there. */
   restoreRollup({ runId, provider, symbol, bar, intervalMs, startUs, lastSeq }: BarRow): void {
-    this.#find(runId, provider, symbol)?.restore({ intervalMs, startUs, bar, lastSeq });
+    this.#symbols.get(runId, provider, symbol)?.restore({ intervalMs, startUs, bar, lastSeq });
   }
 
   /** Before this the windows of the symbol were closed when the last step was taken, µs; null: it is not known here. */
   takenEndUs({ runId, provider, symbol }: SymbolKey): number | null {
-    return this.#find(runId, provider, symbol)?.takenEndUs ?? null;
+    return this.#symbols.get(runId, provider, symbol)?.takenEndUs ?? null;
   }
 
   /** Whether a transaction before the restart covers the entry: what it led to is done, but for windows that were open. */
   isOld(position: string): boolean {
     const { position: done } = this.#resume;
-    return this.#rebuilding && done !== null && this.#compare(position, done) <= 0;
+    return !this.#isPastResume && done !== null && this.#compare(position, done) <= 0;
   }
 
   #endRebuilding(): void {
     const { position, openCount } = this.#resume;
     this.#rebuilding = false;
-    if (this.#position !== position) this.#position = position;
+    this.#position = position;
     this.lostEntries = Math.max(0, openCount - this.#ordinal);
-    if (this.lostEntries > 0) this.#markOpen(position);
+    if (this.lostEntries > 0 && this.#rules.late === 'revise') this.#closeLost(position);
     this.#stepOrdinal = this.#ordinal;
   }
 
-  /** The bus has lost entries of open windows: what the tick consumer stored of them is asked. */
-  #markOpen(position: string | null): void {
-    for (const [windows, { runId, provider, symbol }] of this.#active) {
-      if (runId !== 0n || this.#rules.late !== 'revise') continue;
-      for (const { startUs } of windows.open) this.#mark(provider, symbol, startUs, position);
+  /**
+   * The bus has lost entries of open windows, and nobody knows of which: all that may have been open are closed, and what the
+   * tick consumer stored of them is asked.
+   */
+  #closeLost(position: string | null): void {
+    for (const [windows, key] of this.#symbols.live()) {
+      for (const startUs of windows.closeSeen()) this.#mark(key.provider, key.symbol, startUs, position);
+      this.#touched(windows, key);
+    }
+  }
+
+  /** After a change of the length of windows one may have begun before what is closed: its ticks are asked. */
+  #realign(windows: SymbolWindows, key: SymbolKey): void {
+    const startUs = windows.realign();
+    if (startUs === null) return;
+    this.#touched(windows, key);
+    if (key.runId === 0n && this.#rules.late === 'revise') {
+      this.#mark(key.provider, key.symbol, startUs, this.#resume.position);
     }
   }
 
@@ -264,22 +289,12 @@ export class PartitionWindows {
 
   #windowsOf(event: MarketEvent): SymbolWindows {
     const { provider, symbol, replayRunId } = event;
-    return this.#find(replayRunId ?? 0n, provider, symbol) ?? this.#add(keyOf(event), null);
+    return this.#symbols.get(replayRunId ?? 0n, provider, symbol) ?? this.#add(keyOf(event), null);
   }
 
-  #find(runId: bigint, provider: string, symbol: string): SymbolWindows | undefined {
-    return this.#symbols.get(runId === 0n ? provider : `${provider}|${runId}`)?.get(symbol);
-  }
-
-  #add({ runId, provider, symbol }: SymbolKey, known: Watermark | null): SymbolWindows {
-    const name = runId === 0n ? provider : `${provider}|${runId}`;
-    let symbols = this.#symbols.get(name);
-    if (symbols === undefined) {
-      symbols = new Map();
-      this.#symbols.set(name, symbols);
-    }
+  #add(key: SymbolKey, known: Watermark | null): SymbolWindows {
     const windows = new SymbolWindows(this.#rules, known);
-    symbols.set(symbol, windows);
+    this.#symbols.add(key, windows);
     return windows;
   }
 }

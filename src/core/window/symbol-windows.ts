@@ -113,6 +113,30 @@ export class SymbolWindows {
     this.#closeUpTo(windowEndUs(last.startUs, this.#rules.windowMs));
   }
 
+  /**
+   * What is closed up to the middle of a window, of another length before a restart, is closed up to its end. The start of
+   * that window; null: there is none.
+   */
+  realign(): number | null {
+    const { windowMs } = this.#rules;
+    const startUs = windowStartUs(this.#closedEndUs, windowMs);
+    if (startUs === this.#closedEndUs) return null;
+    this.#closeUpTo(windowEndUs(startUs, windowMs));
+    return startUs;
+  }
+
+  /** Closes all windows up to the newest event, whether they are known here or not. Their starts. */
+  closeSeen(): number[] {
+    const { windowMs } = this.#rules;
+    const endUs = windowEndUs(windowStartUs(this.#maxUs, windowMs), windowMs);
+    const starts: number[] = [];
+    for (let startUs = this.#closedEndUs; startUs < endUs; startUs = windowEndUs(startUs, windowMs)) {
+      starts.push(startUs);
+    }
+    if (starts.length > 0) this.#closeUpTo(endUs);
+    return starts;
+  }
+
   /** What closed since the last call, oldest first, and the rollups that changed. */
   take(): { windows: ClosedWindow[]; rollups: RollupRow[] } {
     const taken = { windows: this.#closed, rollups: this.#rollups.take() };
@@ -130,7 +154,6 @@ export class SymbolWindows {
   /** null: it is closed. Very few are open, and nearly always it is the last one. */
   #windowOf(srcUs: number, place: Place): OpenWindow | null {
     const startUs = windowStartUs(srcUs, this.#rules.windowMs);
-    // also a window that began before what is closed, after the length of windows was changed
     if (startUs < this.#closedEndUs) return null;
     let at = this.#open.length;
     while (at > 0 && this.#open[at - 1].startUs > startUs) at -= 1;
