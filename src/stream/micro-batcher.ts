@@ -147,6 +147,7 @@ export class MicroBatcher implements Stage {
           onAssign: (owned) => this.#assign(owned),
           onRevoke: (owned) => this.#revoke(owned),
           onLost: (owned) => this.#batchers.get(owned)?.batcher.abandon(),
+          onNameTaken: (error) => this.#broken.reject(error),
           monotonicMs: () => this.#clock.monotonicMs(),
           log: this.#log,
         }),
