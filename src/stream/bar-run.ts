@@ -1,7 +1,7 @@
 import type { BusLog } from '../bus/bus.ts';
 import type { RefusedRecord } from '../core/market/dead-letter.ts';
 import { intervalName } from '../core/market/interval.ts';
-import type { Fate } from '../core/window/partition-windows.ts';
+import type { Fate } from '../core/window/rules.ts';
 import type { Step } from '../core/window/step.ts';
 import { formatMicros, type Clock } from '../core/time.ts';
 import type { ChangedBar } from '../store/bar-rows.ts';

@@ -1,8 +1,8 @@
 import { BusError, type Delivery, type PartitionReader, type StreamBus } from '../bus/bus.ts';
 import type { OwnedPartition } from '../bus/ownership.ts';
 import type { RefusedRecord } from '../core/market/dead-letter.ts';
-import { PartitionWindows, type Fate } from '../core/window/partition-windows.ts';
-import type { BarRules } from '../core/window/rules.ts';
+import { PartitionWindows } from '../core/window/partition-windows.ts';
+import type { BarRules, Fate } from '../core/window/rules.ts';
 import { storeVerdict } from '../core/retry.ts';
 import type { Clock } from '../core/time.ts';
 import type { BarsStore } from '../store/bars-store.ts';

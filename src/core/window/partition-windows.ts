@@ -2,24 +2,10 @@ import type { BarRow } from '../market/bar.ts';
 import type { MarketEvent, TickEvent } from '../market/event.ts';
 import type { BarSkip, Place } from './open-window.ts';
 import { windowEndUs, windowStartUs } from './rollup.ts';
-import type { BarRules } from './rules.ts';
+import type { BarRules, Fate } from './rules.ts';
 import type { Extension, KnownSymbol, LateWindow, Resume, Step, SymbolKey } from './step.ts';
 import { SymbolMap } from './symbol-map.ts';
-import { SymbolWindows, type Verdict, type Watermark } from './symbol-windows.ts';
-
-/** What became of an event; where its window was closed, what the policy made of it. */
-export type Fate =
-  | Exclude<Verdict, 'late'>
-  /** its window is marked: recomputed once the tick consumer has passed it */
-  | 'marked'
-  /** policy drop */
-  | 'dropped'
-  /** policy dlq, and bars that come late */
-  | 'late'
-  /** beyond the horizon of revisions */
-  | 'too_late'
-  /** of a replay, which goes on behind a window that was closed */
-  | 'extended';
+import { SymbolWindows, type Watermark } from './symbol-windows.ts';
 
 /**
  * All windows of one partition: entries in, steps out.
@@ -47,7 +33,7 @@ export class PartitionWindows {
   #ordinal = 0;
   /** everything up to here is done with or in a window; it never goes back */
   #position: string | null;
-  /** the entry read last; behind the position only when entries of before the restart come after caughtUp() */
+  /** the entry read last: behind the position where entries from before the restart did not come again */
   #readPosition: string | null;
   #stepOrdinal = 0;
   #hasClosed = false;
@@ -158,7 +144,8 @@ export class PartitionWindows {
     const step: Step = {
       position: this.#position,
       openAfter: after,
-      openCount: this.#ordinal - ordinal,
+      // what did not come again is looked for by the next restart, too, until something newer came
+      openCount: Math.max(this.#ordinal, this.#isPastResume ? 0 : this.#resume.openCount) - ordinal,
       dropped: this.#dropped,
       windows: [],
       rollups: [],
@@ -280,7 +267,7 @@ export class PartitionWindows {
   }
 
   #oldestOpen(): Place {
-    let oldest: Place = { ordinal: this.#ordinal, after: this.#position };
+    let oldest: Place = { ordinal: this.#ordinal, after: this.#readPosition };
     for (const windows of this.#active.keys()) {
       for (const { place } of windows.open) if (place.ordinal < oldest.ordinal) oldest = place;
     }
