@@ -31,7 +31,8 @@ export class StepPace {
 
   constructor(limits: PaceLimits) {
     this.#limits = limits;
-    this.readCount = Math.min(READ_MAX, limits.maxBatchSize);
+    // half of a step at most: a read as large as a step would make every one full after its first event
+    this.readCount = Math.min(READ_MAX, Math.ceil(limits.maxBatchSize / 2));
   }
 
   /** The answer of one read. */
