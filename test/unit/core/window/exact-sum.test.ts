@@ -85,7 +85,7 @@ void test('canonical parts depend on the exact sum alone and hold all of it', (t
 
 void test('nothing sums up to 0 and never to -0', (t) => {
   for (const values of [[], [0], [-0], [-0, -0], [1, -1], [-TINY, TINY], [-0, 1, -1]]) {
-    t.ok(Object.is(ExactSum.of(values).value(), 0), `${values}`);
+    t.ok(Object.is(ExactSum.of(values).value(), 0), values.join());
     t.strictSame(ExactSum.of(values).canonical(), []);
   }
   t.end();
@@ -136,7 +136,7 @@ void test("the value is what Python's math.fsum says", skip, (t) => {
     if (answer === null) continue; // it went beyond the range on its way
     compared += 1;
     const value = ExactSum.of(arrays[at]).value();
-    if (hexValue(answer) !== value) t.fail(`${arrays[at]}: ${value}, not ${answer}`);
+    if (hexValue(answer) !== value) t.fail(`${arrays[at].join()}: ${value}, not ${answer}`);
   }
   t.ok(compared > 500, `${compared} compared`);
   t.end();

@@ -1,11 +1,9 @@
 import { test } from 'tap';
-import { eventIdOf } from '../../../../src/core/market/event-id.ts';
 import type { MarketEvent, TickEvent } from '../../../../src/core/market/event.ts';
 import { PartitionWindows } from '../../../../src/core/window/partition-windows.ts';
 import type { BarRules, Fate } from '../../../../src/core/window/rules.ts';
 import type { KnownSymbol, Resume } from '../../../../src/core/window/step.ts';
-import { formatMicros } from '../../../../src/core/time.ts';
-import { tickOf } from './market-events.ts';
+import { barEventOf, tickOf } from './market-events.ts';
 
 const BASE_US = 1_767_225_600_000_000;
 const RULES: BarRules = {
@@ -17,12 +15,13 @@ const RULES: BarRules = {
 };
 const NOTHING: Resume = { position: null, openAfter: null, openCount: 0 };
 
+const compare = (a: string, b: string): number => Number(a) - Number(b);
+
 class Partition {
   readonly windows: PartitionWindows;
   #position: number;
 
   constructor(rules: Partial<BarRules> = {}, resume: Resume = NOTHING, known: KnownSymbol[] = []) {
-    const compare = (a: string, b: string): number => Number(a) - Number(b);
     this.windows = new PartitionWindows({ ...RULES, ...rules }, resume, known, compare);
     this.#position = Number(resume.openAfter ?? -1);
   }
@@ -36,13 +35,6 @@ class Partition {
 function tick(ms: number, fields: { symbol?: string; run?: number; price?: number } = {}): TickEvent {
   const { symbol = 'A', run = 0, price = 1 } = fields;
   return tickOf({ provider: 'p', symbol, srcUs: BASE_US + ms * 1000, seq: 0, price, size: 1, run });
-}
-
-function bar(ms: number): MarketEvent {
-  const { price, size, bid, ask, side, ...base } = tick(ms);
-  const eventId = eventIdOf('p', 'A', formatMicros(base.srcTs), 0n, '1s');
-  const prices = { open: 1, high: 1, low: 1, close: 1, volume: 1 };
-  return { ...base, ...prices, kind: 'bar', interval: '1s', eventId };
 }
 
 void test('a late event marks its window until the horizon, by its symbol’s watermark', (t) => {
@@ -78,7 +70,7 @@ void test('drop counts, dlq hands out, and bars that come late are handed out al
     partition.apply(tick(5_000));
     t.equal(partition.apply(tick(100)), fate);
     t.equal(partition.apply(tick(100)), fate);
-    t.equal(partition.apply(bar(0)), 'late');
+    t.equal(partition.apply(barEventOf(BASE_US, '1s')), 'late');
     t.equal(partition.windows.hasWork, late !== 'dlq');
     t.equal(partition.windows.takeStep().dropped, dropped);
     t.equal(partition.windows.takeStep().dropped, 0);
@@ -124,8 +116,12 @@ void test('a symbol without an event for the idle timeout has its windows closed
 });
 
 const KNOWN: KnownSymbol = {
-  ...{ runId: 0n, provider: 'p', symbol: 'A' },
-  ...{ maxUs: BASE_US + 500_000, closedEndUs: BASE_US, rollups: [] },
+  runId: 0n,
+  provider: 'p',
+  symbol: 'A',
+  maxUs: BASE_US + 500_000,
+  closedEndUs: BASE_US,
+  rollups: [],
 };
 
 void test('while windows are rebuilt nothing is closed for idleness', (t) => {

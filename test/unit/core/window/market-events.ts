@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { eventIdOf } from '../../../../src/core/market/event-id.ts';
-import type { TickEvent } from '../../../../src/core/market/event.ts';
+import type { BarEvent, TickEvent } from '../../../../src/core/market/event.ts';
 import { formatMicros } from '../../../../src/core/time.ts';
 import type { Entry } from './bar-world.ts';
 
@@ -35,6 +35,33 @@ export function tickOf({ provider, symbol, srcUs, seq, price, size, run }: TickF
     origin: run === 0 ? 'live' : 'replay',
     replayRunId: run === 0 ? null : BigInt(run),
     eventId: eventIdOf(provider, symbol, formatMicros(srcTs), BigInt(seq), null),
+  };
+}
+
+export function barEventOf(
+  srcUs: number,
+  interval: string,
+  values: Partial<Pick<BarEvent, 'seq' | 'open' | 'high' | 'low' | 'close' | 'volume'>> = {},
+): BarEvent {
+  const srcTs = BigInt(srcUs);
+  const seq = values.seq ?? 0n;
+  return {
+    kind: 'bar',
+    provider: 'p',
+    symbol: 'A',
+    srcTs,
+    ingestTs: null,
+    seq,
+    origin: 'live',
+    replayRunId: null,
+    interval,
+    open: 1,
+    high: 1,
+    low: 1,
+    close: 1,
+    volume: 1,
+    ...values,
+    eventId: eventIdOf('p', 'A', formatMicros(srcTs), seq, interval),
   };
 }
 

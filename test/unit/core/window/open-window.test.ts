@@ -1,37 +1,19 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { test } from 'tap';
-import { eventIdOf } from '../../../../src/core/market/event-id.ts';
 import type { BarEvent, TickEvent } from '../../../../src/core/market/event.ts';
 import { intervalName } from '../../../../src/core/market/interval.ts';
 import { OpenWindow, lengthUs, type Outcome } from '../../../../src/core/window/open-window.ts';
-import { formatMicros } from '../../../../src/core/time.ts';
-import { tickOf } from './market-events.ts';
+import { barEventOf, tickOf } from './market-events.ts';
 
 const START_US = 1_767_225_600_000_000;
 const PLACE = { ordinal: 0, after: null };
 
 /** A bar of so many ms that begins at ms of the window. */
 function barEvent(beginMs: number, ms: number, seq: number, price: number, volume = 10): BarEvent {
-  const srcTs = BigInt(START_US + beginMs * 1000);
-  const interval = intervalName(ms);
-  return {
-    kind: 'bar',
-    provider: 'p',
-    symbol: 'A',
-    srcTs,
-    ingestTs: null,
-    seq: BigInt(seq),
-    origin: 'live',
-    replayRunId: null,
-    interval,
-    open: price,
-    high: price + 2,
-    low: price - 1,
-    close: price + 1,
-    volume,
-    eventId: eventIdOf('p', 'A', formatMicros(srcTs), BigInt(seq), interval),
-  };
+  const prices = { open: price, high: price + 2, low: price - 1, close: price + 1 };
+  const values = { ...prices, volume, seq: BigInt(seq) };
+  return barEventOf(START_US + beginMs * 1000, intervalName(ms), values);
 }
 
 function tickAt(us: number, seq: number, price: number, size: number | null = 1): TickEvent {

@@ -84,7 +84,8 @@ void test('a rollup is written while it grows, and is final once all its windows
   t.strictSame(short(rollups.take()), ['5m@0:2!'], 'what did not change is not written again');
   rollups.add(closed(DAY_US + 86_400_000_000));
   t.strictSame(short(rollups.take()), [
-    ...['60m@0:2!', '1440m@0:2!'],
+    '60m@0:2!',
+    '1440m@0:2!',
     ...[1, 5, 60, 1440].map((minutes) => `${minutes}m@86400:1`),
   ]);
   t.end();

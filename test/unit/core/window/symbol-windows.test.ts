@@ -1,9 +1,6 @@
 import { test } from 'tap';
-import { eventIdOf } from '../../../../src/core/market/event-id.ts';
-import type { BarEvent } from '../../../../src/core/market/event.ts';
 import { SymbolWindows, type Watermark } from '../../../../src/core/window/symbol-windows.ts';
-import { formatMicros } from '../../../../src/core/time.ts';
-import { tickOf } from './market-events.ts';
+import { barEventOf, tickOf } from './market-events.ts';
 
 const BASE_US = 1_767_225_600_000_000;
 const PLACE = { ordinal: 0, after: null };
@@ -19,24 +16,7 @@ function begin(allowLateMs: number, known: Watermark | null = null, windowMs = 2
     return windows.addTick(event, PLACE, srcUs, isOld);
   };
   const bar = (ms: number, interval: string, isOld = false): string => {
-    const srcTs = BigInt(BASE_US + ms * 1000);
-    const event: BarEvent = {
-      kind: 'bar',
-      provider: 'p',
-      symbol: 'A',
-      srcTs,
-      ingestTs: null,
-      seq: 0n,
-      origin: 'live',
-      replayRunId: null,
-      interval,
-      open: 1,
-      high: 1,
-      low: 1,
-      close: 1,
-      volume: 1,
-      eventId: eventIdOf('p', 'A', formatMicros(srcTs), 0n, interval),
-    };
+    const event = barEventOf(BASE_US + ms * 1000, interval);
     return windows.addBar(event, PLACE, 0, isOld);
   };
   /** closed windows since the last call: start in ms, ticks */
