@@ -125,6 +125,7 @@ const schema = z.strictObject({
       max_batch_size: z.int().min(1).max(1_000_000).default(5_000),
       allow_late_ms: z.int().min(0).max(86_400_000).default(500),
       flush_timeout_ms: z.int().min(1).max(3_600_000).default(1_000),
+      revise_horizon: written(duration('1m', '720h', { days: true })).prefault('24h'),
     })
     .prefault({}),
   features: z
