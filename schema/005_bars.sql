@@ -179,7 +179,7 @@ begin
     return false;
   elsif found_step <> p_step - 1 then
     raise exception 'step % of partition % of % in group % follows step %', p_step, p_partition, p_topic, p_group, found_step
-      using errcode = 'MDF01';
+      using errcode = 'assert_failure';
   end if;
   update bars_partitions b
     set step = p_step, log = p_log, open_after = p_open_after, open_count = p_open_count,

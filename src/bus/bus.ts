@@ -167,6 +167,9 @@ export interface StreamBus {
   /** Position of the newest record; null when there never was one. */
   end(topic: string, partition: number): Promise<string | null>;
 
+  /** A name of the topic's log that no other log has: positions mean nothing in one that was made anew. Rejects with BusError. */
+  logName(topic: string): Promise<string>;
+
   /** Order of two positions of one partition: negative, 0, positive. */
   compare(a: string, b: string): number;
 

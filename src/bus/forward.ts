@@ -33,8 +33,12 @@ export class Forwarder {
   /**
    * Resolves when the misplaced ones are published again, with the symbol as key and their eventId. All of one topic.
    * Rejects with BusError: nothing may be acknowledged then, and forwarding again makes equal eventIds.
+   * @param isNew false: it was forwarded before, and is only told from the others
    */
-  async forward<T extends ParsedDelivery>(parsed: readonly T[]): Promise<Forwarded<T>> {
+  async forward<T extends ParsedDelivery>(
+    parsed: readonly T[],
+    isNew: (each: T) => boolean = () => true,
+  ): Promise<Forwarded<T>> {
     const kept: T[] = [];
     const moved: T[] = [];
     const records: OutgoingRecord[] = [];
@@ -49,7 +53,7 @@ export class Forwarder {
         kept.push(each);
       } else {
         moved.push(each);
-        records.push({ key: symbol, eventId: eventId ?? delivery.eventId, data, encoding });
+        if (isNew(each)) records.push({ key: symbol, eventId: eventId ?? delivery.eventId, data, encoding });
       }
     }
     if (records.length > 0) {

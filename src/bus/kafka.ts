@@ -146,6 +146,11 @@ export class KafkaBus implements StreamBus {
     return next === 0 ? null : String(next - 1);
   }
 
+  async logName(topic: string): Promise<string> {
+    await this.#topics.ready(topic);
+    return this.#topics.place(topic);
+  }
+
   compare(a: string, b: string): number {
     return Number(a) - Number(b);
   }

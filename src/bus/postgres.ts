@@ -56,7 +56,7 @@ export class PostgresBus implements StreamBus {
 
   constructor(options: PostgresBusOptions) {
     // the log and the marks lie in one database: they come and go together
-    const marks = new PlacedMarks(options.marks, () => Promise.resolve('postgres'));
+    const marks = new PlacedMarks(options.marks, () => this.logName());
     this.#options = { ...options, marks };
     this.#link = new PostgresLink(options.databaseUrl, this.#options);
     this.#publisher = this.#link.session('publish');
@@ -123,6 +123,11 @@ export class PostgresBus implements StreamBus {
   async end(topic: string, partition: number): Promise<string | null> {
     const offset = await this.#tools.run((client) => lastOffset(client, topic, partition));
     return offset?.toString() ?? null;
+  }
+
+  /** It lives and dies with the marks and positions themselves. */
+  logName(): Promise<string> {
+    return Promise.resolve('postgres');
   }
 
   compare(a: string, b: string): number {

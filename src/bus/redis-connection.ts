@@ -88,7 +88,6 @@ export class RedisLink {
     const { uri, tls } = this.#options;
     const client = new Redis(uri, {
       ...(uri.startsWith('rediss:') && tls !== undefined ? { tls } : {}),
-      protocol: 2, // replies alike on every server
       connectionName: this.#options.name,
       lazyConnect: true,
       retryStrategy: () => null,

@@ -22,18 +22,24 @@ export async function readSettings(client: Redis): Promise<ServerSettings> {
     permitted(client.info('server')),
     permitted(client.info('memory')),
     permitted(client.info('persistence')),
-    permitted(client.config('GET', 'appendfsync')),
-    permitted(client.config('GET', 'appendonly')),
+    permitted(setting(client, 'appendfsync')),
+    permitted(setting(client, 'appendonly')),
   ]);
-  const aof = onlyFsync?.[1] ?? infoField(persistence, 'aof_enabled');
+  const aof = onlyFsync ?? infoField(persistence, 'aof_enabled');
   const maxmemory = infoField(memory, 'maxmemory');
   return {
     version: infoField(server, 'redis_version'),
     appendonly: aof === null ? null : aof === 'yes' || aof === '1',
-    appendfsync: fsync?.[1] ?? null,
+    appendfsync: fsync,
     maxmemory: maxmemory === null ? null : Number(maxmemory),
     policy: infoField(memory, 'maxmemory_policy'),
   };
+}
+
+/** null: this server has none of this name. */
+async function setting(client: Redis, name: string): Promise<string | null> {
+  const reply = (await client.config('GET', name)) as string[];
+  return reply[1] ?? null;
 }
 
 /** @throws BusError of kind `setup`, with the command that mends it */

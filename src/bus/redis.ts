@@ -159,6 +159,10 @@ class RedisBus implements StreamBus {
     return newest === BEGINNING ? null : newest;
   }
 
+  logName(topic: string): Promise<string> {
+    return this.#do('reading the name of the log', () => placeOf(this.#commands, topic));
+  }
+
   compare(a: string, b: string): number {
     return comparePositions(a, b);
   }

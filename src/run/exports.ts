@@ -7,6 +7,7 @@ import { readStreamingConfig } from './streaming-file.ts';
 
 export type { Delivery, GroupMember, OutgoingRecord, StreamBus } from '../bus/bus.ts';
 export { BusError } from '../bus/bus.ts';
+export { MicroBatcher, type MicroBatcherOptions } from '../stream/micro-batcher.ts';
 export { JobRunTracker } from '../store/job-runs.ts';
 export { StoreClient, type StoreClientOptions, type UpsertTick } from '../store/store-client.ts';
 export { TickConsumer, type TickConsumerOptions } from '../stream/tick-consumer.ts';

@@ -17,10 +17,11 @@ import { dropBars, dropTickData } from '../store/retention-market.ts';
 import { ConfigError, type Config } from './config.ts';
 import { VARIABLES } from './config-table.ts';
 import type { Log } from './log.ts';
+import type { StreamingConfig } from './streaming-config.ts';
 
 export interface RetentionRules {
   ages: RetentionAges;
-  /** micro_batch.revise_horizon */
+  /** micro_batch.revise_horizon, 0 when late events correct nothing */
   reviseHorizonMs: number;
 }
 
@@ -54,11 +55,16 @@ export function retentionRules(config: Config, horizonMs: () => number): Retenti
   const reviseHorizonMs = ages.tickDataMs === null && ages.barsMs === null ? 0 : horizonMs();
   const problems = tooShort(ages, reviseHorizonMs).map(({ key, leastMs }) => ({
     variable: VARIABLES[key].name,
-    problem: `is below ${leastMs / HOUR_MS}h: bars are corrected by late events for ${reviseHorizonMs / HOUR_MS}h (micro_batch.revise_horizon), and computed again from what is kept`,
+    problem: `is below ${leastMs / HOUR_MS}h: bars are computed again from what is kept, for micro_batch.revise_horizon (${reviseHorizonMs / HOUR_MS}h) and ${(leastMs - reviseHorizonMs) / HOUR_MS}h more`,
     allowed: VARIABLES[key].parser.allowed,
   }));
   if (problems.length > 0) throw new ConfigError(problems);
   return { ages, reviseHorizonMs };
+}
+
+/** How late an event may be and still correct its bar, ms: for so long what the bar is computed from must be there. */
+export function reviseHorizonMs({ micro_batch: bars }: StreamingConfig): number {
+  return bars.late === 'revise' ? bars.revise_horizon : 0;
 }
 
 function retentionAges(config: Config): RetentionAges | null {

@@ -8,6 +8,7 @@ import { OrdersProducer } from '../stream/producers/orders.ts';
 import { SyntheticProducer, type SyntheticProducerOptions } from '../stream/producers/synthetic.ts';
 import { retrying } from '../stream/retrying.ts';
 import type { Stage } from '../stream/stage.ts';
+import { MicroBatcher } from '../stream/micro-batcher.ts';
 import { TickConsumer } from '../stream/tick-consumer.ts';
 import { BusHouse } from './bus-house.ts';
 import type { BusStage } from './stages.ts';
@@ -172,7 +173,7 @@ class ConnectedStage implements Stage {
 
   #make(bus: StreamBus, house: BusHouse): Stage {
     const { stage, streaming, databaseUrl, serviceName, consumer, group, batchSize } = this.#setup;
-    const { tick_consumer: ticks, producers } = streaming;
+    const { tick_consumer: ticks, micro_batch: bars, producers } = streaming;
     const topic = eventsTopic(streaming);
     const producer = {
       bus,
@@ -193,6 +194,23 @@ class ConnectedStage implements Stage {
           batchSize: batchSize ?? ticks.batch_size,
           batchMax: ticks.batch_max,
           takeoverMs: ticks.takeover,
+          ...this.#host,
+        });
+      case 'bars':
+        return new MicroBatcher({
+          bus,
+          storeClient: this.#store,
+          topic,
+          windowSeconds: bars.window_ms / 1000,
+          allowLateMs: bars.allow_late_ms,
+          maxBatchSize: batchSize ?? bars.max_batch_size,
+          flushTimeoutMs: bars.flush_timeout_ms,
+          late: bars.late,
+          reviseHorizonMs: bars.revise_horizon,
+          idleTimeoutMs: bars.idle_timeout,
+          consumerGroup: group ?? streaming.bus.redis.consumer_group,
+          consumerName: consumer,
+          tickGroup: ticks.consumer_group,
           ...this.#host,
         });
       case 'orders':

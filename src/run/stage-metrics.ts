@@ -13,6 +13,8 @@ interface Described {
 
 const WRITE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
+const WINDOW_MS = [100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 30_000, 60_000, 120_000];
+
 /** Names and labels as the dashboards ask for them; the others are what operators need beside them. */
 const METRICS: Readonly<Record<string, Described>> = {
   stream_events_ingested_total: {
@@ -46,7 +48,7 @@ const METRICS: Readonly<Record<string, Described>> = {
     help: 'A batch, from the first statement to what follows its commit.',
     labels: ['table'],
     buckets: WRITE_SECONDS,
-    initial: [{ table: 'tick_data' }],
+    initial: [{ table: 'tick_data' }, { table: 'bars_ohlcv' }],
   },
   store_bars_write_latency_seconds: {
     kind: 'histogram',
@@ -65,11 +67,66 @@ const METRICS: Readonly<Record<string, Described>> = {
     help: 'Attempts after the first, by component.',
     labels: ['component'],
     initial: [
+      { component: 'micro_batch_bus' },
+      { component: 'micro_batch_database' },
       { component: 'tick_consumer_bus' },
       { component: 'tick_consumer_database' },
       ...['synthetic', 'ibkr', 'orders', 'orders_database', 'ibkr_tws'].map((part) => ({
         component: `producer_${part}`,
       })),
+    ],
+  },
+  microbatch_flush_total: {
+    kind: 'counter',
+    help: 'Windows whose bar was written.',
+    labels: ['window_ms', 'symbol'],
+  },
+  microbatch_flush_rows: {
+    kind: 'counter',
+    help: 'Rows of bars that were added or changed, rollups included.',
+    labels: ['window_ms'],
+  },
+  microbatch_window_latency_ms: {
+    kind: 'histogram',
+    help: 'From the ingest time of the oldest event of a window to the commit of its bar.',
+    labels: [],
+    buckets: WINDOW_MS,
+    initial: [{}],
+  },
+  microbatch_active_windows: { kind: 'gauge', help: 'Windows that are open.', labels: [], initial: [{}] },
+  microbatch_late_windows: {
+    kind: 'gauge',
+    help: 'Closed windows with a late event that wait for the tick consumer.',
+    labels: [],
+    initial: [{}],
+  },
+  microbatch_late_total: {
+    kind: 'counter',
+    help: 'Events whose window was closed, by what became of them.',
+    labels: ['policy'],
+    initial: [{ policy: 'revise' }, { policy: 'drop' }, { policy: 'dlq' }],
+  },
+  microbatch_revisions_total: {
+    kind: 'counter',
+    help: 'Windows whose bar changed, or came into being, after they were closed.',
+    labels: [],
+    initial: [{}],
+  },
+  microbatch_repeats_total: {
+    kind: 'counter',
+    help: 'Events that were in their open window already.',
+    labels: [],
+    initial: [{}],
+  },
+  microbatch_skipped_total: {
+    kind: 'counter',
+    help: 'Bar events that are in no bar, by why.',
+    labels: ['reason'],
+    initial: [
+      { reason: 'too_long' },
+      { reason: 'straddles' },
+      { reason: 'ticks_seen' },
+      { reason: 'overlaps' },
     ],
   },
   stage_heartbeat_timestamp_seconds: {

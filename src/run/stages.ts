@@ -6,10 +6,10 @@ const STAGES = ['ingest', 'orders', 'ticks', 'bars', 'signals', 'api'] as const;
 export type Stage = (typeof STAGES)[number];
 
 /** The stages that this version has. A stage that is added to the daemon is added here, and nowhere else. */
-const IMPLEMENTED_STAGES: readonly Stage[] = ['ingest', 'orders', 'ticks'];
+const IMPLEMENTED_STAGES: readonly Stage[] = ['ingest', 'orders', 'ticks', 'bars'];
 
 /** Those that work on the bus: they have a thread each, and STREAMING_CONFIG. */
-const BUS_STAGES = ['orders', 'ticks'] as const;
+const BUS_STAGES = ['orders', 'ticks', 'bars'] as const;
 
 export type BusStage = (typeof BUS_STAGES)[number];
 

@@ -121,11 +121,18 @@ const schema = z.strictObject({
     .prefault({}),
   micro_batch: z
     .strictObject({
-      window_ms: z.int().min(500).max(60_000).default(2_000),
+      window_ms: z
+        .int()
+        .min(500)
+        .max(60_000)
+        .refine((ms) => 60_000 % ms === 0, 'must divide a minute (60000)')
+        .default(2_000),
       max_batch_size: z.int().min(1).max(1_000_000).default(5_000),
       allow_late_ms: z.int().min(0).max(86_400_000).default(500),
       flush_timeout_ms: z.int().min(1).max(3_600_000).default(1_000),
-      revise_horizon: written(duration('1m', '720h', { days: true })).prefault('24h'),
+      late: z.enum(['revise', 'drop', 'dlq']).default('revise'),
+      revise_horizon: written(duration('1m', '8760h')).prefault('24h'),
+      idle_timeout: written(duration('100ms', '24h')).prefault('5s'),
     })
     .prefault({}),
   features: z

@@ -11,7 +11,7 @@ import { runDaemon, StartError, type DaemonArguments } from './daemon.ts';
 import { PortError } from './http.ts';
 import { createLog, errorText, logOptions } from './log.ts';
 import { createRedactor } from './redact.ts';
-import { retentionRules } from './retention.ts';
+import { retentionRules, reviseHorizonMs } from './retention.ts';
 import { watchSignals } from './signals.ts';
 import { busStages } from './stages.ts';
 import { readStreamingConfig } from './streaming-file.ts';
@@ -59,7 +59,7 @@ async function run({ ignorePosition }: Pick<DaemonArguments, 'ignorePosition'>):
   const config = withConfig((loaded) => loaded);
   const streaming = busStages(config.stages).length === 0 ? null : orExit(() => readStreamingConfig());
   const retention = orExit(() =>
-    retentionRules(config, () => (streaming ?? readStreamingConfig()).micro_batch.revise_horizon),
+    retentionRules(config, () => reviseHorizonMs(streaming ?? readStreamingConfig())),
   );
   const args = { ignorePosition, retention };
   const log = createLog(logOptions(config, systemClock));

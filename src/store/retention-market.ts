@@ -71,7 +71,8 @@ async function dropTimed(
   const round: Round = { dropped: [], heldBack: [] };
   const byAge = dayOf(rule.nowMicros - micros(ageMs));
   const position = await slowestBars(client);
-  const byPosition = position === null ? byAge : dayOf(position - micros(neededMs));
+  const byPosition =
+    position === null ? byAge : dayOf(earlier(position.reached - micros(neededMs), position.late));
   const cut = byPosition < byAge ? byPosition : byAge;
   for (const timed of tables) {
     const { table } = timed;
@@ -93,18 +94,31 @@ async function dropTimed(
   return round;
 }
 
+interface BarsPosition {
+  /** event time that all partitions of live bars have reached */
+  reached: Micros;
+  /** the oldest window that waits to be corrected; null: none does */
+  late: Micros | null;
+}
+
 /**
- * Event time that all partitions of live bars have reached, µs; null where no bars are made. A partition is as far as the
- * furthest of its symbols: one that is no longer traded holds nothing back.
+ * Null where no bars are made. A partition is as far as the furthest of its symbols: one that is no longer traded holds
+ * nothing back, and what comes for it after all makes no bar poorer than it is.
  */
-async function slowestBars(client: Client): Promise<Micros | null> {
+async function slowestBars(client: Client): Promise<BarsPosition | null> {
   if (!(await exists(client, 'bars_watermarks'))) return null;
-  const { rows } = await client.query<{ slowest: string | null }>(
-    `SELECT ${TO_MICROS('min(reached)')} AS slowest FROM (
-       SELECT max(max_ts) AS reached FROM bars_watermarks WHERE replay_run_id = 0 GROUP BY topic, group_name, partition) p`,
+  const { rows } = await client.query<{ slowest: string | null; late: string | null }>(
+    `SELECT (SELECT ${TO_MICROS('min(reached)')} FROM (
+         SELECT max(max_ts) AS reached FROM bars_watermarks
+          WHERE replay_run_id = 0 GROUP BY topic, group_name, partition) p) AS slowest,
+       (SELECT ${TO_MICROS('min(ts)')} FROM bars_late_windows) AS late`,
   );
-  const slowest = rows[0].slowest;
-  return slowest === null ? null : BigInt(slowest);
+  const { slowest, late } = rows[0];
+  return slowest === null ? null : { reached: BigInt(slowest), late: late === null ? null : BigInt(late) };
+}
+
+function earlier(a: Micros, b: Micros | null): Micros {
+  return b !== null && b < a ? b : a;
 }
 
 /** Whether anything ends before `cut`: a chunk as a whole, or a row of a plain table. */

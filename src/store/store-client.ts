@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { parseIsoMicros } from '../core/time.ts';
 import type { TickDataRow } from '../core/copy/tick-data.ts';
+import { BarsStore } from './bars-store.ts';
 import { BusMarks } from './bus-marks.ts';
 import { agreePartitions, claimGroup, forgetGroup } from './bus-partitions.ts';
 import { JobRunTracker } from './job-runs.ts';
@@ -33,23 +34,34 @@ export interface UpsertTick {
 const ANSWER_MS_MAX = 30_000;
 
 /**
- * The store as the pipeline knows it: rows in, no SQL. One session writes, another one keeps the books (runs, marks), so
- * that neither sees the other's failed transaction.
+ * The store as the pipeline knows it: rows in, no SQL. One session writes ticks, one bars, and one keeps the books
+ * (runs, marks), so that none sees another's failed transaction.
  */
 export class StoreClient {
   readonly #write: Session;
   readonly #books: Session;
+  readonly #bars: Session;
+  readonly #connect: (purpose: string) => Promise<Client>;
   readonly #writers = new WeakMap<Client, TickDataWriter>();
   readonly jobRuns: JobRunTracker;
   readonly busMarks: BusMarks;
+  readonly bars: BarsStore;
 
   constructor({ dbUri, applicationName = 'store-client' }: StoreClientOptions) {
+    this.#connect = (purpose) => connectDurable(dbUri, `${applicationName} ${purpose}`);
     const session = (purpose: string): Session =>
-      new Session(() => connectDurable(dbUri, `${applicationName} ${purpose}`), ANSWER_MS_MAX);
+      new Session(() => this.#connect(purpose), ANSWER_MS_MAX);
     this.#write = session('ticks');
     this.#books = session('books');
+    this.#bars = session('bars');
     this.jobRuns = new JobRunTracker((work) => this.#books.run(work));
     this.busMarks = new BusMarks((work) => this.#books.run(work));
+    this.bars = new BarsStore((work) => this.#bars.run(work));
+  }
+
+  /** A connection of the caller's own, whose commits are for good. Rejects with ConnectError. */
+  connect(purpose: string): Promise<Client> {
+    return this.#connect(purpose);
   }
 
   /** Connects. Rejects with ConnectError: its kind says whether waiting helps. */
@@ -99,7 +111,7 @@ export class StoreClient {
   }
 
   async aclose(): Promise<void> {
-    await Promise.all([this.#write.close(), this.#books.close()]);
+    await Promise.all([this.#write.close(), this.#books.close(), this.#bars.close()]);
   }
 }
 

@@ -16,6 +16,8 @@ export type DeadLetterReason =
   | 'refused_by_bus'
   /** src_ts is too far ahead of the time it was taken */
   | 'future'
+  /** its window was closed, and the policy is to put it aside; and bar events that come so late */
+  | 'late'
   /** behind the horizon within which bars are revised */
   | 'too_late'
   /** handed out so often that it must be what ends its consumer */

@@ -1,16 +1,14 @@
-import { hostname } from 'node:os';
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 import type { StreamBus } from '../../bus/bus.ts';
 import { BusError } from '../../bus/bus.ts';
 import { StoreClient } from '../../store/store-client.ts';
 import { ConfigError } from '../config.ts';
-import { runRole } from '../role.ts';
-import { buildStage } from '../stage-build.ts';
 import { openBus } from '../stream-bus.ts';
 import type { StreamingConfig } from '../streaming-config.ts';
 import { readStreamingConfig } from '../streaming-file.ts';
 import { YamlError } from '../streaming-yaml.ts';
-import { endWithUsage, EXIT_PROBLEM, EXIT_USAGE, nameOf, wholeNumber } from './arguments.ts';
+import { endWithUsage, EXIT_PROBLEM, EXIT_USAGE, nameOf } from './arguments.ts';
+import { registerMicroBatch, registerTicks } from './stream-consumers.ts';
 import { registerGroups } from './stream-groups.ts';
 import { registerProduce } from './stream-produce.ts';
 import { registerTail } from './stream-tail.ts';
@@ -51,73 +49,10 @@ export function registerStream(program: Command, env: StreamEnvironment): void {
   };
   registerProduce(commands, env);
   registerTicks(commands, env);
+  registerMicroBatch(commands, env);
   registerTail(commands);
   registerGroups(commands);
 }
-
-interface RoleArguments {
-  config?: string;
-  group?: string;
-  consumer?: string;
-  batchSize?: number;
-  metricsPort?: number;
-}
-
-/** Every role takes these. */
-function withRoleOptions(command: Command): Command {
-  return command
-    .option('--group <name>', "consumer group (default: the role's own of the configuration)")
-    .option(
-      '--consumer <name>',
-      'name of this member of the group; members of one group need different names (default: host name)',
-    )
-    .option(
-      '--batch-size <n>',
-      'records of one transaction while it keeps up (default: of the configuration)',
-      wholeNumber,
-    )
-    .addOption(
-      new Option('--metrics-port <port>', 'port of /metrics (default: telemetry.metrics_port)').argParser(
-        wholeNumber,
-      ),
-    );
-}
-
-function registerTicks(commands: StreamCommands, env: StreamEnvironment): void {
-  withRoleOptions(commands.command('ticks', 'market ticks from the bus into the table tick_data, each once'))
-    .addHelpText('after', TICKS_HELP)
-    .action((options: RoleArguments, command: Command) =>
-      commands.run(command, (streaming) =>
-        withServerUrl(env.databaseUrl, (databaseUrl) =>
-          runRole({ streaming, service: 'mdp-ticks', metricsPort: options.metricsPort ?? null }, (host) =>
-            buildStage(
-              {
-                stage: 'ticks',
-                streaming,
-                databaseUrl,
-                serviceName: 'mdp stream',
-                consumer: options.consumer ?? `${hostname()}-ticks`,
-                ...(options.group === undefined ? {} : { group: options.group }),
-                ...(options.batchSize === undefined ? {} : { batchSize: options.batchSize }),
-                keepsHouse: true,
-              },
-              host,
-            ),
-          ),
-        ),
-      ),
-    );
-}
-
-const TICKS_HELP = `
-Examples:
-  $ mdp stream ticks --config configs/streaming.yaml
-  $ mdp stream ticks --consumer tick-2 --batch-size 1000 --metrics-port 9102
-
-Malformed events go to mdp.events.dlq with their reason; bars and replayed ticks are left to others. Ends at SIGTERM or
-Ctrl-C with what is in hand stored and acknowledged.
-Exit codes: 0 stopped cleanly, 1 failed, 2 a mistake in the command line or the configuration.
-The database is named by DATABASE_URL (no default).`;
 
 /** With the configuration of --config; every error is one line and an exit code. */
 export async function runStreaming(

@@ -141,6 +141,17 @@ for (const server of testServers()) {
         dayAt(6),
         'horizon and a day below the slowest partition; symbols that are gone and replays hold nothing back',
       );
+      await store.client.query(
+        `INSERT INTO bars_late_windows (topic, group_name, partition, provider, symbol, ts, ts_end)
+         VALUES ('mdp.events', 'mdp-consumers', 1, 'prov-a', 'SPY', $1, $1::timestamptz + interval '2 s')`,
+        [formatMicros(BEGIN + 8n * DAY_MICROS + 5_000_000n)],
+      );
+      await watermark(1, 'OTHER', 29);
+      await store.drop({ tickData: 12 });
+      s.equal(await oldest(store, 'tick_data'), dayAt(8), 'the day of a window that waits to be corrected');
+      await store.client.query('DELETE FROM bars_late_windows');
+      s.strictSame((await store.drop({ tickData: 12 })).heldBack, []);
+      s.equal(await oldest(store, 'tick_data'), dayAt(18));
     });
 
     await t.test('many rows of one series, and of one time, go in several transactions', async (s) => {

@@ -75,6 +75,10 @@ export class ScriptedBus implements StreamBus {
     return Promise.resolve(null);
   }
 
+  logName(): Promise<string> {
+    return Promise.resolve('scripted');
+  }
+
   compare(): number {
     return 0;
   }

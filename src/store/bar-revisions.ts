@@ -1,0 +1,52 @@
+import type { Client } from 'pg';
+import type { BarRow } from '../core/market/bar.ts';
+import type { LateWindow, Resume } from '../core/window/partition-windows.ts';
+import { replaceBars, type ChangedBar } from './bar-rows.ts';
+import { remergeRollups } from './bar-rollups.ts';
+import { notifyRevised, unmarkLate } from './bar-state.ts';
+import { beginStep, type StepFrame } from './bar-step-query.ts';
+import type { BarsPolicy } from './bar-steps.ts';
+import { barOfTicks } from './bar-ticks.ts';
+
+export interface Revision {
+  /** windows whose bar is another one now, or is there now */
+  windows: ChangedBar[];
+  /** rollups that followed */
+  rollups: ChangedBar[];
+}
+
+/**
+ * Recomputes windows from tick_data, the set of distinct ticks, and the rollups above those that changed, as one step of the
+ * partition. Only once the tick consumer has passed what made them late: before, a bar would shrink. A bar never loses ticks.
+ */
+export async function reviseWindows(
+  client: Client,
+  frame: StepFrame,
+  at: Resume,
+  late: readonly LateWindow[],
+  policy: BarsPolicy,
+): Promise<Revision> {
+  if (!(await beginStep(client, frame, { ...at, dropped: 0 }))) return { windows: [], rollups: [] };
+  const rows: BarRow[] = [];
+  for (const window of late) {
+    const bar = await barOfTicks(client, window);
+    if (bar === null) continue;
+    const { provider, symbol, startUs, endUs } = window;
+    const intervalMs = (endUs - startUs) / 1000;
+    rows.push({ runId: 0n, provider, symbol, intervalMs, startUs, bar, isFinal: true, lastSeq: 0n });
+  }
+  const windows = await replaceBars(client, 'bars_ohlcv', rows, 'not_poorer');
+  const rollups = await remergeRollups(
+    client,
+    { table: 'bars_ohlcv', ...policy },
+    windows.map(({ row }) => row),
+    [],
+  );
+  await unmarkLate(client, frame, late);
+  await notifyRevised(
+    client,
+    [...windows, ...rollups].filter(({ revision }) => revision > 0),
+  );
+  await client.query('COMMIT');
+  return { windows, rollups };
+}
