@@ -114,7 +114,8 @@ export class KafkaFetcher {
       if (found.length > 0 || limit <= 0) return found;
       const leftMs = endMs - this.#cluster.nowMs();
       if (leftMs <= 0 || this.#closed) break;
-      await atMost(this.#wake.promise, leftMs);
+      // one that nobody resolves (a member without partitions) would keep every wait that ran out
+      if (!(await atMost(this.#wake.promise, leftMs))) this.#signal();
       idleMs = Math.max(idleMs, this.#lastAnswerMs);
       if (this.#inTurn().some(may) && this.#cluster.nowMs() - idleMs > STALLED_MS) {
         this.#renew();

@@ -16,6 +16,7 @@ import {
 } from '../store/bus-partitions.ts';
 import { Session } from '../store/session.ts';
 import { BusError, type BusLog } from './bus.ts';
+import { pause } from './pause.ts';
 import { busError } from './postgres-errors.ts';
 
 /** leases last 5 s and are renewed this often, ms */
@@ -64,8 +65,7 @@ export class Ownership {
   readonly #session: Session;
   readonly #held = new Map<number, OwnedPartition>();
   readonly #draining = new Map<number, Promise<void>>();
-  readonly #stopped = Promise.withResolvers<void>();
-  #isStopping = false;
+  readonly #stopping = new AbortController();
   #failures = 0;
   #running: Promise<void> = Promise.resolve();
 
@@ -92,6 +92,10 @@ export class Ownership {
     return ownership;
   }
 
+  get #isStopping(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
   /** What is this member's now, those that are being drained included; ascending. */
   get owned(): OwnedPartition[] {
     return [...this.#held.values()].sort((a, b) => a.partition - b.partition);
@@ -99,8 +103,7 @@ export class Ownership {
 
   /** Drains and gives back everything; the other members have it within a second. Idempotent. */
   async close(): Promise<void> {
-    this.#isStopping = true;
-    this.#stopped.resolve();
+    this.#stopping.abort();
     // leases are renewed until the last one is drained
     await this.#running;
     await this.#session
@@ -228,13 +231,10 @@ export class Ownership {
 
   async #pause(ms: number): Promise<void> {
     if (ms <= 0) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ms);
+    if (!this.#isStopping) return pause(ms, this.#stopping.signal);
     // once it stops, only what is drained ends the pause before its time
-    await Promise.race([
-      promise,
-      this.#isStopping ? Promise.allSettled(this.#draining.values()) : this.#stopped.promise,
-    ]);
-    clearTimeout(timer);
+    const drained = new AbortController();
+    void Promise.allSettled(this.#draining.values()).then(() => drained.abort());
+    await pause(ms, drained.signal);
   }
 }

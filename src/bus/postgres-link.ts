@@ -45,9 +45,19 @@ export class PostgresLink {
     };
   }
 
-  /** Until the function it returns is called, or the bus is closed. */
-  every(ms: number, work: () => unknown): () => void {
-    const timer = setInterval(work, ms).unref();
+  /**
+   * Until the function it returns is called, or the bus is closed. The work must not reject; while it is under way it is
+   * not begun again, so that a silent server is not waited for by ever more calls.
+   */
+  every(ms: number, work: () => Promise<void> | void): () => void {
+    let isUnderWay = false;
+    const turn = async (): Promise<void> => {
+      if (isUnderWay) return;
+      isUnderWay = true;
+      await work();
+      isUnderWay = false;
+    };
+    const timer = setInterval(() => void turn(), ms).unref();
     const end = (): void => {
       clearInterval(timer);
       this.#timers.delete(end);

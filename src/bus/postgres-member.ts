@@ -55,7 +55,9 @@ export class PostgresMember implements GroupMember {
     const { takeoverMs } = member;
     this.#timers = [
       link.every(Math.min(takeoverMs / RENEWALS, RENEW_MS_MAX), () => this.#renew()),
-      link.every(Math.min(takeoverMs / RENEWALS, LEFT_MS_MAX), () => (this.#left = true)),
+      link.every(Math.min(takeoverMs / RENEWALS, LEFT_MS_MAX), () => {
+        this.#left = true;
+      }),
       link.every(MARK_MS, () => this.#mark()),
     ];
   }
@@ -149,9 +151,9 @@ export class PostgresMember implements GroupMember {
     return taken;
   }
 
-  #renew(): void {
+  async #renew(): Promise<void> {
     // what is wrong is said by the next call of the member
-    this.#session.run((client) => renewMember(client, this.#member)).catch(() => {});
+    await this.#session.run((client) => renewMember(client, this.#member)).catch(() => {});
   }
 
   /** Writes down how far the group is, for the day when it is dropped and made again. */

@@ -50,7 +50,7 @@ export class RedisMember implements GroupMember {
   #turn = 0;
   #hasNews = false;
   #gaveUpReads = false;
-  #marked: Promise<void> = Promise.resolve();
+  #marked: Promise<void> | null = null;
   #asking: Promise<unknown> = Promise.resolve();
 
   constructor(streams: readonly Stream[], options: GroupOptions, tools: MemberTools) {
@@ -63,7 +63,7 @@ export class RedisMember implements GroupMember {
     this.#takeover = new RedisTakeover({ streams, group, member, takeoverMs });
     this.#heartbeat = new RedisHeartbeat(tools.commands, streams, group, member, heartbeatMs(takeoverMs));
     this.#marking = setInterval(() => {
-      this.#marked = this.#marked.then(() => this.#mark());
+      this.#marked ??= this.#mark().finally(() => (this.#marked = null));
     }, MARK_MS);
     this.#lookThrough();
   }

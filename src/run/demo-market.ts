@@ -10,6 +10,8 @@ import { start } from './demo-processes.ts';
 const SYMBOLS = ['SPY', 'AAPL', 'MSFT', 'NVDA'];
 /** ticks a second and symbol */
 const TICK_RATE = 500;
+/** of the bars */
+export const WINDOW = '2s';
 export const MARKET_RATE = SYMBOLS.length * TICK_RATE;
 const LOOK_MS = 200;
 
@@ -23,6 +25,8 @@ export async function writeStreamingConfig(folder: string): Promise<string> {
     '  synthetic:',
     `    symbols: [${SYMBOLS.join(', ')}]`,
     `    tick_rate: ${TICK_RATE}`,
+    // short, so that the last bars are there soon after the last tick
+    'micro_batch: { window_ms: 2000, idle_timeout: 2s }',
     'telemetry: { log_level: warn }',
   ];
   await writeFile(path, `${lines.join('\n')}\n`);
@@ -44,6 +48,8 @@ export interface MarketObservation {
   published: number;
   /** of those, in tick_data */
   stored: number;
+  /** windows whose bar is written */
+  bars: number;
 }
 
 /** What the metrics of the stages and of the producer say; null while one of them does not answer. */
@@ -57,6 +63,7 @@ export async function observeMarket(
     return {
       published: published + sum(producer, 'stream_events_ingested_total'),
       stored: sum(stages, 'tick_forward_total'),
+      bars: sum(stages, 'microbatch_flush_total'),
     };
   } catch {
     return null; // not listening yet, or no more
@@ -76,17 +83,18 @@ function sum(text: string, metric: string): number {
     .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(' '))), 0);
 }
 
-export function isMarketEqual({ produced, producedStored, orders, ordersStored }: MarketCounts): boolean {
-  return produced === producedStored && orders === ordersStored;
+export function isMarketEqual(counts: MarketCounts): boolean {
+  const { produced, producedStored, orders, ordersStored, inBars } = counts;
+  return produced === producedStored && orders === ordersStored && inBars === produced + orders;
 }
 
-/** Waits until everything published is stored, `withinMs` at most. */
+/** Waits until everything published is stored and in its bar, `withinMs` at most. */
 export async function untilMarketEqual(url: string, daemon: ChildProcess, withinMs: number): Promise<void> {
   const client = await connect(parseDatabaseUrl(url), { applicationName: 'demo' });
   try {
     const deadlineMs = performance.now() + withinMs;
     while (daemon.exitCode === null && performance.now() < deadlineMs) {
-      if (isMarketEqual(await countMarket(client))) return;
+      if (isMarketEqual(await countMarket(client, WINDOW))) return;
       await delay(LOOK_MS);
     }
   } finally {

@@ -17,6 +17,7 @@ import {
   untilMarketEqual,
   writeStreamingConfig,
   type MarketObservation,
+  WINDOW,
 } from './demo-market.ts';
 import { end, freePort, lineWith, start, START_MS_MAX } from './demo-processes.ts';
 import { watchSignals } from './signals.ts';
@@ -170,7 +171,7 @@ function chainText(seen: Observation, before: Observation | null): string {
 function marketText(seen: MarketObservation | null, before: MarketObservation | null): string {
   if (seen === null) return 'market: starting';
   const rate = before === null ? 0 : seen.stored - before.stored;
-  return `market ${`${rate}`.padStart(5)} ticks/s  lag ${Math.max(0, seen.published - seen.stored)}`;
+  return `market ${`${rate}`.padStart(5)} ticks/s  lag ${Math.max(0, seen.published - seen.stored)}  bars ${seen.bars}`;
 }
 
 async function observe(port: number): Promise<Observation | null> {
@@ -224,7 +225,7 @@ async function finish({ sim, daemon, producer, simLog, port, url }: Running): Pr
 async function sumUp(url: string, sent: number): Promise<boolean> {
   const client = await connect(parseDatabaseUrl(url), { applicationName: 'demo' });
   const stored = await countStored(client);
-  const market = await countMarket(client);
+  const market = await countMarket(client, WINDOW);
   await client.end();
   const chainEqual = sent === stored.ticks && stored.ticks === stored.proofs;
   say(
@@ -240,6 +241,8 @@ async function sumUp(url: string, sent: number): Promise<boolean> {
       `  in tick_data        ${market.producedStored}   ${verdict(market.produced === market.producedStored, 'published')}`,
       `  orders of the chain ${market.orders}`,
       `  in tick_data        ${market.ordersStored}   ${verdict(market.orders === market.ordersStored, 'orders')}`,
+      `  ticks in bars       ${market.inBars}   ${verdict(market.inBars === market.produced + market.orders, 'published + orders')}`,
+      `  bars                ${market.bars}`,
       `  dead letters        ${market.deadLetters}`,
       '',
     ].join('\n'),

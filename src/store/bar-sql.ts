@@ -28,7 +28,8 @@ const COLUMNS: Readonly<Record<BarTable, string>> = {
 const HISTORY_COLUMNS = `provider, symbol, "interval", ts, revision, ${VALUES.join(', ')}, is_final, created_at, updated_at`;
 
 /** A time of µs since 1970, exact: the product of one microsecond and a whole number below 2^53. */
-export const timeOf = (micros: string): string => `timestamptz 'epoch' + ${micros} * interval '1 microsecond'`;
+export const timeOf = (micros: string): string =>
+  `timestamptz 'epoch' + ${micros} * interval '1 microsecond'`;
 export const microsOf = (column: string): string => `(extract(epoch FROM ${column}) * 1000000)::bigint`;
 
 /** Rows of a JSON text (rowsJson; SQL of it) with the names and types of the columns. JSON carries doubles digit by digit. */
@@ -48,7 +49,7 @@ const SAME_KEY = (table: BarTable): string =>
 /** in the order of the key, so that two writers of the same rows do not deadlock */
 const SELECT_INCOMING = (table: BarTable): string =>
   `SELECT ${COLUMNS[table]} FROM incoming ORDER BY ${KEYS[table]}`;
-const SET_VALUES = [...VALUES.map((name) => `${name} = excluded.${name}`)].join(', ');
+const SET_VALUES = VALUES.map((name) => `${name} = excluded.${name}`).join(', ');
 const SET_TOUCHED = 'updated_at = now(), tx = pg_current_xact_id()';
 const SET_LAST_SEQ = (table: BarTable): string =>
   table === 'bars_replay' ? ', last_seq = excluded.last_seq' : '';
@@ -58,7 +59,6 @@ const SELECTED = (of: string, table: BarTable): string =>
    ${of}.open, ${of}.high, ${of}.low, ${of}.close, ${of}.volume, ${of}.vwap, ${of}.tick_count,
    ${microsOf(`${of}.first_ts`)} AS first_ts, ${microsOf(`${of}.last_ts`)} AS last_ts, ${of}.volume_parts, ${of}.pv_parts, ${of}.is_final,
    ${table === 'bars_replay' ? `${of}.last_seq` : '0'} AS last_seq`;
-
 
 /** Adds those that are not there; the others stay. One row: how many were added (n). */
 export function insertStatement(table: BarTable, json: string): string {

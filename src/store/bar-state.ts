@@ -1,12 +1,7 @@
 import { escapeLiteral, type Client } from 'pg';
 import type { BarRow } from '../core/market/bar.ts';
 import { intervalName } from '../core/market/interval.ts';
-import type {
-  KnownSymbol,
-  LateWindow,
-  Resume,
-  SymbolKey,
-} from '../core/window/partition-windows.ts';
+import type { KnownSymbol, LateWindow, Resume, SymbolKey } from '../core/window/partition-windows.ts';
 import { openRollups, windowEndUs } from '../core/window/rollup.ts';
 import type { Watermark } from '../core/window/symbol-windows.ts';
 import { formatMicros } from '../core/time.ts';
@@ -139,7 +134,10 @@ async function withRollups(
 }
 
 /** SQL that writes watermarks down. */
-export function watermarksStatement(place: BarsPlace, watermarks: readonly (SymbolKey & Watermark)[]): string {
+export function watermarksStatement(
+  place: BarsPlace,
+  watermarks: readonly (SymbolKey & Watermark)[],
+): string {
   const rows = watermarks.map(({ runId, provider, symbol, maxUs, closedEndUs }) => ({
     run: runId.toString(),
     provider,

@@ -1,7 +1,13 @@
 import type { Client } from 'pg';
 import type { BarRow } from '../core/market/bar.ts';
 import { extendWindow } from '../core/window/extension.ts';
-import { barId, type LatePolicy, type LateWindow, type Step, type SymbolKey } from '../core/window/partition-windows.ts';
+import {
+  barId,
+  type LatePolicy,
+  type LateWindow,
+  type Step,
+  type SymbolKey,
+} from '../core/window/partition-windows.ts';
 import { windowEndUs } from '../core/window/rollup.ts';
 import { insertBars, readBars, replaceBars, writeRollups, type ChangedBar } from './bar-rows.ts';
 import { remergeRollups } from './bar-rollups.ts';

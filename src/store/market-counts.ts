@@ -10,18 +10,28 @@ export interface MarketCounts {
   orders: number;
   /** of those, in tick_data */
   ordersStored: number;
+  /** ticks that the bars of the shortest windows hold */
+  inBars: number;
+  /** bars, coarser ones included */
+  bars: number;
   /** records of mdp.events.dlq; of the postgres bus alone */
   deadLetters: number;
 }
 
-/** Exact counts; slow on a large store. */
-export async function countMarket(client: Client): Promise<MarketCounts> {
+/**
+ * Exact counts; slow on a large store.
+ * @param interval of the windows: 2s
+ */
+export async function countMarket(client: Client, interval: string): Promise<MarketCounts> {
   const { rows } = await client.query<Record<string, string>>(
     `SELECT (SELECT coalesce(sum(rows_written), 0) FROM job_runs WHERE job_name = 'produce' AND provider <> 'continuum') AS produced,
        (SELECT count(*) FROM tick_data WHERE provider <> 'continuum') AS produced_stored,
        (SELECT count(*) FROM tick_transactions WHERE substring(payload FROM 1 FOR 9) = 'FRM_v1.0:'::bytea) AS orders,
        (SELECT count(*) FROM tick_data WHERE provider = 'continuum') AS orders_stored,
+       (SELECT coalesce(sum(tick_count), 0) FROM bars_ohlcv WHERE "interval" = $1) AS in_bars,
+       (SELECT count(*) FROM bars_ohlcv) AS bars,
        (SELECT coalesce(sum(next_offset), 0) FROM bus_logs WHERE topic = 'mdp.events.dlq') AS dead`,
+    [interval],
   );
   const row = rows[0] ?? {};
   return {
@@ -29,6 +39,8 @@ export async function countMarket(client: Client): Promise<MarketCounts> {
     producedStored: Number(row['produced_stored']),
     orders: Number(row['orders']),
     ordersStored: Number(row['orders_stored']),
+    inBars: Number(row['in_bars']),
+    bars: Number(row['bars']),
     deadLetters: Number(row['dead']),
   };
 }

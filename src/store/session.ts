@@ -29,6 +29,8 @@ export async function connectDurable(databaseUrl: string, applicationName: strin
 /** How long closing waits for the answer to goodbye. */
 const CLOSE_MS = 2000;
 
+const ignore = (): void => {};
+
 /** As Session.run: how the parts of the store that share a session are handed it. */
 export type RunOnSession = <T>(work: (client: Client) => Promise<T>) => Promise<T>;
 
@@ -49,18 +51,19 @@ export class Session {
   #client: Client | null = null;
   #last: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | null = null;
-  readonly #closing = Promise.withResolvers<never>();
+  /** rejects the call under way */
+  #endCall: ((error: Error) => void) | null = null;
 
   constructor(connect: () => Promise<Client>, answerMs: number) {
     this.#connect = connect;
     this.#answerMs = answerMs;
-    this.#closing.promise.catch(() => {});
   }
 
   /** Rejects with what `work` rejects with, ConnectError, a deadline's Error, or SessionClosedError. */
   run<T>(work: (client: Client) => Promise<T>): Promise<T> {
     const turn = this.#last.then(() => this.#run(work));
-    this.#last = turn.catch(() => {});
+    // only that it is over: the answer is the caller's, and nothing here keeps it until the next call
+    this.#last = turn.then(ignore, ignore);
     return turn;
   }
 
@@ -74,12 +77,17 @@ export class Session {
     if (this.#closed !== null) throw new SessionClosedError('the session is closed');
     const attempt: Attempt = { client: null, isOver: false };
     const call = async (): Promise<T> => work(await this.#open(attempt));
+    // a promise of this call alone: one that lives as long as the session would keep the answer of every call that was
+    // raced against it
+    const ended = Promise.withResolvers<never>();
+    this.#endCall = ended.reject;
     try {
-      return await Promise.race([deadline(call(), this.#answerMs), this.#closing.promise]);
+      return await deadline(Promise.race([call(), ended.promise]), this.#answerMs);
     } catch (error) {
       this.#drop(attempt.client);
       throw error;
     } finally {
+      this.#endCall = null;
       attempt.isOver = true;
     }
   }
@@ -107,7 +115,7 @@ export class Session {
   }
 
   async #close(): Promise<void> {
-    this.#closing.reject(new SessionClosedError('the session was closed'));
+    this.#endCall?.(new SessionClosedError('the session was closed'));
     await this.#last;
     const client = this.#client;
     this.#client = null;

@@ -97,7 +97,8 @@ export class StepWriter {
 
   /** Recomputes late windows that the tick consumer has passed; nothing may be under way. */
   async reviseWhenDue(nowMs: number): Promise<void> {
-    if (this.#late.size === 0 || nowMs - this.#revisedMs < REVISE_MS || this.#resume.position === null) return;
+    if (this.#late.size === 0 || nowMs - this.#revisedMs < REVISE_MS || this.#resume.position === null)
+      return;
     this.#revisedMs = nowMs;
     const due = this.#late.due(await this.#whatIsDue(), REVISE_MAX);
     if (due.length === 0) return;

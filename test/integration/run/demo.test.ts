@@ -20,6 +20,7 @@ void test('the demo runs by itself, and what is stored is what was sent', async 
     ['ticks stored', 'sent'],
     ['in tick_data', 'published'],
     ['in tick_data', 'orders'],
+    ['ticks in bars', 'published \\+ orders'],
   ]) {
     const [, count = '0'] = new RegExp(`^  ${name} +(\\d+) {3}= ${verdict}$`, 'm').exec(said) ?? [];
     t.ok(Number(count) > 0, `${name}: ${count} = ${verdict}`);

@@ -54,4 +54,31 @@ void test('the example programs run as they stand', { skip: missing ?? false }, 
     const [code] = await once(child, 'exit');
     t.equal(code, 0);
   });
+
+  await t.test('ticks and bars in one program', async (t) => {
+    const child = run('micro-batcher');
+    await once(createInterface({ input: child.stdout }), 'line');
+    for (const [at, price] of [
+      ['14:02:02.1', 425.5],
+      ['14:02:03', 425.25],
+      ['14:02:05', 426],
+    ] as const) {
+      const event = {
+        provider: 'ibkr',
+        symbol: 'QQQ',
+        kind: 'tick',
+        ts: `2025-10-24T${at}Z`,
+        price,
+        size: 2,
+      };
+      await redis.cli('XADD', 'mdp.events', '*', 'data', JSON.stringify(event));
+    }
+    const bars = `SELECT open, close, volume, vwap FROM bars_ohlcv WHERE symbol = 'QQQ' AND "interval" = '2s' ORDER BY ts`;
+    await until('the first window is closed', async () => (await client.query(bars)).rows.length > 0);
+    const { rows } = await client.query(bars);
+    t.strictSame(rows[0], { open: 425.5, close: 425.25, volume: 4, vwap: 425.375 });
+    child.kill('SIGTERM');
+    const [code] = await once(child, 'exit');
+    t.equal(code, 0);
+  });
 });

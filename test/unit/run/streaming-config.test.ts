@@ -91,7 +91,7 @@ void test('the file of the seed has the values that it shows', (t) => {
     flush_timeout_ms: 1000,
     late: 'revise',
     revise_horizon: 86_400_000,
-    idle_timeout: 5000,
+    idle_timeout: 5_000,
   });
   t.strictSame(features.windows, [
     { name: 'vwap_1m', horizon: 60_000 },
