@@ -138,7 +138,10 @@ void test('addresses are required only where they are used', async (t) => {
 });
 
 void test('a stage of a later version is an honest error, all means what this version has', async (t) => {
-  t.match(failure({ ...MINIMUM, STAGES: 'ingest,signals' }).message, /stage signals is not part of this version/);
+  t.match(
+    failure({ ...MINIMUM, STAGES: 'ingest,signals' }).message,
+    /stage signals is not part of this version/,
+  );
   t.match(failure({ ...MINIMUM, STAGES: 'all,ingest' }).message, /all and single stages together/);
   t.match(failure({ ...MINIMUM, STAGES: ',' }).message, /names no stage/);
   t.strictSame(load({ STAGES: 'all' }).stages, ['ingest', 'orders', 'ticks', 'bars']);
