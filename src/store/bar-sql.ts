@@ -28,7 +28,8 @@ const COLUMNS: Readonly<Record<BarTable, string>> = {
 const HISTORY_COLUMNS = `provider, symbol, "interval", ts, revision, ${VALUES.join(', ')}, is_final, created_at, updated_at`;
 
 /** A time of µs since 1970, exact: the product of one microsecond and a whole number below 2^53. */
-export const timeOf = (micros: string): string => `timestamptz 'epoch' + ${micros} * interval '1 microsecond'`;
+export const timeOf = (micros: string): string =>
+  `timestamptz 'epoch' + ${micros} * interval '1 microsecond'`;
 export const microsOf = (column: string): string => `(extract(epoch FROM ${column}) * 1000000)::bigint`;
 
 /** Rows of a JSON text (rowsJson; SQL of it) with the names and types of the columns. JSON carries doubles digit by digit. */
@@ -58,7 +59,6 @@ const SELECTED = (of: string, table: BarTable): string =>
    ${of}.open, ${of}.high, ${of}.low, ${of}.close, ${of}.volume, ${of}.vwap, ${of}.tick_count,
    ${microsOf(`${of}.first_ts`)} AS first_ts, ${microsOf(`${of}.last_ts`)} AS last_ts, ${of}.volume_parts, ${of}.pv_parts, ${of}.is_final,
    ${table === 'bars_replay' ? `${of}.last_seq` : '0'} AS last_seq`;
-
 
 /** Adds those that are not there; the others stay. One row: how many were added (n). */
 export function insertStatement(table: BarTable, json: string): string {
@@ -93,7 +93,8 @@ const REPLACED_WHEN: Readonly<Record<ReplaceRule, string>> = {
   richer: ' AND NEW.tick_count > b.tick_count',
 };
 
-/** Adds rows, and writes over what differs and the rule lets go; final ones go to bars_history before. The rows that changed. */
+/** Adds rows, and writes over what differs and the rule lets go; final ones go to bars_history before. The rows that changed, and
+ * how many ticks each gained (added). */
 export function replaceStatement(table: BarTable, json: string, rule: ReplaceRule): string {
   const when = (row: string): string =>
     `(${DIFFERS('b', row)} OR (${row}.is_final AND NOT b.is_final))${REPLACED_WHEN[rule].replace('NEW', row)}`;
@@ -107,13 +108,15 @@ export function replaceStatement(table: BarTable, json: string, rule: ReplaceRul
        INSERT INTO bars_history (${HISTORY_COLUMNS})
        SELECT ${replaced} FROM bars_ohlcv b JOIN incoming i ON ${SAME_KEY(table)} WHERE b.is_final AND ${when('i')}
        ON CONFLICT DO NOTHING)`;
-  return `WITH ${incoming(json)}${history}, written AS (
+  return `WITH ${incoming(json)}${history}, before AS (
+       SELECT i.*, b.tick_count AS ticks FROM ${table} b JOIN incoming i ON ${SAME_KEY(table)}), written AS (
        INSERT INTO ${table} AS b (${COLUMNS[table]}) ${SELECT_INCOMING(table)}
        ON CONFLICT (${KEYS[table]}) DO UPDATE SET ${SET_VALUES}, is_final = b.is_final OR excluded.is_final,
            revision = b.revision + b.is_final::int, ${SET_TOUCHED}${SET_LAST_SEQ(table)}
          WHERE ${when('excluded')}
        RETURNING b.*)
-     SELECT ${SELECTED('b', table)}, b.revision FROM written b`;
+     SELECT ${SELECTED('b', table)}, b.revision, b.tick_count - coalesce(i.ticks, 0) AS added
+       FROM written b LEFT JOIN before i ON ${SAME_KEY(table)}`;
 }
 
 /** The bars of ranges given as arrays: runs, providers, symbols, intervals, starts and ends in µs ($1 … $6). */

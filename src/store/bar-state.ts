@@ -1,12 +1,7 @@
 import { escapeLiteral, type Client } from 'pg';
 import type { BarRow } from '../core/market/bar.ts';
 import { intervalName } from '../core/market/interval.ts';
-import type {
-  KnownSymbol,
-  LateWindow,
-  Resume,
-  SymbolKey,
-} from '../core/window/partition-windows.ts';
+import type { KnownSymbol, LateWindow, Resume, SymbolKey } from '../core/window/partition-windows.ts';
 import { openRollups, windowEndUs } from '../core/window/rollup.ts';
 import type { Watermark } from '../core/window/symbol-windows.ts';
 import { formatMicros } from '../core/time.ts';
@@ -31,8 +26,8 @@ export interface BarsState {
 
 /** listened to by whoever shows bars */
 const REVISED_CHANNEL = 'bars_revised';
-/** a notification has 8,000 bytes at most */
-const REVISED_MAX = 30;
+/** a notification has 8,000 bytes at most, and the longest names take 256 each where JSON escapes every byte of them */
+const REVISED_MAX = 16;
 /** a replay that was silent for so long is over, and forgotten here */
 const REPLAY_SILENCE = "interval '1 day'";
 /** symbols whose rollups are read at once */
@@ -139,7 +134,10 @@ async function withRollups(
 }
 
 /** SQL that writes watermarks down. */
-export function watermarksStatement(place: BarsPlace, watermarks: readonly (SymbolKey & Watermark)[]): string {
+export function watermarksStatement(
+  place: BarsPlace,
+  watermarks: readonly (SymbolKey & Watermark)[],
+): string {
   const rows = watermarks.map(({ runId, provider, symbol, maxUs, closedEndUs }) => ({
     run: runId.toString(),
     provider,

@@ -97,7 +97,8 @@ export class StepWriter {
 
   /** Recomputes late windows that the tick consumer has passed; nothing may be under way. */
   async reviseWhenDue(nowMs: number): Promise<void> {
-    if (this.#late.size === 0 || nowMs - this.#revisedMs < REVISE_MS || this.#resume.position === null) return;
+    if (this.#late.size === 0 || nowMs - this.#revisedMs < REVISE_MS || this.#resume.position === null)
+      return;
     this.#revisedMs = nowMs;
     const due = this.#late.due(await this.#whatIsDue(), REVISE_MAX);
     if (due.length === 0) return;
@@ -106,7 +107,7 @@ export class StepWriter {
     this.#number += 1n;
     const frame = this.#frame();
     const revision = await store(() => bars.revise(frame, this.#resume, due, this.#policy));
-    for (const { row } of revision.rollups) this.#windows.restoreRollup(row);
+    for (const row of revision.restore) this.#windows.restoreRollup(row);
     this.#late.remove(due);
     if (due.length === REVISE_MAX) this.#revisedMs = -Infinity; // more may be due
     run.revised(revision, clock.monotonicMs() - beganMs);
