@@ -6,7 +6,6 @@ import { migrate } from '../../../src/store/migrate.ts';
 import { oracleBars, type OracleTick } from '../../support/bar-oracle.ts';
 import {
   barsIn,
-  hold,
   lateWindow,
   MINUTE_US,
   oracleRollups,
