@@ -127,8 +127,8 @@ for (const server of testServers()) {
     });
 
     await t.test('a window of many pages, with equal times across their borders', async (t) => {
-      // 20,000 ticks are a page; 45,001 share few microseconds
-      const ticks = Array.from({ length: 45_001 }, (_, at) => {
+      // 20,000 ticks are a page; 40,000 share few microseconds, and the last page is a full one
+      const ticks = Array.from({ length: 40_000 }, (_, at) => {
         const price = 100 + ((at * 7919) % 1_000) / 10;
         return tick('PAGES', 0.000_001 * Math.floor(at / 15_000), price, (at % 7) / 10, at);
       });
