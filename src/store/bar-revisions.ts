@@ -2,7 +2,7 @@ import type { Client } from 'pg';
 import type { BarRow } from '../core/market/bar.ts';
 import type { LateWindow, Resume } from '../core/window/step.ts';
 import { replaceBars, type ChangedBar } from './bar-rows.ts';
-import { remergeRollups } from './bar-rollups.ts';
+import { remergeRollups, rollupsAbove } from './bar-rollups.ts';
 import { notifyRevised, unmarkLate } from './bar-state.ts';
 import { beginStep, type StepFrame } from './bar-step-query.ts';
 import type { BarsPolicy } from './bar-steps.ts';
@@ -13,6 +13,8 @@ export interface Revision {
   windows: ChangedBar[];
   /** rollups that followed */
   rollups: ChangedBar[];
+  /** rollups as they are stored now: to be taken over */
+  restore: BarRow[];
 }
 
 /**
@@ -26,7 +28,12 @@ export async function reviseWindows(
   late: readonly LateWindow[],
   policy: BarsPolicy,
 ): Promise<Revision> {
-  if (!(await beginStep(client, frame, { ...at, dropped: 0 }))) return { windows: [], rollups: [] };
+  if (!(await beginStep(client, frame, { ...at, dropped: 0 }))) {
+    // what it changed is not known any more
+    const live = late.map((window) => ({ ...window, runId: 0n }));
+    const restore = await rollupsAbove(client, 'bars_ohlcv', policy.windowMs, live);
+    return { windows: [], rollups: [], restore };
+  }
   const rows: BarRow[] = [];
   for (const window of late) {
     const bar = await barOfTicks(client, window);
@@ -36,17 +43,12 @@ export async function reviseWindows(
     rows.push({ runId: 0n, provider, symbol, intervalMs, startUs, bar, isFinal: true, lastSeq: 0n });
   }
   const windows = await replaceBars(client, 'bars_ohlcv', rows, 'not_poorer');
-  const rollups = await remergeRollups(
-    client,
-    { table: 'bars_ohlcv', ...policy },
-    windows.map(({ row }) => row),
-    [],
-  );
+  const rollups = await remergeRollups(client, { table: 'bars_ohlcv', ...policy }, windows, []);
   await unmarkLate(client, frame, late);
   await notifyRevised(
     client,
     [...windows, ...rollups].filter(({ revision }) => revision > 0),
   );
   await client.query('COMMIT');
-  return { windows, rollups };
+  return { windows, rollups, restore: rollups.map(({ row }) => row) };
 }

@@ -135,6 +135,8 @@ export interface ChangedBar {
   row: BarRow;
   /** as it is now; above 0 a final one was replaced, 0: it was not there, or still open */
   revision: number;
+  /** how many more it holds than before */
+  ticksAdded: number;
 }
 
 /**
@@ -148,11 +150,15 @@ export async function replaceBars(
   rule: ReplaceRule,
 ): Promise<ChangedBar[]> {
   if (rows.length === 0) return [];
-  const { rows: changed } = await client.query<SelectedBar & { revision: number }>(
+  const { rows: changed } = await client.query<SelectedBar & { revision: number; added: string }>(
     replaceStatement(table, '$1', rule),
     [rowsJson(rows)],
   );
-  return changed.map((row) => ({ row: barRowOf(row), revision: row.revision }));
+  return changed.map((row) => ({
+    row: barRowOf(row),
+    revision: row.revision,
+    ticksAdded: Number(row.added),
+  }));
 }
 
 /** Which bars: all of one length whose windows begin in [startUs, endUs). */

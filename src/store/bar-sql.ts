@@ -93,7 +93,8 @@ const REPLACED_WHEN: Readonly<Record<ReplaceRule, string>> = {
   richer: ' AND NEW.tick_count > b.tick_count',
 };
 
-/** Adds rows, and writes over what differs and the rule lets go; final ones go to bars_history before. The rows that changed. */
+/** Adds rows, and writes over what differs and the rule lets go; final ones go to bars_history before. The rows that changed, and
+ * how many ticks each gained (added). */
 export function replaceStatement(table: BarTable, json: string, rule: ReplaceRule): string {
   const when = (row: string): string =>
     `(${DIFFERS('b', row)} OR (${row}.is_final AND NOT b.is_final))${REPLACED_WHEN[rule].replace('NEW', row)}`;
@@ -107,13 +108,15 @@ export function replaceStatement(table: BarTable, json: string, rule: ReplaceRul
        INSERT INTO bars_history (${HISTORY_COLUMNS})
        SELECT ${replaced} FROM bars_ohlcv b JOIN incoming i ON ${SAME_KEY(table)} WHERE b.is_final AND ${when('i')}
        ON CONFLICT DO NOTHING)`;
-  return `WITH ${incoming(json)}${history}, written AS (
+  return `WITH ${incoming(json)}${history}, before AS (
+       SELECT i.*, b.tick_count AS ticks FROM ${table} b JOIN incoming i ON ${SAME_KEY(table)}), written AS (
        INSERT INTO ${table} AS b (${COLUMNS[table]}) ${SELECT_INCOMING(table)}
        ON CONFLICT (${KEYS[table]}) DO UPDATE SET ${SET_VALUES}, is_final = b.is_final OR excluded.is_final,
            revision = b.revision + b.is_final::int, ${SET_TOUCHED}${SET_LAST_SEQ(table)}
          WHERE ${when('excluded')}
        RETURNING b.*)
-     SELECT ${SELECTED('b', table)}, b.revision FROM written b`;
+     SELECT ${SELECTED('b', table)}, b.revision, b.tick_count - coalesce(i.ticks, 0) AS added
+       FROM written b LEFT JOIN before i ON ${SAME_KEY(table)}`;
 }
 
 /** The bars of ranges given as arrays: runs, providers, symbols, intervals, starts and ends in µs ($1 … $6). */

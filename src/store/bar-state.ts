@@ -26,8 +26,8 @@ export interface BarsState {
 
 /** listened to by whoever shows bars */
 const REVISED_CHANNEL = 'bars_revised';
-/** a notification has 8,000 bytes at most */
-const REVISED_MAX = 30;
+/** a notification has 8,000 bytes at most, and the longest names take 256 each where JSON escapes every byte of them */
+const REVISED_MAX = 16;
 /** a replay that was silent for so long is over, and forgotten here */
 const REPLAY_SILENCE = "interval '1 day'";
 /** symbols whose rollups are read at once */

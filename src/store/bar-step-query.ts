@@ -21,6 +21,8 @@ export type StepPlace = Resume & Pick<Step, 'dropped'>;
 
 /** What the live rows of a step met. */
 export interface SentStep {
+  /** false: it is committed already, its answer was lost; nothing is open then */
+  isNew: boolean;
   inserted: number;
   /** windows that are there with another bar, which stays */
   differing: BarRow[];
@@ -60,14 +62,14 @@ export async function beginStep(client: Client, frame: StepFrame, at: StepPlace)
 
 /**
  * Begins the transaction of a step and writes what nearly every step has, in one round trip: the thread that waits for the
- * answers is the one that takes the next entries. null: as for beginStep.
+ * answers is the one that takes the next entries.
  */
 export async function sendStep(
   client: Client,
   frame: StepFrame,
   step: Step,
   late: readonly LateWindow[],
-): Promise<SentStep | null> {
+): Promise<SentStep> {
   const jsonOf = (rows: readonly BarRow[]): string => escapeLiteral(rowsJson(rows.filter(isLive)));
   const hasWindows = step.windows.some(isLive);
   const hasRollups = step.rollups.some(isLive);
@@ -89,12 +91,12 @@ export async function sendStep(
   }
   const answers = await sendTogether(client, [...statements.values()]);
   const results = new Map([...statements.keys()].map((name, at) => [name, answers[at]]));
-  if (!(await hasBegun(client, results.get('begin')))) return null;
   const countOf = (name: string): number =>
     Number((results.get(name)?.rows[0] as { n: string } | undefined)?.n ?? 0);
   const barsOf = (name: string): BarRow[] =>
     ((results.get(name)?.rows ?? []) as SelectedBar[]).map((row) => ({ ...barRowOf(row), runId: 0n }));
   return {
+    isNew: await hasBegun(client, results.get('begin')),
     inserted: countOf('windows'),
     differing: barsOf('differing'),
     merged: countOf('rollups'),

@@ -5,7 +5,7 @@ import type { LatePolicy } from '../core/window/rules.ts';
 import type { LateWindow, Step, SymbolKey } from '../core/window/step.ts';
 import { windowEndUs } from '../core/window/rollup.ts';
 import { insertBars, readBars, replaceBars, writeRollups, type ChangedBar } from './bar-rows.ts';
-import { remergeRollups } from './bar-rollups.ts';
+import { remergeRollups, rollupsAbove } from './bar-rollups.ts';
 import { markStatement, notifyRevised } from './bar-state.ts';
 import { sendStep, type SentStep, type StepFrame } from './bar-step-query.ts';
 import { readRepairs, type Repair } from './replay-runs.ts';
@@ -22,7 +22,7 @@ export interface StepResult {
   written: number;
   /** final bars that were replaced by richer ones */
   corrected: ChangedBar[];
-  /** rollups that the store has otherwise than the step: to be taken over */
+  /** rollups as they are stored, where that may be otherwise than in the step: to be taken over */
   restore: BarRow[];
   /** marks that came of bars that were there with other values */
   late: LateWindow[];
@@ -42,7 +42,7 @@ export async function commitStep(
   policy: BarsPolicy,
 ): Promise<StepResult> {
   const sent = await sendStep(client, frame, step, step.late);
-  if (sent === null) return NOTHING;
+  if (!sent.isNew) return readAgain(client, sent, step, policy);
   const live = await settleLive(client, frame, sent, step, policy);
   const replayed = await writeReplayed(client, step, policy);
   const corrected = [...live.corrected, ...replayed.corrected];
@@ -53,6 +53,26 @@ export async function commitStep(
     corrected,
     restore: [...live.restore, ...replayed.restore],
     late: live.late,
+  };
+}
+
+/** Of a step that is committed already, what its owner goes on with and was never told. */
+async function readAgain(
+  client: Client,
+  { differing }: SentStep,
+  { windows, extensions, position }: Step,
+  { windowMs, late }: BarsPolicy,
+): Promise<StepResult> {
+  const replayed = [...windows, ...extensions].filter(({ runId }) => runId !== 0n);
+  // a repair changes live bars
+  const live = [...windows, ...replayed].map((window) => ({ ...window, runId: 0n }));
+  return {
+    ...NOTHING,
+    restore: [
+      ...(await rollupsAbove(client, 'bars_ohlcv', windowMs, live)),
+      ...(await rollupsAbove(client, 'bars_replay', windowMs, replayed)),
+    ],
+    late: late === 'revise' ? differing.map((row) => lateOf(row, position)) : [],
   };
 }
 
@@ -71,7 +91,7 @@ async function settleLive(
   const remerged = await remergeRollups(
     client,
     { table: 'bars_ohlcv', ...policy },
-    changed.map(({ row }) => row),
+    changed,
     differingRollups,
   );
   return {
@@ -95,14 +115,14 @@ async function writeReplayed(client: Client, step: Step, policy: BarsPolicy): Pr
   const richer = await replaceBars(client, 'bars_replay', differing, 'richer');
   const extended = await extend(client, step, policy.windowMs);
   const merged = await writeRollups(client, 'bars_replay', rollups);
-  const changed = [...richer, ...extended].map(({ row }) => row);
+  const changed = [...richer, ...extended];
   const remerged = await remergeRollups(
     client,
     { table: 'bars_replay', ...policy },
     changed,
     merged.differing,
   );
-  const repaired = await repair(client, [...closed, ...changed], policy);
+  const repaired = await repair(client, [...closed, ...changed.map(({ row }) => row)], policy);
   const written = inserted + merged.written + changed.length + remerged.length + repaired.length;
   return {
     written,
@@ -139,12 +159,7 @@ async function repair(client: Client, rows: readonly BarRow[], policy: BarsPolic
   );
   const live = [...inside.values()].map((row) => ({ ...row, runId: 0n }));
   const changed = await replaceBars(client, 'bars_ohlcv', live, 'richer');
-  const remerged = await remergeRollups(
-    client,
-    { table: 'bars_ohlcv', ...policy },
-    changed.map(({ row }) => row),
-    [],
-  );
+  const remerged = await remergeRollups(client, { table: 'bars_ohlcv', ...policy }, changed, []);
   return [...changed, ...remerged];
 }
 

@@ -71,10 +71,23 @@ export async function claimGroup(client: Client, { topic, group }: GroupName, ro
   );
 }
 
-/** Forgets the role, the leases, the positions and the marks of a group: started again, it begins where the topic does; who still works for it is refused from then on. */
+/** of the micro-batcher, beside its positions; absent before schema/005 */
+const BARS_STATE = ['bars_partitions', 'bars_watermarks', 'bars_late_windows'];
+
+/**
+ * Forgets the role, the leases, the positions, the marks and the state of a group: started again, it begins where the topic
+ * does; who still works for it is refused from then on.
+ */
 export async function forgetGroup(client: Client, { topic, group }: GroupName): Promise<void> {
+  const { rows: state } = await client.query<{ name: string }>(
+    'SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL',
+    [BARS_STATE],
+  );
+  const forgotten = state.map(
+    ({ name }) => `${name} AS (DELETE FROM ${name} WHERE topic = $1 AND group_name = $2), `,
+  );
   await client.query(
-    `WITH groups AS (DELETE FROM bus_groups WHERE topic = $1 AND group_name = $2),
+    `WITH ${forgotten.join('')}groups AS (DELETE FROM bus_groups WHERE topic = $1 AND group_name = $2),
           members AS (DELETE FROM bus_members WHERE topic = $1 AND group_name = $2 AND session IS NULL),
           marks AS (DELETE FROM bus_marks WHERE topic = $1 AND group_name IN ($2, $2 || ' alone')),
           positions AS (DELETE FROM bus_positions WHERE topic = $1 AND group_name = $2)

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { microsOf } from './bar-sql.ts';
+import { parseIsoMicros } from '../core/time.ts';
 
 /** The range of a replay that repairs bars, µs since 1970, half-open. */
 export interface Repair {
@@ -7,18 +7,29 @@ export interface Repair {
   endUs: number;
 }
 
-/** Which of these runs repair live bars: job_runs.metadata says `"repair": true`, with `start` and `end` as ISO-8601. */
+/**
+ * Which of these runs repair live bars: job_runs.metadata says `"repair": true`, with `start` and `end` as ISO-8601. A run
+ * whose times are none repairs nothing.
+ */
 export async function readRepairs(client: Client, runIds: readonly bigint[]): Promise<Map<bigint, Repair>> {
-  const { rows } = await client.query<{ id: string; start_us: string; end_us: string }>(
-    `SELECT id, ${microsOf(`(metadata->>'start')::timestamptz`)} AS start_us, ${microsOf(`(metadata->>'end')::timestamptz`)} AS end_us
-       FROM job_runs WHERE id = ANY($1::bigint[]) AND job_name = 'tick_replay' AND metadata->'repair' = 'true'
-        AND metadata->>'start' IS NOT NULL AND metadata->>'end' IS NOT NULL`,
+  const { rows } = await client.query<{ id: string; start: string | null; end: string | null }>(
+    `SELECT id, metadata->>'start' AS start, metadata->>'end' AS "end"
+       FROM job_runs WHERE id = ANY($1::bigint[]) AND job_name = 'tick_replay' AND metadata->'repair' = 'true'`,
     [runIds.map(String)],
   );
-  return new Map(
-    rows.map(({ id, start_us: startUs, end_us: endUs }) => [
-      BigInt(id),
-      { startUs: Number(startUs), endUs: Number(endUs) },
-    ]),
-  );
+  const repairs = new Map<bigint, Repair>();
+  for (const { id, start, end } of rows) {
+    const startUs = microsOf(start);
+    const endUs = microsOf(end);
+    if (startUs !== null && endUs !== null) repairs.set(BigInt(id), { startUs, endUs });
+  }
+  return repairs;
+}
+
+function microsOf(text: string | null): number | null {
+  try {
+    return text === null ? null : Number(parseIsoMicros(text));
+  } catch {
+    return null;
+  }
 }

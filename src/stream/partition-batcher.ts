@@ -149,7 +149,6 @@ export class PartitionBatcher {
     while (!stopping.aborted) {
       const deliveries = await reading;
       reading = this.#read(work);
-      reading.catch(() => {}); // met in the next turn
       if (stopping.aborted) return;
       await this.#take(work.windows, deliveries);
       const nowMs = clock.monotonicMs();
@@ -163,7 +162,9 @@ export class PartitionBatcher {
 
   #read({ reader, windows }: Work): Promise<Delivery[]> {
     const waitMs = this.#pace.waitMs(this.#options.clock.monotonicMs(), windows);
-    return this.#ask(() => reader.next(this.#pace.readCount, waitMs), this.#stopping.signal);
+    const reading = this.#ask(() => reader.next(this.#pace.readCount, waitMs), this.#stopping.signal);
+    reading.catch(() => {}); // met in the next turn, or in none when it stops
+    return reading;
   }
 
   async #take(windows: PartitionWindows, deliveries: readonly Delivery[]): Promise<void> {

@@ -103,7 +103,7 @@ export class StepWriter {
     this.#number += 1n;
     const frame = this.#frame();
     const revision = await store(() => bars.revise(frame, this.#resume, due, this.#policy));
-    for (const { row } of revision.rollups) this.#windows.restoreRollup(row);
+    for (const row of revision.restore) this.#windows.restoreRollup(row);
     this.#late.remove(due);
     if (due.length === REVISE_MAX) this.#revisedMs = -Infinity; // more may be due
     run.revised(revision, clock.monotonicMs() - beganMs);
