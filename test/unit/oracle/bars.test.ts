@@ -16,6 +16,10 @@ interface Run {
   late: string[];
 }
 
+async function linesOf(path: string): Promise<string[]> {
+  return (await readFile(path, 'utf8')).split('\n').filter((line) => line !== '');
+}
+
 async function run(
   t: Test,
   phases: readonly (readonly string[])[],
@@ -30,10 +34,8 @@ async function run(
   const turnedAway =
     more.turnedAway === undefined ? {} : { turnedAway: { ...more.turnedAway, out: lateOut } };
   const counts = await computeBars({ events, out, windowMs: 2000, ...turnedAway });
-  const lines = (path: string): Promise<string[]> =>
-    readFile(path, 'utf8').then((text) => text.split('\n').filter((line) => line !== ''));
-  const rows = (await lines(out)).map((line) => line.split(','));
-  return { counts, rows, late: more.turnedAway === undefined ? [] : await lines(lateOut) };
+  const rows = (await linesOf(out)).map((line) => line.split(','));
+  return { counts, rows, late: more.turnedAway === undefined ? [] : await linesOf(lateOut) };
 }
 
 /** `after` in µs from START */
@@ -43,7 +45,7 @@ function event(symbol: string, after: number, seq: number, price: string, size: 
 
 const at = (time: string): string => `2025-08-${time}Z`;
 
-test('bars are those of a table computed by hand', { skip }, async (t) => {
+void test('bars are those of a table computed by hand', { skip }, async (t) => {
   const { counts, rows } = await run(t, [
     [
       // out of order; two of one µs, whose order is that of seq
@@ -59,7 +61,7 @@ test('bars are those of a table computed by hand', { skip }, async (t) => {
   ]);
   t.same(counts, { events: 6, distinct: 4, late: 0, bars: 10 });
   // 1 + 10^16 + 1 is 10^16 + 2, which adding from the left misses; 11 + 102500000000000000 + 12.5 is rounded once
-  const pv = 102500000000000023.5;
+  const pv = Number('102500000000000023.5');
   const first = [
     '11.0',
     '12.5',
@@ -97,7 +99,7 @@ test('bars are those of a table computed by hand', { skip }, async (t) => {
   );
 });
 
-test('a coarser bar adds up the ticks, not the rounded finer bars', { skip }, async (t) => {
+void test('a coarser bar adds up the ticks, not the rounded finer bars', { skip }, async (t) => {
   // 2^53 + 1 is rounded to 2^53; of three such windows 3 is missing, and 3 · 2^53 + 3 is rounded to + 4
   const windows = [-6, -4, -2].flatMap((after) => [
     event('A', after * SECOND, 0, '1', '9007199254740992'),
@@ -115,7 +117,7 @@ test('a coarser bar adds up the ticks, not the rounded finer bars', { skip }, as
   );
 });
 
-test('who is late is decided in the order published, by the symbol alone', { skip }, async (t) => {
+void test('who is late is decided in the order published, by the symbol alone', { skip }, async (t) => {
   const { counts, rows, late } = await run(
     t,
     [
