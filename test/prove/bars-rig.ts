@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { computeBars, noOracle, type OracleCounts } from '../support/bars-oracle.ts';
+import { freePort } from '../support/free-port.ts';
+import type { Program } from '../support/program.ts';
+import { Scrape } from '../support/scrape.ts';
+import { until } from '../support/until.ts';
+import { compareBars, loadBars } from './bars-compare.ts';
+import { MIXED } from './bars-events.ts';
+import { EventFile } from './bars-publish.ts';
+import { BusRig, TOPIC, type BusName } from './bus-rig.ts';
+import { Skipped, type Scene } from './scene.ts';
+
+export const WINDOW_MS = 2_000;
+/** the seed's own group of the micro-batcher */
+export const BARS_GROUP = 'mdp-consumers';
+const STANDSTILL_MS = 90_000;
+const POLL_MS = 100;
+/** of one batch while the tick consumer keeps up: a larger one makes the oracle's share of the machine larger */
+const TICKS_BATCH = 1_000;
+
+export interface BarsOptions {
+  partitions?: number;
+  late?: 'revise' | 'drop' | 'dlq';
+  /** shorter than the default of 5 s where nothing depends on when a symbol falls idle */
+  idleTimeout?: string;
+}
+
+/** A member of the group of the micro-batcher. */
+export interface Batcher {
+  name: string;
+  program: Program;
+  metrics(): Promise<Scrape>;
+}
+
+/** A bus, a database, and `mdp stream micro-batch` on them; what it makes is compared with an oracle. */
+export class BarsRig {
+  readonly bus: BusRig;
+
+  private constructor(bus: BusRig) {
+    this.bus = bus;
+  }
+
+  /** @throws Skipped when the bus or the oracle cannot be had on this machine */
+  static with<T>(
+    name: BusName,
+    scene: Scene,
+    { partitions = 1, late = 'revise', idleTimeout }: BarsOptions,
+    work: (rig: BarsRig) => Promise<T>,
+  ): Promise<T> {
+    const missing = noOracle();
+    if (missing !== false) throw new Skipped(missing);
+    const sections = `micro_batch:
+  window_ms: ${WINDOW_MS}
+  allow_late_ms: ${MIXED.allowLateMs}
+  late: ${late}
+${idleTimeout === undefined ? '' : `  idle_timeout: ${idleTimeout}\n`}`;
+    return BusRig.with(name, scene, (bus) => work(new BarsRig(bus)), { partitions, sections });
+  }
+
+  get client(): BusRig['client'] {
+    return this.bus.client;
+  }
+
+  /** `mdp stream micro-batch` as a process. */
+  async batcher(name: string): Promise<Batcher> {
+    const port = await freePort();
+    const window = `--window ${WINDOW_MS / 1000}s`;
+    const args = `micro-batch ${window} --consumer ${name} --metrics-port ${port}`;
+    const program = this.bus.program(args.split(' '));
+    return { name, program, metrics: () => Scrape.of(port) };
+  }
+
+  /** `mdp stream ticks` as a process: late events are counted from what it stores. */
+  ticks(name = 'ticks'): Program {
+    return this.bus.consumer(name, TICKS_BATCH);
+  }
+
+  /** What is published is written there for the oracle, in that order. */
+  events(name: string): EventFile {
+    return new EventFile(this.bus.file(`${name}.csv`));
+  }
+
+  /**
+   * Everything is read and acknowledged by all groups that there are, every window is closed (of so many live series, pairs of
+   * provider and symbol, and of replays), and every correction is made.
+   */
+  async untilDone(series: number, members: readonly Program[]): Promise<void> {
+    let state = '';
+    await until(
+      'everything is read, closed and corrected',
+      async () => {
+        for (const { end, tail } of members) assert.equal(end, null, tail);
+        const groups = await this.bus.bus.groups(TOPIC);
+        const left = groups.reduce((sum, { pending, lag }) => sum + pending + (lag ?? 0), 0);
+        const { rows } = await this.client.query<Record<'series' | 'open' | 'marks', number>>(DONE);
+        const [counts] = rows;
+        state = JSON.stringify({ left, ...counts, groups });
+        const isThere = groups.some(({ group }) => group === BARS_GROUP);
+        return isThere && left === 0 && counts?.series === series && counts.open + counts.marks === 0;
+      },
+      {
+        deadlineMs: STANDSTILL_MS,
+        pollMs: POLL_MS,
+        progress: () => state,
+        context: () => [state, ...members.map(({ tail }) => tail)].join('\n'),
+      },
+    );
+  }
+
+  /** The group has read all there is, whatever is to be done about it. */
+  async untilRead(group: string, members: readonly Program[]): Promise<void> {
+    let state = '';
+    await until(
+      `group ${group} has read everything`,
+      async () => {
+        for (const { end, tail } of members) assert.equal(end, null, tail);
+        const groups = (await this.bus.bus.groups(TOPIC)).filter((info) => info.group === group);
+        state = JSON.stringify(groups);
+        return groups.length > 0 && groups.every(({ pending, lag }) => pending + (lag ?? 0) === 0);
+      },
+      { deadlineMs: STANDSTILL_MS, pollMs: POLL_MS, progress: () => state, context: () => state },
+    );
+  }
+
+  /** SIGTERM; each must end by itself, with what is in hand written. */
+  async stop(...programs: readonly Program[]): Promise<void> {
+    for (const program of programs) assert.equal(await program.stop(), 0, program.tail);
+  }
+
+  /** The oracle's bars of these events in a table of that name. */
+  async oracle(table: string, events: readonly EventFile[], turnsAway = false): Promise<OracleCounts> {
+    const out = this.bus.file(`${table}.csv`);
+    const counts = await computeBars({
+      events: await Promise.all(events.map((file) => file.close())),
+      out,
+      windowMs: WINDOW_MS,
+      ...(turnsAway ? { turnedAway: { allowLateMs: MIXED.allowLateMs, out: this.bus.file('late') } } : {}),
+    });
+    await loadBars(this.client, table, out);
+    return counts;
+  }
+
+  /** Computes the bars of all that was published, and compares. */
+  async equalsOracle(...events: readonly EventFile[]): Promise<OracleCounts> {
+    const counts = await this.oracle('expected_bars', events);
+    await compareBars(this.client, 'expected_bars', 'bars_ohlcv');
+    return counts;
+  }
+}
+
+const DONE = `SELECT (SELECT count(*)::int FROM bars_watermarks WHERE replay_run_id = 0) AS series,
+  (SELECT count(*)::int FROM bars_watermarks WHERE closed_end <= max_ts) AS open,
+  (SELECT count(*)::int FROM bars_late_windows) AS marks`;
