@@ -79,8 +79,9 @@ export async function publishLive(
   for (const { atMicros, event } of arrivals) {
     while (atMicros > Number(systemClock.nowMicros()) || due.length >= BATCH) {
       if (isOver()) return;
+      const isBehind = due.length >= BATCH;
       await send();
-      await delay(due.length >= BATCH ? 0 : PACE_MS);
+      if (!isBehind) await delay(PACE_MS);
     }
     due.push(event);
   }
