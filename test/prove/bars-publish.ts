@@ -54,7 +54,8 @@ export async function publishAll(
     // the file is told first: what it lacks cannot be on the bus
     await file.add(batch);
     const records = batch.map((event) => eventRecord(event, 'json'));
-    onBatch?.(await bus.publish(TOPIC, records), batch);
+    const positions = await bus.publish(TOPIC, records);
+    onBatch?.(positions, batch);
   }
 }
 

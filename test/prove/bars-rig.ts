@@ -13,7 +13,7 @@ import { Skipped, type Scene } from './scene.ts';
 export const WINDOW_MS = 2_000;
 /** the seed's own group of the micro-batcher */
 export const BARS_GROUP = 'mdp-consumers';
-const STANDSTILL_MS = 90_000;
+const STANDSTILL_MS = 60_000;
 const POLL_MS = 100;
 /** of one batch while the tick consumer keeps up: a larger one makes the oracle's share of the machine larger */
 const TICKS_BATCH = 1_000;
@@ -85,40 +85,61 @@ ${idleTimeout === undefined ? '' : `  idle_timeout: ${idleTimeout}\n`}`;
    * provider and symbol, and of replays), and every correction is made.
    */
   async untilDone(series: number, members: readonly Program[]): Promise<void> {
-    let state = '';
-    await until(
-      'everything is read, closed and corrected',
-      async () => {
-        for (const { end, tail } of members) assert.equal(end, null, tail);
-        const groups = await this.bus.bus.groups(TOPIC);
-        const left = groups.reduce((sum, { pending, lag }) => sum + pending + (lag ?? 0), 0);
-        const { rows } = await this.client.query<Record<'series' | 'open' | 'marks', number>>(DONE);
-        const [counts] = rows;
-        state = JSON.stringify({ left, ...counts, groups });
-        const isThere = groups.some(({ group }) => group === BARS_GROUP);
-        return isThere && left === 0 && counts?.series === series && counts.open + counts.marks === 0;
-      },
-      {
-        deadlineMs: STANDSTILL_MS,
-        pollMs: POLL_MS,
-        progress: () => state,
-        context: () => [state, ...members.map(({ tail }) => tail)].join('\n'),
-      },
-    );
+    await this.#until('everything is read, closed and corrected', members, async () => {
+      const groups = await this.#behind();
+      const { rows } = await this.client.query<Record<'series' | 'open' | 'marks', number>>(DONE);
+      const [counts] = rows;
+      const isDone =
+        groups[BARS_GROUP] !== undefined &&
+        Object.values(groups).every((behind) => behind.length === 0) &&
+        counts?.series === series &&
+        counts.open + counts.marks === 0;
+      return { isDone, state: { ...counts, groups } };
+    });
   }
 
   /** The group has read all there is, whatever is to be done about it. */
   async untilRead(group: string, members: readonly Program[]): Promise<void> {
-    let state = '';
+    await this.#until(`group ${group} has read everything`, members, async () => {
+      const groups = await this.#behind();
+      return { isDone: groups[group]?.length === 0, state: groups };
+    });
+  }
+
+  /** Of each group what it has acknowledged, where that is not yet the end of a partition. */
+  async #behind(): Promise<Record<string, string[]>> {
+    const { bus } = this.bus;
+    const behind: Record<string, string[]> = {};
+    for (const { group, partition, acknowledged } of await bus.groups(TOPIC)) {
+      const end = await bus.end(TOPIC, partition);
+      const isRead = end === null || (acknowledged !== null && bus.compare(acknowledged, end) >= 0);
+      const own = (behind[group] ??= []);
+      if (!isRead) own.push(`${partition}: ${acknowledged} of ${end}`);
+    }
+    return behind;
+  }
+
+  /** Members must live meanwhile. */
+  async #until(
+    what: string,
+    members: readonly Program[],
+    look: () => Promise<{ isDone: boolean; state: unknown }>,
+  ): Promise<void> {
+    let last = '';
     await until(
-      `group ${group} has read everything`,
+      what,
       async () => {
         for (const { end, tail } of members) assert.equal(end, null, tail);
-        const groups = (await this.bus.bus.groups(TOPIC)).filter((info) => info.group === group);
-        state = JSON.stringify(groups);
-        return groups.length > 0 && groups.every(({ pending, lag }) => pending + (lag ?? 0) === 0);
+        const { isDone, state } = await look();
+        last = JSON.stringify(state);
+        return isDone;
       },
-      { deadlineMs: STANDSTILL_MS, pollMs: POLL_MS, progress: () => state, context: () => state },
+      {
+        deadlineMs: STANDSTILL_MS,
+        pollMs: POLL_MS,
+        progress: () => last,
+        context: () => [last, ...members.map(({ tail }) => tail)].join('\n'),
+      },
     );
   }
 
