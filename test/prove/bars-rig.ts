@@ -29,6 +29,8 @@ export interface BarsOptions {
 export interface Batcher {
   name: string;
   program: Program;
+  /** it has said so: before, SIGTERM ends it as it ends any process */
+  hasStarted(): boolean;
   metrics(): Promise<Scrape>;
 }
 
@@ -66,8 +68,11 @@ ${idleTimeout === undefined ? '' : `  idle_timeout: ${idleTimeout}\n`}`;
     const port = await freePort();
     const window = `--window ${WINDOW_MS / 1000}s`;
     const args = `micro-batch ${window} --consumer ${name} --metrics-port ${port}`;
-    const program = this.bus.program(args.split(' '));
-    return { name, program, metrics: () => Scrape.of(port) };
+    let hasStarted = false;
+    const program = this.bus.program(args.split(' '), ({ msg }) => {
+      if (msg === 'MicroBatcher started') hasStarted = true;
+    });
+    return { name, program, hasStarted: () => hasStarted, metrics: () => Scrape.of(port) };
   }
 
   /** `mdp stream ticks` as a process: late events are counted from what it stores. */
