@@ -80,7 +80,6 @@ const SEQ_LARGE = 2n ** 60n;
 interface Walk {
   price: number;
   drawn: number;
-  lastMicros: number;
 }
 
 /**
@@ -130,31 +129,31 @@ class Source {
   readonly #random: Random;
   readonly #gapMicros: number;
   readonly #walks: Walk[];
-  #elapsed = 0;
   readonly #start: number;
+  #elapsed = 0;
+  #last: number | null = null;
 
   constructor({ seed, startMicros, perSecond }: EventsOptions) {
     this.#random = new Random(`${seed}/source`);
     this.#gapMicros = 1e6 / perSecond;
     this.#start = Number(startMicros);
-    this.#walks = SYMBOLS.map((_, at) => ({ price: 1.1 * 10 ** (at - 4), drawn: 0, lastMicros: 0 }));
+    this.#walks = SYMBOLS.map((_, at) => ({ price: 1.1 * 10 ** (at - 4), drawn: 0 }));
   }
 
-  /** When the last one was drawn; it may have the µs of the one before. */
+  /** The time of the last one. */
   get nowMicros(): number {
     return this.#start + Math.floor(this.#elapsed);
   }
 
   next(): TickEvent {
     const random = this.#random;
-    this.#elapsed += random.exponential() * this.#gapMicros;
-    const at = random.below(2) === 0 ? 0 : 1 + random.below(SYMBOLS.length - 1);
+    // one in twenty has the symbol and the µs of the one before
+    const isTwin = this.#last !== null && random.below(20) === 0;
+    if (!isTwin) this.#elapsed += random.exponential() * this.#gapMicros;
+    const at = this.#last !== null && isTwin ? this.#last : this.#symbol();
+    this.#last = at;
     const walk = this.#walks[at];
     walk.price *= 1 + 1e-4 * random.normal();
-    // one in twenty of the µs of the symbol's event before it
-    const shares = random.below(20) === 0 && walk.lastMicros > 0;
-    const micros = shares ? walk.lastMicros : this.nowMicros;
-    walk.lastMicros = micros;
     walk.drawn += 1;
     const provider = at === 0 && random.unit() < OTHER_PROVIDER.share ? OTHER_PROVIDER.name : PROVIDER;
     // in no order, and no two of one µs alike
@@ -163,11 +162,16 @@ class Source {
     return tick({
       provider,
       symbol: SYMBOLS[at],
-      srcTs: BigInt(micros),
+      srcTs: BigInt(this.nowMicros),
       seq,
       price: walk.price,
       size: size(random),
     });
+  }
+
+  /** Half of the events are of the first one. */
+  #symbol(): number {
+    return this.#random.below(2) === 0 ? 0 : 1 + this.#random.below(SYMBOLS.length - 1);
   }
 }
 

@@ -58,8 +58,9 @@ export class Members {
   async stopOne(): Promise<void> {
     this.#assertAlive();
     const at = this.#anyone();
-    const { name, program, hasStarted } = this.#alive[at];
-    await until(`${name} has started`, hasStarted, { context: () => program.tail });
+    const batcher = this.#alive[at];
+    const { name, program } = batcher;
+    await until(`${name} has started`, () => batcher.hasStarted(), { context: () => program.tail });
     assert.equal(await program.stop(), 0, program.tail);
     this.stops += 1;
     this.#alive[at] = await this.#rig.batcher(name);

@@ -111,15 +111,19 @@ ${idleTimeout === undefined ? '' : `  idle_timeout: ${idleTimeout}\n`}`;
     });
   }
 
-  /** Of each group what it has acknowledged, where that is not yet the end of a partition. */
+  /** Of each group the partitions that it has not acknowledged up to their end. */
   async #behind(): Promise<Record<string, string[]>> {
     const { bus } = this.bus;
-    const behind: Record<string, string[]> = {};
-    for (const { group, partition, acknowledged } of await bus.groups(TOPIC)) {
+    const infos = await bus.groups(TOPIC);
+    const behind: Record<string, string[]> = Object.fromEntries(infos.map(({ group }) => [group, []]));
+    for (let partition = 0; partition < bus.partitions(TOPIC); partition += 1) {
       const end = await bus.end(TOPIC, partition);
-      const isRead = end === null || (acknowledged !== null && bus.compare(acknowledged, end) >= 0);
-      const own = (behind[group] ??= []);
-      if (!isRead) own.push(`${partition}: ${acknowledged} of ${end}`);
+      if (end === null) continue;
+      for (const [group, partitions] of Object.entries(behind)) {
+        const own = infos.find((info) => info.group === group && info.partition === partition);
+        const read = own?.acknowledged ?? null;
+        if (read === null || bus.compare(read, end) < 0) partitions.push(`${partition}: ${read} of ${end}`);
+      }
     }
     return behind;
   }
