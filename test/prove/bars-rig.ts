@@ -170,9 +170,13 @@ ${idleTimeout === undefined ? '' : `  idle_timeout: ${idleTimeout}\n`}`;
     return counts;
   }
 
-  /** Computes the bars of all that was published, and compares. */
+  /**
+   * Computes the bars of all that was published, and compares. The ticks are looked at first: late windows are made of what the
+   * tick consumer stored, and a bar cannot be right that lacks them.
+   */
   async equalsOracle(...events: readonly EventFile[]): Promise<OracleCounts> {
     const counts = await this.oracle('expected_bars', events);
+    assert.ok((await this.bus.stored()) >= counts.distinct, 'the tick consumer has not stored every tick');
     await compareBars(this.client, 'expected_bars', 'bars_ohlcv');
     return counts;
   }
