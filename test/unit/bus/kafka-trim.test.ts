@@ -16,7 +16,7 @@ interface Wish {
 function topicOf(
   takenMs: number[],
   beforeAnswer: () => void,
-): { cluster: KafkaCluster; deletedUpTo(): number } {
+): { cluster: KafkaCluster; deletedUpTo: () => number } {
   let deleted = 0;
   const answer = (timestamp: bigint): bigint => {
     if (timestamp === LATEST) return BigInt(takenMs.length);
