@@ -12,6 +12,8 @@ command -v redis-cli >/dev/null 2>&1 || packages="$packages redis-tools"
 command -v kcat >/dev/null 2>&1 || packages="$packages kcat"
 command -v java >/dev/null 2>&1 || packages="$packages default-jre-headless"
 command -v mvn >/dev/null 2>&1 || packages="$packages maven"
+command -v python3 >/dev/null 2>&1 || packages="$packages python3"
+python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || packages="$packages python3-venv"
 
 if [ -n "$packages" ] && { [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; }; then
   echo "tests without$packages: not root on Debian, what needs them is skipped"
@@ -25,4 +27,21 @@ fi
 # A Kafka broker is jars and Java, which no package of Debian has.
 if command -v mvn >/dev/null 2>&1 && command -v java >/dev/null 2>&1; then
   make -s kafka-jars || echo "tests without Kafka: its jars could not be fetched"
+fi
+
+# The oracle of the bars is pandas, in an environment of its own: .installed holds what it was made of.
+venv=test/.venv
+wanted=test/oracle/requirements.txt
+if cmp -s "$wanted" "$venv/.installed" && [ -x "$venv/bin/python" ]; then
+  : # as it should be
+elif [ "$(id -u)" -ne 0 ]; then
+  echo "tests without the oracle of bars: not root, and there is no $venv"
+else
+  rm -rf "$venv"
+  if python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check -r "$wanted"; then
+    cp "$wanted" "$venv/.installed"
+  else
+    rm -rf "$venv"
+    echo "tests without the oracle of bars: pandas could not be installed in $venv"
+  fi
 fi

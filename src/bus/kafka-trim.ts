@@ -22,11 +22,12 @@ export async function trim(
     return 0;
   }
   const keepMs = groups.size === 0 ? policy.retentionMs : policy.acknowledgedMs;
-  const youngest = await offsetsAt(cluster, topic, partitions, cluster.nowMs() - keepMs);
   const [earliest, latest] = await Promise.all([
     offsetsAt(cluster, topic, partitions, 'earliest'),
     offsetsAt(cluster, topic, partitions, 'latest'),
   ]);
+  // the ends first: where nothing is young, records that came since they were asked for are not taken for old ones
+  const youngest = await offsetsAt(cluster, topic, partitions, cluster.nowMs() - keepMs);
   const deleted: { partition: number; offset: bigint }[] = [];
   let count = 0;
   for (const partition of partitions) {

@@ -32,7 +32,7 @@ const START: Readonly<Record<BusName, StartBusServer>> = {
 /** the seed's own, so that dead members are not waited for */
 const TAKEOVER_MS = 3_000;
 const STANDSTILL_MS = 60_000;
-const TOPIC = 'mdp.events';
+export const TOPIC = 'mdp.events';
 const GROUP = 'tick-consumer';
 const DLQ = 'mdp.events.dlq';
 const START_MICROS = 1_755_945_303_000_000n;
@@ -58,6 +58,14 @@ export function burst(index: number, count: number): Part {
 /** A part whose events come with the clock. */
 export function paced(index: number, count: number, rate: number): Part {
   return { index, count, rate, startMicros: systemClock.nowMicros() };
+}
+
+/** What differs from the defaults in the configuration of every program here. */
+export interface RigConfig {
+  /** of mdp.events */
+  partitions?: number;
+  /** further sections, as they stand in streaming.yaml */
+  sections?: string;
 }
 
 /** One bus with a database, and programs on them as an operator runs them. */
@@ -90,12 +98,17 @@ export class BusRig {
   }
 
   /** @throws Skipped when the bus cannot be had on this machine */
-  static async with<T>(name: BusName, scene: Scene, work: (rig: BusRig) => Promise<T>): Promise<T> {
+  static async with<T>(
+    name: BusName,
+    scene: Scene,
+    work: (rig: BusRig) => Promise<T>,
+    config: RigConfig = {},
+  ): Promise<T> {
     const server = await START[name]();
     if ('skip' in server) throw new Skipped(server.skip);
     let rig: BusRig | null = null;
     try {
-      rig = await BusRig.#open(name, server, scene);
+      rig = await BusRig.#open(name, server, scene, config);
       return await work(rig);
     } finally {
       await rig?.close();
@@ -103,7 +116,12 @@ export class BusRig {
     }
   }
 
-  static async #open(name: BusName, server: BusServer, scene: Scene): Promise<BusRig> {
+  static async #open(
+    name: BusName,
+    server: BusServer,
+    scene: Scene,
+    { partitions = 1, sections = '' }: RigConfig,
+  ): Promise<BusRig> {
     // the postgres bus lies in the database of the ticks, as it does in real life
     const databaseUrl = name === 'postgres' ? server.opener.address : await scene.database();
     const client = await openClient(databaseUrl);
@@ -121,6 +139,7 @@ export class BusRig {
       `version: 1
 bus:
   type: ${name}
+  partitions: ${partitions}
   ${place}
 producers:
   synthetic:
@@ -130,7 +149,7 @@ producers:
     spread_bps: ${PRODUCER.spreadBps}
 tick_consumer:
   takeover: ${TAKEOVER_MS}ms
-`,
+${sections}`,
     );
     const marks = {
       read: () => Promise.resolve(null),
@@ -139,7 +158,7 @@ tick_consumer:
       drop: noop,
     };
     const bus = await server.open({
-      partitions: {},
+      partitions: { [TOPIC]: partitions },
       maxBytes: 2 ** 31,
       clientName: 'prove',
       marks,
@@ -158,6 +177,11 @@ tick_consumer:
     this.client = await openClient(this.databaseUrl);
   }
 
+  /** A file of this rig's own, gone with it. */
+  file(name: string): string {
+    return join(this.#folder, name);
+  }
+
   /** The configuration that every program here has. */
   get configFile(): string {
     return join(this.#folder, 'streaming.yaml');
@@ -167,7 +191,7 @@ tick_consumer:
   consumer(name: string, batchSize?: number): Program {
     const args = ['ticks', '--consumer', name, '--metrics-port', '0'];
     if (batchSize !== undefined) args.push('--batch-size', `${batchSize}`);
-    return this.#program(args, ({ msg, duration_ms: durationMs }) => {
+    return this.program(args, ({ msg, duration_ms: durationMs }) => {
       if (msg === 'TickConsumer wrote batch' && typeof durationMs === 'number')
         this.writesMs.push(durationMs);
     });
@@ -176,10 +200,11 @@ tick_consumer:
   /** `mdp stream produce --provider synthetic` as a process. */
   producer({ index, count, rate, startMicros }: Part): Program {
     const amount = `--count ${count} --rate ${rate} --seed ${seedOf(index)} --start ${formatMicros(startMicros)}`;
-    return this.#program(`produce --provider synthetic --metrics-port 0 ${amount}`.split(' '));
+    return this.program(`produce --provider synthetic --metrics-port 0 ${amount}`.split(' '));
   }
 
-  #program(args: readonly string[], onLine?: (line: Record<string, unknown>) => void): Program {
+  /** `mdp stream …` as a process; it is killed when the rig closes. */
+  program(args: readonly string[], onLine?: (line: Record<string, unknown>) => void): Program {
     const program = new Program(
       'mdp',
       ['stream', ...args, '--config', this.configFile],
