@@ -2,7 +2,7 @@ import { escapeLiteral, type Client } from 'pg';
 import type { BarRow } from '../core/market/bar.ts';
 import { intervalName } from '../core/market/interval.ts';
 import type { KnownSymbol, LateWindow, Resume, SymbolKey } from '../core/window/step.ts';
-import { openRollups, windowEndUs } from '../core/window/rollup.ts';
+import { openRollups, windowEndUs, windowStartUs } from '../core/window/rollup.ts';
 import type { Watermark } from '../core/window/symbol-windows.ts';
 import { formatMicros } from '../core/time.ts';
 import { readBars, type BarRange, type ChangedBar } from './bar-rows.ts';
@@ -63,9 +63,9 @@ export async function loadBarsState(
     step: BigInt(found?.step ?? 0),
     resume: isSameLog
       ? { position, openAfter: found.open_after, openCount: Number(found.open_count) }
-      : { position: null, openAfter: null, openCount: 0 },
+      : { position: null, openAfter: null, openCount: Number(found?.open_count ?? 0) },
     symbols: await readSymbols(client, place, windowMs),
-    late: await readLate(client, place),
+    late: await readLate(client, place, windowMs),
   };
 }
 
@@ -185,7 +185,29 @@ export async function unmarkLate(
   );
 }
 
-async function readLate(client: Client, place: BarsPlace): Promise<LateWindow[]> {
+/** Marks; those of windows of another length also mark the windows of this length that they lie in. */
+async function readLate(client: Client, place: BarsPlace, windowMs: number): Promise<LateWindow[]> {
+  const late = await readMarks(client, place);
+  const others = late
+    .filter(({ startUs, endUs }) => endUs - startUs !== windowMs * 1000)
+    .flatMap((window) => windowsWithin(window, windowMs));
+  if (others.length === 0) return late;
+  await client.query(markStatement(place, others));
+  return readMarks(client, place);
+}
+
+function windowsWithin(window: LateWindow, windowMs: number): LateWindow[] {
+  const windows: LateWindow[] = [];
+  let startUs = windowStartUs(window.startUs, windowMs);
+  while (startUs < window.endUs) {
+    const endUs = windowEndUs(startUs, windowMs);
+    windows.push({ ...window, startUs, endUs });
+    startUs = endUs;
+  }
+  return windows;
+}
+
+async function readMarks(client: Client, place: BarsPlace): Promise<LateWindow[]> {
   const { rows } = await client.query<{
     provider: string;
     symbol: string;

@@ -148,7 +148,9 @@ export class PartitionBatcher {
     let reading = this.#read(work);
     while (!stopping.aborted) {
       const deliveries = await reading;
-      reading = this.#read(work);
+      // while there is more, it is read beside the work on this; how long to wait for more depends on that work
+      const isBehind = deliveries.length >= this.#pace.readCount;
+      if (isBehind) reading = this.#read(work);
       if (stopping.aborted) return;
       await this.#take(work.windows, deliveries);
       const nowMs = clock.monotonicMs();
@@ -157,6 +159,7 @@ export class PartitionBatcher {
       await this.#stepWhenDue(work, nowMs);
       if (!work.writer.isCommitting && !work.windows.isRebuilding) await work.writer.reviseWhenDue(nowMs);
       this.#release(work, nowMs);
+      if (!isBehind) reading = this.#read(work);
     }
   }
 
@@ -192,7 +195,8 @@ export class PartitionBatcher {
       return null;
     }
     const fate = windows.apply(position, takenMs, event);
-    if (isOld) return null;
+    // what came late before the restart was judged then; late by now is what windows of another length had open
+    if (isOld && fate !== 'late' && fate !== 'too_late') return null;
     if (fate === 'conflict') {
       const detail = 'an event of this id came before with another content, which stays';
       this.#putAside(delivery, fate, detail);

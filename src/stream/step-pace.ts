@@ -15,6 +15,8 @@ const READ_MAX = 1_000;
 const GATHER_MS = 50;
 /** a position without anything else is written so often, ms */
 const POSITION_MS = 1_000;
+/** between two reads while a transaction is under way, ms */
+const WAIT_MS_MIN = 5;
 /** how often idle symbols are looked for, ms */
 const IDLE_LOOK_MS = 100;
 
@@ -47,7 +49,7 @@ export class StepPace {
   }
 
   waitMs(nowMs: number, windows: Waiting): number {
-    if (this.#workSinceMs !== null) return Math.max(1, Math.ceil(this.#workSinceMs + this.#gatherMs - nowMs));
+    if (this.#workSinceMs !== null) return Math.max(WAIT_MS_MIN, Math.ceil(this.#workSinceMs + this.#gatherMs - nowMs));
     return windows.activeWindows > 0 || windows.eventsSinceStep > 0 ? IDLE_LOOK_MS : POSITION_MS;
   }
 

@@ -59,6 +59,7 @@ export class PartitionWindows {
       for (const rollup of rollups) windows.restore(rollup);
       this.#realign(windows, { runId, provider, symbol });
     }
+    if (resume.position === null && resume.openCount > 0) this.#loseLog();
   }
 
   /** Entries are read again that a transaction covered before the restart. */
@@ -188,6 +189,12 @@ export class PartitionWindows {
     this.lostEntries = Math.max(0, openCount - this.#ordinal);
     if (this.lostEntries > 0 && this.#rules.late === 'revise') this.#closeLost(position);
     this.#stepOrdinal = this.#ordinal;
+  }
+
+  /** The log is another one by now: what was open lay in the old one. */
+  #loseLog(): void {
+    this.lostEntries = this.#resume.openCount;
+    if (this.#rules.late === 'revise') this.#closeLost(null);
   }
 
   /**

@@ -48,7 +48,7 @@ export interface Step {
 
 /** Where a restart goes on. */
 export interface Resume {
-  /** last entry that a transaction covers; null: none was */
+  /** last entry that a transaction covers; null: none was, or it lay in another log */
   position: string | null;
   openAfter: string | null;
   /** entries between the two: fewer now means that the bus lost some */
