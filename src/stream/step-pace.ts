@@ -49,7 +49,8 @@ export class StepPace {
   }
 
   waitMs(nowMs: number, windows: Waiting): number {
-    if (this.#workSinceMs !== null) return Math.max(WAIT_MS_MIN, Math.ceil(this.#workSinceMs + this.#gatherMs - nowMs));
+    if (this.#workSinceMs !== null)
+      return Math.max(WAIT_MS_MIN, Math.ceil(this.#workSinceMs + this.#gatherMs - nowMs));
     return windows.activeWindows > 0 || windows.eventsSinceStep > 0 ? IDLE_LOOK_MS : POSITION_MS;
   }
 
