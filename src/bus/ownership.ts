@@ -5,6 +5,7 @@ import {
   claimGroup,
   GroupInUseError,
   leaveMembers,
+  memberExpiry,
   makePartitions,
   PartitionsDifferError,
   releasePartition,
@@ -19,6 +20,9 @@ import { BusError, type BusLog } from './bus.ts';
 import { pause } from './pause.ts';
 import { busError } from './postgres-errors.ts';
 
+/** a member that lives renews within this time, ms; how often that is looked at while a name may be in use */
+const NAME_WAIT_MS = 1500;
+const NAME_LOOK_MS = 250;
 /** leases last 5 s and are renewed this often, ms */
 const RENEW_MS = 1000;
 /** a call to the database that takes longer failed, ms; taking a partition may wait 1 s for its old owner, twice */
@@ -44,6 +48,8 @@ export interface OwnershipOptions {
   onRevoke: (owned: OwnedPartition) => Promise<void>;
   /** Somebody else has it: nothing more of it can be committed. */
   onLost: (owned: OwnedPartition) => void;
+  /** Another living member bears this one's name: this one takes nothing more. */
+  onNameTaken?: (error: BusError) => void;
   drainMs?: number;
   monotonicMs: () => number;
   log: BusLog;
@@ -67,6 +73,7 @@ export class Ownership {
   readonly #draining = new Map<number, Promise<void>>();
   readonly #stopping = new AbortController();
   #failures = 0;
+  #isNameTaken = false;
   #running: Promise<void> = Promise.resolve();
 
   private constructor(options: OwnershipOptions) {
@@ -74,7 +81,10 @@ export class Ownership {
     this.#session = new Session(options.connect, ANSWER_MS);
   }
 
-  /** Rejects with BusError: `setup` when another role has the group, or the topic another number of partitions. */
+  /**
+   * Rejects with BusError: `setup` when another role has the group, the topic another number of partitions, or the group
+   * a living member of this name. A dead one's name is free once it is seen not to renew.
+   */
   static async start(options: OwnershipOptions): Promise<Ownership> {
     const ownership = new Ownership(options);
     try {
@@ -83,8 +93,10 @@ export class Ownership {
         await claimGroup(client, options, options.role);
         await makePartitions(client, options, options.partitions);
       });
+      await ownership.#awaitName();
     } catch (error) {
       await ownership.#session.close();
+      if (error instanceof BusError) throw error;
       const isSetup = error instanceof GroupInUseError || error instanceof PartitionsDifferError;
       throw isSetup ? new BusError('setup', error.message, error) : busError(error);
     }
@@ -133,9 +145,32 @@ export class Ownership {
       renewLeases(client, this.#options, this.#options.member, [...this.#held.values()]),
     );
     this.#noticeLost(state);
-    const share = this.#isStopping ? 0 : this.#share(state);
+    const share = this.#isStopping || this.#isNameTaken ? 0 : this.#share(state);
     this.#giveBack(share);
     await this.#take(state, share, dueMs);
+  }
+
+  /** Waits until whoever had this name is seen not to renew. Rejects with BusError when it lives. */
+  async #awaitName(): Promise<void> {
+    const { member, monotonicMs } = this.#options;
+    const expiry = (): Promise<string | null> =>
+      this.#session.run((client) => memberExpiry(client, this.#options, member));
+    const endMs = monotonicMs() + NAME_WAIT_MS;
+    const first = await expiry();
+    let now = first;
+    while (now !== null && now === first && monotonicMs() < endMs) {
+      await pause(NAME_LOOK_MS, this.#stopping.signal);
+      now = await expiry();
+    }
+    if (now !== null && now !== first) throw this.#nameTaken();
+  }
+
+  #nameTaken(): BusError {
+    const { topic, group, member } = this.#options;
+    return new BusError(
+      'setup',
+      `group ${group} of ${topic} has a living member ${member}: give each its own name (--consumer, or SERVICE_NAME of a daemon)`,
+    );
   }
 
   /** A lease under another epoch, or of another member, is not ours any more. */
@@ -145,6 +180,10 @@ export class Ownership {
       if (lease?.epoch === owned.epoch) continue;
       this.#held.delete(owned.partition);
       this.#options.onLost(owned);
+      if (lease?.holder !== this.#options.member || this.#isNameTaken) continue;
+      // two of one name would take from each other for ever
+      this.#isNameTaken = true;
+      this.#options.onNameTaken?.(this.#nameTaken());
     }
   }
 

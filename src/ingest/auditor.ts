@@ -28,7 +28,7 @@ export interface Audited {
   repeated: number;
   /** equal, and asked for again by our own resume */
   resumed: number;
-  /** nothing is stored of them: below the origin, or skipped by an operator */
+  /** nothing is stored of them: below the origin, skipped by an operator, or dropped by retention */
   unwanted: number;
   conflicts: { tickNumber: bigint; detail: string }[];
 }

@@ -52,7 +52,7 @@ function optional<T>(name: string, parser: Parser<T>, doc: string, traits: Trait
 const MESSAGE_BYTES_MAX = '128MiB';
 /** Beyond this setTimeout would overflow its int32 of milliseconds. */
 const TIMER_MAX = '576h';
-const RETENTION = duration('1h', '876000h', { days: true });
+const AGE = duration('1h', '876000h', { days: true });
 
 const variables = {
   grpcUrl: optional(
@@ -235,16 +235,15 @@ const variables = {
     oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal'),
     'Least level that is logged.',
   ),
-  retentionChainMs: optional(
-    'RETENTION_CHAIN',
-    RETENTION,
-    'Age at which chain ticks are dropped. Unset: kept for ever.',
-    { later: true },
+  retentionChainMs: optional('RETENTION_CHAIN', AGE, 'Age at which chain ticks are dropped. Unset: never.'),
+  retentionTickDataMs: optional(
+    'RETENTION_TICK_DATA',
+    AGE,
+    'The same for tick_data, at least revise_horizon + 24h.',
   ),
-  retentionTickDataMs: optional('RETENTION_TICK_DATA', RETENTION, 'The same for tick_data.', { later: true }),
-  retentionMdTicksMs: optional('RETENTION_MD_TICKS', RETENTION, 'The same for md_ticks.', { later: true }),
-  retentionBarsMs: optional('RETENTION_BARS', RETENTION, 'The same for bars.', { later: true }),
-  retentionSignalsMs: optional('RETENTION_SIGNALS', RETENTION, 'The same for signals.', { later: true }),
+  retentionMdTicksMs: optional('RETENTION_MD_TICKS', AGE, 'The same for md_ticks.', { later: true }),
+  retentionBarsMs: optional('RETENTION_BARS', AGE, 'The same for bars, at least revise_horizon + 48h.'),
+  retentionSignalsMs: optional('RETENTION_SIGNALS', AGE, 'The same for signals.', { later: true }),
   streamingConfigFile: required(
     'STREAMING_CONFIG',
     'configs/streaming.yaml',

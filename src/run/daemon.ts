@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { backoffMs } from '../core/retry.ts';
+import { systemClock } from '../core/time.ts';
 import { SchemaBehind } from '../ingest/leadership.ts';
 import { connect, connectFailureKind, parseDatabaseUrl } from '../store/connect.ts';
 import { deadline, destroy } from '../store/connection.ts';
@@ -13,6 +14,7 @@ import type { Log } from './log.ts';
 import { DRAIN_MS, startIngester } from './ingester-setup.ts';
 import { createNotifier } from './notify.ts';
 import { ensureSchema, preflight, type Preflight } from './preflight.ts';
+import { Retention, RETENTION_EVERY_MS, schemaStages, type RetentionRules } from './retention.ts';
 import { busStages } from './stages.ts';
 import type { StreamingConfig } from './streaming-config.ts';
 import { Telemetry } from './telemetry.ts';
@@ -20,6 +22,8 @@ import { Telemetry } from './telemetry.ts';
 export interface DaemonArguments {
   /** --ignore-watermark */
   ignorePosition: boolean;
+  /** null: nothing is to be dropped */
+  retention: RetentionRules | null;
 }
 
 /** A mistake that waiting does not mend: one line for the operator, exit code 1. */
@@ -28,6 +32,8 @@ export class StartError extends Error {}
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 /** A server that takes a connection and then says nothing is unreachable. */
 const CONTACT_MS_MAX = 10_000;
+/** Finding the first tick to keep of a chain that was never cut walks along all that is old. */
+const RETENTION_STATEMENT_MS = 600_000;
 /** What closing takes beyond the drain before the process ends anyhow. */
 const CLOSE_MS = 5_000;
 
@@ -67,6 +73,7 @@ export async function runDaemon(
   notifier.ready();
   let embedded: EmbeddedDatabase | null = null;
   let stages: BusStages | null = null;
+  let retention: Retention | null = null;
   try {
     if (config.database?.kind === 'embedded')
       embedded = await EmbeddedDatabase.start(config.database.dataDir, log);
@@ -78,6 +85,7 @@ export async function runDaemon(
       : NEVER;
     stages = startStages(config, streaming, databaseUrl, log, telemetry);
     await stages?.start();
+    retention = startRetention(config, args.retention, databaseUrl, log, telemetry);
     const ended = await Promise.race([signals.first, fatal]);
     if (ended instanceof Error) throw new StartError(ended.message);
     notifier.stopping();
@@ -85,6 +93,7 @@ export async function runDaemon(
     const stopped = await Promise.all([shutDown(telemetry, log), stages?.stop()]);
     return stopped[0];
   } finally {
+    await retention?.stop();
     await notifier.close();
     await server.close();
     telemetry.close();
@@ -112,6 +121,31 @@ function startStages(
   });
   telemetry.failingStages = stages.failing;
   return stages;
+}
+
+function startRetention(
+  config: Config,
+  rules: RetentionRules | null,
+  databaseUrl: string,
+  log: Log,
+  telemetry: Telemetry,
+): Retention | null {
+  if (rules === null) return null;
+  const options = parseDatabaseUrl(databaseUrl);
+  const retention = new Retention({
+    ...rules,
+    connect: () =>
+      connect(options, {
+        applicationName: `${config.serviceName} retention`,
+        statementTimeoutMs: RETENTION_STATEMENT_MS,
+      }),
+    clock: systemClock,
+    intervalMs: RETENTION_EVERY_MS,
+    log,
+    failed: () => telemetry.retried('retention'),
+  });
+  retention.start();
+  return retention;
 }
 
 /** first: resolves with the name of the first signal. A second one ends the process at once (see the entry). */
@@ -175,7 +209,7 @@ async function firstContact(
 
 /** With the stage ingest its leader does this, under the lease. */
 async function readySchema(client: Client, config: Config, log: Log, telemetry: Telemetry): Promise<void> {
-  const applied = await ensureSchema(client, config.stages, config.dbMigrate === 'auto');
+  const applied = await ensureSchema(client, schemaStages(config), config.dbMigrate === 'auto');
   for (const file of applied) log.info({ file }, 'Applied schema file');
   telemetry.withoutIngest([]);
 }

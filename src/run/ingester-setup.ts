@@ -8,6 +8,7 @@ import type { Config } from './config.ts';
 import type { Log } from './log.ts';
 import { ensureSchema, type Preflight } from './preflight.ts';
 import { readerSetup, ringLimits } from './reader-options.ts';
+import { schemaStages } from './retention.ts';
 import { planThreads, type Sizing } from './sizing.ts';
 import type { Telemetry } from './telemetry.ts';
 
@@ -86,7 +87,7 @@ function ingesterHost(
     connect: (purpose, onLost): Promise<Client> =>
       connect(options, { applicationName: `${config.serviceName} ${purpose}`, onLost }),
     checkSchema: async (client) => {
-      const applied = await ensureSchema(client, config.stages, config.dbMigrate === 'auto');
+      const applied = await ensureSchema(client, schemaStages(config), config.dbMigrate === 'auto');
       for (const file of applied) log.info({ file }, 'Applied schema file');
     },
     nowMicros: () => systemClock.nowMicros(),

@@ -8,7 +8,7 @@ import { RepeatMetrics } from './repeat-metrics.ts';
 import { ThreadMetrics } from './thread-metrics.ts';
 
 /** Parts of the daemon that try again; each is a series of retries_total from the start. */
-export const RETRY_COMPONENTS = ['database', 'grpc', 'lease', 'parser', 'writer'] as const;
+export const RETRY_COMPONENTS = ['database', 'grpc', 'lease', 'parser', 'retention', 'writer'] as const;
 export type RetryComponent = (typeof RETRY_COMPONENTS)[number];
 
 const GAP_STATES = ['open', 'filled', 'unfillable', 'skipped'] as const;

@@ -13,7 +13,9 @@ interface Described {
 
 const WRITE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-const WINDOW_MS = [100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 30_000, 60_000, 120_000];
+const WINDOW_MS = [
+  100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 30_000, 60_000, 120_000,
+];
 
 /** Names and labels as the dashboards ask for them; the others are what operators need beside them. */
 const METRICS: Readonly<Record<string, Described>> = {

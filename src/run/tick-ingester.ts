@@ -11,6 +11,7 @@ import { runDaemon, StartError, type DaemonArguments } from './daemon.ts';
 import { PortError } from './http.ts';
 import { createLog, errorText, logOptions } from './log.ts';
 import { createRedactor } from './redact.ts';
+import { retentionRules, reviseHorizonMs } from './retention.ts';
 import { watchSignals } from './signals.ts';
 import { busStages } from './stages.ts';
 import { readStreamingConfig } from './streaming-file.ts';
@@ -54,9 +55,13 @@ registerVerify(program, () => ({
 }));
 await program.parseAsync();
 
-async function run(args: DaemonArguments): Promise<void> {
+async function run({ ignorePosition }: Pick<DaemonArguments, 'ignorePosition'>): Promise<void> {
   const config = withConfig((loaded) => loaded);
   const streaming = busStages(config.stages).length === 0 ? null : orExit(() => readStreamingConfig());
+  const retention = orExit(() =>
+    retentionRules(config, () => reviseHorizonMs(streaming ?? readStreamingConfig())),
+  );
+  const args = { ignorePosition, retention };
   const log = createLog(logOptions(config, systemClock));
   const signals = watchSignals((signal) => {
     log.fatal({ signal }, 'Second signal: ending at once');

@@ -11,6 +11,7 @@ import {
   type VerifyReport,
 } from '../core/chain/verify-page.ts';
 import type { VerifyTask } from '../core/chain/verify-plan.ts';
+import type { TickRange } from '../core/ingest/ranges.ts';
 import { backoffMs, storeVerdict } from '../core/retry.ts';
 import type { Clock } from '../core/time.ts';
 import { connect, ConnectError, parseDatabaseUrl } from '../store/connect.ts';
@@ -126,13 +127,16 @@ class Verifier {
     const page = this.#page;
     const beganMs = this.#clock.monotonicMs();
     page.load(task, await pages.begin(task, bytesMax));
-    const missing = page.missing();
+    const holes = page.missing();
+    // it may have risen since the run began
+    const floor = await pages.floor();
+    const missing = notBelow(holes, floor);
     const explained =
       missing.length === 0 ? [] : explainHoles(missing, await pages.holes(task, this.#position()));
-    const isEmpty = missing.length === 1 && missing[0].first === task.first && missing[0].last === task.last;
+    const isEmpty = holes.length === 1 && holes[0].first === task.first && holes[0].last === task.last;
     const empty = isEmpty ? { nextStored: await pages.nextStored(task.last + 1n) } : null;
     await pages.done();
-    const report = verifyPage(page, this.#setup.vdf);
+    const report = verifyPage(page, this.#setup.vdf, floor);
     addMissing(report, explained);
     return { kind: 'page', report, bytes: pages.bytes, ms: this.#clock.monotonicMs() - beganMs, empty };
   }
@@ -145,7 +149,8 @@ class Verifier {
       await pages.done();
       return { kind: 'no_hole' };
     }
-    const explained = explainHoles([task], await pages.holes(task, this.#position()));
+    const missing = notBelow([task], await pages.floor());
+    const explained = explainHoles(missing, await pages.holes(task, this.#position()));
     await pages.done();
     const report = emptyReport();
     addMissing(report, explained);
@@ -170,6 +175,13 @@ class Verifier {
     if (this.#session !== null) destroy(this.#session.client);
     this.#session = null;
   }
+}
+
+/** What retention has dropped is not missing. */
+function notBelow(ranges: readonly TickRange[], floor: bigint): TickRange[] {
+  return ranges
+    .filter(({ last }) => last >= floor)
+    .map(({ first, last }) => ({ first: first < floor ? floor : first, last }));
 }
 
 /** Whether the same may work when it is tried again. */

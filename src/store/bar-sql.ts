@@ -49,7 +49,7 @@ const SAME_KEY = (table: BarTable): string =>
 /** in the order of the key, so that two writers of the same rows do not deadlock */
 const SELECT_INCOMING = (table: BarTable): string =>
   `SELECT ${COLUMNS[table]} FROM incoming ORDER BY ${KEYS[table]}`;
-const SET_VALUES = [...VALUES.map((name) => `${name} = excluded.${name}`)].join(', ');
+const SET_VALUES = VALUES.map((name) => `${name} = excluded.${name}`).join(', ');
 const SET_TOUCHED = 'updated_at = now(), tx = pg_current_xact_id()';
 const SET_LAST_SEQ = (table: BarTable): string =>
   table === 'bars_replay' ? ', last_seq = excluded.last_seq' : '';

@@ -33,9 +33,12 @@ export interface SentStep {
 
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
 
+function text(value: string | null): string {
+  return value === null ? 'NULL' : escapeLiteral(value);
+}
+
 /** Fence, epoch and number of the step. MDF01 when the partition was taken over; false: this step is committed already. */
 function beginStatement({ name, held, number, log }: StepFrame, at: StepPlace): string {
-  const text = (value: string | null): string => (value === null ? 'NULL' : escapeLiteral(value));
   const values = [
     text(name.topic),
     text(name.group),

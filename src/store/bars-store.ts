@@ -24,12 +24,7 @@ export class BarsStore {
     return this.#run((client) => commitStep(client, frame, step, policy));
   }
 
-  revise(
-    frame: StepFrame,
-    at: Resume,
-    late: readonly LateWindow[],
-    policy: BarsPolicy,
-  ): Promise<Revision> {
+  revise(frame: StepFrame, at: Resume, late: readonly LateWindow[], policy: BarsPolicy): Promise<Revision> {
     return this.#run((client) => reviseWindows(client, frame, at, late, policy));
   }
 }

@@ -114,6 +114,20 @@ export async function makePartitions(
   );
 }
 
+/** Until when the member lives if it does not renew, µs since 1970 by the database's clock; null: it does not live. */
+export async function memberExpiry(
+  client: Client,
+  { topic, group }: GroupName,
+  member: string,
+): Promise<string | null> {
+  const { rows } = await client.query<{ us: string }>(
+    `SELECT (extract(epoch FROM expires_at) * 1000000)::bigint AS us FROM bus_members
+      WHERE topic = $1 AND group_name = $2 AND member = $3 AND session IS NULL AND expires_at > clock_timestamp()`,
+    [topic, group, member],
+  );
+  return rows[0]?.us ?? null;
+}
+
 export interface LeaseState {
   partition: number;
   epoch: bigint;

@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { readChainFloor } from './retention-chain.ts';
 
 /** Which ticks the store answers for. */
 export interface Extent {
@@ -8,14 +9,16 @@ export interface Extent {
   position: bigint | null;
 }
 
-/** Reads one statement, also on a standby. */
+/** Also on a standby. */
 export async function readExtent(client: Client): Promise<Extent> {
+  const dropped = await readChainFloor(client);
   const { rows } = await client.query<{ origin: string | null; position: string | null }>(
     'SELECT origin, "position" FROM ingest_position()',
   );
   const { origin, position } = rows[0]; // always one row
+  const first = origin === null ? null : BigInt(origin);
   return {
-    floor: origin === null ? null : BigInt(origin), // retention, once there is one, raises it to the lowest stored tick
+    floor: first !== null && dropped !== null && dropped > first ? dropped : first,
     position: position === null ? null : BigInt(position),
   };
 }

@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { detectEdition, type EditionInfo } from './edition.ts';
 import { isoTime } from './iso-time.ts';
+import { readChainFloor } from './retention-chain.ts';
 import { inSnapshot } from './transaction.ts';
 
 /** What an operator asks first; as text where it exceeds a double. */
@@ -9,8 +10,11 @@ export interface Overview {
   origin: string | null;
   position: string | null;
   completeUpTo: string | null;
+  /** lowest tick that is kept, null where retention has dropped nothing */
+  floor: string | null;
   /** timestamp of the newest stored tick, ISO */
   newestTimestamp: string | null;
+  /** those below the floor left out */
   gaps: { state: string; ranges: number; ticks: string }[];
   openGaps: {
     first: string;
@@ -38,6 +42,7 @@ export async function readOverview(client: Client): Promise<Overview> {
       position: string | null;
       complete_up_to: string | null;
     }>('SELECT origin, "position", complete_up_to FROM ingest_position()');
+    const floor = await readChainFloor(client);
     const state = await client.query<{
       chain_id: string;
       holder: string | null;
@@ -56,7 +61,8 @@ export async function readOverview(client: Client): Promise<Overview> {
       `SELECT ${isoTime('max("timestamp")')} AS newest FROM ticks`,
     );
     const gaps = await client.query<{ state: string; ranges: string; ticks: string }>(
-      'SELECT state, count(*) AS ranges, sum(last_tick - first_tick + 1) AS ticks FROM ingest_gaps GROUP BY state ORDER BY state',
+      'SELECT state, count(*) AS ranges, sum(last_tick - first_tick + 1) AS ticks FROM ingest_gaps WHERE last_tick >= $1 GROUP BY state ORDER BY state',
+      [(floor ?? 0n).toString()],
     );
     const open = await client.query<{
       first: string;
@@ -79,6 +85,7 @@ export async function readOverview(client: Client): Promise<Overview> {
       origin: row?.origin ?? null,
       position: row?.position ?? null,
       completeUpTo: row?.complete_up_to ?? null,
+      floor: floor?.toString() ?? null,
       newestTimestamp: newest.rows[0]?.newest ?? null,
       gaps: gaps.rows.map((gap) => ({ ...gap, ranges: Number(gap.ranges) })),
       openGaps: open.rows.map(({ error, next, ...gap }) => ({ ...gap, lastError: error, nextAttempt: next })),

@@ -4,6 +4,7 @@ import { RangeSet, type TickRange } from '../core/ingest/ranges.ts';
 import type { Micros } from '../core/time.ts';
 import { readPage, type RowFinding } from './quality-page.ts';
 import { readEnds, type QualityBound } from './quality-range.ts';
+import { readChainFloor } from './retention-chain.ts';
 import { inSnapshot } from './transaction.ts';
 
 export interface QualityOptions {
@@ -47,6 +48,8 @@ export interface QualityReport {
   origin: bigint;
   position: bigint;
   completeUpTo: bigint | null;
+  /** below it retention has dropped ticks; null: it has not */
+  floor: bigint | null;
   /** null: no number lies in it */
   range: TickRange | null;
   expected: bigint;
@@ -112,13 +115,15 @@ async function readHeader(client: Client, options: QualityOptions): Promise<Qual
   const origin = number('origin');
   const position = number('position');
   if (origin === null || position === null) throw new NothingRecordedError('nothing was ever ingested here');
-  const recorded = { first: origin, last: position };
-  const { first, last } = await readEnds(client, options.from, options.to, recorded);
+  const floor = await readChainFloor(client);
+  const recorded = { first: larger(origin, floor ?? origin), last: position };
+  const { first: asked, last } = await readEnds(client, options.from, options.to, recorded);
+  const first = larger(asked, floor ?? asked);
   const range = first <= last ? { first, last } : null;
   const isByTime = [options.from, options.to].every((bound) => bound === null || 'micros' in bound);
   if (range === null && !isByTime) {
     throw new NothingRecordedError(
-      `nothing lies between the bounds: ticks ${origin} to ${position} are recorded`,
+      `nothing lies between the bounds: ticks ${recorded.first} to ${position} are recorded${floor === null ? '' : ' and kept'}`,
     );
   }
   return {
@@ -126,6 +131,7 @@ async function readHeader(client: Client, options: QualityOptions): Promise<Qual
     origin,
     position,
     completeUpTo: number('complete_up_to'),
+    floor,
     range,
     expected: range === null ? 0n : last - first + 1n,
     stored: 0n,

@@ -49,8 +49,7 @@ export class StoreClient {
 
   constructor({ dbUri, applicationName = 'store-client' }: StoreClientOptions) {
     this.#connect = (purpose) => connectDurable(dbUri, `${applicationName} ${purpose}`);
-    const session = (purpose: string): Session =>
-      new Session(() => this.#connect(purpose), ANSWER_MS_MAX);
+    const session = (purpose: string): Session => new Session(() => this.#connect(purpose), ANSWER_MS_MAX);
     this.#write = session('ticks');
     this.#books = session('books');
     this.#bars = session('bars');

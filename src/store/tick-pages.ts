@@ -4,6 +4,7 @@ import { PAGE_COLUMNS, type PageBytes } from '../core/chain/tick-page.ts';
 import { ByteSink } from '../core/copy/sink.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import { copyOut } from './copy-out.ts';
+import { readChainFloor } from './retention-chain.ts';
 
 /**
  * Reads what is stored of ranges of ticks as binary COPY, on a session of its own. A page is one snapshot (REPEATABLE
@@ -69,6 +70,11 @@ export class TickPages {
       deadLetters: dead.rows.map((row) => BigInt(row.tick_number)),
       position,
     };
+  }
+
+  /** Of the snapshot: what lies below was dropped by retention. */
+  async floor(): Promise<bigint> {
+    return (await readChainFloor(this.#client)) ?? 0n;
   }
 
   /** The lowest number from `number` on of which anything is stored, null when there is none. */

@@ -115,7 +115,7 @@ export class MicroBatcher implements Stage {
     this.#broken.promise.catch(() => {});
     this.#life = new StageLife(
       () => this.#work(),
-      (error) => this.#close(error),
+      (failure) => this.#close(failure),
     );
   }
 
@@ -147,6 +147,7 @@ export class MicroBatcher implements Stage {
           onAssign: (owned) => this.#assign(owned),
           onRevoke: (owned) => this.#revoke(owned),
           onLost: (owned) => this.#batchers.get(owned)?.batcher.abandon(),
+          onNameTaken: (error) => this.#broken.reject(error),
           monotonicMs: () => this.#clock.monotonicMs(),
           log: this.#log,
         }),
@@ -159,7 +160,13 @@ export class MicroBatcher implements Stage {
       },
     );
     const { windowMs, late } = this.#rules;
-    const fields = { topic: this.#topic, group: this.#group, consumer: this.#name, window_ms: windowMs, late };
+    const fields = {
+      topic: this.#topic,
+      group: this.#group,
+      consumer: this.#name,
+      window_ms: windowMs,
+      late,
+    };
     this.#log('info', 'MicroBatcher started', fields);
     await this.#sayWhatReviseNeeds();
     const stopped = new Promise((resolve) => {
@@ -220,11 +227,11 @@ export class MicroBatcher implements Stage {
     if (!isFenced(error) && !this.#life.stopping.aborted) this.#broken.reject(error);
   }
 
-  async #close(error: Error | null): Promise<void> {
+  async #close(failure: Error | null): Promise<void> {
     await this.#ownership?.close();
     for (const { batcher } of this.#batchers.values()) batcher.abandon();
     await Promise.all([...this.#batchers.values()].map(({ ended }) => ended));
-    await this.#book.finish(error);
+    await this.#book.finish(failure);
     this.#log('info', 'MicroBatcher stopped', { group: this.#group, consumer: this.#name });
   }
 

@@ -30,8 +30,7 @@ export class PartitionEvents {
   parse(deliveries: readonly Delivery[]): PartitionEvent[] {
     return deliveries.map((delivery) => ({
       delivery,
-      event:
-        delivery.data === null ? null : acceptEvent(delivery.data, delivery.encoding, delivery.takenMs),
+      event: delivery.data === null ? null : acceptEvent(delivery.data, delivery.encoding, delivery.takenMs),
     }));
   }
 

@@ -1,15 +1,10 @@
 import { BusError, type BusLog, type Delivery, type GroupMember, type StreamBus } from '../bus/bus.ts';
-import {
-  DEAD_LETTER_TOPIC,
-  deadLetterId,
-  deadLetterOf,
-  encodeDeadLetter,
-  type RefusedRecord,
-} from '../core/market/dead-letter.ts';
+import { DEAD_LETTER_TOPIC, type RefusedRecord } from '../core/market/dead-letter.ts';
 import type { Clock } from '../core/time.ts';
 import { systemClock } from '../core/time.ts';
 import { GroupInUseError, PartitionsDifferError } from '../store/bus-partitions.ts';
 import type { StoreClient } from '../store/store-client.ts';
+import { deadLetterRecords } from './dead-letters.ts';
 import type { Meter } from './meter.ts';
 import { retrying, type RetryPolicy } from './retrying.ts';
 import type { Stage } from './stage.ts';
@@ -259,12 +254,7 @@ export class TickConsumer implements Stage {
 
   async #putAside(letters: readonly RefusedRecord[]): Promise<void> {
     if (letters.length === 0) return;
-    const records = letters.map(deadLetterOf).map((letter) => ({
-      key: letter.topic,
-      eventId: deadLetterId(letter),
-      data: encodeDeadLetter(letter),
-      encoding: 'json' as const,
-    }));
+    const records = deadLetterRecords(letters);
     await this.#ask(this.#giveUp.signal, () => this.#bus.publish(DEAD_LETTER_TOPIC, records));
   }
 

@@ -3,6 +3,7 @@ import type { RefusedRecord } from '../core/market/dead-letter.ts';
 import type { Clock } from '../core/time.ts';
 import type { JobRunTracker } from '../store/job-runs.ts';
 import type { Labels, Meter } from './meter.ts';
+import { RunBook } from './run-book.ts';
 import type { TickBatch } from './tick-batch.ts';
 import type { RefusedTick } from './tick-sink.ts';
 
@@ -25,44 +26,34 @@ export interface TickBatchResult {
   durationMs: number;
 }
 
-const BEAT_MS = 1_000;
-const PROGRESS_EVERY_BEATS = 5;
-/** symbols kept for the row of the run */
-const SYMBOLS_MAX = 1_000;
-const STAGE = 'ticks';
 const COMPONENT = 'tick_consumer';
 
-/** The books of one run of the tick consumer: its row in job_runs, its metrics, its log. Nothing here stops the consumer. */
+/** What the tick consumer measures and says, and the books of its run. Nothing here stops the consumer. */
 export class TickRun {
   readonly #options: TickRunOptions;
-  readonly #symbols = new Set<string>();
+  readonly #book: RunBook;
   readonly #providers = new Set<string>();
-  #id: Promise<number> | null = null;
-  #rows = 0;
-  #minTs: bigint | null = null;
-  #maxTs: bigint | null = null;
-  #beats = 0;
-  #beating = false;
-  #timer: NodeJS.Timeout | null = null;
 
   constructor(options: TickRunOptions) {
     this.#options = options;
+    this.#book = new RunBook({ ...options, stage: 'ticks', name: 'TickConsumer', jobName: 'tick_consumer' });
   }
 
   start(): void {
-    this.#timer = setInterval(() => void this.#beat(), BEAT_MS);
-    void this.#beat();
+    this.#book.start();
+  }
+
+  finish(error: Error | null): Promise<void> {
+    return this.#book.finish(error);
   }
 
   wrote({ batch, stored, known, refused, letters, durationMs }: TickBatchResult): void {
     const { meter, log } = this.#options;
-    this.#rows += stored;
+    this.#book.wrote(stored);
     const counts = new Map<string, number>();
     for (const { tick } of batch.ticks) {
       counts.set(tick.provider, (counts.get(tick.provider) ?? 0) + 1);
-      if (this.#minTs === null || tick.srcTs < this.#minTs) this.#minTs = tick.srcTs;
-      if (this.#maxTs === null || tick.srcTs > this.#maxTs) this.#maxTs = tick.srcTs;
-      if (this.#symbols.size < SYMBOLS_MAX) this.#symbols.add(tick.symbol);
+      this.#book.saw(tick.symbol, tick.srcTs);
     }
     for (const { tick, reason } of refused) {
       counts.set(tick.provider, (counts.get(tick.provider) ?? 0) - 1);
@@ -102,45 +93,5 @@ export class TickRun {
       err: error,
       retry_ms: waitMs,
     });
-  }
-
-  async finish(error: Error | null): Promise<void> {
-    if (this.#timer !== null) clearInterval(this.#timer);
-    const { jobRuns, log } = this.#options;
-    if (this.#id === null) return;
-    try {
-      const id = await this.#id;
-      await jobRuns.progress(id, this.#progress());
-      await jobRuns.finish(id, error === null ? 'success' : 'failed', error?.message ?? null);
-    } catch (failure) {
-      log('warn', 'TickConsumer: the end of the run is not in job_runs', { err: failure });
-    }
-  }
-
-  #progress(): { rowsWritten: number; minTs: bigint | null; maxTs: bigint | null; symbols: string[] } {
-    return {
-      rowsWritten: this.#rows,
-      minTs: this.#minTs,
-      maxTs: this.#maxTs,
-      symbols: [...this.#symbols].sort(),
-    };
-  }
-
-  async #beat(): Promise<void> {
-    if (this.#beating) return;
-    this.#beating = true;
-    const { meter, clock, labels, lagMs, jobRuns } = this.#options;
-    meter.set('stage_heartbeat_timestamp_seconds', { stage: STAGE }, Number(clock.nowMicros()) / 1e6);
-    try {
-      meter.set('stream_consumer_lag_ms', labels, await lagMs());
-      this.#id ??= jobRuns.start({ jobName: 'tick_consumer', metadata: labels });
-      this.#id.catch(() => (this.#id = null));
-      const id = await this.#id;
-      if (this.#beats++ % PROGRESS_EVERY_BEATS === 0) await jobRuns.progress(id, this.#progress());
-    } catch {
-      // bus or database are away: the consumer's own calls say so
-    } finally {
-      this.#beating = false;
-    }
   }
 }

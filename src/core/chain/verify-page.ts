@@ -27,10 +27,14 @@ export function emptyReport(): VerifyReport {
   return { ticks: 0, transactions: 0, vdfs: 0, kinds: {}, missing: {}, findings: [] };
 }
 
-/** Verifies every tick of a page. Holes are the caller's to report: only the store knows about them. */
-export function verifyPage(page: TickPage, vdf: VdfMode): VerifyReport {
+/**
+ * Verifies every tick of a page. Holes are the caller's to report: only the store knows about them.
+ * @param floor what lies below is not looked at
+ */
+export function verifyPage(page: TickPage, vdf: VdfMode, floor: bigint = page.first): VerifyReport {
   const report = emptyReport();
-  for (let slot = 0; slot < page.size; slot++) {
+  const from = floor > page.first ? Number(floor - page.first) : 0;
+  for (let slot = from; slot < page.size; slot++) {
     const number = page.first + BigInt(slot);
     if (page.isComplete(slot)) {
       const withVdf = isSampled(number, vdf);

@@ -46,7 +46,7 @@ export class EventSet {
 
   /** Where the key is, or the empty slot where it belongs. */
   #slotOf(key: number): number {
-    const low = key % 4294967296 | 0;
+    const low = (key % 4294967296) | 0;
     const high = (key / 4294967296) | 0;
     let hash = Math.imul(low ^ (low >>> 15), 0x2c1b3c6d) ^ Math.imul(high, 0x297a2d39);
     hash ^= hash >>> 13;

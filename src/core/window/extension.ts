@@ -12,10 +12,7 @@ export interface ReplayWindow {
  * A closed window of a replay with what its run emitted later, after a pause, say. A run emits in order, so what lies behind
  * its last tick is new, and what does not was emitted again after a crash and is in it. null: nothing of it is new.
  */
-export function extendWindow(
-  stored: ReplayWindow | null,
-  ticks: Extension['ticks'],
-): ReplayWindow | null {
+export function extendWindow(stored: ReplayWindow | null, ticks: Extension['ticks']): ReplayWindow | null {
   let lastUs = stored?.bar.lastUs ?? -Infinity;
   let lastSeq = stored?.lastSeq ?? -1n;
   const builder = new BarBuilder();

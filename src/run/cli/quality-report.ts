@@ -91,6 +91,7 @@ export function qualityJson(report: QualityReport): Record<string, unknown> {
     origin: `${report.origin}`,
     position: `${report.position}`,
     complete_up_to: report.completeUpTo?.toString() ?? null,
+    floor: report.floor?.toString() ?? null,
     expected: `${report.expected}`,
     stored: `${report.stored}`,
     transactions: report.transactions,
@@ -155,6 +156,9 @@ export function qualityLines(report: QualityReport): string[] {
       'recorded',
       `${report.origin} to ${report.position}, complete up to ${report.completeUpTo ?? 'nothing yet'}`,
     ],
+    ...(report.floor === null
+      ? []
+      : [['kept', `from ${report.floor} on; what is below was dropped by retention`] as [string, string]]),
     ['times', times === null ? 'none' : `${formatMicros(times.first)} to ${formatMicros(times.last)}`],
     ['expected', `${report.expected} ticks`],
     ['stored', `${report.stored} ticks, ${report.transactions} transactions`],

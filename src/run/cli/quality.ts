@@ -57,6 +57,7 @@ Examples:
   $ mdp quality --from 541000000 --to 541999999 --json | jq .problems
   $ mdp quality --from 2025-08-23 --to 2025-08-24T00:00:00Z
 
+What retention has dropped (RETENTION_CHAIN) is not looked for: a range begins at the lowest tick kept.
 A time without a zone is UTC. By time the range holds every tick of [from, to) and also what is missing at its bounds.
 
 Problems (exit code 1): ticks missing in an open gap, as an open dead letter, not recorded (asked for by number outside

@@ -62,6 +62,7 @@ function toJson(overview: Overview, head: Head): string {
     origin: overview.origin,
     position: overview.position,
     complete_up_to: overview.completeUpTo,
+    floor: overview.floor,
     head: 'head' in head ? head.head : null,
     lag_ticks: lagTicks(overview, head),
     newest_timestamp: overview.newestTimestamp,
@@ -93,6 +94,9 @@ function toText(overview: Overview, head: Head): string {
     ['origin', overview.origin ?? 'none yet'],
     ['position', overview.position ?? 'none yet'],
     ['complete up to', overview.completeUpTo ?? 'none yet'],
+    ...(overview.floor === null
+      ? []
+      : [['kept from', `${overview.floor}: what is below was dropped by retention`] as [string, string]]),
     ['head', 'head' in head ? head.head : `unknown (${head.unknown})`],
     ['lag', lag === null ? 'unknown' : `${lag} ticks`],
     ['newest tick', overview.newestTimestamp ?? 'none yet'],

@@ -52,7 +52,11 @@ export function registerVerify(program: Command, environment: () => VerifyEnviro
   program
     .command('verify')
     .description('recompute links, hashes and VDF outputs of what is stored, and find ticks that are missing')
-    .option('--from <tick>', 'first tick (default: the first one ever received)', tickNumber)
+    .option(
+      '--from <tick>',
+      'first tick (default: the first one ever received, or kept by retention)',
+      tickNumber,
+    )
     .option('--to <tick>', 'last tick (default: the position, the end of what is recorded)', tickNumber)
     .addOption(
       new Option(

@@ -242,6 +242,30 @@ for (const candidate of testServers()) {
       }
     });
 
+    await t.test('a name belongs to one living member; a dead one’s is free at once', async (s) => {
+      const { url, member, holders } = await sceneOf(s, server);
+      const a = member('a');
+      await until('it has all', async () => sizes(await holders())['a'] === PARTITIONS);
+      const second = Ownership.start({
+        topic: 'mdp.events',
+        group: 'g',
+        role: 'bars',
+        member: 'a',
+        partitions: PARTITIONS,
+        connect: () => connectDurable(url, 'second'),
+        onAssign: () => {},
+        onRevoke: () => Promise.resolve(),
+        onLost: () => {},
+        monotonicMs: () => performance.now(),
+        log: () => {},
+      });
+      await s.rejects(second, /living member a: give each its own name/);
+      a.process.kill('SIGKILL');
+      await a.exit;
+      const again = member('a');
+      await until('it has all again', async () => again.said.length === PARTITIONS);
+    });
+
     await t.test('a group belongs to one role', async (s) => {
       const { client, url } = await sceneOf(s, server);
       const session = await client();

@@ -63,7 +63,14 @@ void test('the example programs run as they stand', { skip: missing ?? false }, 
       ['14:02:03', 425.25],
       ['14:02:05', 426],
     ] as const) {
-      const event = { provider: 'ibkr', symbol: 'QQQ', kind: 'tick', ts: `2025-10-24T${at}Z`, price, size: 2 };
+      const event = {
+        provider: 'ibkr',
+        symbol: 'QQQ',
+        kind: 'tick',
+        ts: `2025-10-24T${at}Z`,
+        price,
+        size: 2,
+      };
       await redis.cli('XADD', 'mdp.events', '*', 'data', JSON.stringify(event));
     }
     const bars = `SELECT open, close, volume, vwap FROM bars_ohlcv WHERE symbol = 'QQQ' AND "interval" = '2s' ORDER BY ts`;

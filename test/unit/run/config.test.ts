@@ -138,10 +138,13 @@ void test('addresses are required only where they are used', async (t) => {
 });
 
 void test('a stage of a later version is an honest error, all means what this version has', async (t) => {
-  t.match(failure({ ...MINIMUM, STAGES: 'ingest,bars' }).message, /stage bars is not part of this version/);
+  t.match(
+    failure({ ...MINIMUM, STAGES: 'ingest,signals' }).message,
+    /stage signals is not part of this version/,
+  );
   t.match(failure({ ...MINIMUM, STAGES: 'all,ingest' }).message, /all and single stages together/);
   t.match(failure({ ...MINIMUM, STAGES: ',' }).message, /names no stage/);
-  t.strictSame(load({ STAGES: 'all' }).stages, ['ingest', 'orders', 'ticks']);
+  t.strictSame(load({ STAGES: 'all' }).stages, ['ingest', 'orders', 'ticks', 'bars']);
   t.strictSame(load({ STAGES: ' Ingest , ingest' }).stages, ['ingest']);
 });
 
@@ -414,10 +417,10 @@ void test('an ordinary environment causes no warning', async (t) => {
 });
 
 void test('what this version does not act on yet is said when it is set', async (t) => {
-  const config = load({ API_TOKEN: 'secretsecret', RETENTION_CHAIN: '90d' });
-  t.equal(config.retentionChainMs, 90 * 86_400_000);
+  const config = load({ API_TOKEN: 'secretsecret', RETENTION_SIGNALS: '90d' });
+  t.equal(config.retentionSignalsMs, 90 * 86_400_000);
   t.strictSame(config.warnings, [
-    'RETENTION_CHAIN is set, but nothing in this version acts on it yet',
+    'RETENTION_SIGNALS is set, but nothing in this version acts on it yet',
     'API_TOKEN is set, but nothing in this version acts on it yet',
   ]);
 });

@@ -89,6 +89,9 @@ void test('the file of the seed has the values that it shows', (t) => {
     max_batch_size: 5000,
     allow_late_ms: 500,
     flush_timeout_ms: 1000,
+    late: 'revise',
+    revise_horizon: 86_400_000,
+    idle_timeout: 5_000,
   });
   t.strictSame(features.windows, [
     { name: 'vwap_1m', horizon: 60_000 },

@@ -1,0 +1,189 @@
+import type { Client } from 'pg';
+import { formatMicros, type Clock } from '../core/time.ts';
+import { tooShort, type RetentionAges } from '../core/retention.ts';
+import { destroy } from '../store/connection.ts';
+import {
+  knowsRetention,
+  readHypertables,
+  recordRetentionRun,
+  soberNow,
+  tryRetentionLock,
+  type Dropped,
+  type Hypertables,
+  type Round,
+} from '../store/retention.ts';
+import { dropChain } from '../store/retention-chain.ts';
+import { dropBars, dropTickData } from '../store/retention-market.ts';
+import { ConfigError, type Config } from './config.ts';
+import { VARIABLES } from './config-table.ts';
+import type { Log } from './log.ts';
+import type { StreamingConfig } from './streaming-config.ts';
+
+export interface RetentionRules {
+  ages: RetentionAges;
+  /** micro_batch.revise_horizon, 0 when late events correct nothing */
+  reviseHorizonMs: number;
+}
+
+export interface RetentionOptions extends RetentionRules {
+  /** a session of its own; a round takes minutes at most where much is to be deleted */
+  connect(): Promise<Client>;
+  clock: Clock;
+  /** from the end of a round to the next one, ms */
+  intervalMs: number;
+  log: Pick<Log, 'info' | 'warn' | 'error'>;
+  /** a round, or a part of it, failed and is tried again */
+  failed(): void;
+}
+
+const HOUR_MS = 3_600_000;
+export const RETENTION_EVERY_MS = HOUR_MS;
+/** After a failure, and while the schema is not there yet. */
+const AGAIN_MS = 300_000;
+const NOT_READY_MS = 10_000;
+
+type Outcome = 'done' | 'failed' | 'not ready';
+
+/**
+ * What RETENTION_* asks for; null: nothing.
+ * @param horizonMs reads micro_batch.revise_horizon; asked only where it matters
+ * @throws ConfigError when late bars could no longer be computed from what is kept
+ */
+export function retentionRules(config: Config, horizonMs: () => number): RetentionRules | null {
+  const ages = retentionAges(config);
+  if (ages === null) return null;
+  const reviseHorizonMs = ages.tickDataMs === null && ages.barsMs === null ? 0 : horizonMs();
+  const problems = tooShort(ages, reviseHorizonMs).map(({ key, leastMs }) => ({
+    variable: VARIABLES[key].name,
+    problem: `is below ${leastMs / HOUR_MS}h: bars are computed again from what is kept, for micro_batch.revise_horizon (${reviseHorizonMs / HOUR_MS}h) and ${(leastMs - reviseHorizonMs) / HOUR_MS}h more`,
+    allowed: VARIABLES[key].parser.allowed,
+  }));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { ages, reviseHorizonMs };
+}
+
+/** How late an event may be and still correct its bar, ms: for so long what the bar is computed from must be there. */
+export function reviseHorizonMs({ micro_batch: bars }: StreamingConfig): number {
+  return bars.late === 'revise' ? bars.revise_horizon : 0;
+}
+
+function retentionAges(config: Config): RetentionAges | null {
+  const { retentionChainMs: chainMs, retentionTickDataMs: tickDataMs, retentionBarsMs: barsMs } = config;
+  return chainMs === null && tickDataMs === null && barsMs === null ? null : { chainMs, tickDataMs, barsMs };
+}
+
+/** The stages that the schema is judged by: retention has a file of its own. */
+export function schemaStages(config: Config): readonly string[] {
+  return retentionAges(config) === null ? config.stages : [...config.stages, 'retention'];
+}
+
+/**
+ * Drops what is older than RETENTION_* says, at the start and every hour. One daemon at a time, whoever comes first: it
+ * needs no lease, since the floor it writes never goes down and it never touches what is above.
+ */
+export class Retention {
+  readonly #options: RetentionOptions;
+  readonly #told = new Set<string>();
+  #timer: NodeJS.Timeout | null = null;
+  #client: Client | null = null;
+  #round: Promise<void> | null = null;
+  #stopped = false;
+
+  constructor(options: RetentionOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#round = this.#turn();
+  }
+
+  /** Ends a round that is under way; what it has dropped stays dropped. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#client !== null) destroy(this.#client);
+    await this.#round;
+  }
+
+  async #turn(): Promise<void> {
+    const { intervalMs } = this.#options;
+    const outcome = await this.round();
+    if (this.#stopped) return;
+    const waitMs = outcome === 'done' ? intervalMs : outcome === 'failed' ? AGAIN_MS : NOT_READY_MS;
+    this.#timer = setTimeout(() => this.start(), Math.min(waitMs, intervalMs));
+  }
+
+  /** One round; never rejects. */
+  async round(): Promise<Outcome> {
+    let client: Client | null = null;
+    try {
+      client = await this.#options.connect();
+      if (this.#stopped) return 'failed';
+      this.#client = client;
+      if (!(await knowsRetention(client))) return 'not ready';
+      // the other one does it
+      if (!(await tryRetentionLock(client))) return 'done';
+      return await this.#dropAll(client);
+    } catch (error) {
+      this.#fail('all', error);
+      return 'failed';
+    } finally {
+      this.#client = null;
+      // the lock goes with the session
+      if (client !== null) await client.end().catch(() => {});
+    }
+  }
+
+  async #dropAll(client: Client): Promise<Outcome> {
+    const { ages, reviseHorizonMs, clock } = this.#options;
+    const startedMicros = clock.nowMicros();
+    const nowMicros = await soberNow(client, startedMicros);
+    const known = await readHypertables(client);
+    const rule = { ages, reviseHorizonMs, nowMicros };
+    const { chainMs } = ages;
+    const parts: [string, (known: Hypertables) => Promise<Round>][] = [
+      ['tick_data', (tables) => dropTickData(client, tables, rule)],
+      ['bars', (tables) => dropBars(client, tables, rule)],
+    ];
+    if (chainMs !== null)
+      parts.unshift(['chain', (tables) => dropChain(client, tables, { ageMs: chainMs, nowMicros })]);
+    const dropped: Dropped[] = [];
+    const errors: string[] = [];
+    for (const [name, drop] of parts) {
+      try {
+        const round = await drop(known);
+        dropped.push(...round.dropped);
+        this.#tellHeldBack(name, round);
+      } catch (error) {
+        // a reader that holds a chunk stops this part alone
+        this.#fail(name, error);
+        errors.push(`${name}: ${(error as Error).message}`);
+      }
+    }
+    if (dropped.length > 0) {
+      const error = errors.length === 0 ? null : errors.join('; ');
+      await recordRetentionRun(client, dropped, { startedMicros, error });
+      this.#options.log.info({ dropped, now: formatMicros(nowMicros) }, 'Retention dropped what is old');
+    }
+    return errors.length === 0 ? 'done' : 'failed';
+  }
+
+  /** Once for each reason, until it is gone. */
+  #tellHeldBack(part: string, { heldBack }: Round): void {
+    const reasons = new Map(heldBack.map(({ what, by }) => [`${part} ${what}: ${by}`, { what, by }]));
+    for (const told of this.#told) {
+      if (told.startsWith(`${part} `) && !reasons.has(told)) this.#told.delete(told);
+    }
+    for (const [reason, fields] of reasons) {
+      if (this.#told.has(reason)) continue;
+      this.#told.add(reason);
+      this.#options.log.warn(fields, 'Retention keeps what is older than asked for');
+    }
+  }
+
+  #fail(part: string, error: unknown): void {
+    if (this.#stopped) return;
+    this.#options.failed();
+    this.#options.log.warn({ part, err: error }, 'Retention failed (will try again)');
+  }
+}
