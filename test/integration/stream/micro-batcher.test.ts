@@ -1,5 +1,5 @@
 import { after, test, type Test } from 'tap';
-import { BusError, type StreamBus } from '../../../src/bus/bus.ts';
+import { BusError } from '../../../src/bus/bus.ts';
 import { StoreClient } from '../../../src/store/store-client.ts';
 import { BarScene, TOPIC, type BarBus } from '../../support/bar-scene.ts';
 import { oracleBars, type OracleTick } from '../../support/bar-oracle.ts';
@@ -133,7 +133,7 @@ void test('a late tick is in its bar once the tick consumer has passed it, and n
       const value: unknown = Reflect.get(target, name);
       return typeof value === 'function' ? value.bind(target) : value;
     },
-  }) as StreamBus;
+  });
   await scene.batcher({ bus, idleTimeoutMs: NEVER_MS });
   await scene.publish(ticks);
   await scene.untilBars('SPY', ticks.slice(0, 3));
