@@ -1,6 +1,6 @@
 import { test } from 'tap';
 import { escapeIdentifier } from 'pg';
-import type { Step } from '../../../src/core/window/step.ts';
+import type { Extension, Step } from '../../../src/core/window/step.ts';
 import { commitStep, type BarsPolicy, type StepResult } from '../../../src/store/bar-steps.ts';
 import { connect, parseDatabaseUrl } from '../../../src/store/connect.ts';
 import { migrate } from '../../../src/store/migrate.ts';
@@ -31,6 +31,13 @@ function replayed(ticks: readonly OracleTick[], runId: bigint): Partial<Step> {
     rollups: Object.values(ROLLUPS).flatMap((length) => rowsOf(ticks, length, { runId, isFinal: false })),
   };
 }
+
+const eventOf = ({ srcUs, seq, price, size }: OracleTick): Extension['ticks'][0] => ({
+  srcUs,
+  seq: BigInt(seq),
+  price,
+  size,
+});
 
 for (const server of testServers()) {
   void test(`bars of replays on ${server.name}`, { skip: server.skip }, async (t) => {
@@ -105,7 +112,6 @@ for (const server of testServers()) {
       const behind = [tick('MORE', 1, 8, 0.3, 6), tick('MORE', 1.5, 11, null, 0)];
       const apart = [tick('MORE', 6, 7, 0.7, 0)];
       const key = { runId, provider: 'p', symbol: 'MORE' };
-      const eventOf = ({ srcUs, seq, price, size }: OracleTick) => ({ srcUs, seq: BigInt(seq), price, size });
       const extensions = [
         { ...key, startUs: MINUTE_US, ticks: [again, ...behind.map(eventOf), eventOf(behind[0])] },
         { ...key, startUs: MINUTE_US + 6_000_000, ticks: apart.map(eventOf) },

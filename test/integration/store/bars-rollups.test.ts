@@ -22,6 +22,11 @@ import {
 import { testServers } from '../../support/postgres.ts';
 import { until } from '../../support/until.ts';
 
+function correctionOf(interval: string, startUs: number): unknown {
+  const ts = `${new Date(startUs / 1_000).toISOString().slice(0, -1)}000Z`;
+  return { provider: 'p', symbol: 'HEARD', interval, ts, revision: 1 };
+}
+
 for (const server of testServers()) {
   void test(`rollups that follow corrections on ${server.name}`, { skip: server.skip }, async (t) => {
     const opened = await server.open();
@@ -84,13 +89,13 @@ for (const server of testServers()) {
       const changed = await replaceBars(client, 'bars_ohlcv', rowsOf(richer, 2_000), 'richer');
       const rollups = await remergeRollups(client, options, changed, []);
       t.strictSame(
-        rollups.map(({ row }) => [row.intervalMs, row.startUs]).toSorted(),
+        rollups.map(({ row }) => [row.intervalMs, row.startUs]),
         [
-          [3_600_000, MINUTE_US - (MINUTE_US % 3_600_000_000)],
-          [300_000, MINUTE_US - (MINUTE_US % 300_000_000)],
           [60_000, MINUTE_US + 60_000_000],
+          [300_000, MINUTE_US - (MINUTE_US % 300_000_000)],
+          [3_600_000, MINUTE_US - (MINUTE_US % 3_600_000_000)],
           [86_400_000, MINUTE_US - (MINUTE_US % 86_400_000_000)],
-        ].toSorted(),
+        ],
       );
       t.strictSame(await barsIn(client, { symbol: 'PARENTS', interval: '2s' }), oracleBars(richer, 2_000));
       t.strictSame(await rollupsIn(client, 'PARENTS'), oracleRollups(richer));
@@ -133,18 +138,11 @@ for (const server of testServers()) {
         await listener.query('SELECT 1');
         return heard.length > 0;
       });
-      const at = (interval: string, startUs: number): unknown => ({
-        provider: 'p',
-        symbol: 'HEARD',
-        interval,
-        ts: `${new Date(startUs / 1000).toISOString().slice(0, -1)}000Z`,
-        revision: 1,
-      });
       t.strictSame(heard, [
         {
           corrected: 5,
           bars: Object.entries({ '2s': 2_000, ...ROLLUPS }).map(([name, ms]) =>
-            at(name, MINUTE_US - (MINUTE_US % (ms * 1_000))),
+            correctionOf(name, MINUTE_US - (MINUTE_US % (ms * 1_000))),
           ),
         },
       ]);

@@ -23,6 +23,16 @@ import { testServers } from '../../support/postgres.ts';
 const SECOND_US = 1_000_000;
 const startOf = (lengthMs: number, us = MINUTE_US): number => us - (us % (lengthMs * 1_000));
 
+type Known = BarsState['symbols'][0];
+
+function mark(symbol: string, maxUs: number, closedEndUs: number, runId = 0n): Known {
+  return { runId, provider: 'p', symbol, maxUs, closedEndUs, rollups: [] };
+}
+
+function order(a: Known, b: Known): number {
+  return a.symbol < b.symbol ? -1 : a.symbol > b.symbol ? 1 : Number(a.runId - b.runId);
+}
+
 for (const server of testServers()) {
   void test(`state of the micro-batcher on ${server.name}`, { skip: server.skip }, async (t) => {
     const opened = await server.open();
@@ -60,19 +70,6 @@ for (const server of testServers()) {
       // closed to the end of its minute: of that nothing is open
       const [even] = [tick('EVEN', 59, 1)];
       await storeBars(client, [even], { isFinal: false });
-      const mark = (
-        symbol: string,
-        maxUs: number,
-        closedEndUs: number,
-        runId = 0n,
-      ): BarsState['symbols'][0] => ({
-        runId,
-        provider: 'p',
-        symbol,
-        maxUs,
-        closedEndUs,
-        rollups: [],
-      });
       const step = stepOf(40, {
         openAfter: '33',
         openCount: 7,
@@ -87,8 +84,6 @@ for (const server of testServers()) {
       const state = await load(name, '40');
       t.equal(state.step, 1n);
       t.strictSame(state.resume, { position: '40', openAfter: '33', openCount: 7 });
-      const order = (a: { symbol: string; runId: bigint }, b: typeof a): number =>
-        a.symbol < b.symbol ? -1 : a.symbol > b.symbol ? 1 : Number(a.runId - b.runId);
       const symbols = state.symbols.toSorted(order);
       const inside = (lengthMs: number, of: typeof ticks, atUs: number): typeof ticks =>
         of.filter(({ srcUs }) => startOf(lengthMs, srcUs) === startOf(lengthMs, atUs));

@@ -137,8 +137,9 @@ void test('members that leave, are killed and freeze lose and double no bar', as
   c.kill('SIGCONT');
   await Promise.all([publish(), settles('ccdd')]);
   await untilAll(t, scene, ticks, () => '');
+  const ends = [c, d].map((child) => once(child, 'exit'));
   for (const child of [c, d]) child.kill('SIGTERM');
-  await Promise.all([c, d].map((child) => child.exitCode ?? once(child, 'exit')));
+  await Promise.all(ends);
   t.strictSame([c.exitCode, d.exitCode], [0, 0]);
   const { rows } = await scene.client.query(
     "SELECT count(*)::int AS n FROM job_runs WHERE job_name = 'micro_batch'",

@@ -1,5 +1,5 @@
 import { after, test, type Test } from 'tap';
-import { BusError, type StreamBus } from '../../../src/bus/bus.ts';
+import { BusError } from '../../../src/bus/bus.ts';
 import { StoreClient } from '../../../src/store/store-client.ts';
 import { BarScene, TOPIC, type BarBus } from '../../support/bar-scene.ts';
 import { oracleBars, type OracleTick } from '../../support/bar-oracle.ts';
@@ -133,7 +133,7 @@ void test('a late tick is in its bar once the tick consumer has passed it, and n
       const value: unknown = Reflect.get(target, name);
       return typeof value === 'function' ? value.bind(target) : value;
     },
-  }) as StreamBus;
+  });
   await scene.batcher({ bus, idleTimeoutMs: NEVER_MS });
   await scene.publish(ticks);
   await scene.untilBars('SPY', ticks.slice(0, 3));
@@ -218,12 +218,13 @@ void test('a run that ends at once has its row, and a group of another role is r
   const runs = (): Promise<{ status: string }[]> =>
     scene.client.query<{ status: string }>('SELECT status FROM job_runs').then(({ rows }) => rows);
   t.notOk((await runs()).some(({ status }) => status === 'running'));
-  const refused = await scene.batcher({ consumerGroup: 'tick-consumer', consumerName: 'other' });
-  const consumer = await scene.consumer();
-  await refused.stop();
-  await consumer.stop();
+  await scene.consumer();
+  await until('the group is the tick consumer', async () => {
+    const { rows } = await scene.client.query("SELECT FROM bus_groups WHERE group_name = 'tick-consumer'");
+    return rows.length === 1;
+  });
   const other = await scene.batcher({ consumerGroup: 'tick-consumer', consumerName: 'other' });
   const error: unknown = await other.done.catch((reason: unknown) => reason);
   t.ok(error instanceof BusError && error.kind === 'setup', String(error));
-  t.match((error as Error).message, /group tick-consumer of mdp\.events belongs to the role /);
+  t.match((error as Error).message, /group tick-consumer of mdp\.events belongs to the role tick_consumer/);
 });
