@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { until } from '../support/until.ts';
+import { compareBars } from './bars-compare.ts';
 import { acrossMidnight, arrivals, eventsOf, MIXED, SERIES, type EventsSize } from './bars-events.ts';
+import { Marks } from './bars-marks.ts';
 import { publishAll } from './bars-publish.ts';
 import { BARS_GROUP, BarsRig } from './bars-rig.ts';
 import type { BusName } from './bus-rig.ts';
@@ -13,31 +15,6 @@ export interface BarsSpeedSize extends EventsSize {
 }
 
 const POLL_MS = 50;
-
-/** How many events were published up to the end of each batch. */
-class Marks {
-  readonly #ends: { position: string; count: number }[] = [];
-  readonly #compare: (a: string, b: string) => number;
-
-  constructor(compare: (a: string, b: string) => number) {
-    this.#compare = compare;
-  }
-
-  readonly add = (positions: readonly string[]): void => {
-    const last = positions.at(-1);
-    if (last !== undefined) this.#ends.push({ position: last, count: this.total + positions.length });
-  };
-
-  get total(): number {
-    return this.#ends.at(-1)?.count ?? 0;
-  }
-
-  /** Up to a batch's end at or before the position. */
-  upTo(position: string | null): number {
-    if (position === null) return 0;
-    return this.#ends.findLast((end) => this.#compare(end.position, position) <= 0)?.count ?? 0;
-  }
-}
 
 /**
  * Must show 5: one member of the micro-batcher and a backlog, in one partition. Its speed is that from just before the first
@@ -56,7 +33,7 @@ export function isFastEnough(scene: Scene, bus: BusName, size: BarsSpeedSize): P
       perSecond,
     };
     const file = rig.events('events');
-    const marks = new Marks((a, b) => rig.bus.bus.compare(a, b));
+    const marks = new Marks(rig.bus.bus);
     await publishAll(rig.bus.bus, eventsOf(arrivals(options)), file, { onBatch: marks.add });
     const batcher = await rig.batcher('bars-1');
     // the last look that found nothing done yet
@@ -82,7 +59,8 @@ export function isFastEnough(scene: Scene, bus: BusName, size: BarsSpeedSize): P
     scene.say(`${rate} events/s`);
     await rig.untilDone(SERIES, [batcher.program]);
     await rig.stop(batcher.program);
-    const counts = await rig.equalsOracle(file);
+    const counts = await rig.oracle('expected_bars', [file]);
+    await compareBars(rig.client, 'expected_bars', 'bars_ohlcv');
     assert.ok(rate >= eventsPerSecondMin, `${rate} events/s, asked are ${eventsPerSecondMin}`);
     return {
       backlog: marks.total,
