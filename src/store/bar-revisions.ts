@@ -8,7 +8,12 @@ import { beginStep, type StepFrame } from './bar-step-query.ts';
 import type { BarsPolicy } from './bar-steps.ts';
 import { barOfTicks } from './bar-ticks.ts';
 
+/** read in one transaction: a window may hold a million, and the live ones wait */
+const TICKS_MAX = 200_000;
+
 export interface Revision {
+  /** the windows that were looked at; those beyond TICKS_MAX come in another transaction */
+  done: LateWindow[];
   /** windows whose bar is another one now, or is there now */
   windows: ChangedBar[];
   /** rollups that followed */
@@ -32,23 +37,28 @@ export async function reviseWindows(
     // what it changed is not known any more
     const live = late.map((window) => ({ ...window, runId: 0n }));
     const restore = await rollupsAbove(client, 'bars_ohlcv', policy.windowMs, live);
-    return { windows: [], rollups: [], restore };
+    return { done: [], windows: [], rollups: [], restore };
   }
   const rows: BarRow[] = [];
+  const done: LateWindow[] = [];
+  let ticks = 0;
   for (const window of late) {
+    if (ticks > TICKS_MAX) break;
     const bar = await barOfTicks(client, window);
+    done.push(window);
     if (bar === null) continue;
+    ticks += bar.tickCount;
     const { provider, symbol, startUs, endUs } = window;
     const intervalMs = (endUs - startUs) / 1000;
     rows.push({ runId: 0n, provider, symbol, intervalMs, startUs, bar, isFinal: true, lastSeq: 0n });
   }
   const windows = await replaceBars(client, 'bars_ohlcv', rows, 'not_poorer');
   const rollups = await remergeRollups(client, { table: 'bars_ohlcv', ...policy }, windows, []);
-  await unmarkLate(client, frame, late);
+  await unmarkLate(client, frame, done);
   await notifyRevised(
     client,
     [...windows, ...rollups].filter(({ revision }) => revision > 0),
   );
   await client.query('COMMIT');
-  return { windows, rollups, restore: rollups.map(({ row }) => row) };
+  return { done, windows, rollups, restore: rollups.map(({ row }) => row) };
 }

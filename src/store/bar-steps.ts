@@ -149,7 +149,10 @@ async function extend(client: Client, { extensions }: Step, windowMs: number): P
   return replaceBars(client, 'bars_replay', rows, 'differs');
 }
 
-/** Live bars from those of a repair: windows wholly inside its range, where there is none or one with fewer ticks. */
+/**
+ * Live bars from those of a repair: windows wholly inside its range, where there is none or one with fewer ticks. Not those
+ * that live events still have open: their bar comes, and its rollups would count it twice.
+ */
 async function repair(client: Client, rows: readonly BarRow[], policy: BarsPolicy): Promise<ChangedBar[]> {
   const repairs = await readRepairs(client, [...new Set(rows.map(({ runId }) => runId))]);
   if (repairs.size === 0) return [];
@@ -157,7 +160,12 @@ async function repair(client: Client, rows: readonly BarRow[], policy: BarsPolic
   const inside = new Map(
     rows.filter((row) => liesInside(row, repairs.get(row.runId))).map((row) => [barId(row), row]),
   );
-  const live = [...inside.values()].map((row) => ({ ...row, runId: 0n }));
+  const live = [...inside.values()]
+    .map((row) => ({ ...row, runId: 0n }))
+    .filter((row) => {
+      const closedUs = policy.closedEndUs(row);
+      return closedUs === null || windowEndUs(row.startUs, row.intervalMs) <= closedUs;
+    });
   const changed = await replaceBars(client, 'bars_ohlcv', live, 'richer');
   const remerged = await remergeRollups(client, { table: 'bars_ohlcv', ...policy }, changed, []);
   return [...changed, ...remerged];

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { BusLog } from '../bus/bus.ts';
 import type { Clock } from '../core/time.ts';
 import type { JobName, JobRunTracker } from '../store/job-runs.ts';
@@ -21,6 +22,8 @@ export interface RunBookOptions {
 }
 
 const BEAT_MS = 1_000;
+/** what the last beat may take: the bus may be away */
+const LAST_BEAT_MS = 1_000;
 const PROGRESS_EVERY_BEATS = 5;
 /** symbols kept for the row of the run */
 const SYMBOLS_MAX = 1_000;
@@ -34,7 +37,7 @@ export class RunBook {
   #minTs: bigint | null = null;
   #maxTs: bigint | null = null;
   #beats = 0;
-  #beating = false;
+  #beating: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(options: RunBookOptions) {
@@ -42,8 +45,11 @@ export class RunBook {
   }
 
   start(): void {
-    this.#timer = setInterval(() => void this.#beat(), BEAT_MS);
-    void this.#beat();
+    const beat = (): void => {
+      this.#beating ??= this.#beat().finally(() => (this.#beating = null));
+    };
+    this.#timer = setInterval(beat, BEAT_MS);
+    beat();
   }
 
   /** Rows that are in the store. */
@@ -60,6 +66,8 @@ export class RunBook {
 
   async finish(error: Error | null): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
+    // so that a run of a moment is not left as running
+    await Promise.race([this.#beating, delay(LAST_BEAT_MS, undefined, { ref: false })]);
     const { jobRuns, log, name } = this.#options;
     if (this.#id === null) return;
     try {
@@ -81,8 +89,6 @@ export class RunBook {
   }
 
   async #beat(): Promise<void> {
-    if (this.#beating) return;
-    this.#beating = true;
     const { meter, clock, labels, lagMs, jobRuns, stage, jobName, onBeat } = this.#options;
     meter.set('stage_heartbeat_timestamp_seconds', { stage }, Number(clock.nowMicros()) / 1e6);
     onBeat?.();
@@ -94,8 +100,6 @@ export class RunBook {
       if (this.#beats++ % PROGRESS_EVERY_BEATS === 0) await jobRuns.progress(id, this.#progress());
     } catch {
       // bus or database are away: the consumer's own calls say so
-    } finally {
-      this.#beating = false;
     }
   }
 }

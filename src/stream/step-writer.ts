@@ -104,8 +104,8 @@ export class StepWriter {
     const frame = this.#frame();
     const revision = await store(() => bars.revise(frame, this.#resume, due, this.#policy));
     for (const row of revision.restore) this.#windows.restoreRollup(row);
-    this.#late.remove(due);
-    if (due.length === REVISE_MAX) this.#revisedMs = -Infinity; // more may be due
+    this.#late.remove(revision.done);
+    if (due.length === REVISE_MAX || revision.done.length < due.length) this.#revisedMs = -Infinity; // more may be due
     run.revised(revision, clock.monotonicMs() - beganMs);
   }
 

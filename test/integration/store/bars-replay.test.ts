@@ -219,6 +219,17 @@ for (const server of testServers()) {
       );
     });
 
+    await t.test('a repair leaves windows alone that live events still have open', async (t) => {
+      const ticks = [tick('OPEN', 0, 10), tick('OPEN', 3, 11)];
+      const runId = await run({ repair: true, start: iso(0), end: iso(60) });
+      const commit = await partition('open', { closedEndUs: () => MINUTE_US + 2_000_000 });
+      await commit(replayed(ticks, runId));
+      t.strictSame(
+        await barsIn(client, { symbol: 'OPEN', interval: '2s' }),
+        oracleBars(ticks.slice(0, 1), 2_000),
+      );
+    });
+
     await t.test('a run whose range says nothing repairs nothing, and stops nobody', async (t) => {
       const commit = await partition('nothing');
       for (const range of [

@@ -45,7 +45,7 @@ for (const server of testServers()) {
       const revise = await reviserOf(client, 'twice');
       t.strictSame(
         await revise([lateWindow('TWICE', 0)]),
-        { windows: [], rollups: [], restore: [] },
+        { done: [lateWindow('TWICE', 0)], windows: [], rollups: [], restore: [] },
         'a duplicate',
       );
       t.strictSame(await traces(client, 'TWICE'), untouched);
