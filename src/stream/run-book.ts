@@ -64,7 +64,7 @@ export class RunBook {
     if (this.#symbols.size < SYMBOLS_MAX) this.#symbols.add(symbol);
   }
 
-  async finish(error: Error | null): Promise<void> {
+  async finish(failure: Error | null): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     // so that a run of a moment is not left as running
     await Promise.race([this.#beating, delay(LAST_BEAT_MS, undefined, { ref: false })]);
@@ -73,9 +73,9 @@ export class RunBook {
     try {
       const id = await this.#id;
       await jobRuns.progress(id, this.#progress());
-      await jobRuns.finish(id, error === null ? 'success' : 'failed', error?.message ?? null);
-    } catch (failure) {
-      log('warn', `${name}: the end of the run is not in job_runs`, { err: failure });
+      await jobRuns.finish(id, failure === null ? 'success' : 'failed', failure?.message ?? null);
+    } catch (err) {
+      log('warn', `${name}: the end of the run is not in job_runs`, { err });
     }
   }
 
