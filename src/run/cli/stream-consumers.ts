@@ -19,18 +19,15 @@ interface RoleArguments {
   metricsPort?: number;
 }
 
-function withRoleOptions(command: Command): Command {
+/** @param batchSize what it limits */
+function withRoleOptions(command: Command, batchSize: string): Command {
   return command
     .option('--group <name>', "consumer group (default: the role's own of the configuration)")
     .option(
       '--consumer <name>',
       'name of this member of the group; members of one group need different names (default: host name)',
     )
-    .option(
-      '--batch-size <n>',
-      'records of one transaction while it keeps up (default: of the configuration)',
-      wholeNumber,
-    )
+    .option('--batch-size <n>', `${batchSize} (default: of the configuration)`, wholeNumber)
     .addOption(
       new Option('--metrics-port <port>', 'port of /metrics (default: telemetry.metrics_port)').argParser(
         wholeNumber,
@@ -66,7 +63,10 @@ function runConsumer(
 
 /** `mdp stream ticks`: market ticks into tick_data. */
 export function registerTicks(commands: StreamCommands, env: StreamEnvironment): void {
-  withRoleOptions(commands.command('ticks', 'market ticks from the bus into the table tick_data, each once'))
+  withRoleOptions(
+    commands.command('ticks', 'market ticks from the bus into the table tick_data, each once'),
+    'records of one transaction while it keeps up',
+  )
     .addHelpText('after', TICKS_HELP)
     .action((options: RoleArguments, command: Command) =>
       commands.run(command, (streaming) => runConsumer('ticks', options, streaming, env)),
@@ -77,6 +77,7 @@ export function registerTicks(commands: StreamCommands, env: StreamEnvironment):
 export function registerMicroBatch(commands: StreamCommands, env: StreamEnvironment): void {
   withRoleOptions(
     commands.command('micro-batch', 'market events from the bus into bars of exact windows: bars_ohlcv'),
+    'most events that one transaction covers',
   )
     .addOption(
       new Option(
