@@ -163,8 +163,9 @@ export class PartitionBatcher {
     }
   }
 
-  #read({ reader, windows }: Work): Promise<Delivery[]> {
-    const waitMs = this.#pace.waitMs(this.#options.clock.monotonicMs(), windows);
+  #read({ reader, windows, writer }: Work): Promise<Delivery[]> {
+    const nowMs = this.#options.clock.monotonicMs();
+    const waitMs = Math.min(this.#pace.waitMs(nowMs, windows), writer.reviseWaitMs(nowMs));
     const reading = this.#ask(() => reader.next(this.#pace.readCount, waitMs), this.#stopping.signal);
     reading.catch(() => {}); // met in the next turn, or in none when it stops
     return reading;

@@ -32,6 +32,8 @@ export interface StepWriterOptions {
 
 /** how often late windows are looked at, ms */
 const REVISE_MS = 250;
+/** between two corrections while there are more, ms */
+const REVISE_MS_MIN = 5;
 /** windows recomputed in one transaction: the live ones wait for it */
 const REVISE_MAX = 50;
 
@@ -64,6 +66,13 @@ export class StepWriter {
 
   get lateWindows(): number {
     return this.#late.size;
+  }
+
+  /** When late windows are looked at again, ms from now; Infinity: there are none. */
+  reviseWaitMs(nowMs: number): number {
+    return this.#late.size === 0
+      ? Infinity
+      : Math.ceil(Math.max(REVISE_MS_MIN, this.#revisedMs + REVISE_MS - nowMs));
   }
 
   /** Nothing behind this is read again; null: everything is. */
