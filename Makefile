@@ -48,7 +48,7 @@ format: node_modules/.installed ## prettier over everything
 	prettier --write .
 
 demo: dist/.built ## chain, bus, market ticks and embedded Postgres together; Ctrl-C or DEMO_SECONDS=20 ends it
-	@exec node dist/run/demo.js
+	@exec node dist/run/demo/demo.js
 
 bench: dist/.built ## speed against psql \copy, CPU by thread, latency, memory (see bench/README.md)
 	node bench/ingest.ts

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { escapeIdentifier, type Client } from 'pg';
-import { connect, parseDatabaseUrl } from '../src/store/connect.ts';
-import { startEmbedded } from '../src/store/embedded.ts';
-import { migrate } from '../src/store/migrate.ts';
+import { connect, parseDatabaseUrl } from '../src/store/postgres/connect.ts';
+import { startEmbedded } from '../src/store/embedded/server.ts';
+import { migrate } from '../src/store/schema/migrate.ts';
 
 /** A running simulator. */
 export interface BenchSim {

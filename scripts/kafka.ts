@@ -1,6 +1,6 @@
 /** `make kafka`: one Kafka node on loopback for a person to use, with its data in .kafka/ until somebody removes it. */
 import { join } from 'node:path';
-import { noKafka, startKafka } from '../test/support/kafka.ts';
+import { noKafka, startKafka } from '../test/support/servers/kafka.ts';
 
 const missing = noKafka();
 if (missing !== false) {

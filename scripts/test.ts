@@ -18,8 +18,8 @@ if (files.length === 0) {
 }
 // tests of real processes share the machine's cores: one file at a time; unit tests go side by side, and those of the bus,
 // which wait for servers, takeovers and restarts most of their time
-const QUICK = /^test\/unit\//;
-const WAITING = /^test\/(conformance|integration\/(bus|stream)|fault\/(bus|bars)-)/;
+const QUICK = /^test\/(unit|ops|oracle)\//;
+const WAITING = /^test\/(conformance|integration\/(bus|stream)|fault\/(bus|bars))\//;
 const quick = files.filter((file) => QUICK.test(file));
 const waiting = files.filter((file) => WAITING.test(file));
 const heavy = files.filter((file) => !QUICK.test(file) && !WAITING.test(file));

@@ -2,10 +2,10 @@
  * How fast one warm thread makes, writes and reads market events: `node bench/micro/market-events.ts [seconds per line]`.
  * Microseconds are of CPU time of the whole process, which other work on the machine disturbs less than the clock.
  */
-import { decodeEvent } from '../../src/core/market/decode.ts';
-import { encodeEvent } from '../../src/core/market/encode.ts';
+import { decodeEvent } from '../../src/core/market/codec/decode.ts';
+import { encodeEvent } from '../../src/core/market/codec/encode.ts';
 import { normalise } from '../../src/core/market/normalise.ts';
-import { SyntheticTicks } from '../../src/core/market/synthetic.ts';
+import { SyntheticTicks } from '../../src/core/market/synthetic/synthetic.ts';
 import { eventSchema } from '../../src/stream/event-schema.ts';
 
 const EVENTS = 1000;

@@ -1,5 +1,5 @@
 /**
- * The stream bus: one contract, kept alike by redis.ts, kafka.ts and postgres.ts (test/conformance/bus-suite.ts holds all
+ * The stream bus: one contract, kept alike by redis.ts, kafka.ts and postgres.ts (test/conformance/suite.ts holds all
  * three to it).
  *
  * Promised: at least once, and in order per key as long as one publisher publishes a key. A record is acknowledged by
@@ -13,7 +13,7 @@ export type Encoding = 'json' | 'msgpack';
 
 /** A record on its way to the bus. */
 export interface OutgoingRecord {
-  /** the symbol: chooses the partition (core/market/partition.ts); records of one key keep their order */
+  /** the symbol: chooses the partition (core/bus/partitions.ts); records of one key keep their order */
   key: string;
   /** derived from the content, so that a record sent twice can be told */
   eventId: string | null;
@@ -212,7 +212,7 @@ export type BusLog = (
   fields: Record<string, unknown>,
 ) => void;
 
-/** Kept in Postgres (src/store/bus-marks.ts), whatever the bus. */
+/** Kept in Postgres (src/store/bus/checkpoints.ts), whatever the bus. */
 export interface GroupMarks {
   /** everything at or below was acknowledged; null: never written */
   read(topic: string, group: string, partition: number): Promise<string | null>;

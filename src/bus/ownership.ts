@@ -14,11 +14,11 @@ import {
   type GroupState,
   type LeaseState,
   type TakenPartition,
-} from '../store/bus-partitions.ts';
-import { Session } from '../store/session.ts';
+} from '../store/bus/partitions.ts';
+import { Session } from '../store/postgres/session.ts';
 import { BusError, type BusLog } from './bus.ts';
-import { pause } from './pause.ts';
-import { busError } from './postgres-errors.ts';
+import { pause } from '../core/wait.ts';
+import { busError } from './postgres/errors.ts';
 
 /** a member that lives renews within this time, ms; how often that is looked at while a name may be in use */
 const NAME_WAIT_MS = 1500;
@@ -42,7 +42,7 @@ export interface OwnershipOptions {
   partitions: number;
   /** a connection of its own to the store */
   connect: () => Promise<Client>;
-  /** Begins behind `position`. What it commits it commits with commitPosition() (src/store/bus-partitions.ts). */
+  /** Begins behind `position`. What it commits it commits with commitPosition() (src/store/bus/partitions.ts). */
   onAssign: (owned: OwnedPartition) => void;
   /** Finishes what is under way; once it resolves, and after drainMs at the latest, the partition is given away. */
   onRevoke: (owned: OwnedPartition) => Promise<void>;

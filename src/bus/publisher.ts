@@ -1,5 +1,5 @@
 import { deadLetterId, deadLetterOf, encodeDeadLetter } from '../core/market/dead-letter.ts';
-import { encodeEvent } from '../core/market/encode.ts';
+import { encodeEvent } from '../core/market/codec/encode.ts';
 import type { MarketEvent } from '../core/market/event.ts';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
 import { Signal } from '../core/signal.ts';
@@ -12,7 +12,7 @@ import {
   type OutgoingRecord,
   type StreamBus,
 } from './bus.ts';
-import { pause, unlessAborted } from './pause.ts';
+import { pause, unlessAborted } from '../core/wait.ts';
 
 /** A record and whom it is counted for. */
 export interface PublishRecord extends OutgoingRecord {

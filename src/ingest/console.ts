@@ -3,10 +3,10 @@ import { formatTick } from '../core/chain/tick-json.ts';
 import type { Tick } from '../core/chain/tick.ts';
 import { INDEX_WORDS } from '../core/copy/transcode.ts';
 import { formatMicros } from '../core/time.ts';
-import type { SealedBatch } from './fill.ts';
-import type { FromReader, ReaderSetup, ReaderStats } from './reader-thread.ts';
+import type { SealedBatch } from './reader/batch-builder.ts';
+import type { FromReader, ReaderSetup, ReaderStats } from './reader/reader-thread.ts';
 import { planRing, Ring } from './ring.ts';
-import type { StreamState } from './stream.ts';
+import type { StreamState } from './sequencer/tick-stream.ts';
 import type { ThreadStats } from './thread-stats.ts';
 import { ReaderThread } from './threads.ts';
 

@@ -1,12 +1,12 @@
-import type { BatchWrite } from '../store/batch.ts';
-import type { ParsedBatch, ParseTask } from './parse.ts';
-import type { PipelineThreads } from './pipeline.ts';
-import type { FromReader, ReaderSetup, ToReader } from './reader-thread.ts';
+import type { BatchWrite } from '../store/chain/batch.ts';
+import type { ParsedBatch, ParseTask } from './parser/parse.ts';
+import type { PipelineThreads } from './pipeline/pipeline.ts';
+import type { FromReader, ReaderSetup, ToReader } from './reader/reader-thread.ts';
 import type { Ring } from './ring.ts';
 import type { ThreadStats } from './thread-stats.ts';
 import { ParserPool, ReaderThread, WriterThread, type ThreadsHost } from './threads.ts';
-import type { DatabaseTrouble, WriteOutcome } from './write.ts';
-import type { FromWriter, WriterSetup, WriterStats } from './write-thread.ts';
+import type { DatabaseTrouble, WriteOutcome } from './writer/batch-writer.ts';
+import type { FromWriter, WriterSetup, WriterStats } from './writer/writer-thread.ts';
 
 export interface CrewOptions {
   reader: Omit<ReaderSetup, 'geometry' | 'memory'>;

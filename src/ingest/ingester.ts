@@ -2,23 +2,23 @@ import type { Client } from 'pg';
 import type { ChainCheckMode } from '../core/copy/transcode.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import type { BackoffLimits } from '../core/retry.ts';
-import type { Halt } from '../store/halt.ts';
-import { Auditor, type Audited } from './auditor.ts';
-import { Chores } from './chores.ts';
+import type { Halt } from '../store/chain/halt.ts';
+import { Auditor, type Audited } from './leader/auditor.ts';
+import { Chores } from './leader/maintenance.ts';
 import { Crew, type CrewHost, type CrewOptions } from './crew.ts';
-import { GapBook } from './gap-book.ts';
-import { awaitLatestTick } from './latest-tick.ts';
-import { Leadership, type LeadershipState } from './leadership.ts';
-import type { CommittedBatch } from './committed.ts';
-import { Pipeline } from './pipeline.ts';
-import type { FromReader, ReaderStats } from './reader-thread.ts';
+import { GapBook } from './gaps/recorder.ts';
+import { awaitLatestTick } from './sequencer/latest-tick.ts';
+import { Leadership, type LeadershipState } from './leader/leadership.ts';
+import type { CommittedBatch } from './pipeline/commit.ts';
+import { Pipeline } from './pipeline/pipeline.ts';
+import type { FromReader, ReaderStats } from './reader/reader-thread.ts';
 import { planRing, Ring, type RingStatus } from './ring.ts';
-import { Runs, type RunsOptions } from './runs.ts';
-import { Steward, type Trouble } from './steward.ts';
-import type { StreamState } from './stream.ts';
+import { Runs, type RunsOptions } from './leader/run-supervisor.ts';
+import { Steward, type Trouble } from './leader/ledger-client.ts';
+import type { StreamState } from './sequencer/tick-stream.ts';
 import type { ThreadStats } from './thread-stats.ts';
-import type { DatabaseTrouble } from './write.ts';
-import type { WriterStats } from './write-thread.ts';
+import type { DatabaseTrouble } from './writer/batch-writer.ts';
+import type { WriterStats } from './writer/writer-thread.ts';
 
 export interface IngesterOptions extends RunsOptions, CrewOptions {
   /** who holds the lease, for operators */

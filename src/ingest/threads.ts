@@ -1,12 +1,12 @@
 import { Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
-import type { BatchWrite } from '../store/batch.ts';
-import type { ParsedBatch, ParseTask } from './parse.ts';
-import type { FromReader, ReaderSetup, ToReader } from './reader-thread.ts';
+import type { BatchWrite } from '../store/chain/batch.ts';
+import type { ParsedBatch, ParseTask } from './parser/parse.ts';
+import type { FromReader, ReaderSetup, ToReader } from './reader/reader-thread.ts';
 import type { Ring } from './ring.ts';
 import type { ThreadStats } from './thread-stats.ts';
-import type { Backend, WriteOutcome } from './write.ts';
-import type { FromWriter, ToWriter, WriterSetup } from './write-thread.ts';
+import type { Backend, WriteOutcome } from './writer/batch-writer.ts';
+import type { FromWriter, ToWriter, WriterSetup } from './writer/writer-thread.ts';
 
 /** What threads tell the daemon; thread names are reader, parser-0, writer-0 … */
 export interface ThreadsHost {
@@ -20,7 +20,7 @@ export interface ThreadsHost {
 
 /** Compiled code runs as .js, the sources as .ts. */
 const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-const workerUrl = (name: string): URL => new URL(`./${name}.worker.${EXTENSION}`, import.meta.url);
+const workerUrl = (path: string): URL => new URL(`./${path}.worker.${EXTENSION}`, import.meta.url);
 
 /** A worker that died is replaced after so long, so that one that dies at once does not spin, ms. */
 const RESPAWN_MS = 500;
@@ -48,7 +48,7 @@ export class ReaderThread {
   }
 
   #spawn(): Worker {
-    const worker = new Worker(workerUrl('reader'), { workerData: this.#setup, name: 'reader' });
+    const worker = new Worker(workerUrl('reader/reader'), { workerData: this.#setup, name: 'reader' });
     let failure = new Error('the thread ended');
     worker.on('message', (message: FromReader) => {
       if (message.type === 'stats') this.#host.stats('reader', message.stats);
@@ -116,7 +116,7 @@ export class WriterThread {
 
   #spawn(orphans: Backend[]): Worker {
     this.#dead = false;
-    const worker = new Worker(workerUrl('write'), {
+    const worker = new Worker(workerUrl('writer/write'), {
       workerData: { ...this.#setup, orphans },
       name: this.name,
     });
@@ -181,7 +181,7 @@ export class ParserPool {
     this.#clockMs = clockMs;
     this.#create = () => {
       const pool = new Piscina({
-        filename: workerUrl('parse').href,
+        filename: workerUrl('parser/parse').href,
         workerData: { geometry: ring.geometry, memory: ring.memory },
         minThreads: size,
         maxThreads: size,

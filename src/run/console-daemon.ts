@@ -1,9 +1,9 @@
 import { ConsoleIngester, type ConsoleHost } from '../ingest/console.ts';
-import type { Config } from './config.ts';
-import { ConsoleTelemetry } from './console-telemetry.ts';
+import type { Config } from './config/load.ts';
+import { ConsoleTelemetry } from './telemetry/console-telemetry.ts';
 import type { DaemonArguments, Signals } from './daemon.ts';
-import { startHealthServer } from './http.ts';
-import type { Log } from './log.ts';
+import { startHealthServer } from './telemetry/http.ts';
+import type { Log } from './telemetry/log.ts';
 import { readerSetup, ringLimits } from './reader-options.ts';
 
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };

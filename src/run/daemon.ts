@@ -2,22 +2,22 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { backoffMs } from '../core/retry.ts';
 import { systemClock } from '../core/time.ts';
-import { SchemaBehind } from '../ingest/leadership.ts';
-import { connect, connectFailureKind, parseDatabaseUrl } from '../store/connect.ts';
-import { deadline, destroy } from '../store/connection.ts';
-import { BusStages } from './bus-stages.ts';
-import type { Config } from './config.ts';
-import { describeConfig } from './config-doc.ts';
+import { SchemaBehind } from '../ingest/leader/leadership.ts';
+import { connect, connectFailureKind, parseDatabaseUrl } from '../store/postgres/connect.ts';
+import { deadline, destroy } from '../store/postgres/connection.ts';
+import { BusStages } from './stages/stages.ts';
+import type { Config } from './config/load.ts';
+import { describeConfig } from './config/describe.ts';
 import { EmbeddedDatabase } from './embedded-database.ts';
-import { startHealthServer } from './http.ts';
-import type { Log } from './log.ts';
-import { DRAIN_MS, startIngester } from './ingester-setup.ts';
-import { createNotifier } from './notify.ts';
+import { startHealthServer } from './telemetry/http.ts';
+import type { Log } from './telemetry/log.ts';
+import { DRAIN_MS, startIngester } from './ingest-setup.ts';
+import { createNotifier } from './telemetry/systemd.ts';
 import { ensureSchema, preflight, type Preflight } from './preflight.ts';
 import { Retention, RETENTION_EVERY_MS, schemaStages, type RetentionRules } from './retention.ts';
-import { busStages } from './stages.ts';
-import type { StreamingConfig } from './streaming-config.ts';
-import { Telemetry } from './telemetry.ts';
+import { busStages } from './config/stages.ts';
+import type { StreamingConfig } from './config/streaming.ts';
+import { Telemetry } from './telemetry/ingest-telemetry.ts';
 
 export interface DaemonArguments {
   /** --ignore-watermark */
@@ -44,7 +44,7 @@ const CLOSE_MS = 5_000;
  *   gRPC ─► reader thread ─► ring ─► parser pool ─► writer threads ─► Postgres
  *              (src/ingest/ingester.ts joins these; the lease decides when they run)
  *   Postgres ─► orders ─► bus ─► ticks ─► Postgres
- *              (src/run/bus-stages.ts: a thread each)
+ *              (src/run/stages/stages.ts: a thread each)
  *
  * @param streaming null when no stage works on the bus
  */

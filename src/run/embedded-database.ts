@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { startEmbedded, type EmbeddedServer } from '../store/embedded.ts';
-import type { Log } from './log.ts';
+import { startEmbedded, type EmbeddedServer } from '../store/embedded/server.ts';
+import type { Log } from './telemetry/log.ts';
 
 /** Between two attempts to bring the server back, ms. */
 const RESTART_MS = 2_000;

@@ -1,16 +1,16 @@
 /** What the package exports: the parts that programs of one's own are made of. */
 import type { BusLog, StreamBus } from '../bus/bus.ts';
 import { StoreClient } from '../store/store-client.ts';
-import { readVariable } from './config.ts';
-import { openBus } from './stream-bus.ts';
-import { readStreamingConfig } from './streaming-file.ts';
+import { readVariable } from './config/load.ts';
+import { openBus } from './stages/open-bus.ts';
+import { readStreamingConfig } from './config/file.ts';
 
 export type { Delivery, GroupMember, OutgoingRecord, StreamBus } from '../bus/bus.ts';
 export { BusError } from '../bus/bus.ts';
-export { MicroBatcher, type MicroBatcherOptions } from '../stream/micro-batcher.ts';
+export { MicroBatcher, type MicroBatcherOptions } from '../stream/bars/micro-batcher.ts';
 export { JobRunTracker } from '../store/job-runs.ts';
 export { StoreClient, type StoreClientOptions, type UpsertTick } from '../store/store-client.ts';
-export { TickConsumer, type TickConsumerOptions } from '../stream/tick-consumer.ts';
+export { TickConsumer, type TickConsumerOptions } from '../stream/ticks/tick-consumer.ts';
 
 export interface StreamBusSettings {
   /** the configuration; default STREAMING_CONFIG, or configs/streaming.yaml */

@@ -1,8 +1,8 @@
 import type { Client } from 'pg';
-import { SchemaBehind } from '../ingest/leadership.ts';
-import { detectEdition, type EditionInfo } from '../store/edition.ts';
-import { migrate, schemaStatus } from '../store/migrate.ts';
-import { serverConnections } from '../store/limits.ts';
+import { SchemaBehind } from '../ingest/leader/leadership.ts';
+import { detectEdition, type EditionInfo } from '../store/postgres/server-info.ts';
+import { migrate, schemaStatus } from '../store/schema/migrate.ts';
+import { serverConnections } from '../store/postgres/limits.ts';
 
 export interface Preflight {
   edition: EditionInfo;

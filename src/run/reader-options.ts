@@ -1,7 +1,7 @@
 import type { BackoffLimits } from '../core/retry.ts';
-import type { ReaderSetup } from '../ingest/reader-thread.ts';
+import type { ReaderSetup } from '../ingest/reader/reader-thread.ts';
 import type { planRing } from '../ingest/ring.ts';
-import type { Config } from './config.ts';
+import type { Config } from './config/load.ts';
 
 /** How often the sequencer is asked for its head, ms. */
 const HEAD_MS = 2_000;

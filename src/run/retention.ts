@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { formatMicros, type Clock } from '../core/time.ts';
 import { tooShort, type RetentionAges } from '../core/retention.ts';
-import { destroy } from '../store/connection.ts';
+import { destroy } from '../store/postgres/connection.ts';
 import {
   knowsRetention,
   readHypertables,
@@ -11,13 +11,13 @@ import {
   type Dropped,
   type Hypertables,
   type Round,
-} from '../store/retention.ts';
-import { dropChain } from '../store/retention-chain.ts';
-import { dropBars, dropTickData } from '../store/retention-market.ts';
-import { ConfigError, type Config } from './config.ts';
-import { VARIABLES } from './config-table.ts';
-import type { Log } from './log.ts';
-import type { StreamingConfig } from './streaming-config.ts';
+} from '../store/retention/round.ts';
+import { dropChain } from '../store/retention/chain.ts';
+import { dropBars, dropTickData } from '../store/retention/market.ts';
+import { ConfigError, type Config } from './config/load.ts';
+import { VARIABLES } from './config/variables.ts';
+import type { Log } from './telemetry/log.ts';
+import type { StreamingConfig } from './config/streaming.ts';
 
 export interface RetentionRules {
   ages: RetentionAges;

@@ -1,21 +1,21 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { systemClock } from '../core/time.ts';
-import { registerDecisions } from './cli/decide.ts';
-import { registerStatus } from './cli/status.ts';
-import { registerVerify } from './cli/verify.ts';
-import { ConfigError, loadConfig, readVariable, type Config } from './config.ts';
-import { configSecrets } from './config-doc.ts';
+import { registerDecisions } from './cli/chain/skip-resume.ts';
+import { registerStatus } from './cli/chain/status.ts';
+import { registerVerify } from './cli/chain/verify.ts';
+import { ConfigError, loadConfig, readVariable, type Config } from './config/load.ts';
+import { configSecrets } from './config/describe.ts';
 import { runConsole } from './console-daemon.ts';
 import { runDaemon, StartError, type DaemonArguments } from './daemon.ts';
-import { PortError } from './http.ts';
-import { createLog, errorText, logOptions } from './log.ts';
-import { createRedactor } from './redact.ts';
+import { PortError } from './telemetry/http.ts';
+import { createLog, errorText, logOptions } from './telemetry/log.ts';
+import { createRedactor } from './config/redact.ts';
 import { retentionRules, reviseHorizonMs } from './retention.ts';
 import { watchSignals } from './signals.ts';
-import { busStages } from './stages.ts';
-import { readStreamingConfig } from './streaming-file.ts';
-import { YamlError } from './streaming-yaml.ts';
+import { busStages } from './config/stages.ts';
+import { readStreamingConfig } from './config/file.ts';
+import { YamlError } from './config/yaml.ts';
 
 const EXIT_FAILED = 1;
 /** systemd does not restart on it: only an operator can mend a configuration. */

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { parseIsoMicros } from '../core/time.ts';
-import { TXS_MAX, ORDER_BYTES_DEFAULT } from './content.ts';
+import { TXS_MAX, ORDER_BYTES_DEFAULT } from './chain/content.ts';
 import { FAULT_HELP, parseFault, type Fault } from './fault.ts';
 
 export interface SimOptions {
@@ -29,7 +29,7 @@ export interface SimOptions {
 const DESCRIPTION = `A sequencer to develop and test against: serves continuum.sequencer.v1 (StreamTicks, GetTick,
 GetStatus, GetChainState) over plaintext gRPC, with the true formulas of the chain: transaction and
 batch hashes, VDF input and output, links. A tick is a function of the seed, its number and the
-output before it; src/sim/content.ts says which.`;
+output before it; src/sim/chain/content.ts says which.`;
 
 const EXAMPLES = `
 Examples:

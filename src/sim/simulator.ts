@@ -1,17 +1,17 @@
 import { Bar, Presets } from 'cli-progress';
 import type { Clock } from '../core/time.ts';
-import { Chain } from './chain.ts';
-import type { ContentOptions } from './content.ts';
+import { Chain } from './chain/chain.ts';
+import type { ContentOptions } from './chain/content.ts';
 import { EventLog } from './event-log.ts';
 import { FaultPlan } from './fault.ts';
-import { GeneratedSource } from './generated-source.ts';
-import { GrpcServer, STATUS, type Call, type Handler } from './grpc-server.ts';
+import { GeneratedSource } from './source/generated.ts';
+import { GrpcServer, STATUS, type Call, type Handler } from './server/grpc-server.ts';
 import type { SimOptions } from './options.ts';
-import { getChainState, GetFaults, getStatus, getTick, notFound, requestNumber } from './query.ts';
-import { grpcFrame, ReplaySource } from './replay-source.ts';
-import type { TickSource } from './source.ts';
-import { StallGate } from './stall-gate.ts';
-import { TickStream, type Sequencer } from './tick-stream.ts';
+import { getChainState, GetFaults, getStatus, getTick, notFound, requestNumber } from './server/query.ts';
+import { grpcFrame, ReplaySource } from './source/replay.ts';
+import type { TickSource } from './source/source.ts';
+import { StallGate } from './server/stall-gate.ts';
+import { TickStream, type Sequencer } from './server/tick-stream.ts';
 
 const SERVICE = '/continuum.sequencer.v1.SequencerService';
 /** timestamps of a chain that does not grow: 400 µs apart */

@@ -1,4 +1,4 @@
-import type { RunOnSession } from './session.ts';
+import type { RunOnSession } from './postgres/session.ts';
 
 /** What a run of the program does (table job_runs). */
 export type JobName =

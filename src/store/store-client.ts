@@ -1,12 +1,12 @@
 import type { Client } from 'pg';
 import { parseIsoMicros } from '../core/time.ts';
 import type { TickDataRow } from '../core/copy/tick-data.ts';
-import { BarsStore } from './bars-store.ts';
-import { BusMarks } from './bus-marks.ts';
-import { agreePartitions, claimGroup, forgetGroup } from './bus-partitions.ts';
+import { BarsStore } from './bars/bars-store.ts';
+import { BusMarks } from './bus/checkpoints.ts';
+import { agreePartitions, claimGroup, forgetGroup } from './bus/partitions.ts';
 import { JobRunTracker } from './job-runs.ts';
-import { connectDurable, Session } from './session.ts';
-import { TickDataWriter, type TickDataResult } from './tick-data.ts';
+import { connectDurable, Session } from './postgres/session.ts';
+import { TickDataWriter, type TickDataResult } from './market/tick-data.ts';
 
 export interface StoreClientOptions {
   /** postgres://user:password@host/database */

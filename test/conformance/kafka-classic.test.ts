@@ -1,5 +1,5 @@
-import { startKafkaBus } from '../support/kafka-bus.ts';
-import { conformance } from './bus-suite.ts';
+import { startKafkaBus } from '../support/bus/kafka-bus.ts';
+import { conformance } from './suite.ts';
 
 // brokers without KIP-848
 await conformance(() => startKafkaBus('classic'));

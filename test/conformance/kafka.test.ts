@@ -1,4 +1,4 @@
-import { startKafkaBus } from '../support/kafka-bus.ts';
-import { conformance } from './bus-suite.ts';
+import { startKafkaBus } from '../support/bus/kafka-bus.ts';
+import { conformance } from './suite.ts';
 
 await conformance(startKafkaBus);

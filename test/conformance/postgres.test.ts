@@ -1,4 +1,4 @@
-import { startPostgresBus } from '../support/postgres-bus.ts';
-import { conformance } from './bus-suite.ts';
+import { startPostgresBus } from '../support/bus/postgres-bus.ts';
+import { conformance } from './suite.ts';
 
 await conformance(startPostgresBus);

@@ -1,4 +1,4 @@
-import { startRedisBus } from '../support/redis.ts';
-import { conformance } from './bus-suite.ts';
+import { startRedisBus } from '../support/servers/redis.ts';
+import { conformance } from './suite.ts';
 
 await conformance(startRedisBus);

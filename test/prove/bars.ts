@@ -7,18 +7,18 @@
  *   ONLY=<text>    runs the scenarios whose name holds the text
  *   PROVE=small    the sizes of the tests, to try the run itself
  */
-import { writesNothingTwice } from './bars-again.ts';
-import { survivesKills } from './bars-kills.ts';
-import { staysWithinTheWindow } from './bars-latency.ts';
-import { revisesLateWindows } from './bars-late.ts';
-import { turnsLateAway } from './bars-policies.ts';
-import { keepsReplaysApart, repairsBars } from './bars-replays.ts';
-import { BARS_SETTINGS, SMALL } from './bars-sizes.ts';
-import { isFastEnough } from './bars-speed.ts';
-import { makesExactBars } from './bars-volume.ts';
-import { BUSES, type BusName } from './bus-rig.ts';
+import { writesNothingTwice } from './bars/again.ts';
+import { survivesKills } from './bars/kills.ts';
+import { staysWithinTheWindow } from './bars/latency.ts';
+import { revisesLateWindows } from './bars/late.ts';
+import { turnsLateAway } from './bars/policies.ts';
+import { keepsReplaysApart, repairsBars } from './bars/replays.ts';
+import { BARS_SETTINGS, SMALL } from './bars/sizes.ts';
+import { isFastEnough } from './bars/speed.ts';
+import { makesExactBars } from './bars/volume.ts';
+import { BUSES, type BusName } from './bus/harness.ts';
 import { onEmbedded, prove, sized, type Scenario } from './runner.ts';
-import type { Figures, Scene } from './scene.ts';
+import type { Figures, Scene } from './harness.ts';
 
 function scenario(line: string, name: string, run: (scene: Scene) => Promise<Figures>): Scenario {
   return { line, name, run: () => onEmbedded({ settings: BARS_SETTINGS }, run) };

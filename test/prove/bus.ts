@@ -7,15 +7,15 @@
  *   ONLY=<text>    runs the scenarios whose name holds the text
  *   PROVE=small    the sizes of the tests, to try the run itself
  */
-import { conforms } from './bus-conformance.ts';
-import { survivesBusFaults } from './bus-faults.ts';
-import { takesForeignEvents } from './bus-foreign.ts';
-import { publishesOrders } from './bus-orders.ts';
-import { BUSES, type BusName } from './bus-rig.ts';
-import { keepsValuesApart } from './bus-values.ts';
-import { carriesVolume } from './bus-volume.ts';
+import { conforms } from './bus/conformance.ts';
+import { survivesBusFaults } from './bus/faults.ts';
+import { takesForeignEvents } from './bus/foreign.ts';
+import { publishesOrders } from './bus/orders.ts';
+import { BUSES, type BusName } from './bus/harness.ts';
+import { keepsValuesApart } from './bus/values.ts';
+import { carriesVolume } from './bus/volume.ts';
 import { onEmbedded, prove, sized, type Scenario } from './runner.ts';
-import type { Figures, Scene } from './scene.ts';
+import type { Figures, Scene } from './harness.ts';
 
 /** What was acknowledged must be there: the server keeps what it confirmed. */
 const KEEPS = { synchronous_commit: 'on', shared_buffers: '256MB', max_connections: '200' };

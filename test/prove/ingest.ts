@@ -7,20 +7,20 @@
  *   TIMESCALE_TEST_URL=<url> also runs on this server with TimescaleDB; several are separated by spaces
  *   PROVE=small              the sizes of the tests, to try the run itself
  */
-import { chainSpec } from '../support/expected.ts';
-import { testServers, type OpenTestServer } from '../support/postgres.ts';
-import { ingestsEqually } from './equality.ts';
-import { assertHypertables } from './hypertables.ts';
-import { survivesKills } from './kills.ts';
-import { survivesLostCommits } from './lost-commits.ts';
-import { survivesCuts, survivesLostTransactions, survivesOutages } from './outage.ts';
-import { realTicks, storesRealTicks } from './real-ticks.ts';
+import { chainSpec } from '../support/chain/expected.ts';
+import { testServers, type OpenTestServer } from '../support/servers/postgres.ts';
+import { ingestsEqually } from './chain/equality.ts';
+import { assertHypertables } from './chain/hypertables.ts';
+import { survivesKills } from './chain/kills.ts';
+import { survivesLostCommits } from './chain/lost-commits.ts';
+import { survivesCuts, survivesLostTransactions, survivesOutages } from './chain/outage.ts';
+import { realTicks, storesRealTicks } from './chain/real-ticks.ts';
 import { onEmbedded, prove, random, say, sized, type Scenario } from './runner.ts';
-import type { Figures, Scene } from './scene.ts';
-import { drainsOnSigterm, endsAtSecondSignal, timesOutWithoutDatabase } from './shutdown.ts';
-import { STORM_SETTINGS, survivesStorm } from './storm.ts';
-import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './takeover.ts';
-import { survivesThreadDeaths } from './threads.ts';
+import type { Figures, Scene } from './harness.ts';
+import { drainsOnSigterm, endsAtSecondSignal, timesOutWithoutDatabase } from './chain/shutdown.ts';
+import { STORM_SETTINGS, survivesStorm } from './chain/storm.ts';
+import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './chain/takeover.ts';
+import { survivesThreadDeaths } from './chain/threads.ts';
 
 async function on(
   open: () => Promise<OpenTestServer>,

@@ -7,24 +7,24 @@
  *   STORM_SECONDS=600  how long the storm lasts (make storm SECONDS=600 runs it alone)
  *   PROVE=small        the sizes of the tests, to try the run itself
  */
-import { chainSpec } from '../support/expected.ts';
-import type { TestPostgres } from '../support/postgres.ts';
-import { wireFaults } from '../support/wire-faults.ts';
-import { survivesBlackHoles } from './black-hole.ts';
-import { DISK_SETTINGS, survivesFullDisk, survivesFullLogDisk } from './disk-full.ts';
-import { FROZEN_COMMIT_SETTINGS, survivesFrozenCommits } from './frozen-commit.ts';
-import { survivesKills } from './kills.ts';
-import { survivesLostCommits } from './lost-commits.ts';
-import { survivesLostTransactions } from './outage.ts';
-import { survivesRestarts } from './restarts.ts';
+import { chainSpec } from '../support/chain/expected.ts';
+import type { TestPostgres } from '../support/servers/postgres.ts';
+import { wireFaults } from '../support/chain/wire-faults.ts';
+import { survivesBlackHoles } from './chain/black-hole.ts';
+import { DISK_SETTINGS, survivesFullDisk, survivesFullLogDisk } from './chain/disk-full.ts';
+import { FROZEN_COMMIT_SETTINGS, survivesFrozenCommits } from './chain/frozen-commit.ts';
+import { survivesKills } from './chain/kills.ts';
+import { survivesLostCommits } from './chain/lost-commits.ts';
+import { survivesLostTransactions } from './chain/outage.ts';
+import { survivesRestarts } from './chain/restarts.ts';
 import { onEmbedded, prove, sized, type Scenario } from './runner.ts';
-import type { Figures, Scene } from './scene.ts';
-import { survivesSequencerFaults } from './sequencer-faults.ts';
-import { STORM_SETTINGS, survivesStorm } from './storm.ts';
-import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './takeover.ts';
-import { survivesTerminations } from './terminations.ts';
-import { verifiesStored } from './verify.ts';
-import { survivesWireFaults } from './wire.ts';
+import type { Figures, Scene } from './harness.ts';
+import { survivesSequencerFaults } from './chain/sequencer-faults.ts';
+import { STORM_SETTINGS, survivesStorm } from './chain/storm.ts';
+import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './chain/takeover.ts';
+import { survivesTerminations } from './chain/terminations.ts';
+import { verifiesStored } from './chain/verify.ts';
+import { survivesWireFaults } from './chain/wire.ts';
 
 /** What the server confirmed it keeps. */
 const KEEPS = { synchronous_commit: 'on' };

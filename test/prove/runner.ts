@@ -5,9 +5,9 @@
  *   ONLY=<text>    runs the scenarios whose name holds the text
  *   PROVE=small    the sizes of the tests, to try the run itself
  */
-import { startPostgres, type TestPostgres, type TestPostgresOptions } from '../support/postgres.ts';
+import { startPostgres, type TestPostgres, type TestPostgresOptions } from '../support/servers/postgres.ts';
 import { seededRandom } from '../support/random.ts';
-import { Skipped, type Figures, type Scene } from './scene.ts';
+import { Skipped, type Figures, type Scene } from './harness.ts';
 
 export interface Scenario {
   /** of "Must show" */

@@ -1,4 +1,4 @@
-import { partitionOf } from '../market/partition.ts';
+import { partitionOf } from './partitions.ts';
 
 /** Where a record lies, and what decides where it should. */
 export interface Placed {

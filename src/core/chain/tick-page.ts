@@ -1,7 +1,7 @@
 import { CopyRows } from '../copy/rows-out.ts';
 import type { TickRange } from '../ingest/ranges.ts';
 import type { Transaction } from './tick.ts';
-import type { StoredTick, StoredTransaction } from './verify.ts';
+import type { StoredTick, StoredTransaction } from './verify/verify.ts';
 
 /** The columns of each table that a page is made of, in the order of the fields of its rows. */
 export const PAGE_COLUMNS = {

@@ -19,7 +19,7 @@ import {
   type TickWire,
 } from '../chain/wire.ts';
 import { SpanSource } from './source.ts';
-import { joinWords } from './timestamptz.ts';
+import { joinWords } from './types/timestamptz.ts';
 
 /** CHAIN_CHECK: nothing, the link to the tick before, or also every hash and a sample of the VDF outputs. */
 export type ChainCheckMode = 'off' | 'link' | 'full';

@@ -15,7 +15,14 @@ import {
 } from '../chain/wire.ts';
 import { describeNonHex, type DeadLetterReason } from './dead-letter.ts';
 import { SpanSource } from './source.ts';
-import { hiWord, isFrom2000To, isTimestamptz, joinWords, latestTickMicros, loWord } from './timestamptz.ts';
+import {
+  hiWord,
+  isFrom2000To,
+  isTimestamptz,
+  joinWords,
+  latestTickMicros,
+  loWord,
+} from './types/timestamptz.ts';
 
 const HASH_DIGITS = 64;
 /** An upper word from here on makes a u64 too large for int8. */

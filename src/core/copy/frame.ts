@@ -1,7 +1,7 @@
 import { INT64_MAX } from '../chain/tick.ts';
 import { scanTickNumber, wireStatusText } from '../chain/wire.ts';
 import { ByteSink } from './sink.ts';
-import { joinWords } from './timestamptz.ts';
+import { joinWords } from './types/timestamptz.ts';
 import { INDEX_WORDS, transcode, type DeadLetterReason, type TranscodeLimits } from './transcode.ts';
 
 /** One frame by itself: the rows of its tick as binary COPY, or why it has none. */

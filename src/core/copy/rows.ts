@@ -18,12 +18,12 @@ import {
   TRANSACTION_TIMESTAMP,
 } from '../chain/wire.ts';
 import type { CopyMessages } from './message.ts';
-import { NUMERIC_U64_BYTES_MAX, writeNumericU64 } from './numeric.ts';
+import { NUMERIC_U64_BYTES_MAX, writeNumericU64 } from './types/numeric.ts';
 import type { ByteSink } from './sink.ts';
 import type { SpanSource } from './source.ts';
 import { PROOFS, TICKS, TRANSACTIONS } from './tables.ts';
-import { isText } from './text.ts';
-import { isTimestamptz, writeTimestamptz } from './timestamptz.ts';
+import { isText } from './types/text.ts';
+import { isTimestamptz, writeTimestamptz } from './types/timestamptz.ts';
 
 // A row is an int16 with the number of fields, then each field as an int32 length (−1: null) and its bytes. Writers
 // reserve the whole row first, then write without a check: a DataView throws should the reservation ever be short.

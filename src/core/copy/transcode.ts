@@ -16,7 +16,7 @@ import { CopyMessages } from './message.ts';
 import { writeProofRow, writeTickRow, writeTransactionRow } from './rows.ts';
 import type { ByteSink } from './sink.ts';
 import { SpanSource } from './source.ts';
-import { joinWords } from './timestamptz.ts';
+import { joinWords } from './types/timestamptz.ts';
 
 export type { ChainAlarm, ChainAlarmKind, ChainCheckMode } from './chain-check.ts';
 export type { DeadLetter, DeadLetterReason } from './dead-letter.ts';

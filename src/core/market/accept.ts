@@ -1,5 +1,5 @@
 import type { Micros } from '../time.ts';
-import { decodeEvent, type EventEncoding } from './decode.ts';
+import { decodeEvent, type EventEncoding } from './codec/decode.ts';
 import type { DeadLetterReason } from './dead-letter.ts';
 import type { MarketEvent } from './event.ts';
 

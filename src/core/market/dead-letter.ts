@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { EventEncoding } from './decode.ts';
+import type { EventEncoding } from './codec/decode.ts';
 import type { RefusalReason } from './refusal.ts';
 import { formatMicros, parseIsoMicros, type Micros } from '../time.ts';
 

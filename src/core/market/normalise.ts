@@ -10,7 +10,7 @@ import {
   optionalNumber,
   upperCased,
   wholeNumber,
-} from './field.ts';
+} from './codec/field.ts';
 import { intervalName, parseInterval } from './interval.ts';
 import { refuse, shown, type Refusal } from './refusal.ts';
 

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import { ConfigError } from '../config.ts';
-import { createRedactor } from '../redact.ts';
-import { readStreamingConfig, streamingConfigPath } from '../streaming-file.ts';
-import { YamlError } from '../streaming-yaml.ts';
+import { ConfigError } from '../config/load.ts';
+import { createRedactor } from '../config/redact.ts';
+import { readStreamingConfig, streamingConfigPath } from '../config/file.ts';
+import { YamlError } from '../config/yaml.ts';
 import { EXIT_PROBLEM } from './arguments.ts';
 
 /** `mdp config check`: is the file of the bus right, and what does it say once variables and defaults are in it? */

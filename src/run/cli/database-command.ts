@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Client } from 'pg';
 import { EXIT_PROBLEM, nameOf } from './arguments.ts';
-import { databaseFailure, withDatabase } from './with-database.ts';
+import { databaseFailure, withDatabase } from './database.ts';
 
 /** Writes a line to stdout. */
 export type Print = (line: string) => void;

@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import type { Client } from 'pg';
-import { detectEdition, type EditionInfo } from '../../store/edition.ts';
+import { detectEdition, type EditionInfo } from '../../store/postgres/server-info.ts';
 import {
   convertToHypertable,
   ensureTimescale,
   listHypertables,
   type HypertableInfo,
-} from '../../store/hypertables.ts';
-import { migrate, schemaStatus, type SchemaStatus } from '../../store/migrate.ts';
+} from '../../store/schema/hypertables.ts';
+import { migrate, schemaStatus, type SchemaStatus } from '../../store/schema/migrate.ts';
 import { runOnDatabase, type Print } from './database-command.ts';
 
 const APPLICATION = 'mdp db';

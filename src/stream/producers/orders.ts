@@ -1,4 +1,4 @@
-import { pause } from '../../bus/pause.ts';
+import { pause } from '../../core/wait.ts';
 import type { MarketEvent } from '../../core/market/event.ts';
 import {
   DEFAULT_MINTS,
@@ -6,19 +6,19 @@ import {
   orderEvent,
   UNKNOWN_PAYLOAD_REASONS,
   type Mints,
-} from '../../core/market/order.ts';
+} from '../../core/market/orders/order.ts';
 import {
   cursorAt,
   isAtEnd,
   moveBehind,
   nextStep,
   type OrdersCursor,
-} from '../../core/market/orders-cursor.ts';
+} from '../../core/market/orders/cursor.ts';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import { backoffMs } from '../../core/retry.ts';
-import type { ChainOrders, ChainTransaction } from '../../store/chain-orders.ts';
+import type { ChainOrders, ChainTransaction } from '../../store/chain/orders.ts';
 import type { Stage } from '../stage.ts';
-import { StageLife } from '../stage-life.ts';
+import { StageLife } from '../life.ts';
 import { ProducerRun, type ProducerHost, type ProducerProgress } from './producer-run.ts';
 
 export interface OrdersProducerOptions extends ProducerHost {

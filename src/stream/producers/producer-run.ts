@@ -6,7 +6,7 @@ import {
   type PublisherLimits,
   type RoomGate,
 } from '../../bus/publisher.ts';
-import { unlessAborted } from '../../bus/pause.ts';
+import { unlessAborted } from '../../core/wait.ts';
 import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
 import type { MarketEvent } from '../../core/market/event.ts';
 import { systemClock, type Clock } from '../../core/time.ts';

@@ -1,10 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
-import { pause } from '../../bus/pause.ts';
+import { pause } from '../../core/wait.ts';
 import type { TickEvent } from '../../core/market/event.ts';
-import { SyntheticTicks, type SyntheticOptions } from '../../core/market/synthetic.ts';
+import { SyntheticTicks, type SyntheticOptions } from '../../core/market/synthetic/synthetic.ts';
 import type { Micros } from '../../core/time.ts';
 import type { Stage } from '../stage.ts';
-import { StageLife } from '../stage-life.ts';
+import { StageLife } from '../life.ts';
 import { ProducerRun, type ProducerHost, type ProducerProgress } from './producer-run.ts';
 
 export interface SyntheticProducerOptions extends ProducerHost {

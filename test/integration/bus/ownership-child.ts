@@ -6,8 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { Ownership, type OwnedPartition } from '../../../src/bus/ownership.ts';
 import { storeVerdict } from '../../../src/core/retry.ts';
-import { commitPosition } from '../../../src/store/bus-partitions.ts';
-import { connectDurable } from '../../../src/store/session.ts';
+import { commitPosition } from '../../../src/store/bus/partitions.ts';
+import { connectDurable } from '../../../src/store/postgres/session.ts';
 
 const [url = '', member = '', partitions = ''] = process.argv.slice(2);
 const say = (what: string, partition: number): void =>

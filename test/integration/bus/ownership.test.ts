@@ -16,11 +16,11 @@ import {
   renewLeases,
   takePartition,
   type TakenPartition,
-} from '../../../src/store/bus-partitions.ts';
-import { connect, parseDatabaseUrl } from '../../../src/store/connect.ts';
-import { connectDurable } from '../../../src/store/session.ts';
-import { migrateAll } from '../../support/postgres-bus.ts';
-import { testServers, type OpenTestServer } from '../../support/postgres.ts';
+} from '../../../src/store/bus/partitions.ts';
+import { connect, parseDatabaseUrl } from '../../../src/store/postgres/connect.ts';
+import { connectDurable } from '../../../src/store/postgres/session.ts';
+import { migrateAll } from '../../support/bus/postgres-bus.ts';
+import { testServers, type OpenTestServer } from '../../support/servers/postgres.ts';
 import { until } from '../../support/until.ts';
 
 const NAME = { topic: 'mdp.events', group: 'g' };

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
-import { readTicks, realTicks } from '../../prove/real-ticks.ts';
-import { startDaemon, type Daemon } from '../../support/daemon.ts';
-import { chainSpec, expectedTicks, simArguments } from '../../support/expected.ts';
-import { startPostgres } from '../../support/postgres.ts';
-import { withRig } from '../../support/rig.ts';
-import { startSim, type RunningSim } from '../../support/sim.ts';
+import { readTicks, realTicks } from '../../prove/chain/real-ticks.ts';
+import { startDaemon, type Daemon } from '../../support/chain/daemon.ts';
+import { chainSpec, expectedTicks, simArguments } from '../../support/chain/expected.ts';
+import { startPostgres } from '../../support/servers/postgres.ts';
+import { withRig } from '../../support/chain/harness.ts';
+import { startSim, type RunningSim } from '../../support/chain/sim.ts';
 import { until } from '../../support/until.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../../dist/run/tick-ingester.js', import.meta.url));

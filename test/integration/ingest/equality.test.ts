@@ -1,11 +1,11 @@
 import { test } from 'tap';
-import { assertHypertables } from '../../prove/hypertables.ts';
-import { ingestsEqually } from '../../prove/equality.ts';
-import { realTicks, storesRealTicks } from '../../prove/real-ticks.ts';
-import { chainSpec } from '../../support/expected.ts';
-import { testServers } from '../../support/postgres.ts';
+import { assertHypertables } from '../../prove/chain/hypertables.ts';
+import { ingestsEqually } from '../../prove/chain/equality.ts';
+import { realTicks, storesRealTicks } from '../../prove/chain/real-ticks.ts';
+import { chainSpec } from '../../support/chain/expected.ts';
+import { testServers } from '../../support/servers/postgres.ts';
 import { scaled } from '../../support/scale.ts';
-import { sceneOf, tell } from '../../support/scene.ts';
+import { sceneOf, tell } from '../../support/harness.ts';
 
 for (const candidate of testServers()) {
   const { name, skip } = candidate;

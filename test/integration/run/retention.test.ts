@@ -6,11 +6,11 @@ import { after, test, type Test } from 'tap';
 import type { Client } from 'pg';
 import { systemClock } from '../../../src/core/time.ts';
 import { Retention, type RetentionOptions } from '../../../src/run/retention.ts';
-import { connect, parseDatabaseUrl } from '../../../src/store/connect.ts';
-import { migrate } from '../../../src/store/migrate.ts';
-import { tryRetentionLock } from '../../../src/store/retention.ts';
-import { startDaemon } from '../../support/daemon.ts';
-import { startPostgres, testServers, type TestPostgres } from '../../support/postgres.ts';
+import { connect, parseDatabaseUrl } from '../../../src/store/postgres/connect.ts';
+import { migrate } from '../../../src/store/schema/migrate.ts';
+import { tryRetentionLock } from '../../../src/store/retention/round.ts';
+import { startDaemon } from '../../support/chain/daemon.ts';
+import { startPostgres, testServers, type TestPostgres } from '../../support/servers/postgres.ts';
 import { until } from '../../support/until.ts';
 
 const DAY_MS = 86_400_000;

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { once } from 'node:events';
 import { status } from '@grpc/grpc-js';
 import { test, type Test } from 'tap';
-import { startSim, type RunningSim } from '../../support/sim.ts';
+import { startSim, type RunningSim } from '../../support/chain/sim.ts';
 import { collect, SequencerClient } from './client.ts';
 import { oracleChain, OPTIONS, type OracleTick } from './oracle.ts';
 

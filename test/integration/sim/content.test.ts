@@ -1,5 +1,5 @@
 import { test, type Test } from 'tap';
-import { startSim } from '../../support/sim.ts';
+import { startSim } from '../../support/chain/sim.ts';
 import { SequencerClient } from './client.ts';
 import { oracleChain, OPTIONS, type OracleOptions } from './oracle.ts';
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import { test, type Test } from 'tap';
-import { startSim, type RunningSim } from '../../support/sim.ts';
+import { startSim, type RunningSim } from '../../support/chain/sim.ts';
 import { decodeMessage, SequencerClient } from './client.ts';
 import { oracleChain, OPTIONS, type OracleTick } from './oracle.ts';
 

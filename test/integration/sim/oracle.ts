@@ -1,5 +1,5 @@
 /**
- * The simulator's chain computed a second time, from the docstring of src/sim/content.ts, continuum.md and nothing of
+ * The simulator's chain computed a second time, from the docstring of src/sim/chain/content.ts, continuum.md and nothing of
  * src: BigInt arithmetic, texts and createHash. Slow and plain on purpose.
  */
 import { createHash } from 'node:crypto';

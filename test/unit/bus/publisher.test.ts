@@ -8,7 +8,7 @@ import {
   type RoomGate,
 } from '../../../src/bus/publisher.ts';
 import { decodeDeadLetter } from '../../../src/core/market/dead-letter.ts';
-import { PublishBus } from '../../support/publish-bus.ts';
+import { PublishBus } from '../../support/bus/publish-bus.ts';
 
 interface Scene {
   bus: PublishBus;

@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import { FaultPlan, MALFORMED_FORMS, parseFault } from '../../../src/sim/fault.ts';
-import { StallGate } from '../../../src/sim/stall-gate.ts';
-import type { TickSource } from '../../../src/sim/source.ts';
+import { StallGate } from '../../../src/sim/server/stall-gate.ts';
+import type { TickSource } from '../../../src/sim/source/source.ts';
 
 void test('faults are read from their texts', async (t) => {
   t.strictSame(parseFault('cut:100'), { kind: 'cut', every: 100n });

@@ -1,9 +1,9 @@
-import { pause } from '../../../bus/pause.ts';
-import { upperCased } from '../../../core/market/field.ts';
+import { pause } from '../../../core/wait.ts';
+import { upperCased } from '../../../core/market/codec/field.ts';
 import type { MarketEvent } from '../../../core/market/event.ts';
 import { backoffMs } from '../../../core/retry.ts';
 import type { Stage } from '../../stage.ts';
-import { StageLife } from '../../stage-life.ts';
+import { StageLife } from '../../life.ts';
 import { ProducerRun, type ProducerHost, type ProducerProgress } from '../producer-run.ts';
 import { Instrument, type TwsTrade } from './instrument.ts';
 import { REQUEST_SPACING_MS } from './request-pacer.ts';

@@ -1,4 +1,4 @@
-import { pause } from '../../../bus/pause.ts';
+import { pause } from '../../../core/wait.ts';
 
 /** TWS ends a client that sends more than 50 messages a second; so many milliseconds apart it is at most 44. */
 export const REQUEST_SPACING_MS = 23;

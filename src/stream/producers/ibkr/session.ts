@@ -1,5 +1,5 @@
 import type { Contract } from '@stoqey/ib';
-import { pause } from '../../../bus/pause.ts';
+import { pause } from '../../../core/wait.ts';
 import type { BusLog } from '../../../bus/bus.ts';
 import { twsVerdict, type TwsVerdict } from './codes.ts';
 import { parseRtVolume, type Instrument, type TwsTrade } from './instrument.ts';

@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import fc from 'fast-check';
 import { forwardTo } from '../../../../src/core/bus/misplaced.ts';
-import { partitionOf } from '../../../../src/core/market/partition.ts';
+import { partitionOf } from '../../../../src/core/bus/partitions.ts';
 
 void test('a record is forwarded to the partition of its symbol, once', async (t) => {
   fc.assert(

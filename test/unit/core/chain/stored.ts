@@ -1,6 +1,6 @@
 /** Ticks as they are stored, made by the formulas of the oracle and not by those under test. */
-import { batchHashOf, txHashOf, vdfInputOf, vdfOutputOf } from '../../../support/expected.ts';
-import type { StoredTick, StoredTransaction } from '../../../../src/core/chain/verify.ts';
+import { batchHashOf, txHashOf, vdfInputOf, vdfOutputOf } from '../../../support/chain/expected.ts';
+import type { StoredTick, StoredTransaction } from '../../../../src/core/chain/verify/verify.ts';
 import type { Transaction } from '../../../../src/core/chain/tick.ts';
 
 export interface Made {

@@ -7,11 +7,11 @@ import {
   FINDINGS_KEPT,
   isSampled,
   verifyPage,
-} from '../../../../src/core/chain/verify-page.ts';
-import { batchHashOf, vdfInputOf, vdfOutputOf } from '../../../support/expected.ts';
+} from '../../../../src/core/chain/verify/page.ts';
+import { batchHashOf, vdfInputOf, vdfOutputOf } from '../../../support/chain/expected.ts';
 import { makeTick, TIME } from './stored.ts';
 import { copyOf, int8, numeric, timestamptz } from './copy-of.ts';
-import type { StoredTick, StoredTransaction } from '../../../../src/core/chain/verify.ts';
+import type { StoredTick, StoredTransaction } from '../../../../src/core/chain/verify/verify.ts';
 
 type Row = (Buffer | null)[];
 

@@ -1,15 +1,15 @@
 import { test } from 'tap';
 import { PUBLISHER_LIMITS } from '../../../../src/bus/publisher.ts';
-import { decodeEvent } from '../../../../src/core/market/decode.ts';
+import { decodeEvent } from '../../../../src/core/market/codec/decode.ts';
 import type { TickEvent } from '../../../../src/core/market/event.ts';
-import { SyntheticTicks } from '../../../../src/core/market/synthetic.ts';
+import { SyntheticTicks } from '../../../../src/core/market/synthetic/synthetic.ts';
 import { systemClock } from '../../../../src/core/time.ts';
 import {
   SyntheticProducer,
   type SyntheticProducerOptions,
 } from '../../../../src/stream/producers/synthetic.ts';
-import { TestMeter } from '../../../support/meter.ts';
-import { PublishBus } from '../../../support/publish-bus.ts';
+import { TestMeter } from '../../../support/bus/meter.ts';
+import { PublishBus } from '../../../support/bus/publish-bus.ts';
 
 const GENERATOR = {
   seed: '1',

@@ -1,0 +1,180 @@
+import { judgeRoom, ROOM_LIMITS, type RoomLimits } from '../core/bus/capacity.ts';
+import { BusError, type BusLog, type BusUsage, type StreamBus } from './bus.ts';
+
+const LOOK_MS = 3000;
+/** while it is filling up */
+const CRAMPED_LOOK_MS = 1000;
+/** a full bus is said again after so many looks */
+const REPEAT_ALARM_LOOKS = 60;
+
+export interface HousekeepingOptions {
+  bus: StreamBus;
+  /** those that are trimmed */
+  topics: readonly string[];
+  log: BusLog;
+  limits?: RoomLimits;
+  /** how often it looks while there is room, ms (default 3 s) */
+  lookMs?: number;
+}
+
+/**
+ * Keeps a bus from filling up: trims what every group has acknowledged, and makes publishers wait when that is not
+ * enough. Every process with a bus runs one; several do no harm to each other.
+ */
+export class Housekeeping {
+  readonly #bus: StreamBus;
+  readonly #topics: readonly string[];
+  readonly #log: BusLog;
+  readonly #limits: RoomLimits;
+  readonly #lookMs: number;
+  readonly #waiting = new Set<{ resolve: () => void; reject: (reason: unknown) => void }>();
+  #usage: BusUsage | null = null;
+  #trimmed = 0;
+  #isFull = false;
+  #wasRefused = false;
+  #looksWhileFull = 0;
+  #failures = 0;
+  #looking: Promise<void> | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #isStopped = false;
+
+  constructor({ bus, topics, log, limits = ROOM_LIMITS, lookMs = LOOK_MS }: HousekeepingOptions) {
+    this.#bus = bus;
+    this.#topics = topics;
+    this.#log = log;
+    this.#limits = limits;
+    this.#lookMs = lookMs;
+  }
+
+  /** Publishers are to wait; also the alarm. */
+  get full(): boolean {
+    return this.#isFull;
+  }
+
+  /** As last seen; null: never yet. */
+  get usage(): BusUsage | null {
+    return this.#usage;
+  }
+
+  /** Records removed since the start. */
+  get trimmed(): number {
+    return this.#trimmed;
+  }
+
+  start(): void {
+    if (this.#timer !== null || this.#isStopped) return;
+    this.#schedule(0);
+  }
+
+  /** Whoever waits for room is told that it will not come (BusError). */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    for (const { reject } of this.#waiting) reject(new BusError('unreachable', 'this process ends'));
+    this.#waiting.clear();
+    await this.#looking;
+  }
+
+  /** Resolves when publishers may go on: at once while there is room. Rejects with the signal's reason, or at stop(). */
+  async room(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    if (!this.#isFull) return;
+    if (this.#isStopped) throw new BusError('unreachable', 'this process ends');
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiter = { resolve, reject };
+    const abort = (): void => reject(signal?.reason);
+    this.#waiting.add(waiter);
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      await promise;
+    } finally {
+      this.#waiting.delete(waiter);
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /**
+   * A publisher was refused for want of room (BusError `full`): everybody waits for the next look, whatever was measured,
+   * as a full disk shows in no measure.
+   */
+  reportFull(): void {
+    this.#wasRefused = true;
+    if (!this.#isFull) this.#becomeFull('the bus refused a record');
+  }
+
+  /** One look, also between the regular ones. Never rejects. */
+  look(): Promise<void> {
+    this.#looking ??= this.#look().finally(() => (this.#looking = null));
+    return this.#looking;
+  }
+
+  #schedule(inMs: number): void {
+    if (this.#isStopped) return;
+    this.#timer = setTimeout(() => {
+      void this.look().then(() => this.#schedule(this.#isNearlyFull() ? CRAMPED_LOOK_MS : this.#lookMs));
+    }, inMs);
+  }
+
+  async #look(): Promise<void> {
+    this.#wasRefused = false;
+    try {
+      const usage = await this.#bus.usage();
+      const { policy, isCramped } = judgeRoom(usage, this.#isFull, this.#limits);
+      let removed = 0;
+      for (const topic of this.#topics) removed += await this.#bus.trim(topic, policy);
+      this.#trimmed += removed;
+      // what was trimmed may have made the room that is wanted
+      this.#usage = isCramped && removed > 0 ? await this.#bus.usage() : usage;
+      this.#failures = 0;
+    } catch (error) {
+      this.#failed(error);
+      return;
+    }
+    const { isFull } = judgeRoom(this.#usage, this.#isFull, this.#limits);
+    // refused during this very look: the next one decides
+    if (!isFull && this.#isFull && !this.#wasRefused) this.#becomeRoomy();
+    else if (isFull && !this.#isFull) this.#becomeFull('what is not acknowledged fills it');
+    else if (isFull && ++this.#looksWhileFull % REPEAT_ALARM_LOOKS === 0) void this.#alarm('still');
+  }
+
+  #isNearlyFull(): boolean {
+    return this.#isFull || (this.#usage !== null && judgeRoom(this.#usage, false, this.#limits).isCramped);
+  }
+
+  #becomeFull(why: string): void {
+    this.#isFull = true;
+    this.#looksWhileFull = 0;
+    void this.#alarm(why);
+  }
+
+  #becomeRoomy(): void {
+    this.#isFull = false;
+    this.#log('info', 'The bus has room again, publishers go on', { ...this.#usage });
+    for (const { resolve } of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+
+  /** With the group that holds it up: most often one that nobody runs any more. */
+  async #alarm(why: string): Promise<void> {
+    let slowest: { topic: string; group: string; lagMs: number } | null = null;
+    try {
+      for (const topic of this.#topics) {
+        for (const { group, lagMs } of await this.#bus.groups(topic)) {
+          if (lagMs > (slowest?.lagMs ?? 0)) slowest = { topic, group, lagMs };
+        }
+      }
+    } catch {
+      // the alarm is more than who is to blame
+    }
+    if (this.#isStopped) return;
+    this.#log('error', 'The bus is full, publishers wait', { why, ...this.#usage, slowest });
+  }
+
+  #failed(error: unknown): void {
+    this.#failures += 1;
+    if (this.#failures !== 2 || this.#isStopped) return;
+    this.#log('warn', 'The bus cannot be measured or trimmed, trying again', {
+      error: error instanceof Error ? error.message : String(error),
+    });
+  }
+}

@@ -1,0 +1,245 @@
+import {
+  BusError,
+  type BusOptions,
+  type BusUsage,
+  type Delivery,
+  type Durability,
+  type GroupInfo,
+  type GroupMember,
+  type GroupOptions,
+  type OutgoingRecord,
+  type PartitionReader,
+  type StreamBus,
+  type TrimPolicy,
+} from '../bus.ts';
+import { ClassicProtocol } from './group/classic-protocol.ts';
+import { KafkaCluster, type KafkaAccess } from './cluster.ts';
+import { ConsumerProtocol } from './group/consumer-protocol.ts';
+import { busError, isWrongAccess } from './errors.ts';
+import { startingOffsets } from './group/group.ts';
+import { dropGroup, groupInfos, lagOf } from './group/groups.ts';
+import { readFrom, readTail } from './range-read.ts';
+import { KafkaMember } from './group/member.ts';
+import { offsetsAt } from './group/offsets.ts';
+import { KafkaPublisher } from './producer.ts';
+import { KafkaPartitionReader } from './partition-reader.ts';
+import { PlacedMarks } from '../checkpoints.ts';
+import { sessionMs } from './group/session-timeout.ts';
+import { KafkaTopics } from './topics.ts';
+import { trim } from './trim.ts';
+import { usage } from './capacity.ts';
+
+const TAKEOVER_MS = 30_000;
+/** the first version in which a member names itself */
+const KIP_848_VERSION = 1;
+
+export type KafkaBusOptions = BusOptions & KafkaAccess;
+
+/**
+ * The stream bus on Apache Kafka: a topic's partitions are Kafka's own, positions are offsets. A shared group's members
+ * get whole partitions: with more members than partitions the others get nothing.
+ */
+export class KafkaBus implements StreamBus {
+  readonly kind = 'kafka';
+  readonly #options: KafkaBusOptions;
+  readonly #cluster: KafkaCluster;
+  readonly #topics: KafkaTopics;
+  readonly #publisher: KafkaPublisher;
+  readonly #members = new Set<KafkaMember>();
+  readonly #readers = new Set<KafkaPartitionReader>();
+
+  private constructor(options: KafkaBusOptions) {
+    this.#cluster = new KafkaCluster(options, options);
+    this.#topics = new KafkaTopics(this.#cluster, options.partitions);
+    this.#options = {
+      ...options,
+      marks: new PlacedMarks(options.marks, (topic) => this.#topics.place(topic)),
+    };
+    this.#publisher = new KafkaPublisher(this.#cluster, this.#topics);
+  }
+
+  /** Connects. @throws BusError */
+  static async open(options: KafkaBusOptions): Promise<KafkaBus> {
+    const bus = new KafkaBus(options);
+    try {
+      await bus.#cluster.retry('connecting to Kafka', () => bus.#connect());
+    } catch (error) {
+      await bus.close();
+      throw error;
+    }
+    return bus;
+  }
+
+  partitions(topic: string): number {
+    return this.#topics.partitions(topic);
+  }
+
+  publish(topic: string, records: readonly OutgoingRecord[]): Promise<string[]> {
+    return this.#publisher.publish(topic, records);
+  }
+
+  async join(options: GroupOptions): Promise<GroupMember> {
+    const { topic, group } = options;
+    await this.#topics.ready(topic);
+    const protocol = await this.#protocol();
+    const session = await sessionMs(this.#cluster, group, protocol, options.takeoverMs ?? TAKEOVER_MS);
+    const membership = { topic, group, member: options.member, sessionMs: session };
+    const partitions = this.#all(topic);
+    const member = new KafkaMember(this.#cluster, options, {
+      marks: this.#options.marks,
+      partitions,
+      membership: (events) =>
+        protocol === 'consumer'
+          ? new ConsumerProtocol(this.#cluster, membership, events)
+          : new ClassicProtocol(this.#cluster, membership, events),
+      lagMs: () => lagOf(this.#cluster, topic, group, partitions),
+      left: () => this.#members.delete(member),
+    });
+    this.#members.add(member);
+    try {
+      await member.start();
+    } catch (error) {
+      await member.leave();
+      throw error;
+    }
+    return member;
+  }
+
+  async openPartition(
+    options: Omit<GroupOptions, 'takeoverMs'> & { partition: number; after: string | null },
+  ): Promise<PartitionReader> {
+    const { topic, group, partition, after } = options;
+    await this.#topics.ready(topic);
+    const { offsets, open } = await startingOffsets(
+      this.#cluster,
+      this.#options.marks,
+      topic,
+      group,
+      this.#all(topic),
+    );
+    if (open.size > 0)
+      throw new BusError('setup', `group ${group} has members: its partitions cannot be owned`);
+    const earliest = await offsetsAt(this.#cluster, topic, [partition], 'earliest');
+    const reader = new KafkaPartitionReader(this.#cluster, {
+      ...options,
+      offset: after === null ? (earliest.get(partition) ?? 0) : Number(after) + 1,
+      released: offsets.get(partition) ?? 0,
+      closed: () => this.#readers.delete(reader),
+    });
+    this.#readers.add(reader);
+    return reader;
+  }
+
+  async read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]> {
+    await this.#topics.ready(topic);
+    return readFrom(this.#cluster, topic, partition, after === null ? 0 : Number(after) + 1, limit);
+  }
+
+  async tail(topic: string, partition: number, limit: number): Promise<Delivery[]> {
+    await this.#topics.ready(topic);
+    return readTail(this.#cluster, topic, partition, limit);
+  }
+
+  async end(topic: string, partition: number): Promise<string | null> {
+    await this.#topics.ready(topic);
+    const next = (await offsetsAt(this.#cluster, topic, [partition], 'latest')).get(partition) ?? 0;
+    return next === 0 ? null : String(next - 1);
+  }
+
+  async logName(topic: string): Promise<string> {
+    await this.#topics.ready(topic);
+    return this.#topics.place(topic);
+  }
+
+  compare(a: string, b: string): number {
+    return Number(a) - Number(b);
+  }
+
+  async groups(topic: string): Promise<GroupInfo[]> {
+    if ((await this.#topics.existing([topic])).length === 0) return [];
+    return groupInfos(this.#cluster, topic, this.#all(topic), (group, partition) => {
+      const members = [...this.#members].filter((member) => member.topic === topic && member.group === group);
+      return members.reduce((sum, member) => sum + member.pending(partition), 0);
+    });
+  }
+
+  async dropGroup(topic: string, group: string): Promise<boolean> {
+    return dropGroup(this.#cluster, topic, group, this.#all(topic));
+  }
+
+  async trim(topic: string, policy: TrimPolicy): Promise<number> {
+    if ((await this.#topics.existing([topic])).length === 0) return 0;
+    const mine = [...this.#members, ...this.#readers].filter((each) => each.topic === topic);
+    return trim(this.#cluster, topic, this.#all(topic), policy, new Set(mine.map(({ group }) => group)));
+  }
+
+  async usage(): Promise<BusUsage> {
+    const topics = await this.#topics.existing(this.#topics.names());
+    const all = topics.map((topic) => ({ topic, partitions: this.#all(topic) }));
+    return usage(this.#cluster, all, this.#options.maxBytes);
+  }
+
+  /** acks=all is as good as the cluster: a broker does not flush before it answers, so one replica alone can lose. */
+  async durability(): Promise<Durability> {
+    const topics = await this.#topics.existing(this.#topics.names());
+    const all = await Promise.all(
+      topics.map(async (topic) => ({ topic, ...(await this.#topics.ready(topic)) })),
+    );
+    if (all.length === 0)
+      return { lossFree: false, why: 'no topic exists yet, so its replication is not known' };
+    const [weakest] = all.sort((a, b) => strength(a) - strength(b));
+    const { topic, replicas, minInsyncReplicas, flushed } = weakest;
+    const said = `acks=all with replication factor ${replicas} and min.insync.replicas ${minInsyncReplicas} (${topic})`;
+    if (flushed) return { lossFree: true, why: `${said}, every record flushed (flush.messages 1)` };
+    if (Math.min(replicas, minInsyncReplicas) > 1) {
+      return {
+        lossFree: true,
+        why: `${said}: a record is with ${minInsyncReplicas} brokers before it is acknowledged`,
+      };
+    }
+    return {
+      lossFree: false,
+      why: `${said}: a power loss of one broker can cost what its operating system had not written yet`,
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#members].map((member) => member.leave()));
+    await Promise.all([...this.#readers].map((reader) => reader.close()));
+    await this.#cluster.close();
+  }
+
+  async #connect(): Promise<void> {
+    try {
+      await this.#cluster.admin.metadata({ topics: [], forceUpdate: true });
+    } catch (error) {
+      if (isWrongAccess(error))
+        throw new BusError('setup', busError(error, 'connecting to Kafka').message, error);
+      throw error;
+    }
+  }
+
+  async #protocol(): Promise<'consumer' | 'classic'> {
+    if (this.#options.groupProtocol === 'classic') return 'classic';
+    const speaks = await this.#cluster.retry('asking what the brokers speak', () =>
+      this.#cluster.speaks('ConsumerGroupHeartbeat', KIP_848_VERSION),
+    );
+    return speaks ? 'consumer' : 'classic';
+  }
+
+  #all(topic: string): number[] {
+    return Array.from({ length: this.#topics.partitions(topic) }, (_, partition) => partition);
+  }
+}
+
+function strength({
+  flushed,
+  replicas,
+  minInsyncReplicas,
+}: {
+  flushed: boolean;
+  replicas: number;
+  minInsyncReplicas: number;
+}): number {
+  return flushed ? Number.POSITIVE_INFINITY : Math.min(replicas, minInsyncReplicas);
+}

@@ -1,0 +1,76 @@
+import type { BusUsage } from '../bus.ts';
+import type { KafkaCluster } from './cluster.ts';
+import { fetchOnce } from './fetch.ts';
+import { offsetsAt } from './group/offsets.ts';
+
+const SAMPLE_BYTES = 64 * 1024;
+
+/**
+ * Bytes of the records that are kept. The broker deletes whole segments, minutes after they were trimmed: what waits for
+ * that counts no more, or publishers would wait for it. So a partition counts as many records of the size of its first
+ * and last ones as it keeps, and never more than its segments take.
+ */
+export async function usage(
+  cluster: KafkaCluster,
+  topics: readonly { topic: string; partitions: readonly number[] }[],
+  maxBytes: number,
+): Promise<BusUsage> {
+  if (topics.length === 0) return { bytes: 0, maxBytes };
+  const described = await cluster.retry('asking for the size of topics', () =>
+    cluster.admin.describeLogDirs({
+      topics: topics.map(({ topic, partitions }) => ({ name: topic, partitions: [...partitions] })),
+    }),
+  );
+  const onDisk = new Map<string, number>();
+  let free = Number.POSITIVE_INFINITY;
+  for (const { results } of described) {
+    for (const { topics, usableBytes } of results) {
+      if (topics.length > 0 && Number(usableBytes) > 0) free = Math.min(free, Number(usableBytes));
+      for (const { name, partitions } of topics) {
+        for (const { partitionIndex, partitionSize } of partitions) {
+          const at = `${name}:${partitionIndex}`;
+          // replicas: the largest
+          onDisk.set(at, Math.max(onDisk.get(at) ?? 0, Number(partitionSize)));
+        }
+      }
+    }
+  }
+  let bytes = 0;
+  for (const { topic, partitions } of topics) {
+    const start = await offsetsAt(cluster, topic, partitions, 'earliest');
+    const end = await offsetsAt(cluster, topic, partitions, 'latest');
+    for (const partition of partitions) {
+      const size = onDisk.get(`${topic}:${partition}`) ?? 0;
+      const first = start.get(partition) ?? 0;
+      const count = (end.get(partition) ?? 0) - first;
+      // nothing was trimmed: the segments hold just what is kept
+      if (first === 0 || count <= 0) bytes += count <= 0 ? 0 : size;
+      else
+        bytes += Math.min(size, count * (await recordBytes(cluster, topic, partition, first, first + count)));
+    }
+  }
+  return { bytes: Math.round(bytes), maxBytes: Math.min(maxBytes, bytes + free) };
+}
+
+/** Mean size of a record, as whole batches lie on the disk, from samples of both ends of a partition. */
+async function recordBytes(
+  cluster: KafkaCluster,
+  topic: string,
+  partition: number,
+  first: number,
+  end: number,
+): Promise<number> {
+  return cluster.retry(`reading ${topic}`, async () => {
+    const broker = await cluster.leaderOf(topic, partition);
+    let [bytes, records] = [0, 0];
+    for (const offset of [first, Math.max(first, end - 100)]) {
+      const answers = await fetchOnce(cluster, cluster.control, {
+        broker, topic, wishes: [{ partition, offset }], waitMs: 0, partitionBytes: SAMPLE_BYTES,
+      }); // prettier-ignore
+      const sample = answers.get(partition);
+      bytes += sample?.bytes ?? 0;
+      records += sample?.records ?? 0;
+    }
+    return records === 0 ? Number.POSITIVE_INFINITY : bytes / records;
+  });
+}

@@ -1,0 +1,265 @@
+import {
+  Admin,
+  ConnectionPool,
+  kGetApi,
+  type API,
+  type Broker,
+  type ClusterMetadata,
+} from '@platformatic/kafka';
+import { setTimeout as delay } from 'node:timers/promises';
+import { backoffMs } from '../../core/retry.ts';
+import { BusError, type BusLog } from '../bus.ts';
+import type { Answer, Arguments, KafkaCall } from './calls.ts';
+import { atMost, deadline } from '../../core/deadline.ts';
+import { busError, kafkaCodes, kindOf } from './errors.ts';
+
+import { KafkaLine } from './connections.ts';
+
+export interface KafkaAccess {
+  /** host:port of some brokers; the others are learnt from them */
+  brokers: readonly string[];
+  sasl?: { mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512'; username: string; password: string };
+  /** absent: plain text. `ca`, `cert` and `key` in PEM */
+  tls?: { ca?: string; cert?: string; key?: string; servername?: string };
+  /** one request may take so long, ms (default 10 s) */
+  requestTimeoutMs?: number;
+  /** 'classic' keeps to the protocol that every broker has (default: KIP-848 where the brokers have it) */
+  groupProtocol?: 'classic';
+  /** requests are repeated for so long before the caller is told, ms (default 15 s) */
+  retryMs?: number;
+}
+
+const REQUEST_TIMEOUT_MS = 10_000;
+const RETRY_MS = 15_000;
+const CONNECT_TIMEOUT_MS = 5000;
+const METADATA_MAX_AGE_MS = 60_000;
+const BACKOFF = { firstMs: 50, maxMs: 1000 };
+const CLOSE_MS = 2000;
+/** failures one after another, without any success between, after which the client is made anew */
+const RENEW_AFTER = 8;
+
+type AnyApi = API<unknown[], unknown>;
+
+/**
+ * Connections, metadata and single requests. Neither the client's producer nor its consumer is used, only its protocol
+ * and its administration: what is repeated, what a late answer may still change and when a client is thrown away is
+ * decided here.
+ */
+export class KafkaCluster {
+  readonly access: KafkaAccess;
+  readonly clientName: string;
+  readonly log: BusLog;
+  readonly nowMs: () => number;
+  readonly random: () => number;
+  /** for everything that is answered at once */
+  readonly control: KafkaLine;
+  #admin: Admin;
+  readonly #lines = new Set<KafkaLine>();
+  readonly #coordinators = new Map<string, number>();
+  #failures = 0;
+  #closed = false;
+
+  constructor(
+    access: KafkaAccess,
+    given: { clientName: string; log: BusLog; nowMs: () => number; random: () => number },
+  ) {
+    this.access = access;
+    this.clientName = given.clientName;
+    this.log = given.log;
+    this.nowMs = given.nowMs;
+    this.random = given.random;
+    this.#admin = this.#makeAdmin();
+    this.control = this.line();
+  }
+
+  get requestTimeoutMs(): number {
+    return this.access.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
+  }
+
+  get retryMs(): number {
+    return this.access.retryMs ?? RETRY_MS;
+  }
+
+  line(requestTimeoutMs = this.requestTimeoutMs): KafkaLine {
+    const line = new KafkaLine(() => {
+      const pool = new ConnectionPool(this.clientName, {
+        ...this.#connectionOptions(),
+        requestTimeout: requestTimeoutMs,
+      });
+      // every failure also reaches the request that suffers it; unheard, the event would end the process
+      pool.on('connecting', ({ connection }) => void connection.on('error', () => {}));
+      return pool;
+    }, requestTimeoutMs);
+    this.#lines.add(line);
+    return line;
+  }
+
+  async discard(line: KafkaLine): Promise<void> {
+    this.#lines.delete(line);
+    await line.close();
+  }
+
+  /** The client's own administration, each call once; to be used inside retry(). */
+  get admin(): Admin {
+    return this.#admin;
+  }
+
+  metadata(topic: string): Promise<ClusterMetadata> {
+    return this.#inTime(this.#admin.metadata({ topics: [topic] }));
+  }
+
+  async leaderOf(topic: string, partition: number): Promise<Broker> {
+    const metadata = await this.metadata(topic);
+    const leader = metadata.topics.get(topic)?.partitions[partition]?.leader;
+    const broker = leader === undefined ? undefined : metadata.brokers.get(leader);
+    if (broker === undefined) {
+      this.forget();
+      throw new BusError('unreachable', `${topic}:${partition} has no leader at the moment`);
+    }
+    return broker;
+  }
+
+  async coordinatorOf(group: string): Promise<Broker> {
+    const { brokers } = await this.#inTime(this.#admin.metadata({ topics: [] }));
+    let node = this.#coordinators.get(group);
+    if (node === undefined || !brokers.has(node)) {
+      const [some] = brokers.values();
+      if (some === undefined) throw new BusError('unreachable', 'no broker is known');
+      const answer = await this.send('FindCoordinator', this.control, some, 0, [group]);
+      const found = answer.coordinators.find(({ key }) => key === group) ?? answer.coordinators[0];
+      if (found === undefined) throw new BusError('unreachable', `no broker coordinates group ${group} yet`);
+      node = found.nodeId;
+      this.#coordinators.set(group, node);
+    }
+    const broker = brokers.get(node);
+    if (broker === undefined) {
+      this.forget();
+      throw new BusError('unreachable', `the coordinator of group ${group} is not known yet`);
+    }
+    return broker;
+  }
+
+  /** True when the brokers know a request in at least this version. */
+  async speaks(name: KafkaCall, version: number): Promise<boolean> {
+    const apis = await this.#inTime(this.#admin.listApis());
+    return apis.some((api) => api.name === name && api.maxVersion >= version);
+  }
+
+  /** One request, once. */
+  async send<N extends KafkaCall>(
+    name: N,
+    line: KafkaLine,
+    broker: Broker,
+    ...args: Arguments<N>
+  ): Promise<Answer<N>> {
+    try {
+      const api = await this.#inTime(this.#api(name));
+      const connection = await this.#inTime(line.connection(broker));
+      const answer = await this.#inTime(api.async(connection, ...args), line.requestTimeoutMs);
+      line.succeeded();
+      this.#failures = 0;
+      return answer as Answer<N>;
+    } catch (error) {
+      if (kindOf(error) === 'unreachable' && !isAnswer(error)) line.failed();
+      throw error;
+    }
+  }
+
+  /** The version of a request that send() would use. */
+  async version(name: KafkaCall): Promise<number> {
+    return (await this.#inTime(this.#api(name))).version;
+  }
+
+  /** Repeats what passes by itself, for a bounded time. @throws BusError */
+  async retry<T>(what: string, work: () => Promise<T>, limitMs = this.retryMs): Promise<T> {
+    const endMs = this.nowMs() + limitMs;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#inTime(work(), limitMs);
+      } catch (error) {
+        this.noteFailure(error);
+        const kind = kindOf(error);
+        if (this.#closed || kind !== 'unreachable' || this.nowMs() >= endMs) throw busError(error, what);
+      }
+      await delay(backoffMs(attempt, BACKOFF, this.random()));
+    }
+  }
+
+  /** Metadata and coordinators are asked for again. */
+  forget(): void {
+    this.#admin.clearMetadata();
+    this.#coordinators.clear();
+  }
+
+  noteFailure(error: unknown): void {
+    this.forget();
+    if (kindOf(error) !== 'unreachable' || isAnswer(error)) return;
+    this.#failures += 1;
+    if (this.#failures % RENEW_AFTER === 0) this.renew();
+  }
+
+  /** A client that no longer gets anywhere is replaced, with all that it remembers. */
+  renew(): void {
+    if (this.#closed) return;
+    const old = this.#admin;
+    this.#admin = this.#makeAdmin();
+    this.#coordinators.clear();
+    this.control.renew();
+    void atMost(old.close(), CLOSE_MS);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([
+      atMost(this.#admin.close(), CLOSE_MS),
+      ...[...this.#lines].map((line) => this.discard(line)),
+    ]);
+  }
+
+  #api(name: KafkaCall): Promise<AnyApi> {
+    return new Promise((resolve, reject) => {
+      this.#admin[kGetApi]<unknown[], unknown>(name, (error, api) => {
+        if (error === null && api !== undefined) resolve(api);
+        else reject(error ?? new BusError('setup', `the brokers do not know ${name}`));
+      });
+    });
+  }
+
+  /** Every request of the client ends by its own timeout; one that it lost track of would never. */
+  #inTime<T>(asked: Promise<T>, ownLimitMs = 0): Promise<T> {
+    const limitMs = CONNECT_TIMEOUT_MS + 2 * Math.max(this.requestTimeoutMs, ownLimitMs);
+    return deadline(asked, limitMs, () => {
+      this.renew();
+      return new BusError('unreachable', `no answer within ${limitMs} ms`);
+    });
+  }
+
+  #makeAdmin(): Admin {
+    const admin = new Admin({
+      clientId: this.clientName,
+      bootstrapBrokers: [...this.access.brokers],
+      ...this.#connectionOptions(),
+      requestTimeout: this.requestTimeoutMs,
+      timeout: this.requestTimeoutMs,
+      retries: 0,
+      metadataMaxAge: METADATA_MAX_AGE_MS,
+    });
+    admin.connections.on('connecting', ({ connection }) => void connection.on('error', () => {}));
+    return admin;
+  }
+
+  #connectionOptions() {
+    const { sasl, tls } = this.access;
+    return {
+      connectTimeout: Math.min(CONNECT_TIMEOUT_MS, this.requestTimeoutMs),
+      maxInflights: 64,
+      ...(sasl === undefined ? {} : { sasl }),
+      ...(tls === undefined ? {} : { tls: { minVersion: 'TLSv1.2' as const, ...tls } }),
+    };
+  }
+}
+
+/** True when a broker answered, and what it answered is the error: the connection is good. */
+function isAnswer(error: unknown): boolean {
+  return kafkaCodes(error).size > 0;
+}

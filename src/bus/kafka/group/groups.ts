@@ -1,0 +1,162 @@
+import { BusError, type GroupInfo } from '../../bus.ts';
+import type { KafkaCluster } from '../cluster.ts';
+import { hasCode, KafkaCode, busError } from '../errors.ts';
+import { committedOffsets, committedOffsetsOf, offsetsAt } from './offsets.ts';
+import { readFrom } from '../range-read.ts';
+
+const KIP_848 = 'consumer';
+/** the client lists classic ones alone when it is not asked */
+const ALL_TYPES = { types: [] };
+
+interface KnownGroup {
+  /** by partition: the first offset that it still needs */
+  offsets: Map<number, number>;
+  isKip848: boolean;
+}
+
+/** The groups that have committed something in a topic. */
+export async function groupsOf(cluster: KafkaCluster, topic: string): Promise<Map<string, KnownGroup>> {
+  const types = await groupTypes(cluster);
+  const committed = await committedOffsets(cluster, [...types.keys()].sort());
+  const groups = new Map<string, KnownGroup>();
+  for (const [group, topics] of committed) {
+    const offsets = topics.get(topic);
+    if (offsets !== undefined) groups.set(group, { offsets, isKip848: types.get(group) === KIP_848 });
+  }
+  return groups;
+}
+
+async function groupTypes(cluster: KafkaCluster): Promise<Map<string, string | undefined>> {
+  const listed = await cluster.retry('listing groups', () => cluster.admin.listGroups(ALL_TYPES));
+  return new Map([...listed.values()].map(({ id, groupType }) => [id, groupType?.toLowerCase()]));
+}
+
+/** `pendingHere`: what members in this process have in hand; nobody else can know. */
+export async function groupInfos(
+  cluster: KafkaCluster,
+  topic: string,
+  partitions: readonly number[],
+  pendingHere: (group: string, partition: number) => number,
+): Promise<GroupInfo[]> {
+  const groups = await groupsOf(cluster, topic);
+  if (groups.size === 0) return [];
+  const [earliest, latest] = await Promise.all([
+    offsetsAt(cluster, topic, partitions, 'earliest'),
+    offsetsAt(cluster, topic, partitions, 'latest'),
+  ]);
+  const infos: GroupInfo[] = [];
+  const ages = new Map<string, number>();
+  for (const [group, { offsets, isKip848 }] of groups) {
+    const members = await membersOf(cluster, group, isKip848, topic);
+    for (const partition of partitions) {
+      const committed = offsets.get(partition) ?? null;
+      const first = Math.max(committed ?? 0, earliest.get(partition) ?? 0);
+      const left = Math.max(0, (latest.get(partition) ?? 0) - first);
+      const pending = Math.min(left, pendingHere(group, partition));
+      const at = `${partition}:${first}`;
+      if (left > 0 && !ages.has(at)) ages.set(at, await ageOf(cluster, topic, partition, first));
+      infos.push({
+        topic,
+        group,
+        partition,
+        pending,
+        lag: left - pending,
+        lagMs: left > 0 ? (ages.get(at) ?? 0) : 0,
+        idleMs: members > 0 ? 0 : null,
+        members,
+        acknowledged: committed === null || committed === 0 ? null : String(committed - 1),
+      });
+    }
+  }
+  return infos;
+}
+
+/** Age of the oldest record that a group still needs, ms; 0 when there is none. */
+export async function lagOf(
+  cluster: KafkaCluster,
+  topic: string,
+  group: string,
+  partitions: readonly number[],
+): Promise<number> {
+  const committed = (await committedOffsetsOf(cluster, group)).get(topic) ?? new Map<number, number>();
+  const latest = await offsetsAt(cluster, topic, partitions, 'latest');
+  let oldest = 0;
+  for (const partition of partitions) {
+    const first = committed.get(partition) ?? 0;
+    if (first < (latest.get(partition) ?? 0)) {
+      oldest = Math.max(oldest, await ageOf(cluster, topic, partition, first));
+    }
+  }
+  return oldest;
+}
+
+async function ageOf(
+  cluster: KafkaCluster,
+  topic: string,
+  partition: number,
+  offset: number,
+): Promise<number> {
+  const [first] = await readFrom(cluster, topic, partition, offset, 1);
+  return first === undefined ? 0 : Math.max(1, cluster.nowMs() - first.takenMs);
+}
+
+async function membersOf(
+  cluster: KafkaCluster,
+  group: string,
+  isKip848: boolean,
+  topic: string,
+): Promise<number> {
+  return cluster.retry(`describing group ${group}`, async () => {
+    try {
+      if (isKip848) {
+        const coordinator = await cluster.coordinatorOf(group);
+        const { control } = cluster;
+        const answer = await cluster.send('ConsumerGroupDescribe', control, coordinator, [group], false);
+        const members = answer.groups[0]?.members ?? [];
+        return members.filter(({ subscribedTopicNames }) => subscribedTopicNames.includes(topic)).length;
+      }
+      const described = (await cluster.admin.describeGroups({ groups: [group] })).get(group);
+      const members = [...(described?.members.values() ?? [])];
+      return members.filter(({ metadata }) => metadata?.topics?.includes(topic) ?? true).length;
+    } catch (error) {
+      if (hasCode(error, KafkaCode.groupIdNotFound)) return 0; // deleted meanwhile
+      throw error;
+    }
+  });
+}
+
+/** Deletes what a group committed in a topic, and the group when that was all. @throws BusError while it has members */
+export async function dropGroup(
+  cluster: KafkaCluster,
+  topic: string,
+  group: string,
+  partitions: readonly number[],
+): Promise<boolean> {
+  const committed = await committedOffsetsOf(cluster, group);
+  if (!committed.has(topic)) return false;
+  const isKip848 = (await groupTypes(cluster)).get(group) === KIP_848;
+  const members = await membersOf(cluster, group, isKip848, topic);
+  if (members > 0) {
+    throw new BusError(
+      'refused',
+      `group ${group} has ${members} living members on ${topic}: stop them first`,
+    );
+  }
+  await cluster.retry(`dropping group ${group}`, async () => {
+    try {
+      if (committed.size === 1) await cluster.admin.deleteGroups({ groups: [group] });
+      else {
+        const partitionIndexes = [...partitions];
+        await cluster.admin.deleteConsumerGroupOffsets({
+          groupId: group,
+          topics: [{ name: topic, partitionIndexes }],
+        });
+      }
+    } catch (error) {
+      if (hasCode(error, KafkaCode.groupIdNotFound)) return;
+      if (!hasCode(error, KafkaCode.nonEmptyGroup, KafkaCode.groupSubscribedToTopic)) throw error;
+      throw new BusError('refused', busError(error, `group ${group} has living members`).message, error);
+    }
+  });
+  return true;
+}

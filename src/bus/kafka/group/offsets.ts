@@ -1,0 +1,127 @@
+import { BusError } from '../../bus.ts';
+import type { KafkaCluster } from '../cluster.ts';
+import { hasCode, KafkaCode } from '../errors.ts';
+import type { KafkaLine } from '../connections.ts';
+
+/** Special timestamps of ListOffsets. */
+const LATEST = -1n;
+const EARLIEST = -2n;
+const READ_COMMITTED = 1;
+
+/** Who commits: a member with its epoch (KIP-848) or generation (classic). */
+export interface Committer {
+  memberId: string;
+  epoch: number;
+  /** classic: group.instance.id */
+  instanceId: string | null;
+}
+/** Whoever commits without being a member, which only a group without members allows. */
+const NOBODY: Committer = { memberId: '', epoch: -1, instanceId: null };
+
+export interface Commit {
+  partition: number;
+  /** of the next record that is needed */
+  offset: number;
+}
+
+/**
+ * Offsets by time: the first record taken at or after it (ms), absent where there is none; 'earliest' the first that is
+ * there, 'latest' the one that the next record will have.
+ */
+export async function offsetsAt(
+  cluster: KafkaCluster,
+  topic: string,
+  partitions: readonly number[],
+  time: number | 'earliest' | 'latest',
+): Promise<Map<number, number>> {
+  const timestamp =
+    time === 'earliest' ? EARLIEST : time === 'latest' ? LATEST : BigInt(Math.max(0, Math.floor(time)));
+  const topics = await cluster.retry(`asking for offsets of ${topic}`, () =>
+    cluster.admin.listOffsets({
+      topics: [
+        { name: topic, partitions: partitions.map((partitionIndex) => ({ partitionIndex, timestamp })) },
+      ],
+      isolationLevel: READ_COMMITTED,
+    }),
+  );
+  const offsets = new Map<number, number>();
+  for (const { partitions } of topics) {
+    for (const { partitionIndex, offset } of partitions)
+      if (offset >= 0n) offsets.set(partitionIndex, Number(offset));
+  }
+  return offsets;
+}
+
+/** By topic and partition: the offset of the first record that a group still needs. */
+type Committed = Map<string, Map<number, number>>;
+
+/** What groups have committed. */
+export async function committedOffsets(
+  cluster: KafkaCluster,
+  groups: readonly string[],
+): Promise<Map<string, Committed>> {
+  if (groups.length === 0) return new Map();
+  const answers = await cluster.retry('asking for the offsets of groups', () =>
+    cluster.admin.listConsumerGroupOffsets({ groups: [...groups], requireStable: false }),
+  );
+  const all = new Map<string, Committed>();
+  for (const { groupId, topics } of answers) {
+    const committed: Committed = new Map();
+    for (const { name, partitions } of topics) {
+      const offsets = new Map<number, number>();
+      for (const { partitionIndex, committedOffset } of partitions) {
+        if (committedOffset >= 0n) offsets.set(partitionIndex, Number(committedOffset));
+      }
+      if (offsets.size > 0) committed.set(name, offsets);
+    }
+    all.set(groupId, committed);
+  }
+  return all;
+}
+
+export async function committedOffsetsOf(cluster: KafkaCluster, group: string): Promise<Committed> {
+  return (await committedOffsets(cluster, [group])).get(group) ?? new Map();
+}
+
+/**
+ * One commit, once.
+ * @throws the client's error, with the broker's code; @see KafkaCode
+ */
+export async function commitOnce(
+  cluster: KafkaCluster,
+  line: KafkaLine,
+  group: string,
+  topic: string,
+  commits: readonly Commit[],
+  by: Committer = NOBODY,
+  note: string | null = null,
+): Promise<void> {
+  const partitions = commits.map(({ partition, offset }) => ({
+    partitionIndex: partition,
+    committedOffset: BigInt(offset),
+    committedLeaderEpoch: -1,
+    committedMetadata: note,
+  }));
+  const coordinator = await cluster.coordinatorOf(group);
+  await cluster.send('OffsetCommit', line, coordinator, group, by.epoch, by.memberId, by.instanceId, [
+    { name: topic, partitions },
+  ]);
+}
+
+/** Commits of a role that owns its partition by a lease. @throws BusError 'setup' when others are members of the group */
+export async function commitAsOwner(
+  cluster: KafkaCluster,
+  group: string,
+  topic: string,
+  commits: readonly Commit[],
+  note: string,
+): Promise<void> {
+  await cluster.retry(`committing for group ${group}`, async () => {
+    try {
+      await commitOnce(cluster, cluster.control, group, topic, commits, NOBODY, note);
+    } catch (error) {
+      if (!hasCode(error, KafkaCode.unknownMemberId)) throw error;
+      throw new BusError('setup', `group ${group} has members: its partitions cannot be owned`, error);
+    }
+  });
+}

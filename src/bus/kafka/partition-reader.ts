@@ -1,0 +1,78 @@
+import { BusError, type Delivery, type PartitionReader } from '../bus.ts';
+import type { KafkaCluster } from './cluster.ts';
+import { KafkaFetcher, Tap } from './fetcher.ts';
+import { commitAsOwner } from './group/offsets.ts';
+
+/** brokers forget what a group without members committed, after days: it is said again so often, ms */
+const REPEAT_MS = 3_600_000;
+
+interface Owned {
+  topic: string;
+  group: string;
+  member: string;
+  partition: number;
+}
+
+/** Reads a partition by offset, outside Kafka's own assignment; commits only what the owner releases. */
+export class KafkaPartitionReader implements PartitionReader {
+  readonly #cluster: KafkaCluster;
+  readonly #options: Owned;
+  readonly #gone: () => void;
+  readonly #fetcher: KafkaFetcher;
+  /** committed for the group: the first offset that it still needs */
+  #released: number;
+  #saidMs: number;
+  #saying: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(
+    cluster: KafkaCluster,
+    options: Owned & { offset: number; released: number; closed: () => void },
+  ) {
+    this.#cluster = cluster;
+    this.#options = options;
+    this.#gone = options.closed;
+    this.#released = options.released;
+    this.#saidMs = cluster.nowMs();
+    this.#fetcher = new KafkaFetcher(cluster, options.topic);
+    this.#fetcher.add(new Tap(options.partition, options.offset));
+  }
+
+  get topic(): string {
+    return this.#options.topic;
+  }
+
+  get group(): string {
+    return this.#options.group;
+  }
+
+  async next(limit: number, waitMs: number): Promise<Delivery[]> {
+    if (this.#closed) throw new BusError('setup', `this reader of ${this.#options.topic} is closed`);
+    const found = await this.#fetcher.next(limit, waitMs, () => true);
+    if (this.#cluster.nowMs() - this.#saidMs > REPEAT_MS) await this.#say(this.#released).catch(() => {});
+    return found.flatMap(({ deliveries }) => deliveries);
+  }
+
+  async release(position: string): Promise<void> {
+    const offset = Number(position) + 1;
+    // in turn, so that an older one can never overtake a newer one
+    const turn = this.#saying.then(async () => {
+      if (offset > this.#released) await this.#say(offset);
+    });
+    this.#saying = turn.catch(() => {});
+    await turn;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#fetcher.close();
+    this.#gone();
+  }
+
+  async #say(offset: number): Promise<void> {
+    const { topic, group, member, partition } = this.#options;
+    await commitAsOwner(this.#cluster, group, topic, [{ partition, offset }], member);
+    this.#released = offset;
+    this.#saidMs = this.#cluster.nowMs();
+  }
+}

@@ -1,0 +1,261 @@
+import { NumericMap, type MessageRecord } from '@platformatic/kafka';
+import { partitionOf } from '../../core/bus/partitions.ts';
+import { BusError, type OutgoingRecord } from '../bus.ts';
+import type { KafkaCluster } from './cluster.ts';
+import { busError, hasCode, KafkaCode } from './errors.ts';
+import { ENCODING_HEADER, EVENT_ID_HEADER, MSGPACK } from './fetch.ts';
+import type { KafkaLine } from './connections.ts';
+import type { KafkaTopics } from './topics.ts';
+
+const ACKS_ALL = -1;
+/** a batch of records is at most so large, and always at least one record */
+const BATCH_BYTES = 512 * 1024;
+const BATCH_RECORDS = 5000;
+/** what a batch and a record take besides key, value and headers, at most */
+const BATCH_OVERHEAD = 64;
+const RECORD_OVERHEAD = 64;
+
+const EVENT_ID = Buffer.from(EVENT_ID_HEADER);
+const ENCODING = Buffer.from(ENCODING_HEADER);
+const MSGPACK_VALUE = Buffer.from(MSGPACK);
+
+/** One call of publish(). */
+class Call {
+  readonly positions: string[];
+  readonly settled = Promise.withResolvers<string[]>();
+  #left: number;
+  #failure: BusError | null = null;
+
+  constructor(count: number) {
+    this.positions = Array.from<string>({ length: count });
+    this.#left = count;
+  }
+
+  /** The first failure that passes by itself goes before a refusal: then all of it is to be sent again. */
+  failed(failure: BusError): void {
+    if (this.#failure === null || this.#failure.kind === 'refused') this.#failure = failure;
+    this.#one();
+  }
+
+  placed(index: number, position: string): void {
+    this.positions[index] = position;
+    this.#one();
+  }
+
+  #one(): void {
+    this.#left -= 1;
+    if (this.#left > 0) return;
+    if (this.#failure === null) this.settled.resolve(this.positions);
+    else this.settled.reject(this.#failure);
+  }
+}
+
+interface Waiting {
+  call: Call;
+  index: number;
+  message: MessageRecord;
+  bytes: number;
+}
+
+/** Publishes to partitions, each by itself. */
+export class KafkaPublisher {
+  readonly #cluster: KafkaCluster;
+  readonly #topics: KafkaTopics;
+  readonly #line: KafkaLine;
+  readonly #lanes = new Map<string, Lane>();
+
+  constructor(cluster: KafkaCluster, topics: KafkaTopics) {
+    this.#cluster = cluster;
+    this.#topics = topics;
+    this.#line = cluster.line();
+  }
+
+  async publish(topic: string, records: readonly OutgoingRecord[]): Promise<string[]> {
+    if (records.length === 0) return [];
+    await this.#topics.ready(topic);
+    const count = this.#topics.partitions(topic);
+    const call = new Call(records.length);
+    const lanes = new Set<Lane>();
+    for (const [index, record] of records.entries()) {
+      const partition = partitionOf(record.key, count);
+      const lane = this.#lane(topic, partition);
+      const message = messageOf(topic, partition, record);
+      lane.add({ call, index, message, bytes: bytesOf(message) });
+      lanes.add(lane);
+    }
+    for (const lane of lanes) lane.go();
+    return call.settled.promise;
+  }
+
+  #lane(topic: string, partition: number): Lane {
+    const name = `${topic}:${partition}`;
+    let lane = this.#lanes.get(name);
+    if (lane === undefined) {
+      lane = new Lane(this.#cluster, this.#topics, this.#line, topic, partition);
+      this.#lanes.set(name, lane);
+    }
+    return lane;
+  }
+}
+
+/**
+ * One partition: one request at a time, with a producer id and a sequence of its own, so that what is sent again after a
+ * lost answer is not there twice and never overtakes anything.
+ */
+class Lane {
+  readonly #cluster: KafkaCluster;
+  readonly #topics: KafkaTopics;
+  readonly #line: KafkaLine;
+  readonly #topic: string;
+  readonly #partition: number;
+  #queue: Waiting[] = [];
+  #producer: { id: bigint; epoch: number; sequence: number } | null = null;
+  #busy = false;
+
+  constructor(cluster: KafkaCluster, topics: KafkaTopics, line: KafkaLine, topic: string, partition: number) {
+    this.#cluster = cluster;
+    this.#topics = topics;
+    this.#line = line;
+    this.#topic = topic;
+    this.#partition = partition;
+  }
+
+  add(waiting: Waiting): void {
+    this.#queue.push(waiting);
+  }
+
+  go(): void {
+    if (!this.#busy) void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    this.#busy = true;
+    while (this.#queue.length > 0) {
+      try {
+        const { maxBatchBytes } = await this.#topics.ready(this.#topic);
+        await this.#send(this.#batch(Math.min(BATCH_BYTES, maxBatchBytes)), maxBatchBytes);
+      } catch (error) {
+        // what waits behind must not overtake what failed
+        this.#fail(this.#queue.splice(0), busError(error, `publishing to ${this.#topic}`));
+      }
+    }
+    this.#busy = false;
+  }
+
+  #batch(limit: number): Waiting[] {
+    let bytes = BATCH_OVERHEAD;
+    let count = 0;
+    for (const waiting of this.#queue) {
+      bytes += waiting.bytes;
+      if (count > 0 && (bytes > limit || count >= BATCH_RECORDS)) break;
+      count += 1;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  /** @throws BusError for all that waits behind; what the batch itself failed of its calls are told */
+  async #send(batch: readonly Waiting[], maxBatchBytes: number): Promise<void> {
+    const [first] = batch;
+    if (batch.length === 1 && first.message.value.length > maxBatchBytes) {
+      this.#topics.forget(this.#topic); // it may have been raised since
+      this.#fail(batch, tooLarge(this.#topic, first, maxBatchBytes));
+      return;
+    }
+    try {
+      const offset = await this.#cluster.retry(`publishing to ${this.#topic}`, () => this.#produce(batch));
+      for (const [at, { call, index }] of batch.entries()) call.placed(index, String(offset + BigInt(at)));
+    } catch (error) {
+      if (hasCode(error, KafkaCode.messageTooLarge, KafkaCode.recordListTooLarge)) {
+        await this.#halve(batch, maxBatchBytes);
+        return;
+      }
+      // whether it is there is unknown: another sequence begins; and the topic may have been deleted
+      this.#producer = null;
+      this.#topics.forget(this.#topic);
+      const failure = busError(error, `publishing to ${this.#topic}`);
+      this.#fail(batch, failure);
+      if (failure.kind !== 'refused') throw failure;
+    }
+  }
+
+  /** The limit of the topic is lower than it was: in halves, down to the record that is too large by itself. */
+  async #halve(batch: readonly Waiting[], maxBatchBytes: number): Promise<void> {
+    this.#topics.forget(this.#topic);
+    if (batch.length === 1) {
+      this.#fail(batch, tooLarge(this.#topic, batch[0], maxBatchBytes));
+      return;
+    }
+    const middle = batch.length >> 1;
+    const halves = [batch.slice(0, middle), batch.slice(middle)];
+    for (const [at, half] of halves.entries()) {
+      try {
+        await this.#send(half, maxBatchBytes);
+      } catch (error) {
+        for (const rest of halves.slice(at + 1))
+          this.#fail(rest, busError(error, `publishing to ${this.#topic}`));
+        throw error;
+      }
+    }
+  }
+
+  /** The offset of the first record. */
+  async #produce(batch: readonly Waiting[]): Promise<bigint> {
+    const broker = await this.#cluster.leaderOf(this.#topic, this.#partition);
+    const producer = (this.#producer ??= await this.#newProducer());
+    const { id, epoch, sequence } = producer;
+    const sequences = new NumericMap([[`${this.#topic}:${this.#partition}`, sequence]]);
+    try {
+      const answer = await this.#cluster.send(
+        'Produce', this.#line, broker, ACKS_ALL, this.#cluster.requestTimeoutMs,
+        batch.map(({ message }) => message), { producerId: id, producerEpoch: epoch, sequences },
+      ); // prettier-ignore
+      const placed = typeof answer === 'boolean' ? undefined : answer.responses[0]?.partitionResponses[0];
+      if (placed === undefined)
+        throw new BusError('unreachable', 'the broker did not say where the records are');
+      producer.sequence = (sequence + batch.length) % 0x80000000;
+      return placed.baseOffset;
+    } catch (error) {
+      // the broker no longer knows this producer (it forgets after a day, or its log was cut): begin anew
+      if (
+        hasCode(error, KafkaCode.outOfOrderSequence, KafkaCode.unknownProducerId, KafkaCode.invalidProducerEpoch,
+          KafkaCode.producerFenced) // prettier-ignore
+      ) {
+        this.#producer = null;
+      }
+      throw error;
+    }
+  }
+
+  async #newProducer(): Promise<{ id: bigint; epoch: number; sequence: number }> {
+    const broker = await this.#cluster.leaderOf(this.#topic, this.#partition);
+    const answer = await this.#cluster.send('InitProducerId', this.#line, broker, null, 0, -1n, -1);
+    return { id: answer.producerId, epoch: answer.producerEpoch, sequence: 0 };
+  }
+
+  #fail(waiting: readonly Waiting[], failure: BusError): void {
+    for (const { call } of waiting) call.failed(failure);
+  }
+}
+
+function messageOf(topic: string, partition: number, record: OutgoingRecord): MessageRecord {
+  const { key, eventId, data, encoding } = record;
+  const headers = new Map<Buffer, Buffer>();
+  if (eventId !== null) headers.set(EVENT_ID, Buffer.from(eventId));
+  if (encoding === 'msgpack') headers.set(ENCODING, MSGPACK_VALUE);
+  const value = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  return { topic, partition, key: Buffer.from(key), value, headers };
+}
+
+function bytesOf({ key, value, headers }: MessageRecord): number {
+  let bytes = RECORD_OVERHEAD + (key?.length ?? 0) + value.length;
+  for (const [name, text] of headers ?? []) bytes += name.length + text.length + 10;
+  return bytes;
+}
+
+function tooLarge(topic: string, { index, message }: Waiting, maxBatchBytes: number): BusError {
+  const key = message.key?.toString('utf8').slice(0, 40) ?? '';
+  return new BusError(
+    'refused',
+    `record ${index} (${key}) has ${message.value.length} bytes, more than ${topic} takes (max.message.bytes ${maxBatchBytes})`,
+  );
+}

@@ -1,0 +1,203 @@
+import { DatabaseError } from 'pg';
+import {
+  acknowledgedOffsets,
+  acknowledgeRanges,
+  groupStatus,
+  joinGroup,
+  leaveGroup,
+  readTaken,
+  renewMember,
+  SQLSTATE_NO_GROUP,
+  takeRecords,
+  type MemberName,
+  type MemberSession,
+  type OffsetRange,
+  type Taken,
+  type TakenRange,
+} from '../../store/bus/groups.ts';
+import type { Delivery, GroupMember, GroupOptions } from '../bus.ts';
+import { busError } from './errors.ts';
+import { deliveryOf, offsetOf, type PostgresLink, type LinkSession } from './sessions.ts';
+
+const TAKEOVER_MS = 30_000;
+/** a member renews this often within its takeover time, and at least every RENEW_MS_MAX */
+const RENEWALS = 5;
+const RENEW_MS_MAX = 5000;
+/** how far marks lie behind, ms */
+const MARK_MS = 2000;
+/** how often a member looks for what others left behind, ms */
+const LEFT_MS_MAX = 1000;
+
+/**
+ * A member of a group whose members share all partitions. What it has in hand are ranges in bus_claims; its life is a row
+ * in bus_members that a timer renews, whatever it does with what it took.
+ */
+export class PostgresMember implements GroupMember {
+  readonly #link: PostgresLink;
+  readonly #session: LinkSession;
+  readonly #member: MemberSession;
+  /** each ends one of its timers */
+  readonly #timers: (() => void)[];
+  #call = 0;
+  /** the last call whose answer arrived */
+  #seen = 0;
+  /** there may be something in hand that next() has not returned in this life */
+  #own = true;
+  /** it is time to look for what others left */
+  #left = true;
+  #unread: TakenRange[] = [];
+  readonly #marked = new Map<number, bigint>();
+
+  private constructor(link: PostgresLink, session: LinkSession, member: MemberSession) {
+    this.#link = link;
+    this.#session = session;
+    this.#member = member;
+    const { takeoverMs } = member;
+    this.#timers = [
+      link.every(Math.min(takeoverMs / RENEWALS, RENEW_MS_MAX), () => this.#renew()),
+      link.every(Math.min(takeoverMs / RENEWALS, LEFT_MS_MAX), () => {
+        this.#left = true;
+      }),
+      link.every(MARK_MS, () => this.#mark()),
+    ];
+  }
+
+  static async join(link: PostgresLink, options: GroupOptions): Promise<PostgresMember> {
+    const name: MemberName = { topic: options.topic, group: options.group, member: options.member };
+    const takeoverMs = options.takeoverMs ?? TAKEOVER_MS;
+    const session = link.session(`${name.group} ${name.member}`);
+    try {
+      const id = await session.run(async (client) => {
+        await link.makeGroup(client, name.topic, name.group);
+        return joinGroup(client, name, takeoverMs);
+      });
+      return new PostgresMember(link, session, { ...name, session: id, takeoverMs });
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
+  }
+
+  async next(limit: number, waitMs: number): Promise<Delivery[]> {
+    return this.#link.waitFor(this.#session, this.#member.topic, waitMs, () => this.#take(limit));
+  }
+
+  async acknowledge(deliveries: readonly Delivery[]): Promise<void> {
+    if (deliveries.length === 0) return;
+    const ranges = rangesOf(deliveries);
+    await this.#session.run((client) => acknowledgeRanges(client, this.#member, ranges));
+  }
+
+  async lagMs(): Promise<number> {
+    const { topic, group } = this.#member;
+    const lines = await this.#session.run((client) => groupStatus(client, topic, group));
+    return lines.reduce((most, { lagMs }) => Math.max(most, lagMs), 0);
+  }
+
+  async leave(): Promise<void> {
+    for (const end of this.#timers) end();
+    await this.#mark();
+    try {
+      await this.#session.run((client) => leaveGroup(client, this.#member));
+    } finally {
+      await this.#session.close();
+    }
+  }
+
+  async #take(limit: number): Promise<Delivery[]> {
+    const { topic } = this.#member;
+    const unread = this.#unread.shift();
+    const taken =
+      unread === undefined
+        ? await this.#takeNew(limit)
+        : await this.#session
+            .run((client) => readTaken(client, topic, unread, limit))
+            .catch((error: unknown) => {
+              this.#unread.unshift(unread);
+              throw error;
+            });
+    this.#unread.unshift(...taken.unread);
+    return taken.records.map(({ partition, offset, attempts, record }) =>
+      record === null
+        ? lostDelivery(topic, partition, offset, attempts)
+        : deliveryOf(topic, partition, record, attempts),
+    );
+  }
+
+  async #takeNew(limit: number): Promise<Taken> {
+    const call = ++this.#call;
+    const own = this.#own;
+    const left = this.#left;
+    // an answer that does not arrive may have held something
+    this.#own = true;
+    const taken = await this.#session.run(async (client) => {
+      const options = { limit, call, seen: this.#seen, own, left };
+      try {
+        return await takeRecords(client, this.#member, options);
+      } catch (error) {
+        if (!(error instanceof DatabaseError) || error.code !== SQLSTATE_NO_GROUP) throw error;
+        const { topic, group } = this.#member;
+        this.#link.options.log('warn', 'The group was dropped: it is made again', { topic, group });
+        await client.query('ROLLBACK');
+        await this.#link.makeGroup(client, topic, group);
+        return takeRecords(client, this.#member, options);
+      }
+    });
+    this.#seen = call;
+    // what was handed out before comes alone, and new ones only when there is nothing of it
+    const wereKnown = [...taken.records, ...taken.unread].some(({ attempts }) => attempts > 1);
+    this.#own = own && wereKnown;
+    if (!wereKnown) this.#left = false;
+    return taken;
+  }
+
+  async #renew(): Promise<void> {
+    // what is wrong is said by the next call of the member
+    await this.#session.run((client) => renewMember(client, this.#member)).catch(() => {});
+  }
+
+  /** Writes down how far the group is, for the day when it is dropped and made again. */
+  async #mark(): Promise<void> {
+    const { topic, group } = this.#member;
+    const { marks, log } = this.#link.options;
+    try {
+      const offsets = await this.#session.run((client) => acknowledgedOffsets(client, topic, group));
+      for (const { partition, offset } of offsets) {
+        if (this.#marked.get(partition) === offset) continue;
+        await marks.write(topic, group, partition, offset.toString());
+        this.#marked.set(partition, offset);
+      }
+    } catch (error) {
+      const { message } = busError(error);
+      log('warn', 'The mark of a group could not be written', { topic, group, reason: message });
+    }
+  }
+}
+
+function lostDelivery(topic: string, partition: number, offset: bigint, attempts: number): Delivery {
+  return {
+    topic,
+    partition,
+    position: offset.toString(),
+    takenMs: 0,
+    key: null,
+    eventId: null,
+    encoding: 'json',
+    data: null,
+    attempts,
+  };
+}
+
+/** As few ranges as there can be. */
+function rangesOf(deliveries: readonly Delivery[]): OffsetRange[] {
+  const sorted = deliveries
+    .map(({ partition, position }) => ({ partition, offset: offsetOf(position) }))
+    .sort((a, b) => a.partition - b.partition || (a.offset < b.offset ? -1 : 1));
+  const ranges: OffsetRange[] = [];
+  for (const { partition, offset } of sorted) {
+    const last = ranges.at(-1);
+    if (last !== undefined && last.partition === partition && offset <= last.last + 1n) last.last = offset;
+    else ranges.push({ partition, first: offset, last: offset });
+  }
+  return ranges;
+}

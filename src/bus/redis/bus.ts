@@ -1,0 +1,245 @@
+import { randomUUID } from 'node:crypto';
+import type { ConnectionOptions } from 'node:tls';
+import {
+  BusError,
+  type BusOptions,
+  type BusUsage,
+  type Delivery,
+  type Durability,
+  type GroupInfo,
+  type GroupMember,
+  type GroupOptions,
+  type OutgoingRecord,
+  type PartitionReader,
+  type StreamBus,
+  type TrimPolicy,
+} from '../bus.ts';
+import { RedisLink } from './connection.ts';
+import { streamKey, toDelivery } from './entry.ts';
+import { toBusError } from './errors.ts';
+import { ANSWER_MS, RedisGroups, type Stream } from './groups.ts';
+import { RedisMember } from './member.ts';
+import { RedisPartition } from './partition-reader.ts';
+import { PlacedMarks } from '../checkpoints.ts';
+import { BEGINNING, comparePositions } from './stream-id.ts';
+import { RedisPublisher } from './publisher.ts';
+import { readLastGenerated } from './replies.ts';
+import { readRoom, RedisTrimmer } from './capacity.ts';
+import { describeDurability, evicts, hasWaitAof, readSettings, refuseUnfit } from './server-settings.ts';
+
+export interface RedisBusOptions extends BusOptions {
+  /** publish() waits until the append-only file is on disk (Redis 7.2 and later; up to 1 s with appendfsync everysec) */
+  waitAof?: boolean;
+  /** for rediss://: a certificate authority of one's own, a client's certificate */
+  tls?: ConnectionOptions;
+}
+
+/**
+ * Redis Streams. Rejects with BusError: `unreachable` may be tried again, `setup` names what must be mended.
+ * @param uri redis:// or rediss://, with user, password and database
+ */
+export async function openRedisBus(uri: string, options: RedisBusOptions): Promise<StreamBus> {
+  const link = (purpose: string): RedisLink =>
+    new RedisLink({
+      uri,
+      tls: options.tls,
+      name: `${options.clientName}:${purpose}`,
+      log: options.log,
+      random: options.random,
+    });
+  const commands = link('commands');
+  try {
+    const settings = await commands.run(ANSWER_MS, readSettings);
+    refuseUnfit(settings);
+    if (options.waitAof === true && !hasWaitAof(settings)) {
+      throw new BusError(
+        'setup',
+        `WAITAOF needs Redis 7.2 or later; this is ${settings.version ?? 'unknown'}`,
+      );
+    }
+    return new RedisBus(link, commands, options);
+  } catch (error) {
+    commands.close();
+    throw toBusError(error, 'opening the bus');
+  }
+}
+
+class RedisBus implements StreamBus {
+  readonly kind = 'redis';
+  readonly #link: (purpose: string) => RedisLink;
+  readonly #options: RedisBusOptions;
+  readonly #commands: RedisLink;
+  readonly #publishing: RedisLink;
+  readonly #publisher: RedisPublisher;
+  readonly #groups: RedisGroups;
+  readonly #trimmer = new RedisTrimmer();
+  readonly #open = new Set<RedisMember | RedisPartition>();
+  /** topics of the configuration and those used since */
+  readonly #topics: Set<string>;
+  #warnedOfEviction = false;
+
+  constructor(link: (purpose: string) => RedisLink, commands: RedisLink, options: RedisBusOptions) {
+    this.#link = link;
+    this.#options = options;
+    this.#commands = commands;
+    this.#publishing = link('publisher');
+    this.#publisher = new RedisPublisher(this.#publishing, options.waitAof === true);
+    const marks = new PlacedMarks(options.marks, (topic) => placeOf(commands, topic));
+    this.#groups = new RedisGroups(commands, marks, options.log);
+    this.#topics = new Set(Object.keys(options.partitions));
+  }
+
+  partitions(topic: string): number {
+    return this.#options.partitions[topic] ?? 1;
+  }
+
+  async publish(topic: string, records: readonly OutgoingRecord[]): Promise<string[]> {
+    this.#topics.add(topic);
+    return this.#publisher.publish(topic, this.partitions(topic), records);
+  }
+
+  async join(options: GroupOptions): Promise<GroupMember> {
+    const streams = this.#streams(options.topic);
+    await this.#do('joining', () => this.#groups.ensure(streams, options.group));
+    const member: RedisMember = new RedisMember(streams, options, {
+      onLeft: () => this.#open.delete(member),
+      reader: this.#link(`${options.group}:${options.member}`),
+      commands: this.#commands,
+      groups: this.#groups,
+      log: this.#options.log,
+      random: this.#options.random,
+    });
+    this.#open.add(member);
+    return member;
+  }
+
+  async openPartition(
+    options: Omit<GroupOptions, 'takeoverMs'> & { partition: number; after: string | null },
+  ): Promise<PartitionReader> {
+    const stream = this.#stream(options.topic, options.partition);
+    await this.#do('opening a partition', () => this.#groups.ensure([stream], options.group));
+    const reader: RedisPartition = new RedisPartition(stream, options, {
+      onClosed: () => this.#open.delete(reader),
+      reader: this.#link(`${options.group}:${options.member}`),
+      commands: this.#commands,
+      groups: this.#groups,
+    });
+    this.#open.add(reader);
+    return reader;
+  }
+
+  async read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]> {
+    if (limit <= 0) return [];
+    const { key } = this.#stream(topic, partition);
+    const from = after === null ? '-' : `(${after}`;
+    return this.#do('reading', () =>
+      this.#commands.run(ANSWER_MS, async (client) => {
+        const entries = await client.xrangeBuffer(key, from, '+', 'COUNT', limit);
+        return entries.map((entry) => toDelivery(topic, partition, entry, 1));
+      }),
+    );
+  }
+
+  async tail(topic: string, partition: number, limit: number): Promise<Delivery[]> {
+    if (limit <= 0) return [];
+    const { key } = this.#stream(topic, partition);
+    return this.#do('reading', () =>
+      this.#commands.run(ANSWER_MS, async (client) => {
+        const entries = await client.xrevrangeBuffer(key, '+', '-', 'COUNT', limit);
+        return entries.map((entry) => toDelivery(topic, partition, entry, 1)).toReversed();
+      }),
+    );
+  }
+
+  async end(topic: string, partition: number): Promise<string | null> {
+    const { key } = this.#stream(topic, partition);
+    const newest = await this.#do('reading', () =>
+      this.#commands.run(ANSWER_MS, (client) => readLastGenerated(client, key)),
+    );
+    return newest === BEGINNING ? null : newest;
+  }
+
+  logName(topic: string): Promise<string> {
+    return this.#do('reading the name of the log', () => placeOf(this.#commands, topic));
+  }
+
+  compare(a: string, b: string): number {
+    return comparePositions(a, b);
+  }
+
+  async groups(topic: string): Promise<GroupInfo[]> {
+    return this.#do('looking at groups', () => this.#groups.list(this.#streams(topic)));
+  }
+
+  async dropGroup(topic: string, group: string): Promise<boolean> {
+    const streams = this.#streams(topic);
+    const dropped = await this.#do('dropping a group', () => this.#groups.drop(streams, group));
+    for (const { key } of streams) this.#trimmer.forget(key, group);
+    return dropped;
+  }
+
+  async trim(topic: string, policy: TrimPolicy): Promise<number> {
+    let count = 0;
+    for (const stream of this.#streams(topic)) {
+      count += await this.#do('trimming', () =>
+        this.#commands.run(ANSWER_MS, (client) => this.#trimmer.trim(client, stream, policy)),
+      );
+    }
+    return count;
+  }
+
+  async usage(): Promise<BusUsage> {
+    const keys = [...this.#topics].flatMap((topic) => this.#streams(topic).map(({ key }) => key));
+    const room = await this.#do('measuring', () =>
+      this.#commands.run(ANSWER_MS, (client) => readRoom(client, keys, this.#options.maxBytes)),
+    );
+    const evicting = evicts(room.maxmemory, room.policy);
+    if (evicting && !this.#warnedOfEviction) {
+      this.#options.log('error', 'Redis will evict streams: CONFIG SET maxmemory-policy noeviction', {
+        policy: room.policy,
+      });
+    }
+    this.#warnedOfEviction = evicting;
+    return room.usage;
+  }
+
+  async durability(): Promise<Durability> {
+    const settings = await this.#do('looking at settings', () => this.#commands.run(ANSWER_MS, readSettings));
+    return describeDurability(settings, this.#options.waitAof === true);
+  }
+
+  async close(): Promise<void> {
+    for (const each of this.#open) each.disconnect();
+    this.#open.clear();
+    this.#publishing.close();
+    this.#commands.close();
+  }
+
+  #stream(topic: string, partition: number): Stream {
+    this.#topics.add(topic);
+    return { topic, partition, key: streamKey(topic, partition, this.partitions(topic)) };
+  }
+
+  #streams(topic: string): Stream[] {
+    return Array.from({ length: this.partitions(topic) }, (_, partition) => this.#stream(topic, partition));
+  }
+
+  async #do<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw toBusError(error, doing);
+    }
+  }
+}
+
+/** Lives and dies with the data: another server, or this one after FLUSHALL, has another. */
+function placeOf(link: RedisLink, topic: string): Promise<string> {
+  const key = `${topic}.id`;
+  return link.run(ANSWER_MS, async (client) => {
+    const known = await client.get(key);
+    if (known !== null) return `redis:${known}`;
+    await client.set(key, randomUUID(), 'NX');
+    return `redis:${await client.get(key)}`;
+  });
+}

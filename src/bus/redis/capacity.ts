@@ -1,0 +1,75 @@
+import type { Redis } from 'ioredis';
+import type { BusUsage, TrimPolicy } from '../bus.ts';
+import { neededFrom, type Stream } from './groups.ts';
+import { lowerPosition } from './stream-id.ts';
+import { readGroups, readServerMs } from './replies.ts';
+import { infoField, permitted } from './server-settings.ts';
+
+/** a group that was there so lately may only have vanished by mistake: its members make it again, ms */
+const VANISHED_MS = 60_000;
+
+interface Needed {
+  group: string;
+  from: string;
+  seenMs: number;
+}
+
+/** Trims streams below what every group needs, groups that have only just vanished included. */
+export class RedisTrimmer {
+  readonly #needed = new Map<string, Needed[]>();
+
+  /** Removes what every group has acknowledged and is old enough. @returns how many entries */
+  async trim(client: Redis, { key }: Stream, policy: TrimPolicy): Promise<number> {
+    const [groups, nowMs] = await Promise.all([readGroups(client, key), readServerMs(client)]);
+    const needed = await Promise.all(
+      groups.map(async (group) => ({
+        group: group.name,
+        from: await neededFrom(client, key, group),
+        seenMs: nowMs,
+      })),
+    );
+    for (const known of this.#needed.get(key) ?? []) {
+      const isGone = needed.every(({ group }) => group !== known.group);
+      if (isGone && nowMs - known.seenMs < VANISHED_MS) needed.push(known);
+    }
+    this.#needed.set(key, needed);
+    const keptMs = needed.length === 0 ? policy.retentionMs : policy.acknowledgedMs;
+    let firstKept = `${Math.max(0, Math.floor(nowMs - keptMs))}-0`;
+    for (const { from } of needed) firstKept = lowerPosition(firstKept, from);
+    if (firstKept === '0-0' || firstKept === '0-1') return 0;
+    return client.xtrim(key, 'MINID', '=', firstKept);
+  }
+
+  /** The group was dropped on purpose. */
+  forget(key: string, group: string): void {
+    this.#needed.set(
+      key,
+      (this.#needed.get(key) ?? []).filter((known) => known.group !== group),
+    );
+  }
+}
+
+export interface RoomReply {
+  usage: BusUsage;
+  /** of the server; null: it does not tell us */
+  maxmemory: number | null;
+  policy: string | null;
+}
+
+/** The streams against `maxBytes`, or the whole server against its maxmemory, whichever is fuller. */
+export async function readRoom(client: Redis, keys: readonly string[], maxBytes: number): Promise<RoomReply> {
+  const [info, sizes] = await Promise.all([
+    permitted(client.info('memory')),
+    Promise.all(keys.map((key) => client.memory('USAGE', key))),
+  ]);
+  const bytes = sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
+  const maxmemory = infoField(info, 'maxmemory');
+  const limit = Number(maxmemory ?? 0);
+  const used = Number(infoField(info, 'used_memory') ?? 0);
+  const isServerFuller = limit > 0 && used / limit > bytes / maxBytes;
+  return {
+    usage: isServerFuller ? { bytes: used, maxBytes: limit } : { bytes, maxBytes },
+    maxmemory: maxmemory === null ? null : limit,
+    policy: infoField(info, 'maxmemory_policy'),
+  };
+}

@@ -1,0 +1,58 @@
+import { BusError, type BusErrorKind } from '../bus.ts';
+
+/** By the code word, the first word of an error reply. What is not here passes by itself. */
+const KINDS: Readonly<Record<string, BusErrorKind>> = {
+  OOM: 'full',
+  /** snapshots or the append-only file cannot be written: the disk */
+  MISCONF: 'full',
+  NOAUTH: 'setup',
+  WRONGPASS: 'setup',
+  NOPERM: 'setup',
+  NOPROTO: 'setup',
+  /** the key holds something that is no stream */
+  WRONGTYPE: 'setup',
+  /** a node of a cluster: not supported */
+  MOVED: 'setup',
+  CROSSSLOT: 'setup',
+  ERR: 'setup',
+};
+
+/** The server itself is of no use now: it starts, elects, or waits for its master. */
+const AWAY = new Set(['LOADING', 'MASTERDOWN', 'READONLY', 'BUSY', 'CLUSTERDOWN', 'TRYAGAIN', 'NOREPLICAS']);
+
+/** Of TLS and of an address that is none: the configuration, not the network. */
+const SETUP_CODES = /^(ERR_TLS_|ERR_SSL_|ERR_INVALID_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_)/;
+
+/** The code word of an error reply (`NOGROUP`), null when the error came from elsewhere. */
+export function replyWord(error: unknown): string | null {
+  if (!(error instanceof Error) || error.name !== 'ReplyError') return null;
+  return /^[A-Z]+/.exec(error.message)?.[0] ?? 'ERR';
+}
+
+/** The server answered that it cannot serve anybody at the moment. */
+export function isServerAway(error: unknown): boolean {
+  return AWAY.has(replyWord(error) ?? '');
+}
+
+/** The stream or the group is not there (any more). */
+export function isGroupMissing(error: unknown): boolean {
+  const word = replyWord(error);
+  // UNBLOCKED: the stream was deleted while a read waited for it
+  return word === 'NOGROUP' || word === 'UNBLOCKED';
+}
+
+export function toBusError(error: unknown, doing: string): BusError {
+  if (error instanceof BusError) return error;
+  forgetCommand(error);
+  const word = replyWord(error);
+  const message = error instanceof Error ? error.message : String(error);
+  if (word !== null) return new BusError(KINDS[word] ?? 'unreachable', `${doing}: ${message}`, error);
+  const code = (error as { code?: unknown } | null)?.code;
+  const kind = typeof code === 'string' && SETUP_CODES.test(code) ? 'setup' : 'unreachable';
+  return new BusError(kind, `${doing}: ${message}`, error);
+}
+
+/** ioredis hangs the command on its error: its arguments are records, or the password of AUTH. */
+function forgetCommand(error: unknown): void {
+  if (error instanceof Error && 'command' in error) delete error.command;
+}

@@ -1,0 +1,211 @@
+import type { Redis } from 'ioredis';
+import { BusError, type BusLog, type GroupInfo, type GroupMarks } from '../bus.ts';
+import type { RedisLink } from './connection.ts';
+import { isGroupMissing, replyWord } from './errors.ts';
+import {
+  BEGINNING,
+  comparePositions,
+  lowerPosition,
+  positionAfter,
+  positionBefore,
+  positionMs,
+} from './stream-id.ts';
+import {
+  readConsumers,
+  readGroups,
+  readLastGenerated,
+  readLowestPending,
+  readNextId,
+  readServerMs,
+  type GroupReply,
+} from './replies.ts';
+
+/** Commands that do not block are answered in this time, or the connection is given up, ms. */
+export const ANSWER_MS = 10_000;
+/** Holds what members gave back, until somebody takes it. */
+export const GIVEN_BACK = '~given-back';
+/** a member that was not seen for so long is not counted any more, ms: members say that they live more often */
+const MEMBER_MS = 30_000;
+
+/** The stream of one partition of a topic. */
+export interface Stream {
+  topic: string;
+  partition: number;
+  key: string;
+}
+
+/** Groups of the streams: made where they were, looked at, dropped. */
+export class RedisGroups {
+  readonly #link: RedisLink;
+  readonly #marks: GroupMarks;
+  readonly #log: BusLog;
+
+  constructor(link: RedisLink, marks: GroupMarks, log: BusLog) {
+    this.#link = link;
+    this.#marks = marks;
+    this.#log = log;
+  }
+
+  /**
+   * Makes the group where it is missing: after its mark, or at the beginning when there is none or when the stream is
+   * another one by now (the mark lies beyond its newest entry). @returns what was made
+   */
+  async ensure(streams: readonly Stream[], group: string): Promise<{ stream: Stream; at: string }[]> {
+    const made: { stream: Stream; at: string }[] = [];
+    for (const stream of streams) {
+      const { key } = stream;
+      const groups = await this.#link.run(ANSWER_MS, (client) => readGroups(client, key));
+      if (groups.some(({ name }) => name === group)) continue;
+      const mark = await this.#readMark(stream, group);
+      const newest = await this.#link.run(ANSWER_MS, (client) => readLastGenerated(client, key));
+      const at = mark === null || newest === null || comparePositions(mark, newest) > 0 ? BEGINNING : mark;
+      if (await this.#create(key, group, at)) made.push({ stream, at });
+    }
+    return made;
+  }
+
+  /** Makes a group again that vanished (XGROUP DESTROY, FLUSHALL, an evicted key), and says so. */
+  async remake(streams: readonly Stream[], group: string): Promise<void> {
+    for (const { stream, at } of await this.ensure(streams, group)) {
+      const fields = { topic: stream.topic, group, partition: stream.partition, after: at };
+      this.#log('warn', 'The group had vanished from Redis and was made again where it was', fields);
+    }
+  }
+
+  async drop(streams: readonly Stream[], group: string): Promise<boolean> {
+    let dropped = false;
+    for (const { key } of streams) {
+      if ((await this.#link.run(ANSWER_MS, (client) => destroyGroup(client, key, group))) > 0) dropped = true;
+    }
+    return dropped;
+  }
+
+  /** Writes how far the group has acknowledged; null when there is no group. */
+  async writeMark(stream: Stream, group: string): Promise<string | null> {
+    const acknowledged = await this.#link.run(ANSWER_MS, async (client) => {
+      const found = (await readGroups(client, stream.key)).find(({ name }) => name === group);
+      return found === undefined ? null : acknowledgedOf(client, stream.key, found);
+    });
+    if (acknowledged !== null && acknowledged !== BEGINNING) {
+      await this.#marks.write(stream.topic, group, stream.partition, acknowledged);
+    }
+    return acknowledged;
+  }
+
+  /** Age of the oldest entry not acknowledged over these streams, ms; 0 when there is none. */
+  async lagMs(streams: readonly Stream[], group: string): Promise<number> {
+    return this.#link.run(ANSWER_MS, async (client) => {
+      const ages = await Promise.all(
+        streams.map(async ({ key }) => {
+          const found = (await readGroups(client, key)).find(({ name }) => name === group);
+          return found === undefined ? 0 : (await waitingOf(client, key, found)).lagMs;
+        }),
+      );
+      return Math.max(0, ...ages);
+    });
+  }
+
+  async list(streams: readonly Stream[]): Promise<GroupInfo[]> {
+    const infos = await Promise.all(
+      streams.map((stream) =>
+        this.#link.run(ANSWER_MS, async (client) => {
+          const groups = await readGroups(client, stream.key);
+          const described = groups.map((group) => describe(client, stream, group));
+          return (await Promise.all(described)).filter((info) => info !== null);
+        }),
+      ),
+    );
+    return infos.flat();
+  }
+
+  async #readMark({ topic, partition }: Stream, group: string): Promise<string | null> {
+    try {
+      return await this.#marks.read(topic, group, partition);
+    } catch (error) {
+      throw new BusError('unreachable', `the mark of ${group} cannot be read`, error);
+    }
+  }
+
+  /** False when somebody was faster. */
+  async #create(key: string, group: string, at: string): Promise<boolean> {
+    try {
+      await this.#link.run(ANSWER_MS, (client) => client.xgroup('CREATE', key, group, at, 'MKSTREAM'));
+      return true;
+    } catch (error) {
+      if (replyWord(error) === 'BUSYGROUP') return false;
+      throw error;
+    }
+  }
+}
+
+async function destroyGroup(client: Redis, key: string, group: string): Promise<number> {
+  // XGROUP DESTROY of a stream that is not there is an error without a word of its own
+  if ((await readGroups(client, key)).every(({ name }) => name !== group)) return 0;
+  return Number(await client.xgroup('DESTROY', key, group));
+}
+
+/**
+ * Everything at or below is acknowledged. What was delivered is read before what is pending: an entry delivered in
+ * between then lies above both.
+ */
+async function acknowledgedOf(client: Redis, key: string, group: GroupReply): Promise<string> {
+  const lowest = await readLowestPending(client, key, group.name);
+  if (lowest === null) return group.lastDelivered;
+  return lowerPosition(positionBefore(lowest), group.lastDelivered);
+}
+
+/** First entry that a group still needs: what trimming must not pass. */
+export async function neededFrom(client: Redis, key: string, group: GroupReply): Promise<string> {
+  return positionAfter(await acknowledgedOf(client, key, group));
+}
+
+interface Waiting {
+  acknowledged: string;
+  /** nothing is there that was not handed out */
+  isDelivered: boolean;
+  lagMs: number;
+}
+
+async function waitingOf(client: Redis, key: string, group: GroupReply): Promise<Waiting> {
+  const [lowestPending, nextId, nowMs] = await Promise.all([
+    readLowestPending(client, key, group.name),
+    readNextId(client, key, group.lastDelivered),
+    readServerMs(client),
+  ]);
+  const oldest = [lowestPending, nextId].filter((id) => id !== null).map((id) => positionMs(id));
+  const acknowledged =
+    lowestPending === null
+      ? group.lastDelivered
+      : lowerPosition(positionBefore(lowestPending), group.lastDelivered);
+  return {
+    acknowledged,
+    isDelivered: nextId === null,
+    lagMs: oldest.length === 0 ? 0 : Math.max(0, nowMs - Math.min(...oldest)),
+  };
+}
+
+/** Null when the group was dropped meanwhile. */
+async function describe(client: Redis, stream: Stream, group: GroupReply): Promise<GroupInfo | null> {
+  try {
+    const [waiting, everyone] = await Promise.all([
+      waitingOf(client, stream.key, group),
+      readConsumers(client, stream.key, group.name),
+    ]);
+    const consumers = everyone.filter(({ name }) => name !== GIVEN_BACK);
+    const idles = consumers.map(({ idleMs }) => idleMs);
+    return {
+      topic: stream.topic,
+      group: group.name,
+      partition: stream.partition,
+      pending: group.pending,
+      lag: waiting.isDelivered ? 0 : group.lag === null ? null : Math.max(1, group.lag),
+      lagMs: waiting.lagMs,
+      idleMs: idles.length === 0 ? null : Math.min(...idles),
+      members: idles.filter((idleMs) => idleMs < MEMBER_MS).length,
+      acknowledged: waiting.acknowledged === BEGINNING ? null : waiting.acknowledged,
+    };
+  } catch (error) {
+    if (isGroupMissing(error)) return null;
+    throw error;
+  }
+}

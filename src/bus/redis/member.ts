@@ -1,0 +1,290 @@
+import type { Redis } from 'ioredis';
+import { backoffMs } from '../../core/retry.ts';
+import { systemClock } from '../../core/time.ts';
+import { BusError, type BusLog, type Delivery, type GroupMember, type GroupOptions } from '../bus.ts';
+import { claim, giveBack } from './claim.ts';
+import { pause, type RedisLink } from './connection.ts';
+import { toDelivery, type RawEntry } from './entry.ts';
+import { isGroupMissing, toBusError } from './errors.ts';
+import { ANSWER_MS, type RedisGroups, type Stream } from './groups.ts';
+import { heartbeatMs, RedisTakeover } from './takeover.ts';
+import { RedisHeartbeat } from './heartbeat.ts';
+
+const TAKEOVER_MS = 30_000;
+/** a blocking read ends after so long, so that takeovers and close() are not kept waiting, ms */
+const BLOCK_MS_MAX = 1000;
+/** beyond its BLOCK a read is answered in this time, or the connection is given up, ms */
+const BLOCK_GRACE_MS = 2000;
+/** a read of some partitions, where a limit does not reach for all of them, waits so long for new entries, ms */
+const TURN_MS = 20;
+const MARK_MS = 2000;
+const ACK_IDS_MAX = 1000;
+const REMAKE_BACKOFF = { firstMs: 50, maxMs: 2000 };
+
+export interface MemberTools {
+  /** this member's own: it blocks */
+  reader: RedisLink;
+  /** never blocks */
+  commands: RedisLink;
+  groups: RedisGroups;
+  log: BusLog;
+  random: () => number;
+  onLeft: () => void;
+}
+
+/** XREADGROUP over all partitions. What a member holds is what the server has pending for its name. */
+export class RedisMember implements GroupMember {
+  readonly #streams: readonly Stream[];
+  readonly #group: string;
+  readonly #member: string;
+  readonly #tools: MemberTools;
+  readonly #takeover: RedisTakeover;
+  readonly #heartbeat: RedisHeartbeat;
+  readonly #marking: NodeJS.Timeout;
+  readonly #left = new AbortController();
+  /** handed to the caller and not acknowledged, ids by partition */
+  readonly #inHand: Set<string>[];
+  /** partitions whose pending entries of ours are to be looked through: at the start, and after an answer that never came */
+  #unread = new Map<Stream, string | null>();
+  #missing = 0;
+  #turn = 0;
+  #hasNews = false;
+  #gaveUpReads = false;
+  #marked: Promise<void> | null = null;
+  #asking: Promise<unknown> = Promise.resolve();
+
+  constructor(streams: readonly Stream[], options: GroupOptions, tools: MemberTools) {
+    const { group, member, takeoverMs = TAKEOVER_MS } = options;
+    this.#streams = streams;
+    this.#group = group;
+    this.#member = member;
+    this.#tools = tools;
+    this.#inHand = streams.map(() => new Set());
+    this.#takeover = new RedisTakeover({ streams, group, member, takeoverMs });
+    this.#heartbeat = new RedisHeartbeat(tools.commands, streams, group, member, heartbeatMs(takeoverMs));
+    this.#marking = setInterval(() => {
+      this.#marked ??= this.#mark().finally(() => (this.#marked = null));
+    }, MARK_MS);
+    this.#lookThrough();
+  }
+
+  async next(limit: number, waitMs: number): Promise<Delivery[]> {
+    if (limit <= 0) return [];
+    const asking = this.#next(limit, waitMs);
+    this.#asking = asking.catch(() => {});
+    const deliveries = await asking;
+    for (const { partition, position } of deliveries) this.#inHand[partition].add(position);
+    return deliveries;
+  }
+
+  async acknowledge(deliveries: readonly Delivery[]): Promise<void> {
+    const byPartition = this.#streams.map(() => [] as string[]);
+    for (const { partition, position } of deliveries) byPartition[partition].push(position);
+    await Promise.all(
+      byPartition.map(async (ids, partition) => {
+        if (ids.length === 0) return;
+        await this.#acknowledge(this.#streams[partition], ids);
+        for (const id of ids) this.#inHand[partition].delete(id);
+      }),
+    );
+    if (deliveries.length > 0) this.#hasNews = true;
+  }
+
+  async lagMs(): Promise<number> {
+    return this.#do(() => this.#tools.groups.lagMs(this.#streams, this.#group));
+  }
+
+  async leave(): Promise<void> {
+    if (this.#left.signal.aborted) return;
+    this.disconnect(false);
+    await this.#heartbeat.stop();
+    await this.#asking; // what it still brings is given back, too
+    try {
+      for (const stream of this.#streams) {
+        await this.#tools.commands.run(ANSWER_MS, async (client) => {
+          await giveBack(client, stream, this.#group, this.#member);
+          // striking the name would lose what a read that we gave up may still bring it: names are forgotten later
+          if (!this.#gaveUpReads) await client.xgroup('DELCONSUMER', stream.key, this.#group, this.#member);
+        });
+      }
+      await this.#marked;
+      await this.#mark();
+    } catch (error) {
+      // others wait for the takeover then
+      const fields = { group: this.#group, member: this.#member, error: String(error) };
+      this.#tools.log('warn', 'What the member had in hand could not be given back', fields);
+    }
+    this.#tools.reader.close();
+    this.#tools.onLeft();
+  }
+
+  /** Without giving anything back; with its connection, unless that is still needed. */
+  disconnect(withConnection = true): void {
+    this.#left.abort();
+    clearInterval(this.#marking);
+    void this.#heartbeat.stop();
+    if (withConnection) this.#tools.reader.close();
+  }
+
+  async #next(limit: number, waitMs: number): Promise<Delivery[]> {
+    const endMs = systemClock.monotonicMs() + waitMs;
+    for (;;) {
+      if (this.#left.signal.aborted) throw new BusError('unreachable', 'this member has left');
+      const leftMs = endMs - systemClock.monotonicMs();
+      const deliveries = await this.#once(limit, leftMs);
+      if (deliveries.length > 0) return deliveries;
+      if (endMs - systemClock.monotonicMs() <= 0) return [];
+    }
+  }
+
+  /** One look at everything; waits for new entries, but not for long. */
+  async #once(limit: number, leftMs: number): Promise<Delivery[]> {
+    try {
+      const own = await this.#ownPending(limit);
+      if (own.length > 0) return own;
+      if (this.#takeover.dueInMs <= 0) {
+        const taken = await this.#tools.reader.run(ANSWER_MS, (client) =>
+          this.#takeover.next(client, limit, this.#compareOwn),
+        );
+        if (taken.length > 0) return taken;
+      }
+      const blockMs = Math.floor(Math.min(leftMs, BLOCK_MS_MAX, Math.max(1, this.#takeover.dueInMs)));
+      const fresh = await this.#tools.reader.run(Math.max(0, blockMs) + BLOCK_GRACE_MS, (client) =>
+        this.#fresh(client, limit, blockMs),
+      );
+      this.#missing = 0;
+      return fresh;
+    } catch (error) {
+      this.#lookThrough();
+      if (isGroupMissing(error)) {
+        await this.#remake();
+        return [];
+      }
+      this.#gaveUpReads = true;
+      throw toBusError(error, `group ${this.#group}`);
+    }
+  }
+
+  /**
+   * More is pending for us than we know of: a read of a connection that was given up came through all the same, later
+   * than we looked through what we have.
+   */
+  readonly #compareOwn = (stream: Stream, pending: number): void => {
+    if (pending > this.#inHand[stream.partition].size) this.#unread.set(stream, null);
+  };
+
+  /** What the server has pending for us that was never handed to the caller. */
+  async #ownPending(limit: number): Promise<Delivery[]> {
+    for (const [stream, after] of this.#unread) {
+      const result = await this.#tools.reader.run(ANSWER_MS, (client) =>
+        claim(client, {
+          stream,
+          group: this.#group,
+          from: this.#member,
+          to: this.#member,
+          minIdleMs: 0,
+          limit,
+          after,
+          skip: this.#inHand[stream.partition],
+        }),
+      );
+      if (result.after === null) this.#unread.delete(stream);
+      else this.#unread.set(stream, result.after);
+      if (result.deliveries.length > 0) return result.deliveries;
+    }
+    return [];
+  }
+
+  /** COUNT is for each stream: the limit is shared among them, and what some leave goes to those that have more. */
+  async #fresh(client: Redis, limit: number, blockMs: number): Promise<Delivery[]> {
+    const deliveries: Delivery[] = [];
+    this.#turn += 1;
+    let asked = this.#streams.map((_, at) => this.#streams[(at + this.#turn) % this.#streams.length]);
+    let waitMs = blockMs;
+    while (deliveries.length < limit && asked.length > 0) {
+      const left = limit - deliveries.length;
+      // some must wait for the next turn, which is not to be kept waiting by those without anything new
+      if (asked.length > left) waitMs = Math.min(waitMs, TURN_MS);
+      asked = asked.slice(0, left);
+      const count = Math.floor(left / asked.length);
+      const full: Stream[] = [];
+      for (const [stream, entries] of await this.#read(client, asked, count, waitMs)) {
+        for (const entry of entries) deliveries.push(toDelivery(stream.topic, stream.partition, entry, 1));
+        if (entries.length === count) full.push(stream);
+      }
+      asked = full;
+      waitMs = 0;
+    }
+    return deliveries;
+  }
+
+  async #read(
+    client: Redis,
+    streams: readonly Stream[],
+    count: number,
+    blockMs: number,
+  ): Promise<[Stream, RawEntry[]][]> {
+    const block = blockMs > 0 ? ['BLOCK', String(blockMs)] : [];
+    const keys = streams.map(({ key }) => key);
+    const news = keys.map(() => '>');
+    const args = [
+      'GROUP',
+      this.#group,
+      this.#member,
+      'COUNT',
+      String(count),
+      ...block,
+      'STREAMS',
+      ...keys,
+      ...news,
+    ];
+    const reply = (await client.callBuffer('XREADGROUP', args)) as [Buffer, RawEntry[]][] | null;
+    if (reply === null) return [];
+    return reply.map(([key, entries]) => {
+      const name = key.toString();
+      return [streams.find((stream) => stream.key === name)!, entries];
+    });
+  }
+
+  async #acknowledge({ key }: Stream, ids: readonly string[]): Promise<void> {
+    await this.#do(() =>
+      this.#tools.commands.run(ANSWER_MS, async (client) => {
+        const acknowledging: Promise<number>[] = [];
+        for (let at = 0; at < ids.length; at += ACK_IDS_MAX) {
+          acknowledging.push(client.xack(key, this.#group, ...ids.slice(at, at + ACK_IDS_MAX)));
+        }
+        await Promise.all(acknowledging);
+      }),
+    );
+  }
+
+  async #remake(): Promise<void> {
+    const waitMs = this.#missing === 0 ? 0 : backoffMs(this.#missing, REMAKE_BACKOFF, this.#tools.random());
+    this.#missing += 1;
+    await pause(waitMs, this.#left.signal);
+    await this.#do(() => this.#tools.groups.remake(this.#streams, this.#group));
+  }
+
+  async #mark(): Promise<void> {
+    if (!this.#hasNews) return;
+    this.#hasNews = false;
+    try {
+      for (const stream of this.#streams) await this.#tools.groups.writeMark(stream, this.#group);
+    } catch {
+      this.#hasNews = true; // later
+    }
+  }
+
+  #lookThrough(): void {
+    this.#unread = new Map(this.#streams.map((stream) => [stream, null]));
+    this.#takeover.reset();
+  }
+
+  async #do<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw toBusError(error, `group ${this.#group}`);
+    }
+  }
+}

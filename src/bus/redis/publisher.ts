@@ -1,0 +1,113 @@
+import { Command, type Redis } from 'ioredis';
+import { partitionOf } from '../../core/bus/partitions.ts';
+import { BusError, type OutgoingRecord } from '../bus.ts';
+import { encodeBatch, streamKey } from './entry.ts';
+import type { RedisLink } from './connection.ts';
+import { toBusError } from './errors.ts';
+
+const BATCH_RECORDS_MAX = 1000;
+const BATCH_BYTES_MAX = 1024 * 1024;
+/** proto-max-bulk-len of a server as it is delivered */
+const RECORD_BYTES_MAX = 512 * 1024 * 1024;
+/** the answer to a batch takes at most so long, ms: appendfsync always on a slow disk */
+const PUBLISH_MS = 30_000;
+/** WAITAOF gives up after so long, ms */
+const FSYNC_MS = 20_000;
+
+interface Entry {
+  key: string;
+  record: OutgoingRecord;
+}
+
+/**
+ * XADDs, a transaction for each thousand: one that is refused (out of memory) leaves no hole behind it that later records
+ * of the same key could fill before it comes again. One transaction at a time, for the same reason.
+ */
+export class RedisPublisher {
+  readonly #link: RedisLink;
+  readonly #waitsForDisk: boolean;
+
+  /** `waitsForDisk`: WAITAOF after each batch (Redis 7.2 and later) */
+  constructor(link: RedisLink, waitsForDisk: boolean) {
+    this.#link = link;
+    this.#waitsForDisk = waitsForDisk;
+  }
+
+  async publish(topic: string, partitions: number, records: readonly OutgoingRecord[]): Promise<string[]> {
+    const keys = Array.from({ length: partitions }, (_, at) => streamKey(topic, at, partitions));
+    const positions: string[] = [];
+    let batch: Entry[] = [];
+    let bytes = 0;
+    const flush = async (): Promise<void> => {
+      if (batch.length > 0) for (const position of await this.#send(batch)) positions.push(position);
+      batch = [];
+      bytes = 0;
+    };
+    for (const record of records) {
+      if (record.data.byteLength > RECORD_BYTES_MAX) {
+        throw new BusError('refused', `a record of ${record.data.byteLength} bytes is too large for Redis`);
+      }
+      if (batch.length === BATCH_RECORDS_MAX || bytes + record.data.byteLength > BATCH_BYTES_MAX)
+        await flush();
+      batch.push({ key: keys[partitionOf(record.key, partitions)], record });
+      bytes += record.data.byteLength;
+    }
+    await flush();
+    return positions;
+  }
+
+  async #send(batch: readonly Entry[]): Promise<string[]> {
+    try {
+      return await this.#link.run(PUBLISH_MS, async (client) => {
+        const positions = await sendTransaction(client, encodeBatch(batch), batch.length);
+        if (this.#waitsForDisk) await waitForDisk(client);
+        return positions;
+      });
+    } catch (error) {
+      throw toBusError(error, `publishing to ${batch[0].key}`);
+    }
+  }
+}
+
+/** A command whose bytes are written by somebody else. */
+class Written extends Command {
+  override toWritable(): string {
+    return '';
+  }
+}
+
+/** where commands are written to whose bytes were written already */
+const nowhere = { write: () => true } as unknown as Redis['stream'];
+
+/**
+ * Writes a transaction in one piece. One Command stands in the queue for all answers but the last: an object and a
+ * promise for each XADD would cost more than everything else.
+ */
+async function sendTransaction(client: Redis, bytes: Uint8Array, count: number): Promise<string[]> {
+  let refusal: Error | null = null;
+  const queued = new Written('xadd');
+  queued.resolve = () => {};
+  queued.reject = (error) => (refusal ??= error);
+  for (let at = 0; at <= count; at++) void client.sendCommand(queued, nowhere); // MULTI and each XADD
+  const executed = new Written('exec');
+  const answer = client.sendCommand(executed, nowhere) as Promise<(Buffer | Error)[] | null>;
+  client.stream.write(bytes);
+  let ids: (Buffer | Error)[] | null;
+  try {
+    ids = await answer;
+  } catch (error) {
+    throw (refusal as Error | null) ?? error; // EXECABORT only says that there was one
+  }
+  if (ids === null || ids.length !== count)
+    throw new BusError('unreachable', 'the transaction was not executed');
+  return ids.map((id) => {
+    if (id instanceof Error) throw id;
+    return id.toString('latin1');
+  });
+}
+
+async function waitForDisk(client: Redis): Promise<void> {
+  const [local] = (await client.call('WAITAOF', '1', '0', String(FSYNC_MS))) as [number, number];
+  if (local < 1)
+    throw new BusError('unreachable', `the append-only file was not on disk within ${FSYNC_MS} ms`);
+}

@@ -1,0 +1,96 @@
+import { refuse, shown, type Refusal, type RefusalReason } from '../refusal.ts';
+
+/** A time of msgpack's own type, cut to µs. */
+export class MsgpackTime {
+  readonly micros: bigint;
+
+  constructor(micros: bigint) {
+    this.micros = micros;
+  }
+}
+
+/** JSON's own grammar of a number: no sign +, no comma, no blanks, no hex, no `.5` */
+const DECIMAL = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+const SPELLED_OUT = /^[+-]?(?:nan|inf|infinity)$/i;
+const WHOLE = /^(?:0|[1-9]\d{0,18})$/;
+const INT64_MAX = 0x7fff_ffff_ffff_ffffn;
+
+/** A finite number, given as one or as its decimal digits. −0 becomes 0: no store and no text keeps them apart. */
+export function finiteNumber(value: unknown, name: string, reason: RefusalReason): number | Refusal {
+  if (typeof value === 'number') {
+    return Number.isFinite(value) ? value + 0 : refuse('not_finite', `${name} is ${value}`);
+  }
+  if (typeof value === 'bigint') return Number(value);
+  if (typeof value !== 'string') return refuse(reason, `${name} is ${shown(value)} and no number`);
+  if (DECIMAL.test(value)) {
+    const number = Number(value);
+    return Number.isFinite(number)
+      ? number + 0
+      : refuse('not_finite', `${name} ${shown(value)} is beyond a double`);
+  }
+  const why = SPELLED_OUT.test(value) ? 'not_finite' : reason;
+  return refuse(why, `${name} ${shown(value)} is no number in digits such as 113 or "113.25"`);
+}
+
+/** The same, and not below 0. */
+export function amount(value: unknown, name: string, reason: RefusalReason): number | Refusal {
+  const number = finiteNumber(value, name, reason);
+  return typeof number === 'number' && number < 0 ? refuse(reason, `${name} ${number} is below 0`) : number;
+}
+
+/** null when it is absent. */
+export function optionalNumber(value: unknown, name: string): number | null | Refusal {
+  return value == null ? null : finiteNumber(value, name, 'bad_number');
+}
+
+export function optionalAmount(value: unknown, name: string): number | null | Refusal {
+  return value == null ? null : amount(value, name, 'bad_size');
+}
+
+/** 0 … 2^63 − 1, as a number up to 2^53 − 1 or as decimal digits. */
+export function wholeNumber(value: unknown, name: string, reason: RefusalReason): bigint | Refusal {
+  if (typeof value === 'number') {
+    if (Number.isSafeInteger(value) && value >= 0) return BigInt(value);
+    const hint =
+      value > Number.MAX_SAFE_INTEGER ? ': above 2^53 - 1 digits are lost, send it as a string' : '';
+    return refuse(reason, `${name} ${value} is no whole number from 0 on${hint}`);
+  }
+  const whole =
+    typeof value === 'bigint' ? value : typeof value === 'string' && WHOLE.test(value) ? BigInt(value) : -1n;
+  if (whole >= 0n && whole <= INT64_MAX) return whole;
+  return refuse(reason, `${name} ${shown(value)} is no whole number from 0 to 2^63 - 1`);
+}
+
+const [FIRST_CHAR, LAST_CHAR, BAR, LOWER_A, LOWER_Z] = [0x21, 0x7e, 0x7c, 0x61, 0x7a];
+export const NAME_BYTES_MAX = 64;
+
+/** 1-64 bytes of 0x21-0x7E without `|`: providers and symbols. */
+export function name(
+  value: unknown,
+  field: string,
+  missing: RefusalReason,
+  bad: RefusalReason,
+): string | Refusal {
+  if (value == null) return refuse(missing, `no ${field}`);
+  if (typeof value !== 'string') return refuse(bad, `${field} is ${shown(value)} and no text`);
+  if (value.length === 0 || value.length > NAME_BYTES_MAX) {
+    return refuse(bad, `${field} ${shown(value)} has not 1 to ${NAME_BYTES_MAX} characters`);
+  }
+  for (let at = 0; at < value.length; at += 1) {
+    const char = value.charCodeAt(at);
+    if (char < FIRST_CHAR || char > LAST_CHAR || char === BAR) {
+      const code = char.toString(16).padStart(4, '0');
+      return refuse(bad, `${field} ${shown(value)} has U+${code} at ${at}; allowed is 0x21-0x7E without |`);
+    }
+  }
+  return value;
+}
+
+/** a-z to A-Z and nothing else: toUpperCase() on what name() let pass. */
+export function upperCased(symbol: string): string {
+  for (let at = 0; at < symbol.length; at += 1) {
+    const char = symbol.charCodeAt(at);
+    if (char >= LOWER_A && char <= LOWER_Z) return symbol.toUpperCase();
+  }
+  return symbol;
+}

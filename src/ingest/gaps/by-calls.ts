@@ -1,0 +1,97 @@
+import { scanTickNumber } from '../../core/chain/wire.ts';
+import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
+import type { FetchedFrame } from './fetched-frames.ts';
+import type { TickServer } from '../sequencer/connection.ts';
+
+export interface CallLimits {
+  /** GetTick calls under way at once */
+  calls: number;
+  /** a chunk ends when its frames have so many bytes */
+  chunkBytes: number;
+}
+
+/** What asking for a range number by number brought. What is in none of the three was not asked for. */
+export interface CallResults {
+  /** in order */
+  frames: FetchedFrame[];
+  /** said not to be there */
+  missing: RangeSet;
+  failed: FailedCall[];
+  /** whether any call was answered with a tick or with "not there" */
+  answered: boolean;
+}
+
+export interface FailedCall {
+  number: bigint;
+  error: string;
+}
+
+/** Asks for single ticks, several at once. Keeps what it learns of their size: large ones are asked for one by one. */
+export class TickCaller {
+  readonly #limits: CallLimits;
+  #largestBytes: number;
+
+  constructor(limits: CallLimits) {
+    this.#limits = limits;
+    // until the first answer says otherwise one tick may fill a chunk
+    this.#largestBytes = limits.chunkBytes;
+  }
+
+  /**
+   * Asks for the numbers of `ranges` in order until all are answered, the chunk is full, or so many calls in a row
+   * failed that the server is to be blamed. Never rejects.
+   */
+  async ask(server: TickServer, ranges: readonly TickRange[]): Promise<CallResults> {
+    const results: CallResults = { frames: [], missing: new RangeSet(), failed: [], answered: false };
+    const workers = Math.max(
+      1,
+      Math.min(this.#limits.calls, Math.floor(this.#limits.chunkBytes / this.#largestBytes)),
+    );
+    const numbers = numbersOf(ranges);
+    let bytes = 0;
+    let failedInARow = 0;
+    let largest = 1;
+    const work = async (): Promise<void> => {
+      while (bytes < this.#limits.chunkBytes && failedInARow < workers) {
+        const { value: number } = numbers.next();
+        if (number === undefined) return;
+        try {
+          const frame = await askOne(server, number);
+          failedInARow = 0;
+          results.answered = true;
+          if (frame === null) {
+            results.missing.add({ first: number, last: number });
+            continue;
+          }
+          bytes += frame.length;
+          largest = Math.max(largest, frame.length);
+          results.frames.push({ number, due: number, bytes: frame });
+        } catch (error) {
+          failedInARow += 1;
+          results.failed.push({ number, error: (error as Error).message });
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: workers }, work));
+    if (results.frames.length > 0) this.#largestBytes = largest;
+    results.frames.sort((a, b) => (a.due < b.due ? -1 : 1));
+    results.failed.sort((a, b) => (a.number < b.number ? -1 : 1));
+    return results;
+  }
+}
+
+function* numbersOf(ranges: readonly TickRange[]): Generator<bigint, undefined> {
+  for (const { first, last } of ranges) for (let number = first; number <= last; number += 1n) yield number;
+}
+
+/** The tick's bytes, null when it is not there. Rejects when the answer is not the tick that was asked for. */
+async function askOne(server: TickServer, number: bigint): Promise<Uint8Array | null> {
+  const bytes = await server.tick(number);
+  if (bytes === null) return null;
+  const words = new Uint32Array(2);
+  if (scanTickNumber(bytes, 0, bytes.length, words) !== 0)
+    throw new RangeError(`GetTick answered with a tick that cannot be read`);
+  const found = (BigInt(words[0]) << 32n) | BigInt(words[1]);
+  if (found !== number) throw new RangeError(`GetTick answered with tick ${found}`);
+  return bytes;
+}

@@ -1,0 +1,265 @@
+import { FillPlan, type FillEntry, type FillPlanLimits } from '../../core/ingest/fill-plan.ts';
+import type { TickRange } from '../../core/ingest/ranges.ts';
+import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
+import { WakeableWait } from '../../core/wakeable-wait.ts';
+import { FillRound, ServerDown, type FillCounts, type RoundHost } from './round.ts';
+import { TickCaller, type CallLimits } from './by-calls.ts';
+import { fillBySample, fillByStream } from './by-stream.ts';
+import { FillReporter, type FillReport } from './report.ts';
+import type { RangeStreamLimits } from './range-stream.ts';
+import type { FetchedFrame } from './fetched-frames.ts';
+import type { TickServer } from '../sequencer/connection.ts';
+import type { StreamClock } from '../sequencer/tick-stream.ts';
+
+export interface FillLimits extends FillPlanLimits, CallLimits, RangeStreamLimits {
+  /** ticks asked for by calls before they go into the ring together; chunkBytes ends a chunk earlier */
+  chunkTicks: number;
+  /** a hole of more ticks is read from a stream of its own */
+  longTicks: number;
+  /** the connection is closed when nothing was missing for so long, ms */
+  lingerMs: number;
+  /** between two attempts at a sequencer that does not answer at all */
+  backoff: BackoffLimits;
+}
+
+export interface FillHost {
+  /** A connection of its own; throws when it cannot be made. */
+  connect(): TickServer;
+  /** The lowest part of this range that is missing still: the stream may send ticks late. */
+  missing(range: TickRange): TickRange | null;
+  /** Puts frames into the ring, in order, as soon as it has room; one chunk at a time. */
+  fill(chunk: readonly FetchedFrame[]): void;
+  /** Whether the chunk waits for room. */
+  filling(): boolean;
+  report(report: FillReport): void;
+  log(level: 'info' | 'warn', message: string, fields: Record<string, unknown>): void;
+}
+
+/**
+ * Fills gaps beside the live stream, on a connection of its own: the live one is thrown away at every reconnect, and
+ * what a paused stream holds back would keep single answers waiting.
+ *
+ * The lowest that is due comes first. Short holes are asked for by GetTick, a chunk at a time with several calls under
+ * way; a long one is read from a second stream. What either brings goes into the ring in runs; what is said not to be
+ * there is asked for again, and given up after missesMax answers if the sequencer's head is beyond it; what fails is
+ * tried again without end. All that is known is known of ranges: a hole of 2^62 ticks costs what a hole of one costs.
+ */
+export class GapFiller {
+  readonly #host: FillHost;
+  readonly #limits: FillLimits;
+  readonly #clock: StreamClock;
+  readonly #reporter: FillReporter;
+  readonly #caller: TickCaller;
+  readonly counts: FillCounts = { found: 0, missing: 0, failed: 0, streams: 0 };
+  #plan: FillPlan;
+  #server: TickServer | null = null;
+  #head = -1n;
+  /** rises with each start and stop: what began before is over */
+  #run = 0;
+  #downAttempt = 0;
+  #afterLong = false;
+  readonly #pause = new WakeableWait();
+  #turned: (() => void) | null = null;
+
+  constructor(limits: FillLimits, host: FillHost, clock: StreamClock) {
+    this.#limits = limits;
+    this.#host = host;
+    this.#clock = clock;
+    this.#reporter = new FillReporter((report) => host.report(report));
+    this.#caller = new TickCaller(limits);
+    this.#plan = new FillPlan(limits, () => clock.random());
+  }
+
+  /** Begins with these gaps; whatever was under way is forgotten. */
+  start(gaps: readonly TickRange[]): void {
+    this.stop();
+    this.#plan = new FillPlan(this.#limits, () => this.#clock.random());
+    for (const gap of gaps) this.#plan.add(gap);
+    void this.#work(this.#run);
+  }
+
+  /** The stream left more out. */
+  add(gaps: readonly TickRange[]): void {
+    for (const gap of gaps) this.#plan.add(gap);
+    this.#pause.wake();
+  }
+
+  stop(): void {
+    this.#run += 1;
+    this.#reporter.clear();
+    this.#downAttempt = 0;
+    this.#disconnect();
+    this.#pause.wake();
+    this.#turned?.();
+  }
+
+  /** Something was committed, or time has passed: the ring may have taken the chunk. */
+  turn(): void {
+    if (!this.#host.filling()) this.#turned?.();
+  }
+
+  async #work(run: number): Promise<void> {
+    while (run === this.#run) {
+      const entries = this.#takeDue();
+      if (entries.length > 0) await this.#tryFilling(run, entries);
+      else if (this.#plan.nextMs === null) {
+        await this.#idleUntil(this.#clock.nowMs() + this.#limits.lingerMs);
+        if (run !== this.#run || this.#plan.nextMs !== null) continue;
+        this.#disconnect();
+        await this.#idleUntil(Infinity);
+      } else await this.#idleUntil(this.#plan.nextMs);
+    }
+  }
+
+  async #tryFilling(run: number, entries: readonly FillEntry[]): Promise<void> {
+    let round: FillRound | null = null;
+    try {
+      round = new FillRound(this.#roundHost(run), this.#connect(), this.#head, entries);
+      await this.#fill(round);
+      this.#head = round.head;
+      this.#downAttempt = 0;
+      round.end();
+    } catch (error) {
+      if (run !== this.#run) return;
+      if (!(error instanceof ServerDown)) throw error;
+      for (const entry of round === null ? entries : []) this.#plan.put(entry, entry, 0);
+      await this.#serverDown(run, round?.end()[0] ?? entries[0], error.message);
+    }
+  }
+
+  /** What the server does not answer costs the numbers nothing but time. */
+  async #serverDown(run: number, { first, last }: TickRange, error: string): Promise<void> {
+    this.#disconnect();
+    this.counts.failed += 1;
+    const waitMs = backoffMs(this.#downAttempt, this.#limits.backoff, this.#clock.random());
+    if (this.#downAttempt === 0) {
+      const fields = { first_tick: first, last_tick: last, error, retry_ms: waitMs };
+      this.#host.log('warn', 'Gaps cannot be filled now (will retry)', fields);
+    }
+    this.#downAttempt += 1;
+    this.#reporter.tried({ first, last, error, waitMs });
+    const untilMs = this.#clock.nowMs() + waitMs;
+    while (run === this.#run && this.#clock.nowMs() < untilMs) await this.#idleUntil(untilMs);
+  }
+
+  /** The lowest ranges that are due; after a long one the short ones have their turn. */
+  #takeDue(): FillEntry[] {
+    const short = this.#afterLong ? this.#takeChunk(false) : [];
+    this.#afterLong = false;
+    return short.length > 0 ? short : this.#takeChunk(true);
+  }
+
+  /** The lowest range that is due; when it is short, more of them, as many as make a chunk. */
+  #takeChunk(mayBeLong: boolean): FillEntry[] {
+    let ticks = 0;
+    let hasLong = false;
+    const due = this.#plan.take(this.#clock.nowMs(), (entry) => {
+      if (hasLong || ticks >= this.#limits.chunkTicks) return 'stop';
+      const isLong = this.#isLong(entry);
+      if ((isLong && !mayBeLong) || (ticks > 0 && sizeOf(entry) > this.#limits.chunkTicks)) return 'leave';
+      hasLong = isLong;
+      ticks += sizeOf(entry);
+      return 'take';
+    });
+    return due.flatMap((entry) => this.#stillMissing(entry));
+  }
+
+  /** Its lowest part that the stream has not sent meanwhile; what is beyond it waits for another turn. */
+  #stillMissing(entry: FillEntry): FillEntry[] {
+    const part = this.#host.missing(entry);
+    if (part === null) return [];
+    if (part.last < entry.last) this.#plan.put({ first: part.last + 1n, last: entry.last }, entry, 0);
+    return [{ ...entry, ...part }];
+  }
+
+  #isLong(entry: FillEntry): boolean {
+    return entry.mode !== 'each' && sizeOf(entry) > this.#limits.longTicks;
+  }
+
+  async #fill(round: FillRound): Promise<void> {
+    const [entry] = round.entries;
+    if (round.entries.some(({ last }) => last > round.head)) await round.askHead();
+    for (const { first, last } of round.entries) {
+      const beyond = { first: first > round.head ? first : round.head + 1n, last };
+      if (last > round.head) round.beyondHead(beyond);
+    }
+    const [lowest] = round.openWithin(entry);
+    this.#afterLong = this.#isLong(entry);
+    if (!this.#afterLong) await this.#byCalls(round);
+    else if (lowest === undefined) return;
+    else if (entry.mode === 'left_out') await fillBySample(round, lowest, this.#caller);
+    else await fillByStream(round, lowest, this.#limits);
+  }
+
+  async #byCalls(round: FillRound): Promise<void> {
+    const ranges = firstTicks(
+      round.entries.flatMap((entry) => round.openWithin(entry)),
+      this.#limits.chunkTicks,
+    );
+    if (ranges.length === 0) return;
+    const { frames, missing, failed, answered } = await this.#caller.ask(round.server, ranges);
+    round.check();
+    this.counts.missing += Number(missing.count());
+    this.counts.failed += failed.length;
+    // GetStatus tells whether it is the numbers or the server
+    if (!answered) await round.askHead();
+    await round.came(frames);
+    for (const { number, error } of failed) round.failed({ first: number, last: number }, error);
+    await round.notThere(missing.list());
+  }
+
+  #roundHost(run: number): RoundHost {
+    return {
+      plan: this.#plan,
+      reporter: this.#reporter,
+      clock: this.#clock,
+      counts: this.counts,
+      isCurrent: () => run === this.#run,
+      fill: (chunk) => this.#host.fill(chunk),
+      filling: () => this.#host.filling(),
+      turned: () =>
+        new Promise((resolve) => {
+          this.#turned = resolve;
+        }),
+      log: (level, message, fields) => this.#host.log(level, message, fields),
+    };
+  }
+
+  #connect(): TickServer {
+    try {
+      return (this.#server ??= this.#host.connect());
+    } catch (error) {
+      throw new ServerDown((error as Error).message);
+    }
+  }
+
+  #disconnect(): void {
+    this.#server?.close();
+    this.#server = null;
+    this.#head = -1n;
+  }
+
+  /** Or until a gap is added, or this run is over. */
+  #idleUntil(untilMs: number): Promise<void> {
+    return this.#pause.wait(Math.max(1, untilMs - this.#clock.nowMs()));
+  }
+}
+
+/** Infinity when it is beyond what a number counts exactly. */
+function sizeOf({ first, last }: TickRange): number {
+  const size = last - first + 1n;
+  return size > BigInt(Number.MAX_SAFE_INTEGER) ? Infinity : Number(size);
+}
+
+/** The first so many numbers of these ranges. */
+function firstTicks(ranges: readonly TickRange[], ticks: number): TickRange[] {
+  const taken: TickRange[] = [];
+  let left = BigInt(ticks);
+  for (const { first, last } of ranges) {
+    if (left <= 0n) break;
+    const end = first + left - 1n < last ? first + left - 1n : last;
+    taken.push({ first, last: end });
+    left -= end - first + 1n;
+  }
+  return taken;
+}

@@ -1,0 +1,179 @@
+import type { FillEntry, FillMode, FillPlan } from '../../core/ingest/fill-plan.ts';
+import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
+import type { FillReporter } from './report.ts';
+import type { FetchedFrame } from './fetched-frames.ts';
+import type { TickServer } from '../sequencer/connection.ts';
+import type { StreamClock } from '../sequencer/tick-stream.ts';
+
+/** The sequencer does not answer: no number is to blame. */
+export class ServerDown extends Error {}
+/** The run that it belonged to is over. */
+export class FillStopped extends Error {}
+
+/** What a round needs of the filler that makes it. */
+export interface RoundHost {
+  plan: FillPlan;
+  reporter: FillReporter;
+  clock: StreamClock;
+  counts: FillCounts;
+  /** whether the run that the round belongs to goes on */
+  isCurrent(): boolean;
+  /** see FillHost */
+  fill(chunk: readonly FetchedFrame[]): void;
+  filling(): boolean;
+  /** resolves when filling() may have changed */
+  turned(): Promise<void>;
+  log(level: 'info' | 'warn', message: string, fields: Record<string, unknown>): void;
+}
+
+/** Absolute counts since this thread started; they only grow. */
+export interface FillCounts {
+  /** ticks that came, by GetTick or by a stream */
+  found: number;
+  /** answers "not there" */
+  missing: number;
+  /** no answer, or one without meaning */
+  failed: number;
+  /** streams opened for long holes */
+  streams: number;
+}
+
+const NOT_THERE = 'the sequencer does not have it';
+
+/**
+ * One go at some ranges of the plan. Each number in them gets one fate: it came, was said not to be there, failed, or is
+ * to be asked for in another way; what has none in the end goes back into the plan as it was.
+ */
+export class FillRound {
+  readonly server: TickServer;
+  readonly entries: readonly FillEntry[];
+  readonly #host: RoundHost;
+  readonly #open: RangeSet;
+  /** the sequencer's latest tick when it was asked last */
+  head: bigint;
+
+  constructor(host: RoundHost, server: TickServer, head: bigint, entries: readonly FillEntry[]) {
+    this.#host = host;
+    this.server = server;
+    this.head = head;
+    this.entries = entries;
+    this.#open = new RangeSet(entries);
+  }
+
+  get clock(): StreamClock {
+    return this.#host.clock;
+  }
+
+  get counts(): FillCounts {
+    return this.#host.counts;
+  }
+
+  /** What has no fate yet. */
+  openWithin(range: TickRange): TickRange[] {
+    return this.#open.within(range);
+  }
+
+  /** Whether something else could be asked for now. */
+  get othersWait(): boolean {
+    const { nextMs } = this.#host.plan;
+    return nextMs !== null && nextMs <= this.clock.nowMs();
+  }
+
+  log(level: 'info' | 'warn', message: string, fields: Record<string, unknown>): void {
+    this.#host.log(level, message, fields);
+  }
+
+  /** Throws when the run is over: to be called after every wait. */
+  check(): void {
+    if (!this.#host.isCurrent()) throw new FillStopped();
+  }
+
+  async askHead(): Promise<void> {
+    const head = await answered(this.server.head());
+    this.check();
+    this.head = head;
+  }
+
+  /** Puts frames, in order, into the ring and waits until it has taken them. */
+  async came(frames: readonly FetchedFrame[]): Promise<void> {
+    if (frames.length === 0) return;
+    this.#host.counts.found += frames.length;
+    this.#host.fill(frames);
+    while (this.#host.filling()) {
+      await this.#host.turned();
+      this.check();
+    }
+    for (const { number } of frames) if (number !== null) this.settle({ first: number, last: number });
+  }
+
+  /** Decided elsewhere. */
+  settle(range: TickRange): void {
+    this.#open.remove(range);
+  }
+
+  /** Said not to be there. It counts when the sequencer has come to it. */
+  async notThere(ranges: readonly TickRange[]): Promise<void> {
+    if (ranges.length === 0) return;
+    await this.askHead();
+    for (const { range, entry } of this.#byEntry(ranges)) {
+      if (range.last > this.head) {
+        this.beyondHead(range);
+        continue;
+      }
+      this.settle(range);
+      const waitMs = this.#host.plan.missed(range, entry, this.clock.nowMs());
+      if (waitMs === null) this.#host.reporter.unfillable(range);
+      else this.#host.reporter.tried({ ...range, error: NOT_THERE, waitMs });
+    }
+  }
+
+  beyondHead(range: TickRange): void {
+    this.failed(range, `the sequencer's head is ${this.head} only`);
+  }
+
+  failed(range: TickRange, error: string): void {
+    for (const { range: part, entry } of this.#byEntry([range])) {
+      this.settle(part);
+      const waitMs = this.#host.plan.failed(part, entry, this.clock.nowMs());
+      this.#host.reporter.tried({ ...part, error, waitMs });
+    }
+  }
+
+  /** To be asked for in another way, at once. */
+  again(range: TickRange, mode: FillMode): void {
+    for (const { range: part, entry } of this.#byEntry([range])) {
+      this.settle(part);
+      this.#host.plan.put(part, { ...entry, mode }, 0);
+    }
+  }
+
+  /** The end of the round; returns what had no fate. */
+  end(): TickRange[] {
+    const rest = this.#open.list().slice();
+    for (const { range, entry } of this.#byEntry(rest)) this.#host.plan.put(range, entry, 0);
+    return rest;
+  }
+
+  /** Only of what has no fate yet. */
+  *#byEntry(ranges: readonly TickRange[]): Generator<{ range: TickRange; entry: FillEntry }> {
+    for (const wanted of ranges) {
+      for (const open of this.#open.within(wanted)) {
+        for (const entry of this.entries) {
+          const first = open.first > entry.first ? open.first : entry.first;
+          const last = open.last < entry.last ? open.last : entry.last;
+          if (first <= last) yield { range: { first, last }, entry };
+        }
+      }
+    }
+  }
+}
+
+/** A call whose failure is the server's. */
+export async function answered<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof FillStopped) throw error;
+    throw new ServerDown((error as Error).message);
+  }
+}

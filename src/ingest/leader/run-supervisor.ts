@@ -1,0 +1,275 @@
+import { DeadLetterBrake } from '../../core/ingest/brake.ts';
+import { lostRanges } from '../../core/ingest/lost.ts';
+import type { TickRange } from '../../core/ingest/ranges.ts';
+import type { LedgerState } from '../../store/chain/ledger.ts';
+import type { Halt } from '../../store/chain/halt.ts';
+import type { Auditor } from './auditor.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import type { ToReader } from '../reader/reader-thread.ts';
+import type { Ring } from '../ring.ts';
+import type { Steward } from './ledger-client.ts';
+
+export interface RunsOptions {
+  chainId: string;
+  /** where a chain without a position begins; 0 is the latest tick */
+  startTick: bigint;
+  /** begin at startTick although there is a position (--ignore-watermark); the first run only */
+  ignorePosition: boolean;
+  /** DEAD_LETTER_MAX */
+  deadLetterMax: number;
+}
+
+export interface RunsHost {
+  nowMs(): number;
+  toReader(message: ToReader): void;
+  /** a run begins, with these gaps open */
+  began(run: number, epoch: bigint, openGaps: readonly TickRange[]): void;
+  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+  /** the sequencer's latest tick; waits until it answers */
+  latestTick(): Promise<bigint>;
+  /** nothing can go on: the process should end with this */
+  fatal(error: Error): void;
+}
+
+/**
+ * The runs of the ingester, one after the other: a run begins at the ledger's position and ends when the lease is lost,
+ * the database went backwards or the reader died. Whatever begins or ends one is a turn; turns never overlap.
+ */
+export class Runs {
+  readonly #options: RunsOptions;
+  readonly #host: RunsHost;
+  readonly #ring: Ring;
+  readonly #pipeline: Pipeline;
+  readonly #steward: Steward;
+  readonly #auditor: Auditor;
+  readonly #brake: DeadLetterBrake;
+  #halt: Halt | null = null;
+  #turns: Promise<void> = Promise.resolve();
+  #stopping = false;
+  #run = 0;
+  #ignorePosition: boolean;
+  #readerStopped: ((run: number) => void) | null = null;
+
+  constructor(
+    options: RunsOptions,
+    host: RunsHost,
+    ring: Ring,
+    pipeline: Pipeline,
+    auditor: Auditor,
+    steward: Steward,
+  ) {
+    this.#options = options;
+    this.#host = host;
+    this.#ring = ring;
+    this.#pipeline = pipeline;
+    this.#auditor = auditor;
+    this.#brake = new DeadLetterBrake(options.deadLetterMax);
+    this.#steward = steward;
+    this.#ignorePosition = options.ignorePosition;
+  }
+
+  /** This daemon has the lease: nobody else can change the ledger any more. */
+  lead(epoch: bigint): Promise<void> {
+    return this.#turn(async () => this.#begin(epoch, await this.#steward.readLedger()));
+  }
+
+  /** Why nothing is ingested until an operator decides; null otherwise. */
+  get halted(): Halt | null {
+    return this.#halt;
+  }
+
+  /** Whether so many more dead letters may be written, which count then; the run ends otherwise. */
+  admit(deadLetters: number): boolean {
+    if (this.#halt !== null) return false;
+    if (this.#brake.admit(deadLetters, this.#host.nowMs())) return true;
+    this.#haltPoisoned();
+    return false;
+  }
+
+  deadLettersWritten(): void {
+    if (this.#brake.isOver(this.#host.nowMs())) this.#haltPoisoned();
+  }
+
+  #haltPoisoned(): void {
+    const reason = `more than ${this.#brake.max} new dead letters in 10 minutes (DEAD_LETTER_MAX)`;
+    this.halt({ kind: 'poison', reason });
+  }
+
+  /** The run ends, and no other one begins before an operator has accepted it (tick-ingester resume). */
+  halt(halt: Halt): void {
+    if (this.#halt !== null) return;
+    this.#halt = halt;
+    this.#host.log('error', HALTED, { halt: halt.kind, reason: halt.reason });
+    void this.#turn(() => this.#endHalted(halt)).catch(() => {
+      // replaced by another daemon, which decides for itself
+    });
+  }
+
+  /** From the reader: a head that an operator accepted is below our position no longer. */
+  headReached(run: number): void {
+    const { epoch } = this.#pipeline;
+    if (run !== this.#run || epoch === null) return;
+    this.#auditor.forkAccepted = false;
+    this.#steward.forgetForkAcceptance(epoch).catch(() => {});
+  }
+
+  /** Another daemon has it. */
+  follow(): Promise<void> {
+    return this.#turn(async () => {
+      this.#halt = null;
+      await this.#end('the lease was taken over');
+    });
+  }
+
+  /** The server restarted: with asynchronous commits or a failover it may have lost what it had confirmed. */
+  serverChanged(): Promise<void> {
+    return this.#turn(() => this.#verify());
+  }
+
+  /** The reader thread ended by itself and was replaced. */
+  readerDied(): Promise<void> {
+    this.#readerStopped?.(this.#run);
+    return this.#turn(() => this.#startOver());
+  }
+
+  /** The reader has given its slab back. */
+  readerStopped(run: number): void {
+    this.#readerStopped?.(run);
+  }
+
+  /** No turn is begun any more; resolves when the present one is over. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#turns;
+  }
+
+  #turn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#turns.then(() => (this.#stopping ? undefined : work()));
+    this.#turns = turn.catch(() => {});
+    return turn;
+  }
+
+  async #begin(epoch: bigint, ledger: LedgerState): Promise<void> {
+    const { startTick, chainId } = this.#options;
+    this.#halt = ledger.brake.halt;
+    if (this.#halt !== null) {
+      this.#host.log('error', HALTED, { halt: this.#halt.kind, reason: this.#halt.reason });
+      return;
+    }
+    this.#brake.begin(ledger.brake.deadLetters, this.#host.nowMs());
+    const start = await this.#positionOf(epoch, ledger);
+    const previousOutput = start === null ? null : await this.#steward.readOutput(start);
+    this.#pipeline.start(epoch, { ...ledger, position: start });
+    this.#run += 1;
+    // --ignore-watermark may have asked for ticks that do not exist yet
+    const forkAccepted = ledger.brake.forkAccepted || start !== ledger.position;
+    this.#auditor.forkAccepted = forkAccepted;
+    this.#auditor.start(epoch, this.#run);
+    this.#host.began(this.#run, epoch, ledger.openGaps);
+    this.#host.toReader({
+      type: 'start',
+      run: this.#run,
+      start: {
+        expected: start === null ? null : start + 1n,
+        stored: ledger.storedAhead,
+        openGaps: [...ledger.openGaps, ...ledger.unfillable],
+        previousOutput,
+      },
+      ask: startTick,
+      forkAccepted,
+      fill: ledger.openGaps,
+    });
+    this.#host.log('info', 'Ingesting', {
+      chain: chainId,
+      epoch,
+      position: start,
+      open_gaps: ledger.openGaps.length,
+    });
+  }
+
+  async #positionOf(epoch: bigint, { position }: LedgerState): Promise<bigint | null> {
+    const { startTick } = this.#options;
+    if (position === null) return null;
+    if (this.#ignorePosition) {
+      const start = await this.#skip(epoch, position);
+      this.#ignorePosition = false;
+      return start;
+    }
+    if (startTick > 0n) {
+      this.#host.log('warn', 'START_TICK is ignored: a position exists', { start_tick: startTick, position });
+    }
+    return position;
+  }
+
+  /** --ignore-watermark: what lies between the position and START_TICK is not wanted. Returns the new position. */
+  async #skip(epoch: bigint, position: bigint): Promise<bigint> {
+    const { startTick } = this.#options;
+    if (startTick !== 0n && startTick <= position) {
+      const error = new Error(
+        `--ignore-watermark cannot go back: START_TICK=${startTick} is not beyond the position ${position}`,
+      );
+      this.#host.fatal(error);
+      throw error;
+    }
+    const start = startTick === 0n ? await this.#host.latestTick() : startTick;
+    if (start <= position + 1n) return position;
+    const gap = { first: position + 1n, last: start - 1n };
+    await this.#steward.recordSkipped(gap, epoch);
+    this.#host.log('warn', 'Skipped ticks as --ignore-watermark asks', {
+      first_tick: gap.first,
+      last_tick: gap.last,
+    });
+    return gap.last;
+  }
+
+  async #endHalted(halt: Halt): Promise<void> {
+    const { epoch } = this.#pipeline;
+    if (epoch === null) return;
+    await this.#end('an operator must decide');
+    await this.#steward.recordHalt(epoch, halt);
+  }
+
+  async #end(why: string): Promise<void> {
+    this.#host.log('warn', `Stopped ingesting: ${why}`, {});
+    this.#auditor.stop();
+    const run = this.#run;
+    await new Promise<void>((resolve) => {
+      this.#readerStopped = (stopped) => {
+        if (stopped === run) resolve();
+      };
+      this.#host.toReader({ type: 'stop', run });
+    });
+    this.#readerStopped = null;
+    await this.#pipeline.stop();
+  }
+
+  async #verify(): Promise<void> {
+    const { epoch, position } = this.#pipeline;
+    const ours = { recorded: this.#pipeline.recorded, openGaps: [...this.#pipeline.openGaps] };
+    if (epoch === null || ours.recorded.length === 0) return;
+    const ledger = await this.#steward.readLedger();
+    const lost = lostRanges(ours, ledger);
+    if (lost.length === 0) return;
+    this.#host.log('error', 'The database went backwards; reading again from its position', {
+      had: position,
+      has: ledger.position,
+      lost_ranges: lost.length,
+      first_lost: lost[0]?.first,
+    });
+    await this.#end('the database went backwards');
+    await this.#begin(epoch, await this.#steward.readLedger());
+  }
+
+  /**
+   * A dead reader took its open slab with it: the new one is stopped (a turn may have started it), what is at a writer
+   * is finished, and the ring starts over.
+   */
+  async #startOver(): Promise<void> {
+    const { epoch } = this.#pipeline;
+    await this.#end('the reader thread died');
+    this.#ring.clear();
+    if (epoch !== null) await this.#begin(epoch, await this.#steward.readLedger());
+  }
+}
+
+const HALTED = 'Ingestion is halted; when the cause is understood: tick-ingester resume --accept <halt>';

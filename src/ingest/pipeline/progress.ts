@@ -1,0 +1,70 @@
+import { contiguousPrefix, RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
+import type { BatchWrite } from '../../store/chain/batch.ts';
+import type { LedgerState } from '../../store/chain/ledger.ts';
+
+/** What one run knows to be recorded: the ledger at its start, and what it has committed since. */
+export class Recorded {
+  readonly epoch: bigint;
+  /** the first tick of the chain; null until it is recorded */
+  origin: bigint | null;
+  readonly #ranges: RangeSet;
+  readonly #openGaps: RangeSet;
+  readonly #ahead: RangeSet;
+
+  constructor(epoch: bigint, ledger: Omit<LedgerState, 'brake'>) {
+    const { origin, position, storedAhead, openGaps, unfillable } = ledger;
+    this.epoch = epoch;
+    this.origin = origin;
+    this.#ranges = new RangeSet([...storedAhead, ...openGaps, ...unfillable]);
+    if (origin !== null && position !== null && position >= origin) {
+      this.#ranges.add({ first: origin, last: position });
+    }
+    this.#openGaps = new RangeSet(openGaps);
+    this.#ahead = new RangeSet(storedAhead);
+  }
+
+  book({ range, gaps, fills }: BatchWrite): void {
+    for (const gap of gaps) {
+      this.#openGaps.add(gap);
+      this.#ranges.add(gap);
+    }
+    if (range === null) return;
+    this.#ranges.add(range);
+    if (fills) this.#openGaps.remove(range);
+  }
+
+  get position(): bigint | null {
+    return this.origin === null ? null : contiguousPrefix(this.origin, this.#ranges);
+  }
+
+  /** Below the lowest open gap. */
+  get completeUpTo(): bigint | null {
+    const { position } = this;
+    const gap = this.#openGaps.list()[0];
+    return position === null || gap === undefined || gap.first > position ? position : gap.first - 1n;
+  }
+
+  get openGaps(): readonly TickRange[] {
+    return this.#openGaps.list();
+  }
+
+  /** Gaps counted. */
+  list(): TickRange[] {
+    return this.#ranges.list().map((range) => ({ ...range }));
+  }
+
+  /** The store says so: these are not open any more. */
+  gaveUp(range: TickRange): void {
+    this.#openGaps.remove(range);
+  }
+
+  /** Whether what was received of this number is committed, or it lies below the origin. */
+  isSettled(number: bigint): boolean {
+    return this.origin !== null && (number < this.origin || this.#ranges.has(number));
+  }
+
+  /** Whether an earlier run has stored it beyond the position at which this one began. */
+  wasAhead(tick: bigint): boolean {
+    return this.#ahead.has(tick);
+  }
+}

@@ -1,0 +1,68 @@
+import type { WaitingFrame } from './reorder-buffer.ts';
+import type { ReaderCounts } from './counts.ts';
+import type { Ring } from '../ring.ts';
+
+export interface PausedStream {
+  pause(): void;
+  resume(): void;
+}
+
+/**
+ * What was delivered after the ring had no room, in its order. The stream is paused meanwhile, so it is bounded by what
+ * grpc-js delivers after pause().
+ */
+export class Backlog {
+  readonly #ring: Ring;
+  readonly #counts: ReaderCounts;
+  readonly #stream: PausedStream;
+  #frames: WaitingFrame[] = [];
+  /** the stream is paused */
+  waits = false;
+
+  constructor(ring: Ring, counts: ReaderCounts, stream: PausedStream) {
+    this.#ring = ring;
+    this.#counts = counts;
+    this.#stream = stream;
+  }
+
+  get frames(): readonly WaitingFrame[] {
+    return this.#frames;
+  }
+
+  put(bytes: Uint8Array, arrivedMs: number): void {
+    this.#frames.push({ bytes, arrivedMs });
+    this.wait();
+  }
+
+  /** The first of them found their place. */
+  took(frames: number): void {
+    if (frames > 0) this.#frames = this.#frames.slice(frames);
+  }
+
+  clear(): void {
+    this.#frames = [];
+  }
+
+  wait(): void {
+    if (this.waits) return;
+    this.#mark(true);
+    this.#counts.pauses += 1;
+    this.#stream.pause();
+  }
+
+  wake(): void {
+    this.#mark(false);
+    this.#stream.resume();
+  }
+
+  /** The stream is over: nobody waits any more. */
+  abandon(): void {
+    this.clear();
+    this.#mark(false);
+  }
+
+  #mark(waits: boolean): void {
+    this.waits = waits;
+    this.#ring.readerWaits = waits;
+  }
+}

@@ -1,0 +1,251 @@
+import type { TickRange } from '../../core/ingest/ranges.ts';
+import { shouldSeal, type SealLimits } from '../../core/ingest/seal.ts';
+import { PROOF_OUTPUT, TickWire } from '../../core/chain/wire.ts';
+import { FRAME_UNNUMBERED, INDEX_WORDS } from '../../core/copy/transcode.ts';
+import type { SequenceStart } from '../../core/ingest/sequence.ts';
+import type { Ring, Slab } from '../ring.ts';
+
+/** A batch on its way: which slab holds its frames and what the frames are. Sent from the reader to the pipeline. */
+export interface SealedBatch {
+  /** order of sealing since the reader's start, from 0 */
+  sequence: number;
+  /** the slab, or null when the frames came in `side` */
+  slab: number | null;
+  /** one frame too large for a slab, in memory of its own */
+  side: Uint8Array<ArrayBuffer> | null;
+  frames: number;
+  /** numbered frames; their numbers are first … first + ticks - 1 */
+  ticks: number;
+  /** the number due at the batch's first frame, also when no frame is numbered */
+  first: bigint;
+  /** bytes of all frames */
+  bytes: number;
+  /** new holes directly below this batch */
+  gaps: TickRange[];
+  /** the numbers lie in gaps that were declared before: nothing may overtake it, and the gaps become smaller */
+  fills: boolean;
+  /** vdf output (hex digits) of the tick first - 1 where the reader knows it, else null */
+  previous: string | null;
+  /** when the first frame arrived, monotonic ms */
+  openedMs: number;
+}
+
+/** A longer one is treated as not known: it travels with a message. An output of the chain has 512 digits. */
+const OUTPUT_DIGITS_MAX = 4096;
+
+/**
+ * The open batch. A batch covers one contiguous range of numbers, so it is cut at every hole; unnumbered frames ride
+ * along at their place. One slab is open at a time.
+ */
+export class BatchFiller {
+  readonly #ring: Ring;
+  readonly #limits: SealLimits;
+  readonly #sealed: (batch: SealedBatch) => void;
+  #slab: Slab | null = null;
+  #frames = 0;
+  #ticks = 0;
+  #bytes = 0;
+  #first = 0n;
+  #fills = false;
+  #gaps: TickRange[] = [];
+  #openedMs = 0;
+  #newGaps: TickRange[] = [];
+  #sequence = 0;
+  /** where in the slab's index the last numbered frame of the open batch stands */
+  #lastTickWord = 0;
+  #previous: string | null = null;
+  /** the number behind the last batch, and the output of the tick before it */
+  #behind: OutputBefore | null;
+  readonly #wire = new TickWire();
+
+  /** behind: what is known of the tick before the first one. */
+  constructor(
+    ring: Ring,
+    limits: SealLimits,
+    sealed: (batch: SealedBatch) => void,
+    behind: OutputBefore | null = null,
+  ) {
+    this.#ring = ring;
+    this.#limits = limits;
+    this.#sealed = sealed;
+    this.#behind = behind;
+  }
+
+  /** These holes are recorded with the next batch that has a range. */
+  gapsBefore(gaps: readonly TickRange[]): void {
+    this.#newGaps.push(...gaps);
+  }
+
+  /** Whether a late tick of this number goes into the batch that is open. */
+  continues(number: bigint): boolean {
+    const isNext = number === this.#first + BigInt(this.#ticks);
+    return this.#fills && this.#frames > 0 && isNext && this.#newGaps.length === 0;
+  }
+
+  /** False when the ring has no room now. */
+  append(number: bigint, fills: boolean, bytes: Uint8Array, arrivedMs: number): boolean {
+    if (this.#ring.heldTicks >= this.#ring.geometry.ticksMax) {
+      this.seal(arrivedMs);
+      return false;
+    }
+    const cut = this.#frames > 0 && (fills !== this.#fills || number !== this.#first + BigInt(this.#ticks));
+    if (cut || (this.#newGaps.length > 0 && this.#frames > 0)) this.#seal();
+    if (bytes.length > this.#ring.geometry.slabBytes)
+      return this.#appendSide(number, fills, 0, bytes, arrivedMs);
+    if (!this.#room(number, fills, true, bytes.length, arrivedMs)) return false;
+    this.#ticks += 1;
+    this.#ring.addHeldTicks(1);
+    this.#lastTickWord = this.#frames * INDEX_WORDS;
+    this.#copy(bytes, 0, arrivedMs);
+    if (this.#ticks >= this.#limits.batchTicks) this.seal(arrivedMs);
+    return true;
+  }
+
+  /** A frame whose number cannot be used; due: the number it should have had, by which a dead letter is known. */
+  appendUnnumbered(due: bigint, bytes: Uint8Array, arrivedMs: number): boolean {
+    const cut = this.#frames > 0 && due !== this.#first + BigInt(this.#ticks);
+    if (this.#fills || cut) this.#seal();
+    if (bytes.length > this.#ring.geometry.slabBytes)
+      return this.#appendSide(due, false, FRAME_UNNUMBERED, bytes, arrivedMs);
+    if (!this.#room(due, false, false, bytes.length, arrivedMs)) return false;
+    this.#copy(bytes, FRAME_UNNUMBERED, arrivedMs);
+    return true;
+  }
+
+  /** Seals the open batch when it is worth it (see shouldSeal). */
+  seal(nowMs: number): void {
+    if (this.#frames === 0) return;
+    const batch = { ticks: this.#frames, ageMs: nowMs - this.#openedMs };
+    if (shouldSeal(batch, this.#ring.inFlight, this.#limits)) this.#seal();
+  }
+
+  sealNow(): void {
+    this.#seal();
+  }
+
+  /** Gives the open slab back unwritten. */
+  abandon(): void {
+    if (this.#slab !== null) this.#ring.free(this.#slab.id);
+    this.#ring.addHeldTicks(-this.#ticks);
+    this.#newGaps = [];
+    this.#behind = null;
+    this.#reset();
+  }
+
+  /** Makes sure that a slab is open with room for one more frame. */
+  #room(number: bigint, fills: boolean, numbered: boolean, length: number, arrivedMs: number): boolean {
+    const { slabBytes, framesMax } = this.#ring.geometry;
+    if (this.#slab !== null && (this.#frames >= framesMax || this.#bytes + length > slabBytes)) this.#seal();
+    if (this.#slab !== null) return true;
+    const slab = this.#ring.take();
+    if (slab === undefined) return false;
+    this.#slab = slab;
+    this.#open(number, fills, numbered, arrivedMs);
+    return true;
+  }
+
+  #open(number: bigint, fills: boolean, numbered: boolean, arrivedMs: number): void {
+    this.#first = number;
+    this.#fills = fills;
+    this.#openedMs = arrivedMs;
+    this.#previous = !fills && this.#behind?.next === number ? this.#behind.output : null;
+    if (!numbered) return; // without a range of its own it could be sent twice, and its gaps with it
+    this.#gaps = this.#newGaps;
+    this.#newGaps = [];
+  }
+
+  #copy(bytes: Uint8Array, flags: number, arrivedMs: number): void {
+    const slab = this.#slab!;
+    const word = this.#frames * INDEX_WORDS;
+    slab.index[word] = this.#bytes;
+    slab.index[word + 1] = bytes.length;
+    slab.index[word + 2] = flags;
+    slab.arrivals[this.#frames] = (arrivedMs - this.#openedMs) * 1000;
+    copyInto(slab, this.#bytes, bytes);
+    this.#bytes += bytes.length;
+    this.#frames += 1;
+  }
+
+  #appendSide(number: bigint, fills: boolean, flags: number, bytes: Uint8Array, arrivedMs: number): boolean {
+    this.#seal();
+    // such a frame is a dead letter for certain; one of them at a time keeps memory bounded
+    if (this.#ring.inFlight > 0) return false;
+    const ticks = flags === FRAME_UNNUMBERED ? 0 : 1;
+    this.#open(number, fills, ticks === 1, arrivedMs);
+    this.#frames = 1;
+    this.#ticks = ticks;
+    this.#bytes = bytes.length;
+    this.#ring.addHeldTicks(ticks);
+    this.#emit(null, Uint8Array.from(bytes));
+    return true;
+  }
+
+  #seal(): void {
+    if (this.#frames === 0 || this.#slab === null) return;
+    if (!this.#fills && this.#ticks > 0) {
+      const next = this.#first + BigInt(this.#ticks);
+      this.#behind = { next, output: this.#lastOutput(this.#slab) };
+    }
+    this.#emit(this.#slab.id, null);
+  }
+
+  /** Of the batch's last tick: one frame a batch is read, for the link to the next one. */
+  #lastOutput({ index, bytes }: Slab): string | null {
+    const start = index[this.#lastTickWord];
+    const status = this.#wire.readTick(bytes, start, start + index[this.#lastTickWord + 1]);
+    const { tick } = this.#wire;
+    const length = tick[PROOF_OUTPUT + 1];
+    if (status !== 0 || length > OUTPUT_DIGITS_MAX) return null;
+    return Buffer.from(bytes.buffer, bytes.byteOffset + tick[PROOF_OUTPUT], length).toString('latin1');
+  }
+
+  #emit(slab: number | null, side: Uint8Array<ArrayBuffer> | null): void {
+    this.#ring.addInFlight(1);
+    this.#sealed({
+      sequence: this.#sequence,
+      slab,
+      side,
+      frames: this.#frames,
+      ticks: this.#ticks,
+      first: this.#first,
+      bytes: this.#bytes,
+      gaps: this.#gaps,
+      fills: this.#fills,
+      previous: this.#previous,
+      openedMs: this.#openedMs,
+    });
+    this.#sequence += 1;
+    this.#reset();
+  }
+
+  #reset(): void {
+    this.#slab = null;
+    this.#frames = 0;
+    this.#ticks = 0;
+    this.#bytes = 0;
+    this.#gaps = [];
+    this.#fills = false;
+    this.#previous = null;
+  }
+}
+
+/** The output of the tick before `next`, hex digits; null when it is not known. */
+interface OutputBefore {
+  next: bigint;
+  output: string | null;
+}
+
+export function outputBefore({ expected, previousOutput = null }: SequenceStart): OutputBefore | null {
+  return expected === null ? null : { next: expected, output: previousOutput };
+}
+
+/**
+ * memmove into shared memory. TypedArray.set takes a slow path there (word by word, 200 ns for a full tick), and so
+ * does Buffer.copy of a whole buffer; of a part it is native (90 ns). Hence all but the last byte, and then that one.
+ */
+function copyInto(slab: Slab, at: number, frame: Uint8Array): void {
+  const last = frame.length - 1;
+  if (last > 0 && Buffer.isBuffer(frame)) frame.copy(slab.bytes, at, 0, last);
+  else slab.bytes.set(frame, at);
+  if (last >= 0) slab.bytes[at + last] = frame[last];
+}

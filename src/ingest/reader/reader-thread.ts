@@ -1,0 +1,255 @@
+import type { MessagePort } from 'node:worker_threads';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { SequenceStart } from '../../core/ingest/sequence.ts';
+import type { TickRange } from '../../core/ingest/ranges.ts';
+import type { SealedBatch } from './batch-builder.ts';
+import type { FillCounts } from '../gaps/round.ts';
+import { GapFiller, type FillHost, type FillLimits } from '../gaps/filler.ts';
+import type { FillReport } from '../gaps/report.ts';
+import { FrameReader, type ReaderLimits } from './frame-reader.ts';
+import { ReaderCounts } from './counts.ts';
+import { RepeatPackets, type RepeatedFrame } from './repeated-frames.ts';
+import { Ring, type RingGeometry } from '../ring.ts';
+import { SequencerConnection, type SourceOptions } from '../sequencer/connection.ts';
+import { threadStats, type ThreadStats } from '../thread-stats.ts';
+import {
+  TickStream,
+  type StreamClock,
+  type StreamHost,
+  type StreamLimits,
+  type StreamState,
+} from '../sequencer/tick-stream.ts';
+
+/** workerData of the reader thread. */
+export interface ReaderSetup {
+  geometry: RingGeometry;
+  memory: SharedArrayBuffer;
+  source: SourceOptions;
+  reading: ReaderLimits;
+  streaming: StreamLimits;
+  filling: FillLimits;
+}
+
+export type ToReader =
+  /**
+   * Read from here; everything of an earlier run is abandoned. ask: what to request while no number is due. fill: the
+   * gaps to begin with, null when none are filled, those to come included. forkAccepted: a head below our position is
+   * no reason to halt, until it is not any more.
+   */
+  | {
+      type: 'start';
+      run: number;
+      start: SequenceStart;
+      ask: bigint;
+      fill: readonly TickRange[] | null;
+      forkAccepted: boolean;
+    }
+  /** Stop and give the open slab back. */
+  | { type: 'stop'; run: number }
+  /** Close the stream, send what was read on its way, then say 'drained'. */
+  | { type: 'drain' }
+  /** A batch was committed. */
+  | { type: 'credit' }
+  /** A packet of repeated frames is compared. */
+  | { type: 'audited'; run: number };
+
+export type FromReader =
+  | { type: 'sealed'; run: number; batch: SealedBatch }
+  | { type: 'repeated'; run: number; frames: RepeatedFrame[] }
+  | { type: 'filling'; run: number; report: FillReport }
+  | { type: 'state'; state: StreamState }
+  /** The sequencer's head stays below what it had sent. */
+  | { type: 'forked'; run: number; reason: string }
+  /** The head is not below our position any more. */
+  | { type: 'headReached'; run: number }
+  | { type: 'head'; head: bigint }
+  | { type: 'stopped'; run: number }
+  | { type: 'drained' }
+  | { type: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> }
+  | { type: 'stats'; stats: ReaderStats };
+
+export interface ReaderStats extends ThreadStats {
+  counts: ReaderCounts;
+  filling: FillCounts;
+  reconnects: number;
+  highest: bigint | null;
+}
+
+const STATS_MS = 500;
+/** Flush and reorder deadlines are kept to this precision, ms. */
+const TURN_MS_MAX = 20;
+
+/** The reader thread: joins the stream, the frame reader and the ring, and speaks with the main thread. */
+export class ReaderLoop {
+  readonly #setup: ReaderSetup;
+  readonly #port: MessagePort;
+  readonly #clock: StreamClock;
+  readonly #ring: Ring;
+  readonly #stream: TickStream;
+  readonly #filler: GapFiller;
+  readonly #delay = monitorEventLoopDelay();
+  readonly #counts = new ReaderCounts();
+  #reader: FrameReader | null = null;
+  #repeats: RepeatPackets | null = null;
+  #run = 0;
+  #fills = false;
+  #ask = 0n;
+  #draining = false;
+
+  constructor(setup: ReaderSetup, port: MessagePort, clock: StreamClock) {
+    this.#setup = setup;
+    this.#port = port;
+    this.#clock = clock;
+    this.#ring = new Ring(setup.geometry, setup.memory);
+    this.#stream = new TickStream(setup.source, setup.streaming, this.#streamHost(), clock);
+    this.#filler = new GapFiller(setup.filling, this.#fillHost(), clock);
+  }
+
+  start(): void {
+    this.#port.on('message', (message: ToReader) => this.#message(message));
+    const turnMs = Math.max(1, Math.min(TURN_MS_MAX, this.#setup.reading.flushMs / 4));
+    setInterval(() => this.#turn(), turnMs);
+    this.#delay.enable();
+    setInterval(() => this.#report(), STATS_MS);
+  }
+
+  #message(message: ToReader): void {
+    switch (message.type) {
+      case 'start':
+        this.#abandon();
+        this.#begin(message);
+        return;
+      case 'stop':
+        this.#abandon();
+        this.#send({ type: 'stopped', run: message.run });
+        return;
+      case 'drain':
+        this.#draining = true;
+        this.#stream.stop();
+        this.#filler.stop();
+        if (this.#reader === null) this.#send({ type: 'drained' });
+        this.#turn();
+        return;
+      case 'credit':
+        this.#turn();
+        return;
+      case 'audited':
+        if (message.run !== this.#run) return;
+        this.#repeats?.credit();
+        this.#turn();
+    }
+  }
+
+  #begin({ run, start, ask, fill, forkAccepted }: ToReader & { type: 'start' }): void {
+    this.#fills = fill !== null;
+    this.#ask = ask;
+    this.#run = run;
+    const repeats = new RepeatPackets((frames) => this.#send({ type: 'repeated', run, frames }));
+    this.#repeats = repeats;
+    this.#reader = new FrameReader(
+      this.#ring,
+      this.#setup.reading,
+      start,
+      {
+        sealed: (batch) =>
+          this.#send({ type: 'sealed', run, batch }, batch.side === null ? [] : [batch.side.buffer]),
+        repeated: (frame) => repeats.offer(frame),
+        mayJump: (number) => this.#stream.mayJump(number),
+        gaps: (gaps) => {
+          if (this.#fills) this.#filler.add(gaps);
+        },
+        pause: () => this.#stream.pause(),
+        resume: () => this.#stream.resume(),
+      },
+      () => this.#clock.nowMs(),
+    );
+    this.#stream.resume();
+    this.#stream.start(forkAccepted);
+    if (fill !== null) this.#filler.start(fill);
+  }
+
+  #abandon(): void {
+    this.#foldCounts();
+    this.#stream.stop();
+    this.#filler.stop();
+    this.#reader?.abandon();
+    this.#reader = null;
+  }
+
+  #turn(): void {
+    if (this.#reader === null) return;
+    this.#repeats?.flush();
+    if (!this.#draining) {
+      this.#reader.turn();
+      this.#filler.turn();
+    } else if (this.#reader.drain()) {
+      this.#foldCounts();
+      this.#reader = null;
+      this.#send({ type: 'drained' });
+    }
+  }
+
+  #streamHost(): StreamHost {
+    return {
+      frame: (bytes) => this.#reader?.frame(bytes),
+      // a drain closes the stream for good, and what was delivered still goes on its way
+      disconnected: () => {
+        if (!this.#draining) this.#reader?.disconnected();
+      },
+      resumeAt: () => this.#reader?.due || this.#ask || 0n,
+      had: () => {
+        const due = this.#reader?.due ?? null;
+        return due === null ? null : due - 1n;
+      },
+      highest: () => this.#reader?.highest ?? null,
+      waiting: () => this.#reader?.waiting ?? false,
+      state: (state) => this.#send({ type: 'state', state }),
+      head: (head) => this.#send({ type: 'head', head }),
+      forked: (reason) => this.#send({ type: 'forked', run: this.#run, reason }),
+      headReached: () => this.#send({ type: 'headReached', run: this.#run }),
+      log: (level, message, fields) => this.#send({ type: 'log', level, message, fields }),
+    };
+  }
+
+  #fillHost(): FillHost {
+    const { source } = this.#setup;
+    return {
+      connect: () => new SequencerConnection(source, () => this.#clock.wallMs()),
+      missing: (range) => this.#reader?.missing(range) ?? null,
+      fill: (chunk) => this.#reader?.fillGaps(chunk),
+      filling: () => this.#reader?.filling ?? false,
+      report: (report) => this.#send({ type: 'filling', run: this.#run, report }),
+      log: (level, message, fields) => this.#send({ type: 'log', level, message, fields }),
+    };
+  }
+
+  #report(): void {
+    this.#foldCounts();
+    const { reconnects } = this.#stream;
+    const highest = this.#reader?.highest ?? null;
+    this.#send({
+      type: 'stats',
+      stats: {
+        ...threadStats(this.#delay),
+        counts: this.#counts,
+        filling: this.#filler.counts,
+        reconnects,
+        highest,
+      },
+    });
+  }
+
+  /** A FrameReader counts for one run; the sums outlive it. */
+  #foldCounts(): void {
+    if (this.#reader === null) return;
+    const { counts } = this.#reader;
+    for (const key of Object.keys(counts) as (keyof ReaderCounts)[]) {
+      this.#counts[key] += counts[key];
+      counts[key] = 0;
+    }
+  }
+
+  #send(message: FromReader, transfer: ArrayBuffer[] = []): void {
+    this.#port.postMessage(message, transfer);
+  }
+}

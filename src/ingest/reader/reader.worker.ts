@@ -1,0 +1,10 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../../core/time.ts';
+import { ReaderLoop, type ReaderSetup } from './reader-thread.ts';
+
+if (parentPort === null) throw new Error('reader.worker is started as a worker thread');
+new ReaderLoop(workerData as ReaderSetup, parentPort, {
+  nowMs: () => systemClock.monotonicMs(),
+  wallMs: () => Number(systemClock.nowMicros()) / 1000,
+  random: Math.random,
+}).start();

@@ -1,0 +1,238 @@
+import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import * as grpc from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { tickOfAnswer } from '../../core/chain/wire.ts';
+
+/** Where the sequencer is and how to speak to it. */
+export interface SourceOptions {
+  /** host:port */
+  target: string;
+  /** null is plaintext */
+  tls: SourceTls | null;
+  /** GRPC_MAX_MESSAGE_BYTES */
+  messageBytesMax: number;
+}
+
+export interface SourceTls {
+  caFile: string | null;
+  certFile: string | null;
+  keyFile: string | null;
+  /** only when the certificate's name differs from the target's host */
+  serverName: string | null;
+}
+
+export interface StreamEvents {
+  /** One raw Tick message; the bytes are the receiver's to keep. */
+  frame(bytes: Uint8Array): void;
+  /** The stream is over; nothing more comes from it. Called once. */
+  ended(failure: StreamFailure): void;
+}
+
+export interface StreamFailure {
+  /** gRPC status code, 0 when the server ended the stream without an error */
+  code: number;
+  text: string;
+}
+
+/** What is asked of a sequencer: one open stream, and calls beside it. */
+export interface TickServer {
+  /** Its latest tick. Rejects with a grpc.ServiceError. */
+  head(): Promise<bigint>;
+  /**
+   * The bytes of one Tick message; null when it is not there to be had (found = false, NOT_FOUND, OUT_OF_RANGE).
+   * Rejects with a grpc.ServiceError, or a RangeError when the answer cannot be read.
+   */
+  tick(number: bigint): Promise<Uint8Array | null>;
+  /** Opens the tick stream at `start`; 0 is the latest tick. Frames arrive undecoded. */
+  stream(start: bigint, events: StreamEvents): void;
+  /** Flow control: no further frame is delivered, and the window towards the sequencer closes. */
+  pause(): void;
+  resume(): void;
+  /** Nothing more is told of the stream that is open. */
+  endStream(): void;
+  close(): void;
+}
+
+const PROTO = fileURLToPath(new URL('../../../proto/continuum.proto', import.meta.url));
+const STREAM_PATH = '/continuum.sequencer.v1.SequencerService/StreamTicks';
+const TICK_PATH = '/continuum.sequencer.v1.SequencerService/GetTick';
+/** How much the sequencer may send ahead of us. The default of 64 KiB gave a third of the rate, 4 MiB no more. */
+const FLOW_WINDOW_BYTES = 1024 * 1024;
+/** Servers answer faster pings with GOAWAY too_many_pings; silence is the stall watchdog's business. */
+const KEEPALIVE_MS = 60_000;
+const KEEPALIVE_TIMEOUT_MS = 20_000;
+const UNARY_DEADLINE_MS = 5_000;
+
+interface StatusReply {
+  current_tick: string;
+}
+
+interface TickReply {
+  found: boolean;
+}
+
+type UnaryCall<Request, Reply> = (
+  request: Request,
+  options: { deadline: number },
+  done: (error: grpc.ServiceError | null, reply?: Reply) => void,
+) => void;
+
+type SequencerClient = grpc.Client & {
+  GetStatus: UnaryCall<Record<string, never>, StatusReply>;
+  GetTick: UnaryCall<{ tick_number: string }, TickReply>;
+};
+
+const definition = loadSync(PROTO, { keepCase: true, longs: String, defaults: true });
+const { SequencerService } = (
+  grpc.loadPackageDefinition(definition) as unknown as {
+    continuum: { sequencer: { v1: { SequencerService: grpc.ServiceClientConstructor } } };
+  }
+).continuum.sequencer.v1;
+
+/**
+ * One connection to the sequencer: one open tick stream and the unary calls beside it. A connection that failed is
+ * closed and never used again (a grpc-js channel can stay CONNECTING for ever after its server restarts).
+ */
+export class SequencerConnection implements TickServer {
+  readonly #client: SequencerClient;
+  readonly #clockMs: () => number;
+  #call: grpc.ClientReadableStream<Uint8Array> | null = null;
+
+  /** clockMs: wall clock in ms since 1970, for deadlines. */
+  constructor(options: SourceOptions, clockMs: () => number) {
+    this.#clockMs = clockMs;
+    this.#client = new SequencerService(options.target, credentials(options.tls), {
+      'grpc.max_receive_message_length': options.messageBytesMax,
+      'grpc.keepalive_time_ms': KEEPALIVE_MS,
+      'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_retries': 0,
+      'grpc.enable_http_proxy': 0,
+      'grpc-node.flow_control_window': FLOW_WINDOW_BYTES,
+      ...(options.tls?.serverName == null ? {} : { 'grpc.ssl_target_name_override': options.tls.serverName }),
+    }) as unknown as SequencerClient;
+  }
+
+  get ready(): boolean {
+    return this.#client.getChannel().getConnectivityState(false) === grpc.connectivityState.READY;
+  }
+
+  stream(start: bigint, events: StreamEvents): void {
+    const call = this.#client.makeServerStreamRequest<{ start_tick: string }, Uint8Array>(
+      STREAM_PATH,
+      requestSerializer('StreamTicks'),
+      (bytes) => bytes,
+      { start_tick: start.toString() },
+    );
+    let over = false;
+    const end = (failure: StreamFailure): void => {
+      if (over || this.#call !== call) return;
+      over = true;
+      events.ended(failure);
+    };
+    call.on('data', (bytes: Uint8Array) => {
+      if (!over && this.#call === call) events.frame(bytes);
+    });
+    call.on('error', (error: grpc.ServiceError) =>
+      end({ code: error.code, text: error.details || error.message }),
+    );
+    call.on('end', () => end({ code: 0, text: 'the sequencer ended the stream' }));
+    this.#call = call;
+  }
+
+  pause(): void {
+    this.#call?.pause();
+  }
+
+  resume(): void {
+    this.#call?.resume();
+  }
+
+  endStream(): void {
+    const call = this.#call;
+    this.#call = null;
+    call?.cancel();
+  }
+
+  async head(): Promise<bigint> {
+    const reply = await this.#unary<StatusReply>((options, done) =>
+      this.#client.GetStatus({}, options, done),
+    );
+    return BigInt(reply.current_tick);
+  }
+
+  /** Whether the sequencer still serves this tick. */
+  async serves(number: bigint): Promise<boolean> {
+    const request = { tick_number: number.toString() };
+    const reply = await this.#unary<TickReply>((options, done) =>
+      this.#client.GetTick(request, options, done),
+    );
+    return reply.found;
+  }
+
+  async tick(number: bigint): Promise<Uint8Array | null> {
+    try {
+      const answer = await this.#unary<Uint8Array>((options, done) =>
+        this.#client.makeUnaryRequest(
+          TICK_PATH,
+          requestSerializer('GetTick'),
+          (bytes: Buffer): Uint8Array => bytes,
+          { tick_number: number.toString() },
+          options,
+          done,
+        ),
+      );
+      return tickOfAnswer(answer);
+    } catch (error) {
+      const { code } = error as { code?: number };
+      if (code === grpc.status.NOT_FOUND || code === grpc.status.OUT_OF_RANGE) return null;
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.endStream();
+    this.#client.close();
+  }
+
+  #unary<Reply>(
+    call: (
+      options: { deadline: number },
+      done: (error: grpc.ServiceError | null, reply?: Reply) => void,
+    ) => unknown,
+  ): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      call({ deadline: this.#clockMs() + UNARY_DEADLINE_MS }, (error, reply) => {
+        if (error !== null) reject(error);
+        else if (reply === undefined) reject(new Error('the sequencer sent an empty answer'));
+        else resolve(reply);
+      });
+    });
+  }
+}
+
+/** The sequencer's latest tick, by a connection of its own. Rejects with a grpc.ServiceError. */
+export async function latestTick(options: SourceOptions, clockMs: () => number): Promise<bigint> {
+  const connection = new SequencerConnection(options, clockMs);
+  try {
+    return await connection.head();
+  } finally {
+    connection.close();
+  }
+}
+
+function requestSerializer(method: string): (request: object) => Buffer {
+  const serialize = SequencerService.service[method]?.requestSerialize;
+  if (serialize === undefined) throw new Error(`proto/continuum.proto has no ${method}`);
+  return serialize;
+}
+
+function credentials(tls: SourceTls | null): grpc.ChannelCredentials {
+  if (tls === null) return grpc.credentials.createInsecure();
+  return grpc.credentials.createSsl(readPem(tls.caFile), readPem(tls.keyFile), readPem(tls.certFile));
+}
+
+function readPem(file: string | null): Buffer | null {
+  return file === null ? null : readFileSync(file);
+}

@@ -1,0 +1,78 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { streamVerdict } from '../../core/retry.ts';
+import type { StreamFailure, TickServer } from './connection.ts';
+
+/** Once may be an accident of the server's resources; twice at one position is the message. */
+const TIMES_MAX = 2;
+/** What arrives in one piece with the message that is too large is dropped by grpc-js with it: a window of 1 MiB. */
+const TICKS_MAX = 8_192;
+const ROOM_POLL_MS = 20;
+
+export interface TooLargeHost {
+  /** the last tick before the one that is due; null before the first one of a chain */
+  had(): bigint | null;
+  frame(bytes: Uint8Array): void;
+  /** the ring has no room now */
+  waiting(): boolean;
+  state(state: { kind: 'poison'; error: string }): void;
+  log(level: 'error', message: string, fields: Record<string, unknown>): void;
+}
+
+/** The message above GRPC_MAX_MESSAGE_BYTES that a stream meets: how often, and which tick it is. */
+export class TooLarge {
+  readonly #host: TooLargeHost;
+  /** met so often since the last tick came */
+  times = 0;
+
+  constructor(host: TooLargeHost) {
+    this.#host = host;
+  }
+
+  /** An operator must decide. */
+  get isHalt(): boolean {
+    return this.times >= TIMES_MAX;
+  }
+
+  tellHalt({ code, text }: StreamFailure): void {
+    this.#host.log(
+      'error',
+      'A message above GRPC_MAX_MESSAGE_BYTES stops the stream; raise the limit and restart, or skip the tick',
+      { code, error: text },
+    );
+    this.#host.state({ kind: 'poison', error: text });
+  }
+
+  /** Reads up to the tick that is too large, so that an operator knows its number and nothing else is in the way. */
+  async name(server: TickServer, failure: StreamFailure, isOver: () => boolean): Promise<void> {
+    const tick = await this.#find(server, isOver);
+    if (tick === null || isOver()) return;
+    this.#host.log('error', 'The message that stops the stream is this tick', {
+      tick,
+      to_pass_over_it: `tick-ingester skip --tick ${tick}`,
+    });
+    this.#host.state({ kind: 'poison', error: `tick ${tick}: ${failure.text}` });
+  }
+
+  /**
+   * Such a message ends a stream without saying which tick it was, and takes ticks before it along. So the ticks that
+   * are due are asked for one by one, and read like those of the stream, until one is too large as well. Null when it
+   * was not found.
+   */
+  async #find(server: TickServer, isOver: () => boolean): Promise<bigint | null> {
+    for (let asked = 0; asked < TICKS_MAX && !isOver(); asked += 1) {
+      const had = this.#host.had();
+      if (had === null) return null;
+      const number = had + 1n;
+      try {
+        const bytes = await server.tick(number);
+        if (bytes === null || isOver()) return null;
+        this.#host.frame(bytes);
+      } catch (error) {
+        return streamVerdict((error as { code?: number }).code) === 'too_large' ? number : null;
+      }
+      while (this.#host.waiting() && !isOver()) await delay(ROOM_POLL_MS);
+      if (this.#host.had() === had) return null;
+    }
+    return null;
+  }
+}

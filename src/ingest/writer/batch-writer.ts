@@ -1,0 +1,300 @@
+import { DatabaseError, type Client } from 'pg';
+import { tickDigest } from '../../core/chain/digest.ts';
+import { backoffMs, storeVerdict, type BackoffLimits, type StoreVerdict } from '../../core/retry.ts';
+import { writeBatch, type BatchWrite, type WrittenBatch } from '../../store/chain/batch.ts';
+import { BatchError } from '../../store/postgres/pipelined-copy.ts';
+import { deadline, destroy } from '../../store/postgres/connection.ts';
+import { endBackend, ownBackend } from '../../store/chain/lease.ts';
+import { ledgerCovers } from '../../store/chain/ledger.ts';
+import { readStoredTicks } from '../../store/chain/stored-ticks.ts';
+import { WakeableWait } from '../../core/wakeable-wait.ts';
+
+export interface WriterLimits {
+  backoff: BackoffLimits;
+  /** no answer for so long: the connection is given up, ms */
+  answerMs: number;
+  /** DB_MAX_CONN_LIFETIME, ms */
+  lifetimeMs: number;
+  /** DB_MAX_CONN_IDLE_TIME, ms; null keeps an idle connection open (DB_MIN_CONNECTIONS) */
+  idleMs: number | null;
+  /** DB_SYNCHRONOUS_COMMIT = off */
+  asynchronousCommit: boolean;
+}
+
+export interface WriterHost {
+  connect(onLost: (error: Error) => void): Promise<Client>;
+  nowMs(): number;
+  random(): number;
+  /** null: connected; otherwise why not */
+  database(trouble: DatabaseTrouble | null): void;
+  retried(): void;
+  /** a connection was made: to be remembered in case this thread dies */
+  backend(backend: Backend): void;
+  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+}
+
+export interface DatabaseTrouble {
+  kind: 'unreachable' | 'schema' | 'data';
+  error: string;
+  sqlstate: string | undefined;
+}
+
+export type WriteOutcome =
+  /** `resolved`: the COMMIT's answer was lost and the ledger answered instead */
+  | {
+      kind: 'committed';
+      resolved: boolean;
+      ambiguous: number;
+      durationMs: number;
+      /** found by the check of links in the batch's own transaction; not known when the ledger answered */
+      brokenLinks: readonly bigint[];
+    }
+  | Refusal
+  /** another daemon has the epoch */
+  | { kind: 'fenced' }
+  | { kind: 'stopped' };
+
+/**
+ * The database refuses rows of this batch, and the ledger does not have it: smaller batches will tell which ones. Only
+ * errors that depend on the rows come as an outcome; all others are tried again.
+ */
+export interface Refusal {
+  kind: 'refused';
+  sqlstate: string;
+  message: string;
+  /** of a batch of one tick that is there already although no ledger row covers it: what is stored */
+  stored: StoredCopy | null;
+}
+
+export interface StoredCopy {
+  /** canonical digest */
+  sha256: Uint8Array;
+  transactions: number;
+}
+
+/** A backend of the server; `started` tells it from a later one with the same pid. */
+export interface Backend {
+  pid: number;
+  started: string;
+}
+
+interface Connected {
+  client: Client;
+  backend: Backend;
+  sinceMs: number;
+}
+
+/** How long an ended backend may take to disappear before it is ended again, ms. */
+const BACKEND_POLL_MS = 100;
+/** A server that does not take leave of us in time is left, ms. */
+const CLOSE_MS = 2_000;
+
+/**
+ * One writer: one connection, one transaction at a time. A batch leaves write() committed, refused, fenced or stopped,
+ * and in no other way; errors of the connection, of resources and of the schema are retried without end with the same
+ * bytes.
+ *
+ *   connect ─► send ─► committed
+ *               │ error or no answer: the outcome is unknown
+ *               ▼
+ *   wait ─► connect ─► end the old backend, wait until it is gone ─► ledger covers the range? ─► committed
+ *     ▲                                                                  │ no; the error lay in the rows ─► refused
+ *     └──────────────────────────── error ◄──────────────────────────── send
+ */
+export class BatchWriter {
+  readonly #limits: WriterLimits;
+  readonly #host: WriterHost;
+  #connected: Connected | null = null;
+  /** backends whose last transaction may still be running */
+  readonly #orphans: Backend[];
+  #idle: NodeJS.Timeout | null = null;
+  #stopping = false;
+  readonly #pause = new WakeableWait();
+  #working = false;
+
+  /** orphans: what a writer that died left behind. */
+  constructor(limits: WriterLimits, host: WriterHost, orphans: readonly Backend[] = []) {
+    this.#orphans = [...orphans];
+    this.#limits = limits;
+    this.#host = host;
+  }
+
+  /** unknown: an earlier attempt, by a writer that died, may have been committed. */
+  async write(batch: BatchWrite, unknown = false): Promise<WriteOutcome> {
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    this.#idle = null;
+    this.#working = true;
+    try {
+      return await this.#writeUntilDone(batch, unknown);
+    } finally {
+      this.#working = false;
+      this.#armIdle();
+    }
+  }
+
+  /** A batch that is under way ends as soon as its present attempt does. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#pause.wake();
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    if (!this.#working) await this.#disconnect();
+  }
+
+  async #writeUntilDone(batch: BatchWrite, mayBeCommitted: boolean): Promise<WriteOutcome> {
+    let ambiguous = 0;
+    let unknown = mayBeCommitted;
+    let refusal: BatchError | null = null;
+    let atOnce = true;
+    for (let attempt = 0; ; attempt += 1) {
+      if (!atOnce) {
+        this.#host.retried();
+        await this.#pause.wait(
+          backoffMs(Math.max(0, attempt - 1), this.#limits.backoff, this.#host.random()),
+        );
+      }
+      if (this.#stopping) return { kind: 'stopped' };
+      try {
+        const connected = await this.#ensureConnected();
+        if (unknown && (await this.#settle(connected.client, batch))) {
+          this.#host.database(null);
+          return { kind: 'committed', resolved: true, ambiguous, durationMs: 0, brokenLinks: [] };
+        }
+        if (refusal !== null) {
+          const stored = await this.#storedCopy(connected.client, batch, refusal);
+          this.#host.database(null);
+          return { kind: 'refused', sqlstate: refusal.code ?? '', message: refusal.message, stored };
+        }
+        unknown = false;
+        const startedMs = this.#host.nowMs();
+        const { brokenLinks } = await this.#send(connected, batch);
+        this.#host.database(null);
+        const durationMs = this.#host.nowMs() - startedMs;
+        return { kind: 'committed', resolved: false, ambiguous, durationMs, brokenLinks };
+      } catch (error) {
+        const sqlstate =
+          error instanceof BatchError || error instanceof DatabaseError ? error.code : undefined;
+        const verdict = storeVerdict(sqlstate);
+        if (verdict === 'fenced') {
+          // its transaction is aborted and part of the data may still be on its way: never used again
+          this.#give(false);
+          this.#host.database(null);
+          return { kind: 'fenced' };
+        }
+        if (error instanceof NoAnswer) ambiguous += 1;
+        // also after an error with a SQLSTATE: a backend that is told to end may say so after its commit
+        unknown = true;
+        this.#give(true);
+        // then only the ledger is to be asked, and it is no outage
+        atOnce = error instanceof BatchError && liesInRows(error, verdict, batch);
+        if (atOnce) refusal = error as BatchError;
+        else this.#report(verdict, sqlstate, (error as Error).message, attempt);
+      }
+    }
+  }
+
+  /** Sends the batch and waits for its answer, or for nothing long enough. */
+  async #send({ client }: Connected, batch: BatchWrite): Promise<WrittenBatch> {
+    let timer: NodeJS.Timeout | null = null;
+    const silence = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new NoAnswer(`no answer for ${this.#limits.answerMs} ms`)),
+        this.#limits.answerMs,
+      );
+    });
+    try {
+      return await Promise.race([writeBatch(client, batch, this.#limits.asynchronousCommit), silence]);
+    } catch (error) {
+      if (error instanceof NoAnswer || error instanceof BatchError) throw error;
+      throw new NoAnswer((error as Error).message);
+    } finally {
+      if (timer !== null) clearTimeout(timer);
+    }
+  }
+
+  /** After a failure: nothing may be sent again while the old backend could still commit. */
+  async #settle(client: Client, batch: BatchWrite): Promise<boolean> {
+    for (let orphan = this.#orphans[0]; orphan !== undefined; orphan = this.#orphans[0]) {
+      if (await deadline(endBackend(client, orphan), this.#limits.answerMs)) this.#orphans.shift();
+      else if (this.#stopping) throw new Error('stopped while an earlier transaction was still open');
+      else await this.#pause.wait(BACKEND_POLL_MS);
+    }
+    if (batch.range === null) return false;
+    return deadline(ledgerCovers(client, batch.range), this.#limits.answerMs);
+  }
+
+  /** A key that is there twice: somebody may have inserted this very tick by hand. */
+  async #storedCopy(client: Client, { range }: BatchWrite, refusal: BatchError): Promise<StoredCopy | null> {
+    if (storeVerdict(refusal.code) !== 'look' || range === null || range.first !== range.last) return null;
+    const found = await deadline(readStoredTicks(client, [range.first]), this.#limits.answerMs);
+    const tick = found.get(range.first);
+    return tick === undefined ? null : { sha256: tickDigest(tick), transactions: tick.transactions.length };
+  }
+
+  async #ensureConnected(): Promise<Connected> {
+    const present = this.#connected;
+    if (present !== null && this.#host.nowMs() - present.sinceMs < this.#limits.lifetimeMs) return present;
+    await this.#disconnect();
+    const client = await this.#host.connect(() => {
+      if (this.#connected?.client === client) this.#give(this.#working);
+    });
+    const connected = { client, backend: await this.#backendOf(client), sinceMs: this.#host.nowMs() };
+    this.#connected = connected;
+    this.#host.backend(connected.backend);
+    return connected;
+  }
+
+  async #backendOf(client: Client): Promise<Backend> {
+    try {
+      return await deadline(ownBackend(client), this.#limits.answerMs);
+    } catch (error) {
+      destroy(client);
+      throw error;
+    }
+  }
+
+  /** The connection is never used again; a backend that may be writing is remembered until it is known to be gone. */
+  #give(mayBeWriting: boolean): void {
+    const connected = this.#connected;
+    this.#connected = null;
+    if (connected === null) return;
+    if (mayBeWriting) this.#orphans.push(connected.backend);
+    destroy(connected.client);
+  }
+
+  async #disconnect(): Promise<void> {
+    const connected = this.#connected;
+    this.#connected = null;
+    if (connected === null) return;
+    await deadline(connected.client.end(), CLOSE_MS).catch(() => destroy(connected.client));
+  }
+
+  #armIdle(): void {
+    if (this.#limits.idleMs === null) return;
+    this.#idle = setTimeout(() => void this.#disconnect(), this.#limits.idleMs);
+    this.#idle.unref();
+  }
+
+  #report(verdict: StoreVerdict, sqlstate: string | undefined, error: string, attempt: number): void {
+    const kind =
+      verdict === 'schema' ? 'schema' : verdict === 'data' || verdict === 'look' ? 'data' : 'unreachable';
+    this.#host.database({ kind, error, sqlstate });
+    const fields = { error, sqlstate, attempt: attempt + 1 };
+    if (kind === 'unreachable') this.#host.log('warn', 'Failed to connect to database', fields);
+    else this.#host.log('error', 'The database refuses a batch; it is kept and tried again', fields);
+  }
+}
+
+/**
+ * Whether the rows are what the database refuses, so that smaller transactions get further: the COPYs or the COMMIT
+ * (deferred constraints) failed with an error of data. Or a part of the range is in the ledger, and the rest is not.
+ * The error of a dead letter, of the ledger or of the schema is nothing that smaller transactions would mend.
+ */
+function liesInRows(error: BatchError, verdict: StoreVerdict, { ticks, range }: BatchWrite): boolean {
+  if (error.stage === 'rows' || error.stage === 'commit') {
+    return ticks > 0 && (verdict === 'data' || verdict === 'look');
+  }
+  return error.stage === 'before' && verdict === 'look' && range !== null && range.first < range.last;
+}
+
+/** The connection ended or was silent while a batch was under way: committed or not, nobody knows. */
+class NoAnswer extends Error {}

@@ -1,0 +1,80 @@
+import { DatabaseError, type Client } from 'pg';
+import { connect, ConnectError, parseDatabaseUrl } from '../../store/postgres/connect.ts';
+import { startEmbedded } from '../../store/embedded/server.ts';
+import { MigrationError } from '../../store/schema/migrate.ts';
+
+/** @param serverUrl where further sessions of the same database are to be had, also when it is embedded */
+export type DatabaseWork<T> = (client: Client, serverUrl: string) => Promise<T>;
+
+/** DATABASE_URL is not set. */
+export class NoDatabaseError extends Error {
+  override name = 'NoDatabaseError';
+}
+
+/**
+ * Runs `work` with one session on DATABASE_URL. `embedded:DIR` finds the running server of that folder, or starts one
+ * for as long as the work takes.
+ */
+export function withDatabase<T>(
+  databaseUrl: string | undefined,
+  applicationName: string,
+  work: DatabaseWork<T>,
+): Promise<T> {
+  return withServerUrl(databaseUrl, (serverUrl) => withSession(serverUrl, applicationName, work));
+}
+
+/** The same for work that makes its own sessions: it is handed the address of the server. */
+export async function withServerUrl<T>(
+  databaseUrl: string | undefined,
+  work: (serverUrl: string) => Promise<T>,
+): Promise<T> {
+  if (databaseUrl === undefined || databaseUrl === '') {
+    throw new NoDatabaseError(
+      'no database: set DATABASE_URL to postgres://user:password@host/database or to embedded:DIR',
+    );
+  }
+  if (!databaseUrl.startsWith('embedded:')) return work(databaseUrl);
+  const server = await startEmbedded({
+    dataDir: databaseUrl.slice('embedded:'.length),
+    log: { info: () => {}, warn: () => {} },
+  });
+  try {
+    return await work(server.url());
+  } finally {
+    // one that ran before belongs to a daemon
+    if (!server.adopted) await server.stop();
+  }
+}
+
+async function withSession<T>(url: string, applicationName: string, work: DatabaseWork<T>): Promise<T> {
+  const client = await connect(parseDatabaseUrl(url), { applicationName });
+  try {
+    return await work(client, url);
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** One line: what happened, and what to do about it. */
+export function databaseFailure(error: unknown): string {
+  const said = oneLine(error instanceof Error ? error.message : String(error));
+  if (error instanceof ConnectError) return `Failed to connect to database: ${said}. ${ADVICE[error.kind]}`;
+  if (error instanceof MigrationError) return said;
+  if (error instanceof DatabaseError) {
+    if (error.code === '42501') return `${said}. Use the role that owns the schema in DATABASE_URL`;
+    if (error.code === '42P01' || error.code === '42883') return `${said}. Run first: mdp db migrate`;
+    return `${said} (${error.code ?? 'no SQLSTATE'})`;
+  }
+  return said;
+}
+
+const ADVICE = {
+  password: 'Check user and password in DATABASE_URL, and pg_hba.conf of the server',
+  database: 'Create the database (createdb), or correct its name in DATABASE_URL',
+  tls: 'Check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL',
+  unreachable: 'Check host and port in DATABASE_URL, and that the server runs',
+} as const;
+
+function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ').trim();
+}

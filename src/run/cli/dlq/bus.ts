@@ -1,0 +1,176 @@
+import { InvalidArgumentError } from 'commander';
+import type { Delivery, OutgoingRecord, StreamBus } from '../../../bus/bus.ts';
+import {
+  DEAD_LETTER_TOPIC,
+  decodeDeadLetter,
+  deadLetterId,
+  type MarketDeadLetter,
+} from '../../../core/market/dead-letter.ts';
+import { formatMicros } from '../../../core/time.ts';
+import { wholeBigint } from '../arguments.ts';
+import type { Print } from '../database-command.ts';
+import { printable, shorten, tableLines } from '../text.ts';
+
+/** Records read at once: a letter may be 1 MiB. */
+const PAGE = 100;
+const DETAIL_CHARS = 60;
+const RAW_CHARS = 2_000;
+
+/** A letter of the chain has a number, one of the bus has topic|msg_id; for commander's argParser. */
+export function letterId(text: string): bigint | string {
+  if (!text.includes('|')) return wholeBigint(text);
+  if (text.length > 300)
+    throw new InvalidArgumentError('Expected topic|msg_id as "mdp dlq list --bus" shows it.');
+  return text;
+}
+
+type Summary = Omit<MarketDeadLetter, 'raw'> & { isCut: boolean };
+
+/** Every letter that is on the bus now, the oldest first; `visit` gets those that are there twice only once. */
+async function eachLetter(
+  bus: StreamBus,
+  visit: (id: string, letter: MarketDeadLetter) => Promise<void> | void,
+): Promise<void> {
+  const seen = new Set<string>();
+  for (let partition = 0; partition < bus.partitions(DEAD_LETTER_TOPIC); partition += 1) {
+    // what comes meanwhile is left out: a retry makes new ones
+    const last = (await bus.tail(DEAD_LETTER_TOPIC, partition, 1)).at(-1)?.position;
+    for (let after: string | null = null; after !== last;) {
+      const records: Delivery[] = await bus.read(DEAD_LETTER_TOPIC, partition, after, PAGE);
+      if (records.length === 0) break;
+      for (const { data, position } of records) {
+        after = position;
+        const letter = data === null ? null : decodeDeadLetter(data);
+        const id = letter === null ? '' : deadLetterId(letter);
+        if (letter !== null && !seen.has(id)) {
+          seen.add(id);
+          await visit(id, letter);
+        }
+        if (position === last) break;
+      }
+    }
+  }
+}
+
+export async function listBusLetters(
+  bus: StreamBus,
+  { reason, limit, isJson }: { reason: string | null; limit: number; isJson: boolean },
+  print: Print,
+): Promise<void> {
+  const found: (Summary & { id: string })[] = [];
+  await eachLetter(bus, (id, { raw, ...letter }) => {
+    if (reason === null || letter.reason === reason)
+      found.push({ ...letter, id, isCut: letter.rawBytes > raw.length });
+  });
+  const shown = found.toReversed().slice(0, limit === 0 ? found.length : limit);
+  if (isJson) {
+    for (const letter of shown) print(JSON.stringify(letterJson(letter.id, letter)));
+    return;
+  }
+  const rows = shown.map(({ id, reason, rawBytes, at, group, detail }) => [
+    ...[id, reason, `${rawBytes}`, formatMicros(at), group ?? '-'].map(printable),
+    shorten(printable(detail), DETAIL_CHARS),
+  ]);
+  if (rows.length > 0) for (const line of tableLines(COLUMNS, rows)) print(line);
+  const rest = shown.length < found.length ? `, the newest ${shown.length} shown (--limit 0 shows all)` : '';
+  print(`${found.length} dead letter${found.length === 1 ? '' : 's'} on the bus${rest}`);
+}
+
+const COLUMNS = [
+  { title: 'id', align: 'left' },
+  { title: 'reason', align: 'left' },
+  { title: 'bytes', align: 'right' },
+  { title: 'at', align: 'left' },
+  { title: 'group', align: 'left' },
+  { title: 'detail', align: 'left' },
+] as const;
+
+function letterJson(id: string, letter: Summary): Record<string, unknown> {
+  const { topic, msgId, group, reason, detail, key, encoding, rawBytes, rawSha256, at, isCut } = letter;
+  return {
+    event_id: id,
+    source: 'bus',
+    topic,
+    msg_id: msgId,
+    group,
+    reason,
+    detail,
+    key,
+    encoding,
+    bytes: rawBytes,
+    is_cut: isCut,
+    raw_sha256: rawSha256,
+    at: formatMicros(at),
+  };
+}
+
+/** @param writeRaw takes the exact bytes; true: nothing else is to be shown. Returns why it failed, or null. */
+export async function showBusLetter(
+  bus: StreamBus,
+  id: string,
+  { isJson, writeRaw }: { isJson: boolean; writeRaw: ((raw: Uint8Array) => Promise<boolean>) | null },
+  print: Print,
+): Promise<string | null> {
+  const found: MarketDeadLetter[] = [];
+  await eachLetter(bus, (other, letter) => void (other === id && found.push(letter)));
+  const [letter] = found;
+  if (letter === undefined) return `there is no dead letter ${printable(id)} on the bus`;
+  const { raw } = letter;
+  if ((await writeRaw?.(raw)) === true) return null;
+  const fields = letterJson(id, { ...letter, isCut: letter.rawBytes > raw.length });
+  if (isJson) {
+    print(JSON.stringify({ ...fields, raw: Buffer.from(raw).toString('base64') }));
+    return null;
+  }
+  for (const [name, value] of Object.entries(fields)) {
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    print(`${name.padEnd(10)}  ${value === null ? '-' : printable(text)}`);
+  }
+  const text =
+    letter.encoding === 'json' ? Buffer.from(raw).toString('utf8') : Buffer.from(raw).toString('hex');
+  print(`${'raw'.padEnd(10)}  ${printable(shorten(text, RAW_CHARS))}`);
+  return null;
+}
+
+export interface BusRetry {
+  /** null: all that fit the reason */
+  ids: readonly string[] | null;
+  reason: string | null;
+  isJson: boolean;
+}
+
+/** Publishes their records again, each on its topic, under its key and in its encoding. Returns why it failed, or null. */
+export async function retryBusLetters(
+  bus: StreamBus,
+  { ids, reason, isJson }: BusRetry,
+  print: Print,
+): Promise<string | null> {
+  const wanted = ids === null ? null : new Set(ids);
+  let chosen = wanted?.size ?? 0;
+  let left = 0;
+  const tell = (id: string, outcome: string, position: string | null): void => {
+    if (position === null) left += 1;
+    if (isJson) print(JSON.stringify({ event_id: id, outcome, done: position !== null, msg_id: position }));
+    else
+      print(`${printable(id)}  ${outcome.replaceAll('_', ' ')}${position === null ? '' : ` as ${position}`}`);
+  };
+  await eachLetter(bus, async (id, letter) => {
+    if (!(wanted?.delete(id) ?? (reason === null || letter.reason === reason))) return;
+    if (wanted === null) chosen += 1;
+    if (letter.rawBytes > letter.raw.length) {
+      tell(id, 'cut', null);
+      return;
+    }
+    // mdp.events:3 names a partition, which the key decides
+    const [topic = letter.topic] = letter.topic.split(':');
+    const [position = ''] = await bus.publish(topic, [recordOf(letter)]);
+    tell(id, 'published_again', position);
+  });
+  for (const id of wanted ?? []) tell(id, 'not_found', null);
+  if (chosen === 0 && !isJson) print('no dead letter on the bus fits: nothing to do');
+  return left === 0 ? null : `${left} of ${chosen} not published again`;
+}
+
+function recordOf({ key, raw, encoding }: MarketDeadLetter): OutgoingRecord {
+  return { key: key ?? '', eventId: null, data: raw, encoding };
+}

@@ -1,0 +1,237 @@
+import { Argument, Option, type Command } from 'commander';
+import type { Client } from 'pg';
+import type { StreamBus } from '../../../bus/bus.ts';
+import type { TranscodeLimits } from '../../../core/copy/transcode.ts';
+import type { Clock } from '../../../core/time.ts';
+import { listDeadLetters, type DeadLetterInfo } from '../../../store/chain/dead-letters.ts';
+import { endWithUsage, wholeBigint, wholeNumber } from '../arguments.ts';
+import { runOnDatabase, type Print } from '../database-command.ts';
+import { letterId, listBusLetters, retryBusLetters, showBusLetter } from './bus.ts';
+import { filterOf, letterJson, placeText } from './letter.ts';
+import { runRetry } from './retry.ts';
+import { putRaw, runShow, type ShowArguments } from './show.ts';
+import { runStreaming, withBus } from '../stream/stream.ts';
+import { printable, shorten, tableLines, type TableColumn } from '../text.ts';
+
+const APPLICATION = 'mdp dlq';
+const LIST_LIMIT = 100;
+const DETAIL_CHARS = 60;
+
+export interface DlqEnvironment {
+  /** DATABASE_URL */
+  databaseUrl?: string | undefined;
+  /** TICK_MAX_BYTES */
+  tickBytesMax: () => number;
+  clock: Clock;
+}
+
+interface ListArguments {
+  status: 'open' | 'resolved' | 'all';
+  reason?: string;
+  from?: bigint;
+  to?: bigint;
+  limit: number;
+  bus?: true;
+  json?: true;
+}
+
+interface RetryArguments {
+  reason?: string;
+  all?: true;
+  bus?: true;
+  json?: true;
+}
+
+/** `mdp dlq list|show|retry`: frames of the chain that could not become rows, and events that could not be used. */
+export function registerDlq(program: Command, env: DlqEnvironment): void {
+  const dlq = program
+    .command('dlq')
+    .description(
+      'dead letters, kept raw: frames of the chain that could not be stored (table dead_letters), and events on the bus that could not be used (topic mdp.events.dlq)',
+    );
+
+  dlq
+    .command('list')
+    .description('list dead letters, the newest first')
+    .addOption(
+      new Option('--status <status>', 'only these').choices(['open', 'resolved', 'all']).default('open'),
+    )
+    .option('--reason <reason>', 'only of this reason, e.g. malformed_frame, conflict (default: all)')
+    .option('--from <tick>', 'only from this tick number on (default: all)', wholeBigint)
+    .option('--to <tick>', 'only up to this tick number, itself included (default: all)', wholeBigint)
+    .addOption(busOption())
+    .addOption(configOption())
+    .option('--limit <count>', 'at most so many, 0 = all', wholeNumber, LIST_LIMIT)
+    .option('--json', 'NDJSON: one object a line, nothing else (default: a table and a count)')
+    .addHelpText(
+      'after',
+      help(
+        'mdp dlq list --status all --reason malformed_frame --from 541000000 --limit 20',
+        'A frame without a usable number stands behind the tick before it ("after N"); --from and --to take it as N + 1.\n\nOn the bus a letter is counted once, however often its record was refused:\n  $ mdp dlq list --bus --reason bad_price',
+      ),
+    )
+    .action((options: ListArguments, command: Command) => {
+      if (options.bus === true) {
+        const { reason = null, limit, json, from, to, status } = options;
+        if (from !== undefined || to !== undefined || status !== 'open')
+          endWithUsage(command, '--from, --to and --status are of the chain: --bus has none of them');
+        return onBus(command, env, async (bus, print) => {
+          await listBusLetters(bus, { reason, limit, isJson: json === true }, print);
+          return null;
+        });
+      }
+      return runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
+        runList(client, options, print),
+      );
+    });
+  registerShow(dlq, env);
+  registerRetry(dlq, env);
+}
+
+function registerShow(dlq: Command, env: DlqEnvironment): void {
+  dlq
+    .command('show')
+    .description('show one dead letter: its tick where it decodes, and what differs from the stored one')
+    .addArgument(new Argument('<id>', 'as shown by "mdp dlq list"').argParser(letterId))
+    .addOption(configOption())
+    .option(
+      '--raw <file>',
+      'write the exact bytes of the frame or record there, - = stdout and nothing else (default: off)',
+    )
+    .option('--json', 'one JSON object with every field in full; bytes of the frame by --raw (default: text)')
+    .addHelpText(
+      'after',
+      help(
+        'mdp dlq show 17 --raw frame.bin',
+        "On the bus the id is topic|msg_id:\n  $ mdp dlq show 'mdp.events|1755945303178-0'",
+      ),
+    )
+    .action((id: bigint | string, options: ShowArguments, command: Command) => {
+      if (options.raw === '-' && options.json === true) {
+        endWithUsage(command, '--raw - and --json both want stdout: name a file for one of them');
+      }
+      if (typeof id === 'string') {
+        const writeRaw = (raw: Uint8Array): Promise<boolean> => putRaw(options.raw, raw);
+        return onBus(command, env, (bus, print) =>
+          showBusLetter(bus, id, { isJson: options.json === true, writeRaw }, print),
+        );
+      }
+      return runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
+        runShow(client, id, options, print),
+      );
+    });
+}
+
+function registerRetry(dlq: Command, env: DlqEnvironment): void {
+  dlq
+    .command('retry')
+    .description(
+      'frames of the chain: parse them again by the rules of this version and store those that are good now, each in one transaction; events: publish them again on their topic',
+    )
+    .addArgument(new Argument('[id...]', 'as shown by "mdp dlq list"').argParser(collectIds))
+    .option('--reason <reason>', 'instead of ids: every open one of this reason (default: off)')
+    .option('--all', 'instead of ids: every open one (default: off)')
+    .addOption(busOption())
+    .addOption(configOption())
+    .option('--json', 'NDJSON: one object a letter (default: one line a letter, and a count)')
+    .addHelpText('after', help('TICK_MAX_BYTES=16MiB mdp dlq retry --reason too_large', RETRY_HELP))
+    .action((given: (bigint | string)[], options: RetryArguments, command: Command) => {
+      const ids = given.filter((id) => typeof id === 'bigint');
+      const busIds = given.filter((id) => typeof id === 'string');
+      if (busIds.length > 0 && ids.length > 0)
+        endWithUsage(command, 'ids of the chain and of the bus: one kind at a time');
+      const ways = [given.length > 0, options.reason !== undefined, options.all === true];
+      if (ways.filter(Boolean).length !== 1)
+        endWithUsage(command, 'name ids, or --reason, or --all: one of the three');
+      if (busIds.length > 0 || options.bus === true) {
+        const { reason = null, json } = options;
+        const chosen = given.length > 0 ? given.map(String) : null;
+        return onBus(command, env, (bus, print) =>
+          retryBusLetters(bus, { ids: chosen, reason, isJson: json === true }, print),
+        );
+      }
+      // a mistake in it is told before anything is done
+      const tickMaxBytes = env.tickBytesMax();
+      const limits = (): TranscodeLimits => ({ nowMicros: env.clock.nowMicros(), tickMaxBytes });
+      return runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
+        runRetry(client, ids.length > 0 ? ids : null, options, limits, print),
+      );
+    });
+}
+
+const RETRY_HELP = `Outcomes: stored; already stored (equal, so resolved); conflict (another tick of that number is stored);
+still bad; refused by the database; no place (its number is not recorded yet, or below the first tick). Only the first two
+resolve a letter. A frame above TICK_MAX_BYTES (default 4MiB) stays too_large. The ingester may run meanwhile.
+
+On the bus: the record is published again as it was, with its key and encoding. Its letter stays on mdp.events.dlq until the
+retention ends; what is stored already changes nothing, and what is still bad becomes a letter again, under its new place.
+  $ mdp dlq retry --bus --reason future`;
+
+function help(example: string, more?: string): string {
+  return `
+Example:
+  $ ${example}
+${more === undefined ? '' : `\n${more}\n`}
+Exit codes: 0 done, 1 failed or something stays open, 2 a mistake in the command line.
+The database is named by the environment variable DATABASE_URL (no default).`;
+}
+
+function collectIds(text: string, before: (bigint | string)[] | undefined): (bigint | string)[] {
+  return [...(before ?? []), letterId(text)];
+}
+
+function busOption(): Option {
+  return new Option('--bus', 'those on the bus, topic mdp.events.dlq (default: those of the chain)');
+}
+
+function configOption(): Option {
+  return new Option('--config <file>', 'which bus (default: STREAMING_CONFIG, or configs/streaming.yaml)');
+}
+
+function onBus(
+  command: Command,
+  env: DlqEnvironment,
+  work: (bus: StreamBus, print: Print) => Promise<string | null>,
+): Promise<void> {
+  return runStreaming(command, (config) =>
+    withBus(env, config, async (bus) => {
+      const failure = await work(bus, (line) => command.configureOutput().writeOut?.(`${line}\n`));
+      if (failure !== null) throw new Error(failure);
+    }),
+  );
+}
+
+// --- list ---
+
+async function runList(client: Client, options: ListArguments, print: Print): Promise<null> {
+  const filter = filterOf(options.status, options.reason, options.from, options.to);
+  const limit = options.limit === 0 ? Number.MAX_SAFE_INTEGER : options.limit;
+  const { letters, total } = await listDeadLetters(client, filter, limit);
+  if (options.json === true) {
+    for (const letter of letters) print(JSON.stringify(letterJson(letter)));
+    return null;
+  }
+  const kind = options.status === 'all' ? '' : ` ${options.status}`;
+  if (letters.length > 0) for (const line of tableLines(LIST_COLUMNS, letters.map(listRow))) print(line);
+  const shown = letters.length < total ? `, the newest ${letters.length} shown (--limit 0 shows all)` : '';
+  print(`${total}${kind} dead letter${total === 1 ? '' : 's'}${shown}`);
+  return null;
+}
+
+const LIST_COLUMNS: readonly TableColumn[] = [
+  { title: 'id', align: 'right' },
+  { title: 'source', align: 'left' },
+  { title: 'tick', align: 'right' },
+  { title: 'reason', align: 'left' },
+  { title: 'sqlstate', align: 'left' },
+  { title: 'bytes', align: 'right' },
+  { title: 'status', align: 'left' },
+  { title: 'created', align: 'left' },
+  { title: 'detail', align: 'left' },
+];
+
+function listRow(letter: DeadLetterInfo): string[] {
+  const { id, reason, detail, sqlstate, bytes, status, createdAt } = letter;
+  const cells = [id, 'chain', placeText(letter), reason, sqlstate ?? '', `${bytes}`, status, createdAt];
+  return [...cells.map(printable), shorten(printable(detail ?? ''), DETAIL_CHARS)];
+}

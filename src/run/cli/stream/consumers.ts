@@ -1,0 +1,128 @@
+import { hostname } from 'node:os';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { parseDuration } from '../../../core/duration.ts';
+import { windowMsOf } from '../../../stream/bars/micro-batcher.ts';
+import { runRole } from '../../stages/standalone.ts';
+import { buildStage } from '../../stages/build.ts';
+import type { BusStage } from '../../config/stages.ts';
+import type { StreamingConfig } from '../../config/streaming.ts';
+import { wholeNumber } from '../arguments.ts';
+import type { StreamCommands, StreamEnvironment } from './stream.ts';
+import { withServerUrl } from '../database.ts';
+
+/** What every role that takes from the bus is told. */
+interface RoleArguments {
+  config?: string;
+  group?: string;
+  consumer?: string;
+  batchSize?: number;
+  metricsPort?: number;
+}
+
+/** @param batchSize what it limits */
+function withRoleOptions(command: Command, batchSize: string): Command {
+  return command
+    .option('--group <name>', "consumer group (default: the role's own of the configuration)")
+    .option(
+      '--consumer <name>',
+      'name of this member of the group; members of one group need different names (default: host name)',
+    )
+    .option('--batch-size <n>', `${batchSize} (default: of the configuration)`, wholeNumber)
+    .addOption(
+      new Option('--metrics-port <port>', 'port of /metrics (default: telemetry.metrics_port)').argParser(
+        wholeNumber,
+      ),
+    );
+}
+
+/** The role as a program of its own, on the main thread, until it is told to end. */
+function runConsumer(
+  stage: BusStage,
+  options: RoleArguments,
+  streaming: StreamingConfig,
+  env: StreamEnvironment,
+): Promise<void> {
+  return withServerUrl(env.databaseUrl, (databaseUrl) =>
+    runRole({ streaming, service: `mdp-${stage}`, metricsPort: options.metricsPort ?? null }, (host) =>
+      buildStage(
+        {
+          stage,
+          streaming,
+          databaseUrl,
+          serviceName: 'mdp stream',
+          consumer: options.consumer ?? `${hostname()}-${stage}`,
+          ...(options.group === undefined ? {} : { group: options.group }),
+          ...(options.batchSize === undefined ? {} : { batchSize: options.batchSize }),
+          keepsHouse: true,
+        },
+        host,
+      ),
+    ),
+  );
+}
+
+/** `mdp stream ticks`: market ticks into tick_data. */
+export function registerTicks(commands: StreamCommands, env: StreamEnvironment): void {
+  withRoleOptions(
+    commands.command('ticks', 'market ticks from the bus into the table tick_data, each once'),
+    'records of one transaction while it keeps up',
+  )
+    .addHelpText('after', TICKS_HELP)
+    .action((options: RoleArguments, command: Command) =>
+      commands.run(command, (streaming) => runConsumer('ticks', options, streaming, env)),
+    );
+}
+
+/** `mdp stream micro-batch`: market events into bars. */
+export function registerMicroBatch(commands: StreamCommands, env: StreamEnvironment): void {
+  withRoleOptions(
+    commands.command('micro-batch', 'market events from the bus into bars of exact windows: bars_ohlcv'),
+    'most events that one transaction covers',
+  )
+    .addOption(
+      new Option(
+        '--window <length>',
+        'length of the windows: from 500ms, and a divisor of a minute (default: micro_batch.window_ms)',
+      ).argParser(windowLength),
+    )
+    .addHelpText('after', MICRO_BATCH_HELP)
+    .action((options: RoleArguments & { window?: number }, command: Command) =>
+      commands.run(command, (streaming) => {
+        const windowMs = options.window ?? streaming.micro_batch.window_ms;
+        const micro_batch = { ...streaming.micro_batch, window_ms: windowMs };
+        return runConsumer('bars', options, { ...streaming, micro_batch }, env);
+      }),
+    );
+}
+
+function windowLength(text: string): number {
+  try {
+    return windowMsOf(parseDuration(text) / 1000);
+  } catch (error) {
+    throw new InvalidArgumentError(`${(error as Error).message}.`);
+  }
+}
+
+const ENDING = `Ends at SIGTERM or Ctrl-C with what is in hand stored and acknowledged.
+Exit codes: 0 stopped cleanly, 1 failed, 2 a mistake in the command line or the configuration.
+The database is named by DATABASE_URL (no default).`;
+
+const TICKS_HELP = `
+Examples:
+  $ mdp stream ticks --config configs/streaming.yaml
+  $ mdp stream ticks --consumer tick-2 --batch-size 1000 --metrics-port 9102
+
+Malformed events go to mdp.events.dlq with their reason; bars and replayed ticks are left to others.
+${ENDING}`;
+
+const MICRO_BATCH_HELP = `
+Examples:
+  $ mdp stream micro-batch --config configs/streaming.yaml --window 2s
+  $ mdp stream micro-batch --consumer bars-2 --metrics-port 9102
+
+A window closes when an event of its symbol is micro_batch.allow_late_ms past its end, or when the symbol was idle for
+micro_batch.idle_timeout. The bars 1m, 5m, 1h and 1d are merged from the windows and are final when all of theirs are.
+micro_batch.late says what becomes of events that come later: revise (default) recomputes the bar from tick_data and needs
+"mdp stream ticks" to run, drop counts them, dlq puts them aside. Members of a group share the partitions (bus.partitions); a
+further one stands by and takes over within 10 s. Replayed events go to bars_replay.
+${ENDING}`;

@@ -1,0 +1,131 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { decode } from '@msgpack/msgpack';
+import type { Command } from 'commander';
+import type { Delivery, StreamBus } from '../../../bus/bus.ts';
+import { formatMicros } from '../../../core/time.ts';
+import { eventsTopic } from '../../stages/open-bus.ts';
+import { wholeNumber } from '../arguments.ts';
+import type { StreamCommands } from './stream.ts';
+import { printable, shorten } from '../text.ts';
+import { whereExpression, type Where } from './where.ts';
+
+interface TailArguments {
+  topic?: string;
+  limit: number;
+  follow?: true;
+  where?: Where;
+  json?: true;
+}
+
+/** How often --follow looks for more, ms. */
+const POLL_MS = 250;
+/** Records read at once. */
+const PAGE = 1_000;
+const SHOWN_CHARS_MAX = 400;
+
+/** `mdp stream tail`: the newest records of a topic, without being a member of any group. */
+export function registerTail(commands: StreamCommands): void {
+  commands
+    .command('tail', 'the newest records of a topic; looks alone, takes nothing from any group')
+    .option('--topic <name>', 'mdp.events.dlq, mdp.signals … (default: that of market events)')
+    .option('--limit <n>', 'so many of the newest records', wholeNumber, 20)
+    .option('--follow', 'go on with what comes, until Ctrl-C')
+    .option(
+      '--where <cel>',
+      'only records for which this CEL expression over their fields is true',
+      whereExpression,
+    )
+    .option('--json', 'one JSON object a line: msg_id, partition, taken_at, key, event (default: for people)')
+    .addHelpText('after', HELP)
+    .action((options: TailArguments, command: Command) =>
+      commands.run(command, (config) =>
+        commands.withBus(config, async (bus) => {
+          const output = command.configureOutput();
+          await tail(bus, { ...options, topic: options.topic ?? eventsTopic(config) }, (line) =>
+            output.writeOut?.(`${line}\n`),
+          );
+        }),
+      ),
+    );
+}
+
+const HELP = `
+Examples:
+  $ mdp stream tail --topic mdp.events --limit 50
+  $ mdp stream tail --topic mdp.events --follow --where 'symbol == "SPY" && price > 400'
+  $ mdp stream tail --topic mdp.events.dlq --json | jq .event.reason
+
+A field that a record lacks is null in --where. Records that are no JSON or msgpack object are shown as they are, and
+match no --where.
+Exit codes: 0 done, 1 failed, 2 a mistake in the command line or the configuration.`;
+
+async function tail(
+  bus: StreamBus,
+  options: TailArguments & { topic: string },
+  print: (line: string) => void,
+): Promise<void> {
+  const { topic, limit } = options;
+  const partitions = Array.from({ length: bus.partitions(topic) }, (_, index) => index);
+  const newest = await Promise.all(partitions.map((partition) => bus.tail(topic, partition, limit)));
+  const shown = newest.flat().sort((a, b) => a.takenMs - b.takenMs);
+  for (const delivery of shown.slice(-limit)) show(delivery, options, print);
+  if (options.follow !== true) return;
+  const interrupted = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+  const last = newest.map((records) => records.at(-1)?.position ?? null);
+  while (!interrupted.signal.aborted) {
+    let found = 0;
+    for (const partition of partitions) {
+      const records = await bus.read(topic, partition, last[partition] ?? null, PAGE);
+      for (const delivery of records) show(delivery, options, print);
+      last[partition] = records.at(-1)?.position ?? last[partition] ?? null;
+      found += records.length;
+    }
+    if (found === 0) await delay(POLL_MS, undefined, { signal: interrupted.signal }).catch(() => {});
+  }
+}
+
+function show(delivery: Delivery, { where, json }: TailArguments, print: (line: string) => void): void {
+  const { fields, text } = contentOf(delivery);
+  if (where !== undefined && (fields === null || !matches(where, fields))) return;
+  const takenAt = formatMicros(BigInt(Math.round(delivery.takenMs * 1000)));
+  if (json === true) {
+    const { position, partition, key } = delivery;
+    print(
+      JSON.stringify(
+        { msg_id: position, partition, taken_at: takenAt, key, event: fields ?? text },
+        withBigints,
+      ),
+    );
+    return;
+  }
+  print(`${delivery.position}  ${takenAt}  ${printable(shorten(text, SHOWN_CHARS_MAX))}`);
+}
+
+/** An expression that does not fit a record (a number compared with a text) does not match it. */
+function matches(where: Where, fields: Record<string, unknown>): boolean {
+  try {
+    return where(fields);
+  } catch {
+    return false;
+  }
+}
+
+function contentOf({ data, encoding }: Delivery): { fields: Record<string, unknown> | null; text: string } {
+  if (data === null) return { fields: null, text: '(the bus has lost this record)' };
+  const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8');
+  try {
+    const value: unknown = encoding === 'json' ? JSON.parse(raw) : decode(data, { useBigInt64: true });
+    const fields =
+      typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? (value as Record<string, unknown>)
+        : null;
+    return { fields, text: encoding === 'json' ? raw.trim() : JSON.stringify(value, withBigints) };
+  } catch {
+    return { fields: null, text: raw };
+  }
+}
+
+function withBigints(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? value.toString() : value;
+}

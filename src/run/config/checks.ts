@@ -1,0 +1,173 @@
+/** What variables ask of each other. Seen after each of them parsed on its own. */
+import type { GrpcEndpoint } from './addresses.ts';
+import { type Values, type VariableKey, VARIABLES } from './variables.ts';
+
+/** One mistake of an operator. */
+export interface Problem {
+  variable: string;
+  problem: string;
+  allowed: string;
+}
+
+/** What was read so far; checks adapt values and add to the two lists. */
+export interface Draft {
+  values: Values;
+  /** set to something by file or environment */
+  given: ReadonlySet<VariableKey>;
+  /** did not parse: its value is the default, and checks that need it are left out */
+  failed: ReadonlySet<VariableKey>;
+  problems: Problem[];
+  warnings: string[];
+}
+
+/** The ring needs room for a frame in each of reading, parsing and writing, and one to spare. */
+const TICKS_PER_BUFFER_MIN = 4;
+
+export function checkValues(draft: Draft, readFile: (path: string) => string): void {
+  checkRequired(draft);
+  checkBatches(draft);
+  checkSizes(draft);
+  checkConnections(draft);
+  checkTlsFiles(draft, readFile);
+  warnWithoutEffect(draft);
+}
+
+/** CONTINUUM_GRPC_URL and CONTINUUM_TLS_* as one thing; null when the address is missing. */
+export function grpcEndpoint(draft: Draft): GrpcEndpoint | null {
+  const { grpcUrl, grpcTlsCaFile, grpcTlsCertFile, grpcTlsKeyFile, grpcTlsServerName } = draft.values;
+  if (grpcUrl === null) return null;
+  const tlsGiven = [grpcTlsCaFile, grpcTlsCertFile, grpcTlsKeyFile, grpcTlsServerName].some(
+    (value) => value !== null,
+  );
+  if (grpcUrl.scheme === 'http' && tlsGiven) {
+    addProblem(draft, 'grpcUrl', 'says plaintext (http://) although CONTINUUM_TLS_* is set');
+  }
+  if (grpcUrl.scheme !== 'https' && !tlsGiven) {
+    if (!grpcUrl.loopback) {
+      draft.warnings.push(
+        `CONTINUUM_GRPC_URL: the stream from ${grpcUrl.address} is plaintext; beyond this machine use https:// or CONTINUUM_TLS_CA`,
+      );
+    }
+    return { address: grpcUrl.address, tls: null };
+  }
+  return {
+    address: grpcUrl.address,
+    tls: {
+      caFile: grpcTlsCaFile,
+      certFile: grpcTlsCertFile,
+      keyFile: grpcTlsKeyFile,
+      serverName: grpcTlsServerName,
+    },
+  };
+}
+
+function checkRequired(draft: Draft): void {
+  const { values } = draft;
+  if (sound(draft, 'grpcUrl', 'stages') && values.grpcUrl === null && values.stages.includes('ingest')) {
+    addProblem(draft, 'grpcUrl', 'is missing; the stage ingest needs it');
+  }
+  if (sound(draft, 'database', 'outputMode') && values.database === null && values.outputMode !== 'console') {
+    addProblem(draft, 'database', 'is missing; OUTPUT_MODE=timescale needs it');
+  }
+}
+
+function checkBatches(draft: Draft): void {
+  const { values, given } = draft;
+  if (!sound(draft, 'batchTicks', 'batchMaxTicks', 'bufferTicks')) return;
+  if (values.bufferTicks < values.batchTicks) {
+    if (given.has('batchTicks')) {
+      addProblem(
+        draft,
+        'bufferTicks',
+        `is below BATCH_SIZE (${values.batchTicks}): such a batch would never be full`,
+      );
+      return;
+    }
+    adapt(draft, 'batchTicks', values.bufferTicks, 'lowered to BUFFER_SIZE');
+  }
+  if (values.batchMaxTicks < values.batchTicks) {
+    adapt(draft, 'batchMaxTicks', values.batchTicks, 'raised to BATCH_SIZE');
+  }
+  if (values.batchMaxTicks > values.bufferTicks) {
+    adapt(draft, 'batchMaxTicks', values.bufferTicks, 'lowered to BUFFER_SIZE');
+  }
+}
+
+function checkSizes(draft: Draft): void {
+  const { values, given } = draft;
+  if (sound(draft, 'tickMaxBytes', 'bufferBytes')) {
+    const least = TICKS_PER_BUFFER_MIN * values.tickMaxBytes;
+    if (values.bufferBytes < least) {
+      addProblem(draft, 'bufferBytes', `is below ${TICKS_PER_BUFFER_MIN} × TICK_MAX_BYTES = ${least} bytes`);
+    }
+  }
+  if (
+    sound(draft, 'tickMaxBytes', 'grpcMaxMessageBytes') &&
+    values.grpcMaxMessageBytes < values.tickMaxBytes
+  ) {
+    if (given.has('grpcMaxMessageBytes')) {
+      addProblem(draft, 'grpcMaxMessageBytes', `is below TICK_MAX_BYTES (${values.tickMaxBytes} bytes)`);
+    } else {
+      adapt(draft, 'grpcMaxMessageBytes', values.tickMaxBytes, 'raised to TICK_MAX_BYTES');
+    }
+  }
+}
+
+function checkConnections(draft: Draft): void {
+  const { values, given } = draft;
+  if (!sound(draft, 'dbMinConnections', 'dbMaxConnections')) return;
+  if (values.dbMinConnections <= values.dbMaxConnections) return;
+  if (given.has('dbMinConnections') && given.has('dbMaxConnections')) {
+    addProblem(draft, 'dbMinConnections', `is above DB_MAX_CONNECTIONS (${values.dbMaxConnections})`);
+  } else if (given.has('dbMinConnections')) {
+    adapt(draft, 'dbMaxConnections', values.dbMinConnections, 'raised to DB_MIN_CONNECTIONS');
+  } else {
+    adapt(draft, 'dbMinConnections', values.dbMaxConnections, 'lowered to DB_MAX_CONNECTIONS');
+  }
+}
+
+function checkTlsFiles(draft: Draft, readFile: (path: string) => string): void {
+  const { values } = draft;
+  for (const key of ['grpcTlsCaFile', 'grpcTlsCertFile', 'grpcTlsKeyFile'] as const) {
+    const file = values[key];
+    if (file === null) continue;
+    try {
+      if (!readFile(file).includes('-----BEGIN '))
+        addProblem(draft, key, `${file} holds nothing in PEM form`);
+    } catch (error) {
+      addProblem(draft, key, `${file} cannot be read (${errorCode(error)})`);
+    }
+  }
+  if ((values.grpcTlsCertFile === null) !== (values.grpcTlsKeyFile === null)) {
+    const missing = values.grpcTlsCertFile === null ? 'grpcTlsCertFile' : 'grpcTlsKeyFile';
+    addProblem(draft, missing, 'is missing; certificate and key go together');
+  }
+}
+
+/** A setting that nothing acts on is said, not swallowed. */
+function warnWithoutEffect(draft: Draft): void {
+  const idle = [...draft.given].map((key) => VARIABLES[key]).filter((variable) => variable.later);
+  for (const variable of idle) {
+    draft.warnings.push(`${variable.name} is set, but nothing in this version acts on it yet`);
+  }
+}
+
+function adapt<K extends VariableKey>(draft: Draft, key: K, value: Values[K] & number, how: string): void {
+  // A default gives way silently: only what an operator wrote is worth a warning.
+  if (draft.given.has(key)) draft.warnings.push(`${VARIABLES[key].name}: ${how} (${value})`);
+  draft.values[key] = value;
+}
+
+function sound(draft: Draft, ...keys: VariableKey[]): boolean {
+  return keys.every((key) => !draft.failed.has(key));
+}
+
+function addProblem(draft: Draft, key: VariableKey, problem: string): void {
+  draft.problems.push({ variable: VARIABLES[key].name, problem, allowed: VARIABLES[key].parser.allowed });
+}
+
+/** ENOENT and the like; the message of a file error repeats the path. */
+export function errorCode(error: unknown): string {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
+  return error instanceof Error ? error.message : String(error);
+}

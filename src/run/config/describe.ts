@@ -1,0 +1,47 @@
+/** The configuration for people: what the log says at start, what is secret in it, and README's table. */
+import type { Config } from './load.ts';
+import { ENV_FILE, VARIABLE_KEYS, VARIABLES } from './variables.ts';
+import { createRedactor, urlSecrets } from './redact.ts';
+
+/** What no line of a log may hold: passwords of connection URLs and tokens. For createRedactor. */
+export function configSecrets(config: Config): string[] {
+  const urls = [
+    config.database?.kind === 'server' ? config.database.url : '',
+    config.readDatabaseUrl ?? '',
+    config.redisUri ?? '',
+  ];
+  return [...urls.flatMap(urlSecrets), ...(config.apiToken === null ? [] : [config.apiToken])];
+}
+
+/** Every setting in effect, fit for a log line: no passwords, no BigInt; what is unset is left out. */
+export function describeConfig(config: Config): Record<string, unknown> {
+  const redact = createRedactor(configSecrets(config));
+  const { warnings: _warnings, notify, database, apiToken, ...settings } = config;
+  const described: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(settings)) {
+    if (value === null) continue;
+    if (typeof value === 'bigint') described[key] = value.toString();
+    else described[key] = typeof value === 'string' ? redact(value) : value;
+  }
+  if (database !== null) {
+    described['database'] =
+      database.kind === 'server' ? redact(database.url) : `embedded:${database.dataDir}`;
+  }
+  if (apiToken !== null) described['apiToken'] = '***';
+  described['watchdogMs'] = notify.watchdogMs;
+  return described;
+}
+
+/** README's table, a row per variable. */
+export function configMarkdown(): string {
+  const rows = VARIABLE_KEYS.map((key) => VARIABLES[key]).map(
+    ({ name, initial, doc, parser, later }) =>
+      `| \`${name}\` | ${initial === null ? '–' : `\`${initial}\``} | ${doc} Allowed: ${cell(parser.allowed)}.${later ? ' *(a later version acts on it)*' : ''} |`,
+  );
+  const fileRow = `| \`${ENV_FILE}\` | \`.env.ingester\` | The file with these variables; read from the environment alone. |`;
+  return ['| Variable | Default | Meaning |', '|---|---|---|', ...rows, fileRow, ''].join('\n');
+}
+
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|');
+}

@@ -1,0 +1,44 @@
+import { type Parser, withoutComment } from './parsers.ts';
+
+/** Every stage that the project knows, in the order of the data. */
+const STAGES = ['ingest', 'orders', 'ticks', 'bars', 'signals', 'api'] as const;
+
+export type Stage = (typeof STAGES)[number];
+
+/** The stages that this version has. A stage that is added to the daemon is added here, and nowhere else. */
+const IMPLEMENTED_STAGES: readonly Stage[] = ['ingest', 'orders', 'ticks', 'bars'];
+
+/** Those that work on the bus: they have a thread each, and STREAMING_CONFIG. */
+const BUS_STAGES = ['orders', 'ticks', 'bars'] as const;
+
+export type BusStage = (typeof BUS_STAGES)[number];
+
+export function busStages(stages: readonly Stage[]): BusStage[] {
+  return BUS_STAGES.filter((stage) => stages.includes(stage));
+}
+
+export const stageList: Parser<readonly Stage[]> = {
+  allowed: `all, or a list of: ${IMPLEMENTED_STAGES.join(', ')}`,
+  unit: '',
+  parse(text) {
+    const names = withoutComment(text)
+      .split(',')
+      .map((name) => name.trim().toLowerCase())
+      .filter((name) => name !== '');
+    if (names.length === 0) throw new RangeError('names no stage');
+    if (names.includes('all')) {
+      if (names.length > 1) throw new RangeError('names all and single stages together');
+      return IMPLEMENTED_STAGES;
+    }
+    const unknown = names.filter((name) => !isStage(name));
+    if (unknown.length > 0) throw new RangeError(`names an unknown stage: ${unknown.join(', ')}`);
+    const missing = names.filter((name) => !IMPLEMENTED_STAGES.some((stage) => stage === name));
+    if (missing.length > 0)
+      throw new RangeError(missing.map((name) => `stage ${name} is not part of this version`).join('; '));
+    return IMPLEMENTED_STAGES.filter((stage) => names.includes(stage));
+  },
+};
+
+function isStage(name: string): boolean {
+  return STAGES.some((stage) => stage === name);
+}

@@ -1,0 +1,204 @@
+/** The configuration of everything on the bus: configs/streaming.yaml. The one place for its keys and defaults. */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { ORDER_PROVIDER } from '../../core/market/orders/order.ts';
+import { hostPorts, redisUri } from './addresses.ts';
+import { byteSize, duration, type Parser } from './parsers.ts';
+import { readYaml, YamlError } from './yaml.ts';
+
+/** A value that is written as in the environment: `2GiB`, `24h`, or a bare number where that has a meaning. */
+function written<T>(parser: Parser<T>): z.ZodType<T> {
+  return z.union([z.string(), z.number()]).transform((value, context) => {
+    try {
+      return parser.parse(String(value), '');
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      context.addIssue({ code: 'custom', message: `${error.message}; allowed: ${parser.allowed}` });
+      return z.NEVER;
+    }
+  });
+}
+
+const name = z.string().regex(/^[!-{}~]{1,64}$/, 'must be 1-64 characters of 0x21-0x7E without |');
+const topic = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,200}$/, 'must be letters, digits, dots, hyphens, underscores');
+const symbols = z.array(name).min(1).max(10_000);
+
+/** Files in PEM; left out: the authorities of the system, and no certificate of our own. */
+const tls = z
+  .strictObject({
+    ca: z.string().min(1).optional(),
+    cert: z.string().min(1).optional(),
+    key: z.string().min(1).optional(),
+    servername: z.string().min(1).optional(),
+  })
+  .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key together');
+
+const bus = z.strictObject({
+  type: z.enum(['redis', 'kafka', 'postgres']).default('redis'),
+  encoding: z.enum(['json', 'msgpack']).default('json'),
+  partitions: z.int().min(1).max(1024).default(1),
+  max_bytes: written(byteSize('1MiB', '64GiB')).prefault('2GiB'),
+  retention: written(duration('1m', '8760h', { days: true })).prefault('24h'),
+  redis: z
+    .strictObject({
+      uri: written(redisUri).prefault('redis://redis:6379/0'),
+      stream: topic.default('mdp.events'),
+      signals_stream: topic.default('mdp.signals'),
+      consumer_group: topic.default('mdp-consumers'),
+      wait_aof: z.boolean().default(false),
+      tls: tls.optional(),
+    })
+    .refine(
+      ({ uri, tls }) => tls === undefined || /^rediss:/i.test(uri),
+      'has tls, and a uri that is not rediss://',
+    )
+    .prefault({}),
+  kafka: z
+    .strictObject({
+      brokers: written(hostPorts).prefault('localhost:9092'),
+      sasl: z
+        .strictObject({
+          mechanism: z.enum(['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512']).default('SCRAM-SHA-512'),
+          username: z.string().min(1),
+          password: z.string('must be text: put it in quotes').min(1),
+        })
+        .optional(),
+      tls: tls.optional(),
+    })
+    .prefault({}),
+});
+
+const producers = z.strictObject({
+  synthetic: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      provider: name.default('synthetic'),
+      symbols: symbols.default(['SPY', 'AAPL', 'MSFT']),
+      tick_rate: z.number().positive().max(1_000_000).default(1),
+      price_volatility: z.number().min(0).max(10).default(0.02),
+      spread_bps: z.number().min(0).max(10_000).default(2),
+      seed: z.int().min(0).max(4_294_967_295).default(1),
+    })
+    .prefault({}),
+  ibkr: z
+    .strictObject({
+      enabled: z.boolean().default(false),
+      host: z.string().min(1).default('127.0.0.1'),
+      port: z.int().min(1).max(65_535).default(7497),
+      client_id: z.int().min(0).max(2_147_483_647).default(1),
+      provider_id: name.default('ibkr_primary'),
+      symbols: symbols.default(['SPY']),
+    })
+    .prefault({}),
+  continuum: z
+    .strictObject({
+      mints: z
+        .record(
+          z.string().regex(/^[1-9A-HJ-NP-Za-km-z]{32,44}$/, 'must be a Solana mint'),
+          z.strictObject({ name, decimals: z.int().min(0).max(18) }),
+        )
+        .default({
+          So11111111111111111111111111111111111111112: { name: 'SOL', decimals: 9 },
+          EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v: { name: 'USDC', decimals: 6 },
+        }),
+    })
+    .prefault({}),
+});
+
+const schema = z.strictObject({
+  version: z.literal(1, 'must be 1'),
+  bus: bus.prefault({}),
+  producers: producers.prefault({}),
+  tick_consumer: z
+    .strictObject({
+      consumer_group: topic.default('tick-consumer'),
+      batch_size: z.int().min(1).max(100_000).default(100),
+      batch_max: z.int().min(1).max(100_000).default(5_000),
+      takeover: written(duration('1s', '1h')).prefault('30s'),
+    })
+    .prefault({}),
+  micro_batch: z
+    .strictObject({
+      window_ms: z
+        .int()
+        .min(500)
+        .max(60_000)
+        .refine((ms) => 60_000 % ms === 0, 'must divide a minute (60000)')
+        .default(2_000),
+      max_batch_size: z.int().min(1).max(1_000_000).default(5_000),
+      allow_late_ms: z.int().min(0).max(86_400_000).default(500),
+      flush_timeout_ms: z.int().min(1).max(3_600_000).default(1_000),
+      late: z.enum(['revise', 'drop', 'dlq']).default('revise'),
+      revise_horizon: written(duration('1m', '8760h')).prefault('24h'),
+      idle_timeout: written(duration('100ms', '24h')).prefault('5s'),
+    })
+    .prefault({}),
+  features: z
+    .strictObject({
+      windows: z
+        .array(z.strictObject({ name: z.string().min(1), horizon: written(duration('1s', '24h')) }))
+        .default([
+          { name: 'vwap_1m', horizon: 60_000 },
+          { name: 'ret_30s', horizon: 30_000 },
+          { name: 'vol_5m', horizon: 300_000 },
+        ]),
+    })
+    .prefault({}),
+  inference: z
+    .strictObject({
+      adapters: z
+        .strictObject({
+          rules: z
+            .strictObject({
+              enabled: z.boolean().default(true),
+              file: z.string().default('configs/rules.yaml'),
+            })
+            .prefault({}),
+          sklearn: z
+            .strictObject({ enabled: z.boolean().default(false), model_path: z.string().default('') })
+            .prefault({}),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+  telemetry: z
+    .strictObject({
+      metrics_port: z.int().min(0).max(65_535).default(9101),
+      log_level: z
+        .string()
+        .transform((text) => text.toLowerCase())
+        .pipe(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']))
+        .prefault('INFO'),
+    })
+    .prefault({}),
+});
+
+/** Every key with its value: durations in ms, sizes in bytes. */
+export type StreamingConfig = z.output<typeof schema>;
+
+/** Whose events our own producers publish. */
+export function knownProviders({ producers }: StreamingConfig): string[] {
+  return [producers.synthetic.provider, producers.ibkr.provider_id, ORDER_PROVIDER];
+}
+
+/**
+ * @param path as it was named, for messages
+ * @param lookup what `${NAME}` stands for; null: unset
+ * @throws YamlError with every mistake and its line
+ */
+export function loadStreamingConfig(
+  path: string,
+  lookup: (name: string) => string | null,
+  readFile: (path: string) => string = (name) => readFileSync(name, 'utf8'),
+): StreamingConfig {
+  let text: string;
+  try {
+    text = readFile(path);
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? (error as Error).message;
+    throw new YamlError(path, [{ line: 1, path: '', problem: `cannot be read (${code})` }]);
+  }
+  return readYaml(path, text, schema, lookup);
+}

@@ -1,0 +1,88 @@
+import type { BusLog, StreamBus } from '../../bus/bus.ts';
+import { Housekeeping } from '../../bus/capacity.ts';
+import { ROOM_LIMITS } from '../../core/bus/capacity.ts';
+import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
+import type { Meter } from '../../stream/meter.ts';
+import { eventsTopic } from './open-bus.ts';
+import type { StreamingConfig } from '../config/streaming.ts';
+
+export interface BusHouseOptions {
+  bus: StreamBus;
+  streaming: StreamingConfig;
+  /** false: another stage of this process trims and reports; this one only knows whether there is room */
+  keepsHouse: boolean;
+  log: BusLog;
+  meter: Meter;
+}
+
+const REPORT_MS = 5_000;
+
+/** The housekeeping of one bus in one process, and what it measures. */
+export class BusHouse {
+  readonly #options: BusHouseOptions;
+  /** Whether publishers must wait. */
+  readonly gate: Housekeeping;
+  #timer: NodeJS.Timeout | null = null;
+  #reporting: Promise<void> | null = null;
+  #trimmed = 0;
+
+  constructor(options: BusHouseOptions) {
+    this.#options = options;
+    const { bus, streaming, keepsHouse, log } = options;
+    this.gate = new Housekeeping({
+      bus,
+      topics: keepsHouse ? topicsOf(streaming) : [],
+      log,
+      limits: { ...ROOM_LIMITS, retentionMs: streaming.bus.retention },
+    });
+  }
+
+  start(): void {
+    this.gate.start();
+    if (!this.#options.keepsHouse) return;
+    this.#timer = setInterval(() => {
+      this.#reporting ??= this.#report();
+    }, REPORT_MS);
+    this.#reporting = this.#report();
+  }
+
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    await this.gate.stop();
+    await this.#reporting;
+  }
+
+  async #report(): Promise<void> {
+    const { bus, streaming, meter } = this.#options;
+    const labels = { bus: bus.kind };
+    const { usage, full, trimmed } = this.gate;
+    meter.set('bus_full', labels, full ? 1 : 0);
+    if (usage !== null) {
+      meter.set('bus_bytes', labels, usage.bytes);
+      meter.set('bus_max_bytes', labels, usage.maxBytes);
+    }
+    meter.count('bus_trimmed_total', labels, trimmed - this.#trimmed);
+    this.#trimmed = trimmed;
+    try {
+      for (const topic of topicsOf(streaming)) {
+        const groups = new Map<string, { pending: number; lag: number }>();
+        for (const { group, pending, lag } of await bus.groups(topic)) {
+          const sum = groups.get(group) ?? { pending: 0, lag: 0 };
+          groups.set(group, { pending: sum.pending + pending, lag: sum.lag + (lag ?? 0) });
+        }
+        for (const [group, { pending, lag }] of groups) {
+          meter.set('bus_pending', { topic, group }, pending);
+          meter.set('bus_group_lag', { topic, group }, lag);
+        }
+      }
+    } catch {
+      // the bus is away: whoever works on it says so
+    } finally {
+      this.#reporting = null;
+    }
+  }
+}
+
+function topicsOf(streaming: StreamingConfig): string[] {
+  return [eventsTopic(streaming), DEAD_LETTER_TOPIC];
+}

@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs';
+import { BusError, type BusLog, type GroupMarks, type StreamBus } from '../../bus/bus.ts';
+import { KafkaBus } from '../../bus/kafka/bus.ts';
+import { PostgresBus } from '../../bus/postgres/bus.ts';
+import { openRedisBus } from '../../bus/redis/bus.ts';
+import { systemClock } from '../../core/time.ts';
+import type { StreamingConfig } from '../config/streaming.ts';
+
+/** Topics that do not bear a name of the configuration. */
+const EVENTS_TOPIC = 'mdp.events';
+const SIGNALS_TOPIC = 'mdp.signals';
+
+export interface BusParts {
+  /** postgres://…, for bus.type postgres */
+  databaseUrl: string | null;
+  /** shown to the server's operators */
+  clientName: string;
+  marks: GroupMarks;
+  log: BusLog;
+}
+
+/** The topic of market events. */
+export function eventsTopic({ bus }: StreamingConfig): string {
+  return bus.type === 'redis' ? bus.redis.stream : EVENTS_TOPIC;
+}
+
+/** The bus that the configuration names. Rejects with BusError. */
+export async function openBus(config: StreamingConfig, parts: BusParts): Promise<StreamBus> {
+  const { bus } = config;
+  const { databaseUrl, clientName, marks, log } = parts;
+  const signals = bus.type === 'redis' ? bus.redis.signals_stream : SIGNALS_TOPIC;
+  const options = {
+    partitions: { [eventsTopic(config)]: bus.partitions, [signals]: bus.partitions },
+    maxBytes: bus.max_bytes,
+    clientName,
+    marks,
+    log,
+    nowMs: () => Number(systemClock.nowMicros() / 1000n),
+    random: Math.random,
+  };
+  switch (bus.type) {
+    case 'redis':
+      return openRedisBus(bus.redis.uri, {
+        ...options,
+        waitAof: bus.redis.wait_aof,
+        ...(bus.redis.tls === undefined ? {} : { tls: readTls('bus.redis.tls', bus.redis.tls) }),
+      });
+    case 'postgres': {
+      if (databaseUrl === null) throw new Error('bus.type postgres needs DATABASE_URL');
+      return new PostgresBus({ ...options, databaseUrl });
+    }
+    case 'kafka':
+      return KafkaBus.open({
+        ...options,
+        brokers: bus.kafka.brokers,
+        ...(bus.kafka.sasl === undefined ? {} : { sasl: bus.kafka.sasl }),
+        ...(bus.kafka.tls === undefined ? {} : { tls: readTls('bus.kafka.tls', bus.kafka.tls) }),
+      });
+  }
+}
+
+interface Tls {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  servername?: string;
+}
+
+/** The files that the configuration names. @throws BusError `setup` naming the one that cannot be read */
+function readTls(
+  place: string,
+  { ca, cert, key, servername }: { [K in keyof Tls]: Tls[K] | undefined },
+): Tls {
+  const read = (name: string, path: string | undefined): Record<string, string> => {
+    if (path === undefined) return {};
+    try {
+      return { [name]: readFileSync(path, 'utf8') };
+    } catch (error) {
+      const code = (error as { code?: string }).code ?? (error as Error).message;
+      throw new BusError('setup', `${place}.${name}: ${path} cannot be read (${code})`);
+    }
+  };
+  return {
+    ...read('ca', ca),
+    ...read('cert', cert),
+    ...read('key', key),
+    ...(servername === undefined ? {} : { servername }),
+  };
+}

@@ -1,0 +1,51 @@
+import type { MessagePort } from 'node:worker_threads';
+import type { BusLog } from '../../bus/bus.ts';
+import { MeterBuffer, type MeterEntry } from '../telemetry/stage-metrics.ts';
+import { buildStage, type StageSetup } from './build.ts';
+
+export type ToStage = { type: 'stop' };
+
+export type FromStage =
+  | { type: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> }
+  /** also the heartbeat: sent every second */
+  | { type: 'metrics'; entries: MeterEntry[] }
+  /** it ended: null after `stop` */
+  | { type: 'ended'; error: string | null };
+
+const REPORT_MS = 1_000;
+
+/** A stage in a worker thread: its log lines and metrics go to the main thread, `stop` comes from there. */
+export function runStageThread(setup: StageSetup, port: MessagePort): void {
+  const meter = new MeterBuffer();
+  const post = (message: FromStage): void => port.postMessage(message);
+  const log: BusLog = (level, message, fields) =>
+    post({ type: 'log', level, message, fields: plain(fields) });
+  const report = setInterval(() => post({ type: 'metrics', entries: meter.take() }), REPORT_MS);
+  const stage = buildStage(setup, { log, meter });
+  port.on('message', ({ type }: ToStage) => {
+    if (type === 'stop') void stage.stop();
+  });
+  const end = (error: Error | null): void => {
+    clearInterval(report);
+    post({ type: 'metrics', entries: meter.take() });
+    post({ type: 'ended', error: error === null ? null : error.message });
+    port.close();
+  };
+  stage
+    .start()
+    .then(() => stage.done)
+    .then(
+      () => end(null),
+      (error: unknown) => end(error as Error),
+    );
+}
+
+/** Errors lose their code on the way to another thread. */
+function plain(fields: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [
+      name,
+      value instanceof Error ? { message: value.message, code: (value as { code?: unknown }).code } : value,
+    ]),
+  );
+}

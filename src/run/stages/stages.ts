@@ -1,0 +1,91 @@
+import { hostname } from 'node:os';
+import { systemClock } from '../../core/time.ts';
+import { startMetricsServer, type HealthServer } from '../telemetry/http.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { StageSetup } from './build.ts';
+import { StageMetrics } from '../telemetry/stage-metrics.ts';
+import { StageThread } from './stage-handle.ts';
+import type { BusStage } from '../config/stages.ts';
+import { knownProviders, type StreamingConfig } from '../config/streaming.ts';
+
+export interface BusStagesOptions {
+  stages: readonly BusStage[];
+  streaming: StreamingConfig;
+  databaseUrl: string;
+  serviceName: string;
+  metricsPort: number;
+  log: Log;
+}
+
+/** A stage that was not heard of for so long hangs. */
+const SILENCE_MS = 15_000;
+
+/** The stages on the bus, a thread each, and the port that serves what they measure. */
+export class BusStages {
+  readonly #options: BusStagesOptions;
+  readonly #metrics: StageMetrics;
+  readonly #threads: StageThread[];
+  readonly #heardMs = new Map<string, number>();
+  #server: HealthServer | null = null;
+
+  constructor(options: BusStagesOptions) {
+    this.#options = options;
+    this.#metrics = new StageMetrics(knownProviders(options.streaming));
+    this.#threads = options.stages.map(
+      (stage, index) =>
+        new StageThread(stageSetup(options, stage, index === 0), {
+          log: (level, message, fields) => options.log[level](fields, message),
+          metrics: (name, entries) => {
+            this.#heardMs.set(name, systemClock.monotonicMs());
+            this.#metrics.add(entries);
+          },
+          died: (name) => {
+            // it waits for its restart, which is a known reason
+            this.#heardMs.delete(name);
+            this.#metrics.count('errors_total', { component: name, reason: 'stage_ended' });
+          },
+        }),
+    );
+  }
+
+  /** Stages that are silent although they run. */
+  readonly failing = (): string[] => {
+    const nowMs = systemClock.monotonicMs();
+    return [...this.#heardMs].filter(([, heardMs]) => nowMs - heardMs > SILENCE_MS).map(([name]) => name);
+  };
+
+  async start(): Promise<void> {
+    const { log, metricsPort } = this.#options;
+    try {
+      this.#server = await startMetricsServer({
+        port: metricsPort,
+        metrics: () => this.#metrics.render(),
+        onError: (err) => log.error({ err }, 'The metrics of the stages failed'),
+      });
+      log.info({ port: this.#server.port }, 'Metrics of the stages are served');
+    } catch (error) {
+      // telemetry that cannot be served stops no data
+      log.warn({ err: error }, 'The metrics of the stages are not served');
+    }
+    for (const thread of this.#threads) thread.start();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.stop()));
+    this.#heardMs.clear();
+    await this.#server?.close();
+  }
+}
+
+function stageSetup(options: BusStagesOptions, stage: BusStage, keepsHouse: boolean): StageSetup {
+  const { streaming, databaseUrl, serviceName } = options;
+  return {
+    stage,
+    streaming,
+    databaseUrl,
+    serviceName,
+    // stable over restarts, so that a stage finds what it had in hand; two daemons of a machine differ by SERVICE_NAME
+    consumer: `${serviceName}@${hostname()}`,
+    keepsHouse,
+  };
+}

@@ -1,0 +1,65 @@
+import { isatty } from 'node:tty';
+import { destination } from 'pino';
+import { systemClock } from '../../core/time.ts';
+import type { Stage } from '../../stream/stage.ts';
+import { readVariable } from '../config/load.ts';
+import { startMetricsServer } from '../telemetry/http.ts';
+import { createLog, type Log } from '../telemetry/log.ts';
+import { createRedactor } from '../config/redact.ts';
+import { watchSignals } from '../signals.ts';
+import { StageMetrics } from '../telemetry/stage-metrics.ts';
+import type { StageHost } from './build.ts';
+import { knownProviders, type StreamingConfig } from '../config/streaming.ts';
+
+export interface RoleOptions {
+  streaming: StreamingConfig;
+  /** a label in logs */
+  service: string;
+  /** null: telemetry.metrics_port of the configuration */
+  metricsPort: number | null;
+}
+
+const STDOUT = 1;
+const EXIT_SIGINT = 130;
+
+/**
+ * One stage as a program of its own, on the main thread: log lines on stdout, its metrics on a port, and SIGTERM or SIGINT
+ * for a clean end; a second signal ends it at once. Rejects with what ended the stage.
+ */
+export async function runRole(options: RoleOptions, make: (host: StageHost) => Stage): Promise<void> {
+  const log = roleLog(options);
+  const metrics = new StageMetrics(knownProviders(options.streaming));
+  const signals = watchSignals(() => process.exit(EXIT_SIGINT));
+  const server = await startMetricsServer({
+    port: options.metricsPort ?? options.streaming.telemetry.metrics_port,
+    metrics: () => metrics.render(),
+    onError: (err) => log.error({ err }, 'The metrics failed'),
+  }).catch((error: Error) => {
+    // telemetry that cannot be served stops no data
+    log.warn(`${error.message} (metrics are not served)`);
+    return null;
+  });
+  if (server !== null) log.info({ port: server.port }, 'Metrics are served');
+  const stage = make({ log: (level, message, fields) => log[level](fields, message), meter: metrics });
+  try {
+    await stage.start();
+    await Promise.race([stage.done, signals.first]);
+    await stage.stop();
+    await stage.done;
+  } finally {
+    await server?.close();
+  }
+}
+
+function roleLog({ service, streaming }: RoleOptions): Log {
+  const isProduction = readVariable('ENV') === 'production';
+  return createLog({
+    service,
+    level: streaming.telemetry.log_level,
+    format: isProduction ? 'json' : 'pretty',
+    color: isatty(STDOUT),
+    clock: systemClock,
+    redact: createRedactor(),
+    destination: destination({ fd: STDOUT, sync: true }),
+  });
+}

@@ -1,0 +1,66 @@
+import { systemClock } from '../../core/time.ts';
+import type { ConsoleIngester } from '../../ingest/console.ts';
+import type { ReaderStats } from '../../ingest/reader/reader-thread.ts';
+import type { ThreadStats } from '../../ingest/thread-stats.ts';
+import type { Config } from '../config/load.ts';
+import type { Probe, ReadyReason } from './http.ts';
+import { IngestMetrics } from './ingest-metrics.ts';
+import { streamReasons } from './readiness.ts';
+
+const SILENCE_MS = 15_000;
+
+/** The probes and metrics of console mode: no database, so the stream alone decides. */
+export class ConsoleTelemetry implements Probe {
+  readonly #metrics: IngestMetrics;
+  #heardMs = systemClock.monotonicMs();
+  #ingester: ConsoleIngester | null = null;
+
+  constructor(config: Config) {
+    this.#metrics = new IngestMetrics({
+      clock: systemClock,
+      bufferCapacityTicks: config.bufferTicks,
+      bufferCapacityBytes: config.bufferBytes,
+    });
+  }
+
+  attach(ingester: ConsoleIngester): void {
+    this.#ingester = ingester;
+  }
+
+  health(): { failingThreads: readonly string[] } {
+    return { failingThreads: systemClock.monotonicMs() - this.#heardMs > SILENCE_MS ? ['reader'] : [] };
+  }
+
+  ready(verbose: boolean): { reasons: readonly ReadyReason[]; details?: Readonly<Record<string, unknown>> } {
+    const reasons: ReadyReason[] =
+      this.#ingester === null ? ['stream'] : streamReasons(this.#ingester.stream);
+    if (!verbose) return { reasons };
+    return { reasons, details: { stream: this.#ingester?.stream, head: this.#ingester?.head ?? null } };
+  }
+
+  metrics(): Promise<string> {
+    this.#metrics.setReady(this.ready(false).reasons.length === 0);
+    this.#metrics.setBuffer(this.#ingester?.heldTicks ?? 0, 0);
+    return this.#metrics.render();
+  }
+
+  printed(ticks: number): void {
+    this.#metrics.ticksPrinted(ticks);
+  }
+
+  refused(): void {
+    this.#metrics.ticksFailed.inc(1);
+  }
+
+  threadStats(thread: string, stats: ThreadStats): void {
+    this.#heardMs = systemClock.monotonicMs();
+    this.#metrics.threads.report(thread, stats.loopDelaySeconds * 1000, stats.cpuSeconds * 1000);
+    this.#metrics.threads.heartbeat('ingest', thread, systemClock.nowMicros());
+  }
+
+  readerStats(stats: ReaderStats): void {
+    this.#metrics.grpcReconnects.feed('reader', stats.reconnects);
+    this.#metrics.retries('grpc').feed('reader', stats.reconnects);
+    this.#metrics.repeats.stream.feed('reader', stats.counts.repeated);
+  }
+}

@@ -1,0 +1,256 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { ChainAlarmKind } from '../../core/copy/transcode.ts';
+import { formatMicros, systemClock } from '../../core/time.ts';
+import type { Audited } from '../../ingest/leader/auditor.ts';
+import type { Ingester } from '../../ingest/ingester.ts';
+import type { CommittedBatch } from '../../ingest/pipeline/commit.ts';
+import type { ReaderStats } from '../../ingest/reader/reader-thread.ts';
+import type { Trouble } from '../../ingest/leader/ledger-client.ts';
+import { threadStats, type ThreadStats } from '../../ingest/thread-stats.ts';
+import type { WriterStats } from '../../ingest/writer/writer-thread.ts';
+import type { EditionInfo } from '../../store/postgres/server-info.ts';
+import type { Config } from '../config/load.ts';
+import type { Probe, ReadyReason } from './http.ts';
+import type { Log } from './log.ts';
+import { IngestMetrics, type RetryComponent } from './ingest-metrics.ts';
+import { notReadyReasons } from './readiness.ts';
+
+/** Alarms of a batch that are told in full; chain_alarms has all of them. */
+const ALARMS_SHOWN = 3;
+/** A thread that was not heard of for so long hangs. */
+const SILENCE_MS = 15_000;
+const STAGE = 'ingest';
+/** conflicts of one packet that have a log line of their own */
+const CONFLICTS_LOGGED = 5;
+
+/** Everything the ingester tells, as metrics, log lines and answers of the probes. */
+export class Telemetry implements Probe {
+  readonly #metrics: IngestMetrics;
+  readonly #log: Log;
+  readonly #heardMs = new Map<string, number>();
+  readonly #delay = monitorEventLoopDelay();
+  #edition: EditionInfo | null = null;
+  #lastTimestampMicros = 0n;
+  #withoutIngest: readonly ReadyReason[] | null = null;
+  ingester: Ingester | null = null;
+  /** stages on the bus whose threads are silent */
+  failingStages: () => readonly string[] = () => [];
+
+  constructor(config: Config, log: Log) {
+    this.#log = log;
+    this.#delay.enable();
+    this.#metrics = new IngestMetrics({
+      clock: systemClock,
+      bufferCapacityTicks: config.bufferTicks,
+      bufferCapacityBytes: config.bufferBytes,
+    });
+  }
+
+  attach(ingester: Ingester): void {
+    this.ingester = ingester;
+  }
+
+  close(): void {
+    this.#heardMs.clear();
+    this.#delay.disable();
+  }
+
+  // --- Probe ---
+
+  health(): { failingThreads: readonly string[] } {
+    const nowMs = systemClock.monotonicMs();
+    const failingThreads = [...this.#heardMs]
+      .filter(([, heard]) => nowMs - heard > SILENCE_MS)
+      .map(([thread]) => thread);
+    const parsing = this.ingester?.oldestParseMs ?? 0;
+    if (parsing > SILENCE_MS) failingThreads.push('parser');
+    return { failingThreads: [...failingThreads, ...this.failingStages()] };
+  }
+
+  ready(verbose: boolean): { reasons: readonly ReadyReason[]; details?: Readonly<Record<string, unknown>> } {
+    const reasons = this.#reasons();
+    return verbose ? { reasons, details: this.#details() } : { reasons };
+  }
+
+  /** The database as a daemon without the stage ingest knows it; [] = ready. */
+  withoutIngest(reasons: readonly ReadyReason[]): void {
+    this.#withoutIngest = reasons;
+  }
+
+  #reasons(): readonly ReadyReason[] {
+    return this.#withoutIngest ?? notReadyReasons(this.ingester?.status ?? null);
+  }
+
+  metrics(): Promise<string> {
+    this.#refresh();
+    return this.#metrics.render();
+  }
+
+  // --- what the ingester tells ---
+
+  committed(batch: CommittedBatch): void {
+    this.#metrics.batchCommitted({
+      ticks: batch.ticks,
+      transactions: batch.transactions,
+      bytes: batch.bytes,
+      alarms: countAlarms(batch),
+      writeMs: batch.durationMs,
+      agesMs: batch.latenciesMs,
+    });
+    if (batch.fills && batch.range !== null)
+      this.#metrics.filling.filled(Number(batch.range.last - batch.range.first) + 1);
+    if (batch.deadLetters > 0) this.#metrics.ticksFailed.inc(batch.deadLetters);
+    if (batch.resolved) this.#metrics.ambiguousCommitted.inc(batch.ambiguous);
+    else if (batch.ambiguous > 0) this.#metrics.ambiguousAbsent.inc(batch.ambiguous);
+    if (batch.lastTimestampMicros > this.#lastTimestampMicros)
+      this.#lastTimestampMicros = batch.lastTimestampMicros;
+    this.#log.info(
+      {
+        tick_count: batch.ticks,
+        first_tick: batch.range?.first ?? null,
+        last_tick: batch.range?.last ?? null,
+        transactions: batch.transactions,
+        duration_ms: Math.round(batch.durationMs * 10) / 10,
+        ...(batch.deadLetters > 0 ? { dead_letters: batch.deadLetters } : {}),
+      },
+      'Wrote batch to TimescaleDB',
+    );
+    for (const gap of batch.gaps) {
+      this.#log.warn({ first_tick: gap.first, last_tick: gap.last }, 'Gap recorded');
+    }
+    if (batch.isolated !== null) {
+      const { tick, reason, sqlstate, detail } = batch.isolated;
+      this.#log.error({ tick, reason, sqlstate, detail }, 'The database refuses a tick');
+    }
+    this.#logAlarms(batch);
+  }
+
+  /** One line a batch, however much of the chain is broken. */
+  #logAlarms(batch: CommittedBatch): void {
+    const counts = countAlarms(batch);
+    const kinds = Object.entries(counts).filter(([, count]) => count > 0);
+    if (kinds.length === 0) return;
+    const found = batch.alarms.slice(0, ALARMS_SHOWN).map(({ tickNumber, kind, detail }) => ({
+      tick: tickNumber,
+      kind,
+      detail,
+    }));
+    this.#log.error(
+      {
+        first_tick: batch.range?.first ?? null,
+        last_tick: batch.range?.last ?? null,
+        ...Object.fromEntries(kinds),
+        found,
+      },
+      (counts.link ?? 0) > 0 ? 'Broken link in the chain' : 'A tick contradicts itself',
+    );
+  }
+
+  threadStats(thread: string, stats: ThreadStats): void {
+    // a parser speaks only when it has worked; what it works on is watched instead
+    if (thread !== 'main' && !thread.startsWith('parser'))
+      this.#heardMs.set(thread, systemClock.monotonicMs());
+    this.#metrics.threads.report(thread, stats.loopDelaySeconds * 1000, stats.cpuSeconds * 1000);
+    this.#metrics.threads.heartbeat(STAGE, thread, systemClock.nowMicros());
+  }
+
+  readerStats(stats: ReaderStats): void {
+    this.#metrics.grpcReconnects.feed('reader', stats.reconnects);
+    this.#metrics.retries('grpc').feed('reader', stats.reconnects);
+    this.#metrics.filling.requests('reader', stats.filling);
+  }
+
+  writerStats(index: number, stats: WriterStats): void {
+    this.#metrics.retries('writer').feed(`writer-${index}`, stats.retries);
+  }
+
+  audited({ repeated, resumed, unwanted, conflicts }: Audited): void {
+    this.#metrics.repeats.stream.inc(repeated);
+    this.#metrics.repeats.resume.inc(resumed);
+    this.#metrics.repeats.unwanted.inc(unwanted);
+    this.#metrics.repeats.conflicts.inc(conflicts.length);
+    for (const { tickNumber, detail } of conflicts.slice(0, CONFLICTS_LOGGED)) {
+      this.#log.error(
+        { tick: tickNumber, detail },
+        'A tick came again with other content; the stored one stays',
+      );
+    }
+    if (conflicts.length > CONFLICTS_LOGGED)
+      this.#log.error({ more: conflicts.length - CONFLICTS_LOGGED }, 'Further ticks came with other content');
+  }
+
+  trouble({ gaps, deadLetters }: Trouble): void {
+    this.#metrics.setGaps(Object.fromEntries(gaps));
+    this.#metrics.setDeadLetters({
+      unresolved: deadLetters.get('open') ?? 0,
+      resolved: deadLetters.get('resolved') ?? 0,
+    });
+  }
+
+  edition(edition: EditionInfo): void {
+    this.#edition = edition;
+    this.#metrics.setEdition(edition.edition, edition.timescale ?? '');
+  }
+
+  retried(component: RetryComponent): void {
+    this.#metrics.retries(component).inc();
+  }
+
+  /** Latency stream → committed over the last seconds, ms. */
+  latencyMs(): { p50: number; p99: number } {
+    return this.#metrics.latencyMs();
+  }
+
+  #refresh(): void {
+    // the main thread speaks for itself: it is the one that answers
+    this.threadStats('main', threadStats(this.#delay));
+    const status = this.ingester?.status;
+    this.#metrics.setReady(this.#reasons().length === 0);
+    if (status === undefined) return;
+    this.#metrics.setBuffer(status.ring.ticks, status.ring.bytes);
+    this.#metrics.setProgress({
+      position: status.position,
+      completeUpTo: status.completeUpTo,
+      head: status.head === null || (status.highest ?? -1n) > status.head ? status.highest : status.head,
+      lagMs:
+        this.#lastTimestampMicros === 0n
+          ? 0
+          : Number(systemClock.nowMicros() - this.#lastTimestampMicros) / 1000,
+    });
+    this.#metrics.setHalt(status.halt?.kind ?? null);
+    this.#metrics.setLeader(status.leadership.kind === 'leading', status.epoch ?? 0n);
+  }
+
+  #details(): Record<string, unknown> {
+    const status = this.ingester?.status;
+    return {
+      edition: this.#edition,
+      latency_ms: this.latencyMs(),
+      last_timestamp: this.#lastTimestampMicros === 0n ? null : formatMicros(this.#lastTimestampMicros),
+      ...(status === undefined
+        ? {}
+        : {
+            position: status.position,
+            complete_up_to: status.completeUpTo,
+            head: status.head,
+            highest_read: status.highest,
+            epoch: status.epoch,
+            leadership: status.leadership.kind,
+            stream: status.stream,
+            halt: status.halt,
+            database_trouble: Object.fromEntries(status.databaseTrouble),
+            open_gaps: status.openGaps.slice(0, 20),
+            open_gap_count: status.openGaps.length,
+            ring: status.ring,
+          }),
+    };
+  }
+}
+
+/** By kind; links at the ends of the batch's range are known by their number alone. */
+function countAlarms({ alarms, linkBreaks }: CommittedBatch): Partial<Record<ChainAlarmKind, number>> {
+  const counts: Partial<Record<ChainAlarmKind, number>> = {};
+  for (const { kind } of alarms) counts[kind] = (counts[kind] ?? 0) + 1;
+  if (linkBreaks > 0) counts.link = linkBreaks;
+  return counts;
+}

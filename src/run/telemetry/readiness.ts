@@ -1,0 +1,36 @@
+import type { IngesterStatus } from '../../ingest/ingester.ts';
+import type { StreamState } from '../../ingest/sequencer/tick-stream.ts';
+import type { ReadyReason } from './http.ts';
+
+/** Why the daemon is not ready; no reason is ready. Spec §4. */
+export function notReadyReasons(status: IngesterStatus | null): ReadyReason[] {
+  if (status === null) return ['database'];
+  const reasons = new Set<ReadyReason>();
+  const { leadership, databaseTrouble, openGaps } = status;
+  if (leadership.kind === 'connecting' || leadership.kind === 'unreachable') reasons.add('database');
+  if (leadership.kind === 'schema') reasons.add('schema');
+  if (leadership.kind === 'standby') reasons.add('standby');
+  for (const { kind } of databaseTrouble.values()) {
+    reasons.add(kind === 'unreachable' ? 'database' : kind === 'schema' ? 'schema' : 'poison');
+  }
+  if (status.halt !== null) reasons.add(status.halt.kind);
+  else if (leadership.kind === 'leading')
+    for (const reason of streamReasons(status.stream)) reasons.add(reason);
+  if (openGaps.length > 0) reasons.add('gap');
+  return [...reasons];
+}
+
+export function streamReasons(stream: StreamState): ReadyReason[] {
+  switch (stream.kind) {
+    case 'streaming':
+      return [];
+    case 'stalled':
+      return ['stalled'];
+    case 'poison':
+      return ['poison'];
+    case 'connecting':
+    case 'down':
+    case 'stopped':
+      return ['stream'];
+  }
+}

@@ -1,0 +1,194 @@
+import type { MessagePort } from 'node:worker_threads';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Client } from 'pg';
+import { explainHoles } from '../../core/chain/verify/holes.ts';
+import { TickPage } from '../../core/chain/tick-page.ts';
+import {
+  addMissing,
+  emptyReport,
+  verifyPage,
+  type VdfMode,
+  type VerifyReport,
+} from '../../core/chain/verify/page.ts';
+import type { VerifyTask } from '../../core/chain/verify/plan.ts';
+import type { TickRange } from '../../core/ingest/ranges.ts';
+import { backoffMs, storeVerdict } from '../../core/retry.ts';
+import type { Clock } from '../../core/time.ts';
+import { connect, ConnectError, parseDatabaseUrl } from '../../store/postgres/connect.ts';
+import { destroy } from '../../store/postgres/connection.ts';
+import { CopyTooLargeError } from '../../store/postgres/copy-out.ts';
+import { TickPages } from '../../store/chain/tick-pages.ts';
+
+/** workerData of a verifier thread. */
+export interface VerifierSetup {
+  databaseUrl: string;
+  applicationName: string;
+  vdf: VdfMode;
+  /** a number beyond it that is not stored was not received yet; null: unknown */
+  position: string | null;
+}
+
+export type ToVerifier = { id: number; task: VerifyTask } | { stop: true };
+
+export type FromVerifier =
+  { id: number; outcome: VerifyOutcome } | { id: number; failed: string } | { stopped: true };
+
+export type VerifyOutcome =
+  /** bytes and ms: what the page cost; nextStored: of an empty page, where the next tick is, null when none follows */
+  | {
+      kind: 'page';
+      report: VerifyReport;
+      bytes: number;
+      ms: number;
+      empty: { nextStored: bigint | null } | null;
+    }
+  | { kind: 'hole'; report: VerifyReport }
+  /** a page that must be asked for in parts */
+  | { kind: 'too_large' }
+  /** a hole that holds ticks meanwhile */
+  | { kind: 'no_hole' };
+
+/** A page of more than one tick is split above this. */
+const PAGE_BYTES_MAX = 64 * 2 ** 20;
+/** A single tick: what the store itself can hold of one is not much more. */
+const TICK_BYTES_MAX = 2 ** 30 - 1;
+
+/** Reading is tried again when the connection failed or the server ended it, as a standby does that falls behind. */
+const ATTEMPTS_MAX = 6;
+const BACKOFF = { firstMs: 200, maxMs: 5_000 };
+
+/** The verifier thread behind its message port. What is under way at the same time has a session each. */
+export function runVerifier(
+  setup: VerifierSetup,
+  port: MessagePort,
+  clock: Clock & { random(): number },
+): void {
+  const idle: Verifier[] = [];
+  const all: Verifier[] = [];
+  const send = (message: FromVerifier): void => port.postMessage(message);
+
+  const run = async (id: number, task: VerifyTask): Promise<void> => {
+    let verifier = idle.pop();
+    if (verifier === undefined) {
+      verifier = new Verifier(setup, clock);
+      all.push(verifier);
+    }
+    try {
+      send({ id, outcome: await verifier.verify(task) });
+    } catch (error) {
+      const { message, code } = error as Error & { code?: string };
+      const where = `${task.first} to ${task.last}`;
+      send({ id, failed: `ticks ${where} cannot be read: ${message} (${code ?? 'no SQLSTATE'})` });
+    }
+    idle.push(verifier);
+  };
+  const stop = async (): Promise<void> => {
+    await Promise.all(all.map((verifier) => verifier.close()));
+    send({ stopped: true });
+  };
+  port.on('message', (message: ToVerifier) => {
+    void ('stop' in message ? stop() : run(message.id, message.task));
+  });
+}
+
+/** One session and the memory of one page. */
+class Verifier {
+  readonly #setup: VerifierSetup;
+  readonly #clock: Clock & { random(): number };
+  readonly #page = new TickPage();
+  #session: { client: Client; pages: TickPages } | null = null;
+
+  constructor(setup: VerifierSetup, clock: Clock & { random(): number }) {
+    this.#setup = setup;
+    this.#clock = clock;
+  }
+
+  async verify(task: VerifyTask): Promise<VerifyOutcome> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return task.kind === 'page' ? await this.#verifyPage(task) : await this.#verifyHole(task);
+      } catch (error) {
+        this.#drop();
+        if (error instanceof CopyTooLargeError && task.first !== task.last) return { kind: 'too_large' };
+        if (!isPassing(error) || attempt + 1 >= ATTEMPTS_MAX) throw error;
+        await delay(backoffMs(attempt, BACKOFF, this.#clock.random()));
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#session?.client.end().catch(() => {});
+    this.#session = null;
+  }
+
+  async #verifyPage(task: VerifyTask): Promise<VerifyOutcome> {
+    const pages = await this.#pages();
+    const bytesMax = task.first === task.last ? TICK_BYTES_MAX : PAGE_BYTES_MAX;
+    const page = this.#page;
+    const beganMs = this.#clock.monotonicMs();
+    page.load(task, await pages.begin(task, bytesMax));
+    const holes = page.missing();
+    // it may have risen since the run began
+    const floor = await pages.floor();
+    const missing = notBelow(holes, floor);
+    const explained =
+      missing.length === 0 ? [] : explainHoles(missing, await pages.holes(task, this.#position()));
+    const isEmpty = holes.length === 1 && holes[0].first === task.first && holes[0].last === task.last;
+    const empty = isEmpty ? { nextStored: await pages.nextStored(task.last + 1n) } : null;
+    await pages.done();
+    const report = verifyPage(page, this.#setup.vdf, floor);
+    addMissing(report, explained);
+    return { kind: 'page', report, bytes: pages.bytes, ms: this.#clock.monotonicMs() - beganMs, empty };
+  }
+
+  async #verifyHole(task: VerifyTask): Promise<VerifyOutcome> {
+    const pages = await this.#pages();
+    await pages.beginEmpty();
+    const next = await pages.nextStored(task.first);
+    if (next !== null && next <= task.last) {
+      await pages.done();
+      return { kind: 'no_hole' };
+    }
+    const missing = notBelow([task], await pages.floor());
+    const explained = explainHoles(missing, await pages.holes(task, this.#position()));
+    await pages.done();
+    const report = emptyReport();
+    addMissing(report, explained);
+    return { kind: 'hole', report };
+  }
+
+  #position(): bigint | null {
+    const { position } = this.#setup;
+    return position === null ? null : BigInt(position);
+  }
+
+  async #pages(): Promise<TickPages> {
+    if (this.#session === null) {
+      const { databaseUrl, applicationName } = this.#setup;
+      const client = await connect(parseDatabaseUrl(databaseUrl), { applicationName });
+      this.#session = { client, pages: await TickPages.open(client) };
+    }
+    return this.#session.pages;
+  }
+
+  #drop(): void {
+    if (this.#session !== null) destroy(this.#session.client);
+    this.#session = null;
+  }
+}
+
+/** What retention has dropped is not missing. */
+function notBelow(ranges: readonly TickRange[], floor: bigint): TickRange[] {
+  return ranges
+    .filter(({ last }) => last >= floor)
+    .map(({ first, last }) => ({ first: first < floor ? floor : first, last }));
+}
+
+/** Whether the same may work when it is tried again. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof ConnectError) return error.kind === 'unreachable';
+  // ours, not the store's
+  if (error instanceof CopyTooLargeError || error instanceof RangeError || error instanceof TypeError)
+    return false;
+  return storeVerdict((error as { code?: string }).code) === 'retry';
+}

@@ -1,0 +1,30 @@
+import type { LateWindow, Resume, Step } from '../../core/window/step.ts';
+import { reviseWindows, type Revision } from './revise.ts';
+import { loadBarsState, type BarsPlace, type BarsState } from './state.ts';
+import type { StepFrame } from './step-statements.ts';
+import { commitStep, type BarsPolicy, type StepResult } from './commit-step.ts';
+import type { RunOnSession } from '../postgres/session.ts';
+
+/**
+ * Bars and the state they rest on. Every method rejects with the server's error or as Session.run does, and may be called
+ * again with the same arguments after any failure; SQLSTATE MDF01: the partition was taken over.
+ */
+export class BarsStore {
+  readonly #run: RunOnSession;
+
+  constructor(run: RunOnSession) {
+    this.#run = run;
+  }
+
+  load(place: BarsPlace, position: string | null, log: string, windowMs: number): Promise<BarsState> {
+    return this.#run((client) => loadBarsState(client, place, position, log, windowMs));
+  }
+
+  commitStep(frame: StepFrame, step: Step, policy: BarsPolicy): Promise<StepResult> {
+    return this.#run((client) => commitStep(client, frame, step, policy));
+  }
+
+  revise(frame: StepFrame, at: Resume, late: readonly LateWindow[], policy: BarsPolicy): Promise<Revision> {
+    return this.#run((client) => reviseWindows(client, frame, at, late, policy));
+  }
+}

@@ -1,0 +1,139 @@
+import type { Client } from 'pg';
+import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
+import { deadline, destroy } from '../postgres/connection.ts';
+
+const BACKOFF: BackoffLimits = { firstMs: 100, maxMs: 5000 };
+/** how often a quiet connection is asked whether it lives, and how long it may take to answer, ms */
+const PING_MS = 15_000;
+const ANSWER_MS = 10_000;
+/** how long publishers go on notifying for the sake of this listener, and how often it says that it is still there */
+const WAIT_FOR = "interval '6 seconds'";
+const STILL_FRESH = "interval '3 seconds'";
+const REGISTER_MS = 2000;
+
+/**
+ * Hears which topics have new records, on a connection of its own that is made again for ever. It only saves time: a
+ * notification may be lost, so whoever waits looks again by himself after a while.
+ */
+export class BusListener {
+  readonly #connect: () => Promise<Client>;
+  readonly #random: () => number;
+  readonly #counts = new Map<string, number>();
+  readonly #waiters = new Map<string, Set<() => void>>();
+  /** topics for which publishers know that somebody listens */
+  readonly #registered = new Set<string>();
+  #client: Client | null = null;
+  #isListening = false;
+  #running: Promise<void> | null = null;
+  #wakeUp: (() => void) | null = null;
+  #closed = false;
+
+  constructor(connect: () => Promise<Client>, random: () => number) {
+    this.#connect = connect;
+    this.#random = random;
+  }
+
+  /** Notifications arrive at present. */
+  get isListening(): boolean {
+    return this.#isListening;
+  }
+
+  /** Grows with each notification of the topic. */
+  count(topic: string): number {
+    return this.#counts.get(topic) ?? 0;
+  }
+
+  /**
+   * Tells publishers that a notification of this topic is of use (they send none otherwise), from time to time. True: it
+   * said so now, and what came until now must be looked for once more.
+   */
+  async register(client: Client, topic: string): Promise<boolean> {
+    this.#running ??= this.#run();
+    if (!this.isListening || this.#registered.has(topic)) return false;
+    await client.query(
+      `INSERT INTO bus_waits AS w (topic, until) VALUES ($1, clock_timestamp() + ${WAIT_FOR})
+       ON CONFLICT (topic) DO UPDATE SET until = excluded.until WHERE w.until < clock_timestamp() + ${STILL_FRESH}`,
+      [topic],
+    );
+    this.#registered.add(topic);
+    setTimeout(() => this.#registered.delete(topic), REGISTER_MS).unref();
+    return true;
+  }
+
+  /** Until the topic's count differs from `count`, for `ms` at most, or until `over`. */
+  async wait(topic: string, count: number, ms: number, over: Promise<void>): Promise<void> {
+    if (this.#closed || this.count(topic) !== count) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const waiters = this.#waiters.get(topic) ?? new Set();
+    this.#waiters.set(topic, waiters);
+    waiters.add(resolve);
+    const timer = setTimeout(resolve, ms);
+    try {
+      await Promise.race([promise, over]);
+    } finally {
+      clearTimeout(timer);
+      waiters.delete(resolve);
+    }
+  }
+
+  /** Who waits is let go. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#wakeUp?.();
+    for (const waiters of this.#waiters.values()) for (const wake of waiters) wake();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    for (let attempt = 0; !this.#closed; attempt++) {
+      try {
+        await this.#listen(() => (attempt = 0));
+      } catch {
+        // whoever publishes or reads sees what is wrong with the server; here it is tried again
+      }
+      this.#registered.clear();
+      if (!this.#closed) await this.#pause(backoffMs(attempt, BACKOFF, this.#random()));
+    }
+  }
+
+  async #listen(isUp: () => void): Promise<void> {
+    const client = await this.#connect();
+    this.#client = client;
+    client.on('end', () => {
+      if (this.#client === client) this.#client = null;
+      this.#wakeUp?.();
+    });
+    client.on('notification', ({ payload }) => this.#notified(payload ?? ''));
+    try {
+      const { rows } = await client.query<{ channel: string }>('SELECT bus_channel() AS channel');
+      await client.query(`LISTEN ${client.escapeIdentifier(rows[0].channel)}`);
+      this.#isListening = true;
+      isUp();
+      while (!this.#closed && this.#client === client) {
+        await this.#pause(PING_MS);
+        if (!this.#closed && this.#client === client) await deadline(client.query('SELECT 1'), ANSWER_MS);
+      }
+    } finally {
+      this.#client = null;
+      this.#isListening = false;
+      destroy(client);
+    }
+  }
+
+  #notified(topic: string): void {
+    this.#counts.set(topic, this.count(topic) + 1);
+    const waiters = this.#waiters.get(topic);
+    if (waiters === undefined) return;
+    this.#waiters.delete(topic);
+    for (const wake of waiters) wake();
+  }
+
+  async #pause(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wakeUp = resolve;
+    if (this.#closed) resolve();
+    const timer = setTimeout(resolve, ms);
+    await promise;
+    clearTimeout(timer);
+  }
+}

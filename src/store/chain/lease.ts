@@ -1,0 +1,124 @@
+import type { Client } from 'pg';
+import { takeExclusiveFence } from '../postgres/fence.ts';
+import { inTransaction } from '../postgres/transaction.ts';
+
+/** How long a lease lasts without renewal; a standby touches nothing before it is over. Spec P6. */
+const LEASE = "interval '5 seconds'";
+/**
+ * Never the same epoch twice, also where a failover has forgotten the last takeover: a clock in it tells two leaders
+ * apart that a counter would give the same number.
+ */
+export const NEXT_EPOCH = 'greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)';
+/**
+ * Under the exclusive fence: nobody leads any more, and what a running daemon has not committed is refused. It begins
+ * anew from the ledger at once, since the lease is over.
+ */
+export const DEPOSE_SQL = `UPDATE ingest_state SET epoch = ${NEXT_EPOCH}, holder = NULL, lease_expires_at = clock_timestamp()`;
+
+export type LeaseAttempt =
+  | { kind: 'leader'; epoch: bigint; serverStarted: string }
+  | { kind: 'standby'; holder: string; remainingMs: number }
+  | { kind: 'other_chain'; chainId: string };
+
+export interface LeaseRenewal {
+  /** false: another daemon has raised the epoch */
+  held: boolean;
+  /** changes when the server was restarted or another one answers: the position must be read again then */
+  serverStarted: string;
+}
+
+interface StateRow {
+  chain_id: string;
+  epoch: string;
+  holder: string | null;
+  remaining_ms: number | null;
+}
+
+/**
+ * Leadership of a chain is a row with a lease on the database's clock. Taking it over:
+ *
+ *   read the row ──► the lease runs: standby, again when it is over
+ *        │ expired
+ *        ▼
+ *   exclusive fence (waits for every batch of the old leader; ends its backends when they do not finish)
+ *        ▼
+ *   epoch + 1, holder, expiry, in the same transaction ──► leader
+ *
+ * Every batch takes the same fence shared and compares the epoch afterwards, so a replaced writer commits nothing,
+ * whatever its clock says.
+ */
+export async function tryLease(client: Client, chainId: string, holder: string): Promise<LeaseAttempt> {
+  await client.query('INSERT INTO ingest_state (chain_id) VALUES ($1) ON CONFLICT DO NOTHING', [chainId]);
+  const state = await readState(client);
+  if (state.chain_id !== chainId) return { kind: 'other_chain', chainId: state.chain_id };
+  if (state.remaining_ms !== null && state.remaining_ms > 0) {
+    return { kind: 'standby', holder: state.holder ?? '', remainingMs: state.remaining_ms };
+  }
+  return inTransaction(client, async () => {
+    await takeFence(client);
+    const sql = `UPDATE ingest_state SET epoch = ${NEXT_EPOCH}, holder = $1, holder_since = clock_timestamp(),
+        lease_expires_at = clock_timestamp() + ${LEASE}
+      WHERE epoch = $2 AND (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp()) RETURNING epoch, pg_postmaster_start_time()::text AS started`;
+    const { rows } = await client.query<{ epoch: string; started: string }>(sql, [holder, state.epoch]);
+    const won = rows[0];
+    if (won === undefined) return { kind: 'standby', holder: state.holder ?? '', remainingMs: 1000 };
+    return { kind: 'leader', epoch: BigInt(won.epoch), serverStarted: won.started };
+  });
+}
+
+/** To be called every second on a connection of its own. */
+export async function renewLease(client: Client, holder: string, epoch: bigint): Promise<LeaseRenewal> {
+  const sql = `WITH renewed AS (
+      UPDATE ingest_state SET lease_expires_at = clock_timestamp() + ${LEASE} WHERE epoch = $1 AND holder = $2 RETURNING 1
+    ) SELECT count(*) AS held, pg_postmaster_start_time()::text AS started FROM renewed`;
+  const { rows } = await client.query<{ held: string; started: string }>(sql, [epoch.toString(), holder]);
+  return { held: rows[0]?.held === '1', serverStarted: rows[0]?.started ?? '' };
+}
+
+/** A clean shutdown: the next daemon need not wait for the lease to run out. */
+export async function releaseLease(client: Client, holder: string, epoch: bigint): Promise<void> {
+  await client.query(
+    'UPDATE ingest_state SET lease_expires_at = clock_timestamp() WHERE epoch = $1 AND holder = $2',
+    [epoch.toString(), holder],
+  );
+}
+
+/**
+ * Ends a backend whose connection was given up and says whether it is gone. Until it is, its transaction may still
+ * commit, so nothing of that batch may be sent again.
+ */
+export async function endBackend(
+  client: Client,
+  backend: { pid: number; started: string },
+): Promise<boolean> {
+  const { rows } = await client.query(
+    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2',
+    [backend.pid, backend.started],
+  );
+  return rows.length === 0;
+}
+
+/** Which backend a connection has; `started` tells it from a later one with the same pid. */
+export async function ownBackend(client: Client): Promise<{ pid: number; started: string }> {
+  const { rows } = await client.query<{ pid: number; started: string }>(
+    'SELECT pid, backend_start::text AS started FROM pg_stat_activity WHERE pid = pg_backend_pid()',
+  );
+  const row = rows[0];
+  if (row === undefined) throw new Error('the server does not list the own backend');
+  return row;
+}
+
+async function readState(client: Client): Promise<StateRow> {
+  const { rows } = await client.query<StateRow>(
+    `SELECT chain_id, epoch, holder,
+       (extract(epoch FROM lease_expires_at - clock_timestamp()) * 1000)::float8 AS remaining_ms FROM ingest_state`,
+  );
+  const row = rows[0];
+  if (row === undefined) throw new Error('ingest_state is empty although it was just filled');
+  return row;
+}
+
+/** Waits for the batches of the old leader, and ends those that hang. */
+export async function takeFence(client: Client): Promise<void> {
+  await takeExclusiveFence(client, { first: 'ingest_fence_key()', second: 1 });
+}

@@ -1,0 +1,285 @@
+import { DatabaseError, type Client } from 'pg';
+import { decodeTick } from '../../core/chain/decode.ts';
+import { compareTicks } from '../../core/chain/digest.ts';
+import { INT64_MAX, type Tick } from '../../core/chain/tick.ts';
+import { transcodeFrame, type FrameRows } from '../../core/copy/frame.ts';
+import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../../core/copy/tables.ts';
+import type { TranscodeLimits } from '../../core/copy/transcode.ts';
+import { storeVerdict } from '../../core/retry.ts';
+import { isoTime } from '../postgres/time-sql.ts';
+import { BatchError, sendPipelined } from '../postgres/pipelined-copy.ts';
+import { DEPOSE_SQL, takeFence } from './lease.ts';
+import { readStoredTicks } from './stored-ticks.ts';
+
+/** What became of a dead letter. Only the first two resolve it; the others leave everything as it was. */
+export type RetryOutcome =
+  | {
+      kind: 'stored';
+      tick: bigint;
+      transactions: number;
+      /** other letters of the same tick, resolved with it */
+      also: string[];
+      /** state of the gap that its number was in, null when it was in none */
+      gap: string | null;
+      /** ticks whose link to the one before is broken, now recorded in chain_alarms */
+      brokenLinks: string[];
+    }
+  /** the store has the same tick already */
+  | { kind: 'equal'; tick: bigint }
+  /** the store has another tick of this number */
+  | { kind: 'conflict'; tick: bigint; fields: string[] }
+  /** the frame is still no tick */
+  | { kind: 'bad'; reason: string; detail: string }
+  /** the database does not take its rows */
+  | { kind: 'refused'; tick: bigint; sqlstate: string; detail: string }
+  /** its number has no place to go */
+  | { kind: 'unplaced'; tick: bigint; detail: string }
+  | { kind: 'resolved before'; at: string }
+  | { kind: 'absent' };
+
+type Rows = Extract<FrameRows, { kind: 'rows' }>;
+
+interface LetterRow {
+  tick_number: string | null;
+  after_tick: string | null;
+  raw: Buffer;
+  status: string;
+  resolved_at: string | null;
+}
+
+/** Where the number of a frame lies. */
+interface Place {
+  /** in a range of the ledger */
+  recorded: boolean;
+  /** state of the gap it lies in, null when in none */
+  gap: string | null;
+  origin: string | null;
+}
+
+/** Somebody else stored the same number between our look and our write: looked at again so often. */
+const ATTEMPTS = 3;
+/** A program that freezes here must not hold the fence for long. */
+const IDLE_TIMEOUT = '10s';
+
+/**
+ * Tries a dead letter again by today's rules: its rows, the count of the ledger (or the gap that it closes) and the
+ * mark `resolved` are one transaction. Two of them never run at once, whoever started them.
+ *
+ * A number that the ledger covers changes no range, so a running daemon need not know of it and the fence is taken
+ * shared, as by a batch. A number in a gap does: then, as at a takeover, no batch is under way, and the epoch rises, so
+ * that the daemon begins anew from the ledger and cannot fill the gap as well.
+ *
+ * @throws DatabaseError, BatchError or the connection's error; nothing was changed then, unless the answer to COMMIT was lost, and
+ *   the next retry says what is true.
+ */
+export async function retryDeadLetter(
+  client: Client,
+  id: bigint,
+  limits: TranscodeLimits,
+): Promise<RetryOutcome> {
+  for (let attempt = 1; ; attempt += 1) {
+    let tick: bigint | null = null;
+    await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+    try {
+      const letter = await lockLetter(client, id);
+      if (letter === null) return await undo(client, { kind: 'absent' });
+      if (letter.status === 'resolved') {
+        return await undo(client, { kind: 'resolved before', at: letter.resolved_at ?? '' });
+      }
+      const isNumbered = letter.tick_number !== null && letter.after_tick === null;
+      const frame = transcodeFrame(letter.raw, isNumbered ? BigInt(letter.tick_number ?? 0) : null, limits);
+      if (frame.kind === 'bad') return await undo(client, frame);
+      tick = frame.number;
+      return await placeFrame(client, id, letter.raw, frame);
+    } catch (error) {
+      await client.query('ROLLBACK').catch(() => {}); // of a lost connection: `error` says so
+      if (!(error instanceof DatabaseError || error instanceof BatchError) || tick === null) throw error;
+      const verdict = storeVerdict(error.code);
+      if (verdict === 'look' && attempt < ATTEMPTS) continue;
+      if (verdict !== 'look' && verdict !== 'data') throw error;
+      return { kind: 'refused', tick, sqlstate: error.code ?? '', detail: error.message };
+    }
+  }
+}
+
+async function undo<T>(client: Client, outcome: T): Promise<T> {
+  await client.query('ROLLBACK');
+  return outcome;
+}
+
+async function lockLetter(client: Client, id: bigint): Promise<LetterRow | null> {
+  await client.query(`SET LOCAL idle_in_transaction_session_timeout = '${IDLE_TIMEOUT}'`);
+  // without statistics the planner may prefer to read whole tables for a single number
+  await client.query('SET LOCAL enable_seqscan = off');
+  // 4: apart from the fence (1), the migrators (2) and the gaps (3). A takeover would end one of two that wait for each other.
+  await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 4)');
+  const { rows } = await client.query<LetterRow>(
+    `SELECT tick_number, after_tick, raw, status,
+       ${isoTime('resolved_at')} AS resolved_at
+       FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE`,
+    [id.toString()],
+  );
+  return rows[0] ?? null;
+}
+
+async function placeFrame(client: Client, id: bigint, raw: Uint8Array, frame: Rows): Promise<RetryOutcome> {
+  const tick = frame.number;
+  if ((await findPlace(client, tick)).gap === null) {
+    await client.query('SELECT pg_advisory_xact_lock_shared(ingest_fence_key(), 1)');
+  } else {
+    await takeFence(client);
+  }
+  // once more: a batch that held the fence may have brought it
+  const place = await findPlace(client, tick);
+  const found = await readFound(client, tick);
+  if (found === 'in part') {
+    const detail = `tick ${tick} is stored in part: see mdp quality --from ${tick} --to ${tick}`;
+    return undo(client, { kind: 'unplaced', tick, detail });
+  }
+  if (found !== null) return compareWithStored(client, id, raw, tick, found);
+  if (place.gap !== null) return fillGap(client, id, frame, place.gap);
+  if (place.recorded) return fillDeadLetter(client, id, frame);
+  const detail =
+    place.origin === null || tick < BigInt(place.origin)
+      ? `tick ${tick} lies below the first tick of this store, ${place.origin ?? 'which is empty'}`
+      : `tick ${tick} is not recorded yet: the stream will bring it`;
+  return undo(client, { kind: 'unplaced', tick, detail });
+}
+
+async function findPlace(client: Client, tick: bigint): Promise<Place> {
+  const { rows } = await client.query<Place>(
+    `SELECT (SELECT origin FROM ingest_state) AS origin,
+       (SELECT state FROM ingest_gaps
+         WHERE state <> 'filled' AND $1 BETWEEN first_tick AND last_tick ORDER BY first_tick LIMIT 1) AS gap,
+       coalesce((SELECT last_tick >= $1 FROM ingest_ledger
+         WHERE first_tick <= $1 ORDER BY first_tick DESC LIMIT 1), false) AS recorded`,
+    [tick.toString()],
+  );
+  return rows[0] ?? { recorded: false, gap: null, origin: null };
+}
+
+async function readFound(client: Client, tick: bigint): Promise<Tick | 'in part' | null> {
+  const { rows } = await client.query<Record<'ticks' | 'proofs' | 'transactions', string>>(
+    `SELECT (SELECT count(*) FROM ticks WHERE tick_number = $1) AS ticks,
+       (SELECT count(*) FROM vdf_proofs WHERE tick_number = $1) AS proofs,
+       (SELECT count(*) FROM tick_transactions WHERE tick_number = $1) AS transactions`,
+    [tick.toString()],
+  );
+  const counts = rows[0];
+  if (counts?.ticks === '1' && counts.proofs === '1') {
+    return (await readStoredTicks(client, [tick])).get(tick) ?? 'in part';
+  }
+  return counts?.ticks === '0' && counts.proofs === '0' && counts.transactions === '0' ? null : 'in part';
+}
+
+async function compareWithStored(
+  client: Client,
+  id: bigint,
+  raw: Uint8Array,
+  tick: bigint,
+  stored: Tick,
+): Promise<RetryOutcome> {
+  const { isEqual, fields } = compareTicks(decodeTick(raw), stored);
+  if (!isEqual) return undo(client, { kind: 'conflict', tick, fields });
+  await client.query(RESOLVE_SQL, [id.toString()]);
+  await client.query('COMMIT');
+  return { kind: 'equal', tick };
+}
+
+const RESOLVE_SQL =
+  "UPDATE dead_letters SET status = 'resolved', resolved_at = clock_timestamp() WHERE dead_letter_id = $1";
+
+/** The ledger counts the number among its dead letters: it becomes one of its ticks. */
+async function fillDeadLetter(client: Client, id: bigint, frame: Rows): Promise<RetryOutcome> {
+  const { number: tick, transactions } = frame;
+  const standing = await standingLetters(client, tick);
+  if (standing.length === 0 || !(await countAsTick(client, tick, transactions))) {
+    const detail = `tick ${tick} is counted as stored, but its rows are not there: see mdp quality --from ${tick} --to ${tick}`;
+    return undo(client, { kind: 'unplaced', tick, detail });
+  }
+  const brokenLinks = await commitRows(client, frame, [resolveSql([id.toString(), ...standing])]);
+  return { kind: 'stored', tick, transactions, also: except(standing, id), gap: null, brokenLinks };
+}
+
+/** The letters that stand for a tick: a conflict stands beside one. */
+async function standingLetters(client: Client, tick: bigint): Promise<string[]> {
+  const { rows } = await client.query<{ id: string }>(
+    `SELECT dead_letter_id AS id FROM dead_letters
+      WHERE coalesce(tick_number, -1) = $1 AND after_tick IS NULL AND reason <> 'conflict' AND status = 'open'
+      ORDER BY dead_letter_id FOR UPDATE`,
+    [tick.toString()],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** Again when nothing was found: rows of the ledger are merged, and the merged one is invisible to a statement that waited. */
+async function countAsTick(client: Client, tick: bigint, transactions: number): Promise<boolean> {
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const { rowCount } = await client.query(
+      `UPDATE ingest_ledger SET ticks = ticks + 1, transactions = transactions + $2, dead_letters = dead_letters - 1
+        WHERE first_tick = (SELECT max(first_tick) FROM ingest_ledger WHERE first_tick <= $1)
+          AND last_tick >= $1 AND dead_letters > 0`,
+      [tick.toString(), transactions],
+    );
+    if (rowCount === 1) return true;
+  }
+  return false;
+}
+
+async function fillGap(client: Client, id: bigint, frame: Rows, state: string): Promise<RetryOutcome> {
+  const { number: tick, transactions } = frame;
+  const standing = await standingLetters(client, tick);
+  await client.query(
+    `INSERT INTO ingest_ledger (first_tick, last_tick, epoch, ticks, transactions, dead_letters)
+     SELECT $1, $1, epoch, 1, $2, 0 FROM ingest_state`,
+    [tick.toString(), transactions],
+  );
+  if (state === 'skipped') await cutSkippedGap(client, tick);
+  else await client.query("SELECT ingest_close_gaps($1, $1, 'filled', NULL)", [tick.toString()]);
+  const brokenLinks = await commitRows(client, frame, [
+    resolveSql([id.toString(), ...standing]),
+    // others may have stood for the same tick
+    `SELECT ingest_resolve_dead_letters(${tick}, ${tick})`,
+    DEPOSE_SQL,
+  ]);
+  return { kind: 'stored', tick, transactions, also: except(standing, id), gap: state, brokenLinks };
+}
+
+/** Takes a number out of a gap that an operator made; what remains on either side stays as it was. */
+async function cutSkippedGap(client: Client, tick: bigint): Promise<void> {
+  const columns = 'detected_at, closed_at, attempts, last_error';
+  await client.query(
+    `WITH gap AS (
+       DELETE FROM ingest_gaps WHERE state = 'skipped' AND $1 BETWEEN first_tick AND last_tick RETURNING *
+     )
+     INSERT INTO ingest_gaps (first_tick, last_tick, state, ${columns})
+     SELECT first_tick, $2::bigint, state, ${columns} FROM gap WHERE first_tick < $1
+     UNION ALL SELECT $3::bigint, last_tick, state, ${columns} FROM gap WHERE last_tick > $1
+     UNION ALL SELECT $1::bigint, $1, 'filled', detected_at, clock_timestamp(), attempts, last_error FROM gap`,
+    // at the ends of bigint the parts that would need them are empty
+    [tick, tick > 0n ? tick - 1n : 0n, tick < INT64_MAX ? tick + 1n : tick].map(String),
+  );
+}
+
+/** The last round trip: the rows and what belongs to them, COMMIT included. Returns the broken links. */
+async function commitRows(client: Client, frame: Rows, statements: readonly string[]): Promise<string[]> {
+  const { number: tick, transactions, copy } = frame;
+  const tables = [TICKS, PROOFS, ...(transactions > 0 ? [TRANSACTIONS] : [])];
+  const copies = [copy.ticks, copy.proofs, ...(transactions > 0 ? [copy.transactions] : [])];
+  const checkLinks = `SELECT ingest_check_links(${tick}, ${tick}, (SELECT epoch FROM ingest_state))`;
+  const plan = {
+    statements: [...tables.map(copyStatement), checkLinks, ...statements, 'COMMIT'],
+    firstCopy: 0,
+    copies: copies.length,
+  };
+  const answers = await sendPipelined(client, plan, copies);
+  return answers.get(copies.length) ?? [];
+}
+
+function resolveSql(ids: readonly string[]): string {
+  return RESOLVE_SQL.replace('= $1', `IN (${ids.map((id) => BigInt(id)).join(', ')})`);
+}
+
+function except(ids: readonly string[], id: bigint): string[] {
+  return ids.filter((other) => BigInt(other) !== id);
+}

@@ -1,0 +1,140 @@
+import type { Client } from 'pg';
+import { columnList, copyStatement, TICK_DATA } from '../../core/copy/tables.ts';
+import { encodeTickData, type TickDataRow } from '../../core/copy/tick-data.ts';
+import { sendPipelined, BatchError } from '../postgres/pipelined-copy.ts';
+
+/** What became of a batch: every row is one of stored, known and conflicting. */
+export interface TickDataResult {
+  /** new rows */
+  stored: number;
+  /** rows whose key was there already with the same content */
+  known: number;
+  /** indices of rows whose key is there with another content: the stored one stays */
+  conflicts: number[];
+}
+
+/** After a batch that met a row that was there already, so many further ones are staged before the short way is tried. */
+const STAGED_AFTER_REPEAT = 20;
+
+const COLUMNS = columnList(TICK_DATA);
+const STAGE_COLUMNS = TICK_DATA.columns.map(({ name, type }) => `${name} ${type}`).join(', ');
+const COPY_STAGE = copyStatement({ ...TICK_DATA, name: 'tick_data_stage' });
+const SAME_KEY = 'd.provider = s.provider AND d.symbol = s.symbol AND d.ts = s.ts AND d.seq = s.seq';
+const CONTENT = ['price', 'size', 'bid', 'ask', 'side'] as const;
+/** as keyOf() writes it */
+const KEY_TEXT = `s.provider || '|' || s.symbol || '|' || (extract(epoch FROM s.ts) * 1000000)::bigint || '|' || s.seq`;
+const DIFFERS = `(${CONTENT.map((name) => `s.${name}`).join(', ')}) IS DISTINCT FROM (${CONTENT.map((name) => `d.${name}`).join(', ')})`;
+
+/**
+ * Writes market ticks into tick_data, each once, on one session.
+ *
+ *   rows ─► those with equal keys inside the batch are settled here
+ *        ─► COPY straight into the table, the short way ──► committed
+ *                       │ 23505: some row is there already (a redelivery)
+ *                       ▼
+ *           COPY into a temporary table, INSERT … ON CONFLICT DO NOTHING, then ask which keys hold another content
+ *
+ * The same bytes may be written again at any time: a batch whose answer was lost is simply sent again.
+ */
+export class TickDataWriter {
+  readonly #client: Client;
+  #staged = 0;
+  #hasStage = false;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  /** Rejects with the server's error (BatchError or a connection's); nothing of the batch is stored then, or unknown. */
+  async write(rows: readonly TickDataRow[]): Promise<TickDataResult> {
+    if (rows.length === 0) return { stored: 0, known: 0, conflicts: [] };
+    const { indices, repeats, conflicts } = settle(rows);
+    const distinct = indices.length === rows.length ? rows : indices.map((index) => rows[index]);
+    if (this.#staged === 0) {
+      const stored = await this.#copy(distinct);
+      if (stored) return { stored: distinct.length, known: repeats, conflicts };
+      this.#staged = STAGED_AFTER_REPEAT;
+    }
+    this.#staged -= 1;
+    const { inserted, differing } = await this.#stage(distinct);
+    const keys = new Set(differing);
+    const refused = keys.size === 0 ? [] : indices.filter((index) => keys.has(keyOf(rows[index])));
+    return {
+      stored: inserted,
+      known: repeats + distinct.length - inserted - refused.length,
+      conflicts: [...conflicts, ...refused].sort((a, b) => a - b),
+    };
+  }
+
+  /** False: a key is there already. */
+  async #copy(rows: readonly TickDataRow[]): Promise<boolean> {
+    const plan = { statements: ['BEGIN', copyStatement(TICK_DATA), 'COMMIT'], firstCopy: 1, copies: 1 };
+    try {
+      await sendPipelined(this.#client, plan, [encodeTickData(rows)]);
+      return true;
+    } catch (error) {
+      if (error instanceof BatchError) await this.#client.query('ROLLBACK');
+      if (error instanceof BatchError && error.code === '23505') return false;
+      throw error;
+    }
+  }
+
+  async #stage(rows: readonly TickDataRow[]): Promise<{ inserted: number; differing: string[] }> {
+    if (!this.#hasStage) {
+      await this.#client.query(
+        `CREATE TEMPORARY TABLE IF NOT EXISTS tick_data_stage
+           (${STAGE_COLUMNS}) ON COMMIT DELETE ROWS`,
+      );
+      this.#hasStage = true;
+    }
+    const statements = [
+      'BEGIN ISOLATION LEVEL READ COMMITTED',
+      COPY_STAGE,
+      // in the order of the key, so that two writers of the same rows do not deadlock
+      `WITH inserted AS (
+         INSERT INTO tick_data (${COLUMNS}) SELECT ${COLUMNS} FROM tick_data_stage ORDER BY provider, symbol, ts, seq
+         ON CONFLICT DO NOTHING RETURNING 1)
+       SELECT count(*) FROM inserted`,
+      // a statement of its own: it sees what another writer committed while the one before waited for it
+      `SELECT ${KEY_TEXT} FROM tick_data_stage s JOIN tick_data d ON ${SAME_KEY} WHERE ${DIFFERS}`,
+      'COMMIT',
+    ];
+    try {
+      const answers = await sendPipelined(this.#client, { statements, firstCopy: 1, copies: 1 }, [
+        encodeTickData(rows),
+      ]);
+      return {
+        inserted: Number(answers.get(2)?.[0] ?? 0),
+        differing: answers.get(3) ?? [],
+      };
+    } catch (error) {
+      if (error instanceof BatchError) await this.#client.query('ROLLBACK');
+      throw error;
+    }
+  }
+}
+
+/** Rows of one batch with equal keys: the first one stands, equal ones are repeats, others conflicts. */
+function settle(rows: readonly TickDataRow[]): { indices: number[]; repeats: number; conflicts: number[] } {
+  const seen = new Map<string, TickDataRow>();
+  const indices: number[] = [];
+  const conflicts: number[] = [];
+  let repeats = 0;
+  rows.forEach((row, index) => {
+    const key = keyOf(row);
+    const first = seen.get(key);
+    if (first === undefined) {
+      seen.set(key, row);
+      indices.push(index);
+    } else if (CONTENT.every((name) => first[name] === row[name])) {
+      repeats += 1;
+    } else {
+      conflicts.push(index);
+    }
+  });
+  return { indices, repeats, conflicts };
+}
+
+function keyOf(row: TickDataRow): string {
+  return `${row.provider}|${row.symbol}|${row.srcTs}|${row.seq}`;
+}

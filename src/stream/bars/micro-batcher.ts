@@ -1,0 +1,267 @@
+import { BusError, type BusLog, type StreamBus } from '../../bus/bus.ts';
+import { Ownership, type OwnedPartition } from '../../bus/ownership.ts';
+import type { BarRules, LatePolicy } from '../../core/window/rules.ts';
+import { systemClock, type Clock } from '../../core/time.ts';
+import type { StoreClient } from '../../store/store-client.ts';
+import { BarRun } from './report.ts';
+import type { Meter } from '../meter.ts';
+import { isFenced, PartitionBatcher } from './partition-batcher.ts';
+import { retrying } from '../retry.ts';
+import { RunBook } from '../job-run.ts';
+import type { Stage } from '../stage.ts';
+import { StageLife } from '../life.ts';
+
+export interface MicroBatcherOptions {
+  bus: StreamBus;
+  storeClient: StoreClient;
+  /** length of the windows, seconds (default 2): from 0.5, and a divisor of 60 */
+  windowSeconds?: number;
+  /** how far a tick may lie behind the newest of its symbol and find its window open, ms (default 500) */
+  allowLateMs?: number;
+  /** most events that one transaction covers (default 5,000) */
+  maxBatchSize?: number;
+  /** how long a closed window may wait for its transaction, ms (default 1,000) */
+  flushTimeoutMs?: number;
+  /** what comes behind that: revise (default) recomputes its bar from tick_data, drop counts it, dlq puts it aside */
+  late?: LatePolicy;
+  /** revise: how old a window may be, by the times of its symbol, ms (default 24 h) */
+  reviseHorizonMs?: number;
+  /** a symbol without an event for so long has its windows closed, ms (default 5 s) */
+  idleTimeoutMs?: number;
+  /** default mdp-consumers */
+  consumerGroup?: string;
+  /** unique among the members of the group; default bars-1 */
+  consumerName?: string;
+  /** the group of the tick consumer, which revise waits for; default tick-consumer */
+  tickGroup?: string;
+  /** default mdp.events */
+  topic?: string;
+  meter?: Meter;
+  log?: BusLog;
+  clock?: Clock;
+}
+
+/** whose group this is: another role is refused */
+const ROLE = 'micro_batch';
+const BACKOFF = { firstMs: 200, maxMs: 5_000 };
+const SILENT: Meter = { count: () => {}, set: () => {}, observe: () => {} };
+
+/** @throws RangeError when the windows would not fit into a minute */
+export function windowMsOf(seconds: number): number {
+  const ms = seconds * 1000;
+  if (!Number.isInteger(ms) || ms < 500 || 60_000 % ms !== 0) {
+    throw new RangeError(`a window of ${seconds} s: it must be at least 0.5 s and divide a minute`);
+  }
+  return ms;
+}
+
+/**
+ * The micro-batcher: market events into bars_ohlcv, each window once and exactly, and the rollups 1m, 5m, 1h and 1d above.
+ * Members of the group share the partitions by leases (src/bus/ownership.ts), one PartitionBatcher each; a further member
+ * stands by.
+ */
+export class MicroBatcher implements Stage {
+  readonly #options: MicroBatcherOptions;
+  readonly #rules: BarRules;
+  readonly #topic: string;
+  readonly #group: string;
+  readonly #name: string;
+  readonly #tickGroup: string;
+  readonly #meter: Meter;
+  readonly #log: BusLog;
+  readonly #clock: Clock;
+  readonly #book: RunBook;
+  readonly #run: BarRun;
+  readonly #life: StageLife;
+  readonly #batchers = new Map<OwnedPartition, { batcher: PartitionBatcher; ended: Promise<void> }>();
+  readonly #broken = Promise.withResolvers<never>();
+  #ownership: Ownership | null = null;
+
+  constructor(options: MicroBatcherOptions) {
+    this.#options = options;
+    this.#rules = {
+      windowMs: windowMsOf(options.windowSeconds ?? 2),
+      allowLateMs: options.allowLateMs ?? 500,
+      late: options.late ?? 'revise',
+      reviseHorizonMs: options.reviseHorizonMs ?? 86_400_000,
+      idleTimeoutMs: options.idleTimeoutMs ?? 5_000,
+    };
+    this.#topic = options.topic ?? 'mdp.events';
+    this.#group = options.consumerGroup ?? 'mdp-consumers';
+    this.#name = options.consumerName ?? 'bars-1';
+    this.#tickGroup = options.tickGroup ?? 'tick-consumer';
+    this.#meter = options.meter ?? SILENT;
+    this.#log = options.log ?? ((): void => {});
+    this.#clock = options.clock ?? systemClock;
+    this.#book = new RunBook({
+      stage: 'bars',
+      name: 'MicroBatcher',
+      jobName: 'micro_batch',
+      jobRuns: options.storeClient.jobRuns,
+      meter: this.#meter,
+      log: this.#log,
+      clock: this.#clock,
+      labels: { topic: this.#topic, group: this.#group, consumer: this.#name },
+      lagMs: () => this.#lagMs(),
+      onBeat: () => this.#gauges(),
+    });
+    this.#run = new BarRun({
+      windowMs: this.#rules.windowMs,
+      book: this.#book,
+      meter: this.#meter,
+      log: this.#log,
+      clock: this.#clock,
+    });
+    this.#broken.promise.catch(() => {});
+    this.#life = new StageLife(
+      () => this.#work(),
+      (failure) => this.#close(failure),
+    );
+  }
+
+  get done(): Promise<void> {
+    return this.#life.done;
+  }
+
+  start(): Promise<void> {
+    return this.#life.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#life.stop();
+  }
+
+  async #work(): Promise<void> {
+    const { storeClient, bus } = this.#options;
+    const signal = this.#life.stopping;
+    this.#book.start();
+    this.#ownership = await retrying(
+      () =>
+        Ownership.start({
+          topic: this.#topic,
+          group: this.#group,
+          role: ROLE,
+          member: this.#name,
+          partitions: bus.partitions(this.#topic),
+          connect: () => storeClient.connect('leases'),
+          onAssign: (owned) => this.#assign(owned),
+          onRevoke: (owned) => this.#revoke(owned),
+          onLost: (owned) => this.#batchers.get(owned)?.batcher.abandon(),
+          onNameTaken: (error) => this.#broken.reject(error),
+          monotonicMs: () => this.#clock.monotonicMs(),
+          log: this.#log,
+        }),
+      {
+        mayPass: (error) => !(error instanceof BusError && error.kind === 'setup'),
+        backoff: BACKOFF,
+        random: Math.random,
+        signal,
+        onRetry: (error, waitMs) => this.#run.retried('database', error as Error, waitMs),
+      },
+    );
+    const { windowMs, late } = this.#rules;
+    const fields = {
+      topic: this.#topic,
+      group: this.#group,
+      consumer: this.#name,
+      window_ms: windowMs,
+      late,
+    };
+    this.#log('info', 'MicroBatcher started', fields);
+    await this.#sayWhatReviseNeeds();
+    const stopped = new Promise((resolve) => {
+      if (signal.aborted) resolve(null);
+      else signal.addEventListener('abort', resolve, { once: true });
+    });
+    await Promise.race([stopped, this.#broken.promise]);
+  }
+
+  /** Late events are corrected from what another role stores: without it they wait. */
+  async #sayWhatReviseNeeds(): Promise<void> {
+    if (this.#rules.late !== 'revise') return;
+    const groups = await this.#options.bus.groups(this.#topic).catch(() => null);
+    const isThere = groups === null || groups.some(({ group }) => group === this.#tickGroup);
+    this.#log(
+      isThere ? 'info' : 'warn',
+      `MicroBatcher: late events are corrected from tick_data behind the tick consumer (group ${this.#tickGroup}), which has to run` +
+        (isThere ? '' : '; it never did'),
+      { topic: this.#topic },
+    );
+  }
+
+  #assign(owned: OwnedPartition): void {
+    const { bus, storeClient, maxBatchSize = 5_000, flushTimeoutMs = 1_000 } = this.#options;
+    const batcher = new PartitionBatcher(owned, {
+      bus,
+      bars: storeClient.bars,
+      topic: this.#topic,
+      group: this.#group,
+      member: this.#name,
+      tickGroup: this.#tickGroup,
+      rules: this.#rules,
+      limits: { maxBatchSize, flushTimeoutMs },
+      run: this.#run,
+      clock: this.#clock,
+    });
+    const ended = batcher
+      .run()
+      .catch((error: unknown) => this.#ended(owned, error))
+      .finally(() => this.#batchers.delete(owned));
+    this.#batchers.set(owned, { batcher, ended });
+  }
+
+  async #revoke(owned: OwnedPartition): Promise<void> {
+    const found = this.#batchers.get(owned);
+    found?.batcher.stop();
+    await found?.ended;
+  }
+
+  /** Taken over: the lease says so, too. Anything else ends the stage: it is started again, from the last step. */
+  #ended({ partition, epoch }: OwnedPartition, error: unknown): void {
+    this.#log(isFenced(error) ? 'warn' : 'error', 'MicroBatcher: a partition ended', {
+      topic: this.#topic,
+      partition,
+      epoch: epoch.toString(),
+      err: error,
+    });
+    if (!isFenced(error) && !this.#life.stopping.aborted) this.#broken.reject(error);
+  }
+
+  async #close(failure: Error | null): Promise<void> {
+    await this.#ownership?.close();
+    for (const { batcher } of this.#batchers.values()) batcher.abandon();
+    await Promise.all([...this.#batchers.values()].map(({ ended }) => ended));
+    await this.#book.finish(failure);
+    this.#log('info', 'MicroBatcher stopped', { group: this.#group, consumer: this.#name });
+  }
+
+  /** Of the partitions that are this member's. */
+  async #lagMs(): Promise<number> {
+    const mine = new Set([...this.#batchers.keys()].map(({ partition }) => partition));
+    if (mine.size === 0) return 0;
+    const groups = await this.#options.bus.groups(this.#topic);
+    const lags = groups
+      .filter(({ group, partition }) => group === this.#group && mine.has(partition))
+      .map(({ lagMs }) => lagMs);
+    return Math.max(0, ...lags);
+  }
+
+  #gauges(): void {
+    const batchers = [...this.#batchers.values()].map(({ batcher }) => batcher);
+    const sum = (of: (batcher: PartitionBatcher) => number): number =>
+      batchers.reduce((total, batcher) => total + of(batcher), 0);
+    const labels = { topic: this.#topic, group: this.#group };
+    this.#meter.set(
+      'microbatch_active_windows',
+      {},
+      sum(({ activeWindows }) => activeWindows),
+    );
+    this.#meter.set(
+      'microbatch_late_windows',
+      {},
+      sum(({ lateWindows }) => lateWindows),
+    );
+    const forwarded = sum((batcher) => batcher.takeForwarded());
+    this.#meter.count('bus_forwarded_total', labels, forwarded);
+  }
+}

@@ -1,0 +1,57 @@
+import type { Delivery } from '../../bus/bus.ts';
+import { acceptEvent } from '../../core/market/accept.ts';
+import { partitionName, type RefusedRecord } from '../../core/market/dead-letter.ts';
+import type { TickEvent } from '../../core/market/event.ts';
+
+/** A tick with where it came from: what the database refuses later is kept with its bytes. */
+export interface DeliveredTick {
+  tick: TickEvent;
+  delivery: Delivery;
+}
+
+/** What a batch of deliveries asks for. */
+export interface TickBatch {
+  ticks: DeliveredTick[];
+  /** malformed: for mdp.events.dlq */
+  refused: RefusedRecord[];
+  /** bars and replayed ticks, which others take, and entries whose body the bus has lost */
+  skipped: { bars: number; replayed: number; lost: number };
+}
+
+/** @param nowMicros when it is refused */
+export function sortDeliveries(
+  deliveries: readonly Delivery[],
+  context: { group: string; partitions: number; nowMicros: bigint },
+): TickBatch {
+  const batch: TickBatch = { ticks: [], refused: [], skipped: { bars: 0, replayed: 0, lost: 0 } };
+  for (const delivery of deliveries) {
+    if (delivery.data === null) {
+      batch.skipped.lost += 1;
+      continue;
+    }
+    const event = acceptEvent(delivery.data, delivery.encoding, delivery.takenMs);
+    if (event.kind === 'refused') batch.refused.push(refusedRecord(delivery, event, context));
+    else if (event.kind === 'bar') batch.skipped.bars += 1;
+    else if (event.origin === 'replay') batch.skipped.replayed += 1;
+    else batch.ticks.push({ tick: event, delivery });
+  }
+  return batch;
+}
+
+export function refusedRecord(
+  delivery: Delivery,
+  { reason, detail }: Pick<RefusedRecord, 'reason' | 'detail'>,
+  { group, partitions, nowMicros }: { group: string; partitions: number; nowMicros: bigint },
+): RefusedRecord {
+  return {
+    topic: partitionName(delivery.topic, delivery.partition, partitions),
+    msgId: delivery.position,
+    group,
+    reason,
+    detail,
+    key: delivery.key,
+    encoding: delivery.encoding,
+    raw: delivery.data ?? new Uint8Array(0),
+    at: nowMicros,
+  };
+}

@@ -1,0 +1,80 @@
+import { storeVerdict } from '../../core/retry.ts';
+import type { DeadLetterReason } from '../../core/market/dead-letter.ts';
+import type { StoreClient } from '../../store/store-client.ts';
+import type { TickDataResult } from '../../store/market/tick-data.ts';
+import { retrying, type RetryPolicy } from '../retry.ts';
+import type { DeliveredTick } from './batch.ts';
+
+/** A tick that the table does not take. */
+export interface RefusedTick extends DeliveredTick {
+  reason: DeadLetterReason;
+  detail: string;
+}
+
+export interface SinkResult {
+  stored: number;
+  /** stored before, with the same content */
+  known: number;
+  refused: RefusedTick[];
+}
+
+/** Whether the database's answer condemns the rows and not the moment. */
+function isOfData(error: unknown): boolean {
+  return storeVerdict(sqlstateOf(error)) === 'data';
+}
+
+/**
+ * Writes ticks until they are stored. An outage, a lock or a missing table is waited for; a row that the database refuses
+ * is found by halving and named, and its neighbours are stored.
+ *
+ * Rejects only when the policy's signal ends the waiting.
+ */
+export async function storeTicks(
+  store: Pick<StoreClient, 'writeTicks'>,
+  ticks: readonly DeliveredTick[],
+  policy: Omit<RetryPolicy, 'mayPass'>,
+): Promise<SinkResult> {
+  if (ticks.length === 0) return { stored: 0, known: 0, refused: [] };
+  let result: TickDataResult;
+  try {
+    result = await retrying(() => store.writeTicks(ticks.map(({ tick }) => tick)), {
+      ...policy,
+      mayPass: (error) => !isOfData(error),
+    });
+  } catch (error) {
+    if (!isOfData(error)) throw error;
+    return ticks.length === 1 ? refusedOne(ticks[0], error) : storeHalves(store, ticks, policy);
+  }
+  const refused = result.conflicts.map((index) => ({
+    ...ticks[index],
+    reason: 'conflict' as const,
+    detail: 'a tick of this provider, symbol, time and seq is stored with another content, which stays',
+  }));
+  return { stored: result.stored, known: result.known, refused };
+}
+
+async function storeHalves(
+  store: Pick<StoreClient, 'writeTicks'>,
+  ticks: readonly DeliveredTick[],
+  policy: Omit<RetryPolicy, 'mayPass'>,
+): Promise<SinkResult> {
+  const middle = ticks.length >> 1;
+  const first = await storeTicks(store, ticks.slice(0, middle), policy);
+  const second = await storeTicks(store, ticks.slice(middle), policy);
+  return {
+    stored: first.stored + second.stored,
+    known: first.known + second.known,
+    refused: [...first.refused, ...second.refused],
+  };
+}
+
+function refusedOne(tick: DeliveredTick, error: unknown): SinkResult {
+  const detail = `${sqlstateOf(error)}: ${(error as Error).message}`;
+  return { stored: 0, known: 0, refused: [{ ...tick, reason: 'refused_by_database', detail }] };
+}
+
+function sqlstateOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  // the codes of the system are no SQLSTATE: ECONNRESET has ten letters
+  return typeof code === 'string' && code.length === 5 ? code : undefined;
+}

@@ -1,3 +1,0 @@
-import { smallOnEachBus } from '../prove/bars-small.ts';
-
-smallOnEachBus('kafka');

@@ -1,3 +1,0 @@
-import { smallOnOneBus } from '../prove/bars-small.ts';
-
-smallOnOneBus('redis');

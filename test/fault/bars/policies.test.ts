@@ -1,0 +1,3 @@
+import { smallOnOneBus } from '../../prove/bars/small.ts';
+
+smallOnOneBus('redis');

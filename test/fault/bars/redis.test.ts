@@ -1,0 +1,3 @@
+import { smallOnEachBus } from '../../prove/bars/small.ts';
+
+smallOnEachBus('redis');

@@ -1,3 +1,0 @@
-import { smallScenarios } from '../prove/bus-small.ts';
-
-smallScenarios('postgres');

@@ -1,0 +1,3 @@
+import { smallScenarios } from '../../prove/bus/small.ts';
+
+smallScenarios('redis');

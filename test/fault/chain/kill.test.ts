@@ -1,0 +1,26 @@
+import { test } from 'tap';
+import { survivesKills } from '../../prove/chain/kills.ts';
+import { chainSpec } from '../../support/chain/expected.ts';
+import { testServers } from '../../support/servers/postgres.ts';
+import { scaled } from '../../support/scale.ts';
+import { sceneOf, tell } from '../../support/harness.ts';
+
+for (const candidate of testServers()) {
+  const { name, skip } = candidate;
+  void test(`kill -9 at random moments, on the ${name} server`, { skip }, async (t) => {
+    const server = await candidate.open();
+    t.after(() => server.close());
+    const size = {
+      spec: chainSpec({ seed: 21, hostile: true }),
+      count: scaled(60_000, 1_000_000),
+      kills: scaled(3, 30),
+    };
+    tell(
+      t,
+      await survivesKills(
+        sceneOf(t, () => server.createDatabase()),
+        size,
+      ),
+    );
+  });
+}

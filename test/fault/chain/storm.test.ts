@@ -1,0 +1,14 @@
+import { test } from 'tap';
+import { STORM_SETTINGS, survivesStorm } from '../../prove/chain/storm.ts';
+import { chainSpec } from '../../support/chain/expected.ts';
+import { startPostgres } from '../../support/servers/postgres.ts';
+import { scaled } from '../../support/scale.ts';
+import { sceneOf, tell } from '../../support/harness.ts';
+
+void test('a storm of random faults', async (t) => {
+  const server = await startPostgres({ settings: STORM_SETTINGS });
+  t.after(() => server.stop());
+  const scene = sceneOf(t, () => server.createDatabase());
+  const spec = chainSpec({ seed: 99, txs: 1, hostile: true, ticksPerSecond: 1500n });
+  tell(t, await survivesStorm(scene, server, { spec, seconds: scaled(20, 600) }));
+});

@@ -1,0 +1,571 @@
+import { Producer, stringSerializers } from '@platformatic/kafka';
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { test } from 'tap';
+import { BusError, type Delivery, type GroupMarks, type GroupMember } from '../../../../src/bus/bus.ts';
+import { partitionOf } from '../../../../src/core/bus/partitions.ts';
+import {
+  collect,
+  idsOf,
+  insist,
+  pendingOf,
+  record,
+  recordsOf,
+  sorted,
+} from '../../../conformance/harness.ts';
+import { noKafka } from '../../../support/servers/kafka.ts';
+import { kcatProduce, noKcat } from '../../../support/bus/kafka-bus.ts';
+import { until } from '../../../support/until.ts';
+import { sceneFor, startNode } from './harness.ts';
+
+const skip = noKafka();
+const node = skip === false ? await startNode() : null;
+const TAKEOVER_MS = 1000;
+/** where nobody dies: a machine under load must not be taken for a death */
+const PATIENT_MS = 5000;
+const KEYS = ['SPY', 'AAPL', 'MSFT', 'SOL-USDC', 'QQQ', 'TSLA', 'GLD', 'IWM'];
+
+/** some in each of four partitions */
+const MANY = Array.from({ length: 24 }, (_, at) => `K${at}`);
+
+/** Takes and acknowledges until told to stop; never more than one call at a time. */
+function work(member: GroupMember, saw: (batch: readonly Delivery[]) => void): { stop: () => Promise<void> } {
+  const ending = new AbortController();
+  const done = (async () => {
+    while (!ending.signal.aborted) {
+      const batch = await insist(() => member.next(50, 100));
+      saw(batch);
+      await insist(() => member.acknowledge(batch));
+    }
+  })();
+  done.catch(() => {});
+  return {
+    stop() {
+      ending.abort();
+      return done;
+    },
+  };
+}
+
+// each with a group of its own: while the members of one change from the older protocol to the newer one, records may
+// come twice
+for (const protocol of ['consumer', 'classic'] as const) {
+  const groupProtocol = protocol === 'classic' ? { groupProtocol: protocol } : {};
+
+  await test(
+    `${protocol}: a second and a third member come and go: in order, each record once`,
+    { skip },
+    async (t) => {
+      const scene = sceneFor(t, node!);
+      const topic = scene.topic(4);
+      const publisher = await scene.open();
+      const seen: Delivery[] = [];
+      let rounds = 0;
+      const enough = new AbortController();
+      const publishing = (async () => {
+        for (; !enough.signal.aborted; rounds++) {
+          await publisher.publish(
+            topic,
+            MANY.map((key) => record(key, rounds)),
+          );
+          await until('the members follow', () => rounds * MANY.length - seen.length < 200);
+        }
+      })();
+      const join = async (name: string) => {
+        const bus = await scene.open(groupProtocol);
+        const member = await bus.join({ topic, group: topic, member: name, takeoverMs: PATIENT_MS });
+        const mine: Delivery[] = [];
+        const working = work(member, (batch) => {
+          mine.push(...batch);
+          seen.push(...batch);
+        });
+        await until(`${name} gets some`, () => mine.length > 20);
+        return { member, mine, ...working };
+      };
+      const first = await join('m1');
+      const second = await join('m2');
+      const third = await join('m3');
+      await second.stop();
+      await second.member.leave();
+      const from = seen.length;
+      await until('the others have all of it', () => {
+        const partitions = seen.slice(from).map(({ partition }) => partition);
+        return new Set(partitions).size === 4;
+      });
+      enough.abort();
+      await publishing;
+      const ids = Array.from({ length: rounds }, (_, at) => idsOf(MANY.map((key) => record(key, at)))).flat();
+      await until('all of them', () => new Set(idsOf(seen)).size === ids.length, {
+        progress: () => seen.length,
+      });
+      await Promise.all([first.stop(), third.stop()]);
+      t.same(idsOf(seen).sort(), ids.sort(), 'each exactly once');
+      for (const key of MANY) {
+        const mine = idsOf(seen).filter((id) => id.startsWith(`${key}|`));
+        t.same(mine, idsOf(recordsOf(key, rounds)), `${key} in order`);
+      }
+      t.equal(await pendingOf(publisher, topic, topic), 0);
+    },
+  );
+
+  await test(`${protocol}: a late acknowledgement moves nothing`, { skip }, async (t) => {
+    const scene = sceneFor(t, node!);
+    const topic = scene.topic();
+    const bus = await scene.open(groupProtocol);
+    await bus.publish(topic, recordsOf('A', 10));
+    const program = fileURLToPath(new URL('late-child.ts', import.meta.url));
+    const child = spawn(process.execPath, [program, scene.address, topic, scene.folder, protocol], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    const lines: string[] = [];
+    createInterface(child.stdout).on('line', (line) => lines.push(line));
+    await until('it has them', () => lines.includes('taken'), { context: () => lines.join('\n') });
+    child.kill('SIGSTOP');
+    const heir = await bus.join({ topic, group: topic, member: 'heir', takeoverMs: TAKEOVER_MS });
+    const { all } = await collect(heir, (ids) => ids.size === 10, { acknowledge: false });
+    await heir.acknowledge(all.slice(0, 5));
+    const committed = async (): Promise<string | null> => (await bus.groups(topic))[0].acknowledged;
+    t.equal(await committed(), '4');
+    child.kill('SIGCONT');
+    await until('it knows that it was given up', () =>
+      lines.some((line) => line.includes('no longer a member')),
+    );
+    child.kill('SIGUSR2');
+    await until('it is told', () => lines.find((line) => /^(acknowledged|failed)/.test(line)), {
+      context: () => lines.join('\n'),
+    });
+    t.equal(await committed(), '4', "the heir's own acknowledgement stands");
+    await heir.acknowledge(all.slice(5));
+    t.equal(await committed(), '9');
+  });
+}
+
+await test(
+  'with more members than partitions the others get nothing, until one leaves',
+  { skip },
+  async (t) => {
+    const scene = sceneFor(t, node!);
+    const topic = scene.topic(1);
+    const [bus, other] = [await scene.open(), await scene.open()];
+    const first = await bus.join({ topic, group: 'g', member: 'first', takeoverMs: PATIENT_MS });
+    const second = await other.join({ topic, group: 'g', member: 'second', takeoverMs: PATIENT_MS });
+    await bus.publish(topic, recordsOf('A', 20));
+    const { ids } = await collect(first, (seen) => seen.size === 20);
+    t.same(ids, idsOf(recordsOf('A', 20)));
+    t.same(await second.next(10, 200), []);
+    t.equal((await bus.groups(topic))[0].members, 2);
+    await first.leave();
+    await bus.publish(topic, recordsOf('A', 5, 20));
+    t.same((await collect(second, (seen) => seen.size === 5)).ids, idsOf(recordsOf('A', 5, 20)));
+  },
+);
+
+await test('the broker crashes under load with two members on four partitions', { skip }, async (t) => {
+  const scene = sceneFor(t, node!);
+  const topic = scene.topic(4);
+  const publisher = await scene.open();
+  const seen: Delivery[] = [];
+  const members = await Promise.all(
+    ['m1', 'm2'].map(async (name) => {
+      const bus = await scene.open();
+      return work(await bus.join({ topic, group: 'g', member: name, takeoverMs: TAKEOVER_MS * 5 }), (batch) =>
+        seen.push(...batch),
+      );
+    }),
+  );
+  const records = Array.from({ length: 250 }, (_, at) => KEYS.map((key) => record(key, at))).flat();
+  let sent = 0;
+  const publishing = (async () => {
+    for (; sent < records.length; sent += 25) {
+      await insist(() => publisher.publish(topic, records.slice(sent, sent + 25)));
+    }
+  })();
+  for (const share of [0.2, 0.6]) {
+    await until('some were seen', () => seen.length >= records.length * share, {
+      progress: () => seen.length,
+    });
+    await node!.kafka.crash();
+  }
+  await publishing;
+  await until('all of them', () => new Set(idsOf(seen)).size === records.length, {
+    progress: () => seen.length,
+  });
+  await Promise.all(members.map((member) => member.stop()));
+  t.same(sorted(idsOf(seen)), sorted(idsOf(records)), 'nothing is lost');
+  for (const key of KEYS) {
+    const firsts = [...new Set(idsOf(seen).filter((id) => id.startsWith(`${key}|`)))];
+    t.same(firsts, idsOf(recordsOf(key, 250)), `${key} in order`);
+  }
+  await until('nothing is left', async () => {
+    const infos = await insist(() => publisher.groups(topic));
+    return infos.every(({ lag, pending }) => lag === 0 && pending === 0);
+  });
+});
+
+await test('connections are cut while records are published: none is there twice', { skip }, async (t) => {
+  const scene = sceneFor(t, node!);
+  const topic = scene.topic();
+  const bus = await scene.open();
+  const records = recordsOf('A', 4000);
+  let sent = 0;
+  const cutting = setInterval(() => node!.proxy.cutAll(), 40);
+  try {
+    for (; sent < records.length; sent += 20) await bus.publish(topic, records.slice(sent, sent + 20));
+  } finally {
+    clearInterval(cutting);
+  }
+  t.ok(node!.proxy.counts.cut > 3, `${node!.proxy.counts.cut} connections were cut`);
+  t.same(idsOf(await bus.read(topic, 0, null, 10_000)), idsOf(records));
+});
+
+await test(
+  'a broker that stands still: publish() gives up with what passes, and goes on when it is back',
+  { skip },
+  async (t) => {
+    const scene = sceneFor(t, node!);
+    const topic = scene.topic();
+    const bus = await scene.open({ requestTimeoutMs: 300, retryMs: 500 });
+    await bus.publish(topic, recordsOf('A', 1));
+    node!.kafka.freeze();
+    try {
+      await t.rejects(bus.publish(topic, recordsOf('A', 1, 1)), { name: 'BusError', kind: 'unreachable' });
+      await t.rejects(bus.read(topic, 0, null, 10), { name: 'BusError', kind: 'unreachable' });
+      await t.rejects(bus.groups(topic), { name: 'BusError', kind: 'unreachable' });
+    } finally {
+      node!.kafka.thaw();
+    }
+    await insist(() => bus.publish(topic, recordsOf('A', 1, 2)));
+    t.equal((await insist(() => bus.read(topic, 0, null, 10))).at(-1)?.eventId, 'A|2');
+  },
+);
+
+await test(
+  'messages of kcat are taken, with a key and without one',
+  { skip: skip || noKcat() },
+  async (t) => {
+    const scene = sceneFor(t, node!);
+    const topic = scene.topic();
+    const bus = await scene.open();
+    await bus.publish(topic, recordsOf('A', 1));
+    await kcatProduce(scene.address, topic, '{"symbol":"SPY"}', 'SPY');
+    await kcatProduce(scene.address, topic, '{"symbol":"QQQ"}');
+    const deliveries = await bus.read(topic, 0, null, 10);
+    t.match(deliveries.slice(1), [
+      { key: 'SPY', eventId: null, encoding: 'json', position: '1', attempts: 1 },
+      { key: null, eventId: null, encoding: 'json', position: '2' },
+    ]);
+    t.same(
+      deliveries.slice(1).map(({ data }) => Buffer.from(data ?? []).toString()),
+      ['{"symbol":"SPY"}', '{"symbol":"QQQ"}'],
+    );
+  },
+);
+
+await test(
+  'a partition lost and regained while its records are being handed out: none is left out',
+  { skip },
+  async (t) => {
+    const scene = sceneFor(t, node!);
+    const topic = scene.topic();
+    const gate = Promise.withResolvers<void>();
+    const { marks } = scene;
+    let asked = 0;
+    const slow: GroupMarks = {
+      read: (...at) => marks.read(...at),
+      write: (...at) => marks.write(...at),
+      drop: (...at) => marks.drop(...at),
+      async starting(...at) {
+        asked += 1;
+        await gate.promise;
+        return marks.starting(...at);
+      },
+    };
+    const said: string[] = [];
+    const bus = await scene.open({
+      marks: slow,
+      log: (_level, message) => {
+        said.push(message);
+        // at the very moment at which it has nothing
+        if (message.includes('no longer a member')) gate.resolve();
+      },
+    });
+    await bus.publish(topic, recordsOf('A', 100));
+    const member = await bus.join({ topic, group: 'g', member: 'm', takeoverMs: 600 });
+    const handing = until('the records are there', async () => {
+      const batch = await member.next(10, 1000);
+      return asked > 0 && { batch };
+    });
+    await until('it counts the attempt', () => asked === 1);
+    // its session ends
+    node!.proxy.freeze();
+    await delay(1500);
+    node!.proxy.heal();
+    await until('it was lost', () => said.some((message) => message.includes('no longer a member')));
+    const { batch } = await handing;
+    await member.acknowledge(batch);
+    const { all } = await collect(member, (ids) => ids.has('A|99'));
+    t.same(sorted(idsOf([...batch, ...all])), sorted(idsOf(recordsOf('A', 100))), 'all of them');
+    t.equal((await bus.groups(topic))[0].lag, 0);
+  },
+);
+
+await test("Kafka's own partitioner puts a key where ours does", { skip: skip || noKcat() }, async (t) => {
+  const scene = sceneFor(t, node!);
+  const topic = scene.topic(7);
+  const bus = await scene.open();
+  await bus.publish(
+    topic,
+    KEYS.map((key) => record(key, 0)),
+  );
+  for (const key of KEYS)
+    await kcatProduce(scene.address, topic, key, key, ['-X', 'topic.partitioner=murmur2']);
+  for (let partition = 0; partition < 7; partition++) {
+    const mine = KEYS.filter((key) => partitionOf(key, 7) === partition);
+    const deliveries = await bus.read(topic, partition, null, 100);
+    t.same(
+      deliveries.map(({ key }) => key ?? '').sort(),
+      [...mine, ...mine].sort(),
+      `partition ${partition}`,
+    );
+  }
+});
+
+await test(
+  'records deleted before they were read: goes on at the first that is there, and says what is lost',
+  { skip },
+  async (t) => {
+    const scene = sceneFor(t, node!);
+    const topic = scene.topic();
+    const bus = await scene.open();
+    await bus.publish(topic, recordsOf('A', 100));
+    const reader = await bus.openPartition({ topic, group: 'owner', member: 'm', partition: 0, after: '9' });
+    const member = await bus.join({ topic, group: 'g', member: 'm', takeoverMs: TAKEOVER_MS });
+    await scene
+      .admin()
+      .deleteRecords({ topics: [{ name: topic, partitions: [{ partition: 0, offset: 40n }] }] });
+    const read: Delivery[] = [];
+    await until('the reader goes on', async () => {
+      read.push(...(await reader.next(100, 500)));
+      return read.length >= 60;
+    });
+    t.same(idsOf(read), idsOf(recordsOf('A', 60, 40)));
+    const { ids } = await collect(member, (seen) => seen.has('A|99'));
+    t.same(ids, idsOf(recordsOf('A', 60, 40)));
+    const losses = scene.said.filter(({ level }) => level === 'error').map(({ fields }) => fields['lost']);
+    t.same(new Set(losses), new Set([30, 40]));
+    t.equal(losses.length, 2);
+    await until(
+      'all acknowledged',
+      async () => (await bus.groups(topic)).find(({ group }) => group === 'g')?.lag === 0,
+    );
+  },
+);
+
+await test('a record that is too large is refused, and its neighbours are published', { skip }, async (t) => {
+  const scene = sceneFor(t, node!);
+  const topic = scene.topic();
+  const letters = scene.topic(1, '.dlq');
+  const bus = await scene.open();
+  const huge = { ...record('A', 1), data: new Uint8Array(1_200_000) };
+  const publishing = bus.publish(topic, [record('A', 0), huge, record('A', 2), record('B', 3)]);
+  const error = await publishing.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  t.ok(error instanceof BusError && error.kind === 'refused', String(error));
+  t.match(String(error), /record 1 \(A\) has 1200000 bytes/);
+  t.same(idsOf(await bus.read(topic, 0, null, 10)), ['A|0', 'A|2', 'B|3']);
+  t.equal((await bus.publish(letters, [huge])).length, 1, 'dead letters may be larger');
+  t.same((await bus.publish(topic, [record('A', 4)])).length, 1, 'and it goes on');
+});
+
+await test(
+  'a limit that was lowered meanwhile: the batch is halved down to the record that is too large',
+  { skip },
+  async (t) => {
+    const scene = sceneFor(t, node!);
+    const topic = scene.topic();
+    const bus = await scene.open();
+    await bus.publish(topic, [record('A', 0)]);
+    await scene.admin().incrementalAlterConfigs({
+      resources: [
+        {
+          resourceType: 2,
+          resourceName: topic,
+          configs: [{ name: 'max.message.bytes', value: '2000', configOperation: 0 }],
+        },
+      ],
+    });
+    const records = recordsOf('A', 40, 1);
+    records[20] = { ...records[20], data: new Uint8Array(5000) };
+    await t.rejects(bus.publish(topic, records), { name: 'BusError', kind: 'refused' });
+    const expected = idsOf(recordsOf('A', 41)).filter((id) => id !== records[20].eventId);
+    t.same(idsOf(await bus.read(topic, 0, null, 100)), expected);
+  },
+);
+
+await test(
+  'an existing topic: partitions must agree, settings that would lose records are put right',
+  { skip },
+  async (t) => {
+    const scene = sceneFor(t, node!);
+    const [few, plain] = [scene.topic(3), scene.topic(2)];
+    const admin = scene.admin();
+    await admin.createTopics({ topics: [few, plain], partitions: 2, replicas: 1 });
+    const bus = await scene.open();
+    await t.rejects(bus.publish(few, recordsOf('A', 1)), {
+      kind: 'setup',
+      message: /has 2 partitions, the configuration says 3/,
+    });
+    await bus.publish(plain, recordsOf('A', 1));
+    await until('the broker keeps everything', async () => {
+      const [described] = await admin.describeConfigs({
+        resources: [{ resourceType: 2, resourceName: plain }],
+      });
+      return described.configs.find(({ name }) => name === 'retention.ms')?.value === '-1';
+    });
+    t.ok(
+      scene.said.some(({ message }) => message.includes('settings by which the broker would delete records')),
+    );
+  },
+);
+
+await test(
+  'a group without its offsets goes on at its mark, and nothing that it needs is trimmed',
+  { skip },
+  async (t) => {
+    const scene = sceneFor(t, node!);
+    const topic = scene.topic();
+    const bus = await scene.open();
+    await bus.publish(topic, recordsOf('A', 50));
+    const member = await bus.join({ topic, group: 'lost', member: 'm', takeoverMs: TAKEOVER_MS });
+    const { all } = await collect(member, (ids) => ids.size === 20, { limit: 20, acknowledge: false });
+    await member.acknowledge(all);
+    await until('the mark is written', async () => (await scene.marks.position(topic, 'lost', 0)) === '19');
+    await member.leave();
+    await scene.admin().deleteGroups({ groups: ['lost'] });
+    const reader = await bus.openPartition({ topic, group: 'owner', member: 'm', partition: 0, after: '19' });
+    await scene
+      .admin()
+      .deleteConsumerGroupOffsets({ groupId: 'owner', topics: [{ name: topic, partitionIndexes: [0] }] });
+    t.equal(
+      await bus.trim(topic, { acknowledgedMs: 0, retentionMs: 0 }),
+      0,
+      'a reader of this process is not seen',
+    );
+    t.ok(scene.said.some(({ message }) => message.includes('not trimmed')));
+    await reader.release('24');
+    const again = await bus.join({ topic, group: 'lost', member: 'm', takeoverMs: TAKEOVER_MS });
+    t.equal(await bus.trim(topic, { acknowledgedMs: 0, retentionMs: 0 }), 20);
+    t.same((await collect(again, (ids) => ids.size === 30)).ids, idsOf(recordsOf('A', 30, 20)));
+  },
+);
+
+await test('usage() falls by what was trimmed, though the segment is still there', { skip }, async (t) => {
+  const scene = sceneFor(t, node!);
+  const topic = scene.topic();
+  const bus = await scene.open();
+  const data = new Uint8Array(1000);
+  const records = Array.from({ length: 5000 }, (_, at) => ({ ...record('A', at), data }));
+  await bus.publish(topic, records);
+  const before = (await bus.usage()).bytes;
+  t.ok(before > 5_000_000 && before < 7_000_000, `${before} bytes`);
+  const reader = await bus.openPartition({ topic, group: 'owner', member: 'm', partition: 0, after: null });
+  await reader.release('4499');
+  t.equal(await bus.trim(topic, { acknowledgedMs: 0, retentionMs: 0 }), 4500);
+  const after = (await bus.usage()).bytes;
+  t.ok(after > before * 0.08 && after < before * 0.13, `${after} of ${before} bytes`);
+});
+
+await test(
+  'durability() goes by the replicas that must have a record, or by the flush',
+  { skip },
+  async (t) => {
+    const scene = sceneFor(t, node!);
+    const topic = scene.topic();
+    const bus = await scene.open();
+    await bus.publish(topic, recordsOf('A', 1));
+    t.match(await bus.durability(), {
+      lossFree: false,
+      why: /replication factor 1 and min.insync.replicas 1/,
+    });
+    await scene.admin().incrementalAlterConfigs({
+      resources: [
+        {
+          resourceType: 2,
+          resourceName: topic,
+          configs: [{ name: 'flush.messages', value: '1', configOperation: 0 }],
+        },
+      ],
+    });
+    const fresh = await scene.open();
+    t.match(await fresh.durability(), { lossFree: true, why: /flush.messages 1/ });
+  },
+);
+
+await test('a group that another topic is read by keeps its offsets there', { skip }, async (t) => {
+  const scene = sceneFor(t, node!);
+  const [one, two] = [scene.topic(), scene.topic()];
+  const bus = await scene.open();
+  for (const topic of [one, two]) {
+    await bus.publish(topic, recordsOf('A', 10));
+    const reader = await bus.openPartition({ topic, group: 'both', member: 'm', partition: 0, after: null });
+    await reader.release('4');
+    await reader.close();
+  }
+  t.equal(await bus.dropGroup(one, 'both'), true);
+  t.same(await bus.groups(one), []);
+  t.match(await bus.groups(two), [{ group: 'both', acknowledged: '4', lag: 5 }]);
+  const member = await bus.join({ topic: two, group: 'both', member: 'm', takeoverMs: TAKEOVER_MS });
+  await t.rejects(
+    bus.dropGroup(two, 'both'),
+    { name: 'BusError', kind: 'refused' },
+    'living members are not robbed',
+  );
+  await t.rejects(
+    bus
+      .openPartition({ topic: two, group: 'both', member: 'x', partition: 0, after: null })
+      .then((r) => r.release('6')),
+    { name: 'BusError', kind: 'setup' },
+  );
+  await member.leave();
+});
+
+function laterTexts(deliveries: readonly Delivery[]): string[] {
+  return deliveries.slice(1).map(({ data }) => Buffer.from(data ?? []).toString());
+}
+
+await test('what a foreign transaction gave up is not handed out', { skip }, async (t) => {
+  const scene = sceneFor(t, node!);
+  const topic = scene.topic();
+  const bus = await scene.open();
+  const producer = new Producer({
+    clientId: 'foreign',
+    bootstrapBrokers: [scene.address],
+    idempotent: true,
+    transactionalId: topic,
+    serializers: stringSerializers,
+  });
+  t.teardown(() => producer.close());
+  const send = async (value: string, end: 'commit' | 'abort'): Promise<void> => {
+    const transaction = await producer.beginTransaction({});
+    await transaction.send({ messages: [{ topic, key: 'A', value }] });
+    await transaction[end]();
+  };
+  await bus.publish(topic, recordsOf('A', 1));
+  await send('given up', 'abort');
+  await send('kept', 'commit');
+  await send('given up as well', 'abort');
+  t.same(laterTexts(await bus.read(topic, 0, null, 10)), ['kept']);
+  t.same(laterTexts(await bus.tail(topic, 0, 2)), ['kept']);
+  const member = await bus.join({ topic, group: 'g', member: 'm', takeoverMs: TAKEOVER_MS });
+  await bus.publish(topic, recordsOf('A', 1, 1));
+  const { all } = await collect(member, (ids) => ids.has('A|1'));
+  t.equal(all.length, 3);
+  t.equal((await bus.groups(topic)).find(({ group }) => group === 'g')?.lag, 0);
+});
+
+await test('the node ends', { skip }, async () => node?.stop());

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { test } from 'tap';
+import { sessionsGone } from '../../../support/chain/daemon.ts';
+import { chainSpec } from '../../../support/chain/expected.ts';
+import { asked, fates, faults, gapRows } from '../../../support/chain/gaps.ts';
+import { startPostgres } from '../../../support/servers/postgres.ts';
+import { withRig } from '../../../support/chain/harness.ts';
+import { until } from '../../../support/until.ts';
+
+void test('gaps are filled, whatever else happens', async (t) => {
+  const server = await startPostgres();
+  t.after(() => server.stop());
+
+  await t.test('a long gap is read from a second stream while live ticks go on', async () => {
+    const spec = chainSpec({ seed: 302, ticksPerSecond: 3_000n });
+    const sim = faults('hole:2000:21999', 'gap:5003');
+    await withRig({ databaseUrl: await server.createDatabase(), spec, count: null, sim }, async (rig) => {
+      const daemon = rig.daemon();
+      await daemon.untilReady('gap', 60_000);
+      const recorded = await daemon.logged(
+        ({ msg, first_tick }) => msg === 'Gap recorded' && first_tick === 2_000,
+      );
+      assert.equal(recorded['last_tick'], 21_999);
+      const before = (await rig.position())!;
+      const line = await daemon.logged(({ msg, first_tick }) => msg === 'Gap filled' && first_tick === 2_000);
+      assert.equal(line['ticks'], 20_000);
+      await rig.untilPosition(before + 3_000n, daemon);
+      await rig.settle(daemon);
+      const rows = await gapRows(await rig.client());
+      // the stream may have left one out just now
+      const open = rows.filter(({ state }) => state === 'open');
+      await rig.compare({ absent: (number) => open.some(({ first }) => first === number) });
+      await rig.check({ hashes: true, atRest: true });
+      assert.ok(rig.starts().includes(2_000n), 'a stream was opened at the first missing number');
+      const singles = asked(rig);
+      // 15009 also is left out by the second stream
+      assert.deepEqual(
+        singles
+          .filter((number) => number >= 2_000n && number < 22_000n)
+          .map(String)
+          .sort(),
+        ['10006', '15009', '20012', '5003'].sort(),
+      );
+      assert.deepEqual(
+        rows
+          .filter(({ first }) => first >= 2_000n && first < 22_000n)
+          .map(({ first, last, state }) => [first, last, state]),
+        [[2_000n, 21_999n, 'filled']],
+      );
+    });
+  });
+
+  await t.test(
+    'while the stream is cut, swaps, doubles, spoils and leaves out: nothing is missing',
+    async () => {
+      const spec = chainSpec({ seed: 310, txs: 1 });
+      const count = 6_000;
+      const sim = faults(
+        'hole:2000:4999',
+        'gap:97',
+        'cut:701',
+        'swap:53',
+        'duplicate:41',
+        'malformed:211:truncated',
+      );
+      await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
+        const daemon = rig.daemon();
+        await rig.untilCaughtUp(daemon);
+        await daemon.untilReady('ready');
+        await daemon.stop();
+        assert.equal((await rig.verify({ deadLetters: 'some' })).ticks, count);
+        const { rows } = await (
+          await rig.client()
+        ).query("SELECT after_tick FROM dead_letters WHERE status <> 'resolved'");
+        assert.deepEqual(rows, []);
+      });
+    },
+  );
+
+  await t.test('nothing is doubled when the stream sends late what is being asked for', async () => {
+    const spec = chainSpec({ seed: 306, txs: 1 });
+    const count = 6_000;
+    const sim = faults('late:31:700', 'get-slow:40');
+    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
+      const daemon = rig.daemon();
+      await rig.untilCaughtUp(daemon);
+      await daemon.untilReady('ready');
+      await daemon.stop();
+      assert.equal((await rig.verify()).ticks, count);
+      assert.ok(asked(rig).length > 0);
+    });
+  });
+
+  await t.test('kill -9 in the middle of filling', async () => {
+    const spec = chainSpec({ seed: 307, txs: 1 });
+    const count = 8_020;
+    const sim = faults('hole:1000:4999', 'gap:50', 'get-slow:5');
+    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
+      for (const filled of [200n, 2_500n, 3_500n]) {
+        const daemon = rig.daemon();
+        const client = await rig.client();
+        await until(
+          `${filled} numbers are filled`,
+          async () => {
+            const rows = await gapRows(client);
+            const done = rows
+              .filter(({ state }) => state === 'filled')
+              .reduce((sum, { first, last }) => sum + last - first + 1n, 0n);
+            return done >= filled;
+          },
+          { pollMs: 1, context: () => daemon.state() },
+        );
+        daemon.kill('SIGKILL');
+        await daemon.exited;
+        await sessionsGone(client);
+        await rig.check();
+      }
+      const daemon = rig.daemon();
+      await rig.untilCaughtUp(daemon);
+      await daemon.untilReady('ready');
+      await daemon.stop();
+      assert.equal((await rig.verify()).ticks, count);
+      const rows = await gapRows(await rig.client());
+      assert.ok(rows.every(({ state }) => state === 'filled'));
+    });
+  });
+
+  await t.test(
+    'a long gap that the sequencer has forgotten is given up without asking for each number',
+    async () => {
+      const spec = chainSpec({ seed: 308 });
+      const databaseUrl = await server.createDatabase();
+      await withRig({ databaseUrl, spec, count: 500 }, async (rig) => {
+        const daemon = rig.daemon();
+        await rig.untilCaughtUp(daemon);
+        await daemon.stop();
+      });
+      await withRig({ databaseUrl, spec, count: 9_000, sim: ['--history', '1000'] }, async (rig) => {
+        const daemon = rig.daemon();
+        await rig.untilCaughtUp(daemon);
+        await daemon.untilReady('ready');
+        await daemon.stop();
+        assert.deepEqual(fates(await gapRows(await rig.client())), [[501n, 8_000n, 'unfillable']]);
+        assert.ok(asked(rig).length < 100, `${asked(rig).length} calls`);
+      });
+    },
+  );
+});

@@ -1,0 +1,245 @@
+import { test, type Test } from 'tap';
+import type { Client } from 'pg';
+import { formatMicros, parseIsoMicros, systemClock } from '../../../../src/core/time.ts';
+import { registerQuality } from '../../../../src/run/cli/chain/quality.ts';
+import { verifyStored } from '../../../../src/run/verify/verify.ts';
+import { connect, parseDatabaseUrl } from '../../../../src/store/postgres/connect.ts';
+import { readExtent } from '../../../../src/store/chain/extent.ts';
+import { migrate } from '../../../../src/store/schema/migrate.ts';
+import { readOverview } from '../../../../src/store/chain/overview.ts';
+import { raiseFloor, readHypertables, type Round } from '../../../../src/store/retention/round.ts';
+import { dropChain } from '../../../../src/store/retention/chain.ts';
+import { runInProcess } from '../../../support/run/command-in-process.ts';
+import { chainSpec, expectedTicks, type ExpectedTick } from '../../../support/chain/expected.ts';
+import { testServers, type OpenTestServer } from '../../../support/servers/postgres.ts';
+import { beginChain, storeFrames } from '../../../support/chain/stored-chain.ts';
+import { wireTick } from '../../../support/chain/wire.ts';
+
+const FIRST = 1000n;
+const DAYS = 8;
+const PER_DAY = 50;
+const COUNT = DAYS * PER_DAY;
+const LAST = FIRST + BigInt(COUNT) - 1n;
+/** Batches end within days, so that the first tick of a day relies on the output of the day before. */
+const BATCH = 30;
+const DAY_MS = 86_400_000;
+const DAY_MICROS = 86_400_000_000n;
+const BEGIN = parseIsoMicros('2025-08-01');
+/** an hour after midnight of the day behind the last tick's */
+const NOW = BEGIN + BigInt(DAYS) * DAY_MICROS + 3_600_000_000n;
+const TICKS = [...expectedTicks(chainSpec({ seed: 61, txs: 2, first: FIRST }), COUNT)].map(
+  (tick, index): ExpectedTick => ({
+    ...tick,
+    timestamp:
+      BEGIN + BigInt(Math.floor(index / PER_DAY)) * DAY_MICROS + BigInt(index % PER_DAY) * 60_000_000n,
+  }),
+);
+
+/** The first tick of a day, counted from 0. */
+const firstOf = (day: number): bigint => FIRST + BigInt(day * PER_DAY);
+
+interface Store {
+  client: Client;
+  url: string;
+  isHyper: boolean;
+  drop(ageDays: number): Promise<Round>;
+}
+
+async function storeOf(
+  t: Test,
+  opened: OpenTestServer,
+  { ticks = TICKS, gap }: { ticks?: readonly ExpectedTick[]; gap?: bigint } = {},
+): Promise<Store> {
+  const url = await opened.createDatabase();
+  const client = await connect(parseDatabaseUrl(url), { applicationName: 'test' });
+  t.teardown(() => client.end());
+  await migrate(client);
+  await beginChain(client, FIRST);
+  for (let at = 0; at < ticks.length;) {
+    const first = FIRST + BigInt(at);
+    const frames = [];
+    for (; at < ticks.length && frames.length < BATCH && ticks[at].tickNumber !== gap; at++)
+      frames.push({ raw: wireTick(ticks[at]) });
+    const gaps = at < ticks.length && ticks[at].tickNumber === gap ? [{ first: gap, last: gap }] : [];
+    if (gaps.length > 0) at += 1;
+    if (frames.length > 0) await storeFrames(client, first, frames);
+    if (gaps.length > 0) {
+      await client.query('INSERT INTO ingest_gaps (first_tick, last_tick) VALUES ($1, $1)', [String(gap)]);
+    }
+  }
+  const known = await readHypertables(client);
+  return {
+    client,
+    url,
+    isHyper: known.tables.has('ticks'),
+    drop: (ageDays) => dropChain(client, known, { ageMs: ageDays * DAY_MS, nowMicros: NOW }),
+  };
+}
+
+async function lowest(client: Client, table: string): Promise<bigint> {
+  const { rows } = await client.query<{ n: string }>(`SELECT min(tick_number) AS n FROM ${table}`);
+  return BigInt(rows[0].n);
+}
+
+/** Everything from the floor on is there, and the programs that judge the chain say so. */
+async function keepsFrom(t: Test, { client, url, isHyper }: Store, floor: bigint): Promise<void> {
+  t.equal(await lowest(client, 'ticks'), floor);
+  t.equal(await lowest(client, 'tick_transactions'), floor);
+  if (!isHyper) t.equal(await lowest(client, 'vdf_proofs'), floor - 1n, 'the output that the floor links to');
+  const extent = await readExtent(client);
+  t.strictSame(extent, { floor, position: LAST });
+  t.equal((await readOverview(client)).floor, `${floor}`);
+  const verified = await verifyStored({
+    databaseUrl: url,
+    applicationName: 'test',
+    range: { first: floor, last: LAST },
+    vdf: { kind: 'all' },
+    position: LAST,
+    threads: 1,
+    progress: () => {},
+  });
+  t.strictSame(verified.findings, []);
+  t.equal(verified.ticks, Number(LAST - floor) + 1);
+  const previous = await client.query('SELECT previous_output FROM get_tick_by_number($1)', [`${floor}`]);
+  t.strictSame(previous.rows, [{ previous_output: TICKS[Number(floor - FIRST)].previousOutput }]);
+}
+
+interface QualityJson {
+  ok: boolean;
+  floor: string | null;
+  range: { first: string; last: string };
+}
+
+async function quality(url: string, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  return runInProcess(
+    (program) => registerQuality(program, { databaseUrl: url, clock: systemClock }),
+    'quality',
+    ...args,
+  );
+}
+
+for (const server of testServers()) {
+  void test(`retention of the chain on ${server.name}`, { skip: server.skip }, async (t) => {
+    const opened = await server.open();
+    t.teardown(() => opened.close());
+
+    await t.test('whole days go from all three tables, once', async (s) => {
+      const store = await storeOf(s, opened);
+      const { dropped, heldBack } = await store.drop(3);
+      s.strictSame(heldBack, []);
+      const rows = 5 * PER_DAY;
+      s.strictSame(
+        dropped,
+        store.isHyper
+          ? ['ticks', 'tick_transactions'].map((table) => ({ table, chunks: 5, rows: 0 }))
+          : [
+              { table: 'ticks', chunks: 0, rows },
+              { table: 'tick_transactions', chunks: 0, rows: 2 * rows },
+              { table: 'vdf_proofs', chunks: 0, rows: rows - 1 },
+            ],
+      );
+      await keepsFrom(s, store, firstOf(5));
+      s.strictSame(await store.drop(3), { dropped: [], heldBack: [] }, 'nothing is left to go');
+      s.strictSame(await store.drop(6), { dropped: [], heldBack: [] }, 'the floor never goes down');
+      await keepsFrom(s, store, firstOf(5));
+    });
+
+    await t.test('quality begins at the floor, whatever it is asked for', async (s) => {
+      const store = await storeOf(s, opened);
+      await store.drop(3);
+      const floor = `${firstOf(5)}`;
+      for (const from of [[], ['--from', `${FIRST}`], ['--from', formatMicros(BEGIN)]]) {
+        const { code, out } = await quality(store.url, '--json', ...from);
+        const json = JSON.parse(out) as QualityJson;
+        s.strictSame(
+          [code, json.ok, json.floor, json.range],
+          [0, true, floor, { first: floor, last: `${LAST}` }],
+        );
+      }
+      const { code, err } = await quality(store.url, '--to', `${FIRST + 10n}`);
+      s.equal(code, 1);
+      s.match(err, `ticks ${floor} to ${LAST} are recorded and kept`);
+    });
+
+    await t.test('nothing at or beyond an open gap goes', async (s) => {
+      const gap = firstOf(2) + 7n;
+      const store = await storeOf(s, opened, { gap });
+      const { heldBack } = await store.drop(3);
+      s.strictSame(heldBack, [{ what: 'chain', by: `tick ${gap} is an open gap (tick-ingester status)` }]);
+      s.equal((await readExtent(store.client)).floor, gap - 1n);
+      await store.client.query("SELECT ingest_close_gaps($1, $1, 'unfillable', NULL)", [`${gap}`]);
+      s.strictSame((await readOverview(store.client)).gaps, [{ state: 'unfillable', ranges: 1, ticks: '1' }]);
+      const { rows } = await store.client.query(
+        'SELECT count(*)::int AS n FROM ticks t JOIN vdf_proofs v USING (tick_number) WHERE tick_number >= $1',
+        [`${gap - 1n}`],
+      );
+      s.strictSame(rows, [{ n: Number(LAST - gap) + 1 }]);
+      await store.drop(3);
+      await keepsFrom(s, store, firstOf(5));
+      s.strictSame((await readOverview(store.client)).gaps, [], 'a gap that was given up is gone as well');
+    });
+
+    await t.test('nothing goes of which orders are still to be published', async (s) => {
+      const store = await storeOf(s, opened);
+      const cursor = firstOf(1) + 3n;
+      await store.client.query(
+        `INSERT INTO stage_cursors (name, "position") VALUES ('orders', jsonb_build_object('tick', $1::text))`,
+        [`${cursor}`],
+      );
+      const { heldBack } = await store.drop(3);
+      s.match(heldBack, [{ what: 'chain', by: /^the orders of tick 1053 are not published yet/ }]);
+      s.equal((await readExtent(store.client)).floor, cursor);
+    });
+
+    await t.test('a chain that is all old keeps its newest days: its next tick belongs there', async (s) => {
+      const store = await storeOf(s, opened);
+      await dropChain(store.client, await readHypertables(store.client), {
+        ageMs: 3_600_000,
+        nowMicros: NOW + 1000n * DAY_MICROS,
+      });
+      await keepsFrom(s, store, firstOf(DAYS - 2));
+    });
+
+    await t.test('where timestamps go backwards, no tick from the floor on is lost', async (s) => {
+      const ticks = TICKS.map((tick, index) => {
+        // tick 70 (day 1) says day 7; tick 320 (day 6) says day 3
+        if (index === 70) return { ...tick, timestamp: TICKS[COUNT - 1].timestamp };
+        return index === 320 ? { ...tick, timestamp: TICKS[3 * PER_DAY].timestamp } : tick;
+      });
+      const store = await storeOf(s, opened, { ticks });
+      await store.drop(3);
+      s.equal((await readExtent(store.client)).floor, FIRST + 70n);
+      const { rows } = await store.client.query(
+        `SELECT count(*)::int AS ticks, (SELECT count(*)::int FROM tick_transactions WHERE tick_number >= $1) AS transactions
+           FROM ticks WHERE tick_number >= $1`,
+        [`${FIRST + 70n}`],
+      );
+      s.strictSame(rows, [{ ticks: COUNT - 70, transactions: 2 * (COUNT - 70) }]);
+    });
+
+    await t.test('what an interrupted round has left goes with the next one', async (s) => {
+      const store = await storeOf(s, opened);
+      await raiseFloor(store.client, 'chain', { tick: firstOf(5) });
+      await store.client.query('DELETE FROM ticks WHERE tick_number < 1100');
+      const { dropped } = await store.drop(3);
+      s.ok(dropped.some(({ table }) => table === 'tick_transactions'));
+      await keepsFrom(s, store, firstOf(5));
+    });
+
+    await t.test('a verification that began before passes over what has gone', async (s) => {
+      const store = await storeOf(s, opened);
+      await store.drop(3);
+      const { findings, ticks } = await verifyStored({
+        databaseUrl: store.url,
+        applicationName: 'test',
+        range: { first: FIRST, last: LAST },
+        vdf: { kind: 'off' },
+        position: LAST,
+        threads: 1,
+        progress: () => {},
+      });
+      s.strictSame(findings, []);
+      s.equal(ticks, 3 * PER_DAY);
+    });
+  });
+}

@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import { computeBars, noOracle, type OracleCounts } from '../../support/bars/python-oracle.ts';
+import { freePort } from '../../support/servers/free-port.ts';
+import type { Program } from '../../support/run/program.ts';
+import { Scrape } from '../../support/run/scrape.ts';
+import { until } from '../../support/until.ts';
+import { compareBars, loadBars } from './compare.ts';
+import { MIXED } from './events.ts';
+import { EventFile } from './publish.ts';
+import { BusRig, TOPIC, type BusName } from '../bus/harness.ts';
+import { Skipped, type Scene } from '../harness.ts';
+
+export const WINDOW_MS = 2_000;
+/** the seed's own group of the micro-batcher */
+export const BARS_GROUP = 'mdp-consumers';
+const STANDSTILL_MS = 60_000;
+const POLL_MS = 100;
+/** of one batch while the tick consumer keeps up: a larger one makes the oracle's share of the machine larger */
+const TICKS_BATCH = 1_000;
+
+export interface BarsOptions {
+  partitions?: number;
+  late?: 'revise' | 'drop' | 'dlq';
+  /** shorter than the default of 5 s where nothing depends on when a symbol falls idle */
+  idleTimeout?: string;
+}
+
+/** A member of the group of the micro-batcher. */
+export interface Batcher {
+  name: string;
+  program: Program;
+  /** it has said so: before, SIGTERM ends it as it ends any process */
+  hasStarted(): boolean;
+  metrics(): Promise<Scrape>;
+}
+
+/** A bus, a database, and `mdp stream micro-batch` on them; what it makes is compared with an oracle. */
+export class BarsRig {
+  readonly bus: BusRig;
+
+  private constructor(bus: BusRig) {
+    this.bus = bus;
+  }
+
+  /** @throws Skipped when the bus or the oracle cannot be had on this machine */
+  static with<T>(
+    name: BusName,
+    scene: Scene,
+    { partitions = 1, late = 'revise', idleTimeout }: BarsOptions,
+    work: (rig: BarsRig) => Promise<T>,
+  ): Promise<T> {
+    const missing = noOracle();
+    if (missing !== false) throw new Skipped(missing);
+    const sections = `micro_batch:
+  window_ms: ${WINDOW_MS}
+  allow_late_ms: ${MIXED.allowLateMs}
+  late: ${late}
+${idleTimeout === undefined ? '' : `  idle_timeout: ${idleTimeout}\n`}`;
+    return BusRig.with(name, scene, (bus) => work(new BarsRig(bus)), { partitions, sections });
+  }
+
+  get client(): BusRig['client'] {
+    return this.bus.client;
+  }
+
+  /** `mdp stream micro-batch` as a process. */
+  async batcher(name: string): Promise<Batcher> {
+    const port = await freePort();
+    const window = `--window ${WINDOW_MS / 1000}s`;
+    const args = `micro-batch ${window} --consumer ${name} --metrics-port ${port}`;
+    let hasStarted = false;
+    const program = this.bus.program(args.split(' '), ({ msg }) => {
+      if (msg === 'MicroBatcher started') hasStarted = true;
+    });
+    return { name, program, hasStarted: () => hasStarted, metrics: () => Scrape.of(port) };
+  }
+
+  /** `mdp stream ticks` as a process: late events are counted from what it stores. */
+  ticks(name = 'ticks'): Program {
+    return this.bus.consumer(name, TICKS_BATCH);
+  }
+
+  /** What is published is written there for the oracle, in that order. */
+  events(name: string): EventFile {
+    return new EventFile(this.bus.file(`${name}.csv`));
+  }
+
+  /**
+   * Everything is read and acknowledged by all groups that there are, every window is closed (of so many live series, pairs of
+   * provider and symbol, and of replays), and every correction is made.
+   */
+  async untilDone(series: number, members: readonly Program[]): Promise<void> {
+    await this.#until('everything is read, closed and corrected', members, async () => {
+      const groups = await this.#behind();
+      const { rows } = await this.client.query<Record<'series' | 'open' | 'marks', number>>(DONE);
+      const [counts] = rows;
+      const isDone =
+        groups[BARS_GROUP] !== undefined &&
+        Object.values(groups).every((behind) => behind.length === 0) &&
+        counts?.series === series &&
+        counts.open + counts.marks === 0;
+      return { isDone, state: { ...counts, groups } };
+    });
+  }
+
+  /** The group has read all there is, whatever is to be done about it. */
+  async untilRead(group: string, members: readonly Program[]): Promise<void> {
+    await this.#until(`group ${group} has read everything`, members, async () => {
+      const groups = await this.#behind();
+      return { isDone: groups[group]?.length === 0, state: groups };
+    });
+  }
+
+  /** Of each group the partitions that it has not acknowledged up to their end. */
+  async #behind(): Promise<Record<string, string[]>> {
+    const { bus } = this.bus;
+    const infos = await bus.groups(TOPIC);
+    const behind: Record<string, string[]> = Object.fromEntries(infos.map(({ group }) => [group, []]));
+    for (let partition = 0; partition < bus.partitions(TOPIC); partition += 1) {
+      const end = await bus.end(TOPIC, partition);
+      if (end === null) continue;
+      for (const [group, partitions] of Object.entries(behind)) {
+        const own = infos.find((info) => info.group === group && info.partition === partition);
+        const read = own?.acknowledged ?? null;
+        if (read === null || bus.compare(read, end) < 0) partitions.push(`${partition}: ${read} of ${end}`);
+      }
+    }
+    return behind;
+  }
+
+  /** Members must live meanwhile. */
+  async #until(
+    what: string,
+    members: readonly Program[],
+    look: () => Promise<{ isDone: boolean; state: unknown }>,
+  ): Promise<void> {
+    let last = '';
+    await until(
+      what,
+      async () => {
+        for (const { end, tail } of members) assert.equal(end, null, tail);
+        const { isDone, state } = await look();
+        last = JSON.stringify(state);
+        return isDone;
+      },
+      {
+        deadlineMs: STANDSTILL_MS,
+        pollMs: POLL_MS,
+        progress: () => last,
+        context: () => [last, ...members.map(({ tail }) => tail)].join('\n'),
+      },
+    );
+  }
+
+  /** SIGTERM; each must end by itself, with what is in hand written. */
+  async stop(...programs: readonly Program[]): Promise<void> {
+    for (const program of programs) assert.equal(await program.stop(), 0, program.tail);
+  }
+
+  /** The oracle's bars of these events in a table of that name. */
+  async oracle(table: string, events: readonly EventFile[], turnsAway = false): Promise<OracleCounts> {
+    const out = this.bus.file(`${table}.csv`);
+    const counts = await computeBars({
+      events: await Promise.all(events.map((file) => file.close())),
+      out,
+      windowMs: WINDOW_MS,
+      ...(turnsAway ? { turnedAway: { allowLateMs: MIXED.allowLateMs, out: this.bus.file('late') } } : {}),
+    });
+    await loadBars(this.client, table, out);
+    return counts;
+  }
+
+  /**
+   * Computes the bars of all that was published, and compares. The ticks are looked at first: late windows are made of what the
+   * tick consumer stored, and a bar cannot be right that lacks them.
+   */
+  async equalsOracle(...events: readonly EventFile[]): Promise<OracleCounts> {
+    const counts = await this.oracle('expected_bars', events);
+    assert.ok((await this.bus.stored()) >= counts.distinct, 'the tick consumer has not stored every tick');
+    await compareBars(this.client, 'expected_bars', 'bars_ohlcv');
+    return counts;
+  }
+}
+
+const DONE = `SELECT (SELECT count(*)::int FROM bars_watermarks WHERE replay_run_id = 0) AS series,
+  (SELECT count(*)::int FROM bars_watermarks WHERE closed_end <= max_ts) AS open,
+  (SELECT count(*)::int FROM bars_late_windows) AS marks`;

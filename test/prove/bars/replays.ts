@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import type { TickEvent } from '../../../src/core/market/event.ts';
+import { formatMicros } from '../../../src/core/time.ts';
+import { compareBars, one, snapshot, touchedSince } from './compare.ts';
+import { acrossMidnight, mixedEvents, SERIES, type EventsSize } from './events.ts';
+import { publishAll } from './publish.ts';
+import { BarsRig, WINDOW_MS } from './harness.ts';
+import { edgesOf, expectRepaired, HOLDS, wound } from './lost-log.ts';
+import type { BusName } from '../bus/harness.ts';
+import type { Figures, Scene } from '../harness.ts';
+
+const WINDOW_MICROS = BigInt(WINDOW_MS) * 1000n;
+
+/** Half-open; each end in the middle of a window. */
+export interface Range {
+  start: bigint;
+  end: bigint;
+}
+
+/** A share of the time of the events, from the middle of a window to the middle of another one. */
+function middle(size: EventsSize, from: number, to: number): Range {
+  const first = acrossMidnight(size);
+  const micros = (size.events / size.perSecond) * 1e6;
+  const at = (share: number): bigint => {
+    const near = first + BigInt(Math.round(micros * share));
+    return near - (near % WINDOW_MICROS) + WINDOW_MICROS / 3n;
+  };
+  return { start: at(from), end: at(to) };
+}
+
+/** What a replay of the range publishes: each event once, in its order. */
+function replayed(events: readonly TickEvent[], { start, end }: Range, runId: bigint): TickEvent[] {
+  const distinct = new Map(events.map((event) => [event.eventId, event]));
+  return [...distinct.values()]
+    .filter(({ srcTs }) => srcTs >= start && srcTs < end)
+    .sort((a, b) => Number(a.srcTs - b.srcTs) || (a.seq < b.seq ? -1 : 1))
+    .map((event) => ({ ...event, origin: 'replay', replayRunId: runId }));
+}
+
+async function startRun(rig: BarsRig, range: Range, repair: boolean): Promise<bigint> {
+  const metadata = {
+    start: formatMicros(range.start),
+    end: formatMicros(range.end),
+    ...(repair ? { repair: true } : {}),
+  };
+  const { id } = await one<{ id: string }>(
+    rig.client,
+    `INSERT INTO job_runs (job_name, status, metadata) VALUES ('tick_replay', 'running', $1) RETURNING id`,
+    [JSON.stringify(metadata)],
+  );
+  return BigInt(id);
+}
+
+/**
+ * Must show 4: a replay that begins in the middle of a window changes no live bar, and has the bars of its own events, of which
+ * those of its first window are not the live ones.
+ */
+export function keepsReplaysApart(scene: Scene, bus: BusName, size: EventsSize): Promise<Figures> {
+  return BarsRig.with(bus, scene, { idleTimeout: '3s' }, async (rig) => {
+    const events = mixedEvents(scene.random.seed, size);
+    const [file, replay] = [rig.events('events'), rig.events('replay')];
+    const ticks = rig.ticks();
+    const batcher = await rig.batcher('bars-1');
+    await publishAll(rig.bus.bus, events, file);
+    await rig.untilDone(SERIES, [batcher.program, ticks]);
+    const counts = await rig.equalsOracle(file);
+    await snapshot(rig.client, 'before');
+    const range = middle(size, 0.4, 0.9);
+    const runId = await startRun(rig, range, false);
+    const again = replayed(events, range, runId);
+    await publishAll(rig.bus.bus, again, replay);
+    await rig.untilDone(SERIES, [batcher.program, ticks]);
+    await rig.stop(batcher.program, ticks);
+    assert.equal(await touchedSince(rig.client, 'before'), 0, 'live bars touched by a replay');
+    await rig.oracle('replay_bars', [replay]);
+    const bars = await compareBars(
+      rig.client,
+      'replay_bars',
+      `(SELECT * FROM bars_replay WHERE replay_run_id = ${runId})`,
+    );
+    return {
+      events: events.length,
+      'live bars': counts.bars,
+      'of them touched': 0,
+      'events replayed': again.length,
+      'bars of the replay equal': bars,
+    };
+  });
+}
+
+/**
+ * Must show 4: a replay with `repair: true` mends live bars that are gone or have fewer ticks, where its range holds their
+ * whole windows, and what is made of them; others that differ, or that its range cuts, stay as they are.
+ */
+export function repairsBars(scene: Scene, bus: BusName, size: EventsSize): Promise<Figures> {
+  return BarsRig.with(bus, scene, { idleTimeout: '3s' }, async (rig) => {
+    const events = mixedEvents(scene.random.seed, size);
+    const [file, rest, replay] = [rig.events('events'), rig.events('rest'), rig.events('replay')];
+    const ticks = rig.ticks();
+    const batcher = await rig.batcher('bars-1');
+    await publishAll(rig.bus.bus, events, file);
+    await rig.untilDone(SERIES, [batcher.program, ticks]);
+    const counts = await rig.equalsOracle(file);
+
+    const range = middle(size, 0.3, 0.7);
+    const edges = edgesOf(range, WINDOW_MICROS);
+    await rest.add(events.filter((event) => !edges.cut(event)));
+    await rig.oracle('rest_bars', [rest]);
+    const wounds = await wound(rig.client, range);
+    await expectRepaired(rig.client);
+    await snapshot(rig.client, 'before');
+    const runId = await startRun(rig, range, true);
+    await publishAll(rig.bus.bus, replayed(events, range, runId), replay);
+    await rig.untilDone(SERIES, [batcher.program, ticks]);
+    await rig.stop(batcher.program, ticks);
+    await compareBars(rig.client, 'repaired_bars', 'bars_ohlcv');
+    const { strayed } = await one<{ strayed: number }>(rig.client, STRAYED);
+    assert.equal(strayed, 0, 'rows touched that needed no repair');
+    return { events: events.length, bars: counts.bars, ...wounds };
+  });
+}
+
+/** Rows that were touched and neither were wounded nor hold a wounded one. */
+const STRAYED = `SELECT count(*)::int AS strayed FROM (
+    SELECT provider, symbol, "interval", ts FROM before b FULL JOIN bars_ohlcv a USING (provider, symbol, "interval", ts)
+      WHERE ROW(b.*) IS DISTINCT FROM ROW(a.*)) b
+  WHERE NOT EXISTS (SELECT FROM wounded w WHERE ${HOLDS})`;

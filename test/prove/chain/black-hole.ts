@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Daemon } from '../../support/chain/daemon.ts';
+import type { ChainSpec } from '../../support/chain/expected.ts';
+import { withRig } from '../../support/chain/harness.ts';
+import { watched } from '../../support/chain/watch.ts';
+import { mebibytes, seconds, type Figures, type Scene } from '../harness.ts';
+
+export interface BlackHoleSize {
+  /** it grows all the while */
+  spec: ChainSpec;
+  /** how long each lasts, ms */
+  holesMs: readonly number[];
+}
+
+const SAMPLE_MS = 200;
+/** what garbage collection and a second set of connections may add to what the full ring takes */
+const RSS_SLACK_BYTES = 64 * 2 ** 20;
+/** RING_BYTES of the daemon, and what is parsed of it */
+const BUFFER_BYTES = 32 * 2 ** 20;
+
+/**
+ * The way to the database swallows everything: connections stay open, new ones are accepted and get no answer. When it
+ * ends, what was under way arrives late on some connections and never on others.
+ */
+export async function survivesBlackHoles(scene: Scene, { spec, holesMs }: BlackHoleSize): Promise<Figures> {
+  const env = { BUFFER_BYTES: `${BUFFER_BYTES}` };
+  const options = { databaseUrl: await scene.database(), spec, count: null, proxied: true, env };
+  return withRig({ ...options, random: scene.random }, async (rig) => {
+    const daemon = rig.daemon();
+    const { pid } = daemon;
+    await rig.untilItGoesOn(daemon);
+    const before = daemon.rssBytes() ?? 0;
+    let rssBytes = 0;
+    const { looks } = await watched(rig, async () => {
+      for (const holeMs of holesMs) {
+        await delay(scene.random.whole(0, 500));
+        rig.proxy!.blackHole();
+        rssBytes = Math.max(rssBytes, await aliveDuring(daemon, holeMs));
+        rig.proxy!.heal();
+        await rig.untilItGoesOn(daemon);
+        await rig.compareNext();
+        scene.say(`${seconds(holeMs)}, position ${await rig.position()}`);
+      }
+      return {};
+    });
+    await daemon.untilReady('ready');
+    assert.equal(daemon.pid, pid);
+    assert.ok(
+      rssBytes <= before + 3 * BUFFER_BYTES + RSS_SLACK_BYTES,
+      `memory rose from ${mebibytes(before)} to ${mebibytes(rssBytes)}`,
+    );
+    const ambiguous = await daemon.metric('tick_ingester_ambiguous_commits_total');
+    await rig.settle(daemon);
+    // what the black hole has swallowed for ever
+    rig.proxy!.cutAll();
+    const compared = await rig.verify();
+    return {
+      ticks: compared.ticks,
+      'black holes': holesMs.map(seconds).join(', '),
+      looks,
+      'batches of unknown outcome': ambiguous,
+      memory: `${mebibytes(before)}, at most ${mebibytes(rssBytes)}`,
+    };
+  });
+}
+
+/** Waiting for the database is healthy, and /ready says what it waits for. Returns the highest RSS. */
+async function aliveDuring(daemon: Daemon, holeMs: number): Promise<number> {
+  const endMs = performance.now() + holeMs;
+  await daemon.untilReady('database');
+  let highest = 0;
+  for (;;) {
+    const rss = daemon.rssBytes();
+    assert.ok(rss !== null, `the daemon lives\n${daemon.tail()}`);
+    highest = Math.max(highest, rss);
+    assert.equal((await daemon.get('/health'))?.code, 200, 'waiting for the database is healthy');
+    if (performance.now() > endMs) return highest;
+    await delay(SAMPLE_MS);
+  }
+}

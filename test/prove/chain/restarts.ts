@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ChainSpec } from '../../support/chain/expected.ts';
+import type { TestPostgres } from '../../support/servers/postgres.ts';
+import { withRig } from '../../support/chain/harness.ts';
+import { watched } from '../../support/chain/watch.ts';
+import type { Figures, Scene } from '../harness.ts';
+
+export interface RestartSize {
+  /** it grows all the while */
+  spec: ChainSpec;
+  restarts: number;
+}
+
+const MODES = ['fast', 'immediate'] as const;
+const RUN_MS_MAX = 1_500;
+const DOWN_MS_MAX = 2_000;
+
+/**
+ * The server is restarted at random moments, by ending its sessions and by a crash. What it confirmed it must keep
+ * (synchronous_commit on). The same process of the daemon goes on each time.
+ */
+export async function survivesRestarts(
+  scene: Scene,
+  server: TestPostgres,
+  { spec, restarts }: RestartSize,
+): Promise<Figures> {
+  return withRig({ databaseUrl: await scene.database(), spec, count: null }, async (rig) => {
+    const daemon = rig.daemon();
+    await rig.untilItGoesOn(daemon);
+    const done = { fast: 0, immediate: 0 };
+    const { looks } = await watched(rig, async () => {
+      for (let restart = 0; restart < restarts; restart++) {
+        await delay(scene.random.whole(0, RUN_MS_MAX));
+        // each kind in turn at first
+        const mode = restart < MODES.length ? MODES[restart] : scene.random.pick(MODES);
+        const downMs = scene.random.whole(0, DOWN_MS_MAX);
+        await rig.dropClient();
+        await server.halt(mode);
+        await delay(downMs);
+        await server.start();
+        await rig.untilItGoesOn(daemon);
+        await rig.compareNext();
+        assert.equal(daemon.exit, null, daemon.tail());
+        done[mode] += 1;
+        scene.say(`${mode}, down for ${downMs} ms, position ${await rig.position()}`);
+      }
+      return {};
+    });
+    await daemon.untilReady('ready');
+    await rig.settle(daemon);
+    const compared = await rig.verify();
+    return { ticks: compared.ticks, ...done, looks, 'streams opened': rig.starts().length };
+  });
+}

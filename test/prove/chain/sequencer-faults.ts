@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ChainSpec } from '../../support/chain/expected.ts';
+import { withRig, type Rig } from '../../support/chain/harness.ts';
+import { watched } from '../../support/chain/watch.ts';
+import type { Figures, Scene } from '../harness.ts';
+
+export interface SequencerFaultSize {
+  /** it grows all the while */
+  spec: ChainSpec;
+  faults: number;
+}
+
+const KINDS = ['frozen', 'replaced', 'cut', 'black hole', 'slow'] as const;
+type Kind = (typeof KINDS)[number];
+
+/** found silent after so long, ms; the long faults below last longer */
+const STALL_MS = 1_000;
+const FAULT_MS_MAX = 2_000;
+const BETWEEN_MS_MAX = 300;
+/** row by row after so many, at the latest */
+const COMPARE_EVERY = 10;
+
+/**
+ * The sequencer does not answer, is replaced by another process, cuts its streams, vanishes behind a black hole or gets
+ * slow: the same process of the daemon goes on at the next tick each time.
+ */
+export async function survivesSequencerFaults(
+  scene: Scene,
+  { spec, faults }: SequencerFaultSize,
+): Promise<Figures> {
+  const env = { STALL_TIMEOUT: `${STALL_MS}ms` };
+  const options = { databaseUrl: await scene.database(), spec, count: null, simProxied: true, env };
+  return withRig({ ...options, random: scene.random }, async (rig) => {
+    const daemon = rig.daemon();
+    await rig.untilItGoesOn(daemon);
+    const done: Record<Kind, number> = { frozen: 0, replaced: 0, cut: 0, 'black hole': 0, slow: 0 };
+    const { looks } = await watched(rig, async (watch) => {
+      for (let fault = 0; fault < faults; fault++) {
+        await delay(scene.random.whole(0, BETWEEN_MS_MAX));
+        const kind = fault < KINDS.length ? KINDS[fault] : scene.random.pick(KINDS);
+        await strike(rig, scene, kind);
+        await rig.untilItGoesOn(daemon);
+        assert.equal(daemon.exit, null, daemon.tail());
+        watch.assertGood();
+        done[kind] += 1;
+        if (fault % COMPARE_EVERY === COMPARE_EVERY - 1) {
+          await rig.compareNext();
+          scene.say(`${fault + 1} faults, position ${await rig.position()}`);
+        }
+      }
+      return {};
+    });
+    await daemon.untilReady('ready');
+    await rig.settle(daemon);
+    const compared = await rig.verify();
+    return { ticks: compared.ticks, faults, ...done, looks, 'streams opened': rig.starts().length };
+  });
+}
+
+/** Strikes and heals. */
+async function strike(rig: Rig, { random }: Scene, kind: Kind): Promise<void> {
+  const { sim } = rig;
+  const proxy = sim.proxy!;
+  // many are shorter than the stall watchdog's patience, and some longer
+  const ms = random.whole(0, random.percent(30) ? FAULT_MS_MAX : STALL_MS / 2);
+  switch (kind) {
+    case 'frozen':
+      sim.freeze();
+      await delay(ms);
+      sim.thaw();
+      return;
+    case 'replaced':
+      await sim.replace(random.pick(['SIGKILL', 'SIGTERM']), random.whole(0, 500));
+      return;
+    case 'cut':
+      proxy.cutAll();
+      return;
+    case 'black hole':
+      proxy.blackHole();
+      await delay(ms);
+      proxy.heal();
+      return;
+    case 'slow':
+      Object.assign(proxy.toClient, { delayMs: 20, jitterMs: 50, bytesPerSecond: 500_000 });
+      await delay(ms);
+      proxy.heal();
+  }
+}

@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { sessionsGone, type Daemon } from '../../support/chain/daemon.ts';
+import { expectedTicks, type ChainSpec } from '../../support/chain/expected.ts';
+import { compareStored } from '../../support/chain/oracle.ts';
+import { withRig, type Rig } from '../../support/chain/harness.ts';
+import { until } from '../../support/until.ts';
+import { seconds, type Figures, type Scene } from '../harness.ts';
+
+export interface ShutdownSize {
+  spec: ChainSpec;
+  count: number;
+  /** of the connection to the database: what the daemon holds takes seconds to write */
+  bytesPerSecond: number;
+}
+
+/** DRAIN_MS and CLOSE_MS of src/run/daemon.ts. */
+const DRAIN_MS = 30_000;
+const CLOSE_MS = 5_000;
+const HELD_TICKS = 6_000;
+
+/** The daemon has read more than it could write: the stream waits. */
+async function underLoad(rig: Rig, daemon: Daemon): Promise<{ highest: bigint; held: number }> {
+  const ready = await until(
+    'ticks are held and the stream waits',
+    async () => {
+      const answer = await daemon.ready();
+      assert.equal(daemon.exit, null, daemon.tail());
+      return answer !== null && (answer.details.ring?.ticks ?? 0) >= HELD_TICKS ? answer : null;
+    },
+    { context: () => daemon.tail() },
+  );
+  assert.ok(
+    await rig.position().then((position) => position === null || position < rig.last),
+    'there is more to read',
+  );
+  const { ticks, ticksMax } = ready.details.ring!;
+  assert.ok(ticks <= ticksMax, `${ticks} ticks in a ring of ${ticksMax}`);
+  return { highest: BigInt(ready.details.highest_read ?? -1), held: ticks };
+}
+
+/**
+ * Must show 5: SIGTERM under load ends with 0 within the drain limit, and everything that was read is stored. The next
+ * daemon need not wait for the lease and goes on where this one ended.
+ */
+export async function drainsOnSigterm(
+  scene: Scene,
+  { spec, count, bytesPerSecond }: ShutdownSize,
+): Promise<Figures> {
+  return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
+    rig.proxy!.toServer.bytesPerSecond = bytesPerSecond;
+    const daemon = rig.daemon();
+    const { highest, held } = await underLoad(rig, daemon);
+    const beganMs = performance.now();
+    daemon.kill('SIGTERM');
+    assert.deepEqual(await daemon.exited, { code: 0, signal: null }, daemon.tail());
+    const tookMs = performance.now() - beganMs;
+    assert.ok(tookMs < DRAIN_MS, `it took ${tookMs} ms`);
+    const position = (await rig.position())!;
+    assert.ok(position >= highest, `position ${position}, but ${highest} had been read before the signal`);
+    assert.equal(String(daemon.lines('Stopped')[0]?.['position']), `${position}`, 'what it said at the end');
+    await rig.check({ atRest: true });
+    await compareStored(rig.databaseUrl, expectedTicks(spec, Number(position - spec.first + 1n)));
+    await sessionsGone(await rig.client());
+
+    rig.proxy!.toServer.bytesPerSecond = 0;
+    const next = rig.daemon();
+    await rig.untilCaughtUp(next);
+    assert.deepEqual(next.lines('Standing by: another daemon writes'), [], 'the lease was given back');
+    assert.deepEqual(rig.starts(), [spec.first, position + 1n]);
+    await next.stop();
+    const compared = await rig.verify();
+    return {
+      ticks: compared.ticks,
+      'held at the signal': held,
+      'exit 0 after': seconds(tookMs),
+      'stored beyond what was seen read': `${position - highest}`,
+    };
+  });
+}
+
+/** A second signal ends a drain at once. */
+export async function endsAtSecondSignal(scene: Scene, { spec, count }: ShutdownSize): Promise<Figures> {
+  return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
+    const codes: (number | null)[] = [];
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      rig.proxy!.heal();
+      const daemon = rig.daemon();
+      await underLoadBeforeABlackHole(rig, daemon);
+      const before = performance.now();
+      daemon.kill(signal);
+      await daemon.logged('Shutting down: draining what was read');
+      assert.equal(daemon.exit, null, 'it drains');
+      daemon.kill(signal);
+      const exit = await daemon.exited;
+      assert.equal(exit.signal, null);
+      assert.ok(exit.code !== 0, `exit code ${exit.code}`);
+      assert.ok(performance.now() - before < DRAIN_MS, 'it did not wait for the drain');
+      codes.push(exit.code);
+      rig.proxy!.heal();
+      rig.proxy!.cutAll();
+      await sessionsGone(await rig.client());
+    }
+    rig.proxy!.heal();
+    const daemon = rig.daemon();
+    await rig.untilCaughtUp(daemon);
+    await daemon.stop();
+    await rig.verify();
+    return { 'exit codes of SIGTERM, SIGINT twice': codes.join(', ') };
+  });
+}
+
+/** The drain cannot end: the database no longer answers. */
+async function underLoadBeforeABlackHole(rig: Rig, daemon: Daemon): Promise<void> {
+  rig.proxy!.toServer.bytesPerSecond = 1_000_000;
+  await underLoad(rig, daemon);
+  rig.proxy!.freeze();
+  rig.proxy!.toServer.bytesPerSecond = 0;
+}
+
+/** Must show 5, the other end: 30 s are not enough. Nothing is lost, it is read again. */
+export async function timesOutWithoutDatabase(scene: Scene, { spec, count }: ShutdownSize): Promise<Figures> {
+  return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
+    const daemon = rig.daemon();
+    rig.proxy!.toServer.bytesPerSecond = 1_000_000;
+    const { held } = await underLoad(rig, daemon);
+    rig.proxy!.refusing = true;
+    rig.proxy!.cutAll();
+    const beganMs = performance.now();
+    daemon.kill('SIGTERM');
+    assert.deepEqual(await daemon.exited, { code: 1, signal: null }, daemon.tail());
+    const tookMs = performance.now() - beganMs;
+    assert.equal(daemon.lines('Pipeline shutdown timed out').length, 1, daemon.tail());
+    assert.ok(tookMs < DRAIN_MS + 2 * CLOSE_MS, `it took ${tookMs} ms`);
+    rig.proxy!.refusing = false;
+    rig.proxy!.toServer.bytesPerSecond = 0;
+    await sessionsGone(await rig.client());
+    const next = rig.daemon();
+    await rig.untilCaughtUp(next);
+    await next.stop();
+    const compared = await rig.verify();
+    return { ticks: compared.ticks, 'held at the signal': held, 'exit 1 after': seconds(tookMs) };
+  });
+}

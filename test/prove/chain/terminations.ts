@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ChainSpec } from '../../support/chain/expected.ts';
+import { withRig } from '../../support/chain/harness.ts';
+import { watched } from '../../support/chain/watch.ts';
+import { seconds, type Figures, type Scene } from '../harness.ts';
+
+export interface TerminationSize {
+  /** it grows all the while */
+  spec: ChainSpec;
+  forMs: number;
+}
+
+const EVERY_MS = 1_000;
+
+/** Every session of the daemon is ended every second, the one with its lease included. */
+export async function survivesTerminations(scene: Scene, { spec, forMs }: TerminationSize): Promise<Figures> {
+  return withRig({ databaseUrl: await scene.database(), spec, count: null }, async (rig) => {
+    const daemon = rig.daemon();
+    await rig.untilItGoesOn(daemon);
+    const { ended, rounds, written, looks } = await watched(rig, async () => {
+      const client = await rig.client();
+      const before = daemon.ticksWritten;
+      let ended = 0;
+      let rounds = 0;
+      for (const endMs = performance.now() + forMs; performance.now() < endMs; rounds++) {
+        const { rows } = await client.query(
+          `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND starts_with(application_name, 'tick-ingester ')`,
+        );
+        ended += rows.length;
+        await delay(EVERY_MS);
+      }
+      const written = daemon.ticksWritten - before;
+      await rig.untilItGoesOn(daemon);
+      return { ended, rounds, written };
+    });
+    assert.equal(daemon.exit, null, daemon.tail());
+    assert.ok(ended >= rounds, `${ended} sessions in ${rounds} rounds`);
+    await daemon.untilReady('ready');
+    await rig.settle(daemon);
+    const compared = await rig.verify();
+    return {
+      ticks: compared.ticks,
+      'sessions ended': `${ended} in ${seconds(forMs)}`,
+      'ticks written meanwhile': written,
+      looks,
+    };
+  });
+}

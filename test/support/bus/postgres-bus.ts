@@ -1,0 +1,76 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { Client } from 'pg';
+import type { BusOptions, StreamBus } from '../../../src/bus/bus.ts';
+import { PostgresBus } from '../../../src/bus/postgres/bus.ts';
+import { migrate } from '../../../src/store/schema/migrate.ts';
+import type { BusServer } from '../../conformance/bus-server.ts';
+import { startPostgres } from '../servers/postgres.ts';
+
+/** Of conformance/child.ts: `address` is the database's URL. */
+export async function openBus(address: string, options: BusOptions): Promise<StreamBus> {
+  return new PostgresBus({ ...options, databaseUrl: address });
+}
+
+/** Runs one thing on a connection of its own. */
+export async function withClient<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client({ connectionString: url });
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Every file of schema/, as `mdp db migrate` applies them. */
+export async function migrateAll(url: string): Promise<void> {
+  await withClient(url, (client) => migrate(client));
+}
+
+/** A PostgreSQL of its own with a database for the bus. */
+export async function startPostgresBus(): Promise<BusServer> {
+  const server = await startPostgres();
+  const url = await server.createDatabase('bus', { schema: false });
+  await migrateAll(url);
+  const signal = (name: NodeJS.Signals): void => {
+    for (const pid of [server.pid, ...childrenOf(server.pid)]) process.kill(pid, name);
+  };
+  return {
+    kind: 'postgres',
+    opener: { module: new URL(import.meta.url), address: url },
+    trimsExactly: true,
+    open: (options) => openBus(url, options),
+    async crash() {
+      await server.restart('immediate');
+    },
+    async cutConnections() {
+      await withClient(url, (client) => client.query(CUT));
+    },
+    freeze: () => signal('SIGSTOP'),
+    thaw: () => signal('SIGCONT'),
+    async foreign(topic, key, text) {
+      await withClient(url, (client) => client.query('SELECT bus_publish($1, $2, $3)', [topic, key, text]));
+    },
+    stop: () => server.stop(),
+  };
+}
+
+const CUT = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+  WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()`;
+
+/** The postmaster starts its own processes, so these are all of them. */
+function childrenOf(pid: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((name) => {
+      try {
+        // "pid (comm) state ppid …": comm may hold anything, ")" included
+        const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
+        return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid;
+      } catch {
+        return false; // it ended meanwhile
+      }
+    })
+    .map(Number);
+}

@@ -1,0 +1,42 @@
+import { BusError, type BusErrorKind, type OutgoingRecord } from '../../../src/bus/bus.ts';
+import { Signal } from '../../../src/core/signal.ts';
+
+export interface Published {
+  topic: string;
+  records: OutgoingRecord[];
+}
+
+/** A bus that does what the test says and remembers what it took. */
+export class PublishBus {
+  readonly kind = 'redis';
+  readonly taken: Published[] = [];
+  readonly attempts: Published[] = [];
+  /** asked at each publish: null takes it */
+  verdict: (attempt: Published, index: number) => BusErrorKind | 'unknown' | null = () => null;
+  /** while it is set, a publish does not settle */
+  held: Promise<void> | null = null;
+  readonly called = new Signal();
+
+  async publish(topic: string, records: readonly OutgoingRecord[]): Promise<string[]> {
+    const attempt = { topic, records: [...records] };
+    this.attempts.push(attempt);
+    this.called.fire();
+    if (this.held !== null) await this.held;
+    const verdict = this.verdict(attempt, this.attempts.length - 1);
+    if (verdict === 'unknown') throw new TypeError('a fault of ours');
+    if (verdict !== null) throw new BusError(verdict, `scripted: ${verdict}`);
+    this.taken.push(attempt);
+    return records.map((_, at) => `${this.taken.length}-${at}`);
+  }
+
+  keys(topic = 'mdp.events'): string[] {
+    return this.taken
+      .filter((one) => one.topic === topic)
+      .flatMap(({ records }) => records.map(({ key }) => key));
+  }
+
+  /** Resolves once publish() was called so often. */
+  async attempted(times: number): Promise<void> {
+    while (this.attempts.length < times) await this.called.wait();
+  }
+}

@@ -1,0 +1,423 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { test } from 'tap';
+import { encodeTick } from '../../../../src/core/chain/encode.ts';
+import { tickDigest } from '../../../../src/core/chain/digest.ts';
+import type { Tick } from '../../../../src/core/chain/tick.ts';
+import { FRAME_UNNUMBERED, INDEX_WORDS } from '../../../../src/core/copy/transcode.ts';
+import type { CommittedBatch } from '../../../../src/ingest/pipeline/commit.ts';
+import type { SealedBatch } from '../../../../src/ingest/reader/batch-builder.ts';
+import { BatchParser, type ParseTask } from '../../../../src/ingest/parser/parse.ts';
+import { Pipeline } from '../../../../src/ingest/pipeline/pipeline.ts';
+import type { RefusedBatch } from '../../../../src/ingest/pipeline/refused.ts';
+import { planRing, Ring } from '../../../../src/ingest/ring.ts';
+import type { WriteOutcome } from '../../../../src/ingest/writer/batch-writer.ts';
+import type { BatchWrite } from '../../../../src/store/chain/batch.ts';
+import type { LedgerState } from '../../../../src/store/chain/ledger.ts';
+
+const MALFORMED = Uint8Array.of(0xff, 0xff);
+const COMMITTED: WriteOutcome = {
+  kind: 'committed',
+  resolved: false,
+  ambiguous: 0,
+  durationMs: 1,
+  brokenLinks: [],
+};
+const refused = (sqlstate = '23514'): WriteOutcome => ({
+  kind: 'refused',
+  sqlstate,
+  message: 'no',
+  stored: null,
+});
+const ascending = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+const outputOf = (number: bigint): string => number.toString(16).padStart(64, '0');
+
+function tick(number: bigint): Tick {
+  return {
+    tickNumber: number,
+    vdfProof: { input: 'ab'.repeat(32), output: outputOf(number), proof: '01', iterations: 0n },
+    transactions: [],
+    transactionBatchHash: 'cd'.repeat(32),
+    timestamp: 1_755_945_303_178_360n,
+    previousOutput: outputOf(number - 1n),
+  };
+}
+
+interface Writing {
+  batch: BatchWrite;
+  unknown: boolean;
+  resolve: (outcome: WriteOutcome) => void;
+  reject: (error: Error) => void;
+}
+
+/** A pipeline with a real ring and the real parser; its writes wait for the test. */
+class Rig {
+  readonly ring = new Ring(
+    planRing({ bufferBytes: 1 << 22, bufferTicks: 1000, tickBytesMax: 1 << 19, batchTicksMax: 100 }),
+  );
+  readonly writing: Writing[] = [];
+  readonly committed: CommittedBatch[] = [];
+  readonly refused: RefusedBatch[] = [];
+  readonly tasks: ParseTask[] = [];
+  credits = 0;
+  failParses = 0;
+  readonly pipeline: Pipeline;
+  #sequence = 0;
+
+  constructor(writers = 2) {
+    const parser = new BatchParser(this.ring);
+    this.pipeline = new Pipeline(
+      this.ring,
+      {
+        writers,
+        parse: async (task) => {
+          this.tasks.push(task);
+          if (this.failParses > 0) {
+            this.failParses -= 1;
+            throw new Error('the parser died');
+          }
+          return parser.parse(task);
+        },
+        write: (_writer, batch, unknown) =>
+          new Promise((resolve, reject) => this.writing.push({ batch, unknown, resolve, reject })),
+        credit: () => {
+          this.credits += 1;
+        },
+      },
+      {
+        nowMicros: () => 1_755_945_303_178_360n,
+        nowMs: () => 0,
+        recordOrigin: async (first) => first,
+        admit: () => true,
+        committed: (batch) => this.committed.push(batch),
+        refused: (batch) => this.refused.push(batch),
+        fenced: () => {},
+        parserFailed: () => {},
+      },
+      { tickBytesMax: 4096, chainCheck: 'link' },
+    );
+  }
+
+  /** u: a frame without a number; otherwise ticks from `first` on. */
+  seal(first: bigint, frames: string, more: Partial<SealedBatch> = {}): void {
+    const slab = this.ring.take();
+    if (slab === undefined) throw new Error('the ring is full');
+    let at = 0;
+    let number = first;
+    Array.from(frames).forEach((kind, frame) => {
+      const bytes = kind === 'u' ? MALFORMED : encodeTick(tick(number));
+      if (kind !== 'u') number += 1n;
+      slab.bytes.set(bytes, at);
+      slab.index.set([at, bytes.length, kind === 'u' ? FRAME_UNNUMBERED : 0], frame * INDEX_WORDS);
+      at += bytes.length;
+    });
+    const ticks = Number(number - first);
+    this.ring.addHeldTicks(ticks);
+    this.ring.addInFlight(1);
+    this.pipeline.sealed({
+      sequence: this.#sequence++,
+      slab: slab.id,
+      side: null,
+      frames: frames.length,
+      ticks,
+      first,
+      bytes: at,
+      gaps: [],
+      fills: false,
+      previous: null,
+      openedMs: 0,
+      ...more,
+    });
+  }
+
+  /** Lets the "database" answer until nothing is under way; returns the batches that it took. */
+  async run(database: (writing: Writing, writes: number) => WriteOutcome | Error): Promise<BatchWrite[]> {
+    const taken: BatchWrite[] = [];
+    let writes = 0;
+    for (let idle = 0; idle < 3;) {
+      await settle();
+      const next = this.writing.shift();
+      if (next === undefined) {
+        idle += 1;
+        continue;
+      }
+      idle = 0;
+      const outcome = database(next, (writes += 1));
+      if (outcome instanceof Error) next.reject(outcome);
+      else {
+        if (outcome.kind === 'committed') taken.push(next.batch);
+        next.resolve(outcome);
+      }
+    }
+    return taken;
+  }
+
+  assertEmpty(): void {
+    assert.deepEqual([this.ring.slabsTaken, this.ring.heldTicks, this.ring.inFlight], [0, 0, 0]);
+  }
+}
+
+const at = (position: bigint): Omit<LedgerState, 'brake'> => ({
+  origin: 1n,
+  position,
+  storedAhead: [],
+  openGaps: [],
+  unfillable: [],
+});
+
+/** A database that refuses rows of these ticks. */
+const refusing =
+  (bad: ReadonlySet<bigint>) =>
+  ({ batch }: Writing): WriteOutcome => {
+    if (batch.ticks === 0 || batch.range === null) return COMMITTED;
+    const dead = batch.deadLetters.map(({ tickNumber }) => tickNumber);
+    for (let n = batch.range.first; n <= batch.range.last; n += 1n) {
+      if (bad.has(n) && !dead.includes(n)) return refused();
+    }
+    return COMMITTED;
+  };
+
+void test('whatever is refused, each frame is written once, and the refused ones are dead letters with their bytes', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.array(fc.constantFrom('t', 't', 't', 'u'), { minLength: 1, maxLength: 40 }), {
+        minLength: 1,
+        maxLength: 4,
+      }),
+      fc.array(fc.nat(120), { maxLength: 25 }),
+      fc.array(fc.nat(60), { maxLength: 6 }),
+      async (batches, refusedPlaces, deaths) => {
+        const rig = new Rig(2);
+        rig.pipeline.start(7n, at(9n));
+        let number = 10n;
+        let strays = 0;
+        for (const frames of batches) {
+          rig.seal(number, frames.join(''));
+          number += BigInt(frames.filter((kind) => kind === 't').length);
+          strays += frames.filter((kind) => kind === 'u').length;
+        }
+        const bad = new Set(refusedPlaces.map((place) => 10n + BigInt(place)));
+        const database = refusing(bad);
+        const taken = await rig.run((writing, writes) =>
+          deaths.includes(writes) ? new Error('the thread ended') : database(writing),
+        );
+        const covered = taken.flatMap(({ range }) =>
+          range === null
+            ? []
+            : Array.from({ length: Number(range.last - range.first) + 1 }, (_, i) => range.first + BigInt(i)),
+        );
+        const all = Array.from({ length: Number(number - 10n) }, (_, i) => 10n + BigInt(i));
+        assert.deepEqual(covered.toSorted(ascending), all, 'each number in one transaction');
+        const letters = taken.flatMap(({ deadLetters }) => deadLetters);
+        const isolated = letters.filter(({ reason }) => reason === 'refused_by_database');
+        assert.deepEqual(
+          isolated.flatMap(({ tickNumber }) => tickNumber ?? []).toSorted(ascending),
+          all.filter((n) => bad.has(n)),
+        );
+        for (const { tickNumber, raw, sqlstate } of isolated) {
+          assert.deepEqual(Buffer.from(raw), Buffer.from(encodeTick(tick(tickNumber!))));
+          assert.equal(sqlstate, '23514');
+        }
+        assert.equal(letters.length - isolated.length, strays);
+        assert.equal(
+          taken.reduce((sum, batch) => sum + batch.ticks, 0),
+          all.length - isolated.length,
+        );
+        assert.equal(rig.pipeline.position, number - 1n);
+        assert.equal(rig.credits, batches.length);
+        assert.equal(
+          rig.committed.reduce((sum, batch) => sum + batch.bytes, 0),
+          all.reduce((sum, n) => sum + encodeTick(tick(n)).length, strays * MALFORMED.length),
+        );
+        rig.assertEmpty();
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
+
+void test('a bad tick among n costs about log n more transactions, several no more than that each', async (t) => {
+  for (const [bad, most] of [
+    [1, 16],
+    [5, 60],
+    [100, 300],
+  ] as const) {
+    const rig = new Rig();
+    rig.pipeline.start(1n, at(9n));
+    rig.seal(10n, 't'.repeat(100));
+    let writes = 0;
+    const database = refusing(new Set(Array.from({ length: bad }, (_, i) => 10n + BigInt(i * (100 / bad)))));
+    await rig.run((writing) => {
+      writes += 1;
+      return database(writing);
+    });
+    t.ok(writes <= most, `${bad} bad ones: ${writes} transactions`);
+    t.equal(rig.committed.filter(({ isolated }) => isolated !== null).length, bad);
+    t.equal(rig.refused.length, 1, 'told once');
+    rig.assertEmpty();
+  }
+});
+
+void test('gaps are recorded with the first part that has a number', async (t) => {
+  const rig = new Rig(1);
+  rig.pipeline.start(1n, at(9n));
+  const gaps = [{ first: 10n, last: 14n }];
+  rig.seal(15n, 'uuuttt', { gaps });
+  const taken = await rig.run(refusing(new Set([15n])));
+  t.strictSame(
+    taken.filter((batch) => batch.gaps.length > 0).map(({ range, ticks }) => ({ range, ticks })),
+    [{ range: { first: 15n, last: 15n }, ticks: 0 }],
+  );
+  t.strictSame(rig.pipeline.openGaps, gaps);
+  t.equal(rig.pipeline.position, 17n);
+});
+
+void test('parts of a batch that fills gaps keep their order and wait for what is before them; nobody overtakes', async (t) => {
+  const rig = new Rig(2);
+  rig.pipeline.start(1n, { ...at(30n), unfillable: [], openGaps: [{ first: 10n, last: 20n }] });
+  rig.seal(31n, 'tt', { previous: 'ff' });
+  rig.seal(10n, 'tttt', { fills: true });
+  rig.seal(14n, 'tt', { fills: true });
+  const order: string[] = [];
+  await rig.run(({ batch }) => {
+    const outcome = refusing(new Set([11n, 32n]))({ batch } as Writing);
+    if (outcome.kind === 'committed') order.push(`${batch.range?.first}-${batch.range?.last}`);
+    return outcome;
+  });
+  t.strictSame(order, ['31-31', '32-32', '10-10', '11-11', '12-13', '14-15']);
+  t.strictSame(rig.pipeline.openGaps, [{ first: 16n, last: 20n }]);
+});
+
+void test('stopped in the middle: what is at a writer is finished, the rest is forgotten, the slab is free', async (t) => {
+  for (const outcome of [refused(), COMMITTED]) {
+    const rig = new Rig(1);
+    rig.pipeline.start(1n, at(9n));
+    rig.seal(10n, 't'.repeat(8));
+    await settle();
+    rig.writing.shift()?.resolve(refused());
+    await settle();
+    const half = rig.writing.shift();
+    t.strictSame(half?.batch.range, { first: 10n, last: 13n });
+    const stopping = rig.pipeline.stop();
+    half?.resolve(outcome);
+    await stopping;
+    await settle();
+    t.equal(rig.writing.length, 0);
+    rig.assertEmpty();
+    // the next run begins where the ledger is
+    rig.pipeline.start(2n, at(13n));
+    rig.seal(14n, 'tt');
+    await rig.run(() => COMMITTED);
+    t.equal(rig.pipeline.position, 15n);
+    rig.assertEmpty();
+  }
+});
+
+void test('stopped while a part is parsed, fenced in the middle: the slab is free', async () => {
+  const parsing = new Rig(1);
+  parsing.pipeline.start(1n, at(9n));
+  parsing.seal(10n, 'tttt');
+  await settle();
+  parsing.writing.shift()?.resolve(refused());
+  await parsing.pipeline.stop();
+  await settle();
+  assert.equal(parsing.writing.length, 0);
+  parsing.assertEmpty();
+
+  const fenced = new Rig(1);
+  fenced.pipeline.start(1n, at(9n));
+  fenced.seal(10n, 'tttt');
+  await settle();
+  fenced.writing.shift()?.resolve(refused());
+  await settle();
+  fenced.writing.shift()?.resolve({ kind: 'fenced' });
+  await settle();
+  assert.equal(fenced.pipeline.epoch, null);
+  fenced.assertEmpty();
+});
+
+void test('a parser that dies while a part is parsed costs a second parse', async (t) => {
+  const rig = new Rig(1);
+  rig.pipeline.start(1n, at(9n));
+  rig.seal(10n, 'tt');
+  await settle();
+  rig.failParses = 1;
+  rig.writing.shift()?.resolve(refused());
+  for (let turn = 0; turn < 1000 && rig.writing.length === 0; turn += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  const taken = await rig.run(() => COMMITTED);
+  t.strictSame(
+    taken.map(({ range }) => range?.first),
+    [10n, 11n],
+  );
+  rig.assertEmpty();
+});
+
+void test('a tick that is stored already: the same one is booked, another one is a conflict beside it', async (t) => {
+  const same = { sha256: tickDigest(tick(10n)), transactions: 3 };
+  const other = { sha256: tickDigest(tick(12n)), transactions: 0 };
+  for (const [stored, reasons] of [
+    [same, []],
+    [other, ['conflict']],
+  ] as const) {
+    const rig = new Rig(1);
+    rig.pipeline.start(1n, at(9n));
+    rig.seal(10n, 't');
+    const taken = await rig.run(({ batch }) =>
+      batch.ticks > 0 ? { kind: 'refused', sqlstate: '23505', message: 'twice', stored } : COMMITTED,
+    );
+    t.equal(taken.length, 1);
+    t.strictSame(taken[0].present, { ticks: 1, transactions: stored.transactions });
+    t.strictSame(
+      taken[0].deadLetters.map(({ reason }) => reason),
+      reasons,
+    );
+    t.equal(taken[0].deadLetters[0]?.storedSha256 ?? null, reasons.length === 0 ? null : other.sha256);
+    t.equal(rig.committed[0].isolated?.reason, reasons[0] ?? 'stored');
+    t.equal(rig.pipeline.position, 10n);
+  }
+});
+
+void test('a long message of the server is cut', async (t) => {
+  const rig = new Rig(1);
+  rig.pipeline.start(1n, at(9n));
+  rig.seal(10n, 't');
+  const message = `${'a'.repeat(499)}🦀${'b'.repeat(9000)}`;
+  const [taken] = await rig.run(({ batch }) =>
+    batch.ticks > 0 ? { kind: 'refused', sqlstate: '22021', message, stored: null } : COMMITTED,
+  );
+  t.equal(taken.deadLetters[0].detail, `${'a'.repeat(499)}\uFFFD…`);
+});
+
+void test('which batches compare their links with the store, and wait for all before them', async (t) => {
+  const rig = new Rig(4);
+  rig.pipeline.start(1n, { ...at(9n), storedAhead: [{ first: 30n, last: 39n }] });
+  rig.seal(10n, 'tt', { previous: outputOf(9n) }); // continues
+  rig.seal(12n, 'tt', { previous: outputOf(5n) }); // does not: is the tick before stored at all?
+  rig.seal(15n, 'tt', { gaps: [{ first: 14n, last: 14n }] }); // whoever fills the gap will ask
+  rig.seal(28n, 'tt', { previous: outputOf(27n) }); // below what an earlier run has stored
+  await settle();
+  t.strictSame(
+    rig.writing.map(({ batch }) => batch.range?.first),
+    [10n, 15n],
+  );
+  const taken = await rig.run(() => COMMITTED);
+  rig.seal(40n, 'tt'); // above it
+  taken.push(...(await rig.run(() => COMMITTED)));
+  t.strictSame(
+    taken
+      .map(({ range, checkLinks }) => [range?.first, checkLinks])
+      .toSorted((a, b) => Number(a[0]) - Number(b[0])),
+    [
+      [10n, false],
+      [12n, true],
+      [15n, false],
+      [28n, true],
+      [40n, true],
+    ],
+  );
+  rig.assertEmpty();
+});

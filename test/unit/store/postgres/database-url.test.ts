@@ -1,0 +1,119 @@
+import { inspect } from 'node:util';
+import { test } from 'tap';
+import * as fc from 'fast-check';
+import { parseDatabaseUrl } from '../../../../src/store/postgres/database-url.ts';
+
+void test('the parts of a URL are taken as libpq takes them', async (t) => {
+  const options = parseDatabaseUrl(
+    'postgres://me:p%40ss@db.example:6543/market%20data?sslmode=require&connect_timeout=3',
+  );
+  t.match(options, {
+    host: 'db.example',
+    port: 6543,
+    user: 'me',
+    database: 'market data',
+    sslMode: 'require',
+    sslRootCert: null,
+    sslClient: null,
+    connectTimeoutMs: 3000,
+    serverOptions: null,
+  });
+  t.equal(options.password(), 'p@ss');
+});
+
+void test('what is not given has the defaults of libpq', async (t) => {
+  const options = parseDatabaseUrl('postgresql://me@/');
+  t.match(options, {
+    host: 'localhost',
+    port: 5432,
+    user: 'me',
+    database: 'me',
+    sslMode: 'prefer',
+    connectTimeoutMs: 10_000,
+  });
+  t.equal(options.password(), null);
+});
+
+void test('parameters win over the authority, and name sockets, schemas and labels', async (t) => {
+  const options = parseDatabaseUrl(
+    'postgres://a:b@c:1/d?host=/var/run/postgresql&port=2&user=e&password=f&dbname=g&options=-csearch_path%3Dtenant&application_name=h',
+  );
+  t.match(options, {
+    host: '/var/run/postgresql',
+    port: 2,
+    user: 'e',
+    database: 'g',
+    serverOptions: '-csearch_path=tenant',
+    applicationName: 'h',
+  });
+  t.equal(options.password(), 'f');
+  t.equal(parseDatabaseUrl('postgres://u@[::1]:7/d').host, '::1');
+  t.equal(parseDatabaseUrl('postgres://u@%2Ftmp/d').host, '/tmp');
+});
+
+void test('a password may hold # and ? unescaped, as in psql', async (t) => {
+  const options = parseDatabaseUrl('postgres://u:a#b?c=d:e@h/d?sslmode=disable');
+  t.equal(options.password(), 'a#b?c=d:e');
+  t.match(options, { host: 'h', database: 'd', sslMode: 'disable' });
+});
+
+function tls(query: string): unknown {
+  const { sslMode, sslRootCert } = parseDatabaseUrl(`postgres://u@h/d?${query}`);
+  return [sslMode, sslRootCert];
+}
+
+void test('TLS parameters have their meaning of libpq', async (t) => {
+  t.same(tls('sslmode=require&sslrootcert=/ca.pem'), ['require', '/ca.pem']);
+  t.same(tls('sslrootcert=system'), ['verify-full', 'system']);
+  t.same(tls('ssl=true'), ['require', null]);
+  t.match(tls('sslmode=verify-ca'), ['verify-ca', /\.postgresql\/root\.crt$/]);
+  t.throws(() => tls('sslmode=verify-ca&sslrootcert=system'), /verify-full/);
+  t.throws(() => tls('sslmode=no-verify'), /sslmode is one of/);
+  t.throws(() => tls('sslcert=/c.pem'), /belong together/);
+  const client = parseDatabaseUrl('postgres://u@h/d?sslcert=/c.pem&sslkey=/k.pem&sslpassword=x').sslClient;
+  t.match(client, { cert: '/c.pem', key: '/k.pem' });
+  t.equal(client?.passphrase(), 'x');
+});
+
+void test('what cannot be meant is refused with a reason', async (t) => {
+  const cases: [string, RegExp][] = [
+    ['mysql://u@h/d', /not a database URL/],
+    ['host=h dbname=d', /not a database URL/],
+    ['postgres://u@h1,h2/d', /not a database URL/],
+    ['postgres://u@h:0/d', /port/],
+    ['postgres://u@h:65536/d', /port/],
+    ['postgres://u:%zz@h/d', /password .* %25/],
+    ['postgres://u@h/d?connect_timeout=soon', /connect_timeout/],
+    ['postgres://u@h/d?sslmodus=require', /parameter sslmodus .* not supported/],
+    ['postgres://u@h/d?gssencmode=require', /gssencmode/],
+    ['postgres://u@h/d?channel_binding=require', /channel_binding/],
+    ['postgres://u@h/d?target_session_attrs=standby', /target_session_attrs/],
+    ['postgres://u@h/d?sslnegotiation=direct', /sslnegotiation/],
+  ];
+  for (const [url, reason] of cases) t.throws(() => parseDatabaseUrl(url), { message: reason }, url);
+});
+
+void test('no password appears in an error, an inspection or JSON, whatever it holds', async (t) => {
+  const anyPassword = fc.string({ minLength: 6, maxLength: 20 }).map((tail) => `Zq7${tail}`);
+  const shapes = [
+    (password: string) => `postgres://u:${password}@h/d?sslmode=verify-nothing`,
+    (password: string) => `postgres://u:${encodeURIComponent(password)}@h/d`,
+    (password: string) => `postgres://u:${password}@h1,h2/d`,
+    (password: string) => `postgres://u:${password}@h/d?port=x`,
+  ];
+  fc.assert(
+    fc.property(anyPassword, fc.constantFrom(...shapes), (password, shape) => {
+      let shown: string;
+      try {
+        const options = parseDatabaseUrl(shape(password));
+        shown = inspect(options, { depth: 5 }) + JSON.stringify(options);
+      } catch (error) {
+        shown = inspect(error, { depth: 5 });
+      }
+      // its unmistakable beginning stands for all of it
+      return !shown.includes('Zq7');
+    }),
+    { numRuns: 500, seed: 7 },
+  );
+  t.pass('500 passwords in four shapes');
+});
