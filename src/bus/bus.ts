@@ -1,3 +1,4 @@
+import type { LogLine } from '../core/env.ts';
 /**
  * The stream bus: one contract, kept alike by redis.ts, kafka.ts and postgres.ts (test/conformance/suite.ts holds all
  * three to it).
@@ -201,16 +202,10 @@ export interface BusOptions {
   clientName: string;
   /** where groups' marks live, so that a group that vanished from the bus is made again where it was */
   marks: GroupMarks;
-  log: BusLog;
+  log: LogLine;
   nowMs: () => number;
   random: () => number;
 }
-
-export type BusLog = (
-  level: 'info' | 'warn' | 'error',
-  message: string,
-  fields: Record<string, unknown>,
-) => void;
 
 /** Kept in Postgres (src/store/bus/checkpoints.ts), whatever the bus. */
 export interface GroupMarks {

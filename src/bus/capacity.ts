@@ -1,5 +1,6 @@
+import type { LogLine } from '../core/env.ts';
 import { judgeRoom, ROOM_LIMITS, type RoomLimits } from '../core/bus/capacity.ts';
-import { BusError, type BusLog, type BusUsage, type StreamBus } from './bus.ts';
+import { BusError, type BusUsage, type StreamBus } from './bus.ts';
 
 const LOOK_MS = 3000;
 /** while it is filling up */
@@ -11,7 +12,7 @@ export interface HousekeepingOptions {
   bus: StreamBus;
   /** those that are trimmed */
   topics: readonly string[];
-  log: BusLog;
+  log: LogLine;
   limits?: RoomLimits;
   /** how often it looks while there is room, ms (default 3 s) */
   lookMs?: number;
@@ -24,7 +25,7 @@ export interface HousekeepingOptions {
 export class Housekeeping {
   readonly #bus: StreamBus;
   readonly #topics: readonly string[];
-  readonly #log: BusLog;
+  readonly #log: LogLine;
   readonly #limits: RoomLimits;
   readonly #lookMs: number;
   readonly #waiting = new Set<{ resolve: () => void; reject: (reason: unknown) => void }>();

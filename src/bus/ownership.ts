@@ -1,3 +1,4 @@
+import type { LogLine } from '../core/env.ts';
 import type { Client } from 'pg';
 import { fairShares } from '../core/bus/share.ts';
 import {
@@ -16,7 +17,7 @@ import {
   type TakenPartition,
 } from '../store/bus/partitions.ts';
 import { Session } from '../store/postgres/session.ts';
-import { BusError, type BusLog } from './bus.ts';
+import { BusError } from './bus.ts';
 import { pause } from '../core/wait.ts';
 import { busError } from './postgres/errors.ts';
 
@@ -52,7 +53,7 @@ export interface OwnershipOptions {
   onNameTaken?: (error: BusError) => void;
   drainMs?: number;
   monotonicMs: () => number;
-  log: BusLog;
+  log: LogLine;
 }
 
 /**

@@ -1,17 +1,11 @@
+import type { LogLine } from '../core/env.ts';
 import { deadLetterId, deadLetterOf, encodeDeadLetter } from '../core/market/dead-letter.ts';
 import { encodeEvent } from '../core/market/codec/encode.ts';
 import type { MarketEvent } from '../core/market/event.ts';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
-import { Signal } from '../core/signal.ts';
+import { Signal } from '../core/wait.ts';
 import type { Micros } from '../core/time.ts';
-import {
-  BusError,
-  type BusErrorKind,
-  type BusLog,
-  type Encoding,
-  type OutgoingRecord,
-  type StreamBus,
-} from './bus.ts';
+import { BusError, type BusErrorKind, type Encoding, type OutgoingRecord, type StreamBus } from './bus.ts';
 import { pause, unlessAborted } from '../core/wait.ts';
 
 /** A record and whom it is counted for. */
@@ -60,7 +54,7 @@ export interface PublisherOptions {
   published: (provider: string, records: number) => void;
   /** an attempt failed; for errors_total */
   failed: (kind: BusErrorKind) => void;
-  log: BusLog;
+  log: LogLine;
   nowMicros: () => Micros;
   random: () => number;
 }

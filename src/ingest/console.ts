@@ -1,3 +1,4 @@
+import type { LogLine } from '../core/env.ts';
 import { decodeTick } from '../core/chain/decode.ts';
 import { formatTick } from '../core/chain/tick-json.ts';
 import type { Tick } from '../core/chain/tick.ts';
@@ -24,7 +25,7 @@ export interface ConsoleHost {
   print(text: string): Promise<void>;
   printed(ticks: number): void;
   refused(reason: string, number: bigint): void;
-  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
   threadStats(thread: string, stats: ThreadStats): void;
   readerStats(stats: ReaderStats): void;
 }

@@ -1,3 +1,4 @@
+import type { LogLine } from '../core/env.ts';
 import type { BatchWrite } from '../store/chain/batch.ts';
 import type { ParsedBatch, ParseTask } from './parser/parse.ts';
 import type { PipelineThreads } from './pipeline/pipeline.ts';
@@ -16,7 +17,7 @@ export interface CrewOptions {
 
 export interface CrewHost {
   nowMs(): number;
-  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
   fromReader(message: FromReader): void;
   /** it is replaced by one that waits to be started */
   readerDied(error: Error): void;

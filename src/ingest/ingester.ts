@@ -1,3 +1,4 @@
+import type { LogLine } from '../core/env.ts';
 import type { Client } from 'pg';
 import type { ChainCheckMode } from '../core/copy/transcode.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
@@ -36,7 +37,7 @@ export interface IngesterHost {
   nowMicros(): bigint;
   nowMs(): number;
   random(): number;
-  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
   committed(batch: CommittedBatch): void;
   threadStats(thread: string, stats: ThreadStats): void;
   readerStats(stats: ReaderStats): void;

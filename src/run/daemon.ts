@@ -4,7 +4,7 @@ import { backoffMs } from '../core/retry.ts';
 import { systemClock } from '../core/time.ts';
 import { SchemaBehind } from '../ingest/leader/leadership.ts';
 import { connect, connectFailureKind, parseDatabaseUrl } from '../store/postgres/connect.ts';
-import { deadline, destroy } from '../store/postgres/connection.ts';
+import { answerWithin, destroy } from '../store/postgres/connection.ts';
 import { BusStages } from './stages/stages.ts';
 import type { Config } from './config/load.ts';
 import { describeConfig } from './config/describe.ts';
@@ -180,13 +180,13 @@ async function firstContact(
         applicationName: `${config.serviceName} start`,
       });
       try {
-        const found = await deadline(preflight(client), CONTACT_MS_MAX);
+        const found = await answerWithin(preflight(client), CONTACT_MS_MAX);
         telemetry.edition(found.edition);
         log.info(found.edition, 'Connected to database');
         if (!config.stages.includes('ingest')) await readySchema(client, config, log, telemetry);
         return found;
       } finally {
-        await deadline(client.end(), CLOSE_MS).catch(() => destroy(client));
+        await answerWithin(client.end(), CLOSE_MS).catch(() => destroy(client));
       }
     } catch (error) {
       if (error instanceof SchemaBehind) {

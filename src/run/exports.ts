@@ -1,5 +1,6 @@
+import type { LogLine } from '../core/env.ts';
 /** What the package exports: the parts that programs of one's own are made of. */
-import type { BusLog, StreamBus } from '../bus/bus.ts';
+import type { StreamBus } from '../bus/bus.ts';
 import { StoreClient } from '../store/store-client.ts';
 import { readVariable } from './config/load.ts';
 import { openBus } from './stages/open-bus.ts';
@@ -17,7 +18,7 @@ export interface StreamBusSettings {
   config?: string;
   /** default DATABASE_URL: where groups' marks are, whatever the bus */
   databaseUrl?: string;
-  log?: BusLog;
+  log?: LogLine;
 }
 
 /**

@@ -1,5 +1,5 @@
+import type { LogLine } from '../core/env.ts';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { BusLog } from '../bus/bus.ts';
 import type { Clock } from '../core/time.ts';
 import type { JobName, JobRunTracker } from '../store/job-runs.ts';
 import type { Labels, Meter } from './meter.ts';
@@ -12,7 +12,7 @@ export interface RunBookOptions {
   jobName: JobName;
   jobRuns: JobRunTracker;
   meter: Meter;
-  log: BusLog;
+  log: LogLine;
   clock: Clock;
   labels: Labels & { topic: string; group: string; consumer: string };
   /** age of the oldest record of the group not yet acknowledged, ms; rejects while the bus is away */

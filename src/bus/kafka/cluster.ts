@@ -1,3 +1,4 @@
+import type { LogLine } from '../../core/env.ts';
 import {
   Admin,
   ConnectionPool,
@@ -8,11 +9,10 @@ import {
 } from '@platformatic/kafka';
 import { setTimeout as delay } from 'node:timers/promises';
 import { backoffMs } from '../../core/retry.ts';
-import { BusError, type BusLog } from '../bus.ts';
+import { BusError } from '../bus.ts';
 import type { Answer, Arguments, KafkaCall } from './calls.ts';
-import { atMost, deadline } from '../../core/deadline.ts';
+import { atMost, deadline } from '../../core/wait.ts';
 import { busError, kafkaCodes, kindOf } from './errors.ts';
-
 import { KafkaLine } from './connections.ts';
 
 export interface KafkaAccess {
@@ -48,7 +48,7 @@ type AnyApi = API<unknown[], unknown>;
 export class KafkaCluster {
   readonly access: KafkaAccess;
   readonly clientName: string;
-  readonly log: BusLog;
+  readonly log: LogLine;
   readonly nowMs: () => number;
   readonly random: () => number;
   /** for everything that is answered at once */
@@ -61,7 +61,7 @@ export class KafkaCluster {
 
   constructor(
     access: KafkaAccess,
-    given: { clientName: string; log: BusLog; nowMs: () => number; random: () => number },
+    given: { clientName: string; log: LogLine; nowMs: () => number; random: () => number },
   ) {
     this.access = access;
     this.clientName = given.clientName;

@@ -1,5 +1,5 @@
 import type { Broker, Connection, ConnectionPool } from '@platformatic/kafka';
-import { atMost } from '../../core/deadline.ts';
+import { atMost } from '../../core/wait.ts';
 
 /** failures one after another after which the connections are thrown away, whatever state they say they are in */
 const RENEW_AFTER = 4;

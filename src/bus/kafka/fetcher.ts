@@ -4,7 +4,7 @@ import { backoffMs } from '../../core/retry.ts';
 import { BusError, type Delivery } from '../bus.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { busError } from './errors.ts';
-import { atMost } from '../../core/deadline.ts';
+import { atMost } from '../../core/wait.ts';
 import { fetchOnce, isOutOfRange } from './fetch.ts';
 import type { KafkaLine } from './connections.ts';
 import { offsetsAt } from './group/offsets.ts';

@@ -1,8 +1,10 @@
+import type { LogLine } from '../../core/env.ts';
+import { pause } from '../../core/wait.ts';
 import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import { backoffMs } from '../../core/retry.ts';
 import { systemClock } from '../../core/time.ts';
-import { BusError, type BusLog } from '../bus.ts';
+import { BusError } from '../bus.ts';
 import { isServerAway, replyWord, toBusError } from './errors.ts';
 
 const CONNECT_TIMEOUT_MS = 5000;
@@ -17,7 +19,7 @@ export interface LinkOptions {
   tls: ConnectionOptions | undefined;
   /** shown by CLIENT LIST */
   name: string;
-  log: BusLog;
+  log: LogLine;
   random: () => number;
 }
 
@@ -175,18 +177,4 @@ function destroy(client: Redis): void {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/** Ends early, without an error, when the signal does. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const settle = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', settle);
-      resolve();
-    };
-    const timer = setTimeout(settle, ms);
-    signal.addEventListener('abort', settle, { once: true });
-  });
 }

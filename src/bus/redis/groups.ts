@@ -1,5 +1,6 @@
+import type { LogLine } from '../../core/env.ts';
 import type { Redis } from 'ioredis';
-import { BusError, type BusLog, type GroupInfo, type GroupMarks } from '../bus.ts';
+import { BusError, type GroupInfo, type GroupMarks } from '../bus.ts';
 import type { RedisLink } from './connection.ts';
 import { isGroupMissing, replyWord } from './errors.ts';
 import {
@@ -38,9 +39,9 @@ export interface Stream {
 export class RedisGroups {
   readonly #link: RedisLink;
   readonly #marks: GroupMarks;
-  readonly #log: BusLog;
+  readonly #log: LogLine;
 
-  constructor(link: RedisLink, marks: GroupMarks, log: BusLog) {
+  constructor(link: RedisLink, marks: GroupMarks, log: LogLine) {
     this.#link = link;
     this.#marks = marks;
     this.#log = log;

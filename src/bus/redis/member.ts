@@ -1,9 +1,11 @@
+import type { LogLine } from '../../core/env.ts';
 import type { Redis } from 'ioredis';
 import { backoffMs } from '../../core/retry.ts';
 import { systemClock } from '../../core/time.ts';
-import { BusError, type BusLog, type Delivery, type GroupMember, type GroupOptions } from '../bus.ts';
+import { BusError, type Delivery, type GroupMember, type GroupOptions } from '../bus.ts';
 import { claim, giveBack } from './claim.ts';
-import { pause, type RedisLink } from './connection.ts';
+import type { RedisLink } from './connection.ts';
+import { pause } from '../../core/wait.ts';
 import { toDelivery, type RawEntry } from './entry.ts';
 import { isGroupMissing, toBusError } from './errors.ts';
 import { ANSWER_MS, type RedisGroups, type Stream } from './groups.ts';
@@ -27,7 +29,7 @@ export interface MemberTools {
   /** never blocks */
   commands: RedisLink;
   groups: RedisGroups;
-  log: BusLog;
+  log: LogLine;
   random: () => number;
   onLeft: () => void;
 }

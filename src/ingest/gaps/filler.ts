@@ -1,7 +1,8 @@
+import type { LogLine } from '../../core/env.ts';
 import { FillPlan, type FillEntry, type FillPlanLimits } from '../../core/ingest/fill-plan.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
-import { WakeableWait } from '../../core/wakeable-wait.ts';
+import { WakeableWait } from '../../core/wait.ts';
 import { FillRound, ServerDown, type FillCounts, type RoundHost } from './round.ts';
 import { TickCaller, type CallLimits } from './by-calls.ts';
 import { fillBySample, fillByStream } from './by-stream.ts';
@@ -32,7 +33,7 @@ export interface FillHost {
   /** Whether the chunk waits for room. */
   filling(): boolean;
   report(report: FillReport): void;
-  log(level: 'info' | 'warn', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { scanTickNumber } from '../../core/chain/wire.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { streamVerdict } from '../../core/retry.ts';
-import { WakeableWait } from '../../core/wakeable-wait.ts';
+import { WakeableWait } from '../../core/wait.ts';
 import type { FetchedFrame } from './fetched-frames.ts';
 import type { StreamFailure, TickServer } from '../sequencer/connection.ts';
 import type { StreamClock } from '../sequencer/tick-stream.ts';

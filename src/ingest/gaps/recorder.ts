@@ -1,3 +1,4 @@
+import type { LogLine } from '../../core/env.ts';
 import { GapWatch } from '../../core/ingest/gap-watch.ts';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import type { FillReport, TriedRange } from './report.ts';
@@ -13,7 +14,7 @@ export interface GapKeeper {
 }
 
 export interface GapBookHost {
-  log(level: 'info' | 'warn', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
 }
 
 /** Most ranges written in one transaction. */

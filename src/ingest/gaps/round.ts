@@ -1,3 +1,4 @@
+import type { LogLine } from '../../core/env.ts';
 import type { FillEntry, FillMode, FillPlan } from '../../core/ingest/fill-plan.ts';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import type { FillReporter } from './report.ts';
@@ -23,7 +24,7 @@ export interface RoundHost {
   filling(): boolean;
   /** resolves when filling() may have changed */
   turned(): Promise<void>;
-  log(level: 'info' | 'warn', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
 }
 
 /** Absolute counts since this thread started; they only grow. */

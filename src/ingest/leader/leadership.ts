@@ -1,8 +1,8 @@
 import type { Client } from 'pg';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
-import { deadline, destroy } from '../../store/postgres/connection.ts';
+import { answerWithin, destroy } from '../../store/postgres/connection.ts';
 import { releaseLease, renewLease, tryLease } from '../../store/chain/lease.ts';
-import { WakeableWait } from '../../core/wakeable-wait.ts';
+import { WakeableWait } from '../../core/wait.ts';
 
 export interface LeadershipHost {
   connect(onLost: (error: Error) => void): Promise<Client>;
@@ -116,12 +116,15 @@ export class Leadership {
       if (this.#epoch !== null) await releaseLease(client, this.#holder, this.#epoch);
       await client.end();
     };
-    await deadline(release(), this.#limits.answerMs).catch(() => destroy(client));
+    await answerWithin(release(), this.#limits.answerMs).catch(() => destroy(client));
   }
 
   async #round(client: Client): Promise<void> {
     if (this.#epoch !== null) return this.#renew(client, this.#epoch);
-    const attempt = await deadline(tryLease(client, this.#chainId, this.#holder), 3 * this.#limits.answerMs);
+    const attempt = await answerWithin(
+      tryLease(client, this.#chainId, this.#holder),
+      3 * this.#limits.answerMs,
+    );
     switch (attempt.kind) {
       case 'other_chain':
         throw new OtherChain(`this schema holds the chain ${attempt.chainId}, not CHAIN_ID=${this.#chainId}`);
@@ -139,7 +142,7 @@ export class Leadership {
   }
 
   async #renew(client: Client, epoch: bigint): Promise<void> {
-    const renewal = await deadline(renewLease(client, this.#holder, epoch), this.#limits.answerMs);
+    const renewal = await answerWithin(renewLease(client, this.#holder, epoch), this.#limits.answerMs);
     if (!renewal.held) {
       this.#epoch = null;
       this.#host.state({ kind: 'standby', holder: 'another daemon' });
@@ -162,7 +165,7 @@ export class Leadership {
       this.#pause.wake();
     });
     try {
-      await deadline(this.#host.checkSchema(client), SCHEMA_MS_MAX);
+      await answerWithin(this.#host.checkSchema(client), SCHEMA_MS_MAX);
       if (this.#stopped) throw new Error('the daemon is stopping');
     } catch (error) {
       destroy(client);

@@ -19,7 +19,7 @@ import {
 } from '../../store/chain/conflicts.ts';
 import { forgetForkAcceptance, recordHalt, type Halt } from '../../store/chain/halt.ts';
 import { recordFilling } from '../../store/chain/gaps.ts';
-import { deadline, destroy } from '../../store/postgres/connection.ts';
+import { answerWithin, destroy } from '../../store/postgres/connection.ts';
 
 export interface StewardHost {
   connect(onLost: (error: Error) => void): Promise<Client>;
@@ -100,7 +100,7 @@ export class Steward {
     this.#stopped = true;
     const client = this.#client;
     this.#client = null;
-    if (client !== null) await deadline(client.end(), ANSWER_MS).catch(() => destroy(client));
+    if (client !== null) await answerWithin(client.end(), ANSWER_MS).catch(() => destroy(client));
   }
 
   async #untilDone<T>(job: (client: Client) => Promise<T>): Promise<T> {
@@ -121,7 +121,7 @@ export class Steward {
       if (this.#stopped) throw new Error('the daemon is stopping');
       const client = await this.#connected();
       try {
-        return await deadline(job(client), ANSWER_MS);
+        return await answerWithin(job(client), ANSWER_MS);
       } catch (error) {
         // whatever it was, the state of the connection is not worth guessing
         if (this.#client === client) this.#client = null;

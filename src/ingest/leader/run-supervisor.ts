@@ -1,3 +1,4 @@
+import type { LogLine } from '../../core/env.ts';
 import { DeadLetterBrake } from '../../core/ingest/brake.ts';
 import { lostRanges } from '../../core/ingest/lost.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
@@ -24,7 +25,7 @@ export interface RunsHost {
   toReader(message: ToReader): void;
   /** a run begins, with these gaps open */
   began(run: number, epoch: bigint, openGaps: readonly TickRange[]): void;
-  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
   /** the sequencer's latest tick; waits until it answers */
   latestTick(): Promise<bigint>;
   /** nothing can go on: the process should end with this */

@@ -1,3 +1,4 @@
+import type { LogLevel } from '../../core/env.ts';
 import type { MessagePort } from 'node:worker_threads';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { SequenceStart } from '../../core/ingest/sequence.ts';
@@ -65,7 +66,7 @@ export type FromReader =
   | { type: 'head'; head: bigint }
   | { type: 'stopped'; run: number }
   | { type: 'drained' }
-  | { type: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> }
+  | { type: 'log'; level: LogLevel; message: string; fields: Record<string, unknown> }
   | { type: 'stats'; stats: ReaderStats };
 
 export interface ReaderStats extends ThreadStats {

@@ -1,9 +1,10 @@
+import type { LogLine } from '../../core/env.ts';
 export interface HeadWatchHost {
   /** The sequencer has another chain than the one we have. One sentence. */
   forked(reason: string): void;
   /** An accepted head below our position is so no longer. */
   headReached(): void;
-  log(level: 'warn', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
 }
 
 /** What looks wrong is looked at again after so long, ms: GetStatus may lag behind the stream. */

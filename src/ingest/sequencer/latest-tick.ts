@@ -1,3 +1,4 @@
+import type { LogLine } from '../../core/env.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
 import { latestTick, type SourceOptions } from './connection.ts';
@@ -5,7 +6,7 @@ import { latestTick, type SourceOptions } from './connection.ts';
 export interface LatestTickHost {
   nowMicros(): bigint;
   random(): number;
-  log(level: 'warn', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
 }
 
 /** The sequencer's latest tick; asks until it answers. Rejects once `isWanted` says no. */

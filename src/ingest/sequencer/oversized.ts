@@ -1,3 +1,4 @@
+import type { LogLine } from '../../core/env.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 import { streamVerdict } from '../../core/retry.ts';
 import type { StreamFailure, TickServer } from './connection.ts';
@@ -15,7 +16,7 @@ export interface TooLargeHost {
   /** the ring has no room now */
   waiting(): boolean;
   state(state: { kind: 'poison'; error: string }): void;
-  log(level: 'error', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
 }
 
 /** The message above GRPC_MAX_MESSAGE_BYTES that a stream meets: how often, and which tick it is. */

@@ -1,3 +1,4 @@
+import type { LogLine } from '../../core/env.ts';
 import { backoffMs, streamVerdict, type BackoffLimits } from '../../core/retry.ts';
 import { DOUBT_MS, HeadWatch } from './head-watch.ts';
 import { findServed } from './oldest-served.ts';
@@ -36,7 +37,7 @@ export interface StreamHost {
   /** Of HeadWatch. */
   forked(reason: string): void;
   headReached(): void;
-  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
 }
 
 export interface StreamClock {

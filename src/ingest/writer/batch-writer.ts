@@ -1,13 +1,14 @@
+import type { LogLine } from '../../core/env.ts';
 import { DatabaseError, type Client } from 'pg';
 import { tickDigest } from '../../core/chain/digest.ts';
 import { backoffMs, storeVerdict, type BackoffLimits, type StoreVerdict } from '../../core/retry.ts';
 import { writeBatch, type BatchWrite, type WrittenBatch } from '../../store/chain/batch.ts';
 import { BatchError } from '../../store/postgres/pipelined-copy.ts';
-import { deadline, destroy } from '../../store/postgres/connection.ts';
+import { answerWithin, destroy } from '../../store/postgres/connection.ts';
 import { endBackend, ownBackend } from '../../store/chain/lease.ts';
 import { ledgerCovers } from '../../store/chain/ledger.ts';
 import { readStoredTicks } from '../../store/chain/stored-ticks.ts';
-import { WakeableWait } from '../../core/wakeable-wait.ts';
+import { WakeableWait } from '../../core/wait.ts';
 
 export interface WriterLimits {
   backoff: BackoffLimits;
@@ -30,7 +31,7 @@ export interface WriterHost {
   retried(): void;
   /** a connection was made: to be remembered in case this thread dies */
   backend(backend: Backend): void;
-  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
 }
 
 export interface DatabaseTrouble {
@@ -214,18 +215,18 @@ export class BatchWriter {
   /** After a failure: nothing may be sent again while the old backend could still commit. */
   async #settle(client: Client, batch: BatchWrite): Promise<boolean> {
     for (let orphan = this.#orphans[0]; orphan !== undefined; orphan = this.#orphans[0]) {
-      if (await deadline(endBackend(client, orphan), this.#limits.answerMs)) this.#orphans.shift();
+      if (await answerWithin(endBackend(client, orphan), this.#limits.answerMs)) this.#orphans.shift();
       else if (this.#stopping) throw new Error('stopped while an earlier transaction was still open');
       else await this.#pause.wait(BACKEND_POLL_MS);
     }
     if (batch.range === null) return false;
-    return deadline(ledgerCovers(client, batch.range), this.#limits.answerMs);
+    return answerWithin(ledgerCovers(client, batch.range), this.#limits.answerMs);
   }
 
   /** A key that is there twice: somebody may have inserted this very tick by hand. */
   async #storedCopy(client: Client, { range }: BatchWrite, refusal: BatchError): Promise<StoredCopy | null> {
     if (storeVerdict(refusal.code) !== 'look' || range === null || range.first !== range.last) return null;
-    const found = await deadline(readStoredTicks(client, [range.first]), this.#limits.answerMs);
+    const found = await answerWithin(readStoredTicks(client, [range.first]), this.#limits.answerMs);
     const tick = found.get(range.first);
     return tick === undefined ? null : { sha256: tickDigest(tick), transactions: tick.transactions.length };
   }
@@ -245,7 +246,7 @@ export class BatchWriter {
 
   async #backendOf(client: Client): Promise<Backend> {
     try {
-      return await deadline(ownBackend(client), this.#limits.answerMs);
+      return await answerWithin(ownBackend(client), this.#limits.answerMs);
     } catch (error) {
       destroy(client);
       throw error;
@@ -265,7 +266,7 @@ export class BatchWriter {
     const connected = this.#connected;
     this.#connected = null;
     if (connected === null) return;
-    await deadline(connected.client.end(), CLOSE_MS).catch(() => destroy(connected.client));
+    await answerWithin(connected.client.end(), CLOSE_MS).catch(() => destroy(connected.client));
   }
 
   #armIdle(): void {

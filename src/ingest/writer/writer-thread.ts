@@ -1,3 +1,4 @@
+import type { LogLevel } from '../../core/env.ts';
 import type { MessagePort } from 'node:worker_threads';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { BatchWrite } from '../../store/chain/batch.ts';
@@ -28,7 +29,7 @@ export type FromWriter =
   | { type: 'done'; outcome: WriteOutcome }
   | { type: 'backend'; backend: Backend }
   | { type: 'database'; trouble: DatabaseTrouble | null }
-  | { type: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> }
+  | { type: 'log'; level: LogLevel; message: string; fields: Record<string, unknown> }
   | { type: 'stats'; stats: WriterStats }
   | { type: 'stopped' };
 

@@ -1,4 +1,5 @@
-import { BusError, type BusLog, type StreamBus } from '../../bus/bus.ts';
+import type { LogLine } from '../../core/env.ts';
+import { BusError, type StreamBus } from '../../bus/bus.ts';
 import { PartitionsDifferError } from '../../store/bus/partitions.ts';
 import { ChainOrders } from '../../store/chain/orders.ts';
 import { StoreClient } from '../../store/store-client.ts';
@@ -47,7 +48,7 @@ export interface StageSetup {
 }
 
 export interface StageHost {
-  log: BusLog;
+  log: LogLine;
   meter: Meter;
 }
 

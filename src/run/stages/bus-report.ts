@@ -1,4 +1,5 @@
-import type { BusLog, StreamBus } from '../../bus/bus.ts';
+import type { LogLine } from '../../core/env.ts';
+import type { StreamBus } from '../../bus/bus.ts';
 import { Housekeeping } from '../../bus/capacity.ts';
 import { ROOM_LIMITS } from '../../core/bus/capacity.ts';
 import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
@@ -11,7 +12,7 @@ export interface BusHouseOptions {
   streaming: StreamingConfig;
   /** false: another stage of this process trims and reports; this one only knows whether there is room */
   keepsHouse: boolean;
-  log: BusLog;
+  log: LogLine;
   meter: Meter;
 }
 

@@ -1,5 +1,6 @@
+import type { LogLine } from '../../core/env.ts';
 import { readFileSync } from 'node:fs';
-import { BusError, type BusLog, type GroupMarks, type StreamBus } from '../../bus/bus.ts';
+import { BusError, type GroupMarks, type StreamBus } from '../../bus/bus.ts';
 import { KafkaBus } from '../../bus/kafka/bus.ts';
 import { PostgresBus } from '../../bus/postgres/bus.ts';
 import { openRedisBus } from '../../bus/redis/bus.ts';
@@ -16,7 +17,7 @@ export interface BusParts {
   /** shown to the server's operators */
   clientName: string;
   marks: GroupMarks;
-  log: BusLog;
+  log: LogLine;
 }
 
 /** The topic of market events. */

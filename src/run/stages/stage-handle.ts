@@ -1,3 +1,4 @@
+import type { LogLine } from '../../core/env.ts';
 import { Worker } from 'node:worker_threads';
 import { backoffMs } from '../../core/retry.ts';
 import type { StageSetup } from './build.ts';
@@ -5,7 +6,7 @@ import type { FromStage, ToStage } from './stage-thread.ts';
 import type { MeterEntry } from '../telemetry/stage-metrics.ts';
 
 export interface StageThreadHost {
-  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void;
+  readonly log: LogLine;
   /** what a stage measured; at least once a second while it lives */
   metrics(stage: string, entries: readonly MeterEntry[]): void;
   /** it ended by itself and is started again */

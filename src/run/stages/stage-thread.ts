@@ -1,12 +1,12 @@
+import type { LogLevel, LogLine } from '../../core/env.ts';
 import type { MessagePort } from 'node:worker_threads';
-import type { BusLog } from '../../bus/bus.ts';
 import { MeterBuffer, type MeterEntry } from '../telemetry/stage-metrics.ts';
 import { buildStage, type StageSetup } from './build.ts';
 
 export type ToStage = { type: 'stop' };
 
 export type FromStage =
-  | { type: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> }
+  | { type: 'log'; level: LogLevel; message: string; fields: Record<string, unknown> }
   /** also the heartbeat: sent every second */
   | { type: 'metrics'; entries: MeterEntry[] }
   /** it ended: null after `stop` */
@@ -18,7 +18,7 @@ const REPORT_MS = 1_000;
 export function runStageThread(setup: StageSetup, port: MessagePort): void {
   const meter = new MeterBuffer();
   const post = (message: FromStage): void => port.postMessage(message);
-  const log: BusLog = (level, message, fields) =>
+  const log: LogLine = (level, message, fields) =>
     post({ type: 'log', level, message, fields: plain(fields) });
   const report = setInterval(() => post({ type: 'metrics', entries: meter.take() }), REPORT_MS);
   const stage = buildStage(setup, { log, meter });
@@ -41,7 +41,7 @@ export function runStageThread(setup: StageSetup, port: MessagePort): void {
 }
 
 /** Errors lose their code on the way to another thread. */
-function plain(fields: Record<string, unknown>): Record<string, unknown> {
+function plain(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]) => [
       name,

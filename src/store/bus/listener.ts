@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
-import { deadline, destroy } from '../postgres/connection.ts';
+import { answerWithin, destroy } from '../postgres/connection.ts';
 
 const BACKOFF: BackoffLimits = { firstMs: 100, maxMs: 5000 };
 /** how often a quiet connection is asked whether it lives, and how long it may take to answer, ms */
@@ -111,7 +111,7 @@ export class BusListener {
       isUp();
       while (!this.#closed && this.#client === client) {
         await this.#pause(PING_MS);
-        if (!this.#closed && this.#client === client) await deadline(client.query('SELECT 1'), ANSWER_MS);
+        if (!this.#closed && this.#client === client) await answerWithin(client.query('SELECT 1'), ANSWER_MS);
       }
     } finally {
       this.#client = null;

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { connect } from './connect.ts';
-import { deadline, destroy } from './connection.ts';
+import { answerWithin, destroy } from './connection.ts';
 import { parseDatabaseUrl } from './database-url.ts';
 
 /** A call to a session that was closed, or that closing overtook. */
@@ -82,7 +82,7 @@ export class Session {
     const ended = Promise.withResolvers<never>();
     this.#endCall = ended.reject;
     try {
-      return await deadline(Promise.race([call(), ended.promise]), this.#answerMs);
+      return await answerWithin(Promise.race([call(), ended.promise]), this.#answerMs);
     } catch (error) {
       this.#drop(attempt.client);
       throw error;
@@ -119,6 +119,6 @@ export class Session {
     await this.#last;
     const client = this.#client;
     this.#client = null;
-    if (client !== null) await deadline(client.end(), CLOSE_MS).catch(() => destroy(client));
+    if (client !== null) await answerWithin(client.end(), CLOSE_MS).catch(() => destroy(client));
   }
 }

@@ -1,4 +1,5 @@
-import { BusError, type BusLog, type StreamBus } from '../../bus/bus.ts';
+import type { LogLine } from '../../core/env.ts';
+import { BusError, type StreamBus } from '../../bus/bus.ts';
 import { Ownership, type OwnedPartition } from '../../bus/ownership.ts';
 import type { BarRules, LatePolicy } from '../../core/window/rules.ts';
 import { systemClock, type Clock } from '../../core/time.ts';
@@ -37,7 +38,7 @@ export interface MicroBatcherOptions {
   /** default mdp.events */
   topic?: string;
   meter?: Meter;
-  log?: BusLog;
+  log?: LogLine;
   clock?: Clock;
 }
 
@@ -68,7 +69,7 @@ export class MicroBatcher implements Stage {
   readonly #name: string;
   readonly #tickGroup: string;
   readonly #meter: Meter;
-  readonly #log: BusLog;
+  readonly #log: LogLine;
   readonly #clock: Clock;
   readonly #book: RunBook;
   readonly #run: BarRun;

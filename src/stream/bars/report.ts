@@ -1,4 +1,4 @@
-import type { BusLog } from '../../bus/bus.ts';
+import type { LogLine } from '../../core/env.ts';
 import type { RefusedRecord } from '../../core/market/dead-letter.ts';
 import { intervalName } from '../../core/market/interval.ts';
 import type { Fate } from '../../core/window/rules.ts';
@@ -19,7 +19,7 @@ export interface BarRunOptions {
   windowMs: number;
   book: RunBook;
   meter: Meter;
-  log: BusLog;
+  log: LogLine;
   clock: Clock;
 }
 

@@ -1,4 +1,5 @@
-import type { BusLog, Encoding, StreamBus } from '../../bus/bus.ts';
+import type { LogLine } from '../../core/env.ts';
+import type { Encoding, StreamBus } from '../../bus/bus.ts';
 import {
   eventRecord,
   Publisher,
@@ -25,7 +26,7 @@ export interface ProducerHost {
   /** null: its runs are not recorded */
   jobRuns?: JobRunTracker | null;
   meter?: Meter;
-  log?: BusLog;
+  log?: LogLine;
   clock?: Clock;
   random?: () => number;
   limits?: PublisherLimits;
@@ -58,7 +59,7 @@ export class ProducerRun {
   readonly #jobRuns: JobRunTracker | null;
   readonly #publisher: Publisher;
   readonly meter: Meter;
-  readonly log: BusLog;
+  readonly log: LogLine;
   readonly clock: Clock;
   readonly random: () => number;
   #published = 0;

@@ -1,4 +1,4 @@
-import type { BusLog } from '../../bus/bus.ts';
+import type { LogLine } from '../../core/env.ts';
 import type { RefusedRecord } from '../../core/market/dead-letter.ts';
 import type { Clock } from '../../core/time.ts';
 import type { JobRunTracker } from '../../store/job-runs.ts';
@@ -10,7 +10,7 @@ import type { RefusedTick } from './sink.ts';
 export interface TickRunOptions {
   jobRuns: JobRunTracker;
   meter: Meter;
-  log: BusLog;
+  log: LogLine;
   clock: Clock;
   labels: Labels & { topic: string; group: string; consumer: string };
   lagMs: () => Promise<number>;

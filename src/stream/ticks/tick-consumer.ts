@@ -1,4 +1,5 @@
-import { BusError, type BusLog, type Delivery, type GroupMember, type StreamBus } from '../../bus/bus.ts';
+import type { LogLine } from '../../core/env.ts';
+import { BusError, type Delivery, type GroupMember, type StreamBus } from '../../bus/bus.ts';
 import { DEAD_LETTER_TOPIC, type RefusedRecord } from '../../core/market/dead-letter.ts';
 import type { Clock } from '../../core/time.ts';
 import { systemClock } from '../../core/time.ts';
@@ -28,7 +29,7 @@ export interface TickConsumerOptions {
   /** a silent member's entries are taken over after this, ms (default 30 s) */
   takeoverMs?: number;
   meter?: Meter;
-  log?: BusLog;
+  log?: LogLine;
   clock?: Clock;
 }
 
@@ -67,7 +68,7 @@ export class TickConsumer implements Stage {
   readonly #batchMax: number;
   readonly #takeoverMs: number | undefined;
   readonly #meter: Meter;
-  readonly #log: BusLog;
+  readonly #log: LogLine;
   readonly #clock: Clock;
   readonly #giveUp = new AbortController();
   readonly #life: StageLife;

@@ -1,5 +1,5 @@
 import { BusError, type BusErrorKind, type OutgoingRecord } from '../../../src/bus/bus.ts';
-import { Signal } from '../../../src/core/signal.ts';
+import { Signal } from '../../../src/core/wait.ts';
 
 export interface Published {
   topic: string;

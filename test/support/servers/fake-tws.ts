@@ -1,5 +1,5 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { Signal } from '../../../src/core/signal.ts';
+import { Signal } from '../../../src/core/wait.ts';
 
 /** The numbers of messages in TWS's own protocol, as far as they are spoken here. */
 const FROM_CLIENT: Readonly<Record<string, TwsRequest['kind']>> = {

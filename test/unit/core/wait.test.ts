@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { WakeableWait } from '../../../src/core/wakeable-wait.ts';
+import { WakeableWait } from '../../../src/core/wait.ts';
 
 const HOUR_MS = 3_600_000;
 

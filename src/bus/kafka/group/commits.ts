@@ -1,4 +1,5 @@
-import type { BusLog, GroupMarks, GroupOptions } from '../../bus.ts';
+import type { LogLine } from '../../../core/env.ts';
+import type { GroupMarks, GroupOptions } from '../../bus.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { busError, hasCode, KafkaCode } from '../errors.ts';
 import type { Hand } from './offset-tracker.ts';
@@ -23,7 +24,7 @@ export class KafkaCommits {
   readonly #options: GroupOptions;
   readonly #membership: Membership;
   readonly #marks: GroupMarks;
-  readonly #log: BusLog;
+  readonly #log: LogLine;
   /** those of the partitions that are the member's at this moment */
   readonly #hands: () => Hand[];
   readonly #marked = new Map<number, number>();

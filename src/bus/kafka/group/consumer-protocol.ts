@@ -2,7 +2,7 @@ import type { consumerGroupHeartbeatV1 } from '@platformatic/kafka';
 import { backoffMs } from '../../../core/retry.ts';
 import { BusError } from '../../bus.ts';
 import type { KafkaCluster } from '../cluster.ts';
-import { atMost } from '../../../core/deadline.ts';
+import { atMost } from '../../../core/wait.ts';
 import { busError, hasCode, KafkaCode } from '../errors.ts';
 import { Heart } from './heart.ts';
 import type { KafkaLine } from '../connections.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { atMost } from '../../../core/deadline.ts';
+import { atMost } from '../../../core/wait.ts';
 
 /** Waits that can be cut short, and others that wait for its beats. */
 export class Heart {

@@ -5,7 +5,7 @@ import { busError } from '../errors.ts';
 import { KafkaFetcher, Tap } from '../fetcher.ts';
 import { startingOffsets } from './group.ts';
 import { Hand, NOT_YET } from './offset-tracker.ts';
-import { atMost } from '../../../core/deadline.ts';
+import { atMost } from '../../../core/wait.ts';
 import type { Membership, MembershipEvents } from './membership.ts';
 
 /** what is still to be said when it leaves may take so long, ms */

@@ -1,6 +1,6 @@
 import { BusError } from '../../bus.ts';
 import type { KafkaCluster } from '../cluster.ts';
-import { deadline } from '../../../core/deadline.ts';
+import { deadline } from '../../../core/wait.ts';
 import type { KafkaLine } from '../connections.ts';
 import type { Committer } from './offsets.ts';
 

@@ -1,6 +1,6 @@
+import type { LogLine } from '../../../core/env.ts';
 import type { Contract } from '@stoqey/ib';
 import { pause } from '../../../core/wait.ts';
-import type { BusLog } from '../../../bus/bus.ts';
 import { twsVerdict, type TwsVerdict } from './codes.ts';
 import { parseRtVolume, type Instrument, type TwsTrade } from './instrument.ts';
 import { RequestPacer } from './request-pacer.ts';
@@ -25,7 +25,7 @@ export interface SessionHost {
   trade: (instrument: Instrument, trade: TwsTrade) => void;
   /** a message of TWS that is no good news; for errors_total */
   complained: (verdict: TwsVerdict) => void;
-  log: BusLog;
+  log: LogLine;
   nowMicros: () => bigint;
   nowMs: () => number;
 }

@@ -1,10 +1,11 @@
+import type { LogLine } from '../../../../src/core/env.ts';
 import { Admin } from '@platformatic/kafka';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import type { BusLog } from '../../../../src/bus/bus.ts';
+
 import { KafkaBus, type KafkaBusOptions } from '../../../../src/bus/kafka/bus.ts';
 import { FileMarks } from '../../../support/bus/file-checkpoints.ts';
 import { freePort } from '../../../support/servers/free-port.ts';
@@ -52,7 +53,7 @@ export function sceneFor(t: Test, { address }: { address: string }): Scene {
   const closing: (() => Promise<unknown>)[] = [];
   const partitions: Record<string, number> = {};
   const said: Scene['said'] = [];
-  const log: BusLog = (level, message, fields) => said.push({ level, message, fields });
+  const log: LogLine = (level, message, fields) => said.push({ level, message, fields });
   const marks = new FileMarks(folder);
   t.teardown(async () => {
     await Promise.all(closing.map((close) => close()));

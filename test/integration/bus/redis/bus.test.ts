@@ -1,9 +1,10 @@
+import type { LogLine } from '../../../../src/core/env.ts';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { test, type Test } from 'tap';
-import type { BusLog, BusOptions, Delivery, StreamBus } from '../../../../src/bus/bus.ts';
+import type { BusOptions, Delivery, StreamBus } from '../../../../src/bus/bus.ts';
 import { openRedisBus } from '../../../../src/bus/redis/bus.ts';
 import { readConsumers } from '../../../../src/bus/redis/replies.ts';
 import { RedisTakeover } from '../../../../src/bus/redis/takeover.ts';
@@ -29,7 +30,7 @@ async function sceneFor(t: Test): Promise<Scene> {
   const marks = new FileMarks(folder);
   const buses: StreamBus[] = [];
   const said: Scene['said'] = [];
-  const log: BusLog = (level, message, fields) => said.push({ level, message, fields });
+  const log: LogLine = (level, message, fields) => said.push({ level, message, fields });
   t.teardown(async () => {
     await Promise.all(buses.map((bus) => bus.close()));
     await redis.stop();

@@ -1,10 +1,11 @@
+import type { LogLine } from '../../../../src/core/env.ts';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { test, type Test } from 'tap';
-import { BusError, type BusLog, type StreamBus } from '../../../../src/bus/bus.ts';
+import { BusError, type StreamBus } from '../../../../src/bus/bus.ts';
 import { Housekeeping } from '../../../../src/bus/capacity.ts';
 import { openRedisBus, type RedisBusOptions } from '../../../../src/bus/redis/bus.ts';
 import { collect, idsOf, insist, recordsOf } from '../../../conformance/harness.ts';
@@ -34,7 +35,7 @@ async function sceneFor(t: Test, settings: TestRedisOptions = {}): Promise<Scene
   const folder = mkdtempSync(join(tmpdir(), 'redis-marks-'));
   const buses: StreamBus[] = [];
   const said: string[] = [];
-  const log: BusLog = (level, message, fields) => said.push(JSON.stringify({ level, message, fields }));
+  const log: LogLine = (level, message, fields) => said.push(JSON.stringify({ level, message, fields }));
   t.teardown(async () => {
     await Promise.all(buses.map((bus) => bus.close()));
     await redis.stop();
