@@ -9,7 +9,7 @@ import { readTicks, realTicks } from '../../prove/chain/real-ticks.ts';
 import { startDaemon, type Daemon } from '../../support/chain/daemon.ts';
 import { chainSpec, expectedTicks, simArguments } from '../../support/chain/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
-import { withRig } from '../../support/chain/harness.ts';
+import { withIngester } from '../../support/chain/harness.ts';
 import { startSim, type RunningSim } from '../../support/chain/sim.ts';
 import { until } from '../../support/until.ts';
 
@@ -66,11 +66,11 @@ void test('console mode', async (t) => {
         count,
         simArgs: ['--replay', file],
       };
-      await withRig(options, async (rig) => {
-        const daemon = rig.daemon();
-        await rig.untilCaughtUp(daemon);
+      await withIngester(options, async (harness) => {
+        const daemon = harness.daemon();
+        await harness.untilCaughtUp(daemon);
         await daemon.stop();
-        await rig.verify();
+        await harness.verify();
       });
     } finally {
       await server.stop();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Daemon } from '../../support/chain/daemon.ts';
 import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withRig } from '../../support/chain/harness.ts';
+import { withIngester } from '../../support/chain/harness.ts';
 import { watched } from '../../support/chain/watch.ts';
 import { mebibytes, seconds, type Figures, type Scene } from '../harness.ts';
 
@@ -26,21 +26,21 @@ const BUFFER_BYTES = 32 * 2 ** 20;
 export async function survivesBlackHoles(scene: Scene, { spec, holesMs }: BlackHoleSize): Promise<Figures> {
   const env = { BUFFER_BYTES: `${BUFFER_BYTES}` };
   const options = { databaseUrl: await scene.database(), spec, count: null, proxied: true, env };
-  return withRig({ ...options, random: scene.random }, async (rig) => {
-    const daemon = rig.daemon();
+  return withIngester({ ...options, random: scene.random }, async (harness) => {
+    const daemon = harness.daemon();
     const { pid } = daemon;
-    await rig.untilItGoesOn(daemon);
+    await harness.untilItGoesOn(daemon);
     const before = daemon.rssBytes() ?? 0;
     let rssBytes = 0;
-    const { looks } = await watched(rig, async () => {
+    const { looks } = await watched(harness, async () => {
       for (const holeMs of holesMs) {
         await delay(scene.random.whole(0, 500));
-        rig.proxy!.blackHole();
+        harness.proxy!.blackHole();
         rssBytes = Math.max(rssBytes, await aliveDuring(daemon, holeMs));
-        rig.proxy!.heal();
-        await rig.untilItGoesOn(daemon);
-        await rig.compareNext();
-        scene.say(`${seconds(holeMs)}, position ${await rig.position()}`);
+        harness.proxy!.heal();
+        await harness.untilItGoesOn(daemon);
+        await harness.compareNext();
+        scene.say(`${seconds(holeMs)}, position ${await harness.position()}`);
       }
       return {};
     });
@@ -51,10 +51,10 @@ export async function survivesBlackHoles(scene: Scene, { spec, holesMs }: BlackH
       `memory rose from ${mebibytes(before)} to ${mebibytes(rssBytes)}`,
     );
     const ambiguous = await daemon.metric('tick_ingester_ambiguous_commits_total');
-    await rig.settle(daemon);
+    await harness.settle(daemon);
     // what the black hole has swallowed for ever
-    rig.proxy!.cutAll();
-    const compared = await rig.verify();
+    harness.proxy!.cutAll();
+    const compared = await harness.verify();
     return {
       ticks: compared.ticks,
       'black holes': holesMs.map(seconds).join(', '),

@@ -9,7 +9,7 @@ import type { Daemon } from '../../support/chain/daemon.ts';
 import type { ChainSpec } from '../../support/chain/expected.ts';
 import { isConnectionLoss } from '../../support/chain/oracle.ts';
 import type { TestPostgres } from '../../support/servers/postgres.ts';
-import { withRig, type Rig } from '../../support/chain/harness.ts';
+import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { smallDisk, type SmallDisk } from '../../support/servers/small-disk.ts';
 import { watched } from '../../support/chain/watch.ts';
 import { mebibytes, seconds, Skipped, type Figures, type Scene } from '../harness.ts';
@@ -45,11 +45,11 @@ export async function survivesFullDisk(scene: Scene, server: TestPostgres, size:
     const databaseUrl = await scene.database();
     await moveDatabase(databaseUrl, disk.folder);
     let refused = 0;
-    const { ticks, full, looks } = await fillsAndFrees(scene, databaseUrl, size, async (rig, daemon) => {
+    const { ticks, full, looks } = await fillsAndFrees(scene, databaseUrl, size, async (harness, daemon) => {
       const from = daemon.log.length;
       await disk.fill(LEAVE_BYTES);
       await daemon.logged((line) => line['sqlstate'] === DISK_FULL, { from, deadlineMs: 120_000 });
-      await staysFull(rig, daemon, size.fullMs);
+      await staysFull(harness, daemon, size.fullMs);
       refused += daemon.log.slice(from).filter((line) => line['sqlstate'] === DISK_FULL).length;
       await disk.release();
     });
@@ -63,13 +63,13 @@ export async function survivesFullDisk(scene: Scene, server: TestPostgres, size:
 }
 
 /** The daemon waits for an operator's room and says so; it neither ends nor gives up a tick. */
-async function staysFull(rig: Rig, daemon: Daemon, fullMs: number): Promise<void> {
+async function staysFull(harness: IngestHarness, daemon: Daemon, fullMs: number): Promise<void> {
   await daemon.untilReady('database');
   await delay(fullMs);
   assert.equal(daemon.exit, null, daemon.tail());
   assert.equal((await daemon.get('/health'))?.code, 200, 'waiting for room is healthy');
   // little of it: a reader, too, may have to write out what others have left in memory, and is refused then
-  const { rows } = await rig.reading((client) => client.query('SELECT FROM dead_letters LIMIT 1'));
+  const { rows } = await harness.reading((client) => client.query('SELECT FROM dead_letters LIMIT 1'));
   assert.equal(rows.length, 0, 'an outage makes no dead letters');
 }
 
@@ -85,15 +85,15 @@ export async function survivesFullLogDisk(
   return onSmallDisk(server, async (disk) => {
     const databaseUrl = await scene.database();
     await moveLog(server, disk.folder);
-    return fillsAndFrees(scene, databaseUrl, size, async (rig, daemon) => {
+    return fillsAndFrees(scene, databaseUrl, size, async (harness, daemon) => {
       await disk.fill(0);
       // what is left of a segment would last a while; the server may end itself before it answers
-      await rig
+      await harness
         .client()
         .then((client) => client.query('SELECT pg_switch_wal()'))
         .catch((error: unknown) => assert.ok(isConnectionLoss(error), String(error)));
       await daemon.untilReady('database', 120_000);
-      await rig.dropClient();
+      await harness.dropClient();
       await delay(size.fullMs);
       await server.halt('immediate');
       assert.equal(daemon.exit, null, daemon.tail());
@@ -108,23 +108,23 @@ async function fillsAndFrees(
   scene: Scene,
   databaseUrl: string,
   { spec, rounds, fullMs }: DiskSize,
-  fillAndFree: (rig: Rig, daemon: Daemon) => Promise<void>,
+  fillAndFree: (harness: IngestHarness, daemon: Daemon) => Promise<void>,
 ): Promise<{ ticks: number; full: string; looks: number }> {
-  return withRig({ databaseUrl, spec, count: null }, async (rig) => {
-    const daemon = rig.daemon();
-    await rig.untilItGoesOn(daemon);
-    const { looks } = await watched(rig, async () => {
+  return withIngester({ databaseUrl, spec, count: null }, async (harness) => {
+    const daemon = harness.daemon();
+    await harness.untilItGoesOn(daemon);
+    const { looks } = await watched(harness, async () => {
       for (let round = 0; round < rounds; round++) {
-        await fillAndFree(rig, daemon);
-        await rig.untilItGoesOn(daemon);
-        await rig.compareNext();
-        scene.say(`full and freed ${round + 1} times, position ${await rig.position()}`);
+        await fillAndFree(harness, daemon);
+        await harness.untilItGoesOn(daemon);
+        await harness.compareNext();
+        scene.say(`full and freed ${round + 1} times, position ${await harness.position()}`);
       }
       return {};
     });
     await daemon.untilReady('ready');
-    await rig.settle(daemon);
-    const { ticks } = await rig.verify();
+    await harness.settle(daemon);
+    const { ticks } = await harness.verify();
     return { ticks, full: `${rounds} times for ${seconds(fullMs)}`, looks };
   });
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ChainSpec } from '../../support/chain/expected.ts';
 import { sessionsGone } from '../../support/chain/daemon.ts';
-import { withRig } from '../../support/chain/harness.ts';
+import { withIngester } from '../../support/chain/harness.ts';
 import type { Figures, Scene } from '../harness.ts';
 
 export interface EqualitySize {
@@ -14,24 +14,24 @@ const LOOKS = 8;
 
 /** Must show 3: a whole chain, ingested at full speed, row by row against its recomputation. */
 export async function ingestsEqually(scene: Scene, { spec, count }: EqualitySize): Promise<Figures> {
-  return withRig({ databaseUrl: await scene.database(), spec, count }, async (rig) => {
-    const daemon = rig.daemon();
+  return withIngester({ databaseUrl: await scene.database(), spec, count }, async (harness) => {
+    const daemon = harness.daemon();
     await daemon.logged('Opening tick stream');
     const beganMs = performance.now();
     // what is visible is whole at every moment, not only at the end
     let looks = 0;
     for (let share = 1; share <= LOOKS; share++) {
-      await rig.untilPosition(spec.first + BigInt(Math.floor((count * share) / LOOKS)) - 1n, daemon);
+      await harness.untilPosition(spec.first + BigInt(Math.floor((count * share) / LOOKS)) - 1n, daemon);
       if (share === LOOKS) break;
-      await rig.check();
+      await harness.check();
       looks += 1;
     }
     const ingestSeconds = (performance.now() - beganMs) / 1000;
     await daemon.untilMetric('tick_ingester_ticks_total', { status: 'success' }, count);
     await daemon.stop();
-    const compared = await rig.verify();
+    const compared = await harness.verify();
     assert.equal(compared.ticks, count);
-    await sessionsGone(await rig.client());
+    await sessionsGone(await harness.client());
     return {
       ticks: compared.ticks,
       transactions: compared.transactions,

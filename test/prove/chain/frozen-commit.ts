@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import type { Daemon } from '../../support/chain/daemon.ts';
 import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withRig, type Rig } from '../../support/chain/harness.ts';
+import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
 import { watched } from '../../support/chain/watch.ts';
 import { seconds, type Figures, type Scene } from '../harness.ts';
@@ -78,32 +78,32 @@ export async function survivesFrozenCommits(
   { spec, ways }: FrozenCommitSize,
 ): Promise<Figures> {
   const options = { databaseUrl: await scene.database(), spec, count: null, proxied: true };
-  return withRig({ ...options, random: scene.random }, async (rig) => {
-    await (await rig.client()).query(GATE_SQL);
-    const daemon = rig.daemon();
-    await rig.untilItGoesOn(daemon);
+  return withIngester({ ...options, random: scene.random }, async (harness) => {
+    await (await harness.client()).query(GATE_SQL);
+    const daemon = harness.daemon();
+    await harness.untilItGoesOn(daemon);
     const figures: Figures = {};
-    const { looks } = await watched(rig, async () => {
+    const { looks } = await watched(harness, async () => {
       for (const moment of MOMENTS) {
         for (const way of ways) {
           await delay(scene.random.whole(0, 300));
           const before = await outcomes(daemon, moment);
-          await freezeInCommit(rig, daemon, moment, way);
+          await freezeInCommit(harness, daemon, moment, way);
           await until('the outcome is told', async () => (await outcomes(daemon, moment)) > before, {
             context: () => daemon.tail(),
           });
-          await rig.untilItGoesOn(daemon);
-          await rig.compareNext();
+          await harness.untilItGoesOn(daemon);
+          await harness.compareNext();
           figures[`${moment.name}, ${way}`] = `found ${moment.outcome}`;
-          scene.say(`${moment.name}, ${way}: position ${await rig.position()}`);
+          scene.say(`${moment.name}, ${way}: position ${await harness.position()}`);
         }
       }
       return {};
     });
     assert.equal(daemon.exit, null, daemon.tail());
     await daemon.untilReady('ready');
-    await rig.settle(daemon);
-    const compared = await rig.verify();
+    await harness.settle(daemon);
+    const compared = await harness.verify();
     return { ticks: compared.ticks, ...figures, looks };
   });
 }
@@ -112,8 +112,13 @@ function outcomes(daemon: Daemon, { outcome }: Moment): Promise<number> {
   return daemon.metric('tick_ingester_ambiguous_commits_total', { outcome });
 }
 
-async function freezeInCommit(rig: Rig, daemon: Daemon, moment: Moment, way: Way): Promise<void> {
-  const client = await rig.client();
+async function freezeInCommit(
+  harness: IngestHarness,
+  daemon: Daemon,
+  moment: Moment,
+  way: Way,
+): Promise<void> {
+  const client = await harness.client();
   await moment.close(client);
   const backend = await until(
     `a writer is in its COMMIT, ${moment.name}`,
@@ -130,7 +135,7 @@ async function freezeInCommit(rig: Rig, daemon: Daemon, moment: Moment, way: Way
   process.kill(backend.pid, 'SIGSTOP');
   try {
     await moment.open(client);
-    if (way === 'cut') rig.proxy!.cutFrom(backend.port);
+    if (way === 'cut') harness.proxy!.cutFrom(backend.port);
     const heldMs = way === 'cut' ? CUT_MS : SILENCE_MS;
     await daemon.logged((line) => line.msg === 'Failed to connect to database' && line.level === 'warn', {
       from: daemon.log.length,
@@ -139,7 +144,7 @@ async function freezeInCommit(rig: Rig, daemon: Daemon, moment: Moment, way: Way
     await delay(way === 'cut' ? heldMs : heldMs - BATCH_ANSWER_MS);
     assert.equal(daemon.exit, null, daemon.tail());
     assert.equal((await daemon.get('/health'))?.code, 200, `${seconds(heldMs)} without a COMMIT`);
-    await rig.look();
+    await harness.look();
   } finally {
     process.kill(backend.pid, 'SIGCONT');
   }

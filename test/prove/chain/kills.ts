@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { sessionsGone } from '../../support/chain/daemon.ts';
 import type { ChainSpec } from '../../support/chain/expected.ts';
-import type { Rig } from '../../support/chain/harness.ts';
-import { withRig } from '../../support/chain/harness.ts';
+import type { IngestHarness } from '../../support/chain/harness.ts';
+import { withIngester } from '../../support/chain/harness.ts';
 import { watched } from '../../support/chain/watch.ts';
 import type { Figures, Scene } from '../harness.ts';
 
@@ -24,42 +24,42 @@ const JITTER_MS_MAX = 40;
  */
 export async function survivesKills(scene: Scene, size: KillSize): Promise<Figures> {
   const { spec, count, kills } = size;
-  return withRig({ databaseUrl: await scene.database(), spec, count }, async (rig) => {
+  return withIngester({ databaseUrl: await scene.database(), spec, count }, async (harness) => {
     let position: bigint | null = null;
-    const { early, looks } = await watched(rig, async () => {
+    const { early, looks } = await watched(harness, async () => {
       let early = 0;
       for (let kill = 0; kill < kills; kill++) {
         const isEarly = kill > 0 && scene.random.whole(1, EARLY_ONE_IN) === 1;
         if (isEarly) early += 1;
-        const before = rig.starts().length;
-        const left = rig.last - (position ?? spec.first - 1n);
-        const moment = await killOnce(rig, scene, { isEarly, left: Number(left), kills: kills - kill });
-        assertStarts(rig, before, position);
-        await sessionsGone(await rig.client());
-        position = await rig.position();
-        await rig.look();
-        await rig.compareNext();
+        const before = harness.starts().length;
+        const left = harness.last - (position ?? spec.first - 1n);
+        const moment = await killOnce(harness, scene, { isEarly, left: Number(left), kills: kills - kill });
+        assertStarts(harness, before, position);
+        await sessionsGone(await harness.client());
+        position = await harness.position();
+        await harness.look();
+        await harness.compareNext();
         scene.say(`kill ${kill + 1}: ${moment}, position ${position}`);
       }
       return { early };
     });
-    const before = rig.starts().length;
-    const daemon = rig.daemon();
-    await rig.untilCaughtUp(daemon);
+    const before = harness.starts().length;
+    const daemon = harness.daemon();
+    await harness.untilCaughtUp(daemon);
     // a kill near the end may have left nothing to do
     await daemon.untilReady('ready');
-    assertStarts(rig, before, position);
+    assertStarts(harness, before, position);
     await daemon.stop();
-    const compared = await rig.verify();
+    const compared = await harness.verify();
     assert.equal(compared.ticks, count);
-    const beginnings = rig.starts().filter((start) => start === spec.first).length;
+    const beginnings = harness.starts().filter((start) => start === spec.first).length;
     return {
       ticks: compared.ticks,
       transactions: compared.transactions,
       kills,
       'of them before it wrote': early,
       looks,
-      'streams opened': rig.starts().length,
+      'streams opened': harness.starts().length,
       'at the beginning': beginnings,
     };
   });
@@ -67,11 +67,11 @@ export async function survivesKills(scene: Scene, size: KillSize): Promise<Figur
 
 /** @param moment `left`: ticks that are not yet recorded; `kills`: how many more there will be, this one included */
 async function killOnce(
-  rig: Rig,
+  harness: IngestHarness,
   { random }: Scene,
   { isEarly, left, kills }: { isEarly: boolean; left: number; kills: number },
 ): Promise<string> {
-  const daemon = rig.daemon();
+  const daemon = harness.daemon();
   if (isEarly) {
     const ms = random.whole(0, EARLY_MS_MAX);
     await delay(ms);
@@ -81,7 +81,7 @@ async function killOnce(
   }
   // most of what is left stays for the later ones, whatever the numbers drawn
   const ticks = random.whole(Math.min(1, left), Math.floor((left * 0.8) / kills));
-  await rig.untilWritten(ticks, daemon);
+  await harness.untilWritten(ticks, daemon);
   const jitterMs = random.whole(0, JITTER_MS_MAX);
   await delay(jitterMs);
   daemon.kill('SIGKILL');
@@ -90,9 +90,9 @@ async function killOnce(
 }
 
 /** What was asked since: once at most, right after what the database had; at the beginning while it had nothing. */
-function assertStarts(rig: Rig, before: number, position: bigint | null): void {
-  const starts = rig.starts().slice(before);
-  const expected = position === null ? rig.spec.first : position + 1n;
+function assertStarts(harness: IngestHarness, before: number, position: bigint | null): void {
+  const starts = harness.starts().slice(before);
+  const expected = position === null ? harness.spec.first : position + 1n;
   assert.ok(starts.length <= 1, `streams of one daemon: ${starts.join(', ')}`);
   for (const start of starts) assert.equal(start, expected, 'a start asks for position + 1');
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withRig } from '../../support/chain/harness.ts';
+import { withIngester } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
 import { watched } from '../../support/chain/watch.ts';
 import type { Figures, Scene } from '../harness.ts';
@@ -20,37 +20,40 @@ export interface LostCommitSize {
 export async function survivesLostCommits(scene: Scene, size: LostCommitSize): Promise<Figures> {
   const { spec, count, every, silently, batchTicks } = size;
   const env = { BATCH_SIZE: `${batchTicks}`, BATCH_MAX: `${batchTicks}` };
-  return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true, env }, async (rig) => {
-    const proxy = rig.proxy!;
-    proxy.answers.loseEvery = every;
-    proxy.answers.silently = silently;
-    const daemon = rig.daemon();
-    const { looks } = await watched(rig, async () => {
-      await rig.untilCaughtUp(daemon);
-      return {};
-    });
-    proxy.answers.loseEvery = 0;
-    const lost = proxy.lost('writer');
-    // the ticks of a lost answer are visible before the daemon has found out
-    let told = -1;
-    await until(
-      'every lost answer is counted',
-      async () => {
-        told = await daemon.metric('tick_ingester_ambiguous_commits_total', { outcome: 'committed' });
-        return told === lost;
-      },
-      { context: () => `${lost} answers were lost, ${told} ambiguous commits were told\n${daemon.tail()}` },
-    );
-    await daemon.stop();
-    assert.ok(lost > 0, 'an answer was lost');
-    const compared = await rig.verify();
-    assert.equal(compared.ticks, count);
-    return {
-      ticks: compared.ticks,
-      COMMITs: proxy.commits,
-      'answers lost': `${lost} of batches, ${proxy.lost('lease') + proxy.lost('steward')} of housekeeping`,
-      'ambiguous commits told': told,
-      looks,
-    };
-  });
+  return withIngester(
+    { databaseUrl: await scene.database(), spec, count, proxied: true, env },
+    async (harness) => {
+      const proxy = harness.proxy!;
+      proxy.answers.loseEvery = every;
+      proxy.answers.silently = silently;
+      const daemon = harness.daemon();
+      const { looks } = await watched(harness, async () => {
+        await harness.untilCaughtUp(daemon);
+        return {};
+      });
+      proxy.answers.loseEvery = 0;
+      const lost = proxy.lost('writer');
+      // the ticks of a lost answer are visible before the daemon has found out
+      let told = -1;
+      await until(
+        'every lost answer is counted',
+        async () => {
+          told = await daemon.metric('tick_ingester_ambiguous_commits_total', { outcome: 'committed' });
+          return told === lost;
+        },
+        { context: () => `${lost} answers were lost, ${told} ambiguous commits were told\n${daemon.tail()}` },
+      );
+      await daemon.stop();
+      assert.ok(lost > 0, 'an answer was lost');
+      const compared = await harness.verify();
+      assert.equal(compared.ticks, count);
+      return {
+        ticks: compared.ticks,
+        COMMITs: proxy.commits,
+        'answers lost': `${lost} of batches, ${proxy.lost('lease') + proxy.lost('steward')} of housekeeping`,
+        'ambiguous commits told': told,
+        looks,
+      };
+    },
+  );
 }

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Daemon } from '../../support/chain/daemon.ts';
 import type { ChainSpec } from '../../support/chain/expected.ts';
 import type { TestPostgres } from '../../support/servers/postgres.ts';
-import { withRig } from '../../support/chain/harness.ts';
+import { withIngester } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
 import { watched } from '../../support/chain/watch.ts';
 import { mebibytes, type Figures, type Scene } from '../harness.ts';
@@ -30,12 +30,12 @@ export async function survivesOutages(
   server: TestPostgres,
   { spec, outageMs }: OutageSize,
 ): Promise<Figures> {
-  return withRig({ databaseUrl: await scene.database(), spec, count: null }, async (rig) => {
-    const daemon = rig.daemon();
+  return withIngester({ databaseUrl: await scene.database(), spec, count: null }, async (harness) => {
+    const daemon = harness.daemon();
     const { pid } = daemon;
-    await rig.untilPosition(spec.first + spec.ticksPerSecond, daemon);
+    await harness.untilPosition(spec.first + spec.ticksPerSecond, daemon);
 
-    await rig.dropClient();
+    await harness.dropClient();
     await server.halt('fast');
     const beganMs = performance.now();
     const memory = await samplesDuring(daemon, outageMs);
@@ -43,18 +43,18 @@ export async function survivesOutages(
     const outage = (performance.now() - beganMs) / 1000;
     await daemon.untilReady('ready');
 
-    await rig.dropClient();
+    await harness.dropClient();
     await server.halt('immediate');
     await server.start();
     // everything that came to exist meanwhile, and a second more
     const { head } = (await daemon.untilReady('ready')).details;
-    await rig.untilPosition(BigInt(head!) + spec.ticksPerSecond, daemon);
+    await harness.untilPosition(BigInt(head!) + spec.ticksPerSecond, daemon);
     assert.equal(daemon.pid, pid);
     assert.equal(daemon.exit, null, 'the same process');
     assert.deepEqual(daemon.lines(WENT_BACKWARDS), []);
-    await rig.settle(daemon);
-    const compared = await rig.verify();
-    assert.equal(rig.starts().length, 1, 'the stream was kept open');
+    await harness.settle(daemon);
+    const compared = await harness.verify();
+    assert.equal(harness.starts().length, 1, 'the stream was kept open');
     return {
       ticks: compared.ticks,
       'without a database': `${outage.toFixed(1)} s`,
@@ -111,29 +111,29 @@ export async function survivesLostTransactions(
   { spec, crashes }: LostTransactionsSize,
 ): Promise<Figures> {
   const env = { DB_SYNCHRONOUS_COMMIT: 'off' };
-  return withRig({ databaseUrl: await scene.database(), spec, count: null, env }, async (rig) => {
-    const daemon = rig.daemon();
+  return withIngester({ databaseUrl: await scene.database(), spec, count: null, env }, async (harness) => {
+    const daemon = harness.daemon();
     const lost: string[] = [];
-    const { looks } = await watched(rig, async () => {
+    const { looks } = await watched(harness, async () => {
       for (let crash = 0; crash < crashes; crash++) {
-        const start = (await rig.position()) ?? spec.first - 1n;
-        await rig.untilPosition(start + spec.ticksPerSecond, daemon);
-        const before = (await rig.position())!;
+        const start = (await harness.position()) ?? spec.first - 1n;
+        await harness.untilPosition(start + spec.ticksPerSecond, daemon);
+        const before = (await harness.position())!;
         const from = daemon.log.length;
-        await rig.dropClient();
+        await harness.dropClient();
         await server.halt('immediate');
         await server.start();
         const { had, has } = await daemon.logged(({ msg }) => msg === WENT_BACKWARDS, { from });
         await daemon.untilReady('ready');
-        await rig.untilPosition(before + spec.ticksPerSecond, daemon);
-        await rig.compareNext();
+        await harness.untilPosition(before + spec.ticksPerSecond, daemon);
+        await harness.compareNext();
         lost.push(`${String(has)} to ${String(had)}`);
         scene.say(`lost by the server: positions ${lost.at(-1)}`);
       }
       return {};
     });
-    await rig.settle(daemon);
-    const compared = await rig.verify();
+    await harness.settle(daemon);
+    const compared = await harness.verify();
     assert.equal(daemon.lines(WENT_BACKWARDS).length, crashes, daemon.tail());
     return { ticks: compared.ticks, 'positions lost by the server': lost.join(', '), looks };
   });
@@ -145,24 +145,27 @@ export async function survivesCuts(
   size: { spec: ChainSpec; count: number; cuts: number },
 ): Promise<Figures> {
   const { spec, count, cuts } = size;
-  return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
-    const daemon = rig.daemon();
-    const step = Math.floor((count * 0.9) / cuts);
-    let target = 0;
-    for (let cut = 0; cut < cuts; cut++) {
-      target += scene.random.whole(1, step);
-      await until(`${target} ticks written`, () => daemon.exit !== null || daemon.ticksWritten >= target, {
-        pollMs: 1,
-      });
-      await delay(scene.random.whole(0, 30));
-      rig.proxy!.cutAll();
-    }
-    await rig.untilCaughtUp(daemon);
-    await daemon.untilReady('ready');
-    await daemon.stop();
-    const compared = await rig.verify();
-    assert.equal(compared.ticks, count);
-    assert.equal(rig.starts().length, 1, 'the stream was kept open');
-    return { ticks: compared.ticks, cuts, 'connections reset': rig.proxy!.counts.cut };
-  });
+  return withIngester(
+    { databaseUrl: await scene.database(), spec, count, proxied: true },
+    async (harness) => {
+      const daemon = harness.daemon();
+      const step = Math.floor((count * 0.9) / cuts);
+      let target = 0;
+      for (let cut = 0; cut < cuts; cut++) {
+        target += scene.random.whole(1, step);
+        await until(`${target} ticks written`, () => daemon.exit !== null || daemon.ticksWritten >= target, {
+          pollMs: 1,
+        });
+        await delay(scene.random.whole(0, 30));
+        harness.proxy!.cutAll();
+      }
+      await harness.untilCaughtUp(daemon);
+      await daemon.untilReady('ready');
+      await daemon.stop();
+      const compared = await harness.verify();
+      assert.equal(compared.ticks, count);
+      assert.equal(harness.starts().length, 1, 'the stream was kept open');
+      return { ticks: compared.ticks, cuts, 'connections reset': harness.proxy!.counts.cut };
+    },
+  );
 }

@@ -10,7 +10,7 @@ import {
   type ExpectedTick,
 } from '../../support/chain/expected.ts';
 import { compareStored } from '../../support/chain/oracle.ts';
-import { withRig } from '../../support/chain/harness.ts';
+import { withIngester } from '../../support/chain/harness.ts';
 import type { Figures, Scene } from '../harness.ts';
 
 const FILE = fileURLToPath(new URL('../../../../shared/data/continuum-ticks.jsonl', import.meta.url));
@@ -88,16 +88,16 @@ export async function storesRealTicks(scene: Scene): Promise<Figures> {
     count: Number(third - first + 1n),
     simArgs: ['--replay', FILE],
   };
-  return withRig(options, async (rig) => {
-    const daemon = rig.daemon();
-    await rig.untilCaughtUp(daemon);
+  return withIngester(options, async (harness) => {
+    const daemon = harness.daemon();
+    await harness.untilCaughtUp(daemon);
     const ready = await daemon.untilReady('gap');
     assert.equal(ready.details.complete_up_to, `${first}`);
     const done = await daemon.untilReady('ready');
     assert.equal(done.details.complete_up_to, `${third}`, 'gaps that are given up hold nothing up');
     await daemon.stop();
-    const compared = await compareStored(rig.databaseUrl, ticks);
-    const { unfillable, position } = await rig.check({ hashes: true, atRest: true });
+    const compared = await compareStored(harness.databaseUrl, ticks);
+    const { unfillable, position } = await harness.check({ hashes: true, atRest: true });
     assert.equal(position, third);
     assert.deepEqual(unfillable, [
       { first: first + 1n, last: second - 1n },

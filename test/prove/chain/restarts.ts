@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ChainSpec } from '../../support/chain/expected.ts';
 import type { TestPostgres } from '../../support/servers/postgres.ts';
-import { withRig } from '../../support/chain/harness.ts';
+import { withIngester } from '../../support/chain/harness.ts';
 import { watched } from '../../support/chain/watch.ts';
 import type { Figures, Scene } from '../harness.ts';
 
@@ -25,31 +25,31 @@ export async function survivesRestarts(
   server: TestPostgres,
   { spec, restarts }: RestartSize,
 ): Promise<Figures> {
-  return withRig({ databaseUrl: await scene.database(), spec, count: null }, async (rig) => {
-    const daemon = rig.daemon();
-    await rig.untilItGoesOn(daemon);
+  return withIngester({ databaseUrl: await scene.database(), spec, count: null }, async (harness) => {
+    const daemon = harness.daemon();
+    await harness.untilItGoesOn(daemon);
     const done = { fast: 0, immediate: 0 };
-    const { looks } = await watched(rig, async () => {
+    const { looks } = await watched(harness, async () => {
       for (let restart = 0; restart < restarts; restart++) {
         await delay(scene.random.whole(0, RUN_MS_MAX));
         // each kind in turn at first
         const mode = restart < MODES.length ? MODES[restart] : scene.random.pick(MODES);
         const downMs = scene.random.whole(0, DOWN_MS_MAX);
-        await rig.dropClient();
+        await harness.dropClient();
         await server.halt(mode);
         await delay(downMs);
         await server.start();
-        await rig.untilItGoesOn(daemon);
-        await rig.compareNext();
+        await harness.untilItGoesOn(daemon);
+        await harness.compareNext();
         assert.equal(daemon.exit, null, daemon.tail());
         done[mode] += 1;
-        scene.say(`${mode}, down for ${downMs} ms, position ${await rig.position()}`);
+        scene.say(`${mode}, down for ${downMs} ms, position ${await harness.position()}`);
       }
       return {};
     });
     await daemon.untilReady('ready');
-    await rig.settle(daemon);
-    const compared = await rig.verify();
-    return { ticks: compared.ticks, ...done, looks, 'streams opened': rig.starts().length };
+    await harness.settle(daemon);
+    const compared = await harness.verify();
+    return { ticks: compared.ticks, ...done, looks, 'streams opened': harness.starts().length };
   });
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withRig, type Rig } from '../../support/chain/harness.ts';
+import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { watched } from '../../support/chain/watch.ts';
 import type { Figures, Scene } from '../harness.ts';
 
@@ -31,36 +31,36 @@ export async function survivesSequencerFaults(
 ): Promise<Figures> {
   const env = { STALL_TIMEOUT: `${STALL_MS}ms` };
   const options = { databaseUrl: await scene.database(), spec, count: null, simProxied: true, env };
-  return withRig({ ...options, random: scene.random }, async (rig) => {
-    const daemon = rig.daemon();
-    await rig.untilItGoesOn(daemon);
+  return withIngester({ ...options, random: scene.random }, async (harness) => {
+    const daemon = harness.daemon();
+    await harness.untilItGoesOn(daemon);
     const done: Record<Kind, number> = { frozen: 0, replaced: 0, cut: 0, 'black hole': 0, slow: 0 };
-    const { looks } = await watched(rig, async (watch) => {
+    const { looks } = await watched(harness, async (watch) => {
       for (let fault = 0; fault < faults; fault++) {
         await delay(scene.random.whole(0, BETWEEN_MS_MAX));
         const kind = fault < KINDS.length ? KINDS[fault] : scene.random.pick(KINDS);
-        await strike(rig, scene, kind);
-        await rig.untilItGoesOn(daemon);
+        await strike(harness, scene, kind);
+        await harness.untilItGoesOn(daemon);
         assert.equal(daemon.exit, null, daemon.tail());
         watch.assertGood();
         done[kind] += 1;
         if (fault % COMPARE_EVERY === COMPARE_EVERY - 1) {
-          await rig.compareNext();
-          scene.say(`${fault + 1} faults, position ${await rig.position()}`);
+          await harness.compareNext();
+          scene.say(`${fault + 1} faults, position ${await harness.position()}`);
         }
       }
       return {};
     });
     await daemon.untilReady('ready');
-    await rig.settle(daemon);
-    const compared = await rig.verify();
-    return { ticks: compared.ticks, faults, ...done, looks, 'streams opened': rig.starts().length };
+    await harness.settle(daemon);
+    const compared = await harness.verify();
+    return { ticks: compared.ticks, faults, ...done, looks, 'streams opened': harness.starts().length };
   });
 }
 
 /** Strikes and heals. */
-async function strike(rig: Rig, { random }: Scene, kind: Kind): Promise<void> {
-  const { sim } = rig;
+async function strike(harness: IngestHarness, { random }: Scene, kind: Kind): Promise<void> {
+  const { sim } = harness;
   const proxy = sim.proxy!;
   // many are shorter than the stall watchdog's patience, and some longer
   const ms = random.whole(0, random.percent(30) ? FAULT_MS_MAX : STALL_MS / 2);

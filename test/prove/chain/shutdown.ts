@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { sessionsGone, type Daemon } from '../../support/chain/daemon.ts';
 import { expectedTicks, type ChainSpec } from '../../support/chain/expected.ts';
 import { compareStored } from '../../support/chain/oracle.ts';
-import { withRig, type Rig } from '../../support/chain/harness.ts';
+import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
 import { seconds, type Figures, type Scene } from '../harness.ts';
 
@@ -19,7 +19,7 @@ const CLOSE_MS = 5_000;
 const HELD_TICKS = 6_000;
 
 /** The daemon has read more than it could write: the stream waits. */
-async function underLoad(rig: Rig, daemon: Daemon): Promise<{ highest: bigint; held: number }> {
+async function underLoad(harness: IngestHarness, daemon: Daemon): Promise<{ highest: bigint; held: number }> {
   const ready = await until(
     'ticks are held and the stream waits',
     async () => {
@@ -30,7 +30,7 @@ async function underLoad(rig: Rig, daemon: Daemon): Promise<{ highest: bigint; h
     { context: () => daemon.tail() },
   );
   assert.ok(
-    await rig.position().then((position) => position === null || position < rig.last),
+    await harness.position().then((position) => position === null || position < harness.last),
     'there is more to read',
   );
   const { ticks, ticksMax } = ready.details.ring!;
@@ -46,98 +46,111 @@ export async function drainsOnSigterm(
   scene: Scene,
   { spec, count, bytesPerSecond }: ShutdownSize,
 ): Promise<Figures> {
-  return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
-    rig.proxy!.toServer.bytesPerSecond = bytesPerSecond;
-    const daemon = rig.daemon();
-    const { highest, held } = await underLoad(rig, daemon);
-    const beganMs = performance.now();
-    daemon.kill('SIGTERM');
-    assert.deepEqual(await daemon.exited, { code: 0, signal: null }, daemon.tail());
-    const tookMs = performance.now() - beganMs;
-    assert.ok(tookMs < DRAIN_MS, `it took ${tookMs} ms`);
-    const position = (await rig.position())!;
-    assert.ok(position >= highest, `position ${position}, but ${highest} had been read before the signal`);
-    assert.equal(String(daemon.lines('Stopped')[0]?.['position']), `${position}`, 'what it said at the end');
-    await rig.check({ atRest: true });
-    await compareStored(rig.databaseUrl, expectedTicks(spec, Number(position - spec.first + 1n)));
-    await sessionsGone(await rig.client());
+  return withIngester(
+    { databaseUrl: await scene.database(), spec, count, proxied: true },
+    async (harness) => {
+      harness.proxy!.toServer.bytesPerSecond = bytesPerSecond;
+      const daemon = harness.daemon();
+      const { highest, held } = await underLoad(harness, daemon);
+      const beganMs = performance.now();
+      daemon.kill('SIGTERM');
+      assert.deepEqual(await daemon.exited, { code: 0, signal: null }, daemon.tail());
+      const tookMs = performance.now() - beganMs;
+      assert.ok(tookMs < DRAIN_MS, `it took ${tookMs} ms`);
+      const position = (await harness.position())!;
+      assert.ok(position >= highest, `position ${position}, but ${highest} had been read before the signal`);
+      assert.equal(
+        String(daemon.lines('Stopped')[0]?.['position']),
+        `${position}`,
+        'what it said at the end',
+      );
+      await harness.check({ atRest: true });
+      await compareStored(harness.databaseUrl, expectedTicks(spec, Number(position - spec.first + 1n)));
+      await sessionsGone(await harness.client());
 
-    rig.proxy!.toServer.bytesPerSecond = 0;
-    const next = rig.daemon();
-    await rig.untilCaughtUp(next);
-    assert.deepEqual(next.lines('Standing by: another daemon writes'), [], 'the lease was given back');
-    assert.deepEqual(rig.starts(), [spec.first, position + 1n]);
-    await next.stop();
-    const compared = await rig.verify();
-    return {
-      ticks: compared.ticks,
-      'held at the signal': held,
-      'exit 0 after': seconds(tookMs),
-      'stored beyond what was seen read': `${position - highest}`,
-    };
-  });
+      harness.proxy!.toServer.bytesPerSecond = 0;
+      const next = harness.daemon();
+      await harness.untilCaughtUp(next);
+      assert.deepEqual(next.lines('Standing by: another daemon writes'), [], 'the lease was given back');
+      assert.deepEqual(harness.starts(), [spec.first, position + 1n]);
+      await next.stop();
+      const compared = await harness.verify();
+      return {
+        ticks: compared.ticks,
+        'held at the signal': held,
+        'exit 0 after': seconds(tookMs),
+        'stored beyond what was seen read': `${position - highest}`,
+      };
+    },
+  );
 }
 
 /** A second signal ends a drain at once. */
 export async function endsAtSecondSignal(scene: Scene, { spec, count }: ShutdownSize): Promise<Figures> {
-  return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
-    const codes: (number | null)[] = [];
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      rig.proxy!.heal();
-      const daemon = rig.daemon();
-      await underLoadBeforeABlackHole(rig, daemon);
-      const before = performance.now();
-      daemon.kill(signal);
-      await daemon.logged('Shutting down: draining what was read');
-      assert.equal(daemon.exit, null, 'it drains');
-      daemon.kill(signal);
-      const exit = await daemon.exited;
-      assert.equal(exit.signal, null);
-      assert.ok(exit.code !== 0, `exit code ${exit.code}`);
-      assert.ok(performance.now() - before < DRAIN_MS, 'it did not wait for the drain');
-      codes.push(exit.code);
-      rig.proxy!.heal();
-      rig.proxy!.cutAll();
-      await sessionsGone(await rig.client());
-    }
-    rig.proxy!.heal();
-    const daemon = rig.daemon();
-    await rig.untilCaughtUp(daemon);
-    await daemon.stop();
-    await rig.verify();
-    return { 'exit codes of SIGTERM, SIGINT twice': codes.join(', ') };
-  });
+  return withIngester(
+    { databaseUrl: await scene.database(), spec, count, proxied: true },
+    async (harness) => {
+      const codes: (number | null)[] = [];
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+        harness.proxy!.heal();
+        const daemon = harness.daemon();
+        await underLoadBeforeABlackHole(harness, daemon);
+        const before = performance.now();
+        daemon.kill(signal);
+        await daemon.logged('Shutting down: draining what was read');
+        assert.equal(daemon.exit, null, 'it drains');
+        daemon.kill(signal);
+        const exit = await daemon.exited;
+        assert.equal(exit.signal, null);
+        assert.ok(exit.code !== 0, `exit code ${exit.code}`);
+        assert.ok(performance.now() - before < DRAIN_MS, 'it did not wait for the drain');
+        codes.push(exit.code);
+        harness.proxy!.heal();
+        harness.proxy!.cutAll();
+        await sessionsGone(await harness.client());
+      }
+      harness.proxy!.heal();
+      const daemon = harness.daemon();
+      await harness.untilCaughtUp(daemon);
+      await daemon.stop();
+      await harness.verify();
+      return { 'exit codes of SIGTERM, SIGINT twice': codes.join(', ') };
+    },
+  );
 }
 
 /** The drain cannot end: the database no longer answers. */
-async function underLoadBeforeABlackHole(rig: Rig, daemon: Daemon): Promise<void> {
-  rig.proxy!.toServer.bytesPerSecond = 1_000_000;
-  await underLoad(rig, daemon);
-  rig.proxy!.freeze();
-  rig.proxy!.toServer.bytesPerSecond = 0;
+async function underLoadBeforeABlackHole(harness: IngestHarness, daemon: Daemon): Promise<void> {
+  harness.proxy!.toServer.bytesPerSecond = 1_000_000;
+  await underLoad(harness, daemon);
+  harness.proxy!.freeze();
+  harness.proxy!.toServer.bytesPerSecond = 0;
 }
 
 /** Must show 5, the other end: 30 s are not enough. Nothing is lost, it is read again. */
 export async function timesOutWithoutDatabase(scene: Scene, { spec, count }: ShutdownSize): Promise<Figures> {
-  return withRig({ databaseUrl: await scene.database(), spec, count, proxied: true }, async (rig) => {
-    const daemon = rig.daemon();
-    rig.proxy!.toServer.bytesPerSecond = 1_000_000;
-    const { held } = await underLoad(rig, daemon);
-    rig.proxy!.refusing = true;
-    rig.proxy!.cutAll();
-    const beganMs = performance.now();
-    daemon.kill('SIGTERM');
-    assert.deepEqual(await daemon.exited, { code: 1, signal: null }, daemon.tail());
-    const tookMs = performance.now() - beganMs;
-    assert.equal(daemon.lines('Pipeline shutdown timed out').length, 1, daemon.tail());
-    assert.ok(tookMs < DRAIN_MS + 2 * CLOSE_MS, `it took ${tookMs} ms`);
-    rig.proxy!.refusing = false;
-    rig.proxy!.toServer.bytesPerSecond = 0;
-    await sessionsGone(await rig.client());
-    const next = rig.daemon();
-    await rig.untilCaughtUp(next);
-    await next.stop();
-    const compared = await rig.verify();
-    return { ticks: compared.ticks, 'held at the signal': held, 'exit 1 after': seconds(tookMs) };
-  });
+  return withIngester(
+    { databaseUrl: await scene.database(), spec, count, proxied: true },
+    async (harness) => {
+      const daemon = harness.daemon();
+      harness.proxy!.toServer.bytesPerSecond = 1_000_000;
+      const { held } = await underLoad(harness, daemon);
+      harness.proxy!.refusing = true;
+      harness.proxy!.cutAll();
+      const beganMs = performance.now();
+      daemon.kill('SIGTERM');
+      assert.deepEqual(await daemon.exited, { code: 1, signal: null }, daemon.tail());
+      const tookMs = performance.now() - beganMs;
+      assert.equal(daemon.lines('Pipeline shutdown timed out').length, 1, daemon.tail());
+      assert.ok(tookMs < DRAIN_MS + 2 * CLOSE_MS, `it took ${tookMs} ms`);
+      harness.proxy!.refusing = false;
+      harness.proxy!.toServer.bytesPerSecond = 0;
+      await sessionsGone(await harness.client());
+      const next = harness.daemon();
+      await harness.untilCaughtUp(next);
+      await next.stop();
+      const compared = await harness.verify();
+      return { ticks: compared.ticks, 'held at the signal': held, 'exit 1 after': seconds(tookMs) };
+    },
+  );
 }

@@ -5,11 +5,11 @@ import type { Daemon } from '../../support/chain/daemon.ts';
 import type { TestPostgres } from '../../support/servers/postgres.ts';
 import type { PostgresProxy } from '../../support/servers/postgres-proxy.ts';
 import type { Random } from '../../support/random.ts';
-import type { Rig } from '../../support/chain/harness.ts';
+import type { IngestHarness } from '../../support/chain/harness.ts';
 
 /** What a storm strikes at. */
 export interface Targets {
-  rig: Rig;
+  harness: IngestHarness;
   server: TestPostgres;
   /** is never killed: its memory is watched */
   survivor: Daemon;
@@ -125,8 +125,8 @@ const KINDS: Readonly<Record<string, Draw>> = {
   'Postgres restarted': (random) => {
     const mode = random.pick(['fast', 'immediate'] as const);
     const downMs = random.whole(0, 1_500);
-    return async ({ rig, server }) => {
-      await rig.dropClient();
+    return async ({ harness, server }) => {
+      await harness.dropClient();
       await server.halt(mode);
       await delay(downMs);
       await server.start();
@@ -151,7 +151,7 @@ const KINDS: Readonly<Record<string, Draw>> = {
   },
   'sequencer frozen': (random) => {
     const ms = random.whole(50, 4_000);
-    return async ({ rig: { sim } }) => {
+    return async ({ harness: { sim } }) => {
       sim.freeze();
       await delay(ms);
       sim.thaw();
@@ -160,15 +160,15 @@ const KINDS: Readonly<Record<string, Draw>> = {
   'sequencer replaced': (random) => {
     const how = random.pick(['SIGKILL', 'SIGTERM'] as const);
     const pauseMs = random.whole(0, 500);
-    return async ({ rig: { sim } }) => sim.replace(how, pauseMs);
+    return async ({ harness: { sim } }) => sim.replace(how, pauseMs);
   },
   'sequencer cut':
     () =>
-    async ({ rig: { sim } }) =>
+    async ({ harness: { sim } }) =>
       sim.proxy!.cutAll(),
   'sequencer in a black hole': (random) => {
     const ms = random.whole(50, 4_000);
-    return async ({ rig: { sim } }) => {
+    return async ({ harness: { sim } }) => {
       sim.proxy!.blackHole();
       await delay(ms);
       sim.proxy!.heal();
@@ -177,7 +177,7 @@ const KINDS: Readonly<Record<string, Draw>> = {
   'sequencer slow': (random) => {
     const slow = { delayMs: random.whole(0, 50), jitterMs: random.whole(0, 100), bytesPerSecond: 1_000_000 };
     const ms = random.whole(500, 4_000);
-    return async ({ rig: { sim } }) => {
+    return async ({ harness: { sim } }) => {
       Object.assign(sim.proxy!.toClient, slow);
       await delay(ms);
       sim.proxy!.heal();
@@ -218,8 +218,8 @@ function onProxies(draw: (random: Random) => (proxies: PostgresProxy[]) => Promi
 }
 
 /** Its sessions end others of the daemons, also while the server is being restarted. */
-function onServer<T>({ rig }: Targets, work: (client: Client) => Promise<T>): Promise<T> {
-  return rig.reading(work);
+function onServer<T>({ harness }: Targets, work: (client: Client) => Promise<T>): Promise<T> {
+  return harness.reading(work);
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {

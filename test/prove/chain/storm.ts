@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Daemon } from '../../support/chain/daemon.ts';
 import type { ChainSpec } from '../../support/chain/expected.ts';
 import type { TestPostgres } from '../../support/servers/postgres.ts';
-import { withRig, type Rig } from '../../support/chain/harness.ts';
+import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { Trend } from '../../support/trend.ts';
 import { until } from '../../support/until.ts';
 import { watched } from '../../support/chain/watch.ts';
@@ -62,14 +62,14 @@ export async function survivesStorm(
   { spec, seconds }: StormSize,
 ): Promise<Figures> {
   const options = { databaseUrl: await scene.database(), spec, count: null, simProxied: true, env: ENV };
-  return withRig({ ...options, sim: simFaults(FAULTS), random: scene.random }, async (rig) => {
-    const targets = await openTargets(rig, server);
+  return withIngester({ ...options, sim: simFaults(FAULTS), random: scene.random }, async (harness) => {
+    const targets = await openTargets(harness, server);
     const { survivor } = targets;
-    await rig.untilItGoesOn(survivor);
+    await harness.untilItGoesOn(survivor);
     const memory = new Trend();
     const sampler = sampleMemory(survivor, memory);
     const done = new Map(BLOW_NAMES.map((name) => [name, 0]));
-    const { steps, looks } = await watched(rig, async (watch) => {
+    const { steps, looks } = await watched(harness, async (watch) => {
       const endMs = performance.now() + seconds * 1000;
       let steps = 0;
       for (; performance.now() < endMs; steps++) {
@@ -77,35 +77,35 @@ export async function survivesStorm(
         scene.say(`${steps + 1}: ${blows.map(({ name }) => name).join(', ')}; ${mebibytes(memory.last)}`);
         await Promise.all(blows.map(({ strike }) => strike(targets)));
         for (const { name } of blows) done.set(name, done.get(name)! + 1);
-        await rig.untilItGoesOn();
-        await rig.look();
+        await harness.untilItGoesOn();
+        await harness.look();
         watch.assertGood();
         assert.equal(survivor.exit, null, survivor.tail());
       }
       return { steps };
     });
     clearInterval(sampler);
-    await comesToRest(rig, targets);
-    const outcome = await accountFor(rig);
+    await comesToRest(harness, targets);
+    const outcome = await accountFor(harness);
     return {
       ...outcome,
       steps,
       looks,
       ...Object.fromEntries([...done].filter(([, count]) => count > 0)),
-      'streams opened': rig.starts().length,
+      'streams opened': harness.starts().length,
       ...memoryFigures(memory, seconds),
     };
   });
 }
 
-async function openTargets(rig: Rig, server: TestPostgres): Promise<Targets> {
-  const [survivorProxy, victimProxy] = [await rig.openProxy(), await rig.openProxy()];
+async function openTargets(harness: IngestHarness, server: TestPostgres): Promise<Targets> {
+  const [survivorProxy, victimProxy] = [await harness.openProxy(), await harness.openProxy()];
   const start = (name: string, proxy: typeof victimProxy): Daemon =>
-    rig.daemon({ env: { SERVICE_NAME: name }, proxy, killableThreads: true });
+    harness.daemon({ env: { SERVICE_NAME: name }, proxy, killableThreads: true });
   let victim = start('victim', victimProxy);
   const survivor = start('survivor', survivorProxy);
   return {
-    rig,
+    harness,
     server,
     survivor,
     survivorProxy,
@@ -123,14 +123,14 @@ function sampleMemory(daemon: Daemon, memory: Trend): NodeJS.Timeout {
 }
 
 /** The chain stops growing, everything that exists is recorded and every gap is filled or given up; then both end. */
-async function comesToRest(rig: Rig, { survivor, victim }: Targets): Promise<void> {
-  const head = await rig.sim.stopGrowing();
-  await rig.untilPosition(head);
+async function comesToRest(harness: IngestHarness, { survivor, victim }: Targets): Promise<void> {
+  const head = await harness.sim.stopGrowing();
+  await harness.untilPosition(head);
   let open: unknown;
   await until(
     'every gap is filled or given up',
     async () => {
-      open = (await rig.look()).openGaps;
+      open = (await harness.look()).openGaps;
       return Array.isArray(open) && open.length === 0;
     },
     {
@@ -140,15 +140,15 @@ async function comesToRest(rig: Rig, { survivor, victim }: Targets): Promise<voi
     },
   );
   await victim().stop();
-  await rig.settle(survivor);
-  assert.equal(rig.last, head);
+  await harness.settle(survivor);
+  assert.equal(harness.last, head);
 }
 
 /** Every number, by what was done to it. */
-async function accountFor(rig: Rig): Promise<Figures> {
-  const { first } = rig.spec;
-  const { last } = rig;
-  const client = await rig.client();
+async function accountFor(harness: IngestHarness): Promise<Figures> {
+  const { first } = harness.spec;
+  const { last } = harness;
+  const client = await harness.client();
   const { rows: gaps } = await client.query<{ number: string }>(
     `SELECT generate_series(first_tick, last_tick) AS number FROM ingest_gaps WHERE state <> 'filled' ORDER BY 1`,
   );
@@ -177,9 +177,9 @@ async function accountFor(rig: Rig): Promise<Figures> {
     }
   }
   const absent = (number: bigint): boolean => bad.has(number) || fateOf(FAULTS, number) === 'unfillable';
-  const compared = await rig.compare({ absent });
-  await rig.check({ hashes: true, atRest: true });
-  assert.equal(compared.ticks + bad.size + gaps.length, rig.count, 'each number once');
+  const compared = await harness.compare({ absent });
+  await harness.check({ hashes: true, atRest: true });
+  assert.equal(compared.ticks + bad.size + gaps.length, harness.count, 'each number once');
   return {
     ticks: compared.ticks,
     'dead letters': bad.size,

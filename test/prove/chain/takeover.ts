@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import type { Daemon } from '../../support/chain/daemon.ts';
 import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withRig, type Rig } from '../../support/chain/harness.ts';
+import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
 import { seconds, type Figures, type Scene } from '../harness.ts';
 
@@ -47,13 +47,13 @@ export interface TakeoverSize {
 export async function takesOver(scene: Scene, size: TakeoverSize): Promise<Figures> {
   const { spec, frozenMs } = size;
   const options = { databaseUrl: await scene.database(), spec, count: null, proxied: true };
-  return withRig({ ...options, random: scene.random }, async (rig) => {
-    const proxy = rig.proxy!;
-    const client = await rig.client();
+  return withIngester({ ...options, random: scene.random }, async (harness) => {
+    const proxy = harness.proxy!;
+    const client = await harness.client();
     await client.query(AUDIT_SQL);
-    const alpha = rig.daemon({ env: { SERVICE_NAME: 'alpha' }, proxy: null });
+    const alpha = harness.daemon({ env: { SERVICE_NAME: 'alpha' }, proxy: null });
     await alpha.untilReady('ready');
-    const beta = rig.daemon({ env: { SERVICE_NAME: 'beta' } });
+    const beta = harness.daemon({ env: { SERVICE_NAME: 'beta' } });
     await beta.untilReady('standby');
     await written(alpha);
     assert.equal((await alpha.ready())?.status, 'ready');
@@ -64,29 +64,29 @@ export async function takesOver(scene: Scene, size: TakeoverSize): Promise<Figur
     await assertEpochsInOrder(client);
     scene.say(`after SIGKILL: ${afterKill}`);
 
-    const gamma = rig.daemon({ env: { SERVICE_NAME: 'gamma' }, proxy: null });
+    const gamma = harness.daemon({ env: { SERVICE_NAME: 'gamma' }, proxy: null });
     await gamma.untilReady('standby');
-    await haltInCopy(rig, beta, 'beta', 'process');
+    await haltInCopy(harness, beta, 'beta', 'process');
     const afterCopy = await takeover(gamma, size);
     scene.say(`after SIGSTOP in a COPY: ${afterCopy}`);
     await delay(frozenMs);
     // what it still holds meets the fence, and what was under way a session that was ended
     proxy.heal();
-    await wakes(rig, beta, 'beta');
+    await wakes(harness, beta, 'beta');
 
     await delay(scene.random.whole(0, 300));
     gamma.kill('SIGSTOP');
     const afterFreeze = await takeover(beta, size);
     scene.say(`after SIGSTOP: ${afterFreeze}`);
     await delay(frozenMs);
-    await wakes(rig, gamma, 'gamma');
+    await wakes(harness, gamma, 'gamma');
 
     await beta.stop();
     await gamma.untilReady('ready');
     await written(gamma);
-    await rig.settle(gamma);
+    await harness.settle(gamma);
     await assertEpochsInOrder(client);
-    const compared = await rig.verify();
+    const compared = await harness.verify();
     return {
       ticks: compared.ticks,
       'takeover after SIGKILL': afterKill,
@@ -104,26 +104,26 @@ export async function takesOver(scene: Scene, size: TakeoverSize): Promise<Figur
 export async function takesOverFromCutOff(scene: Scene, size: TakeoverSize): Promise<Figures> {
   const { spec } = size;
   const options = { databaseUrl: await scene.database(), spec, count: null, proxied: true };
-  return withRig({ ...options, random: scene.random }, async (rig) => {
-    const client = await rig.client();
+  return withIngester({ ...options, random: scene.random }, async (harness) => {
+    const client = await harness.client();
     await client.query(AUDIT_SQL);
-    const alpha = rig.daemon({ env: { SERVICE_NAME: 'alpha' } });
+    const alpha = harness.daemon({ env: { SERVICE_NAME: 'alpha' } });
     await alpha.untilReady('ready');
-    const beta = rig.daemon({ env: { SERVICE_NAME: 'beta' }, proxy: null });
+    const beta = harness.daemon({ env: { SERVICE_NAME: 'beta' }, proxy: null });
     await beta.untilReady('standby');
-    await haltInCopy(rig, alpha, 'alpha', 'network');
+    await haltInCopy(harness, alpha, 'alpha', 'network');
     const afterCut = await takeover(beta, size);
     await alpha.untilReady('database');
-    rig.proxy!.heal();
+    harness.proxy!.heal();
     await alpha.untilReady('standby', SESSION_GIVEN_UP_MS);
     await assertEpochsInOrder(client);
     await nothingHeldOpen(client, 'alpha');
     await beta.stop();
     await alpha.untilReady('ready');
     await written(alpha);
-    await rig.settle(alpha);
+    await harness.settle(alpha);
     await assertEpochsInOrder(client);
-    const compared = await rig.verify();
+    const compared = await harness.verify();
     return { ticks: compared.ticks, 'takeover after a cut': afterCut };
   });
 }
@@ -138,14 +138,14 @@ async function takeover(next: Daemon, { isTimed }: TakeoverSize): Promise<string
 }
 
 /** A leader that was replaced while it was frozen goes on, finds out, and commits nothing. */
-async function wakes(rig: Rig, daemon: Daemon, service: string): Promise<void> {
-  const client = await rig.client();
+async function wakes(harness: IngestHarness, daemon: Daemon, service: string): Promise<void> {
+  const client = await harness.client();
   await assertEpochsInOrder(client);
   daemon.kill('SIGCONT');
   await daemon.untilReady('standby', SESSION_GIVEN_UP_MS);
   await assertEpochsInOrder(client);
   await nothingHeldOpen(client, service);
-  await rig.look();
+  await harness.look();
 }
 
 /** A writer waits so long for an answer, and some more, before it gives its session up (BATCH_ANSWER_MS). */
@@ -183,13 +183,13 @@ function written(daemon: Daemon): Promise<unknown> {
  * of the batch is under way to the server stays there, or a small one would be complete in the kernel's buffers.
  */
 async function haltInCopy(
-  rig: Rig,
+  harness: IngestHarness,
   daemon: Daemon,
   service: string,
   what: 'process' | 'network',
 ): Promise<void> {
-  const proxy = rig.proxy!;
-  const client = await rig.client();
+  const proxy = harness.proxy!;
+  const client = await harness.client();
   const isInCopy = async (): Promise<boolean> => {
     const { rows } = await client.query(
       `SELECT FROM pg_stat_progress_copy c JOIN pg_stat_activity a USING (pid)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withRig } from '../../support/chain/harness.ts';
+import { withIngester } from '../../support/chain/harness.ts';
 import { watched } from '../../support/chain/watch.ts';
 import { seconds, type Figures, type Scene } from '../harness.ts';
 
@@ -15,11 +15,11 @@ const EVERY_MS = 1_000;
 
 /** Every session of the daemon is ended every second, the one with its lease included. */
 export async function survivesTerminations(scene: Scene, { spec, forMs }: TerminationSize): Promise<Figures> {
-  return withRig({ databaseUrl: await scene.database(), spec, count: null }, async (rig) => {
-    const daemon = rig.daemon();
-    await rig.untilItGoesOn(daemon);
-    const { ended, rounds, written, looks } = await watched(rig, async () => {
-      const client = await rig.client();
+  return withIngester({ databaseUrl: await scene.database(), spec, count: null }, async (harness) => {
+    const daemon = harness.daemon();
+    await harness.untilItGoesOn(daemon);
+    const { ended, rounds, written, looks } = await watched(harness, async () => {
+      const client = await harness.client();
       const before = daemon.ticksWritten;
       let ended = 0;
       let rounds = 0;
@@ -32,14 +32,14 @@ export async function survivesTerminations(scene: Scene, { spec, forMs }: Termin
         await delay(EVERY_MS);
       }
       const written = daemon.ticksWritten - before;
-      await rig.untilItGoesOn(daemon);
+      await harness.untilItGoesOn(daemon);
       return { ended, rounds, written };
     });
     assert.equal(daemon.exit, null, daemon.tail());
     assert.ok(ended >= rounds, `${ended} sessions in ${rounds} rounds`);
     await daemon.untilReady('ready');
-    await rig.settle(daemon);
-    const compared = await rig.verify();
+    await harness.settle(daemon);
+    const compared = await harness.verify();
     return {
       ticks: compared.ticks,
       'sessions ended': `${ended} in ${seconds(forMs)}`,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withRig } from '../../support/chain/harness.ts';
+import { withIngester } from '../../support/chain/harness.ts';
 import type { Figures, Scene } from '../harness.ts';
 
 export interface ThreadSize {
@@ -17,8 +17,8 @@ export async function survivesThreadDeaths(
   scene: Scene,
   { spec, count, deaths }: ThreadSize,
 ): Promise<Figures> {
-  return withRig({ databaseUrl: await scene.database(), spec, count }, async (rig) => {
-    const daemon = rig.daemon({ killableThreads: true });
+  return withIngester({ databaseUrl: await scene.database(), spec, count }, async (harness) => {
+    const daemon = harness.daemon({ killableThreads: true });
     const { pid } = daemon;
     const killed: Record<string, number> = { reader: 0, parser: 0, writer: 0 };
     for (let death = 0; death < deaths; death++) {
@@ -27,21 +27,21 @@ export async function survivesThreadDeaths(
       const left = count - daemon.ticksWritten;
       const target =
         daemon.ticksWritten + scene.random.whole(1, Math.max(1, Math.floor(left / (deaths - death + 1))));
-      await rig.untilWritten(target, daemon);
+      await harness.untilWritten(target, daemon);
       await delay(scene.random.whole(0, 20));
       const thread = kind === 'writer' ? `writer-${scene.random.whole(0, 1)}` : kind;
       daemon.killThread(thread);
       killed[kind] += 1;
       scene.say(`${thread} after ${target} ticks`);
     }
-    await rig.untilCaughtUp(daemon);
+    await harness.untilCaughtUp(daemon);
     await daemon.untilReady('ready');
     assert.equal(daemon.pid, pid);
     const told = daemon.lines('A worker thread died and is replaced').length;
     assert.ok(told >= 1, 'it says so');
     assert.equal((await daemon.get('/health'))?.code, 200);
     await daemon.stop();
-    const compared = await rig.verify();
+    const compared = await harness.verify();
     assert.equal(compared.ticks, count);
     return { ticks: compared.ticks, ...killed };
   });

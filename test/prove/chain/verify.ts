@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Client } from 'pg';
 import { chooseFlips, REACHED_FIELDS, type FlipOptions } from '../../support/chain/bit-flips.ts';
 import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withRig } from '../../support/chain/harness.ts';
+import { withIngester } from '../../support/chain/harness.ts';
 import { found, verifyJson, type VerifyJson } from '../../support/run/verify-command.ts';
 import type { Figures, Scene } from '../harness.ts';
 
@@ -19,26 +19,26 @@ export interface VerifySize {
  * field that a formula reaches is found with its tick and kind, and nothing else is.
  */
 export async function verifiesStored(scene: Scene, { spec, count, rounds }: VerifySize): Promise<Figures> {
-  return withRig({ databaseUrl: await scene.database(), spec, count }, async (rig) => {
-    const daemon = rig.daemon();
-    await rig.untilCaughtUp(daemon, 900_000);
+  return withIngester({ databaseUrl: await scene.database(), spec, count }, async (harness) => {
+    const daemon = harness.daemon();
+    await harness.untilCaughtUp(daemon, 900_000);
     await daemon.stop();
-    const client = await rig.client();
+    const client = await harness.client();
     // what autovacuum does within a minute
     await client.query('ANALYZE ticks, vdf_proofs, tick_transactions');
     const speeds: Record<string, number> = {};
     for (const vdf of ['off', 'sample:0.01', 'all']) {
-      const json = await verifyGood(rig.databaseUrl, count, vdf);
+      const json = await verifyGood(harness.databaseUrl, count, vdf);
       speeds[vdf] = json.ticks_per_second;
       scene.say(`no alarm over ${json.ticks} ticks, --vdf ${vdf}: ${json.ticks_per_second} ticks/s`);
     }
-    const range = { random: scene.random, first: rig.spec.first, last: rig.last };
+    const range = { random: scene.random, first: harness.spec.first, last: harness.last };
     for (let round = 1; round <= rounds; round++) {
-      await findsFlips(rig.databaseUrl, client, { ...range, withVdf: true });
+      await findsFlips(harness.databaseUrl, client, { ...range, withVdf: true });
       scene.say(`round ${round} of ${rounds}: a bit of each of ${REACHED_FIELDS} fields found`);
     }
-    await findsFlips(rig.databaseUrl, client, { ...range, withVdf: false });
-    await verifyGood(rig.databaseUrl, count, 'off');
+    await findsFlips(harness.databaseUrl, client, { ...range, withVdf: false });
+    await verifyGood(harness.databaseUrl, count, 'off');
     return {
       ticks: count,
       iterations: spec.vdf === 'real' ? 27 : 0,

@@ -4,7 +4,7 @@ import { REWRITE_BACK } from '../../../src/sim/fault.ts';
 import type { Daemon } from '../../support/chain/daemon.ts';
 import { digest } from '../../support/chain/dead-letters.ts';
 import { expectedTicks, type ChainSpec, type ExpectedTick } from '../../support/chain/expected.ts';
-import { withRig, type Rig } from '../../support/chain/harness.ts';
+import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
 import { malformed, rewritten, wireTick } from '../../support/chain/wire.ts';
 import { watched } from '../../support/chain/watch.ts';
@@ -41,24 +41,24 @@ const ENV = {
  */
 export async function survivesWireFaults(scene: Scene, { spec, count, faults }: WireSize): Promise<Figures> {
   const options = { databaseUrl: await scene.database(), spec, count, env: ENV, sim: simFaults(faults) };
-  return withRig(options, async (rig) => {
-    const daemon = rig.daemon();
-    const expected = expectations(rig, faults);
-    const { looks } = await watched(rig, async () => {
-      await rig.untilCaughtUp(daemon);
-      await untilGapsClosed(rig, daemon);
+  return withIngester(options, async (harness) => {
+    const daemon = harness.daemon();
+    const expected = expectations(harness, faults);
+    const { looks } = await watched(harness, async () => {
+      await harness.untilCaughtUp(daemon);
+      await untilGapsClosed(harness, daemon);
       return {};
     });
-    await assertCounts(rig, daemon, faults, expected);
+    await assertCounts(harness, daemon, faults, expected);
     await daemon.untilReady('ready');
     await daemon.stop();
-    assert.equal(rig.starts().length, 1, 'one stream');
+    assert.equal(harness.starts().length, 1, 'one stream');
 
-    const client = await rig.client();
+    const client = await harness.client();
     await assertGaps(client, expected);
-    await assertLetters(client, rig, faults, expected);
-    const compared = await rig.compare({ absent: (number) => fateOf(faults, number) !== 'stored' });
-    await rig.check({ hashes: true, atRest: true });
+    await assertLetters(client, harness, faults, expected);
+    const compared = await harness.compare({ absent: (number) => fateOf(faults, number) !== 'stored' });
+    await harness.check({ hashes: true, atRest: true });
     const { rows } = await client.query('SELECT * FROM chain_alarms LIMIT 3');
     assert.deepEqual(rows, [], 'what is stored is true');
     return {
@@ -67,7 +67,7 @@ export async function survivesWireFaults(scene: Scene, { spec, count, faults }: 
       'of them for ever': expected.unfillable.length,
       'gaps closed': expected.gaps.length,
       doubled: expected.repeated,
-      swapped: rig.sim.log().filter(({ kind }) => kind === 'swap').length,
+      swapped: harness.sim.log().filter(({ kind }) => kind === 'swap').length,
       rewritten: expected.rewritten.length,
       malformed: expected.malformed.length,
       'of them without a number': expected.malformed.filter((number) => isUnnumbered(formOf(faults, number)!))
@@ -88,9 +88,9 @@ interface Expectations {
   repeated: number;
 }
 
-function expectations(rig: Rig, faults: WireFaults): Expectations {
+function expectations(harness: IngestHarness, faults: WireFaults): Expectations {
   const numbers = (fits: (number: bigint) => boolean): bigint[] =>
-    numbersThat(rig.spec.first, rig.last, fits);
+    numbersThat(harness.spec.first, harness.last, fits);
   const isWithoutNumber = (number: bigint): boolean => {
     const form = formOf(faults, number);
     return form !== null && isUnnumbered(form);
@@ -100,30 +100,30 @@ function expectations(rig: Rig, faults: WireFaults): Expectations {
     unfillable: numbers((number) => fateOf(faults, number) === 'unfillable'),
     gaps: numbers((number) => isLeftOut(faults, number) || isWithoutNumber(number)),
     malformed: numbers((number) => formOf(faults, number) !== null),
-    rewritten: numbers((number) => number + REWRITE_BACK <= rig.last && isRewritten(faults, number)),
+    rewritten: numbers((number) => number + REWRITE_BACK <= harness.last && isRewritten(faults, number)),
     repeated: numbers(
       (number) => number % faults.duplicate === 0n && !isLeftOut(faults, number) && !isWithoutNumber(number),
     ).length,
   };
 }
 
-async function untilGapsClosed(rig: Rig, daemon: Daemon): Promise<void> {
+async function untilGapsClosed(harness: IngestHarness, daemon: Daemon): Promise<void> {
   let open = -1;
   await until(
     'every gap is filled or given up',
-    async () => (open = (await rig.look()).openGaps.length) === 0,
+    async () => (open = (await harness.look()).openGaps.length) === 0,
     { deadlineMs: 120_000, progress: () => open, context: () => `${open} open gaps\n${daemon.tail()}` },
   );
 }
 
 /** The daemon's own counts against what was injected. */
 async function assertCounts(
-  rig: Rig,
+  harness: IngestHarness,
   daemon: Daemon,
   faults: WireFaults,
   expected: Expectations,
 ): Promise<void> {
-  const all = numbersThat(rig.spec.first, rig.last, () => true);
+  const all = numbersThat(harness.spec.first, harness.last, () => true);
   const stored = all.filter((number) => fateOf(faults, number) === 'stored').length;
   // each bad frame once, also those whose tick came by GetTick
   const letters = new Set([
@@ -140,7 +140,7 @@ async function assertCounts(
     {},
     expected.gaps.length - expected.unfillable.length,
   );
-  const logged = rig.sim.log().filter(({ event }) => event === 'fault');
+  const logged = harness.sim.log().filter(({ event }) => event === 'fault');
   const injected = (kind: string): number => logged.filter((fault) => fault.kind === kind).length;
   assert.equal(injected('gap') + injected('gap-forever'), expected.leftOut.length);
   assert.equal(injected('rewrite'), expected.rewritten.length);
@@ -173,7 +173,7 @@ interface Letter {
 /** Each bad tick and each rewritten one exactly once, with its bytes. */
 async function assertLetters(
   client: Client,
-  rig: Rig,
+  harness: IngestHarness,
   faults: WireFaults,
   expected: Expectations,
 ): Promise<void> {
@@ -186,7 +186,7 @@ async function assertLetters(
   );
   let seen = 0;
   const rewrites = new Set(expected.rewritten);
-  for (const tick of expectedTicks(rig.spec, rig.count)) {
+  for (const tick of expectedTicks(harness.spec, harness.count)) {
     const letters = byNumber.get(tick.tickNumber) ?? [];
     seen += letters.length;
     const isBad = fateOf(faults, tick.tickNumber) === 'bad';

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import type { Rig } from './harness.ts';
+import type { IngestHarness } from './harness.ts';
 
 export interface GapRow {
   first: bigint;
@@ -26,5 +26,5 @@ export const multiples = (of: bigint, last: bigint): bigint[] =>
   Array.from({ length: Number(last / of) }, (_, at) => BigInt(at + 1) * of);
 export const faults = (...texts: string[]): string[] => texts.flatMap((text) => ['--fault', text]);
 /** numbers that GetTick was asked for, in order */
-export const asked = (rig: Rig): bigint[] =>
-  rig.sim.log().flatMap((event) => (event.event === 'get_tick' ? [BigInt(event.tick!)] : []));
+export const asked = (harness: IngestHarness): bigint[] =>
+  harness.sim.log().flatMap((event) => (event.event === 'get_tick' ? [BigInt(event.tick!)] : []));

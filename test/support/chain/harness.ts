@@ -12,8 +12,8 @@ import { until } from '../until.ts';
 /** without any progress */
 const STUCK_MS = 120_000;
 
-export interface RigOptions {
-  /** of a database with the schema, the rig's own */
+export interface IngestHarnessOptions {
+  /** of a database with the schema, the harness's own */
   databaseUrl: string;
   spec: ChainSpec;
   /** ticks of the chain, all there from the start; null: it grows by spec.ticksPerSecond, see settle() */
@@ -33,7 +33,7 @@ export interface RigOptions {
 }
 
 /** A chain, a simulator that serves it, a database, and the daemons that a test starts between them. */
-export class Rig {
+export class IngestHarness {
   readonly spec: ChainSpec;
   readonly databaseUrl: string;
   readonly sim: Sequencer;
@@ -50,7 +50,12 @@ export class Rig {
   readonly #ahead: Iterator<ExpectedTick>;
   #compared: bigint;
 
-  private constructor(options: RigOptions, random: Random, sim: Sequencer, proxy: PostgresProxy | null) {
+  private constructor(
+    options: IngestHarnessOptions,
+    random: Random,
+    sim: Sequencer,
+    proxy: PostgresProxy | null,
+  ) {
     this.spec = options.spec;
     this.databaseUrl = options.databaseUrl;
     this.sim = sim;
@@ -63,12 +68,12 @@ export class Rig {
     if (proxy !== null) this.#proxies.push(proxy);
   }
 
-  static async open(options: RigOptions): Promise<Rig> {
+  static async open(options: IngestHarnessOptions): Promise<IngestHarness> {
     const random = options.random ?? seededRandom();
     const sim = await Sequencer.start({ ...options, random: random.fork() });
     const isProxied = options.proxied === true;
     const proxy = isProxied ? await PostgresProxy.at(options.databaseUrl, { random: random.fork() }) : null;
-    return new Rig(options, random, sim, proxy);
+    return new IngestHarness(options, random, sim, proxy);
   }
 
   /** One more way to the database, for a daemon of its own. */
@@ -178,7 +183,7 @@ export class Rig {
     await this.untilPosition(position + this.spec.ticksPerSecond / 2n, daemon);
   }
 
-  /** To the moment, for a blow that follows. */
+  /** Polled every millisecond, for a fault that must follow at once. */
   async untilWritten(ticks: number, daemon: Daemon): Promise<void> {
     await until(
       `${ticks} ticks written`,
@@ -245,12 +250,15 @@ export class Rig {
   }
 }
 
-/** Opens a rig, closes it whatever happens. */
-export async function withRig<T>(options: RigOptions, work: (rig: Rig) => Promise<T>): Promise<T> {
-  const rig = await Rig.open(options);
+/** Opens an ingest harness, closes it whatever happens. */
+export async function withIngester<T>(
+  options: IngestHarnessOptions,
+  work: (harness: IngestHarness) => Promise<T>,
+): Promise<T> {
+  const harness = await IngestHarness.open(options);
   try {
-    return await work(rig);
+    return await work(harness);
   } finally {
-    await rig.close();
+    await harness.close();
   }
 }

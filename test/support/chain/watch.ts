@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { isConnectionLoss, openClient } from './oracle.ts';
-import type { Rig } from './harness.ts';
+import type { IngestHarness } from './harness.ts';
 
 /** between two looks at the least; a look that takes long is followed by a pause as long, for the sake of the others */
 const PAUSE_MS = 200;
@@ -12,13 +12,13 @@ const PAUSE_MS = 200;
  */
 export class Watch {
   looks = 0;
-  readonly #rig: Rig;
+  readonly #harness: IngestHarness;
   #failure: Error | null = null;
   #isStopped = false;
   readonly #running: Promise<void>;
 
-  constructor(rig: Rig) {
-    this.#rig = rig;
+  constructor(harness: IngestHarness) {
+    this.#harness = harness;
     this.#running = this.#run();
   }
 
@@ -40,8 +40,8 @@ export class Watch {
     while (!this.#isStopped && this.#failure === null) {
       const beganMs = performance.now();
       try {
-        client ??= await openClient(this.#rig.databaseUrl);
-        await this.#rig.look(client);
+        client ??= await openClient(this.#harness.databaseUrl);
+        await this.#harness.look(client);
         this.looks += 1;
       } catch (error) {
         if (!isConnectionLoss(error)) this.#failure = error as Error;
@@ -56,10 +56,10 @@ export class Watch {
 
 /** Does the work while a watch looks at the store; the figures then say how often it did. */
 export async function watched<T extends object>(
-  rig: Rig,
+  harness: IngestHarness,
   work: (watch: Watch) => Promise<T>,
 ): Promise<T & { looks: number }> {
-  const watch = new Watch(rig);
+  const watch = new Watch(harness);
   let figures: T;
   try {
     figures = await work(watch);

@@ -4,7 +4,7 @@ import { sessionsGone } from '../../../support/chain/daemon.ts';
 import { chainSpec } from '../../../support/chain/expected.ts';
 import { asked, fates, faults, gapRows } from '../../../support/chain/gaps.ts';
 import { startPostgres } from '../../../support/servers/postgres.ts';
-import { withRig } from '../../../support/chain/harness.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
 
 void test('gaps are filled, whatever else happens', async (t) => {
@@ -14,40 +14,45 @@ void test('gaps are filled, whatever else happens', async (t) => {
   await t.test('a long gap is read from a second stream while live ticks go on', async () => {
     const spec = chainSpec({ seed: 302, ticksPerSecond: 3_000n });
     const sim = faults('hole:2000:21999', 'gap:5003');
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count: null, sim }, async (rig) => {
-      const daemon = rig.daemon();
-      await daemon.untilReady('gap', 60_000);
-      const recorded = await daemon.logged(
-        ({ msg, first_tick }) => msg === 'Gap recorded' && first_tick === 2_000,
-      );
-      assert.equal(recorded['last_tick'], 21_999);
-      const before = (await rig.position())!;
-      const line = await daemon.logged(({ msg, first_tick }) => msg === 'Gap filled' && first_tick === 2_000);
-      assert.equal(line['ticks'], 20_000);
-      await rig.untilPosition(before + 3_000n, daemon);
-      await rig.settle(daemon);
-      const rows = await gapRows(await rig.client());
-      // the stream may have left one out just now
-      const open = rows.filter(({ state }) => state === 'open');
-      await rig.compare({ absent: (number) => open.some(({ first }) => first === number) });
-      await rig.check({ hashes: true, atRest: true });
-      assert.ok(rig.starts().includes(2_000n), 'a stream was opened at the first missing number');
-      const singles = asked(rig);
-      // 15009 also is left out by the second stream
-      assert.deepEqual(
-        singles
-          .filter((number) => number >= 2_000n && number < 22_000n)
-          .map(String)
-          .sort(),
-        ['10006', '15009', '20012', '5003'].sort(),
-      );
-      assert.deepEqual(
-        rows
-          .filter(({ first }) => first >= 2_000n && first < 22_000n)
-          .map(({ first, last, state }) => [first, last, state]),
-        [[2_000n, 21_999n, 'filled']],
-      );
-    });
+    await withIngester(
+      { databaseUrl: await server.createDatabase(), spec, count: null, sim },
+      async (harness) => {
+        const daemon = harness.daemon();
+        await daemon.untilReady('gap', 60_000);
+        const recorded = await daemon.logged(
+          ({ msg, first_tick }) => msg === 'Gap recorded' && first_tick === 2_000,
+        );
+        assert.equal(recorded['last_tick'], 21_999);
+        const before = (await harness.position())!;
+        const line = await daemon.logged(
+          ({ msg, first_tick }) => msg === 'Gap filled' && first_tick === 2_000,
+        );
+        assert.equal(line['ticks'], 20_000);
+        await harness.untilPosition(before + 3_000n, daemon);
+        await harness.settle(daemon);
+        const rows = await gapRows(await harness.client());
+        // the stream may have left one out just now
+        const open = rows.filter(({ state }) => state === 'open');
+        await harness.compare({ absent: (number) => open.some(({ first }) => first === number) });
+        await harness.check({ hashes: true, atRest: true });
+        assert.ok(harness.starts().includes(2_000n), 'a stream was opened at the first missing number');
+        const singles = asked(harness);
+        // 15009 also is left out by the second stream
+        assert.deepEqual(
+          singles
+            .filter((number) => number >= 2_000n && number < 22_000n)
+            .map(String)
+            .sort(),
+          ['10006', '15009', '20012', '5003'].sort(),
+        );
+        assert.deepEqual(
+          rows
+            .filter(({ first }) => first >= 2_000n && first < 22_000n)
+            .map(({ first, last, state }) => [first, last, state]),
+          [[2_000n, 21_999n, 'filled']],
+        );
+      },
+    );
   });
 
   await t.test(
@@ -63,17 +68,20 @@ void test('gaps are filled, whatever else happens', async (t) => {
         'duplicate:41',
         'malformed:211:truncated',
       );
-      await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
-        const daemon = rig.daemon();
-        await rig.untilCaughtUp(daemon);
-        await daemon.untilReady('ready');
-        await daemon.stop();
-        assert.equal((await rig.verify({ deadLetters: 'some' })).ticks, count);
-        const { rows } = await (
-          await rig.client()
-        ).query("SELECT after_tick FROM dead_letters WHERE status <> 'resolved'");
-        assert.deepEqual(rows, []);
-      });
+      await withIngester(
+        { databaseUrl: await server.createDatabase(), spec, count, sim },
+        async (harness) => {
+          const daemon = harness.daemon();
+          await harness.untilCaughtUp(daemon);
+          await daemon.untilReady('ready');
+          await daemon.stop();
+          assert.equal((await harness.verify({ deadLetters: 'some' })).ticks, count);
+          const { rows } = await (
+            await harness.client()
+          ).query("SELECT after_tick FROM dead_letters WHERE status <> 'resolved'");
+          assert.deepEqual(rows, []);
+        },
+      );
     },
   );
 
@@ -81,13 +89,13 @@ void test('gaps are filled, whatever else happens', async (t) => {
     const spec = chainSpec({ seed: 306, txs: 1 });
     const count = 6_000;
     const sim = faults('late:31:700', 'get-slow:40');
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (harness) => {
+      const daemon = harness.daemon();
+      await harness.untilCaughtUp(daemon);
       await daemon.untilReady('ready');
       await daemon.stop();
-      assert.equal((await rig.verify()).ticks, count);
-      assert.ok(asked(rig).length > 0);
+      assert.equal((await harness.verify()).ticks, count);
+      assert.ok(asked(harness).length > 0);
     });
   });
 
@@ -95,10 +103,10 @@ void test('gaps are filled, whatever else happens', async (t) => {
     const spec = chainSpec({ seed: 307, txs: 1 });
     const count = 8_020;
     const sim = faults('hole:1000:4999', 'gap:50', 'get-slow:5');
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (harness) => {
       for (const filled of [200n, 2_500n, 3_500n]) {
-        const daemon = rig.daemon();
-        const client = await rig.client();
+        const daemon = harness.daemon();
+        const client = await harness.client();
         await until(
           `${filled} numbers are filled`,
           async () => {
@@ -113,14 +121,14 @@ void test('gaps are filled, whatever else happens', async (t) => {
         daemon.kill('SIGKILL');
         await daemon.exited;
         await sessionsGone(client);
-        await rig.check();
+        await harness.check();
       }
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
+      const daemon = harness.daemon();
+      await harness.untilCaughtUp(daemon);
       await daemon.untilReady('ready');
       await daemon.stop();
-      assert.equal((await rig.verify()).ticks, count);
-      const rows = await gapRows(await rig.client());
+      assert.equal((await harness.verify()).ticks, count);
+      const rows = await gapRows(await harness.client());
       assert.ok(rows.every(({ state }) => state === 'filled'));
     });
   });
@@ -130,18 +138,18 @@ void test('gaps are filled, whatever else happens', async (t) => {
     async () => {
       const spec = chainSpec({ seed: 308 });
       const databaseUrl = await server.createDatabase();
-      await withRig({ databaseUrl, spec, count: 500 }, async (rig) => {
-        const daemon = rig.daemon();
-        await rig.untilCaughtUp(daemon);
+      await withIngester({ databaseUrl, spec, count: 500 }, async (harness) => {
+        const daemon = harness.daemon();
+        await harness.untilCaughtUp(daemon);
         await daemon.stop();
       });
-      await withRig({ databaseUrl, spec, count: 9_000, sim: ['--history', '1000'] }, async (rig) => {
-        const daemon = rig.daemon();
-        await rig.untilCaughtUp(daemon);
+      await withIngester({ databaseUrl, spec, count: 9_000, sim: ['--history', '1000'] }, async (harness) => {
+        const daemon = harness.daemon();
+        await harness.untilCaughtUp(daemon);
         await daemon.untilReady('ready');
         await daemon.stop();
-        assert.deepEqual(fates(await gapRows(await rig.client())), [[501n, 8_000n, 'unfillable']]);
-        assert.ok(asked(rig).length < 100, `${asked(rig).length} calls`);
+        assert.deepEqual(fates(await gapRows(await harness.client())), [[501n, 8_000n, 'unfillable']]);
+        assert.ok(asked(harness).length < 100, `${asked(harness).length} calls`);
       });
     },
   );

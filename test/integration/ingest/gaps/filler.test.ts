@@ -6,7 +6,7 @@ import { test } from 'tap';
 import { chainSpec } from '../../../support/chain/expected.ts';
 import { asked, fates, faults, gapRows, multiples } from '../../../support/chain/gaps.ts';
 import { startPostgres } from '../../../support/servers/postgres.ts';
-import { withRig } from '../../../support/chain/harness.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
 
 const run = promisify(execFile);
@@ -20,9 +20,9 @@ void test('gaps are filled', async (t) => {
     const spec = chainSpec({ seed: 301, txs: 1 });
     const count = 3_000;
     const sim = faults('gap:97');
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
-      const daemon = rig.daemon({ env: { REORDER_WINDOW: '50ms' } });
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (harness) => {
+      const daemon = harness.daemon({ env: { REORDER_WINDOW: '50ms' } });
+      await harness.untilCaughtUp(daemon);
       await daemon.untilReady('ready');
       const missing = multiples(97n, 3_000n);
       await until('every gap is told of', () => daemon.lines('Gap filled').length === missing.length);
@@ -33,12 +33,12 @@ void test('gaps are filled', async (t) => {
       const { details } = await daemon.untilReady('ready');
       assert.equal(details.complete_up_to, `${count}`);
       await daemon.stop();
-      assert.equal((await rig.verify()).ticks, count);
+      assert.equal((await harness.verify()).ticks, count);
       assert.deepEqual(
-        fates(await gapRows(await rig.client())),
+        fates(await gapRows(await harness.client())),
         missing.map((number) => [number, number, 'filled']),
       );
-      assert.deepEqual(asked(rig), missing, 'each was asked for once, the lowest first');
+      assert.deepEqual(asked(harness), missing, 'each was asked for once, the lowest first');
     });
   });
 
@@ -48,13 +48,13 @@ void test('gaps are filled', async (t) => {
     const databaseUrl = await server.createDatabase();
     const env = { REORDER_WINDOW: '50ms' };
     const missing = [333n, 666n, 999n, 1332n, 1665n, 1998n];
-    await withRig({ databaseUrl, spec, count, sim: faults('gap-forever:333'), env }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl, spec, count, sim: faults('gap-forever:333'), env }, async (harness) => {
+      const daemon = harness.daemon();
+      await harness.untilCaughtUp(daemon);
       const ready = await daemon.untilReady('gap');
       assert.equal(ready.details.complete_up_to, '332');
       await until('an attempt is recorded', async () =>
-        (await gapRows(await rig.client())).some(
+        (await gapRows(await harness.client())).some(
           ({ attempts, error, waits }) => attempts > 0 && waits && error === 'the sequencer does not have it',
         ),
       );
@@ -71,20 +71,20 @@ void test('gaps are filled', async (t) => {
       await daemon.stop();
       for (const number of missing)
         assert.equal(
-          asked(rig).filter((one) => one === number).length,
+          asked(harness).filter((one) => one === number).length,
           3,
           `${number} was asked for three times`,
         );
-      const asks = asked(rig).length;
-      const again = rig.daemon();
+      const asks = asked(harness).length;
+      const again = harness.daemon();
       await again.untilReady('ready');
       await again.stop();
-      assert.equal(asked(rig).length, asks, 'and not again after a restart');
-      await rig.compare({ absent: (number) => missing.includes(number) });
-      const { openGaps } = await rig.check({ hashes: true, atRest: true });
+      assert.equal(asked(harness).length, asks, 'and not again after a restart');
+      await harness.compare({ absent: (number) => missing.includes(number) });
+      const { openGaps } = await harness.check({ hashes: true, atRest: true });
       assert.deepEqual(openGaps, []);
       assert.deepEqual(
-        fates(await gapRows(await rig.client())),
+        fates(await gapRows(await harness.client())),
         missing.map((number) => [number, number, 'unfillable']),
       );
     });
@@ -93,34 +93,37 @@ void test('gaps are filled', async (t) => {
   await t.test('a tick that was given up and comes late is stored all the same', async () => {
     const spec = chainSpec({ seed: 309, ticksPerSecond: 2_000n });
     const sim = faults('gap-forever:3000', 'late:3000:20000');
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count: null, sim }, async (rig) => {
-      const daemon = rig.daemon();
-      const late = await daemon.logged('Ticks that were given up came after all');
-      const number = late['first_tick'] as number;
-      assert.ok(
-        daemon.log.some(({ msg, first_tick }) => msg.startsWith('Gap given up') && first_tick === number),
-      );
-      await rig.settle(daemon);
-      const rows = await gapRows(await rig.client());
-      const missing = rows.filter(({ state }) => state !== 'filled').map(({ first }) => first);
-      await rig.compare({ absent: (one) => missing.includes(one) });
-      await rig.check({ hashes: true, atRest: true });
-      assert.equal(rows.find(({ first }) => first === BigInt(number))?.state, 'filled');
-      assert.ok(missing.every((one) => one % 3_000n === 0n));
-    });
+    await withIngester(
+      { databaseUrl: await server.createDatabase(), spec, count: null, sim },
+      async (harness) => {
+        const daemon = harness.daemon();
+        const late = await daemon.logged('Ticks that were given up came after all');
+        const number = late['first_tick'] as number;
+        assert.ok(
+          daemon.log.some(({ msg, first_tick }) => msg.startsWith('Gap given up') && first_tick === number),
+        );
+        await harness.settle(daemon);
+        const rows = await gapRows(await harness.client());
+        const missing = rows.filter(({ state }) => state !== 'filled').map(({ first }) => first);
+        await harness.compare({ absent: (one) => missing.includes(one) });
+        await harness.check({ hashes: true, atRest: true });
+        assert.equal(rows.find(({ first }) => first === BigInt(number))?.state, 'filled');
+        assert.ok(missing.every((one) => one % 3_000n === 0n));
+      },
+    );
   });
 
   await t.test('errors, wrong answers and a sequencer that lags give up nothing', async () => {
     const spec = chainSpec({ seed: 304, txs: 1 });
     const count = 1_250;
     const sim = faults('gap:100', 'get-fail:200:2', 'get-other:300:2', 'get-late:500:2');
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
-      const daemon = rig.daemon({ env: { REORDER_WINDOW: '50ms' } });
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (harness) => {
+      const daemon = harness.daemon({ env: { REORDER_WINDOW: '50ms' } });
+      await harness.untilCaughtUp(daemon);
       await daemon.untilReady('ready', 60_000);
       await daemon.stop();
-      await rig.verify();
-      const rows = await gapRows(await rig.client());
+      await harness.verify();
+      const rows = await gapRows(await harness.client());
       assert.deepEqual(
         fates(rows),
         multiples(100n, 1_250n).map((number) => [number, number, 'filled']),
@@ -137,29 +140,29 @@ void test('gaps are filled', async (t) => {
     const spec = chainSpec({ seed: 305, txs: 1 });
     const count = 950;
     const sim = faults('gap:100', 'get-fail:400');
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
-      const daemon = rig.daemon({ env: { REORDER_WINDOW: '50ms' } });
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (harness) => {
+      const daemon = harness.daemon({ env: { REORDER_WINDOW: '50ms' } });
+      await harness.untilCaughtUp(daemon);
       await until(
         'all others are filled',
         async () =>
-          (await gapRows(await rig.client())).filter(({ state }) => state === 'filled').length === 7,
+          (await gapRows(await harness.client())).filter(({ state }) => state === 'filled').length === 7,
       );
       await until('three attempts are on record', async () =>
-        (await gapRows(await rig.client())).some(({ attempts }) => attempts >= 3),
+        (await gapRows(await harness.client())).some(({ attempts }) => attempts >= 3),
       );
       const { details } = await daemon.untilReady('gap');
       assert.equal(details.complete_up_to, '399');
       assert.ok((await daemon.metric('tick_ingester_gap_requests_total', { result: 'failed' })) >= 3);
       const status = await run(process.execPath, [PROGRAM, 'status'], {
-        env: { DATABASE_URL: rig.databaseUrl, CONTINUUM_GRPC_URL: rig.sim.address },
+        env: { DATABASE_URL: harness.databaseUrl, CONTINUUM_GRPC_URL: harness.sim.address },
       });
       assert.match(
         status.stdout,
         /open 400\.\.400, tried in vain \d+ times: .*GetTick of 400 fails \(again at 20\S+Z\)/,
       );
       await daemon.stop();
-      const rows = await gapRows(await rig.client());
+      const rows = await gapRows(await harness.client());
       assert.deepEqual(
         fates(rows.filter(({ state }) => state === 'open')),
         [

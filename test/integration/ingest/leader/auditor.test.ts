@@ -4,7 +4,7 @@ import { REWRITE_BACK } from '../../../../src/sim/fault.ts';
 import { digest } from '../../../support/chain/dead-letters.ts';
 import { allTicks, chainSpec } from '../../../support/chain/expected.ts';
 import { startPostgres } from '../../../support/servers/postgres.ts';
-import { withRig } from '../../../support/chain/harness.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
 import { runCommand } from '../../../support/run/command.ts';
 import { until } from '../../../support/until.ts';
 import { wireTick } from '../../../support/chain/wire.ts';
@@ -17,20 +17,20 @@ void test('ticks that come again', async (t) => {
     const spec = chainSpec({ seed: 84, hostile: true });
     const count = 6_000;
     const sim = ['duplicate:7', 'rewrite:101'].flatMap((fault) => ['--fault', fault]);
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (harness) => {
+      const daemon = harness.daemon();
+      await harness.untilCaughtUp(daemon);
       const rewritten: bigint[] = [];
-      for (let number = 101n; number <= rig.last; number += 101n) rewritten.push(number - REWRITE_BACK);
+      for (let number = 101n; number <= harness.last; number += 101n) rewritten.push(number - REWRITE_BACK);
       await daemon.untilMetric('tick_ingester_conflicts_total', {}, rewritten.length);
       await daemon.untilMetric('tick_ingester_duplicates_total', { cause: 'stream' }, Math.floor(count / 7));
       await daemon.untilReady('ready');
       await daemon.stop();
 
-      const { ticks: stored } = await rig.verify({ deadLetters: 'some' });
+      const { ticks: stored } = await harness.verify({ deadLetters: 'some' });
       assert.equal(stored, count, 'the stored rows stay as they came first');
       const { rows } = await (
-        await rig.client()
+        await harness.client()
       ).query<
         Record<'tick_number' | 'reason' | 'detail', string> &
           Record<'raw' | 'raw_sha256' | 'stored_sha256', Buffer>
@@ -62,36 +62,44 @@ void test('ticks that come again', async (t) => {
     const spec = chainSpec({ seed: 85, txs: 1 });
     const count = 4_000;
     const sim = ['--fault', 'fork:2000:100'];
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
-      const daemon = rig.daemon();
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (harness) => {
+      const daemon = harness.daemon();
       const { reasons } = await daemon.untilReady('forked');
       assert.deepEqual(reasons, ['forked']);
       assert.equal((await daemon.get('/health'))?.code, 200, 'it waits for an operator');
-      const client = await rig.client();
+      const client = await harness.client();
       await until('the halt is recorded', async () => {
         const { rows } = await client.query('SELECT halt FROM ingest_state');
         return rows[0]?.halt === 'forked';
       });
       assert.equal(await daemon.metric('tick_ingester_halted', { halt: 'forked' }), 1);
-      const position = await rig.position();
+      const position = await harness.position();
       assert.ok(position !== null && position < 2000n, `position ${position}`);
-      await rig.compare({ absent: (number) => number > position });
+      await harness.compare({ absent: (number) => number > position });
       await daemon.stop();
 
-      const restarted = rig.daemon();
+      const restarted = harness.daemon();
       assert.deepEqual((await restarted.untilReady('forked')).reasons, ['forked'], 'also after a restart');
-      const wrong = await runCommand('tick-ingester', ['resume', '--accept', 'poison'], rig.environment());
+      const wrong = await runCommand(
+        'tick-ingester',
+        ['resume', '--accept', 'poison'],
+        harness.environment(),
+      );
       assert.equal(wrong.code, 1);
       assert.match(wrong.stderr, /halted as forked .*--accept forked/);
-      const streams = rig.starts().length;
-      const accepted = await runCommand('tick-ingester', ['resume', '--accept', 'forked'], rig.environment());
+      const streams = harness.starts().length;
+      const accepted = await runCommand(
+        'tick-ingester',
+        ['resume', '--accept', 'forked'],
+        harness.environment(),
+      );
       assert.equal(accepted.code, 0, accepted.stderr);
       assert.match(accepted.stdout, /^Accepted: .*Ingestion goes on\.$/m);
-      await until('a stream is opened behind the position', () => rig.starts().length > streams);
-      assert.equal(rig.starts().at(-1), position + 1n);
+      await until('a stream is opened behind the position', () => harness.starts().length > streams);
+      assert.equal(harness.starts().at(-1), position + 1n);
       assert.equal(restarted.exit, null, 'the daemon goes on by itself');
       await restarted.stop();
-      await rig.compare({ absent: (number) => number > position });
+      await harness.compare({ absent: (number) => number > position });
     });
   });
 
@@ -99,20 +107,23 @@ void test('ticks that come again', async (t) => {
     const spec = chainSpec({ seed: 86, txs: 1 });
     const count = 3_000;
     const databaseUrl = await server.createDatabase();
-    await withRig({ databaseUrl, spec, count }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl, spec, count }, async (harness) => {
+      const daemon = harness.daemon();
+      await harness.untilCaughtUp(daemon);
       await daemon.stop();
     });
-    await withRig({ databaseUrl, spec: chainSpec({ seed: 87, txs: 1 }), count: 500 }, async (rig) => {
-      const daemon = rig.daemon();
-      await daemon.untilReady('forked');
-      const line = await daemon.logged((other) => /Ingestion is halted/.test(other.msg));
-      assert.match(String(line['reason']), /the head of the sequencer is 500/);
-      await daemon.stop();
-      assert.equal(await rig.position(), 3_000n);
-      const { deadLetters } = await rig.check({ atRest: true });
-      assert.equal(deadLetters, 0n);
-    });
+    await withIngester(
+      { databaseUrl, spec: chainSpec({ seed: 87, txs: 1 }), count: 500 },
+      async (harness) => {
+        const daemon = harness.daemon();
+        await daemon.untilReady('forked');
+        const line = await daemon.logged((other) => /Ingestion is halted/.test(other.msg));
+        assert.match(String(line['reason']), /the head of the sequencer is 500/);
+        await daemon.stop();
+        assert.equal(await harness.position(), 3_000n);
+        const { deadLetters } = await harness.check({ atRest: true });
+        assert.equal(deadLetters, 0n);
+      },
+    );
   });
 });

@@ -3,7 +3,7 @@ import { test } from 'tap';
 import { runCommand } from '../../../support/run/command.ts';
 import { chainSpec } from '../../../support/chain/expected.ts';
 import { startPostgres } from '../../../support/servers/postgres.ts';
-import { withRig } from '../../../support/chain/harness.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
 
 void test('what only an operator decides', async (t) => {
@@ -17,45 +17,52 @@ void test('what only an operator decides', async (t) => {
       const count = 3_000;
       const sim = ['--fault', 'malformed-forever:10:batch-hash'];
       const env = { DEAD_LETTER_MAX: '200', BATCH_SIZE: '100', BATCH_MAX: '100' };
-      await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim, env }, async (rig) => {
-        const daemon = rig.daemon();
-        assert.deepEqual((await daemon.untilReady('poison')).reasons, ['poison']);
-        const client = await rig.client();
-        const letters = async (): Promise<number> =>
-          Number((await client.query('SELECT count(*) AS n FROM dead_letters')).rows[0].n);
-        const first = await letters();
-        assert.ok(first > 0 && first <= 200, `${first} dead letters`);
-        const status = await runCommand('tick-ingester', ['status'], rig.environment());
-        assert.match(status.stdout, /halted +poison: more than 200 new dead letters in 10 minutes/);
+      await withIngester(
+        { databaseUrl: await server.createDatabase(), spec, count, sim, env },
+        async (harness) => {
+          const daemon = harness.daemon();
+          assert.deepEqual((await daemon.untilReady('poison')).reasons, ['poison']);
+          const client = await harness.client();
+          const letters = async (): Promise<number> =>
+            Number((await client.query('SELECT count(*) AS n FROM dead_letters')).rows[0].n);
+          const first = await letters();
+          assert.ok(first > 0 && first <= 200, `${first} dead letters`);
+          const status = await runCommand('tick-ingester', ['status'], harness.environment());
+          assert.match(status.stdout, /halted +poison: more than 200 new dead letters in 10 minutes/);
 
-        let rounds = 0;
-        for (let before = -1n; (await rig.position()) !== rig.last; rounds += 1) {
-          await daemon.untilReady('poison');
-          const position = (await rig.position())!;
-          assert.ok(position > before, 'each acceptance brings it further');
-          before = position;
-          const accepted = await runCommand(
+          let rounds = 0;
+          for (let before = -1n; (await harness.position()) !== harness.last; rounds += 1) {
+            await daemon.untilReady('poison');
+            const position = (await harness.position())!;
+            assert.ok(position > before, 'each acceptance brings it further');
+            before = position;
+            const accepted = await runCommand(
+              'tick-ingester',
+              ['resume', '--accept', 'poison'],
+              harness.environment(),
+            );
+            assert.equal(accepted.code, 0, accepted.stderr);
+            await until('halted again, or done', async () => {
+              if ((await harness.position()) === harness.last) return true;
+              const { rows } = await client.query('SELECT halt FROM ingest_state');
+              return rows[0].halt === 'poison' && (await harness.position())! > position;
+            });
+          }
+          assert.equal(rounds, 1, 'the window begins anew with the acceptance');
+          await daemon.untilReady('ready');
+          await daemon.stop();
+          assert.equal(await letters(), count / 10);
+          await harness.compare({ absent: (number) => number % 10n === 0n });
+          await harness.check({ hashes: true, atRest: true });
+          const idle = await runCommand(
             'tick-ingester',
             ['resume', '--accept', 'poison'],
-            rig.environment(),
+            harness.environment(),
           );
-          assert.equal(accepted.code, 0, accepted.stderr);
-          await until('halted again, or done', async () => {
-            if ((await rig.position()) === rig.last) return true;
-            const { rows } = await client.query('SELECT halt FROM ingest_state');
-            return rows[0].halt === 'poison' && (await rig.position())! > position;
-          });
-        }
-        assert.equal(rounds, 1, 'the window begins anew with the acceptance');
-        await daemon.untilReady('ready');
-        await daemon.stop();
-        assert.equal(await letters(), count / 10);
-        await rig.compare({ absent: (number) => number % 10n === 0n });
-        await rig.check({ hashes: true, atRest: true });
-        const idle = await runCommand('tick-ingester', ['resume', '--accept', 'poison'], rig.environment());
-        assert.equal(idle.code, 1);
-        assert.match(idle.stderr, /ingestion is not halted/);
-      });
+          assert.equal(idle.code, 1);
+          assert.match(idle.stderr, /ingestion is not halted/);
+        },
+      );
     },
   );
 
@@ -63,11 +70,11 @@ void test('what only an operator decides', async (t) => {
     const spec = chainSpec({ seed: 89, txs: 1 });
     const count = 1_000;
     const sim = ['--fault', 'gap-forever:400'];
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (harness) => {
+      const daemon = harness.daemon();
+      await harness.untilCaughtUp(daemon);
       const skip = (tick: string): ReturnType<typeof runCommand> =>
-        runCommand('tick-ingester', ['skip', '--tick', tick], rig.environment());
+        runCommand('tick-ingester', ['skip', '--tick', tick], harness.environment());
       for (const [tick, why] of [
         ['7', /recorded already/],
         ['0', /below the first tick/],
@@ -83,11 +90,11 @@ void test('what only an operator decides', async (t) => {
       assert.match(inGap.stdout, /Tick 400 is skipped; its gap is not filled any more/);
       const due = await skip('1001');
       assert.match(due.stdout, /Tick 1001 is skipped; reading goes on at 1002/);
-      await until('the daemon reads on behind it', () => rig.starts().at(-1) === 1002n);
+      await until('the daemon reads on behind it', () => harness.starts().at(-1) === 1002n);
       await daemon.stop();
-      assert.equal(await rig.position(), 1001n);
+      assert.equal(await harness.position(), 1001n);
       const { rows } = await (
-        await rig.client()
+        await harness.client()
       ).query('SELECT first_tick::int, last_tick::int FROM ingest_gaps WHERE state = $1 ORDER BY 1', [
         'skipped',
       ]);
@@ -95,7 +102,7 @@ void test('what only an operator decides', async (t) => {
         { first_tick: 400, last_tick: 400 },
         { first_tick: 1001, last_tick: 1001 },
       ]);
-      await rig.compare({ absent: (number) => number % 400n === 0n });
+      await harness.compare({ absent: (number) => number % 400n === 0n });
     });
   });
 
@@ -103,19 +110,19 @@ void test('what only an operator decides', async (t) => {
     const spec = chainSpec({ seed: 90, txs: 1, oversize: { every: 500n, bytes: 6 * 2 ** 20 } });
     const count = 900;
     const env = { TICK_MAX_BYTES: '1MiB', GRPC_MAX_MESSAGE_BYTES: '4MiB' };
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, env }, async (rig) => {
-      const daemon = rig.daemon();
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, env }, async (harness) => {
+      const daemon = harness.daemon();
       assert.deepEqual((await daemon.untilReady('poison')).reasons, ['poison']);
       const line = await daemon.logged((other) => other['tick'] === 500);
       assert.equal(line['to_pass_over_it'], 'tick-ingester skip --tick 500');
-      await rig.untilPosition(499n, daemon);
-      const skipped = await runCommand('tick-ingester', ['skip', '--tick', '500'], rig.environment());
+      await harness.untilPosition(499n, daemon);
+      const skipped = await runCommand('tick-ingester', ['skip', '--tick', '500'], harness.environment());
       assert.equal(skipped.code, 0, skipped.stderr);
-      await rig.untilCaughtUp(daemon);
+      await harness.untilCaughtUp(daemon);
       await daemon.untilReady('ready');
       await daemon.stop();
-      await rig.compare({ absent: (number) => number === 500n });
-      const { deadLetters } = await rig.check({ hashes: true, atRest: true });
+      await harness.compare({ absent: (number) => number === 500n });
+      const { deadLetters } = await harness.check({ hashes: true, atRest: true });
       assert.equal(deadLetters, 0n);
     });
   });

@@ -7,7 +7,7 @@ import { chainSpec } from '../../../support/chain/expected.ts';
 import { openClient } from '../../../support/chain/oracle.ts';
 import { schemaSql, startPostgres } from '../../../support/servers/postgres.ts';
 import { PostgresProxy } from '../../../support/servers/postgres-proxy.ts';
-import { withRig } from '../../../support/chain/harness.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
 
 const spec = chainSpec({ seed: 91 });
 const count = 600;
@@ -47,25 +47,28 @@ void test('a start that something is wrong with', async (t) => {
       const url = await server.createDatabase();
       const away = new URL(url);
       away.host = `127.0.0.1:${port}`;
-      await withRig({ databaseUrl: url, spec, count, env: { DATABASE_URL: away.href } }, async (rig) => {
-        const daemon = rig.daemon();
-        const { reasons } = await daemon.untilReady('database');
-        assert.deepEqual(reasons, ['database']);
-        assert.equal((await daemon.get('/health'))?.code, 200);
-        const first = await daemon.logged('Failed to connect to database');
-        await daemon.logged((line) => line.msg === first.msg && line !== first);
-        const proxy = await PostgresProxy.at(url, { listenPort: port });
-        try {
-          await rig.untilCaughtUp(daemon);
-          await daemon.untilReady('ready');
-          await daemon.stop();
-        } finally {
-          await proxy.stop();
-        }
-        await rig.verify();
-        assert.ok(ordinary.password.length >= 6, 'a password to look for');
-        assert.ok(!daemon.output().includes(decodeURIComponent(ordinary.password)));
-      });
+      await withIngester(
+        { databaseUrl: url, spec, count, env: { DATABASE_URL: away.href } },
+        async (harness) => {
+          const daemon = harness.daemon();
+          const { reasons } = await daemon.untilReady('database');
+          assert.deepEqual(reasons, ['database']);
+          assert.equal((await daemon.get('/health'))?.code, 200);
+          const first = await daemon.logged('Failed to connect to database');
+          await daemon.logged((line) => line.msg === first.msg && line !== first);
+          const proxy = await PostgresProxy.at(url, { listenPort: port });
+          try {
+            await harness.untilCaughtUp(daemon);
+            await daemon.untilReady('ready');
+            await daemon.stop();
+          } finally {
+            await proxy.stop();
+          }
+          await harness.verify();
+          assert.ok(ordinary.password.length >= 6, 'a password to look for');
+          assert.ok(!daemon.output().includes(decodeURIComponent(ordinary.password)));
+        },
+      );
     },
   );
 
@@ -81,8 +84,8 @@ void test('a start that something is wrong with', async (t) => {
     'a schema that is behind: the command is named, and after it all goes on by itself',
     async () => {
       const databaseUrl = await server.createDatabase(undefined, { schema: false });
-      await withRig({ databaseUrl, spec, count }, async (rig) => {
-        const daemon = rig.daemon();
+      await withIngester({ databaseUrl, spec, count }, async (harness) => {
+        const daemon = harness.daemon();
         const { reasons } = await daemon.untilReady('schema');
         assert.deepEqual(reasons, ['schema']);
         const line = await daemon.logged((line) => line.level === 'error' && /behind/.test(line.msg));
@@ -92,22 +95,22 @@ void test('a start that something is wrong with', async (t) => {
         const client = await openClient(databaseUrl);
         await client.query(await schemaSql());
         await client.end();
-        await rig.untilCaughtUp(daemon);
+        await harness.untilCaughtUp(daemon);
         await daemon.untilReady('ready');
         await daemon.stop();
-        await rig.verify();
+        await harness.verify();
       });
     },
   );
 
   await t.test('DB_MIGRATE=auto applies the schema', async () => {
     const databaseUrl = await server.createDatabase(undefined, { schema: false });
-    await withRig({ databaseUrl, spec, count, env: { DB_MIGRATE: 'auto' } }, async (rig) => {
-      const daemon = rig.daemon();
+    await withIngester({ databaseUrl, spec, count, env: { DB_MIGRATE: 'auto' } }, async (harness) => {
+      const daemon = harness.daemon();
       await daemon.untilReady('ready');
-      await rig.untilCaughtUp(daemon);
+      await harness.untilCaughtUp(daemon);
       await daemon.stop();
-      await rig.verify();
+      await harness.verify();
     });
   });
 
@@ -153,15 +156,15 @@ void test('a start that something is wrong with', async (t) => {
 
   await t.test('another CHAIN_ID on the same schema ends with 1 and writes nothing', async () => {
     const databaseUrl = await server.createDatabase();
-    await withRig({ databaseUrl, spec, count }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl, spec, count }, async (harness) => {
+      const daemon = harness.daemon();
+      await harness.untilCaughtUp(daemon);
       await daemon.stop();
-      const other = rig.daemon({ env: { CHAIN_ID: 'another-chain' } });
+      const other = harness.daemon({ env: { CHAIN_ID: 'another-chain' } });
       assert.deepEqual(await other.exited, { code: 1, signal: null }, other.tail());
       assert.match(other.output(), /holds the chain continuum, not CHAIN_ID=another-chain/);
-      assert.equal(rig.starts().length, 1, 'it asked the sequencer for nothing');
-      await rig.verify();
+      assert.equal(harness.starts().length, 1, 'it asked the sequencer for nothing');
+      await harness.verify();
     });
   });
 
@@ -169,30 +172,32 @@ void test('a start that something is wrong with', async (t) => {
     'START_TICK is ignored with a warning once a position exists; --ignore-watermark skips',
     async () => {
       const databaseUrl = await server.createDatabase();
-      await withRig({ databaseUrl, spec, count: 2_000 }, async (rig) => {
-        const first = rig.daemon({ env: { START_TICK: '1500' } });
-        await rig.untilCaughtUp(first);
+      await withIngester({ databaseUrl, spec, count: 2_000 }, async (harness) => {
+        const first = harness.daemon({ env: { START_TICK: '1500' } });
+        await harness.untilCaughtUp(first);
         await first.stop();
-        const second = rig.daemon({ env: { START_TICK: '7' } });
+        const second = harness.daemon({ env: { START_TICK: '7' } });
         await second.logged('START_TICK is ignored: a position exists');
         await second.untilReady('ready');
         await second.stop();
-        assert.deepEqual(rig.starts(), [1_500n, 2_001n]);
-        const back = rig.daemon({ env: { START_TICK: '10' }, args: ['--ignore-watermark'] });
+        assert.deepEqual(harness.starts(), [1_500n, 2_001n]);
+        const back = harness.daemon({ env: { START_TICK: '10' }, args: ['--ignore-watermark'] });
         assert.deepEqual(await back.exited, { code: 1, signal: null }, back.tail());
         assert.match(back.output(), /cannot go back/);
-        await rig.compare({ absent: (number) => number < 1_500n });
-        await rig.check({ hashes: true, atRest: true });
+        await harness.compare({ absent: (number) => number < 1_500n });
+        await harness.check({ hashes: true, atRest: true });
       });
-      await withRig({ databaseUrl, spec, count: 3_000 }, async (rig) => {
-        const ahead = rig.daemon({ env: { START_TICK: '2501' }, args: ['--ignore-watermark'] });
-        await rig.untilCaughtUp(ahead);
+      await withIngester({ databaseUrl, spec, count: 3_000 }, async (harness) => {
+        const ahead = harness.daemon({ env: { START_TICK: '2501' }, args: ['--ignore-watermark'] });
+        await harness.untilCaughtUp(ahead);
         const ready = await ahead.untilReady('ready');
         assert.equal(ready.details.complete_up_to, '3000', 'what was skipped is no open gap');
         await ahead.stop();
-        await rig.compare({ absent: (number) => number < 1_500n || (number > 2_000n && number <= 2_500n) });
-        await rig.check({ hashes: true, atRest: true });
-        const client = await rig.client();
+        await harness.compare({
+          absent: (number) => number < 1_500n || (number > 2_000n && number <= 2_500n),
+        });
+        await harness.check({ hashes: true, atRest: true });
+        const client = await harness.client();
         const { rows } = await client.query('SELECT first_tick, last_tick, state FROM ingest_gaps');
         assert.deepEqual(rows, [{ first_tick: '2001', last_tick: '2500', state: 'skipped' }]);
       });

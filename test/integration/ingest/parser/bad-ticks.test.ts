@@ -3,15 +3,15 @@ import { test } from 'tap';
 import { deadLetters, digest } from '../../../support/chain/dead-letters.ts';
 import { allTicks, chainSpec, type ChainSpec } from '../../../support/chain/expected.ts';
 import { startPostgres } from '../../../support/servers/postgres.ts';
-import { withRig, type Rig } from '../../../support/chain/harness.ts';
+import { withIngester, type IngestHarness } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
 import { malformed, wireTick } from '../../../support/chain/wire.ts';
 import { isUnnumbered, REASONS } from '../../../support/chain/wire-faults.ts';
 
 /** What the stream carried in the place of which tick. */
-function sentForms(rig: Rig): Map<bigint, string> {
+function sentForms(harness: IngestHarness): Map<bigint, string> {
   const forms = new Map<bigint, string>();
-  for (const { event, kind, tick, form } of rig.sim.log()) {
+  for (const { event, kind, tick, form } of harness.sim.log()) {
     if (event === 'fault' && kind === 'malformed') forms.set(BigInt(tick!), form!);
   }
   return forms;
@@ -19,14 +19,14 @@ function sentForms(rig: Rig): Map<bigint, string> {
 
 /** Each bad frame is kept once, with its bytes, under its number or the one before it. */
 async function assertLetters(
-  rig: Rig,
+  harness: IngestHarness,
   forms: ReadonlyMap<bigint, string>,
   spec: ChainSpec,
   count: number,
   statusOf: (number: bigint) => string,
 ): Promise<void> {
   const ticks = allTicks(spec, count);
-  const letters = await deadLetters(await rig.client());
+  const letters = await deadLetters(await harness.client());
   assert.equal(letters.length, forms.size);
   for (const letter of letters) {
     const hasNoNumber = letter.after_tick !== null;
@@ -52,40 +52,43 @@ void test('ticks that cannot be stored', async (t) => {
     // the cuts make the stream begin again in front of bad ticks: each is kept once all the same
     const sim = ['--fault', `malformed:${every}`, '--fault', `cut:${every}`];
     const env = { REORDER_WINDOW_TICKS: '8' };
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim, env }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
-      await daemon.untilReady('ready');
-      await daemon.stop();
-      const forms = sentForms(rig);
-      assert.equal(forms.size, Math.floor(count / every));
-      assert.deepEqual(
-        [...new Set(forms.values())].sort(),
-        Object.keys(REASONS).sort(),
-        'every form occurred',
-      );
+    await withIngester(
+      { databaseUrl: await server.createDatabase(), spec, count, sim, env },
+      async (harness) => {
+        const daemon = harness.daemon();
+        await harness.untilCaughtUp(daemon);
+        await daemon.untilReady('ready');
+        await daemon.stop();
+        const forms = sentForms(harness);
+        assert.equal(forms.size, Math.floor(count / every));
+        assert.deepEqual(
+          [...new Set(forms.values())].sort(),
+          Object.keys(REASONS).sort(),
+          'every form occurred',
+        );
 
-      // a numbered one stands for its tick; where the number cannot be used GetTick was asked for it
-      const isWithoutNumber = (number: bigint): boolean => isUnnumbered(forms.get(number) ?? '');
-      const isAbsent = (number: bigint): boolean => forms.has(number) && !isWithoutNumber(number);
-      await rig.compare({ absent: isAbsent });
-      const snapshot = await rig.check({ hashes: true, atRest: true });
-      assert.deepEqual(snapshot.openGaps, []);
-      await assertLetters(rig, forms, spec, count, (number) =>
-        isWithoutNumber(number) ? 'resolved' : 'open',
-      );
-      const client = await rig.client();
-      const gaps = await client.query<{ first: string; last: string; state: string }>(
-        'SELECT first_tick AS first, last_tick AS last, state FROM ingest_gaps ORDER BY first_tick',
-      );
-      assert.deepEqual(
-        gaps.rows,
-        [...forms.keys()]
-          .filter(isWithoutNumber)
-          .sort((a, b) => (a < b ? -1 : 1))
-          .map((number) => ({ first: `${number}`, last: `${number}`, state: 'filled' })),
-      );
-    });
+        // a numbered one stands for its tick; where the number cannot be used GetTick was asked for it
+        const isWithoutNumber = (number: bigint): boolean => isUnnumbered(forms.get(number) ?? '');
+        const isAbsent = (number: bigint): boolean => forms.has(number) && !isWithoutNumber(number);
+        await harness.compare({ absent: isAbsent });
+        const snapshot = await harness.check({ hashes: true, atRest: true });
+        assert.deepEqual(snapshot.openGaps, []);
+        await assertLetters(harness, forms, spec, count, (number) =>
+          isWithoutNumber(number) ? 'resolved' : 'open',
+        );
+        const client = await harness.client();
+        const gaps = await client.query<{ first: string; last: string; state: string }>(
+          'SELECT first_tick AS first, last_tick AS last, state FROM ingest_gaps ORDER BY first_tick',
+        );
+        assert.deepEqual(
+          gaps.rows,
+          [...forms.keys()]
+            .filter(isWithoutNumber)
+            .sort((a, b) => (a < b ? -1 : 1))
+            .map((number) => ({ first: `${number}`, last: `${number}`, state: 'filled' })),
+        );
+      },
+    );
   });
 
   await t.test('bad in GetTick, too: what has no number stays open, its gap as well', async () => {
@@ -93,35 +96,39 @@ void test('ticks that cannot be stored', async (t) => {
     const count = 400;
     const sim = ['--fault', 'malformed-forever:37'];
     const env = { REORDER_WINDOW: '50ms' };
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim, env }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
-      const forms = sentForms(rig);
-      const missing = [...forms.keys()].filter((number) => isUnnumbered(forms.get(number)!));
-      const client = await rig.client();
-      await until('each was asked for twice', async () => {
-        const { rows } = await client.query('SELECT 1 FROM ingest_gaps WHERE attempts >= 2 AND state = $1', [
-          'open',
-        ]);
-        return rows.length === missing.length;
-      });
-      assert.deepEqual((await daemon.untilReady('gap')).reasons, ['gap']);
-      await daemon.stop();
-      await rig.compare({ absent: (number) => forms.has(number) });
-      const { openGaps } = await rig.check({ hashes: true, atRest: true });
-      assert.deepEqual(
-        openGaps,
-        missing.map((number) => ({ first: number, last: number })),
-      );
-      await assertLetters(rig, forms, spec, count, () => 'open');
-      const { rows } = await client.query<{ error: string }>(
-        'SELECT DISTINCT last_error AS error FROM ingest_gaps ORDER BY 1',
-      );
-      assert.ok(
-        rows.every(({ error }) => error.startsWith('GetTick answered with ')),
-        JSON.stringify(rows),
-      );
-    });
+    await withIngester(
+      { databaseUrl: await server.createDatabase(), spec, count, sim, env },
+      async (harness) => {
+        const daemon = harness.daemon();
+        await harness.untilCaughtUp(daemon);
+        const forms = sentForms(harness);
+        const missing = [...forms.keys()].filter((number) => isUnnumbered(forms.get(number)!));
+        const client = await harness.client();
+        await until('each was asked for twice', async () => {
+          const { rows } = await client.query(
+            'SELECT 1 FROM ingest_gaps WHERE attempts >= 2 AND state = $1',
+            ['open'],
+          );
+          return rows.length === missing.length;
+        });
+        assert.deepEqual((await daemon.untilReady('gap')).reasons, ['gap']);
+        await daemon.stop();
+        await harness.compare({ absent: (number) => forms.has(number) });
+        const { openGaps } = await harness.check({ hashes: true, atRest: true });
+        assert.deepEqual(
+          openGaps,
+          missing.map((number) => ({ first: number, last: number })),
+        );
+        await assertLetters(harness, forms, spec, count, () => 'open');
+        const { rows } = await client.query<{ error: string }>(
+          'SELECT DISTINCT last_error AS error FROM ingest_gaps ORDER BY 1',
+        );
+        assert.ok(
+          rows.every(({ error }) => error.startsWith('GetTick answered with ')),
+          JSON.stringify(rows),
+        );
+      },
+    );
   });
 
   await t.test('a tick above TICK_MAX_BYTES, and one that no slab of the ring can hold', async () => {
@@ -129,24 +136,37 @@ void test('ticks that cannot be stored', async (t) => {
       const spec = chainSpec({ seed: 72, txs: 1, oversize: { every: 150n, bytes } });
       const count = 310;
       const env = { TICK_MAX_BYTES: '1MiB' };
-      await withRig({ databaseUrl: await server.createDatabase(), spec, count, env }, async (rig) => {
-        const daemon = rig.daemon();
-        await rig.untilCaughtUp(daemon);
-        await daemon.untilMetric('tick_ingester_ticks_total', { status: 'error' }, 2);
-        await daemon.stop();
-        const compared = await rig.compare({ absent: (number) => number % 150n === 0n });
-        assert.equal(compared.ticks, count - 2);
-        await rig.check({ hashes: true, atRest: true });
-        const ticks = allTicks(spec, count);
-        const letters = await deadLetters(await rig.client());
-        assert.deepEqual(
-          letters.map(({ tick_number, reason, digest, length }) => ({ tick_number, reason, digest, length })),
-          [150n, 300n].map((number) => {
-            const raw = wireTick(ticks.get(number)!);
-            return { tick_number: `${number}`, reason: 'too_large', digest: digest(raw), length: raw.length };
-          }),
-        );
-      });
+      await withIngester(
+        { databaseUrl: await server.createDatabase(), spec, count, env },
+        async (harness) => {
+          const daemon = harness.daemon();
+          await harness.untilCaughtUp(daemon);
+          await daemon.untilMetric('tick_ingester_ticks_total', { status: 'error' }, 2);
+          await daemon.stop();
+          const compared = await harness.compare({ absent: (number) => number % 150n === 0n });
+          assert.equal(compared.ticks, count - 2);
+          await harness.check({ hashes: true, atRest: true });
+          const ticks = allTicks(spec, count);
+          const letters = await deadLetters(await harness.client());
+          assert.deepEqual(
+            letters.map(({ tick_number, reason, digest, length }) => ({
+              tick_number,
+              reason,
+              digest,
+              length,
+            })),
+            [150n, 300n].map((number) => {
+              const raw = wireTick(ticks.get(number)!);
+              return {
+                tick_number: `${number}`,
+                reason: 'too_large',
+                digest: digest(raw),
+                length: raw.length,
+              };
+            }),
+          );
+        },
+      );
     }
   });
 
@@ -156,30 +176,36 @@ void test('ticks that cannot be stored', async (t) => {
       const spec = chainSpec({ seed: 73, txs: 1, oversize: { every: 500n, bytes: 6 * 2 ** 20 } });
       const count = 700;
       const env = { TICK_MAX_BYTES: '1MiB', GRPC_MAX_MESSAGE_BYTES: '4MiB' };
-      await withRig({ databaseUrl: await server.createDatabase(), spec, count, env }, async (rig) => {
-        const daemon = rig.daemon();
-        const { reasons } = await daemon.untilReady('poison');
-        assert.deepEqual(reasons, ['poison']);
-        assert.equal((await daemon.get('/health'))?.code, 200, 'it waits for an operator');
-        const line = await daemon.logged(
-          (line) => line.level === 'error' && /GRPC_MAX_MESSAGE_BYTES/.test(line.msg),
-        );
-        assert.match(JSON.stringify(line), /raise the limit/);
-        const streams = rig.starts().length;
-        assert.ok(streams >= 2 && streams <= 4, `it asked ${streams} times and then no more`);
-        await daemon.stop();
-        // grpc-js drops what arrived together with the message that is too large: it is asked for again below
-        const position = (await rig.position())!;
-        assert.ok(position < 500n, `position ${position}`);
-        assert.equal((await rig.compare({ absent: (number) => number > position })).ticks, Number(position));
+      await withIngester(
+        { databaseUrl: await server.createDatabase(), spec, count, env },
+        async (harness) => {
+          const daemon = harness.daemon();
+          const { reasons } = await daemon.untilReady('poison');
+          assert.deepEqual(reasons, ['poison']);
+          assert.equal((await daemon.get('/health'))?.code, 200, 'it waits for an operator');
+          const line = await daemon.logged(
+            (line) => line.level === 'error' && /GRPC_MAX_MESSAGE_BYTES/.test(line.msg),
+          );
+          assert.match(JSON.stringify(line), /raise the limit/);
+          const streams = harness.starts().length;
+          assert.ok(streams >= 2 && streams <= 4, `it asked ${streams} times and then no more`);
+          await daemon.stop();
+          // grpc-js drops what arrived together with the message that is too large: it is asked for again below
+          const position = (await harness.position())!;
+          assert.ok(position < 500n, `position ${position}`);
+          assert.equal(
+            (await harness.compare({ absent: (number) => number > position })).ticks,
+            Number(position),
+          );
 
-        const next = rig.daemon({ env: { GRPC_MAX_MESSAGE_BYTES: '64MiB' } });
-        await rig.untilCaughtUp(next);
-        await next.stop();
-        await rig.compare({ absent: (number) => number === 500n });
-        await rig.check({ hashes: true, atRest: true });
-        assert.equal((await deadLetters(await rig.client()))[0]?.reason, 'too_large');
-      });
+          const next = harness.daemon({ env: { GRPC_MAX_MESSAGE_BYTES: '64MiB' } });
+          await harness.untilCaughtUp(next);
+          await next.stop();
+          await harness.compare({ absent: (number) => number === 500n });
+          await harness.check({ hashes: true, atRest: true });
+          assert.equal((await deadLetters(await harness.client()))[0]?.reason, 'too_large');
+        },
+      );
     },
   );
 });

@@ -3,7 +3,7 @@ import type { Client } from 'pg';
 import { test } from 'tap';
 import { chainSpec } from '../../../support/chain/expected.ts';
 import { testServers } from '../../../support/servers/postgres.ts';
-import { withRig, type Rig } from '../../../support/chain/harness.ts';
+import { withIngester, type IngestHarness } from '../../../support/chain/harness.ts';
 
 async function alarms(client: Client): Promise<string[]> {
   const { rows } = await client.query<{ tick_number: string; kind: string; detail: string }>(
@@ -17,10 +17,10 @@ const links = (...ticks: readonly number[]): string[] => ticks.map((tick) => `${
 const untrue = (form: string, ...every: readonly number[]): string[] =>
   every.flatMap((n) => ['--fault', `untrue:${n}:${form}`]);
 
-async function allStored(rig: Rig, hashesHold = true): Promise<void> {
-  const { rows } = await (await rig.client()).query<{ n: string }>('SELECT count(*) AS n FROM ticks');
-  assert.equal(Number(rows[0].n), rig.count, 'whatever a tick states, it is stored');
-  if (hashesHold) await rig.check({ atRest: true });
+async function allStored(harness: IngestHarness, hashesHold = true): Promise<void> {
+  const { rows } = await (await harness.client()).query<{ n: string }>('SELECT count(*) AS n FROM ticks');
+  assert.equal(Number(rows[0].n), harness.count, 'whatever a tick states, it is stored');
+  if (hashesHold) await harness.check({ atRest: true });
 }
 
 for (const candidate of testServers()) {
@@ -37,11 +37,11 @@ for (const candidate of testServers()) {
           const env = { BATCH_SIZE: size, BATCH_MAX: size };
           const sim = untrue('link', 35);
           const databaseUrl = await server.createDatabase();
-          await withRig({ databaseUrl, spec, count: 350, sim, env }, async (rig) => {
-            const daemon = rig.daemon();
-            await rig.untilCaughtUp(daemon);
+          await withIngester({ databaseUrl, spec, count: 350, sim, env }, async (harness) => {
+            const daemon = harness.daemon();
+            await harness.untilCaughtUp(daemon);
             const broken = Array.from({ length: 10 }, (_, at) => 35 * (at + 1));
-            assert.deepEqual(await alarms(await rig.client()), links(...broken), `batches of ${size}`);
+            assert.deepEqual(await alarms(await harness.client()), links(...broken), `batches of ${size}`);
             await daemon.untilMetric('tick_ingester_link_breaks_total', {}, 10);
             await daemon.untilMetric('tick_ingester_chain_alarms_total', { kind: 'link' }, 10);
             await daemon.stop();
@@ -51,7 +51,7 @@ for (const candidate of testServers()) {
               10,
             );
             assert.ok(lines.every(({ level }) => level === 'error'));
-            await allStored(rig);
+            await allStored(harness);
           });
         }
       });
@@ -60,18 +60,21 @@ for (const candidate of testServers()) {
         const spec = chainSpec({ seed: 82, txs: 1 });
         // nothing from tick 120 on until the first daemon is gone
         const sim = [...untrue('link', 120), '--fault', 'stall-all:120:4000'];
-        await withRig({ databaseUrl: await server.createDatabase(), spec, count: 200, sim }, async (rig) => {
-          const first = rig.daemon();
-          await rig.untilPosition(119n, first);
-          await first.stop();
-          assert.deepEqual(await alarms(await rig.client()), []);
-          const second = rig.daemon();
-          await rig.untilCaughtUp(second);
-          await second.stop();
-          assert.equal(rig.starts().at(-1), 120n);
-          assert.deepEqual(await alarms(await rig.client()), links(120));
-          await allStored(rig);
-        });
+        await withIngester(
+          { databaseUrl: await server.createDatabase(), spec, count: 200, sim },
+          async (harness) => {
+            const first = harness.daemon();
+            await harness.untilPosition(119n, first);
+            await first.stop();
+            assert.deepEqual(await alarms(await harness.client()), []);
+            const second = harness.daemon();
+            await harness.untilCaughtUp(second);
+            await second.stop();
+            assert.equal(harness.starts().at(-1), 120n);
+            assert.deepEqual(await alarms(await harness.client()), links(120));
+            await allStored(harness);
+          },
+        );
       });
 
       await t.test('at both sides of a gap that is filled late, and of a dead letter', async () => {
@@ -79,19 +82,22 @@ for (const candidate of testServers()) {
         // 30, 60 … come late; their links are broken, and so are those of 31, 62, 93 … to what may stand below them
         const sim = ['--fault', 'swap:30', ...untrue('link', 30, 31), '--fault', 'malformed:45:batch-hash'];
         const env = { REORDER_WINDOW_TICKS: '0' };
-        await withRig(
+        await withIngester(
           { databaseUrl: await server.createDatabase(), spec, count: 155, sim, env },
-          async (rig) => {
-            const daemon = rig.daemon();
-            await rig.untilCaughtUp(daemon);
+          async (harness) => {
+            const daemon = harness.daemon();
+            await harness.untilCaughtUp(daemon);
             await daemon.untilReady('ready');
             await daemon.stop();
-            assert.deepEqual(await alarms(await rig.client()), links(30, 31, 60, 62, 93, 120, 124, 150, 155));
+            assert.deepEqual(
+              await alarms(await harness.client()),
+              links(30, 31, 60, 62, 93, 120, 124, 150, 155),
+            );
             const { rows } = await (
-              await rig.client()
+              await harness.client()
             ).query("SELECT count(*)::int AS n FROM ingest_gaps WHERE state = 'filled'");
             assert.equal(rows[0].n, 5);
-            await rig.check({ atRest: true });
+            await harness.check({ atRest: true });
           },
         );
       });
@@ -117,16 +123,16 @@ for (const candidate of testServers()) {
           const sim = ['--fault', 'untrue:11'];
           const env = { CHAIN_CHECK: mode, BATCH_SIZE: '64', BATCH_MAX: '64' };
           const databaseUrl = await server.createDatabase();
-          await withRig({ databaseUrl, spec, count, sim, env }, async (rig) => {
-            const daemon = rig.daemon();
-            await rig.untilCaughtUp(daemon);
-            assert.deepEqual(await alarms(await rig.client()), wanted, mode);
+          await withIngester({ databaseUrl, spec, count, sim, env }, async (harness) => {
+            const daemon = harness.daemon();
+            await harness.untilCaughtUp(daemon);
+            assert.deepEqual(await alarms(await harness.client()), wanted, mode);
             for (const kind of ['link', 'tx_hash', 'batch_hash', 'vdf_input', 'vdf_output']) {
               const n = wanted.filter((alarm) => alarm.endsWith(` ${kind}`)).length;
               await daemon.untilMetric('tick_ingester_chain_alarms_total', { kind }, n);
             }
             await daemon.stop();
-            await allStored(rig, false);
+            await allStored(harness, false);
           });
         }
       });
@@ -136,15 +142,18 @@ for (const candidate of testServers()) {
         const count = 2_000;
         const sim = untrue('link', 1);
         const env = { BATCH_SIZE: '50' };
-        await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim, env }, async (rig) => {
-          const daemon = rig.daemon();
-          await rig.untilCaughtUp(daemon);
-          await daemon.stop();
-          // of the first one nothing is known
-          assert.equal((await alarms(await rig.client())).length, count - 1);
-          assert.ok(daemon.lines('Broken link in the chain').length <= count / 50 + 1);
-          await allStored(rig);
-        });
+        await withIngester(
+          { databaseUrl: await server.createDatabase(), spec, count, sim, env },
+          async (harness) => {
+            const daemon = harness.daemon();
+            await harness.untilCaughtUp(daemon);
+            await daemon.stop();
+            // of the first one nothing is known
+            assert.equal((await alarms(await harness.client())).length, count - 1);
+            assert.ok(daemon.lines('Broken link in the chain').length <= count / 50 + 1);
+            await allStored(harness);
+          },
+        );
       });
     },
   );

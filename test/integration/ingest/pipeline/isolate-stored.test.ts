@@ -4,7 +4,7 @@ import { deadLetters, digest } from '../../../support/chain/dead-letters.ts';
 import { allTicks, chainSpec, expectedTicks } from '../../../support/chain/expected.ts';
 import { insertTick } from '../../../support/chain/insert-tick.ts';
 import { testServers } from '../../../support/servers/postgres.ts';
-import { withRig } from '../../../support/chain/harness.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
 import { wireTick } from '../../../support/chain/wire.ts';
 
@@ -32,10 +32,10 @@ for (const candidate of testServers()) {
           const ticks = allTicks(spec, count);
           const equal = [5n, 300n, 301n];
           const other = [400n, 401n];
-          await withRig(
+          await withIngester(
             { databaseUrl: await server.createDatabase(), spec, count, env: LARGE },
-            async (rig) => {
-              const client = await rig.client();
+            async (harness) => {
+              const client = await harness.client();
               for (const number of equal) await insertTick(client, ticks.get(number)!);
               const stored = other.map((number) => {
                 const tick = ticks.get(number)!;
@@ -43,8 +43,8 @@ for (const candidate of testServers()) {
                 return { ...tick, timestamp: tick.timestamp + 1n, transactions: tick.transactions.slice(1) };
               });
               for (const tick of stored) await insertTick(client, tick);
-              const daemon = rig.daemon();
-              await rig.untilCaughtUp(daemon);
+              const daemon = harness.daemon();
+              await harness.untilCaughtUp(daemon);
               await daemon.untilMetric('tick_ingester_ticks_total', { status: 'error' }, other.length);
               await daemon.stop();
               // rows, ledger and dead letters agree: a number whose tick is stored is no dead letter of the ledger
@@ -79,7 +79,7 @@ for (const candidate of testServers()) {
                   .sort(),
                 [...equal.map((n) => `${n} stored`), ...other.map((n) => `${n} conflict`)].sort(),
               );
-              assert.equal(await rig.position(), rig.last);
+              assert.equal(await harness.position(), harness.last);
             },
           );
         },
@@ -89,14 +89,14 @@ for (const candidate of testServers()) {
         const spec = chainSpec({ seed: 97, txs: 1 });
         const count = 300;
         const tick = [...expectedTicks(spec, count)][149];
-        await withRig(
+        await withIngester(
           { databaseUrl: await server.createDatabase(), spec, count, env: LARGE },
-          async (rig) => {
-            const client = await rig.client();
+          async (harness) => {
+            const client = await harness.client();
             await insertTick(client, tick);
             await client.query('DELETE FROM ticks; DELETE FROM vdf_proofs');
-            const daemon = rig.daemon();
-            await rig.untilCaughtUp(daemon);
+            const daemon = harness.daemon();
+            await harness.untilCaughtUp(daemon);
             await daemon.stop();
             const found = await deadLetters(client);
             assert.deepEqual(
@@ -114,7 +114,7 @@ for (const candidate of testServers()) {
         const count = 400;
         const ticks = [...expectedTicks(spec, count)];
         // a position of 0 at first, so that the reader begins below; then the ledger gets its row behind its back
-        await withRig(
+        await withIngester(
           {
             databaseUrl: await server.createDatabase(),
             spec,
@@ -122,18 +122,18 @@ for (const candidate of testServers()) {
             env: LARGE,
             sim: ['--fault', 'stall-all:2:3000'],
           },
-          async (rig) => {
-            const client = await rig.client();
-            const daemon = rig.daemon();
-            await rig.untilPosition(1n, daemon);
+          async (harness) => {
+            const client = await harness.client();
+            const daemon = harness.daemon();
+            await harness.untilPosition(1n, daemon);
             for (const tick of ticks.slice(1, 5)) await insertTick(client, tick);
             await client.query(
               'INSERT INTO ingest_ledger (first_tick, last_tick, epoch, ticks, transactions) SELECT 2, 5, epoch, 4, 4 FROM ingest_state',
             );
-            await rig.untilCaughtUp(daemon);
+            await harness.untilCaughtUp(daemon);
             await daemon.stop();
             assert.deepEqual(await deadLetters(client), []);
-            assert.equal((await rig.verify()).ticks, count);
+            assert.equal((await harness.verify()).ticks, count);
           },
         );
       });
@@ -158,9 +158,9 @@ for (const candidate of testServers()) {
             { reason: 'poison', table: 'ingest_ledger', code: '22003' },
           ];
           const databaseUrl = await server.createDatabase();
-          await withRig({ databaseUrl, spec, count: null, env: LARGE }, async (rig) => {
-            const client = await rig.client();
-            const daemon = rig.daemon();
+          await withIngester({ databaseUrl, spec, count: null, env: LARGE }, async (harness) => {
+            const client = await harness.client();
+            const daemon = harness.daemon();
             const retries = (): Promise<number> => daemon.metric('retries_total', { component: 'writer' });
             await daemon.untilReady('ready');
             for (const { reason, table, code } of cases) {
@@ -172,8 +172,8 @@ for (const candidate of testServers()) {
               await daemon.untilReady('ready');
               assert.deepEqual(await deadLetters(client), [], code);
             }
-            await rig.settle(daemon);
-            assert.equal((await rig.verify()).ticks, rig.count);
+            await harness.settle(daemon);
+            assert.equal((await harness.verify()).ticks, harness.count);
           });
         },
       );
@@ -181,28 +181,28 @@ for (const candidate of testServers()) {
       await t.test('a dead letter that cannot be written is poison, and nothing is lost', async () => {
         const spec = chainSpec({ seed: 100, txs: 1 });
         const count = 300;
-        await withRig(
+        await withIngester(
           { databaseUrl: await server.createDatabase(), spec, count, env: LARGE },
-          async (rig) => {
-            const client = await rig.client();
+          async (harness) => {
+            const client = await harness.client();
             await client.query(
               `ALTER TABLE ticks ADD CHECK (tick_number <> 150); ${RAISE('dead_letters', '23514')}`,
             );
-            const daemon = rig.daemon();
+            const daemon = harness.daemon();
             const { reasons } = await daemon.untilReady('poison');
             assert.deepEqual(reasons, ['poison']);
-            await until('those below are stored', async () => (await rig.position()) === 149n);
+            await until('those below are stored', async () => (await harness.position()) === 149n);
             assert.deepEqual(await deadLetters(client), []);
             await client.query('DROP TRIGGER raise_it ON dead_letters');
-            await rig.untilCaughtUp(daemon);
+            await harness.untilCaughtUp(daemon);
             await daemon.untilReady('ready');
             await daemon.stop();
             assert.deepEqual(
               (await deadLetters(client)).map((letter) => [letter.tick_number, letter.reason]),
               [['150', 'refused_by_database']],
             );
-            await rig.compare({ absent: (number) => number === 150n });
-            await rig.check({ hashes: true, atRest: true });
+            await harness.compare({ absent: (number) => number === 150n });
+            await harness.check({ hashes: true, atRest: true });
           },
         );
       });

@@ -4,17 +4,21 @@ import { sessionsGone } from '../../../support/chain/daemon.ts';
 import { deadLetters, digest } from '../../../support/chain/dead-letters.ts';
 import { allTicks, chainSpec } from '../../../support/chain/expected.ts';
 import { testServers } from '../../../support/servers/postgres.ts';
-import { withRig, type Rig } from '../../../support/chain/harness.ts';
+import { withIngester, type IngestHarness } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
 import { malformed, wireTick } from '../../../support/chain/wire.ts';
 
 /** Exactly these ticks are dead letters, each once with its bytes; all others are stored. */
-async function assertRefused(rig: Rig, refused: readonly bigint[], sqlstate: string): Promise<void> {
-  const compared = await rig.compare({ absent: (number) => refused.includes(number) });
-  assert.equal(compared.ticks, rig.count - refused.length);
-  await rig.check({ hashes: true, atRest: true });
-  const ticks = allTicks(rig.spec, rig.count);
-  const letters = await deadLetters(await rig.client());
+async function assertRefused(
+  harness: IngestHarness,
+  refused: readonly bigint[],
+  sqlstate: string,
+): Promise<void> {
+  const compared = await harness.compare({ absent: (number) => refused.includes(number) });
+  assert.equal(compared.ticks, harness.count - refused.length);
+  await harness.check({ hashes: true, atRest: true });
+  const ticks = allTicks(harness.spec, harness.count);
+  const letters = await deadLetters(await harness.client());
   assert.deepEqual(
     letters.map((letter) => [
       letter.tick_number,
@@ -34,7 +38,7 @@ async function assertRefused(rig: Rig, refused: readonly bigint[], sqlstate: str
       ]),
   );
   for (const { detail } of letters) assert.ok(detail.length > 0 && detail.length < 600, detail);
-  assert.equal(await rig.position(), rig.last);
+  assert.equal(await harness.position(), harness.last);
 }
 
 const isBad = (number: bigint): boolean => number % 40n === 0n;
@@ -56,19 +60,19 @@ for (const candidate of testServers()) {
           const spec = chainSpec({ seed: 91, txs: 2 });
           const refused = [1n, 2n, 250n, 251n, 252n, 500n, 501n, 777n, 1_500n];
           const count = 1_500;
-          await withRig(
+          await withIngester(
             { databaseUrl: await server.createDatabase(), spec, count, env: LARGE },
-            async (rig) => {
-              const client = await rig.client();
+            async (harness) => {
+              const client = await harness.client();
               await client.query(
                 `ALTER TABLE vdf_proofs ADD CHECK (tick_number NOT IN (${inList(refused)}))`,
               );
-              const daemon = rig.daemon();
-              await rig.untilCaughtUp(daemon);
+              const daemon = harness.daemon();
+              await harness.untilCaughtUp(daemon);
               await daemon.untilMetric('tick_ingester_ticks_total', { status: 'error' }, refused.length);
               await daemon.untilReady('ready');
               await daemon.stop();
-              await assertRefused(rig, refused, '23514');
+              await assertRefused(harness, refused, '23514');
               const lines = daemon.lines('The database refuses a tick');
               assert.deepEqual(
                 lines
@@ -111,14 +115,14 @@ for (const candidate of testServers()) {
           ];
           for (const { sqlstate, sql } of kinds) {
             const refused = [17n, 340n, 700n];
-            await withRig(
+            await withIngester(
               { databaseUrl: await server.createDatabase(), spec, count: 700, env: LARGE },
-              async (rig) => {
-                await (await rig.client()).query(sql(refused));
-                const daemon = rig.daemon();
-                await rig.untilCaughtUp(daemon);
+              async (harness) => {
+                await (await harness.client()).query(sql(refused));
+                const daemon = harness.daemon();
+                await harness.untilCaughtUp(daemon);
                 await daemon.stop();
-                await assertRefused(rig, refused, sqlstate);
+                await assertRefused(harness, refused, sqlstate);
               },
             );
           }
@@ -129,14 +133,14 @@ for (const candidate of testServers()) {
         const spec = chainSpec({ seed: 93, txs: 0 });
         const refused = Array.from({ length: 260 }, (_, at) => 300n + BigInt(at));
         const count = 900;
-        await withRig(
+        await withIngester(
           { databaseUrl: await server.createDatabase(), spec, count, env: { ...LARGE, BATCH_SIZE: '250' } },
-          async (rig) => {
-            const client = await rig.client();
+          async (harness) => {
+            const client = await harness.client();
             await client.query(`ALTER TABLE ticks ADD CHECK (tick_number NOT BETWEEN 300 AND 559)`);
             let kills = 0;
             for (const letters of [1, 40, 100, 180, 259]) {
-              const daemon = rig.daemon();
+              const daemon = harness.daemon();
               await until(`${letters} dead letters`, async () => {
                 assert.equal(daemon.exit, null, daemon.tail());
                 const { rows } = await client.query<{ n: string }>('SELECT count(*) AS n FROM dead_letters');
@@ -145,13 +149,13 @@ for (const candidate of testServers()) {
               daemon.kill('SIGKILL');
               await daemon.exited;
               await sessionsGone(client);
-              await rig.check();
+              await harness.check();
               kills += 1;
             }
-            const daemon = rig.daemon();
-            await rig.untilCaughtUp(daemon);
+            const daemon = harness.daemon();
+            await harness.untilCaughtUp(daemon);
             await daemon.stop();
-            await assertRefused(rig, refused, '23514');
+            await assertRefused(harness, refused, '23514');
             t.comment(`${kills} kills`);
           },
         );
@@ -166,18 +170,18 @@ for (const candidate of testServers()) {
           const sim = ['--fault', 'malformed-forever:40:wire-type', '--fault', 'swap:25'];
           const env = { ...LARGE, REORDER_WINDOW_TICKS: '0' };
           const refused = [24n, 25n, 39n, 41n, 42n, 75n, 81n, 99n, 100n, 101n, 399n];
-          await withRig(
+          await withIngester(
             { databaseUrl: await server.createDatabase(), spec, count, sim, env },
-            async (rig) => {
-              const client = await rig.client();
+            async (harness) => {
+              const client = await harness.client();
               await client.query(`ALTER TABLE ticks ADD CHECK (tick_number NOT IN (${inList(refused)}))`);
-              const daemon = rig.daemon();
+              const daemon = harness.daemon();
               // the last is missing: its frame has no number, and nothing comes behind it
-              await rig.untilPosition(399n, daemon);
+              await harness.untilPosition(399n, daemon);
               await daemon.untilMetric('tick_ingester_ticks_total', { status: 'error' }, refused.length + 10);
               await daemon.stop();
-              await rig.compare({ absent: (number) => refused.includes(number) || isBad(number) });
-              const { openGaps } = await rig.check({ hashes: true, atRest: true });
+              await harness.compare({ absent: (number) => refused.includes(number) || isBad(number) });
+              const { openGaps } = await harness.check({ hashes: true, atRest: true });
               assert.deepEqual(
                 openGaps,
                 Array.from({ length: 9 }, (_, at) => BigInt(40 * (at + 1))).map((n) => ({
@@ -207,12 +211,12 @@ for (const candidate of testServers()) {
         const spec = chainSpec({ seed: 95, txs: 0 });
         const count = 700;
         const refused = Array.from({ length: 100 }, (_, at) => BigInt(7 * (at + 1)));
-        await withRig(
+        await withIngester(
           { databaseUrl: await server.createDatabase(), spec, count, env: LARGE },
-          async (rig) => {
-            const client = await rig.client();
+          async (harness) => {
+            const client = await harness.client();
             await client.query('ALTER TABLE ticks ADD CHECK (tick_number % 7 <> 0)');
-            const daemon = rig.daemon({ killableThreads: true });
+            const daemon = harness.daemon({ killableThreads: true });
             for (const [letters, thread] of [
               [10, 'writer-0'],
               [30, 'parser'],
@@ -224,10 +228,10 @@ for (const candidate of testServers()) {
               });
               daemon.killThread(thread);
             }
-            await rig.untilCaughtUp(daemon);
+            await harness.untilCaughtUp(daemon);
             await until('the ring is empty', async () => (await daemon.ready())?.details.ring?.slabs === 0);
             await daemon.stop();
-            await assertRefused(rig, refused, '23514');
+            await assertRefused(harness, refused, '23514');
           },
         );
       });

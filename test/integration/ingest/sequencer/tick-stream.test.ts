@@ -4,7 +4,7 @@ import { freePort } from '../../../support/servers/free-port.ts';
 import { chainSpec, expectedTicks, simArguments } from '../../../support/chain/expected.ts';
 import { compareStored } from '../../../support/chain/oracle.ts';
 import { startPostgres } from '../../../support/servers/postgres.ts';
-import { withRig } from '../../../support/chain/harness.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
 import { startSim } from '../../../support/chain/sim.ts';
 import { until } from '../../../support/until.ts';
 
@@ -16,8 +16,8 @@ void test('a stream that misbehaves', async (t) => {
     const port = await freePort();
     const spec = chainSpec({ seed: 81 });
     const count = 600;
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count }, async (rig) => {
-      const daemon = rig.daemon({ env: { CONTINUUM_GRPC_URL: `127.0.0.1:${port}` } });
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count }, async (harness) => {
+      const daemon = harness.daemon({ env: { CONTINUUM_GRPC_URL: `127.0.0.1:${port}` } });
       const { reasons } = await daemon.untilReady('stream');
       assert.deepEqual(reasons, ['stream']);
       const line = await daemon.logged('Stream error (will reconnect)');
@@ -30,13 +30,13 @@ void test('a stream that misbehaves', async (t) => {
         from: 'dist',
       });
       try {
-        await rig.untilCaughtUp(daemon);
+        await harness.untilCaughtUp(daemon);
         await daemon.untilReady('ready');
         await daemon.stop();
       } finally {
         await late.stop();
       }
-      await rig.verify();
+      await harness.verify();
     });
   });
 
@@ -45,24 +45,24 @@ void test('a stream that misbehaves', async (t) => {
     const count = 6_000;
     const faults = ['cut:701', 'swap:53', 'duplicate:97', 'rewrite:211'];
     const sim = faults.flatMap((fault) => ['--fault', fault]);
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (harness) => {
+      const daemon = harness.daemon();
+      await harness.untilCaughtUp(daemon);
       await daemon.untilReady('ready');
-      const sent = (kind: string): number => rig.sim.log().filter((event) => event.kind === kind).length;
+      const sent = (kind: string): number => harness.sim.log().filter((event) => event.kind === kind).length;
       await until('reconnects are counted', async () => {
-        return (await daemon.metric('tick_ingester_grpc_reconnects_total')) === rig.starts().length - 1;
+        return (await daemon.metric('tick_ingester_grpc_reconnects_total')) === harness.starts().length - 1;
       });
       const counted = await daemon.metric('tick_ingester_duplicates_total', { cause: 'stream' });
       // a frame that arrived after its stream was given up is nobody's
       assert.ok(counted > 0 && counted <= sent('duplicate'), `${counted} duplicates`);
       await daemon.stop();
-      const compared = await rig.verify({ deadLetters: 'some' });
+      const compared = await harness.verify({ deadLetters: 'some' });
       assert.equal(compared.ticks, count);
-      const { openGaps, deadLetters } = await rig.check({ atRest: true });
+      const { openGaps, deadLetters } = await harness.check({ atRest: true });
       assert.deepEqual(openGaps, [], 'a swap within the reorder window is no gap');
       assert.ok(deadLetters > 0n && deadLetters <= BigInt(sent('rewrite')), `${deadLetters} rewritten ticks`);
-      const { rows } = await (await rig.client()).query('SELECT DISTINCT reason FROM dead_letters');
+      const { rows } = await (await harness.client()).query('SELECT DISTINCT reason FROM dead_letters');
       assert.deepEqual(rows, [{ reason: 'conflict' }]);
     });
   });
@@ -72,18 +72,18 @@ void test('a stream that misbehaves', async (t) => {
     const count = 2_000;
     // GetTick does not answer: the gaps stay
     const sim = ['--fault', 'gap:333', '--fault', 'get-fail:333'];
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (rig) => {
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, sim }, async (harness) => {
       const missing = [333n, 666n, 999n, 1332n, 1665n, 1998n];
-      const daemon = rig.daemon({ env: { REORDER_WINDOW: '50ms' } });
-      await rig.untilCaughtUp(daemon);
+      const daemon = harness.daemon({ env: { REORDER_WINDOW: '50ms' } });
+      await harness.untilCaughtUp(daemon);
       const ready = await daemon.untilReady('gap');
       assert.equal(ready.details.open_gap_count, missing.length);
       assert.equal(ready.details.complete_up_to, '332');
       assert.equal(ready.details.position, `${count}`);
       assert.equal(daemon.lines('Gap recorded').length, missing.length);
       await daemon.stop();
-      await rig.compare({ absent: (number) => missing.includes(number) });
-      const { openGaps } = await rig.check({ hashes: true, atRest: true });
+      await harness.compare({ absent: (number) => missing.includes(number) });
+      const { openGaps } = await harness.check({ hashes: true, atRest: true });
       assert.deepEqual(
         openGaps,
         missing.map((number) => ({ first: number, last: number })),
@@ -96,21 +96,21 @@ void test('a stream that misbehaves', async (t) => {
     async () => {
       const spec = chainSpec({ seed: 84 });
       const databaseUrl = await server.createDatabase();
-      await withRig({ databaseUrl, spec, count: 500 }, async (rig) => {
-        const daemon = rig.daemon();
-        await rig.untilCaughtUp(daemon);
+      await withIngester({ databaseUrl, spec, count: 500 }, async (harness) => {
+        const daemon = harness.daemon();
+        await harness.untilCaughtUp(daemon);
         await daemon.stop();
       });
-      await withRig({ databaseUrl, spec, count: 3_000, sim: ['--history', '1000'] }, async (rig) => {
-        const daemon = rig.daemon();
-        await rig.untilCaughtUp(daemon);
+      await withIngester({ databaseUrl, spec, count: 3_000, sim: ['--history', '1000'] }, async (harness) => {
+        const daemon = harness.daemon();
+        await harness.untilCaughtUp(daemon);
         const { details } = await daemon.untilReady('gap');
         assert.equal(details.complete_up_to, '500');
         await daemon.untilReady('ready');
         await daemon.stop();
-        assert.equal(rig.starts()[0], 501n);
-        await rig.compare({ absent: (number) => number > 500n && number <= 2_000n });
-        const { unfillable } = await rig.check({ hashes: true, atRest: true });
+        assert.equal(harness.starts()[0], 501n);
+        await harness.compare({ absent: (number) => number > 500n && number <= 2_000n });
+        const { unfillable } = await harness.check({ hashes: true, atRest: true });
         assert.deepEqual(unfillable, [{ first: 501n, last: 2_000n }]);
       });
     },
@@ -121,16 +121,19 @@ void test('a stream that misbehaves', async (t) => {
     const count = 1_500;
     const sim = ['--fault', 'stall:700:3600000'];
     const env = { STALL_TIMEOUT: '700ms' };
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim, env }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
-      const line = await daemon.logged('Stream is open and silent; reconnecting');
-      assert.equal(String(line['head']), `${count}`);
-      await daemon.untilReady('ready');
-      await daemon.stop();
-      assert.deepEqual(rig.starts(), [1n, 700n]);
-      await rig.verify();
-    });
+    await withIngester(
+      { databaseUrl: await server.createDatabase(), spec, count, sim, env },
+      async (harness) => {
+        const daemon = harness.daemon();
+        await harness.untilCaughtUp(daemon);
+        const line = await daemon.logged('Stream is open and silent; reconnecting');
+        assert.equal(String(line['head']), `${count}`);
+        await daemon.untilReady('ready');
+        await daemon.stop();
+        assert.deepEqual(harness.starts(), [1n, 700n]);
+        await harness.verify();
+      },
+    );
   });
 
   await t.test(
@@ -140,18 +143,21 @@ void test('a stream that misbehaves', async (t) => {
       const count = 1_500;
       const sim = ['--fault', 'stall-all:700:6000'];
       const env = { STALL_TIMEOUT: '700ms' };
-      await withRig({ databaseUrl: await server.createDatabase(), spec, count, sim, env }, async (rig) => {
-        const daemon = rig.daemon();
-        await rig.untilPosition(699n, daemon);
-        await daemon.untilReady('stalled');
-        assert.equal((await daemon.get('/health'))?.code, 200);
-        await rig.untilCaughtUp(daemon);
-        await daemon.untilReady('ready');
-        await daemon.stop();
-        assert.ok(rig.starts().length > 1);
-        assert.deepEqual([...new Set(rig.starts())], [1n, 700n]);
-        await rig.verify();
-      });
+      await withIngester(
+        { databaseUrl: await server.createDatabase(), spec, count, sim, env },
+        async (harness) => {
+          const daemon = harness.daemon();
+          await harness.untilPosition(699n, daemon);
+          await daemon.untilReady('stalled');
+          assert.equal((await daemon.get('/health'))?.code, 200);
+          await harness.untilCaughtUp(daemon);
+          await daemon.untilReady('ready');
+          await daemon.stop();
+          assert.ok(harness.starts().length > 1);
+          assert.deepEqual([...new Set(harness.starts())], [1n, 700n]);
+          await harness.verify();
+        },
+      );
     },
   );
 
@@ -159,30 +165,30 @@ void test('a stream that misbehaves', async (t) => {
     const spec = chainSpec({ seed: 87 });
     const count = 800;
     const env = { STALL_TIMEOUT: '300ms' };
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count, env }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count, env }, async (harness) => {
+      const daemon = harness.daemon();
+      await harness.untilCaughtUp(daemon);
       await daemon.untilReady('ready');
       // a machine under load may have taken longer than the limit for the first ticks
-      const { length: streams } = rig.starts();
+      const { length: streams } = harness.starts();
       const endMs = performance.now() + 1_500;
       while (performance.now() < endMs) assert.equal((await daemon.ready())?.status, 'ready');
       await daemon.stop();
-      assert.equal(rig.starts().length, streams, 'no further stream was opened');
+      assert.equal(harness.starts().length, streams, 'no further stream was opened');
     });
   });
 
   await t.test('a start at the latest tick', async () => {
     const spec = chainSpec({ seed: 88 });
     const count = 300;
-    await withRig({ databaseUrl: await server.createDatabase(), spec, count }, async (rig) => {
-      const daemon = rig.daemon({ env: { START_TICK: '0' } });
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count }, async (harness) => {
+      const daemon = harness.daemon({ env: { START_TICK: '0' } });
+      await harness.untilCaughtUp(daemon);
       await daemon.stop();
-      assert.deepEqual(rig.starts(), [0n]);
-      const { origin } = await rig.check({ atRest: true });
+      assert.deepEqual(harness.starts(), [0n]);
+      const { origin } = await harness.check({ atRest: true });
       assert.equal(origin, 300n);
-      await compareStored(rig.databaseUrl, [...expectedTicks(spec, count)].slice(-1));
+      await compareStored(harness.databaseUrl, [...expectedTicks(spec, count)].slice(-1));
     });
   });
 });

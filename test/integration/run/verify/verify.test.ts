@@ -4,7 +4,7 @@ import { verifyStored, type VerifyRun } from '../../../../src/run/verify/verify.
 import { chainSpec } from '../../../support/chain/expected.ts';
 import { openClient } from '../../../support/chain/oracle.ts';
 import { startPostgres } from '../../../support/servers/postgres.ts';
-import { withRig } from '../../../support/chain/harness.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
 
 void test('a run of verify', async (t) => {
   const server = await startPostgres();
@@ -12,9 +12,9 @@ void test('a run of verify', async (t) => {
 
   const storeChain = async (spec: Parameters<typeof chainSpec>[0], count: number): Promise<VerifyRun> => {
     const databaseUrl = await server.createDatabase();
-    await withRig({ databaseUrl, spec: chainSpec(spec), count }, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilCaughtUp(daemon);
+    await withIngester({ databaseUrl, spec: chainSpec(spec), count }, async (harness) => {
+      const daemon = harness.daemon();
+      await harness.untilCaughtUp(daemon);
       await daemon.stop();
     });
     return {

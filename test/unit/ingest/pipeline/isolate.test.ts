@@ -53,7 +53,7 @@ interface Writing {
 }
 
 /** A pipeline with a real ring and the real parser; its writes wait for the test. */
-class Rig {
+class PipelineHarness {
   readonly ring = new Ring(
     planRing({ bufferBytes: 1 << 22, bufferTicks: 1000, tickBytesMax: 1 << 19, batchTicksMax: 100 }),
   );
@@ -189,18 +189,18 @@ void test('whatever is refused, each frame is written once, and the refused ones
       fc.array(fc.nat(120), { maxLength: 25 }),
       fc.array(fc.nat(60), { maxLength: 6 }),
       async (batches, refusedPlaces, deaths) => {
-        const rig = new Rig(2);
-        rig.pipeline.start(7n, at(9n));
+        const harness = new PipelineHarness(2);
+        harness.pipeline.start(7n, at(9n));
         let number = 10n;
         let strays = 0;
         for (const frames of batches) {
-          rig.seal(number, frames.join(''));
+          harness.seal(number, frames.join(''));
           number += BigInt(frames.filter((kind) => kind === 't').length);
           strays += frames.filter((kind) => kind === 'u').length;
         }
         const bad = new Set(refusedPlaces.map((place) => 10n + BigInt(place)));
         const database = refusing(bad);
-        const taken = await rig.run((writing, writes) =>
+        const taken = await harness.run((writing, writes) =>
           deaths.includes(writes) ? new Error('the thread ended') : database(writing),
         );
         const covered = taken.flatMap(({ range }) =>
@@ -225,13 +225,13 @@ void test('whatever is refused, each frame is written once, and the refused ones
           taken.reduce((sum, batch) => sum + batch.ticks, 0),
           all.length - isolated.length,
         );
-        assert.equal(rig.pipeline.position, number - 1n);
-        assert.equal(rig.credits, batches.length);
+        assert.equal(harness.pipeline.position, number - 1n);
+        assert.equal(harness.credits, batches.length);
         assert.equal(
-          rig.committed.reduce((sum, batch) => sum + batch.bytes, 0),
+          harness.committed.reduce((sum, batch) => sum + batch.bytes, 0),
           all.reduce((sum, n) => sum + encodeTick(tick(n)).length, strays * MALFORMED.length),
         );
-        rig.assertEmpty();
+        harness.assertEmpty();
       },
     ),
     { numRuns: 150 },
@@ -244,79 +244,79 @@ void test('a bad tick among n costs about log n more transactions, several no mo
     [5, 60],
     [100, 300],
   ] as const) {
-    const rig = new Rig();
-    rig.pipeline.start(1n, at(9n));
-    rig.seal(10n, 't'.repeat(100));
+    const harness = new PipelineHarness();
+    harness.pipeline.start(1n, at(9n));
+    harness.seal(10n, 't'.repeat(100));
     let writes = 0;
     const database = refusing(new Set(Array.from({ length: bad }, (_, i) => 10n + BigInt(i * (100 / bad)))));
-    await rig.run((writing) => {
+    await harness.run((writing) => {
       writes += 1;
       return database(writing);
     });
     t.ok(writes <= most, `${bad} bad ones: ${writes} transactions`);
-    t.equal(rig.committed.filter(({ isolated }) => isolated !== null).length, bad);
-    t.equal(rig.refused.length, 1, 'told once');
-    rig.assertEmpty();
+    t.equal(harness.committed.filter(({ isolated }) => isolated !== null).length, bad);
+    t.equal(harness.refused.length, 1, 'told once');
+    harness.assertEmpty();
   }
 });
 
 void test('gaps are recorded with the first part that has a number', async (t) => {
-  const rig = new Rig(1);
-  rig.pipeline.start(1n, at(9n));
+  const harness = new PipelineHarness(1);
+  harness.pipeline.start(1n, at(9n));
   const gaps = [{ first: 10n, last: 14n }];
-  rig.seal(15n, 'uuuttt', { gaps });
-  const taken = await rig.run(refusing(new Set([15n])));
+  harness.seal(15n, 'uuuttt', { gaps });
+  const taken = await harness.run(refusing(new Set([15n])));
   t.strictSame(
     taken.filter((batch) => batch.gaps.length > 0).map(({ range, ticks }) => ({ range, ticks })),
     [{ range: { first: 15n, last: 15n }, ticks: 0 }],
   );
-  t.strictSame(rig.pipeline.openGaps, gaps);
-  t.equal(rig.pipeline.position, 17n);
+  t.strictSame(harness.pipeline.openGaps, gaps);
+  t.equal(harness.pipeline.position, 17n);
 });
 
 void test('parts of a batch that fills gaps keep their order and wait for what is before them; nobody overtakes', async (t) => {
-  const rig = new Rig(2);
-  rig.pipeline.start(1n, { ...at(30n), unfillable: [], openGaps: [{ first: 10n, last: 20n }] });
-  rig.seal(31n, 'tt', { previous: 'ff' });
-  rig.seal(10n, 'tttt', { fills: true });
-  rig.seal(14n, 'tt', { fills: true });
+  const harness = new PipelineHarness(2);
+  harness.pipeline.start(1n, { ...at(30n), unfillable: [], openGaps: [{ first: 10n, last: 20n }] });
+  harness.seal(31n, 'tt', { previous: 'ff' });
+  harness.seal(10n, 'tttt', { fills: true });
+  harness.seal(14n, 'tt', { fills: true });
   const order: string[] = [];
-  await rig.run(({ batch }) => {
+  await harness.run(({ batch }) => {
     const outcome = refusing(new Set([11n, 32n]))({ batch } as Writing);
     if (outcome.kind === 'committed') order.push(`${batch.range?.first}-${batch.range?.last}`);
     return outcome;
   });
   t.strictSame(order, ['31-31', '32-32', '10-10', '11-11', '12-13', '14-15']);
-  t.strictSame(rig.pipeline.openGaps, [{ first: 16n, last: 20n }]);
+  t.strictSame(harness.pipeline.openGaps, [{ first: 16n, last: 20n }]);
 });
 
 void test('stopped in the middle: what is at a writer is finished, the rest is forgotten, the slab is free', async (t) => {
   for (const outcome of [refused(), COMMITTED]) {
-    const rig = new Rig(1);
-    rig.pipeline.start(1n, at(9n));
-    rig.seal(10n, 't'.repeat(8));
+    const harness = new PipelineHarness(1);
+    harness.pipeline.start(1n, at(9n));
+    harness.seal(10n, 't'.repeat(8));
     await settle();
-    rig.writing.shift()?.resolve(refused());
+    harness.writing.shift()?.resolve(refused());
     await settle();
-    const half = rig.writing.shift();
+    const half = harness.writing.shift();
     t.strictSame(half?.batch.range, { first: 10n, last: 13n });
-    const stopping = rig.pipeline.stop();
+    const stopping = harness.pipeline.stop();
     half?.resolve(outcome);
     await stopping;
     await settle();
-    t.equal(rig.writing.length, 0);
-    rig.assertEmpty();
+    t.equal(harness.writing.length, 0);
+    harness.assertEmpty();
     // the next run begins where the ledger is
-    rig.pipeline.start(2n, at(13n));
-    rig.seal(14n, 'tt');
-    await rig.run(() => COMMITTED);
-    t.equal(rig.pipeline.position, 15n);
-    rig.assertEmpty();
+    harness.pipeline.start(2n, at(13n));
+    harness.seal(14n, 'tt');
+    await harness.run(() => COMMITTED);
+    t.equal(harness.pipeline.position, 15n);
+    harness.assertEmpty();
   }
 });
 
 void test('stopped while a part is parsed, fenced in the middle: the slab is free', async () => {
-  const parsing = new Rig(1);
+  const parsing = new PipelineHarness(1);
   parsing.pipeline.start(1n, at(9n));
   parsing.seal(10n, 'tttt');
   await settle();
@@ -326,7 +326,7 @@ void test('stopped while a part is parsed, fenced in the middle: the slab is fre
   assert.equal(parsing.writing.length, 0);
   parsing.assertEmpty();
 
-  const fenced = new Rig(1);
+  const fenced = new PipelineHarness(1);
   fenced.pipeline.start(1n, at(9n));
   fenced.seal(10n, 'tttt');
   await settle();
@@ -339,21 +339,21 @@ void test('stopped while a part is parsed, fenced in the middle: the slab is fre
 });
 
 void test('a parser that dies while a part is parsed costs a second parse', async (t) => {
-  const rig = new Rig(1);
-  rig.pipeline.start(1n, at(9n));
-  rig.seal(10n, 'tt');
+  const harness = new PipelineHarness(1);
+  harness.pipeline.start(1n, at(9n));
+  harness.seal(10n, 'tt');
   await settle();
-  rig.failParses = 1;
-  rig.writing.shift()?.resolve(refused());
-  for (let turn = 0; turn < 1000 && rig.writing.length === 0; turn += 1) {
+  harness.failParses = 1;
+  harness.writing.shift()?.resolve(refused());
+  for (let turn = 0; turn < 1000 && harness.writing.length === 0; turn += 1) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  const taken = await rig.run(() => COMMITTED);
+  const taken = await harness.run(() => COMMITTED);
   t.strictSame(
     taken.map(({ range }) => range?.first),
     [10n, 11n],
   );
-  rig.assertEmpty();
+  harness.assertEmpty();
 });
 
 void test('a tick that is stored already: the same one is booked, another one is a conflict beside it', async (t) => {
@@ -363,10 +363,10 @@ void test('a tick that is stored already: the same one is booked, another one is
     [same, []],
     [other, ['conflict']],
   ] as const) {
-    const rig = new Rig(1);
-    rig.pipeline.start(1n, at(9n));
-    rig.seal(10n, 't');
-    const taken = await rig.run(({ batch }) =>
+    const harness = new PipelineHarness(1);
+    harness.pipeline.start(1n, at(9n));
+    harness.seal(10n, 't');
+    const taken = await harness.run(({ batch }) =>
       batch.ticks > 0 ? { kind: 'refused', sqlstate: '23505', message: 'twice', stored } : COMMITTED,
     );
     t.equal(taken.length, 1);
@@ -376,37 +376,37 @@ void test('a tick that is stored already: the same one is booked, another one is
       reasons,
     );
     t.equal(taken[0].deadLetters[0]?.storedSha256 ?? null, reasons.length === 0 ? null : other.sha256);
-    t.equal(rig.committed[0].isolated?.reason, reasons[0] ?? 'stored');
-    t.equal(rig.pipeline.position, 10n);
+    t.equal(harness.committed[0].isolated?.reason, reasons[0] ?? 'stored');
+    t.equal(harness.pipeline.position, 10n);
   }
 });
 
 void test('a long message of the server is cut', async (t) => {
-  const rig = new Rig(1);
-  rig.pipeline.start(1n, at(9n));
-  rig.seal(10n, 't');
+  const harness = new PipelineHarness(1);
+  harness.pipeline.start(1n, at(9n));
+  harness.seal(10n, 't');
   const message = `${'a'.repeat(499)}🦀${'b'.repeat(9000)}`;
-  const [taken] = await rig.run(({ batch }) =>
+  const [taken] = await harness.run(({ batch }) =>
     batch.ticks > 0 ? { kind: 'refused', sqlstate: '22021', message, stored: null } : COMMITTED,
   );
   t.equal(taken.deadLetters[0].detail, `${'a'.repeat(499)}\uFFFD…`);
 });
 
 void test('which batches compare their links with the store, and wait for all before them', async (t) => {
-  const rig = new Rig(4);
-  rig.pipeline.start(1n, { ...at(9n), storedAhead: [{ first: 30n, last: 39n }] });
-  rig.seal(10n, 'tt', { previous: outputOf(9n) }); // continues
-  rig.seal(12n, 'tt', { previous: outputOf(5n) }); // does not: is the tick before stored at all?
-  rig.seal(15n, 'tt', { gaps: [{ first: 14n, last: 14n }] }); // whoever fills the gap will ask
-  rig.seal(28n, 'tt', { previous: outputOf(27n) }); // below what an earlier run has stored
+  const harness = new PipelineHarness(4);
+  harness.pipeline.start(1n, { ...at(9n), storedAhead: [{ first: 30n, last: 39n }] });
+  harness.seal(10n, 'tt', { previous: outputOf(9n) }); // continues
+  harness.seal(12n, 'tt', { previous: outputOf(5n) }); // does not: is the tick before stored at all?
+  harness.seal(15n, 'tt', { gaps: [{ first: 14n, last: 14n }] }); // whoever fills the gap will ask
+  harness.seal(28n, 'tt', { previous: outputOf(27n) }); // below what an earlier run has stored
   await settle();
   t.strictSame(
-    rig.writing.map(({ batch }) => batch.range?.first),
+    harness.writing.map(({ batch }) => batch.range?.first),
     [10n, 15n],
   );
-  const taken = await rig.run(() => COMMITTED);
-  rig.seal(40n, 'tt'); // above it
-  taken.push(...(await rig.run(() => COMMITTED)));
+  const taken = await harness.run(() => COMMITTED);
+  harness.seal(40n, 'tt'); // above it
+  taken.push(...(await harness.run(() => COMMITTED)));
   t.strictSame(
     taken
       .map(({ range, checkLinks }) => [range?.first, checkLinks])
@@ -419,5 +419,5 @@ void test('which batches compare their links with the store, and wait for all be
       [40n, true],
     ],
   );
-  rig.assertEmpty();
+  harness.assertEmpty();
 });

@@ -16,7 +16,7 @@ interface Writing {
   reject: (error: Error) => void;
 }
 
-interface Rig {
+interface PipelineHarness {
   pipeline: Pipeline;
   ring: Ring;
   writing: Writing[];
@@ -36,7 +36,7 @@ const COMMITTED: WriteOutcome = {
 /** Everything that is due in promises has happened. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-function rig(writers = 2, failParses = 0): Rig {
+function harness(writers = 2, failParses = 0): PipelineHarness {
   const ring = new Ring(
     planRing({ bufferBytes: 1 << 20, bufferTicks: 1000, tickBytesMax: 4096, batchTicksMax: 100 }),
   );
@@ -88,7 +88,7 @@ function rig(writers = 2, failParses = 0): Rig {
     { tickBytesMax: 4096, chainCheck: 'link' },
   );
   let sequence = 0;
-  const seal: Rig['seal'] = (first, ticks, more = {}) => {
+  const seal: PipelineHarness['seal'] = (first, ticks, more = {}) => {
     const slab = ring.take();
     if (slab === undefined) throw new Error('the ring is full');
     ring.addHeldTicks(ticks);
@@ -116,7 +116,7 @@ const at = (position: bigint): Omit<LedgerState, 'brake'> => ({ ...empty, origin
 const firsts = (writing: Writing[]): (bigint | undefined)[] => writing.map(({ batch }) => batch.range?.first);
 
 void test('nothing is written before the origin is recorded', async (t) => {
-  const { pipeline, origins, writing, seal } = rig();
+  const { pipeline, origins, writing, seal } = harness();
   pipeline.start(1n, empty);
   seal(100n, 10);
   seal(110n, 10);
@@ -127,7 +127,7 @@ void test('nothing is written before the origin is recorded', async (t) => {
 });
 
 void test('batches commit in any order; the position is the end of the contiguous prefix', async (t) => {
-  const { pipeline, writing, seal, ring } = rig();
+  const { pipeline, writing, seal, ring } = harness();
   pipeline.start(1n, at(9n));
   seal(10n, 10);
   seal(20n, 5);
@@ -145,7 +145,7 @@ void test('batches commit in any order; the position is the end of the contiguou
 });
 
 void test('a batch that fills a gap waits until everything before it is committed', async (t) => {
-  const { pipeline, writing, seal } = rig();
+  const { pipeline, writing, seal } = harness();
   pipeline.start(1n, at(9n));
   seal(15n, 5, { gaps: [{ first: 10n, last: 14n }] });
   seal(12n, 1, { fills: true });
@@ -166,7 +166,7 @@ void test('a batch that fills a gap waits until everything before it is committe
 });
 
 void test('a writer that dies costs a second attempt with the same bytes and an unknown outcome', async (t) => {
-  const { pipeline, writing, seal, committed } = rig(1);
+  const { pipeline, writing, seal, committed } = harness(1);
   pipeline.start(1n, at(9n));
   seal(10n, 10);
   await settle();
@@ -181,7 +181,7 @@ void test('a writer that dies costs a second attempt with the same bytes and an 
 });
 
 void test('a parser that dies costs a second parse', async (t) => {
-  const { pipeline, writing, seal } = rig(1, 1);
+  const { pipeline, writing, seal } = harness(1, 1);
   pipeline.start(1n, at(9n));
   seal(10n, 10);
   for (let turn = 0; turn < 1000 && writing.length === 0; turn += 1) {
@@ -191,7 +191,7 @@ void test('a parser that dies costs a second parse', async (t) => {
 });
 
 void test('a fenced writer says so and its batch is forgotten', async (t) => {
-  const { pipeline, writing, seal, fenced, committed, ring } = rig();
+  const { pipeline, writing, seal, fenced, committed, ring } = harness();
   pipeline.start(7n, at(9n));
   seal(10n, 10);
   await settle();
@@ -204,7 +204,7 @@ void test('a fenced writer says so and its batch is forgotten', async (t) => {
 });
 
 void test('after a fence everything that waits is forgotten, and what comes still', async (t) => {
-  const { pipeline, writing, seal, ring } = rig(1);
+  const { pipeline, writing, seal, ring } = harness(1);
   pipeline.start(7n, at(9n));
   seal(10n, 10);
   seal(20n, 10);
@@ -218,7 +218,7 @@ void test('after a fence everything that waits is forgotten, and what comes stil
 });
 
 void test('the origin is the first batch in the order of sealing, also when a later one is parsed first', async (t) => {
-  const { pipeline, origins, writing, seal } = rig(2, 1);
+  const { pipeline, origins, writing, seal } = harness(2, 1);
   pipeline.start(1n, empty);
   seal(1n, 10); // its parser dies
   seal(11n, 10);
@@ -231,7 +231,7 @@ void test('the origin is the first batch in the order of sealing, also when a la
 });
 
 void test('gaps of a batch without a range are recorded all the same', async (t) => {
-  const { pipeline, writing, seal } = rig();
+  const { pipeline, writing, seal } = harness();
   pipeline.start(1n, at(9n));
   seal(15n, 0, { frames: 1, gaps: [{ first: 10n, last: 14n }] });
   await settle();
@@ -241,7 +241,7 @@ void test('gaps of a batch without a range are recorded all the same', async (t)
 });
 
 void test('stopping forgets what no writer has and waits for what one has', async (t) => {
-  const { pipeline, writing, seal, ring } = rig(1);
+  const { pipeline, writing, seal, ring } = harness(1);
   pipeline.start(1n, at(9n));
   seal(10n, 10);
   seal(20n, 10);

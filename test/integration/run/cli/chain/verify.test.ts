@@ -6,14 +6,14 @@ import { chainSpec } from '../../../../support/chain/expected.ts';
 import { openClient } from '../../../../support/chain/oracle.ts';
 import { startPostgres } from '../../../../support/servers/postgres.ts';
 import { seededRandom } from '../../../../support/random.ts';
-import { withRig } from '../../../../support/chain/harness.ts';
+import { withIngester } from '../../../../support/chain/harness.ts';
 import { found, verifyCommand, verifyJson } from '../../../../support/run/verify-command.ts';
 
 /** Stores a chain through the daemon and leaves it as it is. */
 async function storeChain(url: string, spec: Parameters<typeof chainSpec>[0], count: number): Promise<void> {
-  await withRig({ databaseUrl: url, spec: chainSpec(spec), count }, async (rig) => {
-    const daemon = rig.daemon();
-    await rig.untilCaughtUp(daemon);
+  await withIngester({ databaseUrl: url, spec: chainSpec(spec), count }, async (harness) => {
+    const daemon = harness.daemon();
+    await harness.untilCaughtUp(daemon);
     await daemon.stop();
   });
 }

@@ -3,7 +3,7 @@ import { test } from 'tap';
 import { runCommand } from '../../../../support/run/command.ts';
 import { chainSpec, expectedTicks } from '../../../../support/chain/expected.ts';
 import { startPostgres } from '../../../../support/servers/postgres.ts';
-import { withRig } from '../../../../support/chain/harness.ts';
+import { withIngester } from '../../../../support/chain/harness.ts';
 import { wireTick } from '../../../../support/chain/wire.ts';
 
 function mdp(databaseUrl: string, ...args: string[]): ReturnType<typeof runCommand> {
@@ -25,10 +25,10 @@ void test('dead letters are retried beside a running daemon', async (t) => {
       sim: ['--fault', 'gap-forever:700'],
       env: { TICK_MAX_BYTES: '64KiB', REORDER_WINDOW: '50ms' },
     };
-    await withRig(options, async (rig) => {
-      const daemon = rig.daemon();
-      await rig.untilPosition(2_200n, daemon);
-      const client = await rig.client();
+    await withIngester(options, async (harness) => {
+      const daemon = harness.daemon();
+      await harness.untilPosition(2_200n, daemon);
+      const client = await harness.client();
       const ticks = [...expectedTicks(spec, 2_200)];
       // what an earlier version could not read, of ticks that the sequencer has no more
       for (const number of [700, 1_400, 2_100]) {
@@ -44,7 +44,7 @@ void test('dead letters are retried beside a running daemon', async (t) => {
 
       const oversized = await mdp(databaseUrl, 'dlq', 'retry', '--reason', 'too_large');
       assert.equal(oversized.code, 0, oversized.stdout + oversized.stderr);
-      const starts = rig.starts().length;
+      const starts = harness.starts().length;
       const missing = await mdp(databaseUrl, 'dlq', 'retry', '--reason', 'malformed_frame');
       assert.equal(missing.code, 0, missing.stdout + missing.stderr);
       assert.match(
@@ -55,9 +55,9 @@ void test('dead letters are retried beside a running daemon', async (t) => {
       assert.equal(complete.code, 0, complete.stdout + complete.stderr);
 
       // it has noticed, and begun anew where the ledger ends
-      await rig.untilPosition((await rig.position())! + 1_000n, daemon);
-      assert.ok(rig.starts().length > starts, 'the stream was opened again');
-      await rig.settle(daemon);
+      await harness.untilPosition((await harness.position())! + 1_000n, daemon);
+      assert.ok(harness.starts().length > starts, 'the stream was opened again');
+      await harness.settle(daemon);
       const { rows } = await client.query<{ n: string }>(
         `SELECT tick_number AS n FROM dead_letters WHERE status = 'open'
          UNION ALL SELECT generate_series(first_tick, last_tick) FROM ingest_gaps WHERE state <> 'filled'`,
@@ -68,8 +68,8 @@ void test('dead letters are retried beside a running daemon', async (t) => {
         assert.ok(number > 2_200n && (number % 700n === 0n || number % oversize.every === 0n), `${number}`);
       }
       const absent = (number: bigint): boolean => left.has(number);
-      await rig.compare({ absent });
-      await rig.check({ hashes: true, atRest: true });
+      await harness.compare({ absent });
+      await harness.check({ hashes: true, atRest: true });
     });
   });
 });
