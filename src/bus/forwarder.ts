@@ -1,4 +1,4 @@
-import { forwardTo } from '../core/bus/misplaced.ts';
+import { forwardTo } from '../core/bus/partitions.ts';
 import type { Delivery, OutgoingRecord, StreamBus } from './bus.ts';
 
 /** A delivery with what its content says, as the role that reads it has parsed it. */

@@ -1,6 +1,6 @@
 import type { LogLine } from '../core/env.ts';
 import type { Client } from 'pg';
-import { fairShares } from '../core/bus/share.ts';
+import { fairShares } from '../core/bus/partitions.ts';
 import {
   agreePartitions,
   claimGroup,

@@ -3,10 +3,9 @@ import { deadLetterId, deadLetterOf, encodeDeadLetter } from '../core/market/dea
 import { encodeEvent } from '../core/market/codec/encode.ts';
 import type { MarketEvent } from '../core/market/event.ts';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
-import { Signal } from '../core/wait.ts';
+import { Signal, pause, unlessAborted } from '../core/wait.ts';
 import type { Micros } from '../core/time.ts';
 import { BusError, type BusErrorKind, type Encoding, type OutgoingRecord, type StreamBus } from './bus.ts';
-import { pause, unlessAborted } from '../core/wait.ts';
 
 /** A record and whom it is counted for. */
 export interface PublishRecord extends OutgoingRecord {

@@ -16,18 +16,16 @@ import { ClassicProtocol } from './group/classic-protocol.ts';
 import { KafkaCluster, type KafkaAccess } from './cluster.ts';
 import { ConsumerProtocol } from './group/consumer-protocol.ts';
 import { busError, isWrongAccess } from './errors.ts';
-import { startingOffsets } from './group/group.ts';
+import { startingOffsets, offsetsAt } from './group/offsets.ts';
 import { dropGroup, groupInfos, lagOf } from './group/groups.ts';
 import { readFrom, readTail } from './range-read.ts';
 import { KafkaMember } from './group/member.ts';
-import { offsetsAt } from './group/offsets.ts';
 import { KafkaPublisher } from './producer.ts';
 import { KafkaPartitionReader } from './partition-reader.ts';
 import { PlacedMarks } from '../checkpoints.ts';
 import { sessionMs } from './group/session-timeout.ts';
 import { KafkaTopics } from './topics.ts';
-import { trim } from './trim.ts';
-import { usage } from './capacity.ts';
+import { trim, usage } from './capacity.ts';
 
 const TAKEOVER_MS = 30_000;
 /** the first version in which a member names itself */

@@ -1,16 +1,12 @@
 import type { LogLine } from '../../core/env.ts';
-import {
-  Admin,
-  ConnectionPool,
-  kGetApi,
-  type API,
-  type Broker,
-  type ClusterMetadata,
-} from '@platformatic/kafka';
+import { Admin, ConnectionPool, kGetApi, type Broker, type ClusterMetadata } from '@platformatic/kafka';
+import type {
+  API, consumerGroupDescribeV0, consumerGroupHeartbeatV1, fetchV17, findCoordinatorV6, heartbeatV4,
+  initProducerIdV5, joinGroupV9, leaveGroupV5, offsetCommitV9, produceV11, syncGroupV5,
+} from '@platformatic/kafka'; // prettier-ignore
 import { setTimeout as delay } from 'node:timers/promises';
 import { backoffMs } from '../../core/retry.ts';
 import { BusError } from '../bus.ts';
-import type { Answer, Arguments, KafkaCall } from './calls.ts';
 import { atMost, deadline } from '../../core/wait.ts';
 import { busError, kafkaCodes, kindOf } from './errors.ts';
 import { KafkaLine } from './connections.ts';
@@ -37,6 +33,25 @@ const BACKOFF = { firstMs: 50, maxMs: 1000 };
 const CLOSE_MS = 2000;
 /** failures one after another, without any success between, after which the client is made anew */
 const RENEW_AFTER = 8;
+
+/** The requests that are made directly, in the shape of their newest version; the client has older ones in the same. */
+interface Calls {
+  ConsumerGroupDescribe: typeof consumerGroupDescribeV0.api;
+  ConsumerGroupHeartbeat: typeof consumerGroupHeartbeatV1.api;
+  Fetch: typeof fetchV17.api;
+  FindCoordinator: typeof findCoordinatorV6.api;
+  Heartbeat: typeof heartbeatV4.api;
+  InitProducerId: typeof initProducerIdV5.api;
+  JoinGroup: typeof joinGroupV9.api;
+  LeaveGroup: typeof leaveGroupV5.api;
+  OffsetCommit: typeof offsetCommitV9.api;
+  Produce: typeof produceV11.api;
+  SyncGroup: typeof syncGroupV5.api;
+}
+
+type KafkaCall = keyof Calls;
+type Arguments<N extends KafkaCall> = Calls[N] extends API<infer A, unknown> ? A : never;
+type Answer<N extends KafkaCall> = Calls[N] extends API<infer _A, infer R> ? R : never;
 
 type AnyApi = API<unknown[], unknown>;
 

@@ -3,13 +3,12 @@ import type { Redis } from 'ioredis';
 import { backoffMs } from '../../core/retry.ts';
 import { systemClock } from '../../core/time.ts';
 import { BusError, type Delivery, type GroupMember, type GroupOptions } from '../bus.ts';
-import { claim, giveBack } from './claim.ts';
+import { claim, giveBack, heartbeatMs, RedisTakeover } from './takeover.ts';
 import type { RedisLink } from './connection.ts';
 import { pause } from '../../core/wait.ts';
 import { toDelivery, type RawEntry } from './entry.ts';
 import { isGroupMissing, toBusError } from './errors.ts';
 import { ANSWER_MS, type RedisGroups, type Stream } from './groups.ts';
-import { heartbeatMs, RedisTakeover } from './takeover.ts';
 import { RedisHeartbeat } from './heartbeat.ts';
 
 const TAKEOVER_MS = 30_000;

@@ -28,3 +28,38 @@ export function murmur2(bytes: Uint8Array): number {
 export function partitionOf(key: string, partitions: number): number {
   return partitions === 1 ? 0 : (murmur2(UTF8.encode(key)) & 0x7fffffff) % partitions;
 }
+
+/** Where a record lies, and what decides where it should. */
+export interface Placed {
+  partition: number;
+  /** the symbol that its content names, null when it names none */
+  symbol: string | null;
+}
+
+/**
+ * The partition that a record must be forwarded to, null when it lies where it should. Foreign programs (kcat, redis-cli)
+ * choose partitions by rules of their own; a symbol in two partitions would be two states. A record without a symbol
+ * belongs nowhere else: whoever reads it gives it its reason.
+ */
+export function forwardTo({ partition, symbol }: Placed, partitions: number): number | null {
+  if (symbol === null || partitions === 1) return null;
+  const right = partitionOf(symbol, partitions);
+  return right === partition ? null : right;
+}
+
+/** A living member of a group and how many partitions it holds. */
+export interface Holder {
+  name: string;
+  held: number;
+}
+
+/**
+ * How many of `partitions` each member should hold: shares differ by one at most, and the larger ones go to those who hold
+ * more already (then by name), so that a member that joins or leaves moves as few partitions as can be.
+ */
+export function fairShares(partitions: number, members: readonly Holder[]): Map<string, number> {
+  const least = Math.floor(partitions / members.length);
+  const larger = partitions - least * members.length;
+  const ranked = members.toSorted((a, b) => b.held - a.held || (a.name < b.name ? -1 : 1));
+  return new Map(ranked.map(({ name }, rank) => [name, rank < larger ? least + 1 : least]));
+}

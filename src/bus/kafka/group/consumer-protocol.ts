@@ -4,14 +4,14 @@ import { BusError } from '../../bus.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { atMost } from '../../../core/wait.ts';
 import { busError, hasCode, KafkaCode } from '../errors.ts';
-import { Heart } from './heart.ts';
-import type { KafkaLine } from '../connections.ts';
 import {
+  Heart,
   joinedInTime,
   type Membership,
   type MembershipEvents,
   type MembershipOptions,
 } from './membership.ts';
+import type { KafkaLine } from '../connections.ts';
 import type { Committer } from './offsets.ts';
 
 const JOINING_EPOCH = 0;

@@ -3,7 +3,7 @@ import type { KafkaCluster } from '../cluster.ts';
 import { KafkaCommits } from './commits.ts';
 import { busError } from '../errors.ts';
 import { KafkaFetcher, Tap } from '../fetcher.ts';
-import { startingOffsets } from './group.ts';
+import { startingOffsets } from './offsets.ts';
 import { Hand, NOT_YET } from './offset-tracker.ts';
 import { atMost } from '../../../core/wait.ts';
 import type { Membership, MembershipEvents } from './membership.ts';

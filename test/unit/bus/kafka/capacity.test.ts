@@ -1,6 +1,6 @@
 import { test } from 'tap';
 import type { KafkaCluster } from '../../../../src/bus/kafka/cluster.ts';
-import { trim } from '../../../../src/bus/kafka/trim.ts';
+import { trim } from '../../../../src/bus/kafka/capacity.ts';
 
 const NOW_MS = 1_755_945_303_000;
 const HOUR_MS = 3_600_000;
