@@ -4,7 +4,7 @@ import { backoffMs } from '../core/retry.ts';
 import { systemClock } from '../core/time.ts';
 import { SchemaBehind } from '../ingest/leader/leadership.ts';
 import { connect, connectFailureKind, parseDatabaseUrl } from '../store/postgres/connect.ts';
-import { answerWithin, destroy } from '../store/postgres/connection.ts';
+import { answerWithin, destroy } from '../store/postgres/session.ts';
 import { BusStages } from './stages/stages.ts';
 import type { Config } from './config/load.ts';
 import { describeConfig } from './config/describe.ts';

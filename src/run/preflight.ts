@@ -1,8 +1,7 @@
 import type { Client } from 'pg';
 import { SchemaBehind } from '../ingest/leader/leadership.ts';
-import { detectEdition, type EditionInfo } from '../store/postgres/server-info.ts';
+import { detectEdition, serverConnections, type EditionInfo } from '../store/postgres/server-info.ts';
 import { migrate, schemaStatus } from '../store/schema/migrate.ts';
-import { serverConnections } from '../store/postgres/limits.ts';
 
 export interface Preflight {
   edition: EditionInfo;

@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { formatMicros, type Clock } from '../core/time.ts';
 import { tooShort, type RetentionAges } from '../core/retention.ts';
-import { destroy } from '../store/postgres/connection.ts';
+import { destroy } from '../store/postgres/session.ts';
 import {
   knowsRetention,
   readHypertables,

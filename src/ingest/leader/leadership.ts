@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
-import { answerWithin, destroy } from '../../store/postgres/connection.ts';
+import { answerWithin, destroy } from '../../store/postgres/session.ts';
 import { releaseLease, renewLease, tryLease } from '../../store/chain/lease.ts';
 import { WakeableWait } from '../../core/wait.ts';
 

@@ -19,7 +19,7 @@ import {
 } from '../../store/chain/conflicts.ts';
 import { forgetForkAcceptance, recordHalt, type Halt } from '../../store/chain/halt.ts';
 import { recordFilling } from '../../store/chain/gaps.ts';
-import { answerWithin, destroy } from '../../store/postgres/connection.ts';
+import { answerWithin, destroy } from '../../store/postgres/session.ts';
 
 export interface StewardHost {
   connect(onLost: (error: Error) => void): Promise<Client>;

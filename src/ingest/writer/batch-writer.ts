@@ -4,7 +4,7 @@ import { tickDigest } from '../../core/chain/digest.ts';
 import { backoffMs, storeVerdict, type BackoffLimits, type StoreVerdict } from '../../core/retry.ts';
 import { writeBatch, type BatchWrite, type WrittenBatch } from '../../store/chain/batch.ts';
 import { BatchError } from '../../store/postgres/pipelined-copy.ts';
-import { answerWithin, destroy } from '../../store/postgres/connection.ts';
+import { answerWithin, destroy } from '../../store/postgres/session.ts';
 import { endBackend, ownBackend } from '../../store/chain/lease.ts';
 import { ledgerCovers } from '../../store/chain/ledger.ts';
 import { readStoredTicks } from '../../store/chain/stored-ticks.ts';

@@ -15,7 +15,7 @@ import type { TickRange } from '../../core/ingest/ranges.ts';
 import { backoffMs, storeVerdict } from '../../core/retry.ts';
 import type { Clock } from '../../core/time.ts';
 import { connect, ConnectError, parseDatabaseUrl } from '../../store/postgres/connect.ts';
-import { destroy } from '../../store/postgres/connection.ts';
+import { destroy } from '../../store/postgres/session.ts';
 import { CopyTooLargeError } from '../../store/postgres/copy-out.ts';
 import { TickPages } from '../../store/chain/tick-pages.ts';
 

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
-import { answerWithin, destroy } from '../postgres/connection.ts';
+import { answerWithin, destroy } from '../postgres/session.ts';
 
 const BACKOFF: BackoffLimits = { firstMs: 100, maxMs: 5000 };
 /** how often a quiet connection is asked whether it lives, and how long it may take to answer, ms */

@@ -1,6 +1,5 @@
 import type { Client } from 'pg';
-import { takeExclusiveFence } from '../postgres/fence.ts';
-import { NEXT_EPOCH } from '../chain/lease.ts';
+import { NEXT_EPOCH, takeExclusiveFence } from '../postgres/fence.ts';
 
 /** How long a lease and a member last without renewal. */
 const LEASE = "interval '5 seconds'";

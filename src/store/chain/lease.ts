@@ -1,14 +1,9 @@
 import type { Client } from 'pg';
-import { takeExclusiveFence } from '../postgres/fence.ts';
+import { NEXT_EPOCH, takeExclusiveFence } from '../postgres/fence.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
 /** How long a lease lasts without renewal; a standby touches nothing before it is over. Spec P6. */
 const LEASE = "interval '5 seconds'";
-/**
- * Never the same epoch twice, also where a failover has forgotten the last takeover: a clock in it tells two leaders
- * apart that a counter would give the same number.
- */
-export const NEXT_EPOCH = 'greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)';
 /**
  * Under the exclusive fence: nobody leads any more, and what a running daemon has not committed is refused. It begins
  * anew from the ledger at once, since the lease is over.

@@ -1,6 +1,6 @@
 import type { Client, Connection, Submittable } from 'pg';
 import type { ByteSink } from '../../core/copy/sink.ts';
-import { destroy } from './connection.ts';
+import { destroy } from './session.ts';
 
 /** What was to be read exceeds its limit. The connection is closed: the server would go on sending. */
 export class CopyTooLargeError extends Error {

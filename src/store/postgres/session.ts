@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
+import { deadline } from '../../core/wait.ts';
 import { connect } from './connect.ts';
-import { answerWithin, destroy } from './connection.ts';
 import { parseDatabaseUrl } from './database-url.ts';
 
 /** A call to a session that was closed, or that closing overtook. */
@@ -26,7 +26,17 @@ export async function connectDurable(databaseUrl: string, applicationName: strin
   return client;
 }
 
-/** How long closing waits for the answer to goodbye. */
+/** Drops a connection without a word: the server may be gone, and pg has no public way not to ask it. */
+export function destroy(client: Client): void {
+  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+}
+
+/** Rejects when the database takes longer than `ms`; the work itself is not stopped, so its connection must be dropped. */
+export function answerWithin<T>(work: Promise<T>, ms: number): Promise<T> {
+  return deadline(work, ms, () => new Error(`no answer from the database for ${ms} ms`));
+}
+
+/** How long closing waits for the server's answer. */
 const CLOSE_MS = 2000;
 
 const ignore = (): void => {};

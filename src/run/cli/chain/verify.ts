@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { TickRange } from '../../../core/ingest/ranges.ts';
 import type { VdfMode } from '../../../core/chain/verify/page.ts';
 import { systemClock } from '../../../core/time.ts';
-import { readExtent, type Extent } from '../../../store/chain/extent.ts';
+import { readExtent, type Extent } from '../../../store/chain/overview.ts';
 import { startProgress } from '../progress.ts';
 import { verifyStored } from '../../verify/verify.ts';
 import { EXIT_PROBLEM, EXIT_USAGE, tickNumber } from '../arguments.ts';

@@ -5,7 +5,7 @@ import { CopyRows } from '../../../../src/core/copy/rows-out.ts';
 import { ByteSink } from '../../../../src/core/copy/sink.ts';
 import { connect, parseDatabaseUrl } from '../../../../src/store/postgres/connect.ts';
 import { copyOut, CopyTooLargeError } from '../../../../src/store/postgres/copy-out.ts';
-import { readExtent } from '../../../../src/store/chain/extent.ts';
+import { readExtent } from '../../../../src/store/chain/overview.ts';
 import { TickPages } from '../../../../src/store/chain/tick-pages.ts';
 import { testServers } from '../../../support/servers/postgres.ts';
 

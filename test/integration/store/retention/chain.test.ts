@@ -4,9 +4,8 @@ import { formatMicros, parseIsoMicros, systemClock } from '../../../../src/core/
 import { registerQuality } from '../../../../src/run/cli/chain/quality.ts';
 import { verifyStored } from '../../../../src/run/verify/verify.ts';
 import { connect, parseDatabaseUrl } from '../../../../src/store/postgres/connect.ts';
-import { readExtent } from '../../../../src/store/chain/extent.ts';
 import { migrate } from '../../../../src/store/schema/migrate.ts';
-import { readOverview } from '../../../../src/store/chain/overview.ts';
+import { readExtent, readOverview } from '../../../../src/store/chain/overview.ts';
 import { raiseFloor, readHypertables, type Round } from '../../../../src/store/retention/round.ts';
 import { dropChain } from '../../../../src/store/retention/chain.ts';
 import { runInProcess } from '../../../support/run/command-in-process.ts';
