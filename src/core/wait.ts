@@ -35,12 +35,11 @@ export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): P
 
 /**
  * Settles as `work` does, or rejects with what `late` says after `ms`. The work is not stopped: whatever it holds (a
- * connection, say) must be dropped by the caller. The timer does not keep the process alive.
+ * connection, say) must be dropped by the caller. The limit holds also where nothing else keeps the process alive.
  */
 export function deadline<T>(work: Promise<T>, ms: number, late: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(late()), ms);
-    timer.unref();
     work.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }
