@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { backoffMs } from '../../core/retry.ts';
 import type { StageSetup } from './build.ts';
 import type { FromStage, ToStage } from './stage-thread.ts';
-import type { MeterEntry } from '../telemetry/stage-metrics.ts';
+import type { MeterEntry } from '../telemetry/meter-buffer.ts';
 
 export interface StageThreadHost {
   readonly log: LogLine;

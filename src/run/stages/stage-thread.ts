@@ -1,6 +1,6 @@
 import type { LogLevel, LogLine } from '../../core/env.ts';
 import type { MessagePort } from 'node:worker_threads';
-import { MeterBuffer, type MeterEntry } from '../telemetry/stage-metrics.ts';
+import { MeterBuffer, type MeterEntry } from '../telemetry/meter-buffer.ts';
 import { buildStage, type StageSetup } from './build.ts';
 
 export type ToStage = { type: 'stop' };

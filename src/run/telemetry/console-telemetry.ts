@@ -39,28 +39,31 @@ export class ConsoleTelemetry implements Probe {
   }
 
   metrics(): Promise<string> {
-    this.#metrics.setReady(this.ready(false).reasons.length === 0);
-    this.#metrics.setBuffer(this.#ingester?.heldTicks ?? 0, 0);
+    this.#metrics.set('tick_ingester_ready', {}, this.ready(false).reasons.length === 0 ? 1 : 0);
+    this.#metrics.set('tick_ingester_buffer_size', {}, this.#ingester?.heldTicks ?? 0);
     return this.#metrics.render();
   }
 
   printed(ticks: number): void {
-    this.#metrics.ticksPrinted(ticks);
+    this.#metrics.count('tick_ingester_ticks_total', { status: 'success' }, ticks);
   }
 
   refused(): void {
-    this.#metrics.ticksFailed.inc(1);
+    this.#metrics.count('tick_ingester_ticks_total', { status: 'error' });
   }
 
   threadStats(thread: string, stats: ThreadStats): void {
     this.#heardMs = systemClock.monotonicMs();
-    this.#metrics.threads.report(thread, stats.loopDelaySeconds * 1000, stats.cpuSeconds * 1000);
-    this.#metrics.threads.heartbeat('ingest', thread, systemClock.nowMicros());
+    this.#metrics.threadReported(thread, stats);
   }
 
   readerStats(stats: ReaderStats): void {
-    this.#metrics.grpcReconnects.feed('reader', stats.reconnects);
-    this.#metrics.retries('grpc').feed('reader', stats.reconnects);
-    this.#metrics.repeats.stream.feed('reader', stats.counts.repeated);
+    this.#metrics.reconnected(stats.reconnects);
+    this.#metrics.countTotal(
+      'tick_ingester_duplicates_total',
+      { cause: 'stream' },
+      'reader',
+      stats.counts.repeated,
+    );
   }
 }

@@ -1,30 +1,143 @@
 /** What HEALTH_CHECK_PORT serves under /metrics: the seed's names exactly, and what operators need beside them. */
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics } from 'prom-client';
 import type { Clock } from '../../core/time.ts';
-import { FillMetrics } from './fill-metrics.ts';
-import { SlidingQuantiles, WeightedHistogram } from './histogram.ts';
-import { FedCounter } from './monotonic-feed.ts';
-import { RepeatMetrics } from './repeat-metrics.ts';
-import { ThreadMetrics } from './counters.ts';
+import type { ThreadStats } from '../../ingest/thread-stats.ts';
+import { SlidingQuantiles } from './histogram.ts';
+import { Metrics, type MetricTable } from './metric-table.ts';
 
 /** Parts of the daemon that try again; each is a series of retries_total from the start. */
 export const RETRY_COMPONENTS = ['database', 'grpc', 'lease', 'parser', 'retention', 'writer'] as const;
 export type RetryComponent = (typeof RETRY_COMPONENTS)[number];
 
-const GAP_STATES = ['open', 'filled', 'unfillable', 'skipped'] as const;
-type GapState = (typeof GAP_STATES)[number];
-
-const DEAD_LETTER_STATUSES = ['unresolved', 'resolved'] as const;
-type DeadLetterStatus = (typeof DEAD_LETTER_STATUSES)[number];
-
-const HALTS = ['poison', 'forked'] as const;
-
 const ALARM_KINDS = ['link', 'tx_hash', 'batch_hash', 'vdf_input', 'vdf_output'] as const;
 
-export type Edition = 'plain' | 'apache' | 'community';
+const WRITE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const LATENCY_SECONDS = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300,
+];
+const BATCH_TICKS = [1, 10, 50, 100, 250, 500, 1000, 2000, 4000, 10_000, 100_000];
+const LATENCY_WINDOW_SECONDS = 10;
 
-/** A batch whose COMMIT is known to have happened. */
-export interface CommittedBatch {
+const METRICS = {
+  tick_ingester_gap_ticks_filled_total: {
+    kind: 'counter',
+    help: 'Numbers of gaps that came after all, as stored ticks or as dead letters.',
+  },
+  tick_ingester_gap_requests_total: {
+    kind: 'counter',
+    help: 'Ticks of gaps that the sequencer was asked for, by its answer; failed: none, or one without meaning.',
+    labels: { result: ['found', 'missing', 'failed'] },
+  },
+  tick_ingester_duplicates_total: {
+    kind: 'counter',
+    help: 'Frames equal to a tick that is stored: repeated by the stream, or read again after our own resume; or not wanted: below the first tick, or skipped.',
+    labels: { cause: ['stream', 'resume', 'unwanted'] },
+  },
+  tick_ingester_conflicts_total: {
+    kind: 'counter',
+    help: 'Frames that say something else than the tick of their number that is stored. Alarm: the chain was rewritten.',
+  },
+  tick_ingester_thread_cpu_seconds_total: {
+    kind: 'counter',
+    help: 'User and system time by thread.',
+    labels: { thread: [] },
+  },
+  tick_ingester_event_loop_delay_p99_seconds: {
+    kind: 'gauge',
+    help: 'p99 of the event-loop delay since the last report, by thread.',
+    labels: { thread: [] },
+  },
+  stage_heartbeat_timestamp_seconds: {
+    kind: 'gauge',
+    help: 'When a thread of a stage last made progress or waited for a known reason.',
+    labels: { stage: [], thread: [] },
+  },
+  tick_ingester_ticks_total: {
+    kind: 'counter',
+    help: 'Ticks by outcome: stored, or kept as a dead letter.',
+    labels: { status: ['success', 'error'] },
+  },
+  tick_ingester_ambiguous_commits_total: {
+    kind: 'counter',
+    help: 'COMMITs whose answer was lost, by what the ledger said afterwards.',
+    labels: { outcome: ['committed', 'absent'] },
+  },
+  retries_total: {
+    kind: 'counter',
+    help: 'Attempts after the first, by component.',
+    labels: { component: RETRY_COMPONENTS },
+  },
+  tick_ingester_transactions_total: { kind: 'counter', help: 'Stored transactions.' },
+  tick_ingester_bytes_total: { kind: 'counter', help: 'Bytes of committed frames on the wire.' },
+  tick_ingester_link_breaks_total: {
+    kind: 'counter',
+    help: 'Stored ticks whose previous_output is not the output of the tick before.',
+  },
+  tick_ingester_chain_alarms_total: {
+    kind: 'counter',
+    help: 'What CHAIN_CHECK found in stored ticks: one for a tick and kind.',
+    labels: { kind: ALARM_KINDS },
+  },
+  tick_ingester_batches_total: { kind: 'counter', help: 'Committed batches.' },
+  tick_ingester_grpc_reconnects_total: { kind: 'counter', help: 'Streams opened after the first one.' },
+  tick_ingester_write_duration_seconds: {
+    kind: 'histogram',
+    help: 'BEGIN to the answer of COMMIT, by batch.',
+    buckets: WRITE_SECONDS,
+  },
+  tick_ingester_batch_ticks: {
+    kind: 'histogram',
+    help: 'Ticks of a committed batch.',
+    buckets: BATCH_TICKS,
+  },
+  tick_ingester_buffer_size: { kind: 'gauge', help: 'Ticks in the ring.' },
+  tick_ingester_buffer_bytes: { kind: 'gauge', help: 'Bytes in the ring.' },
+  tick_ingester_position: { kind: 'gauge', help: 'End of the contiguous prefix of what is recorded.' },
+  tick_ingester_complete_up_to: { kind: 'gauge', help: 'Last tick below the lowest open gap.' },
+  tick_ingester_head_lag_ticks: { kind: 'gauge', help: 'Ticks that exist and are not yet recorded.' },
+  tick_ingester_head_lag_seconds: { kind: 'gauge', help: 'Age of the newest committed tick.' },
+  tick_ingester_gaps: {
+    kind: 'gauge',
+    help: 'Rows of ingest_gaps by state.',
+    labels: { state: ['open', 'filled', 'unfillable', 'skipped'] },
+  },
+  tick_ingester_dead_letters: {
+    kind: 'gauge',
+    help: 'Rows of dead_letters by status.',
+    labels: { status: ['unresolved', 'resolved'] },
+  },
+  tick_ingester_leader: { kind: 'gauge', help: '1 while this process holds the lease.' },
+  tick_ingester_epoch: { kind: 'gauge', help: 'Epoch of the lease that this process saw last.' },
+  tick_ingester_halted: {
+    kind: 'gauge',
+    help: '1 while ingestion waits for an operator (tick-ingester resume), by why.',
+    labels: { halt: ['poison', 'forked'] },
+  },
+  tick_ingester_ready: { kind: 'gauge', help: '1 while /ready answers 200.' },
+  tick_ingester_database_edition_info: {
+    kind: 'gauge',
+    help: 'Kind and version of TimescaleDB; always 1.',
+    labels: { edition: [], version: [] },
+  },
+  tick_ingester_commit_latency_seconds: {
+    kind: 'weighted histogram',
+    help: 'From the stream to the commit, by tick.',
+    buckets: LATENCY_SECONDS,
+  },
+  tick_ingester_buffer_capacity_ticks: { kind: 'gauge', help: 'BUFFER_SIZE.' },
+  tick_ingester_buffer_capacity_bytes: { kind: 'gauge', help: 'BUFFER_BYTES.' },
+  tick_ingester_commit_latency_p50_seconds: {
+    kind: 'gauge',
+    help: `p50 from the stream to the commit over the last ${LATENCY_WINDOW_SECONDS} s.`,
+  },
+  tick_ingester_commit_latency_p99_seconds: {
+    kind: 'gauge',
+    help: `p99 from the stream to the commit over the last ${LATENCY_WINDOW_SECONDS} s.`,
+  },
+} as const satisfies MetricTable;
+
+/** A committed batch in figures. */
+export interface BatchFigures {
   ticks: number;
   transactions: number;
   /** of its frames on the wire */
@@ -50,212 +163,63 @@ export interface Progress {
 
 export interface IngestMetricsOptions {
   clock: Clock;
+  /** BUFFER_SIZE */
   bufferCapacityTicks: number;
   bufferCapacityBytes: number;
 }
 
-const WRITE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
-const LATENCY_SECONDS = [
-  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300,
-];
-const BATCH_TICKS = [1, 10, 50, 100, 250, 500, 1000, 2000, 4000, 10_000, 100_000];
-const LATENCY_WINDOW_SECONDS = 10;
-
-export class IngestMetrics {
-  readonly #registry = new Registry();
-  readonly filling = new FillMetrics(this.#registry);
-  readonly repeats = new RepeatMetrics(this.#registry);
-  readonly threads = new ThreadMetrics(this.#registry);
+/** The registry of the stage `ingest` and of its process, and what is more than one figure of the table at once. */
+export class IngestMetrics extends Metrics<keyof typeof METRICS> {
   readonly #clock: Clock;
   readonly #latencyWindow = new SlidingQuantiles(LATENCY_WINDOW_SECONDS);
 
-  readonly #ticks = this.#counter(
-    'tick_ingester_ticks_total',
-    'Ticks by outcome: stored, or kept as a dead letter.',
-    ['status'],
-  );
-  readonly #ambiguous = this.#counter(
-    'tick_ingester_ambiguous_commits_total',
-    'COMMITs whose answer was lost, by what the ledger said afterwards.',
-    ['outcome'],
-  );
-  readonly #retries = this.#counter('retries_total', 'Attempts after the first, by component.', [
-    'component',
-  ]);
-  readonly #transactions = this.#counter('tick_ingester_transactions_total', 'Stored transactions.', []);
-  readonly #bytes = this.#counter('tick_ingester_bytes_total', 'Bytes of committed frames on the wire.', []);
-  readonly #linkBreaks = this.#counter(
-    'tick_ingester_link_breaks_total',
-    'Stored ticks whose previous_output is not the output of the tick before.',
-    [],
-  );
-  readonly #chainAlarms = this.#counter(
-    'tick_ingester_chain_alarms_total',
-    'What CHAIN_CHECK found in stored ticks: one for a tick and kind.',
-    ['kind'],
-  );
-  readonly #batches = this.#counter('tick_ingester_batches_total', 'Committed batches.', []);
-  readonly #reconnects = this.#counter(
-    'tick_ingester_grpc_reconnects_total',
-    'Streams opened after the first one.',
-    [],
-  );
-
-  readonly #writeSeconds = new Histogram({
-    name: 'tick_ingester_write_duration_seconds',
-    help: 'BEGIN to the answer of COMMIT, by batch.',
-    buckets: WRITE_SECONDS,
-    registers: [this.#registry],
-  });
-  readonly #batchTicks = new Histogram({
-    name: 'tick_ingester_batch_ticks',
-    help: 'Ticks of a committed batch.',
-    buckets: BATCH_TICKS,
-    registers: [this.#registry],
-  });
-  readonly #latency = new WeightedHistogram(
-    'tick_ingester_commit_latency_seconds',
-    'From the stream to the commit, by tick.',
-    LATENCY_SECONDS,
-  );
-
-  readonly #bufferTicks = this.#gauge('tick_ingester_buffer_size', 'Ticks in the ring.', []);
-  readonly #bufferBytes = this.#gauge('tick_ingester_buffer_bytes', 'Bytes in the ring.', []);
-  readonly #position = this.#gauge(
-    'tick_ingester_position',
-    'End of the contiguous prefix of what is recorded.',
-    [],
-  );
-  readonly #completeUpTo = this.#gauge(
-    'tick_ingester_complete_up_to',
-    'Last tick below the lowest open gap.',
-    [],
-  );
-  readonly #lagTicks = this.#gauge(
-    'tick_ingester_head_lag_ticks',
-    'Ticks that exist and are not yet recorded.',
-    [],
-  );
-  readonly #lagSeconds = this.#gauge(
-    'tick_ingester_head_lag_seconds',
-    'Age of the newest committed tick.',
-    [],
-  );
-  readonly #gaps = this.#gauge('tick_ingester_gaps', 'Rows of ingest_gaps by state.', ['state']);
-  readonly #deadLetters = this.#gauge('tick_ingester_dead_letters', 'Rows of dead_letters by status.', [
-    'status',
-  ]);
-  readonly #leader = this.#gauge('tick_ingester_leader', '1 while this process holds the lease.', []);
-  readonly #epoch = this.#gauge('tick_ingester_epoch', 'Epoch of the lease that this process saw last.', []);
-  readonly #halted = this.#gauge(
-    'tick_ingester_halted',
-    '1 while ingestion waits for an operator (tick-ingester resume), by why.',
-    ['halt'],
-  );
-  readonly #ready = this.#gauge('tick_ingester_ready', '1 while /ready answers 200.', []);
-  readonly #edition = this.#gauge(
-    'tick_ingester_database_edition_info',
-    'Kind and version of TimescaleDB; always 1.',
-    ['edition', 'version'],
-  );
-
-  /** Streams opened again. Fed by the reader. */
-  readonly grpcReconnects = new FedCounter((delta) => this.#reconnects.inc(delta));
-  /** Ticks that became dead letters: status="error". */
-  readonly ticksFailed = new FedCounter((delta) => this.#ticks.inc({ status: 'error' }, delta));
-  readonly ambiguousCommitted = new FedCounter((delta) =>
-    this.#ambiguous.inc({ outcome: 'committed' }, delta),
-  );
-  readonly ambiguousAbsent = new FedCounter((delta) => this.#ambiguous.inc({ outcome: 'absent' }, delta));
-  readonly #retryCounters = new Map(
-    RETRY_COMPONENTS.map((component) => [
-      component,
-      new FedCounter((delta) => this.#retries.inc({ component }, delta)),
-    ]),
-  );
-
-  constructor(options: IngestMetricsOptions) {
-    this.#clock = options.clock;
-    this.#registry.registerMetric(this.#latency.asMetric());
-    this.#gauge('tick_ingester_buffer_capacity_ticks', 'BUFFER_SIZE.', []).set(options.bufferCapacityTicks);
-    this.#gauge('tick_ingester_buffer_capacity_bytes', 'BUFFER_BYTES.', []).set(options.bufferCapacityBytes);
-    this.#quantileGauges();
-    collectDefaultMetrics({ register: this.#registry });
-    // Series of known labels exist from the start: a rate over a series that appears with its first error misses it.
-    for (const status of ['success', 'error']) this.#ticks.inc({ status }, 0);
-    for (const outcome of ['committed', 'absent']) this.#ambiguous.inc({ outcome }, 0);
-    for (const component of RETRY_COMPONENTS) this.#retries.inc({ component }, 0);
-    for (const kind of ALARM_KINDS) this.#chainAlarms.inc({ kind }, 0);
-    for (const state of GAP_STATES) this.#gaps.set({ state }, 0);
-    for (const status of DEAD_LETTER_STATUSES) this.#deadLetters.set({ status }, 0);
-    this.setHalt(null);
+  constructor({ clock, bufferCapacityTicks, bufferCapacityBytes }: IngestMetricsOptions) {
+    super(METRICS);
+    this.#clock = clock;
+    this.set('tick_ingester_buffer_capacity_ticks', {}, bufferCapacityTicks);
+    this.set('tick_ingester_buffer_capacity_bytes', {}, bufferCapacityBytes);
+    collectDefaultMetrics({ register: this.registry });
   }
 
   /** Counts a batch everywhere it counts: ticks, batches, sizes, write time and latency. Once per committed batch. */
-  batchCommitted(batch: CommittedBatch): void {
-    this.#ticks.inc({ status: 'success' }, batch.ticks);
-    this.#batches.inc();
-    this.#batchTicks.observe(batch.ticks);
-    this.#writeSeconds.observe(batch.writeMs / 1000);
-    this.#transactions.inc(batch.transactions);
-    this.#bytes.inc(batch.bytes);
-    this.#linkBreaks.inc(batch.alarms.link ?? 0);
-    for (const kind of ALARM_KINDS) this.#chainAlarms.inc({ kind }, batch.alarms[kind] ?? 0);
+  batchCommitted(batch: BatchFigures): void {
+    this.count('tick_ingester_ticks_total', { status: 'success' }, batch.ticks);
+    this.count('tick_ingester_batches_total', {});
+    this.observe('tick_ingester_batch_ticks', {}, batch.ticks);
+    this.observe('tick_ingester_write_duration_seconds', {}, batch.writeMs / 1000);
+    this.count('tick_ingester_transactions_total', {}, batch.transactions);
+    this.count('tick_ingester_bytes_total', {}, batch.bytes);
+    this.count('tick_ingester_link_breaks_total', {}, batch.alarms.link ?? 0);
+    for (const kind of ALARM_KINDS)
+      this.count('tick_ingester_chain_alarms_total', { kind }, batch.alarms[kind] ?? 0);
     const nowMs = this.#clock.monotonicMs();
     const weight = batch.ticks / batch.agesMs.length;
     for (const ageMs of batch.agesMs) {
-      this.#latency.observe(ageMs / 1000, weight);
+      this.observe('tick_ingester_commit_latency_seconds', {}, ageMs / 1000, weight);
       this.#latencyWindow.observe(nowMs, ageMs, weight);
     }
   }
 
-  /** Console mode: what was printed counts as success. */
-  ticksPrinted(ticks: number): void {
-    this.#ticks.inc({ status: 'success' }, ticks);
+  /** A thread of ingest is alive; its CPU time starts at 0 again when it was restarted. */
+  threadReported(thread: string, { cpuSeconds, loopDelaySeconds }: ThreadStats): void {
+    this.set('tick_ingester_event_loop_delay_p99_seconds', { thread }, loopDelaySeconds);
+    this.countTotal('tick_ingester_thread_cpu_seconds_total', { thread }, thread, cpuSeconds);
+    const nowSeconds = Number(this.#clock.nowMicros()) / 1e6;
+    this.set('stage_heartbeat_timestamp_seconds', { stage: 'ingest', thread }, nowSeconds);
   }
 
-  retries(component: RetryComponent): FedCounter {
-    return this.#retryCounters.get(component)!;
-  }
-
-  setBuffer(ticks: number, bytes: number): void {
-    this.#bufferTicks.set(ticks);
-    this.#bufferBytes.set(bytes);
+  /** @param total streams that the reader thread has opened after its first one, since it started */
+  reconnected(total: number): void {
+    this.countTotal('tick_ingester_grpc_reconnects_total', {}, 'reader', total);
+    this.countTotal('retries_total', { component: 'grpc' }, 'reader', total);
   }
 
   setProgress({ position, completeUpTo, head, lagMs }: Progress): void {
-    this.#position.set(Number(position ?? 0n));
-    this.#completeUpTo.set(Number(completeUpTo ?? 0n));
+    this.set('tick_ingester_position', {}, Number(position ?? 0n));
+    this.set('tick_ingester_complete_up_to', {}, Number(completeUpTo ?? 0n));
     const behind = head === null || position === null ? 0n : head - position;
-    this.#lagTicks.set(Number(behind > 0n ? behind : 0n));
-    this.#lagSeconds.set(Math.max(0, lagMs / 1000));
-  }
-
-  setGaps(counts: Readonly<Partial<Record<GapState, number>>>): void {
-    for (const state of GAP_STATES) this.#gaps.set({ state }, counts[state] ?? 0);
-  }
-
-  setDeadLetters(counts: Readonly<Partial<Record<DeadLetterStatus, number>>>): void {
-    for (const status of DEAD_LETTER_STATUSES) this.#deadLetters.set({ status }, counts[status] ?? 0);
-  }
-
-  setLeader(leader: boolean, epoch: bigint): void {
-    this.#leader.set(leader ? 1 : 0);
-    this.#epoch.set(Number(epoch));
-  }
-
-  /** `version` of the extension, '' without it */
-  setEdition(edition: Edition, version: string): void {
-    this.#edition.reset();
-    this.#edition.set({ edition, version }, 1);
-  }
-
-  setHalt(halt: (typeof HALTS)[number] | null): void {
-    for (const kind of HALTS) this.#halted.set({ halt: kind }, kind === halt ? 1 : 0);
-  }
-
-  setReady(ready: boolean): void {
-    this.#ready.set(ready ? 1 : 0);
+    this.set('tick_ingester_head_lag_ticks', {}, Number(behind > 0n ? behind : 0n));
+    this.set('tick_ingester_head_lag_seconds', {}, Math.max(0, lagMs / 1000));
   }
 
   /** Latency stream → committed over the last 10 s; 0 when nothing was committed in them. */
@@ -267,27 +231,10 @@ export class IngestMetrics {
     return { p50, p99 };
   }
 
-  /** Everything in Prometheus' text format 0.0.4. */
-  render(): Promise<string> {
-    return this.#registry.metrics();
-  }
-
-  #counter<T extends string>(name: string, help: string, labelNames: T[]): Counter<T> {
-    return new Counter({ name, help, labelNames, registers: [this.#registry] });
-  }
-
-  #gauge<T extends string>(name: string, help: string, labelNames: T[]): Gauge<T> {
-    return new Gauge({ name, help, labelNames, registers: [this.#registry] });
-  }
-
-  #quantileGauges(): void {
-    for (const rank of ['p50', 'p99'] as const) {
-      const gauge: Gauge = new Gauge({
-        name: `tick_ingester_commit_latency_${rank}_seconds`,
-        help: `${rank} from the stream to the commit over the last ${LATENCY_WINDOW_SECONDS} s.`,
-        registers: [this.#registry],
-        collect: () => gauge.set(this.latencyMs()[rank] / 1000),
-      });
-    }
+  override render(): Promise<string> {
+    const { p50, p99 } = this.latencyMs();
+    this.set('tick_ingester_commit_latency_p50_seconds', {}, p50 / 1000);
+    this.set('tick_ingester_commit_latency_p99_seconds', {}, p99 / 1000);
+    return super.render();
   }
 }

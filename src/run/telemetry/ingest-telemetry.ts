@@ -19,7 +19,6 @@ import { notReadyReasons } from './readiness.ts';
 const ALARMS_SHOWN = 3;
 /** A thread that was not heard of for so long hangs. */
 const SILENCE_MS = 15_000;
-const STAGE = 'ingest';
 /** conflicts of one packet that have a log line of their own */
 const CONFLICTS_LOGGED = 5;
 
@@ -97,11 +96,13 @@ export class Telemetry implements Probe {
       writeMs: batch.durationMs,
       agesMs: batch.latenciesMs,
     });
-    if (batch.fills && batch.range !== null)
-      this.#metrics.filling.filled(Number(batch.range.last - batch.range.first) + 1);
-    if (batch.deadLetters > 0) this.#metrics.ticksFailed.inc(batch.deadLetters);
-    if (batch.resolved) this.#metrics.ambiguousCommitted.inc(batch.ambiguous);
-    else if (batch.ambiguous > 0) this.#metrics.ambiguousAbsent.inc(batch.ambiguous);
+    if (batch.fills && batch.range !== null) {
+      const filled = Number(batch.range.last - batch.range.first) + 1;
+      this.#metrics.count('tick_ingester_gap_ticks_filled_total', {}, filled);
+    }
+    this.#metrics.count('tick_ingester_ticks_total', { status: 'error' }, batch.deadLetters);
+    const outcome = batch.resolved ? 'committed' : 'absent';
+    this.#metrics.count('tick_ingester_ambiguous_commits_total', { outcome }, batch.ambiguous);
     if (batch.lastTimestampMicros > this.#lastTimestampMicros)
       this.#lastTimestampMicros = batch.lastTimestampMicros;
     this.#log.info(
@@ -150,25 +151,29 @@ export class Telemetry implements Probe {
     // a parser speaks only when it has worked; what it works on is watched instead
     if (thread !== 'main' && !thread.startsWith('parser'))
       this.#heardMs.set(thread, systemClock.monotonicMs());
-    this.#metrics.threads.report(thread, stats.loopDelaySeconds * 1000, stats.cpuSeconds * 1000);
-    this.#metrics.threads.heartbeat(STAGE, thread, systemClock.nowMicros());
+    this.#metrics.threadReported(thread, stats);
   }
 
   readerStats(stats: ReaderStats): void {
-    this.#metrics.grpcReconnects.feed('reader', stats.reconnects);
-    this.#metrics.retries('grpc').feed('reader', stats.reconnects);
-    this.#metrics.filling.requests('reader', stats.filling);
+    this.#metrics.reconnected(stats.reconnects);
+    for (const result of ['found', 'missing', 'failed'] as const)
+      this.#metrics.countTotal(
+        'tick_ingester_gap_requests_total',
+        { result },
+        'reader',
+        stats.filling[result],
+      );
   }
 
   writerStats(index: number, stats: WriterStats): void {
-    this.#metrics.retries('writer').feed(`writer-${index}`, stats.retries);
+    this.#metrics.countTotal('retries_total', { component: 'writer' }, `writer-${index}`, stats.retries);
   }
 
   audited({ repeated, resumed, unwanted, conflicts }: Audited): void {
-    this.#metrics.repeats.stream.inc(repeated);
-    this.#metrics.repeats.resume.inc(resumed);
-    this.#metrics.repeats.unwanted.inc(unwanted);
-    this.#metrics.repeats.conflicts.inc(conflicts.length);
+    this.#metrics.count('tick_ingester_duplicates_total', { cause: 'stream' }, repeated);
+    this.#metrics.count('tick_ingester_duplicates_total', { cause: 'resume' }, resumed);
+    this.#metrics.count('tick_ingester_duplicates_total', { cause: 'unwanted' }, unwanted);
+    this.#metrics.count('tick_ingester_conflicts_total', {}, conflicts.length);
     for (const { tickNumber, detail } of conflicts.slice(0, CONFLICTS_LOGGED)) {
       this.#log.error(
         { tick: tickNumber, detail },
@@ -180,8 +185,8 @@ export class Telemetry implements Probe {
   }
 
   trouble({ gaps, deadLetters }: Trouble): void {
-    this.#metrics.setGaps(Object.fromEntries(gaps));
-    this.#metrics.setDeadLetters({
+    this.#metrics.setEach('tick_ingester_gaps', Object.fromEntries(gaps));
+    this.#metrics.setEach('tick_ingester_dead_letters', {
       unresolved: deadLetters.get('open') ?? 0,
       resolved: deadLetters.get('resolved') ?? 0,
     });
@@ -189,11 +194,14 @@ export class Telemetry implements Probe {
 
   edition(edition: EditionInfo): void {
     this.#edition = edition;
-    this.#metrics.setEdition(edition.edition, edition.timescale ?? '');
+    this.#metrics.setInfo('tick_ingester_database_edition_info', {
+      edition: edition.edition,
+      version: edition.timescale ?? '',
+    });
   }
 
   retried(component: RetryComponent): void {
-    this.#metrics.retries(component).inc();
+    this.#metrics.count('retries_total', { component });
   }
 
   /** Latency stream → committed over the last seconds, ms. */
@@ -205,9 +213,10 @@ export class Telemetry implements Probe {
     // the main thread speaks for itself: it is the one that answers
     this.threadStats('main', threadStats(this.#delay));
     const status = this.ingester?.status;
-    this.#metrics.setReady(this.#reasons().length === 0);
+    this.#metrics.set('tick_ingester_ready', {}, this.#reasons().length === 0 ? 1 : 0);
     if (status === undefined) return;
-    this.#metrics.setBuffer(status.ring.ticks, status.ring.bytes);
+    this.#metrics.set('tick_ingester_buffer_size', {}, status.ring.ticks);
+    this.#metrics.set('tick_ingester_buffer_bytes', {}, status.ring.bytes);
     this.#metrics.setProgress({
       position: status.position,
       completeUpTo: status.completeUpTo,
@@ -217,8 +226,9 @@ export class Telemetry implements Probe {
           ? 0
           : Number(systemClock.nowMicros() - this.#lastTimestampMicros) / 1000,
     });
-    this.#metrics.setHalt(status.halt?.kind ?? null);
-    this.#metrics.setLeader(status.leadership.kind === 'leading', status.epoch ?? 0n);
+    this.#metrics.setEach('tick_ingester_halted', status.halt === null ? {} : { [status.halt.kind]: 1 });
+    this.#metrics.set('tick_ingester_leader', {}, status.leadership.kind === 'leading' ? 1 : 0);
+    this.#metrics.set('tick_ingester_epoch', {}, Number(status.epoch ?? 0n));
   }
 
   #details(): Record<string, unknown> {

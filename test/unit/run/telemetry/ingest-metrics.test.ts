@@ -2,16 +2,17 @@ import { test } from 'tap';
 import * as fc from 'fast-check';
 import { SlidingQuantiles, WeightedHistogram } from '../../../../src/run/telemetry/histogram.ts';
 import { IngestMetrics, RETRY_COMPONENTS } from '../../../../src/run/telemetry/ingest-metrics.ts';
-import { FedCounter, MonotonicFeed } from '../../../../src/run/telemetry/monotonic-feed.ts';
+import { Metrics } from '../../../../src/run/telemetry/metric-table.ts';
+import { MonotonicFeed } from '../../../../src/run/telemetry/monotonic-feed.ts';
 
 function setup() {
-  const clock = { ms: 0, nowMicros: () => 0n, monotonicMs: () => clock.ms };
+  const clock = { ms: 0, micros: 0n, nowMicros: () => clock.micros, monotonicMs: () => clock.ms };
   const metrics = new IngestMetrics({ clock, bufferCapacityTicks: 10_000, bufferCapacityBytes: 2 ** 28 });
   return { clock, metrics };
 }
 
 /** Every sample of the exposition by its name with labels, as written. */
-async function samples(metrics: IngestMetrics): Promise<Map<string, number>> {
+async function samples(metrics: Pick<IngestMetrics, 'render'>): Promise<Map<string, number>> {
   const lines = (await metrics.render()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
   return new Map(
     lines.map((line) => [
@@ -123,7 +124,7 @@ void test('a committed batch counts everywhere it counts', async (t) => {
 
 void test('what the console printed counts as success, and as no batch', async (t) => {
   const { metrics } = setup();
-  metrics.ticksPrinted(3);
+  metrics.count('tick_ingester_ticks_total', { status: 'success' }, 3);
   const found = await samples(metrics);
   t.equal(found.get('tick_ingester_ticks_total{status="success"}'), 3);
   t.equal(found.get('tick_ingester_batches_total'), 0);
@@ -151,17 +152,18 @@ void test('totals of threads survive their restart without going down', async (t
   t.equal(feed.advance('reader', 5), 1);
 
   const { metrics } = setup();
-  for (const total of [3, 5, 1]) metrics.grpcReconnects.feed('reader', total);
-  metrics.ticksFailed.inc(2);
-  metrics.repeats.resume.feed('writer-1', 7);
-  metrics.repeats.stream.inc();
-  metrics.ambiguousCommitted.inc();
-  metrics.ambiguousAbsent.inc(4);
-  metrics.retries('writer').inc();
-  for (const cpuMs of [1500, 500]) metrics.threads.report('writer-1', 12, cpuMs);
+  for (const total of [3, 5, 1]) metrics.reconnected(total);
+  metrics.count('tick_ingester_ticks_total', { status: 'error' }, 2);
+  metrics.countTotal('tick_ingester_duplicates_total', { cause: 'resume' }, 'writer-1', 7);
+  metrics.count('tick_ingester_duplicates_total', { cause: 'stream' });
+  metrics.count('tick_ingester_ambiguous_commits_total', { outcome: 'committed' });
+  metrics.count('tick_ingester_ambiguous_commits_total', { outcome: 'absent' }, 4);
+  metrics.count('retries_total', { component: 'writer' });
+  for (const cpuSeconds of [1.5, 0.5])
+    metrics.threadReported('writer-1', { loopDelaySeconds: 0.012, cpuSeconds });
   const found = await samples(metrics);
   t.equal(found.get('tick_ingester_grpc_reconnects_total'), 6);
-  t.equal(metrics.grpcReconnects.total, 6);
+  t.equal(found.get('retries_total{component="grpc"}'), 6);
   t.equal(found.get('tick_ingester_ticks_total{status="error"}'), 2);
   t.equal(found.get('tick_ingester_duplicates_total{cause="resume"}'), 7);
   t.equal(found.get('tick_ingester_duplicates_total{cause="stream"}'), 1);
@@ -172,32 +174,39 @@ void test('totals of threads survive their restart without going down', async (t
   t.equal(found.get('tick_ingester_event_loop_delay_p99_seconds{thread="writer-1"}'), 0.012);
 });
 
-void test('a fed counter never falls, whatever the threads report', async () => {
-  fc.assert(
-    fc.property(fc.array(fc.tuple(fc.constantFrom('a', 'b'), fc.nat(100))), (reports) => {
+void test('a counter of totals never falls, whatever the threads report', async () => {
+  const counted = fc.array(fc.tuple(fc.constantFrom('a', 'b'), fc.nat(100)));
+  await fc.assert(
+    fc.asyncProperty(counted, async (reports) => {
+      const metrics = new Metrics({ c: { kind: 'counter', help: 'help' } });
+      const feed = new MonotonicFeed();
       let counter = 0;
-      const fed = new FedCounter((delta) => {
+      for (const [source, total] of reports) {
+        const delta = feed.advance(source, total);
         if (delta < 0) throw new Error('a counter that falls');
         counter += delta;
-      });
-      for (const [source, total] of reports) fed.feed(source, total);
-      return counter === fed.total;
+        metrics.countTotal('c', {}, source, total);
+      }
+      return counter === (await samples(metrics)).get('c');
     }),
   );
 });
 
 void test('gauges show what they are given', async (t) => {
-  const { metrics } = setup();
-  metrics.setBuffer(42, 4200);
+  const { metrics, clock } = setup();
+  metrics.set('tick_ingester_buffer_size', {}, 42);
+  metrics.set('tick_ingester_buffer_bytes', {}, 4200);
   metrics.setProgress({ position: 541_000_000n, completeUpTo: 540_999_999n, head: 541_000_500n, lagMs: 250 });
-  metrics.setGaps({ open: 2, filled: 1 });
-  metrics.setDeadLetters({ unresolved: 3 });
-  metrics.threads.heartbeat('ingest', 'reader', 1_755_945_303_500_000n);
-  metrics.threads.report('reader', 1, 10);
-  metrics.setLeader(true, 7n);
-  metrics.setEdition('apache', '2.20.2');
-  metrics.setEdition('apache', '2.20.3');
-  metrics.setReady(true);
+  metrics.setEach('tick_ingester_gaps', { skipped: 5 });
+  metrics.setEach('tick_ingester_gaps', { open: 2, filled: 1 });
+  metrics.setEach('tick_ingester_dead_letters', { unresolved: 3 });
+  clock.micros = 1_755_945_303_500_000n;
+  metrics.threadReported('reader', { loopDelaySeconds: 0.001, cpuSeconds: 0.01 });
+  metrics.set('tick_ingester_leader', {}, 1);
+  metrics.set('tick_ingester_epoch', {}, 7);
+  for (const version of ['2.20.2', '2.20.3'])
+    metrics.setInfo('tick_ingester_database_edition_info', { edition: 'apache', version });
+  metrics.set('tick_ingester_ready', {}, 1);
   const found = await samples(metrics);
   const expected: Record<string, number> = {
     tick_ingester_buffer_size: 42,
@@ -222,14 +231,6 @@ void test('gauges show what they are given', async (t) => {
     'one edition at a time',
   );
 
-  metrics.threads.remove('ingest', 'reader');
-  const after = await samples(metrics);
-  t.notOk(after.has('stage_heartbeat_timestamp_seconds{stage="ingest",thread="reader"}'));
-  t.equal(
-    after.get('tick_ingester_thread_cpu_seconds_total{thread="reader"}'),
-    0.01,
-    'CPU time that was spent stays',
-  );
   metrics.setProgress({ position: 10n, completeUpTo: null, head: 5n, lagMs: -3 });
   const behind = await samples(metrics);
   t.equal(behind.get('tick_ingester_head_lag_ticks'), 0, 'a head that fell behind us is no lag');
