@@ -10,7 +10,7 @@ import { letterId, listBusLetters, retryBusLetters, showBusLetter } from './bus.
 import { filterOf, letterJson, placeText } from './letter.ts';
 import { runRetry } from './retry.ts';
 import { putRaw, runShow, type ShowArguments } from './show.ts';
-import { runStreaming, withBus } from '../stream/stream.ts';
+import { runStreaming, withBus } from '../stream/commands.ts';
 import { printable, shorten, tableLines, type TableColumn } from '../text.ts';
 
 const APPLICATION = 'mdp dlq';

@@ -7,7 +7,7 @@ import { buildStage } from '../../stages/build.ts';
 import type { BusStage } from '../../config/stages.ts';
 import type { StreamingConfig } from '../../config/streaming.ts';
 import { wholeNumber } from '../arguments.ts';
-import type { StreamCommands, StreamEnvironment } from './stream.ts';
+import type { StreamCommands, StreamEnvironment } from './commands.ts';
 import { withServerUrl } from '../database.ts';
 
 /** What every role that takes from the bus is told. */

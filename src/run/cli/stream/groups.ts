@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import type { GroupInfo } from '../../../bus/bus.ts';
 import { eventsTopic } from '../../stages/open-bus.ts';
 import { EXIT_PROBLEM, nameOf } from '../arguments.ts';
-import type { StreamCommands } from './stream.ts';
+import type { StreamCommands } from './commands.ts';
 import { tableLines } from '../text.ts';
 import { NoDatabaseError } from '../database.ts';
 

@@ -4,7 +4,7 @@ import { parseIsoMicros } from '../../../core/time.ts';
 import { runRole } from '../../stages/standalone.ts';
 import { buildStage, type Role } from '../../stages/build.ts';
 import { endWithUsage, wholeNumber } from '../arguments.ts';
-import type { StreamCommands, StreamEnvironment } from './stream.ts';
+import type { StreamCommands, StreamEnvironment } from './commands.ts';
 import { withServerUrl } from '../database.ts';
 
 interface ProduceArguments {

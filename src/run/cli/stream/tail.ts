@@ -5,7 +5,7 @@ import type { Delivery, StreamBus } from '../../../bus/bus.ts';
 import { formatMicros } from '../../../core/time.ts';
 import { eventsTopic } from '../../stages/open-bus.ts';
 import { wholeNumber } from '../arguments.ts';
-import type { StreamCommands } from './stream.ts';
+import type { StreamCommands } from './commands.ts';
 import { printable, shorten } from '../text.ts';
 import { whereExpression, type Where } from './where.ts';
 
