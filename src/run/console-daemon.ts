@@ -1,20 +1,15 @@
 import { ConsoleIngester, type ConsoleHost } from '../ingest/console.ts';
 import type { Config } from './config/load.ts';
 import { ConsoleTelemetry } from './telemetry/console-telemetry.ts';
-import type { DaemonArguments, Signals } from './daemon.ts';
 import { startHealthServer } from './telemetry/http.ts';
 import type { Log } from './telemetry/log.ts';
 import { readerSetup, ringLimits } from './reader-options.ts';
+import type { Signals } from './signals.ts';
 
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 
 /** OUTPUT_MODE=console: ticks to stdout, logs to stderr, no database. Resolves with the exit code. */
-export async function runConsole(
-  config: Config,
-  _args: DaemonArguments,
-  log: Log,
-  signals: Signals,
-): Promise<number> {
+export async function runConsole(config: Config, log: Log, signals: Signals): Promise<number> {
   for (const warning of config.warnings) log.warn(warning);
   const telemetry = new ConsoleTelemetry(config);
   const server = await startHealthServer({

@@ -17,6 +17,7 @@ import { ensureSchema, preflight, type Preflight } from './preflight.ts';
 import { Retention, RETENTION_EVERY_MS, schemaStages, type RetentionRules } from './retention.ts';
 import { busStages } from './config/stages.ts';
 import type { StreamingConfig } from './config/streaming.ts';
+import type { Signals } from './signals.ts';
 import { Telemetry } from './telemetry/ingest-telemetry.ts';
 
 export interface DaemonArguments {
@@ -146,13 +147,6 @@ function startRetention(
   });
   retention.start();
   return retention;
-}
-
-/** first: resolves with the name of the first signal. A second one ends the process at once (see the entry). */
-export interface Signals {
-  first: Promise<string>;
-  /** its name once it came */
-  seen: string | null;
 }
 
 async function shutDown(telemetry: Telemetry, log: Log): Promise<number> {

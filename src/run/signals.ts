@@ -1,4 +1,10 @@
-import type { Signals } from './daemon.ts';
+/** What an operator asked for by SIGTERM or SIGINT. */
+export interface Signals {
+  /** resolves with the name of the first one */
+  first: Promise<string>;
+  /** its name once it came */
+  seen: string | null;
+}
 
 /** SIGTERM and SIGINT: the first begins a clean shutdown, the second ends the process at once. */
 export function watchSignals(second: (signal: string) => void): Signals {

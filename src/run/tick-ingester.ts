@@ -70,7 +70,7 @@ async function run({ ignorePosition }: Pick<DaemonArguments, 'ignorePosition'>):
   try {
     process.exitCode =
       config.outputMode === 'console'
-        ? await runConsole(config, args, log, signals)
+        ? await runConsole(config, log, signals)
         : await runDaemon(config, streaming, args, log, signals);
   } catch (error) {
     if (error instanceof PortError || error instanceof StartError) log.fatal(error.message);

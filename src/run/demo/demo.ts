@@ -8,7 +8,6 @@ import { startEmbedded, type EmbeddedServer } from '../../store/embedded/server.
 import { countMarket } from '../../store/market/counts.ts';
 import { countStored } from '../../store/chain/overview.ts';
 import { readVariable } from '../config/load.ts';
-import type { Signals } from '../daemon.ts';
 import {
   isMarketEqual,
   MARKET_RATE,
@@ -20,7 +19,7 @@ import {
   WINDOW,
 } from './market.ts';
 import { end, freePort, lineWith, start, START_MS_MAX } from './processes.ts';
-import { watchSignals } from '../signals.ts';
+import { watchSignals, type Signals } from '../signals.ts';
 
 /** Ticks a second: what the real chain has. */
 const RATE = 3000;

@@ -18,8 +18,6 @@ export interface NotifierOptions {
 
 export interface Notifier {
   ready(): void;
-  /** one line for `systemctl status` */
-  status(text: string): void;
   /** the drain begins; the watchdog is still fed until close() */
   stopping(): void;
   /** ends the watchdog's timer and waits for what is under way, a few seconds at most */
@@ -28,12 +26,12 @@ export interface Notifier {
 
 /** A send is a fork and one datagram; beyond this systemd-notify hangs and is killed. */
 const SEND_TIMEOUT_MS = 5_000;
-/** The place of systemd-notify does not depend on what a unit makes of PATH. */
+/** Where systemd-notify is looked for, whatever PATH a unit sets. */
 const SEARCH_PATH = '/usr/local/bin:/usr/bin:/bin';
 
 export function createNotifier(options: NotifierOptions): Notifier {
   if (options.socket === null) {
-    return { ready() {}, status() {}, stopping() {}, close: () => Promise.resolve() };
+    return { ready() {}, stopping() {}, close: () => Promise.resolve() };
   }
   return new SystemdNotifier(options, options.socket);
 }
@@ -42,8 +40,8 @@ class SystemdNotifier implements Notifier {
   readonly #options: NotifierOptions;
   readonly #socket: string;
   readonly #watchdog: NodeJS.Timeout | null;
-  /** by name: of two values that wait, the newer one counts */
-  readonly #waiting = new Map<string, string>();
+  /** assignments such as READY=1; what is asked for twice while one is sent goes once */
+  readonly #waiting = new Set<string>();
   #sending: Promise<void> | null = null;
   #closed = false;
   #warned = false;
@@ -57,15 +55,11 @@ class SystemdNotifier implements Notifier {
   }
 
   ready(): void {
-    this.#send('READY', '1');
-  }
-
-  status(text: string): void {
-    this.#send('STATUS', text.replace(/\p{Cc}+/gu, ' '));
+    this.#send('READY=1');
   }
 
   stopping(): void {
-    this.#send('STOPPING', '1');
+    this.#send('STOPPING=1');
   }
 
   async close(): Promise<void> {
@@ -75,18 +69,18 @@ class SystemdNotifier implements Notifier {
   }
 
   #feedWatchdog(): void {
-    if (this.#options.healthy()) this.#send('WATCHDOG', '1');
+    if (this.#options.healthy()) this.#send('WATCHDOG=1');
   }
 
-  #send(name: string, value: string): void {
+  #send(assignment: string): void {
     if (this.#closed) return;
-    this.#waiting.set(name, value);
+    this.#waiting.add(assignment);
     this.#sending ??= this.#sendAll();
   }
 
   async #sendAll(): Promise<void> {
     while (this.#waiting.size > 0) {
-      const assignments = [...this.#waiting].map(([name, value]) => `${name}=${value}`);
+      const assignments = [...this.#waiting];
       this.#waiting.clear();
       const failure = await this.#run(assignments);
       if (failure !== null && !this.#warned) {
