@@ -1,7 +1,7 @@
 # The tick ingester. `make help` lists the targets. Needs make, Node >= 20 with npm, and nothing else:
 # Node 24 itself comes through npm.
 .DEFAULT_GOAL := help
-.PHONY: help build-ingester test test-ingester test-quick coverage lint format demo bench prove-ingest prove-integrity prove-bus prove-bars storm kafka kafka-jars clean
+.PHONY: help build-ingester test test-ingester test-quick coverage lint format hooks demo bench prove-ingest prove-integrity prove-bus prove-bars storm kafka kafka-jars clean
 
 # Everything runs on the Node of node_modules; what make is given in PATH only has to run npm.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -24,28 +24,32 @@ dist/.built: node_modules/.installed tsconfig.json $(SOURCES)
 
 build-ingester: dist/.built ## compile to dist/, which bin/tick-ingester, bin/mdp and bin/sequencer-sim run
 
-test: dist/.built ## every test; as root on Debian it installs what they need
+test: dist/.built ## every test, some 20 minutes; as root on Debian it installs what they need
 	sh scripts/test-machine.sh
 	node scripts/test.ts
 
 test-ingester: dist/.built ## the tests of the ingester alone
-	node scripts/test.ts 'test/{unit,integration,fault}/**/{core,ingest,store,sim}/**/*.test.ts' 'test/fault/**/*.test.ts'
+	node scripts/test.ts 'test/unit/{core,ingest,store,sim}/**/*.test.ts' 'test/integration/{ingest,store,sim}/**/*.test.ts' test/integration/run/cli/chain test/fault/chain
 
-test-quick: dist/.built ## the unit tests: no server, some seconds
-	node scripts/test.ts 'test/unit/**/*.test.ts'
+test-quick: dist/.built ## the tests that need no server, less than a minute
+	node scripts/test.ts test/unit test/ops test/oracle
 
 coverage: dist/.built ## the unit tests with coverage of the main thread, in coverage/
 	tap run --allow-incomplete-coverage --show-full-coverage --coverage-report=text --coverage-report=html $$(find test/unit -name '*.test.ts')
 
-lint: node_modules/.installed ## types, linter, import arrows, unused code, format
+lint: node_modules/.installed ## types, linter, import arrows, unused code, format, shell scripts
 	node_modules/.bin/tsc -p tsconfig.check.json
 	oxlint --type-aware --deny-warnings
 	depcruise src --config .dependency-cruiser.mjs
 	knip
 	prettier --check .
+	sh scripts/shellcheck.sh
 
 format: node_modules/.installed ## prettier over everything
 	prettier --write .
+
+hooks: ## before each push of yours: make lint and make test-quick
+	git config core.hooksPath .githooks
 
 demo: dist/.built ## chain, bus, market ticks and embedded Postgres together; Ctrl-C or DEMO_SECONDS=20 ends it
 	@exec node dist/run/demo/demo.js

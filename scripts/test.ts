@@ -1,72 +1,94 @@
 /**
- * Runs tap over test files (all of test/, or the globs and paths given) and ends with one plain line that adds up what
- * tap reported: the tests of each file, not their single assertions. Exit code 1 when anything failed.
+ * Runs test files (all of test/, or the globs, folders and paths given), each in a process of its own, and ends with the ten
+ * slowest files, every test that was skipped with its reason, and one plain line that adds up the tests of all files: not
+ * their single assertions. Exit code 1 when anything failed, or when nothing ran.
+ *
+ * The suite runs as a stranger's would: without what lies outside this repository. Where the real ticks are there, the tests
+ * that were skipped for want of them run afterwards, on top.
  */
-import { spawn } from 'node:child_process';
-import { globSync, statSync } from 'node:fs';
-import { createInterface } from 'node:readline';
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { runFile, type FileResult } from './test/run-file.ts';
+import { schedule } from './test/schedule.ts';
+import { REAL_TICKS_ABSENT, realTicks } from '../test/support/chain/real-ticks.ts';
+
+const SLOWEST = 10;
 
 const asked = process.argv.slice(2);
 const patterns =
   asked.length === 0
     ? ['test/**/*.test.ts']
-    : asked.map((path) => (isFolder(path) ? `${path}/**/*.test.ts` : path));
+    : asked.map((path) => (isFolder(path) ? join(path, '**/*.test.ts') : path));
 const files = [...new Set(patterns.flatMap((pattern) => globSync(pattern)))].sort();
 if (files.length === 0) {
   console.error(`no test file matches ${patterns.join(' ')}`);
   process.exit(1);
 }
-// tests of real processes share the machine's cores: one file at a time; unit tests go side by side, and those of the bus,
-// which wait for servers, takeovers and restarts most of their time
-const QUICK = /^test\/(unit|ops|oracle)\//;
-const WAITING = /^test\/(conformance|integration\/(bus|stream)|fault\/(bus|bars))\//;
-const quick = files.filter((file) => QUICK.test(file));
-const waiting = files.filter((file) => WAITING.test(file));
-const heavy = files.filter((file) => !QUICK.test(file) && !WAITING.test(file));
-const sum = { passed: 0, failed: 0, skipped: 0 };
-let failedFiles = 0;
-for (const [group, jobs] of [
-  [quick, 2],
-  [waiting, 2],
-  [heavy, 1],
-] as const) {
-  if (group.length > 0) failedFiles += await runTap(group, jobs);
-}
-if (failedFiles > 0 && sum.failed === 0) sum.failed = failedFiles;
-console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
-process.exit(sum.failed > 0 || sum.passed === 0 ? 1 : 0);
 
-/** Resolves with 1 when tap itself failed (a file that crashed or timed out), else 0. */
-async function runTap(group: readonly string[], jobs: number): Promise<number> {
-  const tap = spawn('node_modules/.bin/tap', ['run', '--reporter=tap', `--jobs=${jobs}`, ...group], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, PATH: `${process.cwd()}/node_modules/.bin:${process.env['PATH']}` },
-  });
-  for await (const line of createInterface({ input: tap.stdout })) report(line);
-  const code = await new Promise<number | null>((resolve) => {
-    if (tap.exitCode === null) tap.once('exit', resolve);
-    else resolve(tap.exitCode);
-  });
-  return code === 0 ? 0 : 1;
-}
+const beganMs = performance.now();
+const timeoutMs = 1000 * Number(/^timeout: (\d+)$/m.exec(readFileSync('.taprc', 'utf8'))?.[1]);
+const env = {
+  ...process.env,
+  PATH: `${process.cwd()}/node_modules/.bin:${process.env['PATH']}`,
+  // compiled once and not in each of some hundred processes
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? join(process.cwd(), 'node_modules/.cache/compile'),
+};
+const results: FileResult[] = [];
 
-/** Level 0 are files, level 1 (four spaces) their tests. Passing assertions inside are not worth a line. */
-function report(line: string): void {
-  const test = /^ {4}(ok|not ok) \d+ - (.*)$/.exec(line);
-  if (test !== null && !/ - no tests found/.test(line)) {
-    const skipped = /# (SKIP|TODO)/i.test(line);
-    if (skipped) sum.skipped += 1;
-    else if (test[1] === 'ok') sum.passed += 1;
-    else sum.failed += 1;
+await schedule(files, async (file) => {
+  took(await runFile(file, { env: { ...env, WITHOUT_SHARED: '1' }, timeoutMs }));
+});
+if (existsSync(realTicks.path)) await withRealTicks();
+process.exitCode = summarise() ? 0 : 1;
+
+/** What was skipped for want of the real ticks, now with them; the place of the skipped test is taken by its outcome. */
+async function withRealTicks(): Promise<void> {
+  const wanting = results.filter(({ skipped }) => skipped.some(({ reason }) => reason === REAL_TICKS_ABSENT));
+  if (wanting.length > 0)
+    console.log('# on top: the tests of the real ticks, which lie beside this repository');
+  for (const before of wanting) {
+    const names = before.skipped.filter(({ reason }) => reason === REAL_TICKS_ABSENT).map(({ name }) => name);
+    const result = await runFile(before.file, {
+      env: { ...env, WITHOUT_SHARED: '' },
+      timeoutMs,
+      only: names,
+    });
+    const skipped = before.skipped.filter(({ reason }) => reason !== REAL_TICKS_ABSENT);
+    results[results.indexOf(before)] = { ...before, skipped };
+    took(result);
+    const told = result.passed + result.failed + result.skipped.length;
+    if (told !== names.length)
+      throw new Error(`${names.length} tests of ${before.file} were to run, ${told} did`);
   }
-  const noise = /^ {8,}ok \d+|^ *(\d+\.\.\d+|# (Subtest|time|No coverage|\{))|^TAP version/.test(line);
-  if (!noise && line.trim() !== '') console.log(line);
+}
+
+function took(result: FileResult): void {
+  results.push(result);
+  console.log(
+    `${result.failed === 0 ? 'ok' : 'not ok'} ${results.length} - ${result.file} # time=${result.ms.toFixed(0)}ms`,
+  );
+  for (const line of result.lines) console.log(`    ${line}`);
+}
+
+/** True when something ran and nothing failed. */
+function summarise(): boolean {
+  const sum = (of: (result: FileResult) => number): number =>
+    results.reduce((total, one) => total + of(one), 0);
+  console.log(`\nThe slowest files of ${((performance.now() - beganMs) / 60_000).toFixed(1)} minutes:`);
+  for (const { file, ms } of [...results].sort((a, b) => b.ms - a.ms).slice(0, SLOWEST)) {
+    console.log(`  ${(ms / 1000).toFixed(1).padStart(6)} s  ${file}`);
+  }
+  const skipped = results.flatMap((one) => one.skipped.map((test) => ({ ...test, file: one.file })));
+  if (skipped.length > 0) console.log('Skipped:');
+  for (const { file, name, reason } of skipped) console.log(`  ${file}: ${name}\n    because ${reason}`);
+  const failed = results.filter((one) => one.failed > 0);
+  if (failed.length > 0) console.log('Failed:');
+  for (const { file } of failed) console.log(`  ${file}`);
+  const [passed, failures] = [sum((one) => one.passed), sum((one) => one.failed)];
+  console.log(`${passed} passed, ${failures} failed, ${skipped.length} skipped`);
+  return failures === 0 && passed > 0;
 }
 
 function isFolder(path: string): boolean {
-  try {
-    return statSync(path).isDirectory();
-  } catch {
-    return false;
-  }
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }

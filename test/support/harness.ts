@@ -18,9 +18,9 @@ export function tell(t: Test, figures: Figures): void {
 }
 
 /** A scenario that this machine does not allow skips its test. */
-export async function tried(t: Test, figures: Promise<Figures>): Promise<void> {
+export async function tried(t: Test, run: () => Promise<Figures>): Promise<void> {
   try {
-    tell(t, await figures);
+    tell(t, await run());
   } catch (error) {
     if (!(error instanceof Skipped)) throw error;
     t.plan(0, error.message);

@@ -39,14 +39,8 @@ void test('a disk that is full and freed', async (t) => {
     await t.test(name, async (t) => {
       const server = await startPostgres({ settings: DISK_SETTINGS });
       t.after(() => server.stop());
-      await tried(
-        t,
-        survives(
-          sceneOf(t, () => server.createDatabase()),
-          server,
-          size,
-        ),
-      );
+      const scene = sceneOf(t, () => server.createDatabase());
+      await tried(t, () => survives(scene, server, size));
     });
   }
 });

@@ -5,13 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
-import { readTicks, realTicks } from '../../prove/chain/real-ticks.ts';
+import { readTicks } from '../../prove/chain/real-ticks.ts';
 import { startDaemon, type Daemon } from '../../support/chain/daemon.ts';
 import { chainSpec, expectedTicks, simArguments } from '../../support/chain/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import { startSim, type RunningSim } from '../../support/chain/sim.ts';
 import { until } from '../../support/until.ts';
+import { realTicks } from '../../support/chain/real-ticks.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../../dist/run/tick-ingester.js', import.meta.url));
 
@@ -45,6 +46,33 @@ async function printed(daemon: Daemon, lines: number): Promise<string[]> {
   return daemon.otherLines;
 }
 
+void test(
+  'json: the shape of the real file, field names and order included',
+  { skip: realTicks.skip },
+  async () => {
+    const replay = await startSim(['--replay', realTicks.path], { from: 'dist' });
+    try {
+      const file = await readFile(realTicks.path, 'utf8');
+      const objects = file
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as unknown);
+      const wanted = objects.flatMap((object) => JSON.stringify(object, null, 2).split('\n'));
+      const lines = await printed(
+        consoleDaemon(replay, 'json', { START_TICK: '541409765', REORDER_WINDOW: '20ms' }),
+        wanted.length,
+      );
+      const shown = JSON.parse(
+        `[${lines.join('\n').replaceAll(/^\}$/gm, '},').replace(/,$/, '')}]`,
+      ) as unknown[];
+      assert.deepEqual(shown, objects);
+      assert.deepEqual(shown.map(keysOf), objects.map(keysOf), 'the order of the fields');
+    } finally {
+      await replay.stop();
+    }
+  },
+);
+
 void test('console mode', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'console-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
@@ -76,33 +104,6 @@ void test('console mode', async (t) => {
       await server.stop();
     }
   });
-
-  await t.test(
-    'json: the shape of the real file, field names and order included',
-    { skip: realTicks.skip },
-    async () => {
-      const replay = await startSim(['--replay', realTicks.path], { from: 'dist' });
-      try {
-        const file = await readFile(realTicks.path, 'utf8');
-        const objects = file
-          .trim()
-          .split('\n')
-          .map((line) => JSON.parse(line) as unknown);
-        const wanted = objects.flatMap((object) => JSON.stringify(object, null, 2).split('\n'));
-        const lines = await printed(
-          consoleDaemon(replay, 'json', { START_TICK: '541409765', REORDER_WINDOW: '20ms' }),
-          wanted.length,
-        );
-        const shown = JSON.parse(
-          `[${lines.join('\n').replaceAll(/^\}$/gm, '},').replace(/,$/, '')}]`,
-        ) as unknown[];
-        assert.deepEqual(shown, objects);
-        assert.deepEqual(shown.map(keysOf), objects.map(keysOf), 'the order of the fields');
-      } finally {
-        await replay.stop();
-      }
-    },
-  );
 
   await t.test('table: a header and aligned columns', async () => {
     const [header, ...rows] = await printed(consoleDaemon(sim, 'table'), count + 1);

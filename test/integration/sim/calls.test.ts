@@ -9,9 +9,9 @@ import { test, type Test } from 'tap';
 import { startSim, type RunningSim } from '../../support/chain/sim.ts';
 import { collect, SequencerClient } from './client.ts';
 import { oracleChain, OPTIONS, type OracleTick } from './oracle.ts';
+import { realTicks } from '../../support/chain/real-ticks.ts';
 
 const FIXED = ['--start-time', '2025-08-23T10:00:00Z', '--vdf', 'fast'];
-const REAL_TICKS = fileURLToPath(new URL('../../../../shared/data/continuum-ticks.jsonl', import.meta.url));
 
 async function start(t: Test, ...args: string[]): Promise<{ sim: RunningSim; client: SequencerClient }> {
   const sim = await startSim(args);
@@ -203,9 +203,9 @@ void test('without --start-time the head is now', async (t) => {
   t.ok(headMs >= before - 2000 && headMs <= Date.now(), 'within the second it is rounded by');
 });
 
-void test('replay of the real ticks, field by field', { skip: absent(REAL_TICKS) }, async (t) => {
-  const { client } = await start(t, '--replay', REAL_TICKS);
-  const lines = readFileSync(REAL_TICKS, 'utf8').trim().split('\n');
+void test('replay of the real ticks, field by field', { skip: realTicks.skip }, async (t) => {
+  const { client } = await start(t, '--replay', realTicks.path);
+  const lines = readFileSync(realTicks.path, 'utf8').trim().split('\n');
   const expected = lines.map((line) => {
     const tick = JSON.parse(line) as OracleTick;
     for (const { transaction } of tick.transactions) {

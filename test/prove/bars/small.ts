@@ -22,15 +22,7 @@ function smallTests(bus: BusName): Small {
     postgres ??= await startPostgres({ settings: BARS_SETTINGS });
     return postgres.createDatabase();
   };
-  return (what, run) =>
-    void test(`${bus}: ${what}`, async (t) => {
-      // a rig that cannot be had says so at once, not by a promise
-      const scene = sceneOf(t, database);
-      await tried(
-        t,
-        Promise.resolve().then(() => run(scene)),
-      );
-    });
+  return (what, run) => void test(`${bus}: ${what}`, (t) => tried(t, () => run(sceneOf(t, database))));
 }
 
 /** Every scenario of make prove-bars that runs on all buses, with less of everything. */

@@ -3,7 +3,7 @@ import { Program } from '../../support/run/program.ts';
 import { startSim } from '../../support/chain/sim.ts';
 import { until } from '../../support/until.ts';
 import { BusRig, type BusName } from './harness.ts';
-import { realTicks } from '../chain/real-ticks.ts';
+import { realTicks } from '../../support/chain/real-ticks.ts';
 import { Skipped, type Figures, type Scene } from '../harness.ts';
 
 /** Prices and sizes as a person reads them off the three payloads; seq is the number that the sequencer gave. */
@@ -17,7 +17,7 @@ const ROWS = [
  * Must show 5: the three real ticks through the daemon with the stages ingest, orders and ticks give three market ticks, and
  * three events on the bus. Started again, nothing is doubled.
  */
-export function publishesOrders(scene: Scene, name: BusName): Promise<Figures> {
+export async function publishesOrders(scene: Scene, name: BusName): Promise<Figures> {
   if (realTicks.skip !== false) throw new Skipped(realTicks.skip);
   return BusRig.with(name, scene, async (rig) => {
     const sim = await startSim(['--replay', realTicks.path]);

@@ -21,7 +21,7 @@ export function smallScenarios(bus: BusName): void {
     return postgres.createDatabase();
   };
   const scenario = (what: string, run: (scene: Scene) => Promise<Figures>): void => {
-    void test(`${bus}: ${what}`, (t) => tried(t, run(sceneOf(t, database))));
+    void test(`${bus}: ${what}`, (t) => tried(t, () => run(sceneOf(t, database))));
   };
   scenario('consumers killed, the server restarted', (scene) => survivesBusFaults(scene, bus, FAULTS));
   scenario('trades of one µs, and events that are none', (scene) => keepsValuesApart(scene, bus));

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
 import {
   batchHashOf,
   chainSpec,
@@ -10,16 +9,9 @@ import {
   type ExpectedTick,
 } from '../../support/chain/expected.ts';
 import { compareStored } from '../../support/chain/oracle.ts';
+import { realTicks } from '../../support/chain/real-ticks.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import type { Figures, Scene } from '../harness.ts';
-
-const FILE = fileURLToPath(new URL('../../../../shared/data/continuum-ticks.jsonl', import.meta.url));
-
-/** The file is no part of this repository. */
-export const realTicks: { path: string; skip: false | string } = {
-  path: FILE,
-  skip: existsSync(FILE) ? false : 'no ../shared/data/continuum-ticks.jsonl beside this repository',
-};
 
 /** A tick as the file has it: proto3-JSON with the proto's own field names. */
 interface JsonTick {
@@ -78,7 +70,7 @@ function fromJson(json: JsonTick): ExpectedTick {
  * the sequencer cannot fill.
  */
 export async function storesRealTicks(scene: Scene): Promise<Figures> {
-  const ticks = readTicks(readFileSync(FILE, 'utf8'));
+  const ticks = readTicks(readFileSync(realTicks.path, 'utf8'));
   assert.equal(ticks.length, 3);
   for (const tick of ticks) assertHashes(tick);
   const [first, second, third] = ticks.map(({ tickNumber }) => tickNumber);
@@ -86,7 +78,7 @@ export async function storesRealTicks(scene: Scene): Promise<Figures> {
     databaseUrl: await scene.database(),
     spec: chainSpec({ first }),
     count: Number(third - first + 1n),
-    simArgs: ['--replay', FILE],
+    simArgs: ['--replay', realTicks.path],
   };
   return withIngester(options, async (harness) => {
     const daemon = harness.daemon();

@@ -1,5 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
 import { Client } from 'pg';
 import { test } from 'tap';
 import { PUBLISHER_LIMITS } from '../../../../src/bus/publisher.ts';
@@ -18,10 +17,8 @@ import { startPostgres } from '../../../support/servers/postgres.ts';
 import { PublishBus } from '../../../support/bus/publish-bus.ts';
 import { beginChain, storeFrames } from '../../../support/chain/stored-chain.ts';
 import { until } from '../../../support/until.ts';
+import { realTicks } from '../../../support/chain/real-ticks.ts';
 
-const REAL_TICKS = fileURLToPath(
-  new URL('../../../../../shared/data/continuum-ticks.jsonl', import.meta.url),
-);
 const START = 1_755_945_303_178_360n;
 const HEX = 'ab'.repeat(32);
 const SOL = 'So11111111111111111111111111111111111111112';
@@ -103,50 +100,46 @@ void test('orders of the chain become market events', async (t) => {
     t.teardown(() => client.end());
     return { client, url, bus, meter, stage };
   };
-  await t.test(
-    'the three real ticks',
-    { skip: existsSync(REAL_TICKS) ? false : 'the real ticks are not here' },
-    async (t) => {
-      const { client, bus, meter, stage } = await scene();
-      const real = readFileSync(REAL_TICKS, 'utf8').trim().split('\n').map(parseTickJson);
-      await beginChain(client, real[0].tickNumber);
-      let next = real[0].tickNumber;
-      for (const one of real) {
-        const gaps = one.tickNumber > next ? [{ first: next, last: one.tickNumber - 1n }] : [];
-        await storeFrames(client, one.tickNumber, frames(one), { gaps });
-        next = one.tickNumber + 1n;
-      }
-      const producer = stage({ jobRuns: new JobRunTracker((work) => work(client)) });
-      await producer.start();
-      await until('the cursor is behind the last tick', async () => (await cursorTick(client)) === next);
-      await producer.stop();
-      t.strictSame(
-        events(bus).map(({ symbol, price, size, side, eventId }) => [symbol, price, size, side, eventId]),
-        [
-          ['SOL-USDC', 113, 46.400472862, -1, 'continuum|SOL-USDC|2025-08-23T10:35:03.178360Z|44941'],
-          ['SOL-USDC', 110, 25.50128361, 1, 'continuum|SOL-USDC|2025-08-23T10:35:05.266188Z|44942'],
-          ['SOL-USDC', 122, 40.128850103, 1, 'continuum|SOL-USDC|2025-08-23T10:35:06.273971Z|44943'],
-        ],
-      );
-      t.equal(meter.values.get('orders_read_total{kind=order}'), 3);
-      t.equal(meter.values.get('orders_read_total{kind=other_protocol}'), 0, 'known series exist at 0');
-      t.equal(
-        meter.values.get('stream_events_ingested_total{bus=redis,topic=mdp.events,provider=continuum}'),
-        3,
-      );
-      const { rows } = await client.query('SELECT job_name, provider, status, rows_written FROM job_runs');
-      t.strictSame(rows, [
-        { job_name: 'produce', provider: 'continuum', status: 'success', rows_written: '3' },
-      ]);
+  await t.test('the three real ticks', { skip: realTicks.skip }, async (t) => {
+    const { client, bus, meter, stage } = await scene();
+    const real = readFileSync(realTicks.path, 'utf8').trim().split('\n').map(parseTickJson);
+    await beginChain(client, real[0].tickNumber);
+    let next = real[0].tickNumber;
+    for (const one of real) {
+      const gaps = one.tickNumber > next ? [{ first: next, last: one.tickNumber - 1n }] : [];
+      await storeFrames(client, one.tickNumber, frames(one), { gaps });
+      next = one.tickNumber + 1n;
+    }
+    const producer = stage({ jobRuns: new JobRunTracker((work) => work(client)) });
+    await producer.start();
+    await until('the cursor is behind the last tick', async () => (await cursorTick(client)) === next);
+    await producer.stop();
+    t.strictSame(
+      events(bus).map(({ symbol, price, size, side, eventId }) => [symbol, price, size, side, eventId]),
+      [
+        ['SOL-USDC', 113, 46.400472862, -1, 'continuum|SOL-USDC|2025-08-23T10:35:03.178360Z|44941'],
+        ['SOL-USDC', 110, 25.50128361, 1, 'continuum|SOL-USDC|2025-08-23T10:35:05.266188Z|44942'],
+        ['SOL-USDC', 122, 40.128850103, 1, 'continuum|SOL-USDC|2025-08-23T10:35:06.273971Z|44943'],
+      ],
+    );
+    t.equal(meter.values.get('orders_read_total{kind=order}'), 3);
+    t.equal(meter.values.get('orders_read_total{kind=other_protocol}'), 0, 'known series exist at 0');
+    t.equal(
+      meter.values.get('stream_events_ingested_total{bus=redis,topic=mdp.events,provider=continuum}'),
+      3,
+    );
+    const { rows } = await client.query('SELECT job_name, provider, status, rows_written FROM job_runs');
+    t.strictSame(rows, [
+      { job_name: 'produce', provider: 'continuum', status: 'success', rows_written: '3' },
+    ]);
 
-      const again = stage();
-      await again.start();
-      await storeFrames(client, 541_409_770n, frames(tick(541_409_770n, [44_941_500n])), { fills: true });
-      await until('what is filled later is published', () => bus.taken.length === 4);
-      t.equal(events(bus)[3].price, 44_941_500, 'and nothing else again');
-      await again.stop();
-    },
-  );
+    const again = stage();
+    await again.start();
+    await storeFrames(client, 541_409_770n, frames(tick(541_409_770n, [44_941_500n])), { fills: true });
+    await until('what is filled later is published', () => bus.taken.length === 4);
+    t.equal(events(bus)[3].price, 44_941_500, 'and nothing else again');
+    await again.stop();
+  });
 
   await t.test('never beyond the position, in order, whatever the pages', async (t) => {
     const { client, bus, stage } = await scene();

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { test } from 'tap';
 import {
@@ -13,14 +12,12 @@ import {
   vdfSeed,
 } from '../../../../src/core/chain/hash.ts';
 import { parseTickJson } from '../../../../src/core/chain/tick-json.ts';
+import { realTicks } from '../../../support/chain/real-ticks.ts';
 
-const REAL_TICKS = fileURLToPath(
-  new URL('../../../../../shared/data/continuum-ticks.jsonl', import.meta.url),
-);
-const skip = existsSync(REAL_TICKS) ? false : `${REAL_TICKS} is not here`;
+const { skip } = realTicks;
 
 void test('the formulas give every hash and output of the real ticks', { skip }, async (t) => {
-  const ticks = readFileSync(REAL_TICKS, 'utf8').trim().split('\n').map(parseTickJson);
+  const ticks = readFileSync(realTicks.path, 'utf8').trim().split('\n').map(parseTickJson);
   t.equal(ticks.length, 3);
   for (const tick of ticks) {
     const hashes = tick.transactions.map(({ transaction }) => txHash(transaction));

@@ -1,18 +1,15 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
 import { deepStrictEqual } from 'node:assert/strict';
 import fc from 'fast-check';
 import { test } from 'tap';
 import { formatTick, parseTickJson, TickJsonError } from '../../../../src/core/chain/tick-json.ts';
 import { anyTick, plainTick } from './protobufjs.ts';
+import { realTicks } from '../../../support/chain/real-ticks.ts';
 
-const REAL_TICKS = fileURLToPath(
-  new URL('../../../../../shared/data/continuum-ticks.jsonl', import.meta.url),
-);
-const skip = existsSync(REAL_TICKS) ? false : `${REAL_TICKS} is not here`;
+const { skip } = realTicks;
 
 void test('the real ticks come out as they went in, fields in the same order', { skip }, async (t) => {
-  for (const line of readFileSync(REAL_TICKS, 'utf8').trim().split('\n')) {
+  for (const line of readFileSync(realTicks.path, 'utf8').trim().split('\n')) {
     const tick = parseTickJson(line);
     // JSON.stringify of what JSON.parse gave keeps the file's order and drops its blanks
     t.equal(formatTick(tick, 'compact'), JSON.stringify(JSON.parse(line)));

@@ -1,15 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { test } from 'tap';
 import { parseTickJson } from '../../../../../src/core/chain/tick-json.ts';
 import { verifyTick, type StoredTick } from '../../../../../src/core/chain/verify/verify.ts';
 import { hex, makeTick } from '../stored.ts';
+import { realTicks } from '../../../../support/chain/real-ticks.ts';
 
-const REAL_TICKS = fileURLToPath(
-  new URL('../../../../../../shared/data/continuum-ticks.jsonl', import.meta.url),
-);
-const skip = existsSync(REAL_TICKS) ? false : `${REAL_TICKS} is not here`;
+const { skip } = realTicks;
 
 /** Kinds of what is found, in order. */
 function kinds(tick: StoredTick, before: Buffer | null, withVdf = true): string[] {
@@ -28,7 +25,7 @@ function upper(text: Buffer): Buffer {
 }
 
 void test('the real ticks are true, and no longer when a bit is another', { skip }, async (t) => {
-  const ticks = readFileSync(REAL_TICKS, 'utf8').trim().split('\n').map(parseTickJson);
+  const ticks = readFileSync(realTicks.path, 'utf8').trim().split('\n').map(parseTickJson);
   for (const real of ticks) {
     const stored: StoredTick = {
       tickNumber: real.tickNumber,

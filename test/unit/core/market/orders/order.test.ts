@@ -1,13 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { test } from 'tap';
 import { parseTickJson } from '../../../../../src/core/chain/tick-json.ts';
 import { DEFAULT_MINTS, orderEvent, type OrderPlace } from '../../../../../src/core/market/orders/order.ts';
+import { realTicks } from '../../../../support/chain/real-ticks.ts';
 
-const REAL_TICKS = fileURLToPath(
-  new URL('../../../../../../shared/data/continuum-ticks.jsonl', import.meta.url),
-);
 const SOL = 'So11111111111111111111111111111111111111112';
 const USDC = 'EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v';
 const PLACE: OrderPlace = { tickTimestamp: 1_755_945_303_178_360n, sequenceNumber: 44_941n, ingestTs: null };
@@ -27,35 +24,31 @@ const digits = (price: string, quantity = '1'): Buffer =>
     `FRM_v1.0:{"type":"order","intent":{"base_mint":"${SOL}","quote_mint":"${USDC}","side":"Buy","price":${price},"quantity":${quantity}}}`,
   );
 
-void test(
-  'the three real orders',
-  { skip: existsSync(REAL_TICKS) ? false : 'the real ticks are not here' },
-  (t) => {
-    const ticks = readFileSync(REAL_TICKS, 'utf8').trim().split('\n').map(parseTickJson);
-    const events = ticks.flatMap((tick) =>
-      tick.transactions.map(({ transaction, sequenceNumber }) =>
-        read(transaction.payload, { tickTimestamp: tick.timestamp, sequenceNumber, ingestTs: null }),
-      ),
-    );
-    t.strictSame(
-      events.map((event) =>
-        event.kind === 'tick' ? [event.symbol, event.price, event.size, event.side] : event,
-      ),
-      [
-        ['SOL-USDC', 113, 46.400472862, -1],
-        ['SOL-USDC', 110, 25.50128361, 1],
-        ['SOL-USDC', 122, 40.128850103, 1],
-      ],
-    );
-    t.match(events[0], {
-      provider: 'continuum',
-      srcTs: 1_755_945_303_178_360n,
-      seq: 44_941n,
-      eventId: 'continuum|SOL-USDC|2025-08-23T10:35:03.178360Z|44941',
-    });
-    t.end();
-  },
-);
+void test('the three real orders', { skip: realTicks.skip }, (t) => {
+  const ticks = readFileSync(realTicks.path, 'utf8').trim().split('\n').map(parseTickJson);
+  const events = ticks.flatMap((tick) =>
+    tick.transactions.map(({ transaction, sequenceNumber }) =>
+      read(transaction.payload, { tickTimestamp: tick.timestamp, sequenceNumber, ingestTs: null }),
+    ),
+  );
+  t.strictSame(
+    events.map((event) =>
+      event.kind === 'tick' ? [event.symbol, event.price, event.size, event.side] : event,
+    ),
+    [
+      ['SOL-USDC', 113, 46.400472862, -1],
+      ['SOL-USDC', 110, 25.50128361, 1],
+      ['SOL-USDC', 122, 40.128850103, 1],
+    ],
+  );
+  t.match(events[0], {
+    provider: 'continuum',
+    srcTs: 1_755_945_303_178_360n,
+    seq: 44_941n,
+    eventId: 'continuum|SOL-USDC|2025-08-23T10:35:03.178360Z|44941',
+  });
+  t.end();
+});
 
 void test('integers are scaled to the nearest double, up to 2^64 - 1', (t) => {
   fc.assert(
