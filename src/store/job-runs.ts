@@ -1,4 +1,5 @@
 import type { RunOnSession } from './postgres/session.ts';
+import { timeOf } from './postgres/time-sql.ts';
 
 /** What a run of the program does (table job_runs). */
 export type JobName =
@@ -29,10 +30,6 @@ export interface JobProgress {
 
 /** A running run whose heartbeat is older than this has no process any more. */
 const DEAD_AFTER = "interval '2 minutes'";
-
-/** How a timestamptz is handed over without a Date: exact microseconds. */
-const MICROS = (parameter: string): string =>
-  `timestamptz '1970-01-01 00:00:00+00' + ${parameter}::bigint * interval '1 microsecond'`;
 
 /**
  * The audit of runs: one row of job_runs for each. Every method rejects with the server's error, or as Session.run does:
@@ -67,7 +64,7 @@ export class JobRunTracker {
   async progress(id: number, { rowsWritten, minTs, maxTs, symbols }: JobProgress): Promise<void> {
     await this.#run((client) =>
       client.query(
-        `UPDATE job_runs SET rows_written = $2, min_ts = ${MICROS('$3')}, max_ts = ${MICROS('$4')},
+        `UPDATE job_runs SET rows_written = $2, min_ts = ${timeOf('$3')}, max_ts = ${timeOf('$4')},
               symbols = coalesce($5, symbols), heartbeat_at = clock_timestamp() WHERE id = $1`,
         [id, rowsWritten, minTs?.toString() ?? null, maxTs?.toString() ?? null, symbols ?? null],
       ),

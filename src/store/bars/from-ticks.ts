@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import type { Bar } from '../../core/market/bar.ts';
 import { BarBuilder } from '../../core/window/bar-builder.ts';
-import { microsOf, timeOf } from './sql.ts';
+import { microsOf, timeOf } from '../postgres/time-sql.ts';
 
 /** A window of one symbol, µs since 1970, half-open. */
 export interface TickWindow {
@@ -14,12 +14,12 @@ export interface TickWindow {
 /** a hot window is read in parts, so that its ticks are never all in memory */
 const PAGE_ROWS = 20_000;
 
-const AFTER = timeOf('$3::bigint');
+const AFTER = timeOf('$3');
 const PAGE = {
   name: 'bar_ticks',
   text: `SELECT ${microsOf('ts')} AS us, seq, price, size FROM tick_data
           WHERE provider = $1 AND symbol = $2 AND ts >= ${AFTER} AND (ts, seq) > (${AFTER}, $4::bigint)
-            AND ts < ${timeOf('$5::bigint')}
+            AND ts < ${timeOf('$5')}
           ORDER BY ts, seq LIMIT ${PAGE_ROWS}`,
 };
 

@@ -19,14 +19,14 @@ export async function readRepairs(client: Client, runIds: readonly bigint[]): Pr
   );
   const repairs = new Map<bigint, Repair>();
   for (const { id, start, end } of rows) {
-    const startUs = microsOf(start);
-    const endUs = microsOf(end);
+    const startUs = microsOrNull(start);
+    const endUs = microsOrNull(end);
     if (startUs !== null && endUs !== null) repairs.set(BigInt(id), { startUs, endUs });
   }
   return repairs;
 }
 
-function microsOf(text: string | null): number | null {
+function microsOrNull(text: string | null): number | null {
   try {
     return text === null ? null : Number(parseIsoMicros(text));
   } catch {

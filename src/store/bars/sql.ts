@@ -1,3 +1,5 @@
+import { microsOf, timeOf } from '../postgres/time-sql.ts';
+
 /** The statements that write, compare and read bars, for each of the two tables. `json` is SQL of rows as rowsJson() writes them. */
 
 /** bars_ohlcv holds live bars and keeps replaced versions; bars_replay holds those of replay runs. */
@@ -26,11 +28,6 @@ const COLUMNS: Readonly<Record<BarTable, string>> = {
   bars_replay: `${KEYS.bars_replay}, ${VALUES.join(', ')}, is_final, last_seq`,
 };
 const HISTORY_COLUMNS = `provider, symbol, "interval", ts, revision, ${VALUES.join(', ')}, is_final, created_at, updated_at`;
-
-/** A time of µs since 1970, exact: the product of one microsecond and a whole number below 2^53. */
-export const timeOf = (micros: string): string =>
-  `timestamptz 'epoch' + ${micros} * interval '1 microsecond'`;
-export const microsOf = (column: string): string => `(extract(epoch FROM ${column}) * 1000000)::bigint`;
 
 /** Rows of a JSON text (rowsJson; SQL of it) with the names and types of the columns. JSON carries doubles digit by digit. */
 const incoming = (json: string): string => `incoming AS MATERIALIZED (

@@ -6,8 +6,9 @@ import { openRollups, windowEndUs, windowStartUs } from '../../core/window/rollu
 import type { Watermark } from '../../core/window/symbol-windows.ts';
 import { formatMicros } from '../../core/time.ts';
 import { readBars, type BarRange, type ChangedBar } from './rows.ts';
-import { microsOf, timeOf, type BarTable } from './sql.ts';
+import type { BarTable } from './sql.ts';
 import type { GroupName } from '../bus/partitions.ts';
+import { microsOf, timeOf } from '../postgres/time-sql.ts';
 
 /** Which partition of which group. */
 export interface BarsPlace {

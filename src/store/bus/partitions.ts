@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import { NEXT_EPOCH, takeExclusiveFence } from '../postgres/fence.ts';
+import { microsOf } from '../postgres/time-sql.ts';
 
 /** How long a lease and a member last without renewal. */
 const LEASE = "interval '5 seconds'";
@@ -120,7 +121,7 @@ export async function memberExpiry(
   member: string,
 ): Promise<string | null> {
   const { rows } = await client.query<{ us: string }>(
-    `SELECT (extract(epoch FROM expires_at) * 1000000)::bigint AS us FROM bus_members
+    `SELECT ${microsOf('expires_at')} AS us FROM bus_members
       WHERE topic = $1 AND group_name = $2 AND member = $3 AND session IS NULL AND expires_at > clock_timestamp()`,
     [topic, group, member],
   );

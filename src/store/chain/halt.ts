@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { BRAKE_WINDOW_MS, type DeadLettersSeen } from '../../core/ingest/brake.ts';
 import { DEPOSE_SQL, takeFence } from './lease.ts';
+import { msOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
 /** Why ingestion waits for an operator: too many dead letters, or a chain that is not the one we stored. */
@@ -29,7 +30,7 @@ export async function readBrake(client: Client): Promise<BrakeState> {
     fork_accepted: boolean;
   }>('SELECT halt, halt_reason, fork_accepted FROM ingest_state');
   const letters = await client.query<{ age_ms: number; count: string }>(
-    `SELECT min(extract(epoch FROM clock_timestamp() - created_at) * 1000)::float8 AS age_ms, count(*) AS count
+    `SELECT min(${msOf('clock_timestamp() - created_at')}) AS age_ms, count(*) AS count
        FROM dead_letters
       WHERE created_at > clock_timestamp() - $1 * interval '1 millisecond'
         AND created_at > coalesce((SELECT accepted_at FROM ingest_state), '-infinity')

@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import { NEXT_EPOCH, takeExclusiveFence } from '../postgres/fence.ts';
+import { msOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
 /** How long a lease lasts without renewal; a standby touches nothing before it is over. Spec P6. */
@@ -106,7 +107,7 @@ export async function ownBackend(client: Client): Promise<{ pid: number; started
 async function readState(client: Client): Promise<StateRow> {
   const { rows } = await client.query<StateRow>(
     `SELECT chain_id, epoch, holder,
-       (extract(epoch FROM lease_expires_at - clock_timestamp()) * 1000)::float8 AS remaining_ms FROM ingest_state`,
+       ${msOf('lease_expires_at - clock_timestamp()')} AS remaining_ms FROM ingest_state`,
   );
   const row = rows[0];
   if (row === undefined) throw new Error('ingest_state is empty although it was just filled');

@@ -7,6 +7,7 @@ import {
   type OrdersCursor,
 } from '../../core/market/orders/cursor.ts';
 import { connectDurable, Session } from '../postgres/session.ts';
+import { microsOf, msOf } from '../postgres/time-sql.ts';
 
 export interface ChainOrdersOptions {
   dbUri: string;
@@ -156,7 +157,7 @@ export class ChainOrders {
 
 const REACH_SQL = `
 SELECT p.origin, p."position", g.first_tick, g.last_tick, g.state,
-       (extract(epoch FROM clock_timestamp() - g.detected_at) * 1000)::float8 AS age_ms
+       ${msOf('clock_timestamp() - g.detected_at')} AS age_ms
   FROM ingest_position() p
   LEFT JOIN LATERAL (
     SELECT first_tick, last_tick, state, detected_at FROM ingest_gaps
@@ -164,7 +165,7 @@ SELECT p.origin, p."position", g.first_tick, g.last_tick, g.state,
      ORDER BY first_tick LIMIT 1) g ON true`;
 
 const PAGE_SQL = `
-SELECT tick_number, sequence_number, (extract(epoch FROM tick_timestamp) * 1000000)::bigint AS tick_us,
+SELECT tick_number, sequence_number, ${microsOf('tick_timestamp')} AS tick_us,
        CASE WHEN octet_length(payload) <= ${PAYLOAD_BYTES_MAX} THEN payload END AS payload
   FROM tick_transactions
  WHERE tick_number >= $1 AND tick_number <= $3 AND (tick_number > $1 OR sequence_number > $2)

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { detectEdition, type EditionInfo } from '../postgres/server-info.ts';
-import { isoTime } from '../postgres/time-sql.ts';
+import { isoSeconds, isoTime } from '../postgres/time-sql.ts';
 import { readChainFloor } from '../retention/chain.ts';
 import { inSnapshot } from '../postgres/transaction.ts';
 
@@ -72,7 +72,7 @@ export async function readOverview(client: Client): Promise<Overview> {
       next: string | null;
     }>(
       `SELECT first_tick AS first, last_tick AS last, attempts, last_error AS error,
-         to_char(next_attempt_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS next FROM ingest_gaps
+         ${isoSeconds('next_attempt_at')} AS next FROM ingest_gaps
        WHERE state = 'open' ORDER BY first_tick LIMIT ${GAPS_LISTED}`,
     );
     const dead = await client.query<{ status: string; reason: string; count: string }>(

@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import type { OrderedTransaction, Tick } from '../../core/chain/tick.ts';
+import { wideMicrosOf } from '../postgres/time-sql.ts';
 
 interface TickRow {
   tick_number: string;
@@ -25,10 +26,8 @@ interface TransactionRow {
   ingestion_us: string;
 }
 
-const MICROS = (column: string): string => `(extract(epoch from ${column}) * 1000000)::numeric(20, 0)`;
-
 const TICKS_SQL = `
-SELECT t.tick_number, ${MICROS('t."timestamp"')} AS timestamp_us, t.batch_hash,
+SELECT t.tick_number, ${wideMicrosOf('t."timestamp"')} AS timestamp_us, t.batch_hash,
        coalesce(t.previous_output, (SELECT p.output FROM vdf_proofs p WHERE p.tick_number = t.tick_number - 1)) AS previous_output,
        v.input, v.output, v.proof, v.iterations
   FROM ticks t JOIN vdf_proofs v ON v.tick_number = t.tick_number
@@ -36,8 +35,8 @@ SELECT t.tick_number, ${MICROS('t."timestamp"')} AS timestamp_us, t.batch_hash,
 
 const TRANSACTIONS_SQL = `
 SELECT tick_number, sequence_number, tx_hash, coalesce(tx_id_raw, convert_to(tx_id, 'UTF8')) AS tx_id,
-       payload, signature, public_key, nonce, coalesce(timestamp_us, ${MICROS('"timestamp"')}) AS timestamp_us,
-       ${MICROS('ingestion_timestamp')} AS ingestion_us
+       payload, signature, public_key, nonce, coalesce(timestamp_us, ${wideMicrosOf('"timestamp"')}) AS timestamp_us,
+       ${wideMicrosOf('ingestion_timestamp')} AS ingestion_us
   FROM tick_transactions WHERE tick_number = ANY ($1::bigint[]) ORDER BY tick_number, sequence_number`;
 
 /**

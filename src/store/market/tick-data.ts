@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import { columnList, copyStatement, TICK_DATA } from '../../core/copy/tables.ts';
 import { encodeTickData, type TickDataRow } from '../../core/copy/tick-data.ts';
 import { sendPipelined, BatchError } from '../postgres/pipelined-copy.ts';
+import { microsOf } from '../postgres/time-sql.ts';
 
 /** What became of a batch: every row is one of stored, known and conflicting. */
 export interface TickDataResult {
@@ -22,7 +23,7 @@ const COPY_STAGE = copyStatement({ ...TICK_DATA, name: 'tick_data_stage' });
 const SAME_KEY = 'd.provider = s.provider AND d.symbol = s.symbol AND d.ts = s.ts AND d.seq = s.seq';
 const CONTENT = ['price', 'size', 'bid', 'ask', 'side'] as const;
 /** as keyOf() writes it */
-const KEY_TEXT = `s.provider || '|' || s.symbol || '|' || (extract(epoch FROM s.ts) * 1000000)::bigint || '|' || s.seq`;
+const KEY_TEXT = `s.provider || '|' || s.symbol || '|' || ${microsOf('s.ts')} || '|' || s.seq`;
 const DIFFERS = `(${CONTENT.map((name) => `s.${name}`).join(', ')}) IS DISTINCT FROM (${CONTENT.map((name) => `d.${name}`).join(', ')})`;
 
 /**

@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { microsOf } from './time-sql.ts';
 
 /** How long a takeover waits for the transactions of whoever it replaces before it ends their backends. */
 const FENCE_WAIT = '1s';
@@ -7,7 +8,7 @@ const FENCE_WAIT = '1s';
  * Never the same epoch twice, also where a failover has forgotten the last takeover: a clock in it tells two leaders
  * apart that a counter would give the same number.
  */
-export const NEXT_EPOCH = 'greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)';
+export const NEXT_EPOCH = `greatest(epoch + 1, ${microsOf('clock_timestamp()')})`;
 
 /** The two keys of an advisory lock that transactions take shared as long as they may commit. */
 export interface FenceKeys {

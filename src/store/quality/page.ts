@@ -1,5 +1,6 @@
 import { DatabaseError, type Client } from 'pg';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
+import { microsOf } from '../postgres/time-sql.ts';
 
 /** What can be wrong with a row; the name is the same everywhere. */
 export const ROW_FINDINGS = [
@@ -39,7 +40,7 @@ interface Bytes {
 
 /** What is above 2^63 - 1 has the bits of a negative number. */
 const WRAPPED = (column: string): string => `int8send((${column} - 18446744073709551616)::bigint)`;
-const MICROS = (column: string): string => `int8send((extract(epoch FROM ${column}) * 1000000)::bigint)`;
+const MICROS = (column: string): string => `int8send(${microsOf(column)})`;
 
 /** Raises class 22 at a value that the ingester never writes, 0A000 at a number that is none. */
 const FAST: Bytes = {
@@ -72,8 +73,8 @@ const PREVIOUS = `coalesce(previous_output, CASE WHEN ${FOLLOWS} THEN output_bef
 /** Ticks and proofs side by side in the order of their numbers, each with the row before it. */
 const ticksSql = (read: Reading): string => `
 SELECT min(n) FILTER (WHERE n >= $1) AS first, max(n) FILTER (WHERE n >= $1) AS last,
-  (extract(epoch FROM min(at) FILTER (WHERE n >= $1 AND isfinite(at))) * 1000000)::bigint AS first_us,
-  (extract(epoch FROM max(at) FILTER (WHERE n >= $1 AND isfinite(at))) * 1000000)::bigint AS last_us,
+  ${microsOf('min(at) FILTER (WHERE n >= $1 AND isfinite(at))')} AS first_us,
+  ${microsOf('max(at) FILTER (WHERE n >= $1 AND isfinite(at))')} AS last_us,
   ${numbersWhere('n_before >= $1 AND n_before < n - 1', 'n_before + 1')} AS hole_firsts,
   ${numbersWhere('n_before >= $1 AND n_before < n - 1', 'n - 1')} AS hole_lasts,
   ${numbersWhere('n_before = n')} AS tick_twice,

@@ -5,13 +5,12 @@ import {
   dropChunks,
   endsOfChunks,
   exists,
-  FROM_MICROS,
   raiseFloor,
   ROWS_PER_DELETE,
-  TO_MICROS,
   type Hypertables,
   type Round,
 } from './round.ts';
+import { microsOf, timeOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
 /** Where the chain is cut. */
@@ -86,7 +85,7 @@ async function findCut(client: Client, floor: bigint, wanted: Micros): Promise<C
   const byHead = dayOf(newest - DAY_MICROS);
   const day = wanted < byHead ? wanted : byHead;
   const { rows } = await client.query<{ n: string | null }>(
-    `SELECT tick_number AS n FROM ticks WHERE tick_number >= $1 AND "timestamp" >= ${FROM_MICROS('$2')}
+    `SELECT tick_number AS n FROM ticks WHERE tick_number >= $1 AND "timestamp" >= ${timeOf('$2')}
       ORDER BY tick_number LIMIT 1`,
     [floor.toString(), day.toString()],
   );
@@ -114,7 +113,7 @@ async function readBounds(client: Client): Promise<Bounds | null> {
   const { position: last, complete_up_to: complete } = position.rows[0];
   if (last === null || complete === null) return null;
   const newest = await client.query<{ micros: string }>(
-    `SELECT ${TO_MICROS('"timestamp"')} AS micros FROM ticks WHERE tick_number <= $1 ORDER BY tick_number DESC LIMIT 1`,
+    `SELECT ${microsOf('"timestamp"')} AS micros FROM ticks WHERE tick_number <= $1 ORDER BY tick_number DESC LIMIT 1`,
     [last],
   );
   if (newest.rows[0] === undefined) return null;
@@ -132,8 +131,8 @@ async function readBounds(client: Client): Promise<Bounds | null> {
 async function oldestFrom(client: Client, floor: bigint, day: Micros): Promise<Micros> {
   const { rows } = await client.query<{ oldest: string | null }>(
     // + 0 s: by the index of numbers, and not along all times until a number fits
-    `SELECT ${TO_MICROS(`min("timestamp" + interval '0 s')`)} AS oldest FROM ticks
-      WHERE tick_number >= $1 AND "timestamp" < ${FROM_MICROS('$2')}`,
+    `SELECT ${microsOf(`min("timestamp" + interval '0 s')`)} AS oldest FROM ticks
+      WHERE tick_number >= $1 AND "timestamp" < ${timeOf('$2')}`,
     [floor.toString(), day.toString()],
   );
   const oldest = rows[0]?.oldest;

@@ -11,13 +11,12 @@ import {
   dropChunks,
   endsOfChunks,
   exists,
-  FROM_MICROS,
   raiseFloor,
   ROWS_PER_DELETE,
-  TO_MICROS,
   type Hypertables,
   type Round,
 } from './round.ts';
+import { microsOf, timeOf } from '../postgres/time-sql.ts';
 
 /** A table that is cut at a time; its key begins with these columns, then ts. */
 interface TimedTable {
@@ -114,10 +113,10 @@ interface BarsPosition {
 async function slowestBars(client: Client): Promise<BarsPosition | null> {
   if (!(await exists(client, 'bars_watermarks'))) return null;
   const { rows } = await client.query<{ slowest: string | null; late: string | null }>(
-    `SELECT (SELECT ${TO_MICROS('min(reached)')} FROM (
+    `SELECT (SELECT ${microsOf('min(reached)')} FROM (
          SELECT max(max_ts) AS reached FROM bars_watermarks
           WHERE replay_run_id = 0 GROUP BY topic, group_name, partition) p) AS slowest,
-       (SELECT ${TO_MICROS('min(ts)')} FROM bars_late_windows) AS late`,
+       (SELECT ${microsOf('min(ts)')} FROM bars_late_windows) AS late`,
   );
   const { slowest, late } = rows[0];
   return slowest === null ? null : { reached: BigInt(slowest), late: late === null ? null : BigInt(late) };
@@ -167,10 +166,10 @@ async function seriesBefore(
        SELECT n.* FROM series s CROSS JOIN LATERAL (
          SELECT ${of('t')} FROM ${table} t WHERE (${of('t')}) > (${of('s')}) ORDER BY ${of('t')} LIMIT 1) n
      )
-     SELECT ARRAY[${series.map((column) => `s.${column}::text`).join(', ')}] AS key, ${TO_MICROS('f.ts')} AS first_us
+     SELECT ARRAY[${series.map((column) => `s.${column}::text`).join(', ')}] AS key, ${microsOf('f.ts')} AS first_us
        FROM series s CROSS JOIN LATERAL (
          SELECT t.ts FROM ${table} t WHERE (${of('t')}) = (${of('s')}) ORDER BY t.ts LIMIT 1) f
-      WHERE f.ts < ${FROM_MICROS('$1')}`,
+      WHERE f.ts < ${timeOf('$1')}`,
     [cut.toString()],
   );
   return rows.map(({ key, first_us: first }) => ({ key, first: BigInt(first) }));
@@ -185,7 +184,7 @@ async function deleteSeries(
 ): Promise<number> {
   const where = series.map((column, at) => `${column} = $${at + 1}`).join(' AND ');
   const end = `$${key.length + 1}`;
-  const limit = before === null ? "'infinity'::timestamptz" : FROM_MICROS(end);
+  const limit = before === null ? "'infinity'::timestamptz" : timeOf(end);
   const values = before === null ? key : [...key, before.toString()];
   const nth = `SELECT ts FROM ${table} WHERE ${where} AND ts < ${limit} ORDER BY ts OFFSET ${ROWS_PER_DELETE} LIMIT 1`;
   // more rows than that may have one and the same time: they go together
@@ -209,7 +208,7 @@ async function dropReplays(client: Client, endedBefore: Micros): Promise<number>
        UNION ALL
        SELECT (SELECT min(replay_run_id) FROM bars_replay WHERE replay_run_id > r.run) FROM runs r WHERE r.run IS NOT NULL
      )
-     SELECT r.run FROM runs r JOIN job_runs j ON j.id = r.run WHERE j.completed_at < ${FROM_MICROS('$1')} ORDER BY 1`,
+     SELECT r.run FROM runs r JOIN job_runs j ON j.id = r.run WHERE j.completed_at < ${timeOf('$1')} ORDER BY 1`,
     [endedBefore.toString()],
   );
   let rows = 0;

@@ -1,6 +1,7 @@
 import { escapeIdentifier, type Client } from 'pg';
 import type { Micros } from '../../core/time.ts';
 import { detectEdition } from '../postgres/server-info.ts';
+import { microsOf, timeOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
 /** What a round has taken out of a table; of a chunk nobody counts the rows. */
@@ -32,11 +33,6 @@ const LOCK_WAIT = '500ms';
 /** A transaction that deletes rows of a plain table; some 50 ms. */
 export const ROWS_PER_DELETE = 10_000;
 
-/** A timestamptz handed over without a Date: exact microseconds. */
-export const FROM_MICROS = (parameter: string): string =>
-  `(timestamptz '1970-01-01 00:00:00+00' + ${parameter}::bigint * interval '1 microsecond')`;
-export const TO_MICROS = (column: string): string => `(extract(epoch FROM ${column}) * 1000000)::bigint`;
-
 /** Whether the schema has what retention writes to. */
 export async function knowsRetention(client: Client): Promise<boolean> {
   return exists(client, 'retention_floors');
@@ -60,7 +56,7 @@ export async function tryRetentionLock(client: Client): Promise<boolean> {
 /** The earlier of our clock and the database's: one that is ahead must not cost data. */
 export async function soberNow(client: Client, nowMicros: Micros): Promise<Micros> {
   const { rows } = await client.query<{ now: string }>(
-    `SELECT least($1::bigint, ${TO_MICROS('clock_timestamp()')}) AS now`,
+    `SELECT least($1::bigint, ${microsOf('clock_timestamp()')}) AS now`,
     [nowMicros.toString()],
   );
   return BigInt(rows[0].now);
@@ -86,7 +82,7 @@ export async function endsOfChunks(
   bound: { micros: Micros } | { number: bigint },
 ): Promise<bigint[]> {
   const byTime = 'micros' in bound;
-  const end = byTime ? TO_MICROS('range_end') : 'range_end_integer';
+  const end = byTime ? microsOf('range_end') : 'range_end_integer';
   const { rows } = await client.query<{ chunk_end: string }>(
     `SELECT ${end} AS chunk_end FROM timescaledb_information.chunks
       WHERE hypertable_name = $1 AND ${end} <= $2
@@ -105,7 +101,7 @@ export async function dropChunks(
   bound: { micros: Micros } | { number: bigint },
 ): Promise<number> {
   const ends = [...new Set(await endsOfChunks(client, table, bound))];
-  const olderThan = 'micros' in bound ? FROM_MICROS('$2') : '$2::bigint';
+  const olderThan = 'micros' in bound ? timeOf('$2') : '$2::bigint';
   let chunks = 0;
   for (const end of ends) {
     chunks += await inTransaction(client, async () => {
@@ -128,7 +124,7 @@ export async function raiseFloor(
 ): Promise<void> {
   const byTick = 'tick' in floor;
   await client.query(
-    `INSERT INTO retention_floors AS f (name, tick_number, ts) VALUES ($1, $2, ${FROM_MICROS('$3')})
+    `INSERT INTO retention_floors AS f (name, tick_number, ts) VALUES ($1, $2, ${timeOf('$3')})
      ON CONFLICT (name) DO UPDATE
        SET tick_number = greatest(f.tick_number, excluded.tick_number), ts = greatest(f.ts, excluded.ts), updated_at = now()`,
     [name, byTick ? floor.tick.toString() : null, byTick ? null : floor.micros.toString()],
@@ -147,7 +143,7 @@ export async function recordRetentionRun(
   );
   await client.query(
     `INSERT INTO job_runs (job_name, status, started_at, completed_at, error_message, metadata)
-     VALUES ('retention', $1, ${FROM_MICROS('$2')}, clock_timestamp(), $3, $4)`,
+     VALUES ('retention', $1, ${timeOf('$2')}, clock_timestamp(), $3, $4)`,
     [
       error === null ? 'success' : 'failed',
       startedMicros.toString(),
