@@ -8,7 +8,7 @@ import { createLog, type Log } from '../telemetry/log.ts';
 import { createRedactor } from '../config/redact.ts';
 import { watchSignals } from '../signals.ts';
 import { StageMetrics } from '../telemetry/stage-metrics.ts';
-import type { StageHost } from './build.ts';
+import type { StageHost } from './connected-stage.ts';
 import { knownProviders, type StreamingConfig } from '../config/streaming.ts';
 
 export interface RoleOptions {

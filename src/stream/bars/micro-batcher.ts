@@ -5,12 +5,11 @@ import type { BarRules, LatePolicy } from '../../core/window/rules.ts';
 import { systemClock, type Clock } from '../../core/time.ts';
 import type { StoreClient } from '../../store/store-client.ts';
 import { BarRun } from './report.ts';
-import type { Meter } from '../meter.ts';
+import { NO_METER, type Meter } from '../meter.ts';
 import { isFenced, PartitionBatcher } from './partition-batcher.ts';
 import { retrying } from '../retry.ts';
 import { RunBook } from '../job-run.ts';
-import type { Stage } from '../stage.ts';
-import { StageLife } from '../life.ts';
+import { StageLifecycle, type Stage } from '../stage.ts';
 
 export interface MicroBatcherOptions {
   bus: StreamBus;
@@ -45,7 +44,6 @@ export interface MicroBatcherOptions {
 /** whose group this is: another role is refused */
 const ROLE = 'micro_batch';
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
-const SILENT: Meter = { count: () => {}, set: () => {}, observe: () => {} };
 
 /** @throws RangeError when the windows would not fit into a minute */
 export function windowMsOf(seconds: number): number {
@@ -73,7 +71,7 @@ export class MicroBatcher implements Stage {
   readonly #clock: Clock;
   readonly #book: RunBook;
   readonly #run: BarRun;
-  readonly #life: StageLife;
+  readonly #lifecycle: StageLifecycle;
   readonly #batchers = new Map<OwnedPartition, { batcher: PartitionBatcher; ended: Promise<void> }>();
   readonly #broken = Promise.withResolvers<never>();
   #ownership: Ownership | null = null;
@@ -91,7 +89,7 @@ export class MicroBatcher implements Stage {
     this.#group = options.consumerGroup ?? 'mdp-consumers';
     this.#name = options.consumerName ?? 'bars-1';
     this.#tickGroup = options.tickGroup ?? 'tick-consumer';
-    this.#meter = options.meter ?? SILENT;
+    this.#meter = options.meter ?? NO_METER;
     this.#log = options.log ?? ((): void => {});
     this.#clock = options.clock ?? systemClock;
     this.#book = new RunBook({
@@ -114,27 +112,27 @@ export class MicroBatcher implements Stage {
       clock: this.#clock,
     });
     this.#broken.promise.catch(() => {});
-    this.#life = new StageLife(
+    this.#lifecycle = new StageLifecycle(
       () => this.#work(),
       (failure) => this.#close(failure),
     );
   }
 
   get done(): Promise<void> {
-    return this.#life.done;
+    return this.#lifecycle.done;
   }
 
   start(): Promise<void> {
-    return this.#life.start();
+    return this.#lifecycle.start();
   }
 
   stop(): Promise<void> {
-    return this.#life.stop();
+    return this.#lifecycle.stop();
   }
 
   async #work(): Promise<void> {
     const { storeClient, bus } = this.#options;
-    const signal = this.#life.stopping;
+    const signal = this.#lifecycle.stopping;
     this.#book.start();
     this.#ownership = await retrying(
       () =>
@@ -225,7 +223,7 @@ export class MicroBatcher implements Stage {
       epoch: epoch.toString(),
       err: error,
     });
-    if (!isFenced(error) && !this.#life.stopping.aborted) this.#broken.reject(error);
+    if (!isFenced(error) && !this.#lifecycle.stopping.aborted) this.#broken.reject(error);
   }
 
   async #close(failure: Error | null): Promise<void> {

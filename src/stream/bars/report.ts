@@ -7,9 +7,8 @@ import { formatMicros, type Clock } from '../../core/time.ts';
 import type { ChangedBar } from '../../store/bars/rows.ts';
 import type { Revision } from '../../store/bars/revise.ts';
 import type { StepResult } from '../../store/bars/commit-step.ts';
-import type { Meter } from '../meter.ts';
+import { SymbolLabels, type Meter } from '../meter.ts';
 import type { RunBook } from '../job-run.ts';
-import { SymbolLabels } from '../symbol-labels.ts';
 
 const COMPONENT = 'micro_batch';
 /** log lines for the corrections of one transaction */

@@ -17,8 +17,7 @@ import {
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import { backoffMs } from '../../core/retry.ts';
 import type { ChainOrders, ChainTransaction } from '../../store/chain/orders.ts';
-import type { Stage } from '../stage.ts';
-import { StageLife } from '../life.ts';
+import { StageLifecycle, type Stage } from '../stage.ts';
 import { ProducerRun, type ProducerHost, type ProducerProgress } from './producer-run.ts';
 
 export interface OrdersProducerOptions extends ProducerHost {
@@ -61,7 +60,7 @@ export class OrdersProducer implements Stage {
   readonly #mints: Mints;
   readonly #gapWaitMs: number;
   readonly #run: ProducerRun;
-  readonly #life: StageLife;
+  readonly #lifecycle: StageLifecycle;
   #cursor: OrdersCursor | null = null;
   /** of the page before: its events are published while the next one is read */
   #saving: Promise<void> = Promise.resolve();
@@ -78,7 +77,7 @@ export class OrdersProducer implements Stage {
     for (const kind of ['order', ...UNKNOWN_PAYLOAD_REASONS]) {
       this.#run.meter.count('orders_read_total', { kind }, 0);
     }
-    this.#life = new StageLife(
+    this.#lifecycle = new StageLifecycle(
       () => this.#lead(),
       async (failure) => {
         await this.#run.finish(failure);
@@ -88,7 +87,7 @@ export class OrdersProducer implements Stage {
   }
 
   get done(): Promise<void> {
-    return this.#life.done;
+    return this.#lifecycle.done;
   }
 
   get progress(): ProducerProgress {
@@ -96,15 +95,15 @@ export class OrdersProducer implements Stage {
   }
 
   start(): Promise<void> {
-    return this.#life.start();
+    return this.#lifecycle.start();
   }
 
   stop(): Promise<void> {
-    return this.#life.stop();
+    return this.#lifecycle.stop();
   }
 
   async #lead(): Promise<void> {
-    const { stopping } = this.#life;
+    const { stopping } = this.#lifecycle;
     this.#run.start();
     let standby = false;
     while (!stopping.aborted) {
@@ -135,11 +134,11 @@ export class OrdersProducer implements Stage {
       err: cause ?? message,
       retry_ms: waitMs,
     });
-    await pause(waitMs, this.#life.stopping);
+    await pause(waitMs, this.#lifecycle.stopping);
   }
 
   async #follow(): Promise<void> {
-    const { stopping } = this.#life;
+    const { stopping } = this.#lifecycle;
     while (!stopping.aborted) {
       const moved = (await this.#lookBack()) || (await this.#goOn());
       this.#attempt = 0;
@@ -230,19 +229,19 @@ export class OrdersProducer implements Stage {
       if (event.kind === 'tick') events.push(event);
       this.#run.meter.count('orders_read_total', { kind: event.kind === 'tick' ? 'order' : event.reason });
     }
-    await this.#run.add(events, this.#life.stopping);
+    await this.#run.add(events, this.#lifecycle.stopping);
   }
 
   /** Writes the cursor as it is now, once what was added before is on the bus; waits for the one before. */
   async #save(): Promise<void> {
     const cursor = this.#cursor;
     await this.#saving;
-    if (cursor === null || this.#life.stopping.aborted) return;
+    if (cursor === null || this.#lifecycle.stopping.aborted) return;
     this.#unsaved = false;
     this.#savedMs = this.#run.clock.monotonicMs();
     const copy = { ...cursor, passed: new RangeSet(cursor.passed.list()) };
     this.#saving = this.#run
-      .settled(this.#life.stopping)
+      .settled(this.#lifecycle.stopping)
       .then((settled) => (settled ? this.#ask(() => this.#chain.writeCursor(copy)) : undefined));
     this.#saving.catch(() => {}); // met by the next save
   }

@@ -12,7 +12,7 @@ import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
 import type { MarketEvent } from '../../core/market/event.ts';
 import { systemClock, type Clock } from '../../core/time.ts';
 import type { JobRunTracker } from '../../store/job-runs.ts';
-import type { Meter } from '../meter.ts';
+import { NO_METER, type Meter } from '../meter.ts';
 
 /** What every producer is given. */
 export interface ProducerHost {
@@ -49,7 +49,6 @@ export interface ProducerProgress {
 
 const BEAT_MS = 1_000;
 const REPORT_EVERY_BEATS = 5;
-const SILENT: Meter = { count: () => {}, set: () => {}, observe: () => {} };
 const ALWAYS_ROOM: RoomGate = { full: false, room: () => Promise.resolve() };
 
 /** One run of a producer: its publisher, its row in job_runs, its metrics and its progress. */
@@ -76,7 +75,7 @@ export class ProducerRun {
     this.#identity = identity;
     this.#encoding = host.encoding ?? 'json';
     this.#jobRuns = host.jobRuns ?? null;
-    this.meter = host.meter ?? SILENT;
+    this.meter = host.meter ?? NO_METER;
     this.log = host.log ?? ((): void => {});
     this.clock = host.clock ?? systemClock;
     this.random = host.random ?? Math.random;

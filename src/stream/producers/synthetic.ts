@@ -3,8 +3,7 @@ import { pause } from '../../core/wait.ts';
 import type { TickEvent } from '../../core/market/event.ts';
 import { SyntheticTicks, type SyntheticOptions } from '../../core/market/synthetic/synthetic.ts';
 import type { Micros } from '../../core/time.ts';
-import type { Stage } from '../stage.ts';
-import { StageLife } from '../life.ts';
+import { StageLifecycle, type Stage } from '../stage.ts';
 import { ProducerRun, type ProducerHost, type ProducerProgress } from './producer-run.ts';
 
 export interface SyntheticProducerOptions extends ProducerHost {
@@ -34,7 +33,7 @@ const BURST_LEAD_MICROS = 365n * 86_400_000_000n;
  */
 export class SyntheticProducer implements Stage {
   readonly #run: ProducerRun;
-  readonly #life: StageLife;
+  readonly #lifecycle: StageLifecycle;
   readonly #ticks: SyntheticTicks;
   readonly #burst: boolean;
   readonly #count: number;
@@ -56,14 +55,14 @@ export class SyntheticProducer implements Stage {
     const tickRate = rate === null || rate === 0 ? generator.tickRate : rate / symbols.length;
     const startMicros = options.startMicros ?? this.#firstMicros(tickRate * symbols.length);
     this.#ticks = new SyntheticTicks({ ...generator, tickRate, startMicros });
-    this.#life = new StageLife(
+    this.#lifecycle = new StageLifecycle(
       () => this.#produce(),
       (error) => this.#run.finish(error),
     );
   }
 
   get done(): Promise<void> {
-    return this.#life.done;
+    return this.#lifecycle.done;
   }
 
   get progress(): ProducerProgress {
@@ -71,15 +70,15 @@ export class SyntheticProducer implements Stage {
   }
 
   start(): Promise<void> {
-    return this.#life.start();
+    return this.#lifecycle.start();
   }
 
   stop(): Promise<void> {
-    return this.#life.stop();
+    return this.#lifecycle.stop();
   }
 
   async #produce(): Promise<void> {
-    const { stopping } = this.#life;
+    const { stopping } = this.#lifecycle;
     this.#run.start();
     while (!stopping.aborted && this.#taken < this.#count) {
       if (!this.#burst) await this.#reach(this.#peek().srcTs);
@@ -111,10 +110,10 @@ export class SyntheticProducer implements Stage {
   }
 
   async #reach(micros: Micros): Promise<void> {
-    while (!this.#life.stopping.aborted) {
+    while (!this.#lifecycle.stopping.aborted) {
       const waitMs = Number(micros - this.#run.clock.nowMicros()) / 1000;
       if (waitMs <= 0) return;
-      await pause(Math.min(Math.ceil(waitMs), PAUSE_MS_MAX), this.#life.stopping);
+      await pause(Math.min(Math.ceil(waitMs), PAUSE_MS_MAX), this.#lifecycle.stopping);
     }
   }
 

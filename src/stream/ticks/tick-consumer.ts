@@ -6,10 +6,9 @@ import { systemClock } from '../../core/time.ts';
 import { GroupInUseError, PartitionsDifferError } from '../../store/bus/partitions.ts';
 import type { StoreClient } from '../../store/store-client.ts';
 import { deadLetterRecords } from '../dead-letters.ts';
-import type { Meter } from '../meter.ts';
+import { NO_METER, type Meter } from '../meter.ts';
 import { retrying, type RetryPolicy } from '../retry.ts';
-import type { Stage } from '../stage.ts';
-import { StageLife } from '../life.ts';
+import { StageLifecycle, type Stage } from '../stage.ts';
 import { refusedRecord, sortDeliveries, type TickBatch } from './batch.ts';
 import { TickRun } from './report.ts';
 import { storeTicks } from './sink.ts';
@@ -45,8 +44,6 @@ const ALONE_FROM_ATTEMPTS = 4;
 /** Begun alone so often without an end, it is taken for the cause and put aside. */
 const ALONE_MAX = 3;
 
-const SILENT: Meter = { count: () => {}, set: () => {}, observe: () => {} };
-
 /**
  * The tick consumer: market ticks from the bus into tick_data, each once. Bars and replayed ticks are acknowledged and
  * left to others; what is malformed, refused or in conflict goes to mdp.events.dlq.
@@ -71,7 +68,7 @@ export class TickConsumer implements Stage {
   readonly #log: LogLine;
   readonly #clock: Clock;
   readonly #giveUp = new AbortController();
-  readonly #life: StageLife;
+  readonly #lifecycle: StageLifecycle;
   readonly #run: TickRun;
   #member: GroupMember | null = null;
 
@@ -84,7 +81,7 @@ export class TickConsumer implements Stage {
     this.#batchSize = options.batchSize ?? 100;
     this.#batchMax = Math.max(options.batchMax ?? 5_000, this.#batchSize);
     this.#takeoverMs = options.takeoverMs;
-    this.#meter = options.meter ?? SILENT;
+    this.#meter = options.meter ?? NO_METER;
     this.#log = options.log ?? ((): void => {});
     this.#clock = options.clock ?? systemClock;
     this.#run = new TickRun({
@@ -95,7 +92,7 @@ export class TickConsumer implements Stage {
       labels: { topic: this.#topic, group: this.#group, consumer: this.#name },
       lagMs: () => this.#member?.lagMs() ?? Promise.resolve(0),
     });
-    this.#life = new StageLife(
+    this.#lifecycle = new StageLifecycle(
       () => this.#consume(),
       async (error) => {
         await this.#leave();
@@ -105,16 +102,16 @@ export class TickConsumer implements Stage {
   }
 
   get done(): Promise<void> {
-    return this.#life.done;
+    return this.#lifecycle.done;
   }
 
   start(): Promise<void> {
-    return this.#life.start();
+    return this.#lifecycle.start();
   }
 
   async stop(): Promise<void> {
     const timer = setTimeout(() => this.#giveUp.abort(), DRAIN_MS);
-    await this.#life.stop();
+    await this.#lifecycle.stop();
     clearTimeout(timer);
   }
 
@@ -128,7 +125,7 @@ export class TickConsumer implements Stage {
   }
 
   async #consume(): Promise<void> {
-    const signal = this.#life.stopping;
+    const signal = this.#lifecycle.stopping;
     this.#run.start();
     const partitions = this.#bus.partitions(this.#topic);
     await retrying(() => this.#store.claimGroup(this.#topic, this.#group, ROLE, partitions), {

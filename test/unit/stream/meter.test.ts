@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { SymbolLabels } from '../../../src/stream/symbol-labels.ts';
+import { SymbolLabels } from '../../../src/stream/meter.ts';
 
 void test('the first 200 symbols have labels of their own, the others share one', (t) => {
   const labels = new SymbolLabels();

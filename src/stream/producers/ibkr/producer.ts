@@ -2,8 +2,7 @@ import { pause } from '../../../core/wait.ts';
 import { upperCased } from '../../../core/market/codec/field.ts';
 import type { MarketEvent } from '../../../core/market/event.ts';
 import { backoffMs } from '../../../core/retry.ts';
-import type { Stage } from '../../stage.ts';
-import { StageLife } from '../../life.ts';
+import { StageLifecycle, type Stage } from '../../stage.ts';
 import { ProducerRun, type ProducerHost, type ProducerProgress } from '../producer-run.ts';
 import { Instrument, type TwsTrade } from './instrument.ts';
 import { REQUEST_SPACING_MS } from './request-pacer.ts';
@@ -44,7 +43,7 @@ export class IbkrProducer implements Stage {
   readonly #limits: TwsLimits;
   readonly #instruments: readonly Instrument[];
   readonly #run: ProducerRun;
-  readonly #life: StageLife;
+  readonly #lifecycle: StageLifecycle;
   /** the publisher has ended */
   readonly #broken = new AbortController();
   readonly #giveUp = new AbortController();
@@ -67,14 +66,14 @@ export class IbkrProducer implements Stage {
     });
     const { broken } = this.#run;
     broken.addEventListener('abort', () => this.#broken.abort(broken.reason));
-    this.#life = new StageLife(
+    this.#lifecycle = new StageLifecycle(
       () => this.#connectAgainAndAgain(),
       (failure) => this.#run.finish(failure),
     );
   }
 
   get done(): Promise<void> {
-    return this.#life.done;
+    return this.#lifecycle.done;
   }
 
   get progress(): ProducerProgress {
@@ -83,17 +82,17 @@ export class IbkrProducer implements Stage {
   }
 
   start(): Promise<void> {
-    return this.#life.start();
+    return this.#lifecycle.start();
   }
 
   stop(): Promise<void> {
-    return this.#life.stop();
+    return this.#lifecycle.stop();
   }
 
   async #connectAgainAndAgain(): Promise<void> {
     const { host, port, clientId, reconnect = RECONNECT } = this.#options;
     const { log, meter, random } = this.#run;
-    const ending = AbortSignal.any([this.#life.stopping, this.#broken.signal]);
+    const ending = AbortSignal.any([this.#lifecycle.stopping, this.#broken.signal]);
     this.#run.start();
     for (let attempt = 0; !ending.aborted; attempt += 1) {
       const session = new TwsSession({ host, port, clientId }, this.#instruments, this.#limits, {

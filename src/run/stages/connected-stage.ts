@@ -1,0 +1,137 @@
+import type { LogLine } from '../../core/env.ts';
+import { BusError, type StreamBus } from '../../bus/bus.ts';
+import { PartitionsDifferError } from '../../store/bus/partitions.ts';
+import { StoreClient } from '../../store/store-client.ts';
+import type { Meter } from '../../stream/meter.ts';
+import { retrying } from '../../stream/retry.ts';
+import { StageLifecycle, type Stage } from '../../stream/stage.ts';
+import type { StageSetup } from './build.ts';
+import { BusHouse } from './bus-report.ts';
+import { eventsTopic, openBus } from './open-bus.ts';
+
+export interface StageHost {
+  log: LogLine;
+  meter: Meter;
+}
+
+/** What a stage is built on. */
+export interface Connections extends StageHost {
+  bus: StreamBus;
+  store: StoreClient;
+  house: BusHouse;
+}
+
+const BACKOFF = { firstMs: 200, maxMs: 5_000 };
+
+/**
+ * A stage with its own connections to bus and store: they are waited for, then the stage is built and started; at its end
+ * all is closed.
+ */
+export class ConnectedStage implements Stage {
+  readonly #setup: StageSetup;
+  readonly #host: StageHost;
+  readonly #build: (connections: Connections) => Stage;
+  readonly #store: StoreClient;
+  readonly #lifecycle: StageLifecycle;
+  #bus: StreamBus | null = null;
+  #house: BusHouse | null = null;
+
+  constructor(setup: StageSetup, host: StageHost, build: (connections: Connections) => Stage) {
+    this.#setup = setup;
+    this.#host = host;
+    this.#build = build;
+    this.#store = new StoreClient({
+      dbUri: setup.databaseUrl,
+      applicationName: `${setup.serviceName} ${setup.stage}`,
+    });
+    this.#lifecycle = new StageLifecycle(
+      () => this.#run(),
+      () => this.#close(),
+    );
+  }
+
+  get done(): Promise<void> {
+    return this.#lifecycle.done;
+  }
+
+  start(): Promise<void> {
+    return this.#lifecycle.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#lifecycle.stop();
+  }
+
+  async #run(): Promise<void> {
+    const { stopping } = this.#lifecycle;
+    const bus = await this.#openBus();
+    this.#bus = bus;
+    await this.#logDurability(bus);
+    await this.#agreePartitions(bus);
+    if (stopping.aborted) return;
+    const { streaming, keepsHouse } = this.#setup;
+    const house = new BusHouse({ bus, streaming, keepsHouse, ...this.#host });
+    this.#house = house;
+    house.start();
+    const stage = this.#build({ bus, store: this.#store, house, ...this.#host });
+    stopping.addEventListener('abort', () => void stage.stop());
+    await stage.start();
+    await stage.done;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#house?.stop();
+      await this.#bus?.close();
+    } finally {
+      await this.#store.aclose();
+    }
+  }
+
+  #openBus(): Promise<StreamBus> {
+    const { streaming, databaseUrl, serviceName, stage } = this.#setup;
+    const { log } = this.#host;
+    const parts = { databaseUrl, clientName: `${serviceName}:${stage}`, marks: this.#store.busMarks, log };
+    const mayPass = (error: unknown): boolean => error instanceof BusError && error.kind !== 'setup';
+    return this.#untilAnswered('bus', () => openBus(streaming, parts), mayPass);
+  }
+
+  /** What a power loss may cost is said at start, not assumed. */
+  async #logDurability(bus: StreamBus): Promise<void> {
+    try {
+      const { lossFree, why } = await bus.durability();
+      this.#host.log(lossFree ? 'info' : 'warn', `Bus ${bus.kind}: ${why}`, { loss_free: lossFree });
+    } catch (err) {
+      this.#host.log('warn', 'The bus does not tell what a crash may cost', { err });
+    }
+  }
+
+  /** Producers too: what they put into a partition that nobody else has would split a symbol. */
+  #agreePartitions(bus: StreamBus): Promise<void> {
+    const topic = eventsTopic(this.#setup.streaming);
+    return this.#untilAnswered(
+      'database',
+      () => this.#store.agreePartitions(topic, bus.partitions(topic)),
+      (error) => !(error instanceof PartitionsDifferError),
+    );
+  }
+
+  #untilAnswered<T>(
+    server: 'bus' | 'database',
+    call: () => Promise<T>,
+    mayPass: (error: unknown) => boolean,
+  ): Promise<T> {
+    return retrying(call, {
+      mayPass,
+      backoff: BACKOFF,
+      random: Math.random,
+      signal: this.#lifecycle.stopping,
+      onRetry: (err, waitMs) =>
+        this.#host.log('warn', `The ${server} does not answer (will try again)`, {
+          stage: this.#setup.stage,
+          err,
+          retry_ms: waitMs,
+        }),
+    });
+  }
+}
