@@ -1,33 +1,34 @@
-import type { LogLine } from '../core/env.ts';
+import type { Env } from '../core/env.ts';
 import { decodeTick } from '../core/chain/decode.ts';
 import { formatTick } from '../core/chain/tick-json.ts';
 import type { Tick } from '../core/chain/tick.ts';
 import { INDEX_WORDS } from '../core/copy/transcode.ts';
 import { formatMicros } from '../core/time.ts';
 import type { SealedBatch } from './reader/batch-builder.ts';
-import type { FromReader, ReaderSetup, ReaderStats } from './reader/reader-thread.ts';
+import type { ReaderObserver } from './observer.ts';
+import type { ReaderSetup } from './reader/reader-thread.ts';
 import { planRing, Ring } from './ring.ts';
 import type { StreamState } from './sequencer/tick-stream.ts';
-import type { ThreadStats } from './thread-stats.ts';
-import { ReaderThread } from './threads.ts';
+import { ReaderThread, type ReaderMessage } from './threads.ts';
 
 export type ConsoleFormat = 'json' | 'compact' | 'table';
 
 export interface ConsoleOptions {
+  env: Env;
+  observer: ConsoleObserver;
   format: ConsoleFormat;
   startTick: bigint;
   ring: Parameters<typeof planRing>[0];
   reader: Omit<ReaderSetup, 'geometry' | 'memory'>;
-}
-
-export interface ConsoleHost {
   /** Resolves when the output takes more: a slow terminal stops the stream. */
   print(text: string): Promise<void>;
+}
+
+/** What console mode tells of its work, but for log lines. */
+export interface ConsoleObserver extends ReaderObserver {
   printed(ticks: number): void;
-  refused(reason: string, number: bigint): void;
-  readonly log: LogLine;
-  threadStats(thread: string, stats: ThreadStats): void;
-  readerStats(stats: ReaderStats): void;
+  /** a frame that is no tick */
+  refused(): void;
 }
 
 /** the reader runs once here */
@@ -36,7 +37,6 @@ const RUN = 1;
 /** OUTPUT_MODE=console: the same reader and ring, with stdout in the place of parsers, writers and database. */
 export class ConsoleIngester {
   readonly #options: ConsoleOptions;
-  readonly #host: ConsoleHost;
   readonly #ring: Ring;
   readonly #reader: ReaderThread;
   #printing: Promise<void> = Promise.resolve();
@@ -44,23 +44,17 @@ export class ConsoleIngester {
   #head: bigint | null = null;
   #drained: (() => void) | null = null;
 
-  constructor(options: ConsoleOptions, host: ConsoleHost) {
+  constructor(options: ConsoleOptions) {
     this.#options = options;
-    this.#host = host;
     this.#ring = new Ring(planRing(options.ring));
-    this.#reader = new ReaderThread(
-      { ...options.reader, geometry: this.#ring.geometry, memory: this.#ring.memory },
-      {
-        fromReader: (message) => this.#fromReader(message),
-        fromWriter: () => {},
-        stats: (thread, stats) => host.threadStats(thread, stats),
-        died: (thread, error) => {
-          host.log('error', 'A worker thread died and is replaced', { thread, error: error.message });
-          this.#ring.clear();
-          this.start();
-        },
+    const { reader, env, observer } = options;
+    this.#reader = new ReaderThread(this.#ring, reader, env, observer, {
+      fromReader: (message) => this.#fromReader(message),
+      readerDied: () => {
+        this.#ring.clear();
+        this.start();
       },
-    );
+    });
   }
 
   get stream(): StreamState {
@@ -71,12 +65,12 @@ export class ConsoleIngester {
     return this.#head;
   }
 
-  get heldTicks(): number {
-    return this.#ring.heldTicks;
+  get bufferedTicks(): number {
+    return this.#ring.bufferedTicks;
   }
 
   start(): void {
-    if (this.#options.format === 'table') this.#printing = this.#host.print(tableHeader());
+    if (this.#options.format === 'table') this.#printing = this.#options.print(tableHeader());
     const start = { expected: null, stored: [], openGaps: [] };
     this.#reader.post({
       type: 'start',
@@ -98,17 +92,15 @@ export class ConsoleIngester {
     await this.#reader.stop();
   }
 
-  #fromReader(message: FromReader): void {
+  #fromReader(message: ReaderMessage): void {
     if (message.type === 'sealed') this.#printing = this.#printing.then(() => this.#print(message.batch));
     // nothing is stored that they could be compared with
     if (message.type === 'repeated') this.#reader.post({ type: 'audited', run: RUN });
     if (message.type === 'forked')
-      this.#host.log('error', 'The sequencer has another chain', { reason: message.reason });
+      this.#options.env.log('error', 'The sequencer has another chain', { reason: message.reason });
     if (message.type === 'state') this.#stream = message.state;
     if (message.type === 'head') this.#head = message.head;
     if (message.type === 'drained') this.#drained?.();
-    if (message.type === 'log') this.#host.log(message.level, message.message, message.fields);
-    if (message.type === 'stats') this.#host.readerStats(message.stats);
   }
 
   async #print(batch: SealedBatch): Promise<void> {
@@ -117,13 +109,16 @@ export class ConsoleIngester {
       try {
         lines.push(format(decodeTick(frame), frame.length, this.#options.format));
       } catch (error) {
-        this.#host.refused((error as Error).message, batch.first);
+        const { env, observer } = this.#options;
+        const fields = { error: (error as Error).message, near_tick: batch.first.toString() };
+        observer.refused();
+        env.log('warn', 'A frame that is no tick', fields);
       }
     }
-    if (lines.length > 0) await this.#host.print(lines.join(''));
-    this.#host.printed(lines.length);
+    if (lines.length > 0) await this.#options.print(lines.join(''));
+    this.#options.observer.printed(lines.length);
     if (batch.slab !== null) this.#ring.free(batch.slab);
-    this.#ring.addHeldTicks(-batch.ticks);
+    this.#ring.addBufferedTicks(-batch.ticks);
     this.#ring.addInFlight(-1);
     this.#reader.post({ type: 'credit' });
   }

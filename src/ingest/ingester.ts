@@ -1,27 +1,27 @@
-import type { LogLine } from '../core/env.ts';
+import type { Env } from '../core/env.ts';
+import { atMost } from '../core/wait.ts';
 import type { Client } from 'pg';
 import type { ChainCheckMode } from '../core/copy/transcode.ts';
 import type { TickRange } from '../core/ingest/ranges.ts';
 import type { BackoffLimits } from '../core/retry.ts';
 import type { Halt } from '../store/chain/halt.ts';
-import { Auditor, type Audited } from './leader/auditor.ts';
-import { Chores } from './leader/maintenance.ts';
-import { Crew, type CrewHost, type CrewOptions } from './crew.ts';
-import { GapBook } from './gaps/recorder.ts';
-import { awaitLatestTick } from './sequencer/latest-tick.ts';
+import { Auditor, type AuditorHost } from './leader/auditor.ts';
+import { Maintenance } from './leader/maintenance.ts';
+import { GapRecorder } from './gaps/recorder.ts';
+import type { IngestObserver } from './observer.ts';
+import { awaitLatestTick } from './sequencer/connection.ts';
 import { Leadership, type LeadershipState } from './leader/leadership.ts';
-import type { CommittedBatch } from './pipeline/commit.ts';
-import { Pipeline } from './pipeline/pipeline.ts';
-import type { FromReader, ReaderStats } from './reader/reader-thread.ts';
+import { Pipeline, type PipelineHost } from './pipeline/pipeline.ts';
 import { planRing, Ring, type RingStatus } from './ring.ts';
-import { Runs, type RunsOptions } from './leader/run-supervisor.ts';
-import { Steward, type Trouble } from './leader/ledger-client.ts';
+import { RunSupervisor, type RunOptions } from './leader/run-supervisor.ts';
+import { LedgerClient } from './leader/ledger-client.ts';
 import type { StreamState } from './sequencer/tick-stream.ts';
-import type { ThreadStats } from './thread-stats.ts';
+import { IngestThreads, type ReaderMessage, type ThreadsOptions } from './threads.ts';
 import type { DatabaseTrouble } from './writer/batch-writer.ts';
-import type { WriterStats } from './writer/writer-thread.ts';
 
-export interface IngesterOptions extends RunsOptions, CrewOptions {
+export interface IngesterOptions extends RunOptions, ThreadsOptions {
+  env: Env;
+  observer: IngestObserver;
   /** who holds the lease, for operators */
   holder: string;
   ring: { bufferBytes: number; bufferTicks: number; tickBytesMax: number; batchTicksMax: number };
@@ -34,16 +34,6 @@ export interface IngesterOptions extends RunsOptions, CrewOptions {
 export interface IngesterHost {
   connect(purpose: string, onLost: (error: Error) => void): Promise<Client>;
   checkSchema(client: Client): Promise<void>;
-  nowMicros(): bigint;
-  nowMs(): number;
-  random(): number;
-  readonly log: LogLine;
-  committed(batch: CommittedBatch): void;
-  threadStats(thread: string, stats: ThreadStats): void;
-  readerStats(stats: ReaderStats): void;
-  writerStats(index: number, stats: WriterStats): void;
-  trouble(trouble: Trouble): void;
-  audited(result: Audited): void;
   /** nothing can go on: the process should end with this */
   fatal(error: Error): void;
 }
@@ -73,14 +63,14 @@ export class Ingester {
   readonly #options: IngesterOptions;
   readonly #host: IngesterHost;
   readonly #ring: Ring;
-  readonly #crew: Crew;
+  readonly #threads: IngestThreads;
   readonly #pipeline: Pipeline;
   readonly #leadership: Leadership;
-  readonly #steward: Steward;
-  readonly #gaps: GapBook;
-  readonly #runs: Runs;
+  readonly #ledger: LedgerClient;
+  readonly #gaps: GapRecorder;
+  readonly #runs: RunSupervisor;
   readonly #auditor: Auditor;
-  readonly #chores: Chores;
+  readonly #maintenance: Maintenance;
   #leadershipState: LeadershipState = { kind: 'connecting' };
   #stream: StreamState = { kind: 'stopped' };
   #head: bigint | null = null;
@@ -91,15 +81,17 @@ export class Ingester {
     this.#options = options;
     this.#host = host;
     this.#ring = new Ring(planRing(options.ring));
-    this.#crew = new Crew(this.#ring, options, this.#crewHost());
-    this.#steward = new Steward(options.backoff, {
-      connect: (onLost) => host.connect('steward', onLost),
-      random: () => host.random(),
+    const { env, observer } = options;
+    this.#threads = new IngestThreads(this.#ring, options, env, observer, {
+      fromReader: (message) => this.#fromReader(message),
+      readerDied: (error) => this.#readerDied(error),
     });
+    this.#ledger = new LedgerClient(options.backoff, env, (onLost) => host.connect('ledger', onLost));
     this.#leadership = new Leadership(
       options.chainId,
       options.holder,
       { backoff: options.backoff, renewMs: RENEW_MS, answerMs: ANSWER_MS },
+      env,
       {
         connect: (onLost) => host.connect('lease', onLost),
         checkSchema: (client) => host.checkSchema(client),
@@ -107,79 +99,69 @@ export class Ingester {
         follow: () => this.#runs.follow(),
         serverChanged: () => void this.#runs.serverChanged(),
         state: (state) => this.#leads(state),
-        random: () => host.random(),
       },
     );
-    this.#pipeline = new Pipeline(this.#ring, this.#crew, this.#pipelineHost(), {
-      tickBytesMax: options.ring.tickBytesMax,
-      chainCheck: options.chainCheck,
-    });
-    this.#auditor = new Auditor(this.#auditorHost());
-    this.#gaps = new GapBook(this.#steward, this.#pipeline, host);
-    this.#chores = new Chores(this.#steward, this.#pipeline, this.#gaps, {
-      isLeading: () => this.#leadershipState.kind === 'leading',
-      trouble: (trouble) => host.trouble(trouble),
-    });
-    this.#runs = new Runs(
+    const limits = { tickBytesMax: options.ring.tickBytesMax, chainCheck: options.chainCheck };
+    this.#pipeline = new Pipeline(this.#ring, this.#threads, limits, env, observer, this.#pipelineHost());
+    this.#auditor = new Auditor(observer, this.#auditorHost());
+    this.#gaps = new GapRecorder(this.#ledger, (range) => this.#pipeline.progress?.gaveUp(range), env);
+    this.#maintenance = new Maintenance(
+      this.#ledger,
+      this.#pipeline,
+      this.#gaps,
+      observer,
+      () => this.#isLeading,
+    );
+    this.#runs = new RunSupervisor(
       options,
+      env,
       {
-        nowMs: () => host.nowMs(),
-        toReader: (message) => this.#crew.toReader(message),
+        toReader: (message) => this.#threads.toReader(message),
         began: (run, epoch, openGaps) => this.#gaps.began(run, epoch, openGaps),
-        log: (level, message, fields) => host.log(level, message, fields),
         latestTick: () => this.#latestTick(),
         fatal: (error) => host.fatal(error),
       },
       this.#ring,
       this.#pipeline,
       this.#auditor,
-      this.#steward,
+      this.#ledger,
     );
   }
 
   get status(): IngesterStatus {
+    const { progress } = this.#pipeline;
     return {
       leadership: this.#leadershipState,
       stream: this.#stream,
       halt: this.#runs.halted,
-      databaseTrouble: this.#crew.databaseTrouble,
-      position: this.#pipeline.position,
-      completeUpTo: this.#pipeline.completeUpTo,
+      databaseTrouble: this.#threads.databaseTrouble,
+      position: progress?.position ?? null,
+      completeUpTo: progress?.completeUpTo ?? null,
       head: this.#head,
       highest: this.#highest,
-      openGaps: this.#pipeline.openGaps,
-      epoch: this.#pipeline.epoch,
+      openGaps: progress?.openGaps ?? [],
+      epoch: progress?.epoch ?? null,
       ring: { ...this.#ring.status, bytes: this.#pipeline.bytesUnderWay },
     };
   }
 
   /** How long the oldest parse has been under way, ms; 0 when none is. */
   get oldestParseMs(): number {
-    return this.#crew.oldestParseMs;
+    return this.#threads.oldestParseMs;
   }
 
   /** Runs until stop(). */
   start(): void {
     this.#leadership.run().catch((error: unknown) => this.#host.fatal(error as Error));
-    this.#chores.start();
+    this.#maintenance.start();
   }
 
   /** Closes the stream, writes what was read, gives the lease back. False when drainMs were not enough. */
   async stop(): Promise<boolean> {
-    this.#chores.stop();
-    let late = false;
-    let timer: NodeJS.Timeout | null = null;
-    const deadline = new Promise<void>((resolve) => {
-      timer = setTimeout(() => {
-        late = true;
-        resolve();
-      }, this.#options.drainMs);
-    });
-    await Promise.race([this.#drain(), deadline]);
-    if (timer !== null) clearTimeout(timer);
-    if (late) return false;
-    await Promise.all([this.#leadership.stop(), this.#steward.stop(), this.#crew.stopWriters()]);
-    await this.#crew.stopReaderAndParsers();
+    this.#maintenance.stop();
+    if (!(await atMost(this.#drain(), this.#options.drainMs))) return false;
+    await Promise.all([this.#leadership.stop(), this.#ledger.stop(), this.#threads.stopWriters()]);
+    await this.#threads.stopReaderAndParsers();
     return true;
   }
 
@@ -187,7 +169,7 @@ export class Ingester {
     await this.#runs.stop();
     await new Promise<void>((resolve) => {
       this.#drained = resolve;
-      this.#crew.toReader({ type: 'drain' });
+      this.#threads.toReader({ type: 'drain' });
     });
     await this.#pipeline.settled();
   }
@@ -197,14 +179,17 @@ export class Ingester {
       await this.#runs.lead(epoch);
     } catch (error) {
       // stopping, or replaced already: the next renewal says so
-      this.#host.log('warn', 'The run did not begin', { error: (error as Error).message });
+      this.#options.env.log('warn', 'The run did not begin', { error: (error as Error).message });
     }
   }
 
   #latestTick(): Promise<bigint> {
-    const { reader, backoff } = this.#options;
-    const isWanted = (): boolean => this.#leadershipState.kind === 'leading';
-    return awaitLatestTick(reader.source, backoff, this.#host, isWanted);
+    const { reader, backoff, env } = this.#options;
+    return awaitLatestTick(reader.source, backoff, env, () => this.#isLeading);
+  }
+
+  get #isLeading(): boolean {
+    return this.#leadershipState.kind === 'leading';
   }
 
   #leads(state: LeadershipState): void {
@@ -212,14 +197,20 @@ export class Ingester {
     this.#leadershipState = state;
     if (state.kind === before.kind) return;
     if (state.kind === 'standby')
-      this.#host.log('info', 'Standing by: another daemon writes', { holder: state.holder });
-    if (state.kind === 'schema') this.#host.log('error', state.error, {});
+      this.#options.env.log('info', 'Standing by: another daemon writes', { holder: state.holder });
+    if (state.kind === 'schema') this.#options.env.log('error', state.error, {});
     if (state.kind === 'unreachable') {
-      this.#host.log('warn', 'Failed to connect to database', { error: state.error.message });
+      this.#options.env.log('warn', 'Failed to connect to database', { error: state.error.message });
     }
   }
 
-  #fromReader(message: FromReader): void {
+  #readerDied(error: Error): void {
+    this.#stream = { kind: 'down', error: error.message, code: 13 };
+    this.#drained?.();
+    void this.#runs.readerDied();
+  }
+
+  #fromReader(message: ReaderMessage): void {
     switch (message.type) {
       case 'sealed':
         this.#pipeline.sealed(message.batch);
@@ -248,61 +239,33 @@ export class Ingester {
       case 'drained':
         this.#drained?.();
         return;
-      case 'log':
-        this.#host.log(message.level, message.message, message.fields);
-        return;
       case 'stats':
         this.#highest = message.stats.highest;
-        this.#host.readerStats(message.stats);
     }
   }
 
-  #crewHost(): CrewHost {
+  #auditorHost(): AuditorHost {
     return {
-      nowMs: () => this.#host.nowMs(),
-      log: (level, message, fields) => this.#host.log(level, message, fields),
-      fromReader: (message) => this.#fromReader(message),
-      readerDied: (error) => {
-        this.#stream = { kind: 'down', error: error.message, code: 13 };
-        this.#drained?.();
-        void this.#runs.readerDied();
-      },
-      threadStats: (thread, stats) => this.#host.threadStats(thread, stats),
-      writerStats: (index, stats) => this.#host.writerStats(index, stats),
-    };
-  }
-
-  #auditorHost(): ConstructorParameters<typeof Auditor>[0] {
-    return {
-      isSettled: (number) => this.#pipeline.isSettled(number),
-      readCounterparts: (numbers) => this.#steward.readCounterparts(numbers),
-      recordConflicts: (epoch, letters) => this.#steward.recordConflicts(epoch, letters),
+      isSettled: (number) => this.#pipeline.progress?.isSettled(number) ?? false,
+      readCounterparts: (numbers) => this.#ledger.readCounterparts(numbers),
+      recordConflicts: (epoch, letters) => this.#ledger.recordConflicts(epoch, letters),
       admit: (deadLetters) => this.#runs.admit(deadLetters),
-      credit: (run) => this.#crew.toReader({ type: 'audited', run }),
-      audited: (result) => {
-        if (result.conflicts.length > 0) this.#runs.deadLettersWritten();
-        this.#host.audited(result);
-      },
+      credit: (run) => this.#threads.toReader({ type: 'audited', run }),
+      deadLettersWritten: () => this.#runs.deadLettersWritten(),
       forked: (reason) => this.#runs.halt({ kind: 'forked', reason }),
     };
   }
 
-  #pipelineHost(): ConstructorParameters<typeof Pipeline>[2] {
+  #pipelineHost(): PipelineHost {
     return {
-      nowMicros: () => this.#host.nowMicros(),
-      nowMs: () => this.#host.nowMs(),
-      recordOrigin: (first, epoch) => this.#steward.recordOrigin(first, epoch),
+      recordOrigin: (first, epoch) => this.#ledger.recordOrigin(first, epoch),
       admit: (deadLetters) => this.#runs.admit(deadLetters),
       committed: (batch) => {
         if (batch.deadLetters > 0) this.#runs.deadLettersWritten();
-        this.#host.committed(batch);
         this.#gaps.committed(batch);
         this.#auditor.advance();
       },
-      refused: (batch) => this.#host.log('warn', 'The database refuses rows of a batch: cutting it', batch),
       fenced: (epoch) => this.#leadership.fenced(epoch),
-      parserFailed: (error) =>
-        this.#host.log('error', 'A parser failed; its batch is parsed again', { error: error.message }),
     };
   }
 }

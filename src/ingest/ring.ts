@@ -19,7 +19,7 @@ export interface RingGeometry {
   ticksMax: number;
 }
 
-const WORD_HELD_TICKS = 0;
+const WORD_BUFFERED_TICKS = 0;
 const WORD_IN_FLIGHT = 1;
 const WORD_READER_WAITS = 2;
 const WORD_SLABS = 16;
@@ -101,7 +101,7 @@ export class Ring {
 
   get status(): RingStatus {
     return {
-      ticks: this.heldTicks,
+      ticks: this.bufferedTicks,
       ticksMax: this.geometry.ticksMax,
       slabs: this.slabsTaken,
       slabsMax: this.geometry.slabCount,
@@ -115,12 +115,12 @@ export class Ring {
   }
 
   /** Ticks between the stream and their commit. */
-  get heldTicks(): number {
-    return Atomics.load(this.#words, WORD_HELD_TICKS);
+  get bufferedTicks(): number {
+    return Atomics.load(this.#words, WORD_BUFFERED_TICKS);
   }
 
-  addHeldTicks(change: number): void {
-    Atomics.add(this.#words, WORD_HELD_TICKS, change);
+  addBufferedTicks(change: number): void {
+    Atomics.add(this.#words, WORD_BUFFERED_TICKS, change);
   }
 
   /** Batches sealed and not yet committed. */

@@ -1,240 +1,209 @@
-import { Worker } from 'node:worker_threads';
-import { Piscina } from 'piscina';
+import type { Env } from '../core/env.ts';
 import type { BatchWrite } from '../store/chain/batch.ts';
+import type { IngestObserver, ReaderObserver } from './observer.ts';
 import type { ParsedBatch, ParseTask } from './parser/parse.ts';
+import { ParserPool } from './parser/pool.ts';
+import type { PipelineThreads } from './pipeline/pipeline.ts';
 import type { FromReader, ReaderSetup, ToReader } from './reader/reader-thread.ts';
 import type { Ring } from './ring.ts';
-import type { ThreadStats } from './thread-stats.ts';
-import type { Backend, WriteOutcome } from './writer/batch-writer.ts';
+import { RestartedWorker, workerFile } from './worker.ts';
+import type { Backend, DatabaseTrouble, WriteOutcome } from './writer/batch-writer.ts';
 import type { FromWriter, ToWriter, WriterSetup } from './writer/writer-thread.ts';
 
-/** What threads tell the daemon; thread names are reader, parser-0, writer-0 … */
-export interface ThreadsHost {
-  fromReader(message: FromReader): void;
-  /** everything from a writer but the outcome of a batch */
-  fromWriter(index: number, message: FromWriter): void;
-  stats(thread: string, stats: ThreadStats): void;
-  /** the thread ended by itself and is being replaced */
-  died(thread: string, error: Error): void;
+export interface ThreadsOptions {
+  reader: Omit<ReaderSetup, 'geometry' | 'memory'>;
+  parsers: number;
+  writers: Omit<WriterSetup, 'orphans'>[];
 }
 
-/** Compiled code runs as .js, the sources as .ts. */
-const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-const workerUrl = (path: string): URL => new URL(`./${path}.worker.${EXTENSION}`, import.meta.url);
+/** What the reader thread decides or brings. Its log lines and counts go to Env.log and the observer. */
+export interface ReaderHost {
+  fromReader(message: ReaderMessage): void;
+  /** it died, and was replaced by one that waits to be started */
+  readerDied(error: Error): void;
+}
 
-/** A worker that died is replaced after so long, so that one that dies at once does not spin, ms. */
-const RESPAWN_MS = 500;
+/** All but log lines, which go to Env.log. */
+export type ReaderMessage = Exclude<FromReader, { type: 'log' }>;
 
-/** The reader thread. A dead one is replaced; the daemon then starts it from the position. */
+/** A thread that died is replaced after so long, ms. */
+const RESTART_MS = 500;
+
+/** The threads around one ring: one that reads, some that parse, some that write; and what hinders the writers. */
+export class IngestThreads implements PipelineThreads {
+  readonly #reader: ReaderThread;
+  readonly #parsers: ParserPool;
+  readonly #writers: WriterThread[];
+  /** by writer; empty when all of them are well */
+  readonly databaseTrouble = new Map<number, DatabaseTrouble>();
+
+  constructor(ring: Ring, options: ThreadsOptions, env: Env, observer: IngestObserver, host: ReaderHost) {
+    this.#parsers = new ParserPool(ring, options.parsers, env.clock, {
+      stats: (thread, stats) => observer.threadStats(thread, stats),
+      died: (error) => logDeath(env, 'parser', error),
+    });
+    this.#writers = options.writers.map(
+      (setup) =>
+        new WriterThread(setup, env, observer, (trouble) => {
+          if (trouble === null) this.databaseTrouble.delete(setup.index);
+          else this.databaseTrouble.set(setup.index, trouble);
+        }),
+    );
+    this.#reader = new ReaderThread(ring, options.reader, env, observer, host);
+  }
+
+  get writers(): number {
+    return this.#writers.length;
+  }
+
+  /** How long the oldest parse has been under way, ms; 0 when none is. */
+  get oldestParseMs(): number {
+    return this.#parsers.oldestMs;
+  }
+
+  toReader(message: ToReader): void {
+    this.#reader.post(message);
+  }
+
+  parse(task: ParseTask): Promise<ParsedBatch> {
+    return this.#parsers.parse(task);
+  }
+
+  write(writer: number, batch: BatchWrite, unknown: boolean): Promise<WriteOutcome> {
+    return this.#writers[writer].write(batch, unknown);
+  }
+
+  credit(): void {
+    this.toReader({ type: 'credit' });
+  }
+
+  /** The writers close their connections. */
+  async stopWriters(): Promise<void> {
+    await Promise.all(this.#writers.map((writer) => writer.stop()));
+  }
+
+  /** The others. */
+  async stopReaderAndParsers(): Promise<void> {
+    await Promise.all([this.#reader.stop(), this.#parsers.stop()]);
+  }
+}
+
+/** The reader thread. A dead one is replaced; whoever uses it then starts it from the position. */
 export class ReaderThread {
-  readonly #setup: ReaderSetup;
-  readonly #host: ThreadsHost;
-  #worker: Worker;
-  #stopping = false;
+  readonly #worker: RestartedWorker<ToReader, FromReader>;
 
-  constructor(setup: ReaderSetup, host: ThreadsHost) {
-    this.#setup = setup;
-    this.#host = host;
-    this.#worker = this.#spawn();
+  constructor(
+    { geometry, memory }: Ring,
+    options: ThreadsOptions['reader'],
+    env: Env,
+    observer: ReaderObserver,
+    host: ReaderHost,
+  ) {
+    const setup: ReaderSetup = { ...options, geometry, memory };
+    this.#worker = new RestartedWorker({
+      file: workerFile(import.meta.url, 'reader/reader'),
+      name: 'reader',
+      clock: env.clock,
+      data: () => setup,
+      message: (message) => {
+        if (message.type === 'log') {
+          env.log(message.level, message.message, message.fields);
+          return;
+        }
+        if (message.type === 'stats') {
+          observer.threadStats('reader', message.stats);
+          observer.readerStats(message.stats);
+        }
+        host.fromReader(message);
+      },
+      died: (failure) => logDeath(env, 'reader', failure),
+      restarted: (failure) => host.readerDied(failure),
+      waitMs: () => RESTART_MS,
+    });
   }
 
   post(message: ToReader): void {
-    this.#worker.postMessage(message);
+    this.#worker.post(message);
   }
 
-  async stop(): Promise<void> {
-    this.#stopping = true;
-    await this.#worker.terminate();
-  }
-
-  #spawn(): Worker {
-    const worker = new Worker(workerUrl('reader/reader'), { workerData: this.#setup, name: 'reader' });
-    let failure = new Error('the thread ended');
-    worker.on('message', (message: FromReader) => {
-      if (message.type === 'stats') this.#host.stats('reader', message.stats);
-      this.#host.fromReader(message);
-    });
-    worker.on('error', (error) => {
-      failure = error as Error;
-    });
-    worker.on('exit', () => {
-      if (this.#stopping) return;
-      setTimeout(() => {
-        if (this.#stopping) return;
-        this.#worker = this.#spawn();
-        this.#host.died('reader', failure);
-      }, RESPAWN_MS);
-    });
-    return worker;
+  stop(): Promise<void> {
+    return this.#worker.terminate();
   }
 }
 
 /** One writer thread, one batch at a time. */
-export class WriterThread {
-  readonly #setup: WriterSetup;
-  readonly #host: ThreadsHost;
-  #worker: Worker;
+class WriterThread {
+  readonly #worker: RestartedWorker<ToWriter, FromWriter>;
   #waiting: { resolve(outcome: WriteOutcome): void; reject(error: Error): void } | null = null;
+  /** of the connection that the thread made last */
   #backend: Backend | null = null;
-  #stopped: (() => void) | null = null;
-  #dead = false;
-  #stopping = false;
+  readonly #stopped = Promise.withResolvers<void>();
 
-  constructor(setup: WriterSetup, host: ThreadsHost) {
-    this.#setup = setup;
-    this.#host = host;
-    this.#worker = this.#spawn([]);
+  /** trouble: null when the writer is well again. */
+  constructor(
+    setup: Omit<WriterSetup, 'orphans'>,
+    env: Env,
+    observer: IngestObserver,
+    trouble: (trouble: DatabaseTrouble | null) => void,
+  ) {
+    const { index } = setup;
+    const name = `writer-${index}`;
+    this.#worker = new RestartedWorker({
+      file: workerFile(import.meta.url, 'writer/write'),
+      name,
+      clock: env.clock,
+      data: (): WriterSetup => ({ ...setup, orphans: this.#backend === null ? [] : [this.#backend] }),
+      message: (message) => {
+        switch (message.type) {
+          case 'done':
+            this.#take()?.resolve(message.outcome);
+            return;
+          case 'backend':
+            this.#backend = message.backend;
+            return;
+          case 'stopped':
+            this.#stopped.resolve();
+            return;
+          case 'stats':
+            observer.threadStats(name, message.stats);
+            observer.writerStats(index, message.stats);
+            return;
+          case 'database':
+            trouble(message.trouble);
+            return;
+          case 'log':
+            env.log(message.level, message.message, message.fields);
+        }
+      },
+      died: (failure) => {
+        logDeath(env, name, failure);
+        trouble(null);
+      },
+      restarted: (failure) => this.#take()?.reject(failure),
+      waitMs: () => RESTART_MS,
+    });
   }
 
-  get name(): string {
-    return `writer-${this.#setup.index}`;
-  }
-
-  /** Rejects when the thread died. */
+  /** Rejects when the thread died; by then its successor knows which backend may still be writing. */
   write(batch: BatchWrite, unknown: boolean): Promise<WriteOutcome> {
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
-      this.#worker.postMessage({ type: 'write', batch, unknown } satisfies ToWriter);
+      this.#worker.post({ type: 'write', batch, unknown });
     });
   }
 
   /** Closes the connection; a batch under way is given up after its present attempt. */
-  async stop(): Promise<void> {
-    this.#stopping = true;
-    if (this.#dead) return;
-    await new Promise<void>((resolve) => {
-      this.#stopped = resolve;
-      this.#worker.postMessage({ type: 'stop' } satisfies ToWriter);
-    });
-    await this.#worker.terminate();
+  stop(): Promise<void> {
+    return this.#worker.stop({ type: 'stop' }, { done: this.#stopped.promise });
   }
 
-  async terminate(): Promise<void> {
-    this.#stopping = true;
-    await this.#worker.terminate();
-  }
-
-  #spawn(orphans: Backend[]): Worker {
-    this.#dead = false;
-    const worker = new Worker(workerUrl('writer/write'), {
-      workerData: { ...this.#setup, orphans },
-      name: this.name,
-    });
-    let failure = new Error('the thread ended');
-    worker.on('message', (message: FromWriter) => this.#message(message));
-    worker.on('error', (error) => {
-      failure = error as Error;
-    });
-    worker.on('exit', () => {
-      this.#dead = true;
-      this.#stopped?.();
-      if (this.#stopping) return;
-      this.#host.died(this.name, failure);
-      setTimeout(() => {
-        if (this.#stopping) return;
-        this.#worker = this.#spawn(this.#backend === null ? [] : [this.#backend]);
-        const waiting = this.#waiting;
-        this.#waiting = null;
-        waiting?.reject(failure);
-      }, RESPAWN_MS);
-    });
-    return worker;
-  }
-
-  #message(message: FromWriter): void {
-    switch (message.type) {
-      case 'done': {
-        const waiting = this.#waiting;
-        this.#waiting = null;
-        waiting?.resolve(message.outcome);
-        return;
-      }
-      case 'backend':
-        this.#backend = message.backend;
-        return;
-      case 'stopped':
-        this.#stopped?.();
-        return;
-      case 'stats':
-        this.#host.stats(this.name, message.stats);
-        this.#host.fromWriter(this.#setup.index, message);
-        return;
-      case 'database':
-      case 'log':
-        this.#host.fromWriter(this.#setup.index, message);
-    }
+  #take(): { resolve(outcome: WriteOutcome): void; reject(error: Error): void } | null {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    return waiting;
   }
 }
 
-/** The parser pool. One task a thread; the pipeline bounds how many are asked for, the queue bounds it once more. */
-export class ParserPool {
-  #pool: Piscina;
-  readonly #create: () => Piscina;
-  readonly #watch: NodeJS.Timeout;
-  readonly #host: ThreadsHost;
-  readonly #threads: number[] = [];
-  readonly #clockMs: () => number;
-  readonly #startedMs = new Map<ParseTask, number>();
-
-  constructor(ring: Ring, size: number, queueMax: number, host: ThreadsHost, clockMs: () => number) {
-    this.#host = host;
-    this.#clockMs = clockMs;
-    this.#create = () => {
-      const pool = new Piscina({
-        filename: workerUrl('parser/parse').href,
-        workerData: { geometry: ring.geometry, memory: ring.memory },
-        minThreads: size,
-        maxThreads: size,
-        concurrentTasksPerWorker: 1,
-        maxQueue: queueMax,
-        // a parser waits in its event loop, not in Atomics.wait: it must answer while idle
-        atomics: 'disabled',
-      });
-      pool.on('error', (error: Error) => host.died('parser', error));
-      return pool;
-    };
-    this.#pool = this.#create();
-    this.#watch = setInterval(() => this.#replenish(size), RESPAWN_MS);
-  }
-
-  /** Piscina starts no further thread once one died before it was ready, and its queue would wait for ever. */
-  #replenish(size: number): void {
-    const pool = this.#pool;
-    if (pool.threads.length >= size) return;
-    this.#host.died('parser', new Error('the thread ended before it was ready'));
-    this.#pool = this.#create();
-    void pool.destroy();
-  }
-
-  /** Rejects when the thread died; the frames are still in the ring. */
-  async parse(task: ParseTask): Promise<ParsedBatch> {
-    this.#startedMs.set(task, this.#clockMs());
-    try {
-      const result = (await this.#pool.run(task)) as {
-        parsed: ParsedBatch;
-        stats: ThreadStats;
-        threadId: number;
-      };
-      this.#host.stats(`parser-${this.#index(result.threadId)}`, result.stats);
-      return result.parsed;
-    } finally {
-      this.#startedMs.delete(task);
-    }
-  }
-
-  /** How long the oldest task has been under way, ms; 0 when none is. */
-  oldestMs(nowMs: number): number {
-    const [oldest] = this.#startedMs.values();
-    return oldest === undefined ? 0 : nowMs - oldest;
-  }
-
-  async stop(): Promise<void> {
-    clearInterval(this.#watch);
-    await this.#pool.destroy();
-  }
-
-  #index(threadId: number): number {
-    const known = this.#threads.indexOf(threadId);
-    return known >= 0 ? known : this.#threads.push(threadId) - 1;
-  }
+function logDeath({ log }: Env, thread: string, failure: Error): void {
+  log('error', 'A worker thread died and is replaced', { thread, error: failure.message });
 }

@@ -1,10 +1,10 @@
-import { ConsoleIngester, type ConsoleHost } from '../ingest/console.ts';
+import { ConsoleIngester } from '../ingest/console.ts';
 import type { Config } from './config/load.ts';
 import { ConsoleTelemetry } from './telemetry/console-telemetry.ts';
 import { startHealthServer } from './telemetry/http.ts';
 import type { Log } from './telemetry/log.ts';
-import { readerSetup, ringLimits } from './reader-options.ts';
 import type { Signals } from './signals.ts';
+import { daemonEnv, readerSetup, ringLimits } from './ingest-setup.ts';
 
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 
@@ -22,30 +22,19 @@ export async function runConsole(config: Config, log: Log, signals: Signals): Pr
   const closed = new Promise<string>((resolve) => {
     process.stdout.on('error', () => resolve('stdout closed'));
   });
-  const host: ConsoleHost = {
+  const ingester = new ConsoleIngester({
+    env: daemonEnv(log),
+    observer: telemetry,
+    format: config.outputFormat,
+    startTick: config.startTick,
+    ring: ringLimits(config),
+    reader: readerSetup(config, 2, BACKOFF),
     print: (text) =>
       new Promise((resolve) => {
         if (process.stdout.write(text)) resolve();
         else process.stdout.once('drain', resolve);
       }),
-    printed: (ticks) => telemetry.printed(ticks),
-    refused: (error, near) => {
-      telemetry.refused();
-      log.warn({ error, near_tick: near.toString() }, 'A frame that is no tick');
-    },
-    log: (level, message, fields) => log[level](fields, message),
-    threadStats: (thread, stats) => telemetry.threadStats(thread, stats),
-    readerStats: (stats) => telemetry.readerStats(stats),
-  };
-  const ingester = new ConsoleIngester(
-    {
-      format: config.outputFormat,
-      startTick: config.startTick,
-      ring: ringLimits(config),
-      reader: readerSetup(config, 2, BACKOFF),
-    },
-    host,
-  );
+  });
   telemetry.attach(ingester);
   ingester.start();
   const ended = await Promise.race([signals.first, closed]);

@@ -2,12 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { availableParallelism, hostname } from 'node:os';
 import type { Client } from 'pg';
 import { systemClock } from '../core/time.ts';
+import type { Env } from '../core/env.ts';
+import type { BackoffLimits } from '../core/retry.ts';
 import { Ingester, type IngesterHost, type IngesterOptions } from '../ingest/ingester.ts';
+import type { ReaderSetup } from '../ingest/reader/reader-thread.ts';
+import type { planRing } from '../ingest/ring.ts';
 import { connect, parseDatabaseUrl } from '../store/postgres/connect.ts';
 import type { Config } from './config/load.ts';
 import type { Log } from './telemetry/log.ts';
 import { ensureSchema, type Preflight } from './preflight.ts';
-import { readerSetup, ringLimits } from './reader-options.ts';
 import { schemaStages } from './retention.ts';
 import { planThreads, type Sizing } from './sizing.ts';
 import type { Telemetry } from './telemetry/ingest-telemetry.ts';
@@ -26,6 +29,32 @@ const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 /** No answer to a whole batch for so long: the connection is given up. A disk that stalls for less is waited for. */
 const BATCH_ANSWER_MS = 30_000;
 export const DRAIN_MS = 30_000;
+
+/** How often the sequencer is asked for its head, ms. */
+const HEAD_MS = 2_000;
+
+/** How gaps are filled. Three answers "not there", at least three seconds from first to last, prove that there is nothing. */
+const FILLING = {
+  chunkTicks: 256,
+  streamTicks: 1_000,
+  chunkBytes: 4 * 1024 * 1024,
+  calls: 16,
+  longTicks: 1_000,
+  turnTicks: 10_000,
+  lingerMs: 10_000,
+  missesMax: 3,
+  missWaits: { firstMs: 2_000, maxMs: 30_000 },
+  failureWaits: { firstMs: 1_000, maxMs: 60_000 },
+};
+
+/** What the main thread's parts of the daemon are handed. */
+export function daemonEnv(log: Log): Env {
+  return {
+    log: (level, message, fields) => log[level](fields, message),
+    clock: systemClock,
+    random: Math.random,
+  };
+}
 
 /** Starts the stage `ingest`. Resolves with what ends the daemon, if ever. */
 export function startIngester(setup: IngesterSetup): Promise<Error> {
@@ -47,10 +76,12 @@ export function startIngester(setup: IngesterSetup): Promise<Error> {
 }
 
 function ingesterOptions(
-  { config, ignorePosition, databaseUrl }: IngesterSetup,
+  { config, ignorePosition, databaseUrl, log, telemetry }: IngesterSetup,
   sizing: Sizing,
 ): IngesterOptions {
   return {
+    env: daemonEnv(log),
+    observer: telemetry,
     chainId: config.chainId,
     holder: `${config.serviceName}@${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
     startTick: config.startTick,
@@ -79,7 +110,7 @@ function ingesterOptions(
 }
 
 function ingesterHost(
-  { config, databaseUrl, log, telemetry }: IngesterSetup,
+  { config, databaseUrl, log }: IngesterSetup,
   fatal: (error: Error) => void,
 ): IngesterHost {
   const options = parseDatabaseUrl(databaseUrl);
@@ -90,16 +121,47 @@ function ingesterHost(
       const applied = await ensureSchema(client, schemaStages(config), config.dbMigrate === 'auto');
       for (const file of applied) log.info({ file }, 'Applied schema file');
     },
-    nowMicros: () => systemClock.nowMicros(),
-    nowMs: () => systemClock.monotonicMs(),
-    random: Math.random,
-    log: (level, message, fields) => log[level](fields, message),
-    committed: (batch) => telemetry.committed(batch),
-    threadStats: (thread, stats) => telemetry.threadStats(thread, stats),
-    readerStats: (stats) => telemetry.readerStats(stats),
-    writerStats: (index, stats) => telemetry.writerStats(index, stats),
-    trouble: (trouble) => telemetry.trouble(trouble),
-    audited: (result) => telemetry.audited(result),
     fatal,
+  };
+}
+
+export function ringLimits(config: Config): Parameters<typeof planRing>[0] {
+  return {
+    bufferBytes: config.bufferBytes,
+    bufferTicks: config.bufferTicks,
+    tickBytesMax: config.tickMaxBytes,
+    batchTicksMax: config.batchMaxTicks,
+  };
+}
+
+/** inFlightMax: batches that may be beyond the reader at once. */
+export function readerSetup(
+  config: Config,
+  inFlightMax: number,
+  backoff: BackoffLimits,
+): Omit<ReaderSetup, 'geometry' | 'memory'> {
+  if (config.grpc === null) throw new Error('the stage ingest is on, so CONTINUUM_GRPC_URL was required');
+  return {
+    source: {
+      target: config.grpc.address,
+      tls: config.grpc.tls,
+      messageBytesMax: config.grpcMaxMessageBytes,
+    },
+    reading: {
+      batchTicks: config.batchTicks,
+      batchTicksMax: config.batchMaxTicks,
+      flushMs: config.flushIntervalMs,
+      inFlightMax,
+      reorderTicks: config.reorderWindowTicks,
+      reorderMs: config.reorderWindowMs,
+      reorderBytes: Math.ceil(config.bufferBytes / 8),
+    },
+    filling: {
+      ...FILLING,
+      flushMs: config.flushIntervalMs,
+      stallMs: config.stallTimeoutMs,
+      backoff,
+    },
+    streaming: { stallMs: config.stallTimeoutMs, backoff, headMs: HEAD_MS },
   };
 }

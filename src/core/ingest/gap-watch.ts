@@ -34,21 +34,21 @@ export class GapWatch {
   }
 
   /** Returns the gaps that this closed. */
-  close(range: TickRange, fate: 'filled' | 'unfillable'): ClosedGap[] {
+  close(range: TickRange, outcome: 'filled' | 'unfillable'): ClosedGap[] {
     return this.#open.within(range).flatMap((part) => {
       this.#open.remove(part);
-      return this.#closePart(part, fate);
+      return this.#closePart(part, outcome);
     });
   }
 
-  #closePart(part: TickRange, fate: 'filled' | 'unfillable'): ClosedGap[] {
+  #closePart(part: TickRange, outcome: 'filled' | 'unfillable'): ClosedGap[] {
     const closed: ClosedGap[] = [];
     for (let at = firstEndingAtOrAfter(this.#gaps, part.first); at < this.#gaps.length;) {
       const gap = this.#gaps[at];
       if (gap.first > part.last) break;
       const first = gap.first > part.first ? gap.first : part.first;
       const last = gap.last < part.last ? gap.last : part.last;
-      gap[fate] += last - first + 1n;
+      gap[outcome] += last - first + 1n;
       if (gap.filled + gap.unfillable <= gap.last - gap.first) at += 1;
       else closed.push(...this.#gaps.splice(at, 1));
     }

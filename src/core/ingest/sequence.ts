@@ -5,7 +5,7 @@ import { RangeSet, type TickRange } from './ranges.ts';
  * arrival, it says what to do with the frame.
  *
  *   next      the number that was due: append it
- *   ahead     beyond the one due: hold it, the missing ones may still come (reorder window)
+ *   ahead     beyond the one due: buffer it, the missing ones may still come (reorder window)
  *   late      inside a gap that was already declared: store it, it fills the gap
  *   resume    stored before this start, sent again because the stream resumed below it: count it
  *   repeated  seen before on this stream: count it
@@ -27,9 +27,9 @@ export class Sequence {
   #expected: bigint | null;
   readonly #stored: RangeSet;
   readonly #openGaps: RangeSet;
-  /** the highest number taken, held or known to be stored */
+  /** the highest number taken, buffered or known to be stored */
   #highest: bigint;
-  readonly #held = new RangeSet();
+  readonly #buffered = new RangeSet();
   /** late numbers that were stored; kept while they lie ahead of the one that is due */
   readonly #filled = new RangeSet();
 
@@ -50,18 +50,14 @@ export class Sequence {
     return this.#highest;
   }
 
-  get holding(): boolean {
-    return this.#held.size > 0;
-  }
-
-  /** How many numbers giveUp() would pass over at once, what is known of them included; 0 when nothing is held. */
+  /** How many numbers giveUp() would pass over at once, what is known of them included; 0 when nothing is buffered. */
   get jump(): bigint {
-    const lowest = this.lowestHeld;
+    const lowest = this.lowestBuffered;
     return lowest === null || this.#expected === null ? 0n : lowest - this.#expected;
   }
 
-  get lowestHeld(): bigint | null {
-    return this.#held.list()[0]?.first ?? null;
+  get lowestBuffered(): bigint | null {
+    return this.#buffered.list()[0]?.first ?? null;
   }
 
   /** The lowest part of this range that lies in a gap: declared, and not filled since. */
@@ -78,7 +74,7 @@ export class Sequence {
     if (this.#openGaps.has(number)) return 'late';
     if (number === this.#expected) return 'next';
     if (this.#stored.has(number)) return 'resume';
-    if (number < this.#expected || this.#held.has(number) || this.#filled.has(number)) return 'repeated';
+    if (number < this.#expected || this.#buffered.has(number) || this.#filled.has(number)) return 'repeated';
     return 'ahead';
   }
 
@@ -86,13 +82,13 @@ export class Sequence {
   tookNext(): void {
     const expected = this.#expected;
     if (expected === null) throw new Error('no number is due before the first one was placed');
-    this.#held.remove({ first: expected, last: expected });
+    this.#buffered.remove({ first: expected, last: expected });
     this.#advance(expected + 1n);
   }
 
   /** The caller keeps this number until the ones before it have come or are given up. */
-  held(number: bigint): void {
-    this.#held.add({ first: number, last: number });
+  buffered(number: bigint): void {
+    this.#buffered.add({ first: number, last: number });
     if (number > this.#highest) this.#highest = number;
   }
 
@@ -103,11 +99,11 @@ export class Sequence {
   }
 
   /**
-   * Gives up waiting for what is missing below the lowest held number. Returns the new gaps (without what was already
-   * known as a gap or is stored), in order; the lowest held number is due afterwards.
+   * Gives up waiting for what is missing below the lowest buffered number. Returns the new gaps (without what was already
+   * known as a gap or is stored), in order; the lowest buffered number is due afterwards.
    */
   giveUp(): TickRange[] {
-    const lowest = this.#held.list()[0];
+    const lowest = this.#buffered.list()[0];
     const expected = this.#expected;
     if (lowest === undefined || expected === null) return [];
     const known = new RangeSet([...this.#stored.list(), ...this.#openGaps.list()]);
@@ -117,9 +113,9 @@ export class Sequence {
     return gaps;
   }
 
-  /** What is held does not survive a reconnect: the stream sends it again from the number that is due. */
-  forgetHeld(): void {
-    for (const range of this.#held.list().slice()) this.#held.remove(range);
+  /** What is buffered does not survive a reconnect: the stream sends it again from the number that is due. */
+  forgetBuffered(): void {
+    for (const range of this.#buffered.list().slice()) this.#buffered.remove(range);
     if (this.#expected !== null) this.#highest = this.#expected - 1n;
   }
 

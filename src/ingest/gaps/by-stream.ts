@@ -1,6 +1,6 @@
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { streamVerdict } from '../../core/retry.ts';
-import { answered, type FillRound } from './round.ts';
+import { answered, type FillPass } from './pass.ts';
 import type { TickCaller } from './by-calls.ts';
 import { RangeStream, streamsFrom, type RangeStreamLimits } from './range-stream.ts';
 import { oldestServed } from '../sequencer/oldest-served.ts';
@@ -11,35 +11,35 @@ const SAMPLE = 16;
 
 /** Reads a long hole from a stream of its own, up to its last number. What that leaves out is asked for otherwise. */
 export async function fillByStream(
-  round: FillRound,
+  pass: FillPass,
   range: TickRange,
   limits: RangeStreamLimits,
 ): Promise<void> {
-  round.counts.streams += 1;
-  round.log('info', 'Reading a long gap from a stream of its own', {
+  pass.counts.streams += 1;
+  pass.env.log('info', 'Reading a long gap from a stream of its own', {
     first_tick: range.first,
     last_tick: range.last,
   });
-  const stream = new RangeStream(round.server, range, limits, round.clock);
+  const stream = new RangeStream(pass.server, range, limits, pass.env.clock);
   let done = range.first - 1n;
   let began = false;
   try {
     for (;;) {
       const { frames, upTo, end } = await stream.next();
-      round.check();
+      pass.check();
       if (end !== null) stream.close();
       began ||= frames.length > 0;
-      await round.came(frames);
+      await pass.came(frames);
       if (upTo > done) {
-        for (const left of round.openWithin({ first: done + 1n, last: upTo })) round.again(left, 'left_out');
+        for (const left of pass.openWithin({ first: done + 1n, last: upTo })) pass.again(left, 'left_out');
         done = upTo;
       }
       const rest = { first: done + 1n, last: range.last };
       // what began and fell silent is tried again from there
-      if (end === 'silent' && !began) round.again(rest, 'left_out');
+      if (end === 'silent' && !began) pass.again(rest, 'left_out');
       if (end === 'whole' || end === 'silent') return;
-      if (end !== null) return await brokenOff(round, rest, end, began, limits);
-      if (done - range.first >= limits.turnTicks && round.othersWait) return;
+      if (end !== null) return await brokenOff(pass, rest, end, began, limits);
+      if (done - range.first >= limits.turnTicks && pass.othersWait) return;
     }
   } finally {
     stream.close();
@@ -48,7 +48,7 @@ export async function fillByStream(
 
 /** The stream ended before the range did. */
 async function brokenOff(
-  round: FillRound,
+  pass: FillPass,
   rest: TickRange,
   { code, text }: StreamFailure,
   began: boolean,
@@ -58,45 +58,45 @@ async function brokenOff(
   if (verdict === 'too_large') {
     // by GetTick it costs its neighbours nothing
     const end = rest.first + BigInt(limits.streamTicks) - 1n;
-    return round.again({ first: rest.first, last: end < rest.last ? end : rest.last }, 'each');
+    return pass.again({ first: rest.first, last: end < rest.last ? end : rest.last }, 'each');
   }
-  if (verdict === 'position_not_served') return passTooOld(round, rest, limits);
-  if (began) return; // the next round goes on from there
-  await round.askHead();
-  round.failed(rest, text);
+  if (verdict === 'position_not_served') return passTooOld(pass, rest, limits);
+  if (began) return; // the next pass goes on from there
+  await pass.askHead();
+  pass.failed(rest, text);
 }
 
 /** The sequencer keeps a part of the chain alone: no stream has what lies before it. */
-async function passTooOld(round: FillRound, rest: TickRange, limits: RangeStreamLimits): Promise<void> {
-  await round.askHead();
+async function passTooOld(pass: FillPass, rest: TickRange, limits: RangeStreamLimits): Promise<void> {
+  await pass.askHead();
   const serves = async (number: bigint): Promise<boolean> => {
-    const does = await streamsFrom(round.server, number, limits.stallMs);
-    round.check();
+    const does = await streamsFrom(pass.server, number, limits.stallMs);
+    pass.check();
     return does;
   };
-  const oldest = await answered(oldestServed(serves, rest.first, round.head));
+  const oldest = await answered(oldestServed(serves, rest.first, pass.head));
   if (oldest === null || oldest === rest.first)
-    return round.failed(rest, 'the sequencer refuses a stream from there');
+    return pass.failed(rest, 'the sequencer refuses a stream from there');
   const last = oldest - 1n < rest.last ? oldest - 1n : rest.last;
-  round.again({ first: rest.first, last }, 'left_out');
+  pass.again({ first: rest.first, last }, 'left_out');
 }
 
 /**
  * A long hole that a stream passed over. Too long to ask for each number: a sample is asked for, and all of them when
  * one of it is there.
  */
-export async function fillBySample(round: FillRound, range: TickRange, caller: TickCaller): Promise<void> {
-  for (const number of sampleOf(range, () => round.clock.random())) {
-    const { frames, missing, failed } = await caller.ask(round.server, [{ first: number, last: number }]);
-    round.check();
-    round.counts.missing += Number(missing.count());
-    round.counts.failed += failed.length;
-    if (frames.length > 0) return round.again(range, 'each');
+export async function fillBySample(pass: FillPass, range: TickRange, caller: TickCaller): Promise<void> {
+  for (const number of sampleOf(range, () => pass.env.random())) {
+    const { frames, missing, failed } = await caller.ask(pass.server, [{ first: number, last: number }]);
+    pass.check();
+    pass.counts.missing += Number(missing.count());
+    pass.counts.failed += failed.length;
+    if (frames.length > 0) return pass.again(range, 'each');
     if (failed[0] === undefined) continue;
-    await round.askHead();
-    return round.failed(range, failed[0].error);
+    await pass.askHead();
+    return pass.failed(range, failed[0].error);
   }
-  await round.notThere([range]);
+  await pass.notThere([range]);
 }
 
 /** Both ends, and one number out of each equal part between them. */

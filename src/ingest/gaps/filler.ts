@@ -1,16 +1,15 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import { FillPlan, type FillEntry, type FillPlanLimits } from '../../core/ingest/fill-plan.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
 import { WakeableWait } from '../../core/wait.ts';
-import { FillRound, ServerDown, type FillCounts, type RoundHost } from './round.ts';
+import { FillPass, ServerDown, type FillCounts, type PassHost } from './pass.ts';
 import { TickCaller, type CallLimits } from './by-calls.ts';
 import { fillBySample, fillByStream } from './by-stream.ts';
 import { FillReporter, type FillReport } from './report.ts';
 import type { RangeStreamLimits } from './range-stream.ts';
 import type { FetchedFrame } from './fetched-frames.ts';
 import type { TickServer } from '../sequencer/connection.ts';
-import type { StreamClock } from '../sequencer/tick-stream.ts';
 
 export interface FillLimits extends FillPlanLimits, CallLimits, RangeStreamLimits {
   /** ticks asked for by calls before they go into the ring together; chunkBytes ends a chunk earlier */
@@ -33,7 +32,6 @@ export interface FillHost {
   /** Whether the chunk waits for room. */
   filling(): boolean;
   report(report: FillReport): void;
-  readonly log: LogLine;
 }
 
 /**
@@ -48,7 +46,7 @@ export interface FillHost {
 export class GapFiller {
   readonly #host: FillHost;
   readonly #limits: FillLimits;
-  readonly #clock: StreamClock;
+  readonly #env: Env;
   readonly #reporter: FillReporter;
   readonly #caller: TickCaller;
   readonly counts: FillCounts = { found: 0, missing: 0, failed: 0, streams: 0 };
@@ -62,19 +60,19 @@ export class GapFiller {
   readonly #pause = new WakeableWait();
   #turned: (() => void) | null = null;
 
-  constructor(limits: FillLimits, host: FillHost, clock: StreamClock) {
+  constructor(limits: FillLimits, env: Env, host: FillHost) {
     this.#limits = limits;
     this.#host = host;
-    this.#clock = clock;
+    this.#env = env;
     this.#reporter = new FillReporter((report) => host.report(report));
     this.#caller = new TickCaller(limits);
-    this.#plan = new FillPlan(limits, () => clock.random());
+    this.#plan = new FillPlan(limits, () => env.random());
   }
 
   /** Begins with these gaps; whatever was under way is forgotten. */
   start(gaps: readonly TickRange[]): void {
     this.stop();
-    this.#plan = new FillPlan(this.#limits, () => this.#clock.random());
+    this.#plan = new FillPlan(this.#limits, () => this.#env.random());
     for (const gap of gaps) this.#plan.add(gap);
     void this.#work(this.#run);
   }
@@ -99,12 +97,16 @@ export class GapFiller {
     if (!this.#host.filling()) this.#turned?.();
   }
 
+  get #nowMs(): number {
+    return this.#env.clock.monotonicMs();
+  }
+
   async #work(run: number): Promise<void> {
     while (run === this.#run) {
       const entries = this.#takeDue();
       if (entries.length > 0) await this.#tryFilling(run, entries);
       else if (this.#plan.nextMs === null) {
-        await this.#idleUntil(this.#clock.nowMs() + this.#limits.lingerMs);
+        await this.#idleUntil(this.#nowMs + this.#limits.lingerMs);
         if (run !== this.#run || this.#plan.nextMs !== null) continue;
         this.#disconnect();
         await this.#idleUntil(Infinity);
@@ -113,18 +115,18 @@ export class GapFiller {
   }
 
   async #tryFilling(run: number, entries: readonly FillEntry[]): Promise<void> {
-    let round: FillRound | null = null;
+    let pass: FillPass | null = null;
     try {
-      round = new FillRound(this.#roundHost(run), this.#connect(), this.#head, entries);
-      await this.#fill(round);
-      this.#head = round.head;
+      pass = new FillPass(this.#passHost(run), this.#connect(), this.#head, entries);
+      await this.#fill(pass);
+      this.#head = pass.head;
       this.#downAttempt = 0;
-      round.end();
+      pass.end();
     } catch (error) {
       if (run !== this.#run) return;
       if (!(error instanceof ServerDown)) throw error;
-      for (const entry of round === null ? entries : []) this.#plan.put(entry, entry, 0);
-      await this.#serverDown(run, round?.end()[0] ?? entries[0], error.message);
+      for (const entry of pass === null ? entries : []) this.#plan.put(entry, entry, 0);
+      await this.#serverDown(run, pass?.end()[0] ?? entries[0], error.message);
     }
   }
 
@@ -132,15 +134,15 @@ export class GapFiller {
   async #serverDown(run: number, { first, last }: TickRange, error: string): Promise<void> {
     this.#disconnect();
     this.counts.failed += 1;
-    const waitMs = backoffMs(this.#downAttempt, this.#limits.backoff, this.#clock.random());
+    const waitMs = backoffMs(this.#downAttempt, this.#limits.backoff, this.#env.random());
     if (this.#downAttempt === 0) {
       const fields = { first_tick: first, last_tick: last, error, retry_ms: waitMs };
-      this.#host.log('warn', 'Gaps cannot be filled now (will retry)', fields);
+      this.#env.log('warn', 'Gaps cannot be filled now (will retry)', fields);
     }
     this.#downAttempt += 1;
     this.#reporter.tried({ first, last, error, waitMs });
-    const untilMs = this.#clock.nowMs() + waitMs;
-    while (run === this.#run && this.#clock.nowMs() < untilMs) await this.#idleUntil(untilMs);
+    const untilMs = this.#nowMs + waitMs;
+    while (run === this.#run && this.#nowMs < untilMs) await this.#idleUntil(untilMs);
   }
 
   /** The lowest ranges that are due; after a long one the short ones have their turn. */
@@ -154,7 +156,7 @@ export class GapFiller {
   #takeChunk(mayBeLong: boolean): FillEntry[] {
     let ticks = 0;
     let hasLong = false;
-    const due = this.#plan.take(this.#clock.nowMs(), (entry) => {
+    const due = this.#plan.take(this.#nowMs, (entry) => {
       if (hasLong || ticks >= this.#limits.chunkTicks) return 'stop';
       const isLong = this.#isLong(entry);
       if ((isLong && !mayBeLong) || (ticks > 0 && sizeOf(entry) > this.#limits.chunkTicks)) return 'leave';
@@ -177,43 +179,43 @@ export class GapFiller {
     return entry.mode !== 'each' && sizeOf(entry) > this.#limits.longTicks;
   }
 
-  async #fill(round: FillRound): Promise<void> {
-    const [entry] = round.entries;
-    if (round.entries.some(({ last }) => last > round.head)) await round.askHead();
-    for (const { first, last } of round.entries) {
-      const beyond = { first: first > round.head ? first : round.head + 1n, last };
-      if (last > round.head) round.beyondHead(beyond);
+  async #fill(pass: FillPass): Promise<void> {
+    const [entry] = pass.entries;
+    if (pass.entries.some(({ last }) => last > pass.head)) await pass.askHead();
+    for (const { first, last } of pass.entries) {
+      const beyond = { first: first > pass.head ? first : pass.head + 1n, last };
+      if (last > pass.head) pass.beyondHead(beyond);
     }
-    const [lowest] = round.openWithin(entry);
+    const [lowest] = pass.openWithin(entry);
     this.#afterLong = this.#isLong(entry);
-    if (!this.#afterLong) await this.#byCalls(round);
+    if (!this.#afterLong) await this.#byCalls(pass);
     else if (lowest === undefined) return;
-    else if (entry.mode === 'left_out') await fillBySample(round, lowest, this.#caller);
-    else await fillByStream(round, lowest, this.#limits);
+    else if (entry.mode === 'left_out') await fillBySample(pass, lowest, this.#caller);
+    else await fillByStream(pass, lowest, this.#limits);
   }
 
-  async #byCalls(round: FillRound): Promise<void> {
+  async #byCalls(pass: FillPass): Promise<void> {
     const ranges = firstTicks(
-      round.entries.flatMap((entry) => round.openWithin(entry)),
+      pass.entries.flatMap((entry) => pass.openWithin(entry)),
       this.#limits.chunkTicks,
     );
     if (ranges.length === 0) return;
-    const { frames, missing, failed, answered } = await this.#caller.ask(round.server, ranges);
-    round.check();
+    const { frames, missing, failed, answered } = await this.#caller.ask(pass.server, ranges);
+    pass.check();
     this.counts.missing += Number(missing.count());
     this.counts.failed += failed.length;
     // GetStatus tells whether it is the numbers or the server
-    if (!answered) await round.askHead();
-    await round.came(frames);
-    for (const { number, error } of failed) round.failed({ first: number, last: number }, error);
-    await round.notThere(missing.list());
+    if (!answered) await pass.askHead();
+    await pass.came(frames);
+    for (const { number, error } of failed) pass.failed({ first: number, last: number }, error);
+    await pass.notThere(missing.list());
   }
 
-  #roundHost(run: number): RoundHost {
+  #passHost(run: number): PassHost {
     return {
       plan: this.#plan,
       reporter: this.#reporter,
-      clock: this.#clock,
+      env: this.#env,
       counts: this.counts,
       isCurrent: () => run === this.#run,
       fill: (chunk) => this.#host.fill(chunk),
@@ -222,7 +224,6 @@ export class GapFiller {
         new Promise((resolve) => {
           this.#turned = resolve;
         }),
-      log: (level, message, fields) => this.#host.log(level, message, fields),
     };
   }
 
@@ -242,7 +243,7 @@ export class GapFiller {
 
   /** Or until a gap is added, or this run is over. */
   #idleUntil(untilMs: number): Promise<void> {
-    return this.#pause.wait(Math.max(1, untilMs - this.#clock.nowMs()));
+    return this.#pause.wait(Math.max(1, untilMs - this.#nowMs));
   }
 }
 

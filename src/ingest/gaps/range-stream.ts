@@ -1,10 +1,10 @@
 import { scanTickNumber } from '../../core/chain/wire.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { streamVerdict } from '../../core/retry.ts';
+import type { Clock } from '../../core/time.ts';
 import { WakeableWait } from '../../core/wait.ts';
 import type { FetchedFrame } from './fetched-frames.ts';
 import type { StreamFailure, TickServer } from '../sequencer/connection.ts';
-import type { StreamClock } from '../sequencer/tick-stream.ts';
 
 export interface RangeStreamLimits {
   /** frames, and bytes of frames, after which the stream is paused until they are taken */
@@ -39,7 +39,7 @@ export class RangeStream {
   readonly #server: TickServer;
   readonly #range: TickRange;
   readonly #limits: RangeStreamLimits;
-  readonly #clock: StreamClock;
+  readonly #clock: Clock;
   readonly #number = new Uint32Array(2);
   #frames: FetchedFrame[] = [];
   #bytes = 0;
@@ -48,13 +48,13 @@ export class RangeStream {
   #end: StreamedChunk['end'] = null;
   readonly #pause = new WakeableWait();
 
-  constructor(server: TickServer, range: TickRange, limits: RangeStreamLimits, clock: StreamClock) {
+  constructor(server: TickServer, range: TickRange, limits: RangeStreamLimits, clock: Clock) {
     this.#server = server;
     this.#range = range;
     this.#limits = limits;
     this.#clock = clock;
     this.#upTo = range.first - 1n;
-    this.#heardMs = clock.nowMs();
+    this.#heardMs = clock.monotonicMs();
     server.stream(range.first, {
       frame: (bytes) => this.#frame(bytes),
       ended: (failure) => this.#over(failure),
@@ -63,7 +63,7 @@ export class RangeStream {
 
   /** To be called again until `end` is not null. */
   async next(): Promise<StreamedChunk> {
-    this.#heardMs = this.#clock.nowMs();
+    this.#heardMs = this.#clock.monotonicMs();
     this.#server.resume();
     for (let restMs = this.#restMs(); restMs > 0; restMs = this.#restMs()) await this.#pause.wait(restMs);
     if (this.#end === null && this.#frames.length === 0) this.#over('silent');
@@ -85,12 +85,12 @@ export class RangeStream {
     const { streamTicks, chunkBytes, flushMs, stallMs } = this.#limits;
     if (this.#end !== null || this.#frames.length >= streamTicks || this.#bytes >= chunkBytes) return 0;
     const limitMs = this.#frames.length > 0 ? flushMs : stallMs;
-    return Math.max(0, this.#heardMs + limitMs - this.#clock.nowMs());
+    return Math.max(0, this.#heardMs + limitMs - this.#clock.monotonicMs());
   }
 
   #frame(bytes: Uint8Array): void {
     if (this.#end !== null) return;
-    this.#heardMs = this.#clock.nowMs();
+    this.#heardMs = this.#clock.monotonicMs();
     const words = this.#number;
     const usable = scanTickNumber(bytes, 0, bytes.length, words) === 0 && words[0] <= HIGHEST_HI;
     const number = usable ? (BigInt(words[0]) << 32n) | BigInt(words[1]) : null;

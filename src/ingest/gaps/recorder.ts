@@ -1,4 +1,4 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env, LogLine } from '../../core/env.ts';
 import { GapWatch } from '../../core/ingest/gap-watch.ts';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import type { FillReport, TriedRange } from './report.ts';
@@ -8,26 +8,17 @@ export interface FillingRecorder {
   recordFilling(report: FillReport, epoch: bigint): Promise<void>;
 }
 
-/** Is told that the store has recorded a range as given up. */
-export interface GapKeeper {
-  gaveUp(range: TickRange): void;
-}
-
-export interface GapBookHost {
-  readonly log: LogLine;
-}
-
 /** Most ranges written in one transaction. */
 const RECORD_MAX = 500;
 
 /**
- * The main thread's book on gaps: writes what the filler reports into the store, one transaction a report at most, and
+ * Keeps the main thread's record of gaps: writes what the filler reports into the store, one transaction a report at most, and
  * tells operators of each gap when it is filled or given up.
  */
-export class GapBook {
+export class GapRecorder {
   readonly #recorder: FillingRecorder;
-  readonly #keeper: GapKeeper;
-  readonly #host: GapBookHost;
+  readonly #gaveUp: (range: TickRange) => void;
+  readonly #log: LogLine;
   #run = 0;
   #epoch = 0n;
   #watch = new GapWatch([]);
@@ -35,10 +26,11 @@ export class GapBook {
   #unfillable = new RangeSet();
   #recording = false;
 
-  constructor(recorder: FillingRecorder, keeper: GapKeeper, host: GapBookHost) {
+  /** gaveUp: is told that the store has recorded a range as given up. */
+  constructor(recorder: FillingRecorder, gaveUp: (range: TickRange) => void, { log }: Pick<Env, 'log'>) {
     this.#recorder = recorder;
-    this.#keeper = keeper;
-    this.#host = host;
+    this.#gaveUp = gaveUp;
+    this.#log = log;
   }
 
   /** A run of the reader begins with what the store says. */
@@ -56,7 +48,7 @@ export class GapBook {
     const { first, last } = batch.range;
     const expected = new RangeSet(this.#watch.openWithin(batch.range));
     for (const { first: from, last: to } of expected.missing({ first, last })) {
-      this.#host.log('info', 'Ticks that were given up came after all', { first_tick: from, last_tick: to });
+      this.#log('info', 'Ticks that were given up came after all', { first_tick: from, last_tick: to });
     }
     this.#unfillable.remove(batch.range);
     this.#close(batch.range, 'filled');
@@ -94,9 +86,9 @@ export class GapBook {
     if (run !== this.#run) return;
     for (const range of report.unfillable) {
       this.#unfillable.remove(range);
-      this.#keeper.gaveUp(range);
+      this.#gaveUp(range);
       const { first, last } = range;
-      this.#host.log('warn', 'Gap given up: the sequencer does not have it', {
+      this.#log('warn', 'Gap given up: the sequencer does not have it', {
         first_tick: first,
         last_tick: last,
       });
@@ -104,11 +96,11 @@ export class GapBook {
     }
   }
 
-  #close(range: TickRange, fate: 'filled' | 'unfillable'): void {
-    for (const { first, last, filled, unfillable } of this.#watch.close(range, fate)) {
+  #close(range: TickRange, outcome: 'filled' | 'unfillable'): void {
+    for (const { first, last, filled, unfillable } of this.#watch.close(range, outcome)) {
       if (filled === 0n) continue;
       const fields = { first_tick: first, last_tick: last, ticks: filled };
-      this.#host.log('info', 'Gap filled', unfillable === 0n ? fields : { ...fields, given_up: unfillable });
+      this.#log('info', 'Gap filled', unfillable === 0n ? fields : { ...fields, given_up: unfillable });
     }
   }
 }

@@ -4,6 +4,7 @@ import { compareTicks, fieldsText, tickDigest } from '../../core/chain/digest.ts
 import type { Tick } from '../../core/chain/tick.ts';
 import { CONFLICTS_MAX, ConflictStreak } from '../../core/ingest/brake.ts';
 import type { ConflictLetter, Counterpart } from '../../store/chain/conflicts.ts';
+import type { IngestObserver } from '../observer.ts';
 import type { RepeatedFrame } from '../reader/repeated-frames.ts';
 
 export interface AuditorHost {
@@ -17,7 +18,8 @@ export interface AuditorHost {
   admit(deadLetters: number): boolean;
   /** The reader may send another packet. */
   credit(run: number): void;
-  audited(result: Audited): void;
+  /** conflicts were written as dead letters */
+  deadLettersWritten(): void;
   /** CONFLICTS_MAX frames in a row say something else than what is stored */
   forked(reason: string): void;
 }
@@ -46,6 +48,7 @@ interface Packet {
  * What is under way when a run ends is forgotten: such a frame has lost nothing, only its comparison.
  */
 export class Auditor {
+  readonly #observer: Pick<IngestObserver, 'audited'>;
   readonly #host: AuditorHost;
   readonly #streak = new ConflictStreak();
   #epoch: bigint | null = null;
@@ -55,7 +58,8 @@ export class Auditor {
   /** an operator goes on although the sequencer has another chain */
   forkAccepted = false;
 
-  constructor(host: AuditorHost) {
+  constructor(observer: Pick<IngestObserver, 'audited'>, host: AuditorHost) {
+    this.#observer = observer;
     this.#host = host;
   }
 
@@ -116,7 +120,8 @@ export class Auditor {
       if (!this.#host.admit(letters.length)) return;
       await this.#host.recordConflicts(epoch, letters);
     }
-    this.#host.audited(result);
+    if (letters.length > 0) this.#host.deadLettersWritten();
+    this.#observer.audited(result);
     if (streak >= CONFLICTS_MAX && !this.forkAccepted) {
       const numbers = result.conflicts.slice(-CONFLICTS_MAX).map(({ tickNumber }) => tickNumber);
       this.#host.forked(

@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import type { Env } from '../../core/env.ts';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
 import { answerWithin, destroy } from '../../store/postgres/session.ts';
 import { releaseLease, renewLease, tryLease } from '../../store/chain/lease.ts';
@@ -15,7 +16,6 @@ export interface LeadershipHost {
   /** The server restarted, or another one answers: it may have gone backwards. */
   serverChanged(): void;
   state(state: LeadershipState): void;
-  random(): number;
 }
 
 export type LeadershipState =
@@ -51,6 +51,7 @@ export class Leadership {
   readonly #holder: string;
   readonly #limits: LeadershipLimits;
   readonly #host: LeadershipHost;
+  readonly #env: Env;
   #client: Client | null = null;
   #epoch: bigint | null = null;
   #stopped = false;
@@ -61,10 +62,11 @@ export class Leadership {
   #running: Promise<void> = Promise.resolve();
 
   /** holder: who we are, for operators. */
-  constructor(chainId: string, holder: string, limits: LeadershipLimits, host: LeadershipHost) {
+  constructor(chainId: string, holder: string, limits: LeadershipLimits, env: Env, host: LeadershipHost) {
     this.#chainId = chainId;
     this.#holder = holder;
     this.#limits = limits;
+    this.#env = env;
     this.#host = host;
   }
 
@@ -90,7 +92,7 @@ export class Leadership {
           continue;
         }
         this.#host.state({ kind: 'unreachable', error: error as Error });
-        await this.#pause.wait(backoffMs(failures, this.#limits.backoff, this.#host.random()));
+        await this.#pause.wait(backoffMs(failures, this.#limits.backoff, this.#env.random()));
         failures += 1;
       }
     }

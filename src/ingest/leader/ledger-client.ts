@@ -1,4 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseError, type Client } from 'pg';
+import type { Env } from '../../core/env.ts';
 import { backoffMs, storeVerdict, type BackoffLimits } from '../../core/retry.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import type { FillReport } from '../gaps/report.ts';
@@ -6,7 +8,7 @@ import {
   mergeLedger,
   readLedger,
   readOutput,
-  readTrouble,
+  readIncidentCounts,
   recordOrigin,
   recordSkipped,
   type LedgerState,
@@ -21,30 +23,30 @@ import { forgetForkAcceptance, recordHalt, type Halt } from '../../store/chain/h
 import { recordFilling } from '../../store/chain/gaps.ts';
 import { answerWithin, destroy } from '../../store/postgres/session.ts';
 
-export interface StewardHost {
-  connect(onLost: (error: Error) => void): Promise<Client>;
-  random(): number;
-}
+/** Opens a connection to the database; onLost: it ended by itself. */
+export type ConnectClient = (onLost: (error: Error) => void) => Promise<Client>;
 
 /** What operators are shown about gaps and dead letters. */
-export type Trouble = Awaited<ReturnType<typeof readTrouble>>;
+export type IncidentCounts = Awaited<ReturnType<typeof readIncidentCounts>>;
 
 const ANSWER_MS = 10_000;
 
 /**
- * The leader's housekeeping on a connection of its own, so that neither the lease nor the batches wait for it: the
- * origin, the check after the server changed, merging the ledger, counting what is in trouble. One job at a time.
+ * What the leader reads and writes beside the batches, on a connection of its own, so that neither the lease nor the batches wait for it: the
+ * origin, the check after the server changed, merging the ledger, counting gaps and dead letters. One request at a time.
  */
-export class Steward {
-  readonly #host: StewardHost;
+export class LedgerClient {
   readonly #backoff: BackoffLimits;
+  readonly #env: Env;
+  readonly #connect: ConnectClient;
   #client: Client | null = null;
   #last: Promise<unknown> = Promise.resolve();
   #stopped = false;
 
-  constructor(backoff: BackoffLimits, host: StewardHost) {
+  constructor(backoff: BackoffLimits, env: Env, connect: ConnectClient) {
     this.#backoff = backoff;
-    this.#host = host;
+    this.#env = env;
+    this.#connect = connect;
   }
 
   /** Tries until the origin is recorded. Resolves with the origin that holds, or null when the epoch has moved on. */
@@ -92,8 +94,8 @@ export class Steward {
   }
 
   /** Once; rejects when it fails. */
-  readTrouble(): Promise<Trouble> {
-    return this.#once(readTrouble);
+  readIncidentCounts(): Promise<IncidentCounts> {
+    return this.#once(readIncidentCounts);
   }
 
   async stop(): Promise<void> {
@@ -103,25 +105,23 @@ export class Steward {
     if (client !== null) await answerWithin(client.end(), ANSWER_MS).catch(() => destroy(client));
   }
 
-  async #untilDone<T>(job: (client: Client) => Promise<T>): Promise<T> {
+  async #untilDone<T>(request: (client: Client) => Promise<T>): Promise<T> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await this.#once(job);
+        return await this.#once(request);
       } catch (error) {
         if (this.#stopped || isFenced(error)) throw error;
-        await new Promise((resolve) =>
-          setTimeout(resolve, backoffMs(attempt, this.#backoff, this.#host.random())),
-        );
+        await delay(backoffMs(attempt, this.#backoff, this.#env.random()));
       }
     }
   }
 
-  #once<T>(job: (client: Client) => Promise<T>): Promise<T> {
+  #once<T>(request: (client: Client) => Promise<T>): Promise<T> {
     const run = this.#last.then(async () => {
       if (this.#stopped) throw new Error('the daemon is stopping');
       const client = await this.#connected();
       try {
-        return await answerWithin(job(client), ANSWER_MS);
+        return await answerWithin(request(client), ANSWER_MS);
       } catch (error) {
         // whatever it was, the state of the connection is not worth guessing
         if (this.#client === client) this.#client = null;
@@ -135,7 +135,7 @@ export class Steward {
 
   async #connected(): Promise<Client> {
     if (this.#client !== null) return this.#client;
-    const client = await this.#host.connect(() => {
+    const client = await this.#connect(() => {
       if (this.#client === client) this.#client = null;
     });
     this.#client = client;

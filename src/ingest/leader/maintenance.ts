@@ -1,28 +1,32 @@
-import type { GapBook } from '../gaps/recorder.ts';
+import type { GapRecorder } from '../gaps/recorder.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
-import type { Steward, Trouble } from './ledger-client.ts';
-
-export interface ChoresHost {
-  isLeading(): boolean;
-  trouble(trouble: Trouble): void;
-}
+import type { IngestObserver } from '../observer.ts';
+import type { LedgerClient } from './ledger-client.ts';
 
 const EVERY_MS = 5_000;
 
 /** What the leader does every few seconds: merges the ledger, counts gaps and dead letters. One round at a time. */
-export class Chores {
-  readonly #steward: Steward;
+export class Maintenance {
+  readonly #ledger: LedgerClient;
   readonly #pipeline: Pipeline;
-  readonly #gaps: GapBook;
-  readonly #host: ChoresHost;
+  readonly #gaps: GapRecorder;
+  readonly #observer: IngestObserver;
+  readonly #isLeading: () => boolean;
   #timer: NodeJS.Timeout | null = null;
   #isBusy = false;
 
-  constructor(steward: Steward, pipeline: Pipeline, gaps: GapBook, host: ChoresHost) {
-    this.#steward = steward;
+  constructor(
+    ledger: LedgerClient,
+    pipeline: Pipeline,
+    gaps: GapRecorder,
+    observer: IngestObserver,
+    isLeading: () => boolean,
+  ) {
+    this.#ledger = ledger;
     this.#pipeline = pipeline;
     this.#gaps = gaps;
-    this.#host = host;
+    this.#observer = observer;
+    this.#isLeading = isLeading;
   }
 
   start(): void {
@@ -34,15 +38,15 @@ export class Chores {
   }
 
   async #round(): Promise<void> {
-    const { epoch, quietUpTo } = this.#pipeline;
-    if (!this.#host.isLeading() || this.#isBusy) return;
+    const { progress, quietUpTo } = this.#pipeline;
+    if (!this.#isLeading() || this.#isBusy) return;
     this.#isBusy = true;
     try {
-      if (epoch !== null && quietUpTo !== null) await this.#steward.mergeLedger(epoch, quietUpTo);
+      if (progress !== null && quietUpTo !== null) await this.#ledger.mergeLedger(progress.epoch, quietUpTo);
       await this.#gaps.retry();
-      this.#host.trouble(await this.#steward.readTrouble());
+      this.#observer.incidents(await this.#ledger.readIncidentCounts());
     } catch {
-      // chores wait for better days; the lease and the writers report the database's state
+      // none of it is urgent: the next round tries again; the lease and the writers report the database's state
     } finally {
       this.#isBusy = false;
     }

@@ -1,4 +1,4 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import { DeadLetterBrake } from '../../core/ingest/brake.ts';
 import { lostRanges } from '../../core/ingest/lost.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
@@ -8,9 +8,9 @@ import type { Auditor } from './auditor.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { ToReader } from '../reader/reader-thread.ts';
 import type { Ring } from '../ring.ts';
-import type { Steward } from './ledger-client.ts';
+import type { LedgerClient } from './ledger-client.ts';
 
-export interface RunsOptions {
+export interface RunOptions {
   chainId: string;
   /** where a chain without a position begins; 0 is the latest tick */
   startTick: bigint;
@@ -20,12 +20,10 @@ export interface RunsOptions {
   deadLetterMax: number;
 }
 
-export interface RunsHost {
-  nowMs(): number;
+export interface RunSupervisorHost {
   toReader(message: ToReader): void;
   /** a run begins, with these gaps open */
   began(run: number, epoch: bigint, openGaps: readonly TickRange[]): void;
-  readonly log: LogLine;
   /** the sequencer's latest tick; waits until it answers */
   latestTick(): Promise<bigint>;
   /** nothing can go on: the process should end with this */
@@ -36,12 +34,13 @@ export interface RunsHost {
  * The runs of the ingester, one after the other: a run begins at the ledger's position and ends when the lease is lost,
  * the database went backwards or the reader died. Whatever begins or ends one is a turn; turns never overlap.
  */
-export class Runs {
-  readonly #options: RunsOptions;
-  readonly #host: RunsHost;
+export class RunSupervisor {
+  readonly #options: RunOptions;
+  readonly #env: Env;
+  readonly #host: RunSupervisorHost;
   readonly #ring: Ring;
   readonly #pipeline: Pipeline;
-  readonly #steward: Steward;
+  readonly #ledger: LedgerClient;
   readonly #auditor: Auditor;
   readonly #brake: DeadLetterBrake;
   #halt: Halt | null = null;
@@ -52,26 +51,28 @@ export class Runs {
   #readerStopped: ((run: number) => void) | null = null;
 
   constructor(
-    options: RunsOptions,
-    host: RunsHost,
+    options: RunOptions,
+    env: Env,
+    host: RunSupervisorHost,
     ring: Ring,
     pipeline: Pipeline,
     auditor: Auditor,
-    steward: Steward,
+    ledger: LedgerClient,
   ) {
     this.#options = options;
+    this.#env = env;
     this.#host = host;
     this.#ring = ring;
     this.#pipeline = pipeline;
     this.#auditor = auditor;
     this.#brake = new DeadLetterBrake(options.deadLetterMax);
-    this.#steward = steward;
+    this.#ledger = ledger;
     this.#ignorePosition = options.ignorePosition;
   }
 
   /** This daemon has the lease: nobody else can change the ledger any more. */
   lead(epoch: bigint): Promise<void> {
-    return this.#turn(async () => this.#begin(epoch, await this.#steward.readLedger()));
+    return this.#turn(async () => this.#begin(epoch, await this.#ledger.readLedger()));
   }
 
   /** Why nothing is ingested until an operator decides; null otherwise. */
@@ -82,13 +83,13 @@ export class Runs {
   /** Whether so many more dead letters may be written, which count then; the run ends otherwise. */
   admit(deadLetters: number): boolean {
     if (this.#halt !== null) return false;
-    if (this.#brake.admit(deadLetters, this.#host.nowMs())) return true;
+    if (this.#brake.admit(deadLetters, this.#env.clock.monotonicMs())) return true;
     this.#haltPoisoned();
     return false;
   }
 
   deadLettersWritten(): void {
-    if (this.#brake.isOver(this.#host.nowMs())) this.#haltPoisoned();
+    if (this.#brake.isOver(this.#env.clock.monotonicMs())) this.#haltPoisoned();
   }
 
   #haltPoisoned(): void {
@@ -100,7 +101,7 @@ export class Runs {
   halt(halt: Halt): void {
     if (this.#halt !== null) return;
     this.#halt = halt;
-    this.#host.log('error', HALTED, { halt: halt.kind, reason: halt.reason });
+    this.#env.log('error', HALTED, { halt: halt.kind, reason: halt.reason });
     void this.#turn(() => this.#endHalted(halt)).catch(() => {
       // replaced by another daemon, which decides for itself
     });
@@ -108,10 +109,10 @@ export class Runs {
 
   /** From the reader: a head that an operator accepted is below our position no longer. */
   headReached(run: number): void {
-    const { epoch } = this.#pipeline;
-    if (run !== this.#run || epoch === null) return;
+    const { progress } = this.#pipeline;
+    if (run !== this.#run || progress === null) return;
     this.#auditor.forkAccepted = false;
-    this.#steward.forgetForkAcceptance(epoch).catch(() => {});
+    this.#ledger.forgetForkAcceptance(progress.epoch).catch(() => {});
   }
 
   /** Another daemon has it. */
@@ -154,12 +155,12 @@ export class Runs {
     const { startTick, chainId } = this.#options;
     this.#halt = ledger.brake.halt;
     if (this.#halt !== null) {
-      this.#host.log('error', HALTED, { halt: this.#halt.kind, reason: this.#halt.reason });
+      this.#env.log('error', HALTED, { halt: this.#halt.kind, reason: this.#halt.reason });
       return;
     }
-    this.#brake.begin(ledger.brake.deadLetters, this.#host.nowMs());
+    this.#brake.begin(ledger.brake.deadLetters, this.#env.clock.monotonicMs());
     const start = await this.#positionOf(epoch, ledger);
-    const previousOutput = start === null ? null : await this.#steward.readOutput(start);
+    const previousOutput = start === null ? null : await this.#ledger.readOutput(start);
     this.#pipeline.start(epoch, { ...ledger, position: start });
     this.#run += 1;
     // --ignore-watermark may have asked for ticks that do not exist yet
@@ -180,7 +181,7 @@ export class Runs {
       forkAccepted,
       fill: ledger.openGaps,
     });
-    this.#host.log('info', 'Ingesting', {
+    this.#env.log('info', 'Ingesting', {
       chain: chainId,
       epoch,
       position: start,
@@ -197,7 +198,7 @@ export class Runs {
       return start;
     }
     if (startTick > 0n) {
-      this.#host.log('warn', 'START_TICK is ignored: a position exists', { start_tick: startTick, position });
+      this.#env.log('warn', 'START_TICK is ignored: a position exists', { start_tick: startTick, position });
     }
     return position;
   }
@@ -215,8 +216,8 @@ export class Runs {
     const start = startTick === 0n ? await this.#host.latestTick() : startTick;
     if (start <= position + 1n) return position;
     const gap = { first: position + 1n, last: start - 1n };
-    await this.#steward.recordSkipped(gap, epoch);
-    this.#host.log('warn', 'Skipped ticks as --ignore-watermark asks', {
+    await this.#ledger.recordSkipped(gap, epoch);
+    this.#env.log('warn', 'Skipped ticks as --ignore-watermark asks', {
       first_tick: gap.first,
       last_tick: gap.last,
     });
@@ -224,14 +225,14 @@ export class Runs {
   }
 
   async #endHalted(halt: Halt): Promise<void> {
-    const { epoch } = this.#pipeline;
-    if (epoch === null) return;
+    const { progress } = this.#pipeline;
+    if (progress === null) return;
     await this.#end('an operator must decide');
-    await this.#steward.recordHalt(epoch, halt);
+    await this.#ledger.recordHalt(progress.epoch, halt);
   }
 
   async #end(why: string): Promise<void> {
-    this.#host.log('warn', `Stopped ingesting: ${why}`, {});
+    this.#env.log('warn', `Stopped ingesting: ${why}`, {});
     this.#auditor.stop();
     const run = this.#run;
     await new Promise<void>((resolve) => {
@@ -245,20 +246,23 @@ export class Runs {
   }
 
   async #verify(): Promise<void> {
-    const { epoch, position } = this.#pipeline;
-    const ours = { recorded: this.#pipeline.recorded, openGaps: [...this.#pipeline.openGaps] };
-    if (epoch === null || ours.recorded.length === 0) return;
-    const ledger = await this.#steward.readLedger();
+    const { progress } = this.#pipeline;
+    if (progress === null) return;
+    // as it was before the ledger was asked: batches go on being committed meanwhile
+    const { epoch, position } = progress;
+    const ours = { recorded: progress.list(), openGaps: [...progress.openGaps] };
+    if (ours.recorded.length === 0) return;
+    const ledger = await this.#ledger.readLedger();
     const lost = lostRanges(ours, ledger);
     if (lost.length === 0) return;
-    this.#host.log('error', 'The database went backwards; reading again from its position', {
+    this.#env.log('error', 'The database went backwards; reading again from its position', {
       had: position,
       has: ledger.position,
       lost_ranges: lost.length,
       first_lost: lost[0]?.first,
     });
     await this.#end('the database went backwards');
-    await this.#begin(epoch, await this.#steward.readLedger());
+    await this.#begin(epoch, await this.#ledger.readLedger());
   }
 
   /**
@@ -266,10 +270,10 @@ export class Runs {
    * is finished, and the ring starts over.
    */
   async #startOver(): Promise<void> {
-    const { epoch } = this.#pipeline;
+    const { progress } = this.#pipeline;
     await this.#end('the reader thread died');
     this.#ring.clear();
-    if (epoch !== null) await this.#begin(epoch, await this.#steward.readLedger());
+    if (progress !== null) await this.#begin(progress.epoch, await this.#ledger.readLedger());
   }
 }
 

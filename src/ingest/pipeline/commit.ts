@@ -2,9 +2,10 @@ import type { ChainAlarm } from '../../core/copy/transcode.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import type { BatchWrite } from '../../store/chain/batch.ts';
 import type { IsolatedTick } from './isolate.ts';
-import type { Job } from './job.ts';
+import type { InFlightBatch } from './in-flight.ts';
 import type { ParsedBatch } from '../parser/parse.ts';
 import { rangeOf } from './batch-part.ts';
+import type { Ring } from '../ring.ts';
 import type { WriteOutcome } from '../writer/batch-writer.ts';
 
 /** One transaction: a sealed batch, or a part of one that the database refused as a whole. */
@@ -31,12 +32,15 @@ export interface CommittedBatch {
   lastTimestampMicros: bigint;
 }
 
+/** More samples of a batch would cost more than they tell. */
+const SAMPLES_PER_BATCH = 32;
+
 const NOTHING_PRESENT = { ticks: 0, transactions: 0 };
 
-/** The transaction of a job's first part. */
-export function batchWrite(job: Job, parsed: ParsedBatch, epoch: bigint): BatchWrite {
-  const { batch, isolated, checkLinks } = job;
-  const [part] = job.parts;
+/** The transaction of the first part of a batch. */
+export function batchWrite(inFlight: InFlightBatch, parsed: ParsedBatch, epoch: bigint): BatchWrite {
+  const { batch, isolated, checkLinks } = inFlight;
+  const [part] = inFlight.parts;
   return {
     epoch,
     range: rangeOf(part),
@@ -54,7 +58,7 @@ export function batchWrite(job: Job, parsed: ParsedBatch, epoch: bigint): BatchW
 
 /** What is told of it afterwards. */
 export function committedBatch(
-  { isolated, parts: [part] }: Job,
+  { isolated, parts: [part] }: InFlightBatch,
   parsed: ParsedBatch,
   write: BatchWrite,
   outcome: Extract<WriteOutcome, { kind: 'committed' }>,
@@ -77,4 +81,16 @@ export function committedBatch(
     latenciesMs,
     lastTimestampMicros: parsed.lastTimestampMicros,
   };
+}
+
+/** Ages of the frames of the first part of a batch since they came from the stream, ms; a sample spread evenly over the part. */
+export function sampleAges(ring: Ring, { batch, parts: [part] }: InFlightBatch, nowMs: number): number[] {
+  const oldestMs = nowMs - batch.openedMs;
+  if (batch.slab === null) return [oldestMs];
+  const { arrivals } = ring.slab(batch.slab);
+  const step = Math.max(1, Math.ceil(part.frames / SAMPLES_PER_BATCH));
+  const ages: number[] = [];
+  for (let frame = part.from; frame < part.from + part.frames; frame += step)
+    ages.push(oldestMs - arrivals[frame] / 1000);
+  return ages;
 }

@@ -1,16 +1,41 @@
+import { Signal } from '../../core/wait.ts';
 import type { SealedBatch } from '../reader/batch-builder.ts';
-import { newJob, type Job } from './job.ts';
+import type { ParsedBatch } from '../parser/parse.ts';
 import type { Ring } from '../ring.ts';
+import type { Refusal } from '../writer/batch-writer.ts';
+import { halves, rangeOf, wholePart, type Part } from './batch-part.ts';
+import { isolate, type Isolated } from './isolate.ts';
+import type { RunProgress } from './progress.ts';
+
+/** A sealed batch on its way through the pipeline. */
+export interface InFlightBatch {
+  batch: SealedBatch;
+  /** what of it is not yet committed, in order; the fields below are about the first of them */
+  parts: [Part, ...Part[]];
+  /** null until parsed */
+  parsed: ParsedBatch | null;
+  /** in the place of a tick that the database refused */
+  isolated: Isolated | null;
+  /** the links at the ends of its range are to be compared with what is stored */
+  checkLinks: boolean;
+  writing: boolean;
+  /** an attempt at it died with its writer */
+  unknown: boolean;
+  /** its dead letters are counted by the brake */
+  isAdmitted: boolean;
+}
+
+const UNTOUCHED = { parsed: null, isolated: null, checkLinks: false, writing: false, unknown: false };
 
 /**
- * The jobs that are under way, in the order of sealing. Each one has its slab, its ticks in the ring and one of the
+ * The batches that are under way, in the order of sealing. Each one has its slab, its ticks in the ring and one of the
  * reader's credits until it is forgotten.
  */
-export class Jobs {
+export class InFlightBatches {
   readonly #ring: Ring;
   readonly #credit: () => void;
-  readonly #jobs = new Set<Job>();
-  #settled: (() => void)[] = [];
+  readonly #batches = new Set<InFlightBatch>();
+  readonly #empty = new Signal();
 
   /** credit: tells the reader that a batch is done. */
   constructor(ring: Ring, credit: () => void) {
@@ -18,31 +43,31 @@ export class Jobs {
     this.#credit = credit;
   }
 
-  add(batch: SealedBatch): Job {
-    const job = newJob(batch);
-    this.#jobs.add(job);
-    return job;
+  add(batch: SealedBatch): InFlightBatch {
+    const inFlight: InFlightBatch = { batch, parts: [wholePart(batch)], isAdmitted: false, ...UNTOUCHED };
+    this.#batches.add(inFlight);
+    return inFlight;
   }
 
-  has(job: Job): boolean {
-    return this.#jobs.has(job);
+  has(inFlight: InFlightBatch): boolean {
+    return this.#batches.has(inFlight);
   }
 
-  [Symbol.iterator](): IterableIterator<Job> {
-    return this.#jobs.values();
+  [Symbol.iterator](): IterableIterator<InFlightBatch> {
+    return this.#batches.values();
   }
 
   /** Bytes of their frames. */
   get bytes(): number {
     let bytes = 0;
-    for (const { batch } of this.#jobs) bytes += batch.bytes;
+    for (const { batch } of this.#batches) bytes += batch.bytes;
     return bytes;
   }
 
   /** Up to where there are none of them, at most `position`. */
   quietUpTo(position: bigint | null): bigint | null {
     let quiet = position;
-    for (const { batch } of this.#jobs) {
+    for (const { batch } of this.#batches) {
       if (quiet !== null && batch.first <= quiet) quiet = batch.first - 1n;
     }
     return quiet;
@@ -50,24 +75,83 @@ export class Jobs {
 
   /** Resolves when there are none. */
   async settled(): Promise<void> {
-    if (this.#jobs.size === 0) return;
-    await new Promise<void>((resolve) => void this.#settled.push(resolve));
+    if (this.#batches.size > 0) await this.#empty.wait();
   }
 
   /** All but those at a writer. */
   forgetWaiting(): void {
-    for (const job of Array.from(this.#jobs)) if (!job.writing) this.forget(job);
+    for (const inFlight of Array.from(this.#batches)) if (!inFlight.writing) this.forget(inFlight);
   }
 
-  /** The slab is free, its ticks are no longer held. */
-  forget(job: Job): void {
-    const { batch } = job;
-    if (!this.#jobs.delete(job)) return;
+  /** Its slab is free, its ticks are no longer counted as buffered. */
+  forget(inFlight: InFlightBatch): void {
+    const { batch } = inFlight;
+    if (!this.#batches.delete(inFlight)) return;
     if (batch.slab !== null) this.#ring.free(batch.slab);
-    this.#ring.addHeldTicks(-batch.ticks);
+    this.#ring.addBufferedTicks(-batch.ticks);
     this.#ring.addInFlight(-1);
     this.#credit();
-    if (this.#jobs.size > 0) return;
-    for (const resolve of this.#settled.splice(0)) resolve();
+    if (this.#batches.size === 0) this.#empty.fire();
   }
+}
+
+/** The first part has an outcome: nothing that was known of it is kept. */
+export function resetFirstPart(inFlight: InFlightBatch): void {
+  Object.assign(inFlight, UNTOUCHED);
+}
+
+/**
+ * Whether the batch's own transaction must compare the links at the ends of its range with what is stored. The parser
+ * compared each tick with the one before it in the same part, and the first one with the tick before as the reader knew
+ * it. The store is asked where nobody has compared: in gaps, where the tick before was not known or is another one (it
+ * may not even be stored), and below what an earlier run has left. Such a batch waits for all earlier ones: of two
+ * neighbours, the later one asks, and finds the other.
+ */
+export function needsLinkCheck(
+  { batch, parts: [part] }: InFlightBatch,
+  parsed: ParsedBatch,
+  run: RunProgress,
+): boolean {
+  const { boundary, ticks } = parsed;
+  if (ticks === 0) return false;
+  if (batch.fills || boundary === 'broken' || run.wasAhead(part.first + BigInt(part.ticks))) return true;
+  if (boundary !== 'unknown' || run.origin === null || part.first <= run.origin) return false;
+  const before = part.first - 1n;
+  return !part.gaps.some(({ first, last }) => first <= before && before <= last);
+}
+
+/** A batch whose rows the database refuses, for the log. */
+export interface RefusedBatch {
+  first_tick: bigint;
+  last_tick: bigint | null;
+  sqlstate: string;
+  error: string;
+}
+
+/** Null when it is only a part of the batch that is refused. */
+export function refusedBatch({ batch, parts: [part] }: InFlightBatch, refusal: Refusal): RefusedBatch | null {
+  if (part.frames !== batch.frames) return null;
+  const { sqlstate, message: error } = refusal;
+  return { first_tick: part.first, last_tick: rangeOf(part)?.last ?? null, sqlstate, error };
+}
+
+/** Halves take the place of the first part. False when it is a single frame. */
+export function halve(inFlight: InFlightBatch, ring: Ring): boolean {
+  const { slab } = inFlight.batch;
+  const [part, ...rest] = inFlight.parts;
+  if (slab === null || part.frames === 1) return false;
+  inFlight.parts = [...halves(part, ring.slab(slab).index), ...rest];
+  return true;
+}
+
+/** The first part is a single frame: what stands for it takes its place, as if it had been parsed. */
+export function isolateFrame(inFlight: InFlightBatch, refusal: Refusal, ring: Ring): Isolated {
+  const { slab, side } = inFlight.batch;
+  const [part] = inFlight.parts;
+  const frame = slab === null ? side! : ring.copyFrame(slab, part.from);
+  const isolated = isolate(part.first, frame, refusal);
+  inFlight.isolated = isolated;
+  inFlight.parsed = isolated.parsed;
+  inFlight.isAdmitted = false;
+  return isolated;
 }

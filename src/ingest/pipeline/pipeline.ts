@@ -1,18 +1,28 @@
-import type { TickRange } from '../../core/ingest/ranges.ts';
+import type { Env } from '../../core/env.ts';
 import type { ChainCheckMode } from '../../core/copy/transcode.ts';
 import type { BatchWrite } from '../../store/chain/batch.ts';
 import type { LedgerState } from '../../store/chain/ledger.ts';
-import { sampleAges } from './ages.ts';
-import { batchWrite, committedBatch, type CommittedBatch } from './commit.ts';
+import { batchWrite, committedBatch, sampleAges, type CommittedBatch } from './commit.ts';
+import { setTimeout as delay } from 'node:timers/promises';
 import { CopyMemory } from '../parser/copy-buffers.ts';
+import type { IngestObserver } from '../observer.ts';
 import type { SealedBatch } from '../reader/batch-builder.ts';
-import { needsLinkCheck, resetJob, type Job } from './job.ts';
-import { Jobs } from './in-flight.ts';
+import {
+  halve,
+  InFlightBatches,
+  isolateFrame,
+  needsLinkCheck,
+  refusedBatch,
+  resetFirstPart,
+  type InFlightBatch,
+} from './in-flight.ts';
 import type { ParsedBatch, ParseTask } from '../parser/parse.ts';
-import { Recorded } from './progress.ts';
-import { halve, isolateFrame, refusedBatch, type RefusedBatch } from './refused.ts';
+import { RunProgress } from './progress.ts';
 import type { Ring } from '../ring.ts';
 import type { Refusal, WriteOutcome } from '../writer/batch-writer.ts';
+
+/** A parser that died is being replaced: its batch is tried again after this, ms. */
+const PARSE_AGAIN_MS = 100;
 
 /** The threads, as the pipeline needs them. */
 export interface PipelineThreads {
@@ -25,18 +35,14 @@ export interface PipelineThreads {
   credit(): void;
 }
 
+/** What the pipeline asks of the run it works for, and what that must know at once. */
 export interface PipelineHost {
-  nowMicros(): bigint;
-  nowMs(): number;
   /** Records the first tick of a new chain; resolves with the origin that holds, null when the epoch has moved on. */
   recordOrigin(first: bigint, epoch: bigint): Promise<bigint | null>;
   /** Whether the brake lets so many more dead letters be written; it halts the run otherwise. */
   admit(deadLetters: number): boolean;
   committed(batch: CommittedBatch): void;
-  /** the database refuses rows of a batch: it is written in smaller and smaller parts. Once for a batch. */
-  refused(batch: RefusedBatch): void;
   fenced(epoch: bigint): void;
-  parserFailed(error: Error): void;
 }
 
 export interface PipelineLimits {
@@ -62,27 +68,38 @@ export interface PipelineLimits {
 export class Pipeline {
   readonly #ring: Ring;
   readonly #threads: PipelineThreads;
+  readonly #env: Env;
+  readonly #observer: Pick<IngestObserver, 'committed'>;
   readonly #host: PipelineHost;
   readonly #limits: PipelineLimits;
-  readonly #jobs: Jobs;
+  readonly #batches: InFlightBatches;
   readonly #idleWriters: number[] = [];
   readonly #memory: CopyMemory;
-  #run: Recorded | null = null;
+  #run: RunProgress | null = null;
   #recordingOrigin = false;
 
-  constructor(ring: Ring, threads: PipelineThreads, host: PipelineHost, limits: PipelineLimits) {
+  constructor(
+    ring: Ring,
+    threads: PipelineThreads,
+    limits: PipelineLimits,
+    env: Env,
+    observer: Pick<IngestObserver, 'committed'>,
+    host: PipelineHost,
+  ) {
     this.#ring = ring;
     this.#threads = threads;
+    this.#env = env;
+    this.#observer = observer;
     this.#host = host;
     this.#limits = limits;
-    this.#jobs = new Jobs(ring, () => threads.credit());
+    this.#batches = new InFlightBatches(ring, () => threads.credit());
     this.#memory = new CopyMemory(threads.writers + 2);
     for (let writer = 0; writer < threads.writers; writer += 1) this.#idleWriters.push(writer);
   }
 
   /** A new run under this epoch, from what the store says. */
   start(epoch: bigint, ledger: Omit<LedgerState, 'brake'>): void {
-    this.#run = new Recorded(epoch, ledger);
+    this.#run = new RunProgress(epoch, ledger);
   }
 
   /**
@@ -91,91 +108,65 @@ export class Pipeline {
    */
   async stop(): Promise<void> {
     this.#run = null;
-    this.#jobs.forgetWaiting();
+    this.#batches.forgetWaiting();
     await this.settled();
   }
 
   /** Resolves when nothing is under way. */
   settled(): Promise<void> {
-    return this.#jobs.settled();
+    return this.#batches.settled();
   }
 
   /** Bytes of the frames in sealed batches. */
   get bytesUnderWay(): number {
-    return this.#jobs.bytes;
+    return this.#batches.bytes;
   }
 
-  get position(): bigint | null {
-    return this.#run?.position ?? null;
-  }
-
-  /** Below the lowest open gap. */
-  get completeUpTo(): bigint | null {
-    return this.#run?.completeUpTo ?? null;
-  }
-
-  get openGaps(): readonly TickRange[] {
-    return this.#run?.openGaps ?? [];
-  }
-
-  /** The store says so: not open any more. */
-  gaveUp(range: TickRange): void {
-    this.#run?.gaveUp(range);
-  }
-
-  /** Everything that is known to be recorded, gaps counted. */
-  get recorded(): TickRange[] {
-    return this.#run?.list() ?? [];
-  }
-
-  /** Whether what was received of this number is committed, or it lies below the origin. */
-  isSettled(number: bigint): boolean {
-    return this.#run?.isSettled(number) ?? false;
-  }
-
-  get epoch(): bigint | null {
-    return this.#run?.epoch ?? null;
+  /** What the run has recorded; null while there is none. */
+  get progress(): RunProgress | null {
+    return this.#run;
   }
 
   /** Up to where no batch is under way: what may be merged in the ledger. */
   get quietUpTo(): bigint | null {
-    return this.#jobs.quietUpTo(this.position);
+    return this.#batches.quietUpTo(this.#run?.position ?? null);
   }
 
   /** A batch from the reader. */
   sealed(batch: SealedBatch): void {
-    const job = this.#jobs.add(batch);
-    if (this.#run === null) this.#jobs.forget(job);
-    else void this.#parse(job);
+    const inFlight = this.#batches.add(batch);
+    if (this.#run === null) this.#batches.forget(inFlight);
+    else void this.#parse(inFlight);
   }
 
-  async #parse(job: Job): Promise<void> {
-    const { slab, side, previous } = job.batch;
-    const [{ from, frames, first, ticks }] = job.parts;
-    while (this.#isWanted(job)) {
+  async #parse(inFlight: InFlightBatch): Promise<void> {
+    const { slab, side, previous } = inFlight.batch;
+    const [{ from, frames, first, ticks }] = inFlight.parts;
+    while (this.#isWanted(inFlight)) {
       const memory = this.#memory.take();
       try {
-        job.parsed = await this.#threads.parse({
+        inFlight.parsed = await this.#threads.parse({
           batch: { slab, side, from, frames, first, ticks, previous: from === 0 ? previous : null },
           memory,
-          nowMicros: this.#host.nowMicros(),
+          nowMicros: this.#env.clock.nowMicros(),
           tickBytesMax: this.#limits.tickBytesMax,
           check: this.#limits.chainCheck,
         });
-        job.checkLinks =
-          this.#checksLinks && this.#run !== null && needsLinkCheck(job, job.parsed, this.#run);
+        inFlight.checkLinks =
+          this.#checksLinks && this.#run !== null && needsLinkCheck(inFlight, inFlight.parsed, this.#run);
         this.#dispatch();
         return;
       } catch (error) {
         // the frames are still in the ring: a parser that died costs a second run
-        this.#host.parserFailed(error as Error);
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        const { message } = error as Error;
+        this.#env.log('error', 'A parser failed; its batch is parsed again', { error: message });
+        await delay(PARSE_AGAIN_MS);
       }
     }
   }
 
-  #isWanted(job: Job): boolean {
-    return this.#run !== null && this.#jobs.has(job);
+  #isWanted(inFlight: InFlightBatch): boolean {
+    return this.#run !== null && this.#batches.has(inFlight);
   }
 
   get #checksLinks(): boolean {
@@ -191,22 +182,22 @@ export class Pipeline {
     if (run === null || this.#recordingOrigin) return;
     if (run.origin === null) {
       // the first in the order of sealing, parsed or not: a later batch may be parsed before it
-      const first = [...this.#jobs].find((job) => job.batch.ticks > 0);
+      const first = [...this.#batches].find((inFlight) => inFlight.batch.ticks > 0);
       if (first !== undefined) {
         void this.#recordOrigin(run.epoch, first.batch.first);
         return;
       }
     }
     let earlier = 0;
-    for (const job of this.#jobs) {
+    for (const inFlight of this.#batches) {
       if (this.#idleWriters.length === 0) return;
-      const blocked = (job.batch.fills || job.checkLinks) && earlier > 0;
+      const blocked = (inFlight.batch.fills || inFlight.checkLinks) && earlier > 0;
       earlier += 1;
-      if (job.parsed === null || job.writing || blocked) continue;
-      const letters = job.isAdmitted ? 0 : job.parsed.deadLetters.length;
+      if (inFlight.parsed === null || inFlight.writing || blocked) continue;
+      const letters = inFlight.isAdmitted ? 0 : inFlight.parsed.deadLetters.length;
       if (letters > 0 && !this.#host.admit(letters)) return;
-      job.isAdmitted = true;
-      void this.#write(job, job.parsed, run.epoch, this.#idleWriters.shift()!);
+      inFlight.isAdmitted = true;
+      void this.#write(inFlight, inFlight.parsed, run.epoch, this.#idleWriters.shift()!);
     }
   }
 
@@ -224,74 +215,82 @@ export class Pipeline {
     this.#dispatch();
   }
 
-  async #write(job: Job, parsed: ParsedBatch, epoch: bigint, writer: number): Promise<void> {
-    job.writing = true;
-    const write = batchWrite(job, parsed, epoch);
+  async #write(inFlight: InFlightBatch, parsed: ParsedBatch, epoch: bigint, writer: number): Promise<void> {
+    inFlight.writing = true;
+    const write = batchWrite(inFlight, parsed, epoch);
     let outcome: WriteOutcome;
     try {
-      outcome = await this.#threads.write(writer, write, job.unknown);
+      outcome = await this.#threads.write(writer, write, inFlight.unknown);
     } catch {
       // the writer thread died; whether it had committed is for the next one to find out, with the same bytes
       this.#idleWriters.push(writer);
-      job.writing = false;
-      job.unknown = true;
+      inFlight.writing = false;
+      inFlight.unknown = true;
       if (this.#isRun(epoch)) this.#dispatch();
-      else this.#jobs.forget(job);
+      else this.#batches.forget(inFlight);
       return;
     }
     this.#idleWriters.push(writer);
-    this.#finished(job, parsed, write, outcome);
+    this.#finished(inFlight, parsed, write, outcome);
   }
 
-  #finished(job: Job, parsed: ParsedBatch, write: BatchWrite, outcome: WriteOutcome): void {
+  #finished(inFlight: InFlightBatch, parsed: ParsedBatch, write: BatchWrite, outcome: WriteOutcome): void {
     const { epoch } = write;
     const committed =
       outcome.kind === 'committed'
-        ? committedBatch(job, parsed, write, outcome, sampleAges(this.#ring, job, this.#host.nowMs()))
+        ? committedBatch(
+            inFlight,
+            parsed,
+            write,
+            outcome,
+            sampleAges(this.#ring, inFlight, this.#env.clock.monotonicMs()),
+          )
         : null;
     this.#memory.recycle(write.copy);
-    resetJob(job);
-    if (outcome.kind === 'refused' && this.#isRun(epoch)) this.#split(job, outcome);
-    else if (outcome.kind === 'committed') this.#next(job, epoch);
-    else this.#jobs.forget(job);
+    resetFirstPart(inFlight);
+    if (outcome.kind === 'refused' && this.#isRun(epoch)) this.#split(inFlight, outcome);
+    else if (outcome.kind === 'committed') this.#next(inFlight, epoch);
+    else this.#batches.forget(inFlight);
     if (outcome.kind === 'fenced') this.#replaced(epoch);
     if (committed !== null) {
-      if (this.#isRun(epoch)) this.#run?.book(write);
+      if (this.#isRun(epoch)) this.#run?.record(write);
+      this.#observer.committed(committed);
       this.#host.committed(committed);
     }
     this.#dispatch();
   }
 
   /** The first part is committed. */
-  #next(job: Job, epoch: bigint): void {
-    const [, next, ...rest] = job.parts;
+  #next(inFlight: InFlightBatch, epoch: bigint): void {
+    const [, next, ...rest] = inFlight.parts;
     if (next === undefined || !this.#isRun(epoch)) {
-      this.#jobs.forget(job);
+      this.#batches.forget(inFlight);
       return;
     }
-    job.parts = [next, ...rest];
+    inFlight.parts = [next, ...rest];
     // the brake has counted the frames of all parts with the whole
-    job.isAdmitted = true;
-    void this.#parse(job);
+    inFlight.isAdmitted = true;
+    void this.#parse(inFlight);
   }
 
   /** The first part is refused: its halves take its place, and a single frame what stands for it. */
-  #split(job: Job, refusal: Refusal): void {
-    const whole = refusedBatch(job, refusal);
-    if (whole !== null) this.#host.refused(whole);
-    if (halve(job, this.#ring)) {
-      void this.#parse(job);
+  #split(inFlight: InFlightBatch, refusal: Refusal): void {
+    const whole = refusedBatch(inFlight, refusal);
+    if (whole !== null)
+      this.#env.log('warn', 'The database refuses rows of a batch: cutting it', { ...whole });
+    if (halve(inFlight, this.#ring)) {
+      void this.#parse(inFlight);
       return;
     }
-    const { present } = isolateFrame(job, refusal, this.#ring);
-    job.checkLinks = this.#checksLinks && present.ticks > 0;
+    const { present } = isolateFrame(inFlight, refusal, this.#ring);
+    inFlight.checkLinks = this.#checksLinks && present.ticks > 0;
   }
 
   /** Another daemon has raised the epoch: this run is over, and nothing more of it can be written. */
   #replaced(epoch: bigint): void {
     if (this.#run?.epoch === epoch) {
       this.#run = null;
-      this.#jobs.forgetWaiting();
+      this.#batches.forgetWaiting();
     }
     this.#host.fenced(epoch);
   }

@@ -3,7 +3,7 @@ import type { BatchWrite } from '../../store/chain/batch.ts';
 import type { LedgerState } from '../../store/chain/ledger.ts';
 
 /** What one run knows to be recorded: the ledger at its start, and what it has committed since. */
-export class Recorded {
+export class RunProgress {
   readonly epoch: bigint;
   /** the first tick of the chain; null until it is recorded */
   origin: bigint | null;
@@ -23,7 +23,8 @@ export class Recorded {
     this.#ahead = new RangeSet(storedAhead);
   }
 
-  book({ range, gaps, fills }: BatchWrite): void {
+  /** A batch is committed. */
+  record({ range, gaps, fills }: BatchWrite): void {
     for (const gap of gaps) {
       this.#openGaps.add(gap);
       this.#ranges.add(gap);

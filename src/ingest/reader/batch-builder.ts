@@ -37,7 +37,7 @@ const OUTPUT_DIGITS_MAX = 4096;
  * The open batch. A batch covers one contiguous range of numbers, so it is cut at every hole; unnumbered frames ride
  * along at their place. One slab is open at a time.
  */
-export class BatchFiller {
+export class BatchBuilder {
   readonly #ring: Ring;
   readonly #limits: SealLimits;
   readonly #sealed: (batch: SealedBatch) => void;
@@ -84,7 +84,7 @@ export class BatchFiller {
 
   /** False when the ring has no room now. */
   append(number: bigint, fills: boolean, bytes: Uint8Array, arrivedMs: number): boolean {
-    if (this.#ring.heldTicks >= this.#ring.geometry.ticksMax) {
+    if (this.#ring.bufferedTicks >= this.#ring.geometry.ticksMax) {
       this.seal(arrivedMs);
       return false;
     }
@@ -94,7 +94,7 @@ export class BatchFiller {
       return this.#appendSide(number, fills, 0, bytes, arrivedMs);
     if (!this.#room(number, fills, true, bytes.length, arrivedMs)) return false;
     this.#ticks += 1;
-    this.#ring.addHeldTicks(1);
+    this.#ring.addBufferedTicks(1);
     this.#lastTickWord = this.#frames * INDEX_WORDS;
     this.#copy(bytes, 0, arrivedMs);
     if (this.#ticks >= this.#limits.batchTicks) this.seal(arrivedMs);
@@ -126,7 +126,7 @@ export class BatchFiller {
   /** Gives the open slab back unwritten. */
   abandon(): void {
     if (this.#slab !== null) this.#ring.free(this.#slab.id);
-    this.#ring.addHeldTicks(-this.#ticks);
+    this.#ring.addBufferedTicks(-this.#ticks);
     this.#newGaps = [];
     this.#behind = null;
     this.#reset();
@@ -175,7 +175,7 @@ export class BatchFiller {
     this.#frames = 1;
     this.#ticks = ticks;
     this.#bytes = bytes.length;
-    this.#ring.addHeldTicks(ticks);
+    this.#ring.addBufferedTicks(ticks);
     this.#emit(null, Uint8Array.from(bytes));
     return true;
   }

@@ -4,9 +4,9 @@ import { Sequence, type SequenceStart } from '../../core/ingest/sequence.ts';
 import type { SealLimits } from '../../core/ingest/seal.ts';
 import { Backlog, type PausedStream } from './backlog.ts';
 import { FetchedFrames, type FetchedFrame } from '../gaps/fetched-frames.ts';
-import { BatchFiller, outputBefore, type SealedBatch } from './batch-builder.ts';
+import { BatchBuilder, outputBefore, type SealedBatch } from './batch-builder.ts';
 import { JUMP_MAX } from '../sequencer/head-watch.ts';
-import { HeldFrames, type ReorderLimits, type Stray } from './reorder-buffer.ts';
+import { ReorderBuffer, type ReorderLimits, type UnnumberedFrame } from './reorder-buffer.ts';
 import { ReaderCounts } from './counts.ts';
 import type { RepeatedFrame } from './repeated-frames.ts';
 import type { Ring } from '../ring.ts';
@@ -37,7 +37,7 @@ export class FrameReader {
   readonly #ring: Ring;
   readonly #limits: ReaderLimits;
   readonly #events: ReaderEvents;
-  readonly #filler: BatchFiller;
+  readonly #builder: BatchBuilder;
   readonly #clockMs: () => number;
   readonly counts = new ReaderCounts();
 
@@ -45,8 +45,8 @@ export class FrameReader {
   readonly #number = new Uint32Array(2);
   #dueHi = -1;
   #dueLo = -1;
-  readonly #held: HeldFrames;
-  readonly #giveStray = (stray: Stray): boolean => this.#appendStray(stray);
+  readonly #reorder: ReorderBuffer;
+  readonly #giveUnnumbered = (frame: UnnumberedFrame): boolean => this.#appendUnnumbered(frame);
   readonly #fetched = new FetchedFrames();
   /** highest number of this stream so far, or the one before the number it was asked for */
   #seen = -1n;
@@ -69,9 +69,9 @@ export class FrameReader {
     this.#events = events;
     this.#clockMs = clockMs;
     this.#sequence = new Sequence(start);
-    this.#held = new HeldFrames(this.#sequence, limits);
+    this.#reorder = new ReorderBuffer(this.#sequence, limits);
     this.#backlog = new Backlog(ring, this.counts, events);
-    this.#filler = new BatchFiller(ring, limits, events.sealed, outputBefore(start));
+    this.#builder = new BatchBuilder(ring, limits, events.sealed, outputBefore(start));
     this.#noteDue();
     this.#seen = this.#beforeDue;
   }
@@ -122,8 +122,8 @@ export class FrameReader {
     const mayPass = this.#offerFetched() && !this.#doubts;
     if (mayPass) this.#takeBacklog();
     else this.#backlog.wait();
-    if (this.#held.isOverdue(this.#clockMs())) this.#declareGap();
-    this.#filler.seal(this.#clockMs());
+    if (this.#reorder.isOverdue(this.#clockMs())) this.#declareGap();
+    this.#builder.seal(this.#clockMs());
     if (mayPass && !this.#doubts && this.#backlog.waits && this.#isClear()) this.#backlog.wake();
   }
 
@@ -131,7 +131,7 @@ export class FrameReader {
   disconnected(): void {
     this.#backlog.clear();
     this.#doubts = false;
-    this.#held.forget();
+    this.#reorder.forget();
     this.#seen = this.#beforeDue;
   }
 
@@ -143,7 +143,7 @@ export class FrameReader {
     if (this.#doubts) this.disconnected();
     this.#fetched.clear();
     this.#takeBacklog();
-    this.#filler.sealNow();
+    this.#builder.sealNow();
     return this.#isClear();
   }
 
@@ -151,7 +151,7 @@ export class FrameReader {
   abandon(): void {
     this.disconnected();
     this.#fetched.clear();
-    this.#filler.abandon();
+    this.#builder.abandon();
     this.#backlog.abandon();
   }
 
@@ -168,23 +168,23 @@ export class FrameReader {
     if (status !== 0 || number[0] > HIGHEST_HI) return this.#acceptUnnumbered(bytes, arrivedMs);
     if (number[1] === this.#dueLo && number[0] === this.#dueHi) {
       if (!this.#append(bytes, arrivedMs)) return false;
-      if (this.#held.any) this.#takeHeld();
+      if (this.#reorder.any) this.#takeReordered();
       return true;
     }
     return this.#acceptOther((BigInt(number[0]) << 32n) | BigInt(number[1]), bytes, arrivedMs);
   }
 
   #acceptUnnumbered(bytes: Uint8Array, arrivedMs: number): boolean {
-    if (this.#held.stray({ after: this.#seen, bytes, arrivedMs })) {
-      this.#boundHeld();
+    if (this.#reorder.addUnnumbered({ after: this.#seen, bytes, arrivedMs })) {
+      this.#boundReorder();
       return true;
     }
-    return this.#appendStray({ after: this.#seen, bytes, arrivedMs });
+    return this.#appendUnnumbered({ after: this.#seen, bytes, arrivedMs });
   }
 
   /** Not by the number that is due: read again after a restart, it must be the same dead letter. */
-  #appendStray({ after, bytes, arrivedMs }: Stray): boolean {
-    if (!this.#filler.appendUnnumbered(after + 1n, bytes, arrivedMs)) return false;
+  #appendUnnumbered({ after, bytes, arrivedMs }: UnnumberedFrame): boolean {
+    if (!this.#builder.appendUnnumbered(after + 1n, bytes, arrivedMs)) return false;
     this.counts.unnumbered += 1;
     return true;
   }
@@ -194,10 +194,10 @@ export class FrameReader {
     const nowMs = this.#clockMs();
     return this.#fetched.offer(nowMs, {
       isBusy: () => this.#backlog.waits || this.#ring.inFlight >= this.#limits.inFlightMax,
-      continues: ({ number }) => number !== null && this.#filler.continues(number),
+      continues: ({ number }) => number !== null && this.#builder.continues(number),
       accept: ({ number, due, bytes }) =>
         number === null
-          ? this.#filler.appendUnnumbered(due, bytes, nowMs)
+          ? this.#builder.appendUnnumbered(due, bytes, nowMs)
           : this.#appendFetched(number, bytes, nowMs),
     });
   }
@@ -208,7 +208,7 @@ export class FrameReader {
   }
 
   #appendLate(number: bigint, bytes: Uint8Array, arrivedMs: number): boolean {
-    if (!this.#filler.append(number, true, bytes, arrivedMs)) return false;
+    if (!this.#builder.append(number, true, bytes, arrivedMs)) return false;
     this.#sequence.tookLate(number);
     this.counts.late += 1;
     return true;
@@ -222,8 +222,8 @@ export class FrameReader {
         this.#noteDue();
         return this.#append(bytes, arrivedMs);
       case 'ahead':
-        this.#held.hold(number, bytes, arrivedMs);
-        this.#boundHeld();
+        this.#reorder.add(number, bytes, arrivedMs);
+        this.#boundReorder();
         return true;
       case 'late':
         return this.#appendLate(number, bytes, arrivedMs);
@@ -242,49 +242,49 @@ export class FrameReader {
 
   #append(bytes: Uint8Array, arrivedMs: number): boolean {
     const due = this.#sequence.expected!;
-    if (!this.#filler.append(due, false, bytes, arrivedMs)) return false;
+    if (!this.#builder.append(due, false, bytes, arrivedMs)) return false;
     if (due > this.#seen) this.#seen = due;
     this.#sequence.tookNext();
     this.#noteDue();
     return true;
   }
 
-  #boundHeld(): void {
-    if (this.#held.isFull) this.#declareGap();
+  #boundReorder(): void {
+    if (this.#reorder.isFull) this.#declareGap();
   }
 
   #declareGap(): void {
-    this.#doubts = this.#sequence.jump > JUMP_MAX && !this.#events.mayJump(this.#sequence.lowestHeld!);
+    this.#doubts = this.#sequence.jump > JUMP_MAX && !this.#events.mayJump(this.#sequence.lowestBuffered!);
     if (this.#doubts) return this.#backlog.wait();
     const gaps: TickRange[] = this.#sequence.giveUp();
     this.counts.gaps += gaps.length;
-    this.#filler.gapsBefore(gaps);
+    this.#builder.gapsBefore(gaps);
     this.#noteDue();
     if (gaps.length > 0) this.#events.gaps(gaps);
-    this.#takeHeld();
-    // what is still held waits for another hole, from now on
-    this.#held.sinceMs = this.#clockMs();
+    this.#takeReordered();
+    // what is still buffered waits for another hole, from now on
+    this.#reorder.sinceMs = this.#clockMs();
   }
 
-  /** Appends held frames while the number that is due is among them, and what belongs behind them. */
-  #takeHeld(): void {
-    while (this.#held.giveStrays(this.#giveStray)) {
-      const { due } = this.#held;
+  /** Appends buffered frames while the number that is due is among them, and what belongs behind them. */
+  #takeReordered(): void {
+    while (this.#reorder.giveUnnumbered(this.#giveUnnumbered)) {
+      const { due } = this.#reorder;
       if (due === undefined) return;
       if (!this.#append(due.bytes, due.arrivedMs)) break;
-      this.#held.took(due);
+      this.#reorder.took(due);
     }
     this.#backlog.wait();
   }
 
   /** Everything that was delivered is in the ring, or waits for missing ticks. */
   #isClear(): boolean {
-    return this.#backlog.frames.length === 0 && !this.#held.isNext;
+    return this.#backlog.frames.length === 0 && !this.#reorder.isNext;
   }
 
   #takeBacklog(): void {
-    if (this.#held.isNext) this.#takeHeld();
-    if (this.#held.isNext) return;
+    if (this.#reorder.isNext) this.#takeReordered();
+    if (this.#reorder.isNext) return;
     let taken = 0;
     for (const { bytes, arrivedMs } of this.#backlog.frames) {
       if (!this.#accept(bytes, arrivedMs)) break;

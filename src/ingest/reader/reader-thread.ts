@@ -1,10 +1,11 @@
-import type { LogLevel } from '../../core/env.ts';
+import type { Env, LogLevel } from '../../core/env.ts';
+import type { Clock } from '../../core/time.ts';
 import type { MessagePort } from 'node:worker_threads';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { SequenceStart } from '../../core/ingest/sequence.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import type { SealedBatch } from './batch-builder.ts';
-import type { FillCounts } from '../gaps/round.ts';
+import type { FillCounts } from '../gaps/pass.ts';
 import { GapFiller, type FillHost, type FillLimits } from '../gaps/filler.ts';
 import type { FillReport } from '../gaps/report.ts';
 import { FrameReader, type ReaderLimits } from './frame-reader.ts';
@@ -15,7 +16,6 @@ import { SequencerConnection, type SourceOptions } from '../sequencer/connection
 import { threadStats, type ThreadStats } from '../thread-stats.ts';
 import {
   TickStream,
-  type StreamClock,
   type StreamHost,
   type StreamLimits,
   type StreamState,
@@ -66,7 +66,7 @@ export type FromReader =
   | { type: 'head'; head: bigint }
   | { type: 'stopped'; run: number }
   | { type: 'drained' }
-  | { type: 'log'; level: LogLevel; message: string; fields: Record<string, unknown> }
+  | { type: 'log'; level: LogLevel; message: string; fields: Readonly<Record<string, unknown>> }
   | { type: 'stats'; stats: ReaderStats };
 
 export interface ReaderStats extends ThreadStats {
@@ -84,7 +84,7 @@ const TURN_MS_MAX = 20;
 export class ReaderLoop {
   readonly #setup: ReaderSetup;
   readonly #port: MessagePort;
-  readonly #clock: StreamClock;
+  readonly #env: Env;
   readonly #ring: Ring;
   readonly #stream: TickStream;
   readonly #filler: GapFiller;
@@ -97,13 +97,17 @@ export class ReaderLoop {
   #ask = 0n;
   #draining = false;
 
-  constructor(setup: ReaderSetup, port: MessagePort, clock: StreamClock) {
+  constructor(setup: ReaderSetup, port: MessagePort, clock: Clock, random: () => number) {
     this.#setup = setup;
     this.#port = port;
-    this.#clock = clock;
+    this.#env = {
+      log: (level, message, fields) => this.#send({ type: 'log', level, message, fields }),
+      clock,
+      random,
+    };
     this.#ring = new Ring(setup.geometry, setup.memory);
-    this.#stream = new TickStream(setup.source, setup.streaming, this.#streamHost(), clock);
-    this.#filler = new GapFiller(setup.filling, this.#fillHost(), clock);
+    this.#stream = new TickStream(setup.source, setup.streaming, this.#env, this.#streamHost());
+    this.#filler = new GapFiller(setup.filling, this.#env, this.#fillHost());
   }
 
   start(): void {
@@ -162,7 +166,7 @@ export class ReaderLoop {
         pause: () => this.#stream.pause(),
         resume: () => this.#stream.resume(),
       },
-      () => this.#clock.nowMs(),
+      () => this.#env.clock.monotonicMs(),
     );
     this.#stream.resume();
     this.#stream.start(forkAccepted);
@@ -208,19 +212,17 @@ export class ReaderLoop {
       head: (head) => this.#send({ type: 'head', head }),
       forked: (reason) => this.#send({ type: 'forked', run: this.#run, reason }),
       headReached: () => this.#send({ type: 'headReached', run: this.#run }),
-      log: (level, message, fields) => this.#send({ type: 'log', level, message, fields }),
     };
   }
 
   #fillHost(): FillHost {
     const { source } = this.#setup;
     return {
-      connect: () => new SequencerConnection(source, () => this.#clock.wallMs()),
+      connect: () => new SequencerConnection(source, this.#env.clock),
       missing: (range) => this.#reader?.missing(range) ?? null,
       fill: (chunk) => this.#reader?.fillGaps(chunk),
       filling: () => this.#reader?.filling ?? false,
       report: (report) => this.#send({ type: 'filling', run: this.#run, report }),
-      log: (level, message, fields) => this.#send({ type: 'log', level, message, fields }),
     };
   }
 

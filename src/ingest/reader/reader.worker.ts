@@ -3,8 +3,4 @@ import { systemClock } from '../../core/time.ts';
 import { ReaderLoop, type ReaderSetup } from './reader-thread.ts';
 
 if (parentPort === null) throw new Error('reader.worker is started as a worker thread');
-new ReaderLoop(workerData as ReaderSetup, parentPort, {
-  nowMs: () => systemClock.monotonicMs(),
-  wallMs: () => Number(systemClock.nowMicros()) / 1000,
-  random: Math.random,
-}).start();
+new ReaderLoop(workerData as ReaderSetup, parentPort, systemClock, Math.random).start();

@@ -14,37 +14,37 @@ export interface WaitingFrame {
 }
 
 /** A frame without a usable number: it belongs behind the highest number that came before it on its stream. */
-export interface Stray extends WaitingFrame {
+export interface UnnumberedFrame extends WaitingFrame {
   after: bigint;
 }
 
-interface HeldFrame extends WaitingFrame {
+interface BufferedFrame extends WaitingFrame {
   number: bigint;
   /** frames without a usable number that came right after it: their place is behind it */
-  strays: Stray[];
+  unnumbered: UnnumberedFrame[];
 }
 
 /** Frames that came before their turn (the reorder window), by number, and what belongs behind them. */
-export class HeldFrames {
+export class ReorderBuffer {
   readonly #sequence: Sequence;
   readonly #limits: ReorderLimits;
-  #byNumber = new Map<bigint, HeldFrame>();
-  #last: HeldFrame | null = null;
-  /** held behind frames that went their way: they go before anything else */
-  #strays: Stray[] = [];
+  #byNumber = new Map<bigint, BufferedFrame>();
+  #last: BufferedFrame | null = null;
+  /** their numbered frames are in the ring already: they go before anything else */
+  #unnumbered: UnnumberedFrame[] = [];
   /** of everything that is kept here */
   #frames = 0;
   #bytes = 0;
   /** since when the lowest one waits for the same hole, monotonic ms */
   sinceMs = 0;
 
-  /** sequence: is told which numbers are held. */
+  /** sequence: is told which numbers are buffered. */
   constructor(sequence: Sequence, limits: ReorderLimits) {
     this.#sequence = sequence;
     this.#limits = limits;
   }
 
-  /** Whether numbered frames are held. */
+  /** Whether numbered frames are buffered. */
   get any(): boolean {
     return this.#byNumber.size > 0;
   }
@@ -60,55 +60,55 @@ export class HeldFrames {
   }
 
   /** The frame of the number that is due, if it is among them. */
-  get due(): HeldFrame | undefined {
+  get due(): BufferedFrame | undefined {
     const due = this.#sequence.expected;
     return due === null ? undefined : this.#byNumber.get(due);
   }
 
   /** The ring had no room for it: nothing that came later may overtake it. */
   get isNext(): boolean {
-    return this.#strays.length > 0 || this.due !== undefined;
+    return this.#unnumbered.length > 0 || this.due !== undefined;
   }
 
-  hold(number: bigint, bytes: Uint8Array, arrivedMs: number): void {
+  add(number: bigint, bytes: Uint8Array, arrivedMs: number): void {
     if (!this.any) this.sinceMs = arrivedMs;
-    this.#last = { number, bytes, arrivedMs, strays: [] };
+    this.#last = { number, bytes, arrivedMs, unnumbered: [] };
     this.#byNumber.set(number, this.#last);
     this.#count(bytes);
-    this.#sequence.held(number);
+    this.#sequence.buffered(number);
   }
 
-  /** A frame without a usable number. False when no held frame is before it. */
-  stray(stray: Stray): boolean {
+  /** A frame without a usable number. False when no buffered frame is before it. */
+  addUnnumbered(frame: UnnumberedFrame): boolean {
     if (this.#last === null) return false;
-    this.#last.strays.push(stray);
-    this.#count(stray.bytes);
+    this.#last.unnumbered.push(frame);
+    this.#count(frame.bytes);
     return true;
   }
 
   /** Those that go before anything else. False when one of them found no room. */
-  giveStrays(append: (stray: Stray) => boolean): boolean {
-    for (let stray = this.#strays[0]; stray !== undefined; stray = this.#strays[0]) {
-      if (!append(stray)) return false;
-      this.#strays.shift();
-      this.#release(stray);
+  giveUnnumbered(append: (frame: UnnumberedFrame) => boolean): boolean {
+    for (let frame = this.#unnumbered[0]; frame !== undefined; frame = this.#unnumbered[0]) {
+      if (!append(frame)) return false;
+      this.#unnumbered.shift();
+      this.#release(frame);
     }
     return true;
   }
 
-  took(held: HeldFrame): void {
-    this.#byNumber.delete(held.number);
-    this.#strays.push(...held.strays);
-    if (held === this.#last) this.#last = null;
-    this.#release(held);
+  took(frame: BufferedFrame): void {
+    this.#byNumber.delete(frame.number);
+    this.#unnumbered.push(...frame.unnumbered);
+    if (frame === this.#last) this.#last = null;
+    this.#release(frame);
   }
 
   /** The stream sends them again. */
   forget(): void {
-    this.#sequence.forgetHeld();
+    this.#sequence.forgetBuffered();
     this.#byNumber.clear();
     this.#last = null;
-    this.#strays = [];
+    this.#unnumbered = [];
     this.#frames = 0;
     this.#bytes = 0;
   }

@@ -1,8 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import * as grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { tickOfAnswer } from '../../core/chain/wire.ts';
+import type { Env } from '../../core/env.ts';
+import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
+import type { Clock } from '../../core/time.ts';
 
 /** Where the sequencer is and how to speak to it. */
 export interface SourceOptions {
@@ -96,12 +100,11 @@ const { SequencerService } = (
  */
 export class SequencerConnection implements TickServer {
   readonly #client: SequencerClient;
-  readonly #clockMs: () => number;
+  readonly #clock: Clock;
   #call: grpc.ClientReadableStream<Uint8Array> | null = null;
 
-  /** clockMs: wall clock in ms since 1970, for deadlines. */
-  constructor(options: SourceOptions, clockMs: () => number) {
-    this.#clockMs = clockMs;
+  constructor(options: SourceOptions, clock: Clock) {
+    this.#clock = clock;
     this.#client = new SequencerService(options.target, credentials(options.tls), {
       'grpc.max_receive_message_length': options.messageBytesMax,
       'grpc.keepalive_time_ms': KEEPALIVE_MS,
@@ -203,7 +206,8 @@ export class SequencerConnection implements TickServer {
     ) => unknown,
   ): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      call({ deadline: this.#clockMs() + UNARY_DEADLINE_MS }, (error, reply) => {
+      const nowMs = Number(this.#clock.nowMicros()) / 1000;
+      call({ deadline: nowMs + UNARY_DEADLINE_MS }, (error, reply) => {
         if (error !== null) reject(error);
         else if (reply === undefined) reject(new Error('the sequencer sent an empty answer'));
         else resolve(reply);
@@ -213,12 +217,30 @@ export class SequencerConnection implements TickServer {
 }
 
 /** The sequencer's latest tick, by a connection of its own. Rejects with a grpc.ServiceError. */
-export async function latestTick(options: SourceOptions, clockMs: () => number): Promise<bigint> {
-  const connection = new SequencerConnection(options, clockMs);
+export async function latestTick(options: SourceOptions, clock: Clock): Promise<bigint> {
+  const connection = new SequencerConnection(options, clock);
   try {
     return await connection.head();
   } finally {
     connection.close();
+  }
+}
+
+/** The same; asks until it answers. Rejects once `isWanted` says no. */
+export async function awaitLatestTick(
+  source: SourceOptions,
+  backoff: BackoffLimits,
+  env: Env,
+  isWanted: () => boolean,
+): Promise<bigint> {
+  for (let attempt = 0; ; attempt += 1) {
+    if (!isWanted()) throw new Error('the lease is lost');
+    try {
+      return await latestTick(source, env.clock);
+    } catch (error) {
+      env.log('warn', 'The sequencer does not say its latest tick', { error: (error as Error).message });
+    }
+    await delay(backoffMs(attempt, backoff, env.random()));
   }
 }
 

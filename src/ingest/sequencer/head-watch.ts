@@ -1,10 +1,10 @@
 import type { LogLine } from '../../core/env.ts';
+
 export interface HeadWatchHost {
   /** The sequencer has another chain than the one we have. One sentence. */
   forked(reason: string): void;
   /** An accepted head below our position is so no longer. */
   headReached(): void;
-  readonly log: LogLine;
 }
 
 /** What looks wrong is looked at again after so long, ms: GetStatus may lag behind the stream. */
@@ -18,13 +18,15 @@ export const JUMP_MAX = 1_000_000n;
  * another chain, or none, and must not move the position.
  */
 export class HeadWatch {
+  readonly #log: LogLine;
   readonly #host: HeadWatchHost;
   #isAccepted = false;
   #head: bigint | null = null;
   #low: { had: bigint; sinceMs: number } | null = null;
   #jump: { number: bigint; sinceMs: number | null } | null = null;
 
-  constructor(host: HeadWatchHost) {
+  constructor(log: LogLine, host: HeadWatchHost) {
+    this.#log = log;
     this.#host = host;
   }
 
@@ -82,7 +84,7 @@ export class HeadWatch {
     if (this.#isAccepted) return;
     if (this.#low === null) {
       this.#low = { had, sinceMs: nowMs };
-      this.#host.log('warn', 'The head of the sequencer is below our position', { head, position: had });
+      this.#log('warn', 'The head of the sequencer is below our position', { head, position: had });
     } else if (nowMs - this.#low.sinceMs >= DOUBT_MS) {
       this.#host.forked(`the head of the sequencer is ${head}, and it had sent tick ${this.#low.had} before`);
       this.#low = null;

@@ -1,6 +1,6 @@
 import type { SequencerConnection } from './connection.ts';
 
-export interface ServedHost {
+export interface OldestServedHost {
   /** the last tick before the one that is due; null before the first one of a chain */
   had(): bigint | null;
   /** the sequencer's head, and what `had` was then */
@@ -13,10 +13,10 @@ export interface ServedHost {
  * A position that is not served may be older than what the sequencer keeps. Returns the oldest tick that it has, from
  * where a stream can go on; null when that is not the cause, or cannot be found out.
  */
-export async function findServed(
+export async function findOldestServed(
   connection: SequencerConnection,
   start: bigint,
-  host: ServedHost,
+  host: OldestServedHost,
 ): Promise<bigint | null> {
   try {
     const head = await connection.head();

@@ -9,23 +9,24 @@ const TIMES_MAX = 2;
 const TICKS_MAX = 8_192;
 const ROOM_POLL_MS = 20;
 
-export interface TooLargeHost {
+export interface OversizedHost {
   /** the last tick before the one that is due; null before the first one of a chain */
   had(): bigint | null;
   frame(bytes: Uint8Array): void;
-  /** the ring has no room now */
+  /** the ring is full */
   waiting(): boolean;
   state(state: { kind: 'poison'; error: string }): void;
-  readonly log: LogLine;
 }
 
 /** The message above GRPC_MAX_MESSAGE_BYTES that a stream meets: how often, and which tick it is. */
-export class TooLarge {
-  readonly #host: TooLargeHost;
+export class OversizedMessages {
+  readonly #log: LogLine;
+  readonly #host: OversizedHost;
   /** met so often since the last tick came */
   times = 0;
 
-  constructor(host: TooLargeHost) {
+  constructor(log: LogLine, host: OversizedHost) {
+    this.#log = log;
     this.#host = host;
   }
 
@@ -35,7 +36,7 @@ export class TooLarge {
   }
 
   tellHalt({ code, text }: StreamFailure): void {
-    this.#host.log(
+    this.#log(
       'error',
       'A message above GRPC_MAX_MESSAGE_BYTES stops the stream; raise the limit and restart, or skip the tick',
       { code, error: text },
@@ -47,7 +48,7 @@ export class TooLarge {
   async name(server: TickServer, failure: StreamFailure, isOver: () => boolean): Promise<void> {
     const tick = await this.#find(server, isOver);
     if (tick === null || isOver()) return;
-    this.#host.log('error', 'The message that stops the stream is this tick', {
+    this.#log('error', 'The message that stops the stream is this tick', {
       tick,
       to_pass_over_it: `tick-ingester skip --tick ${tick}`,
     });

@@ -1,9 +1,10 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import { backoffMs, streamVerdict, type BackoffLimits } from '../../core/retry.ts';
-import { DOUBT_MS, HeadWatch } from './head-watch.ts';
-import { findServed } from './oldest-served.ts';
+import { HeadWatch } from './head-watch.ts';
+import { findOldestServed } from './oldest-served.ts';
 import { SequencerConnection, type SourceOptions, type StreamFailure } from './connection.ts';
-import { TooLarge } from './oversized.ts';
+import { OversizedMessages } from './oversized.ts';
+import { SilenceWatch, type SilenceLimits } from './silence-watch.ts';
 
 /** What the stream is doing, for /ready, the log and the metrics. */
 export type StreamState =
@@ -15,11 +16,8 @@ export type StreamState =
   | { kind: 'poison'; error: string }
   | { kind: 'stopped' };
 
-export interface StreamLimits {
-  stallMs: number;
+export interface StreamLimits extends SilenceLimits {
   backoff: BackoffLimits;
-  /** how often GetStatus is asked for the head, ms */
-  headMs: number;
 }
 
 export interface StreamHost {
@@ -37,16 +35,10 @@ export interface StreamHost {
   /** Of HeadWatch. */
   forked(reason: string): void;
   headReached(): void;
-  readonly log: LogLine;
 }
 
-export interface StreamClock {
-  nowMs(): number;
-  wallMs(): number;
-  random(): number;
-}
-
-const TICK_MS = 250;
+/** The timer behind the watchdog and the questions for the head, ms. */
+const WATCH_MS = 250;
 /** gRPC's code for what our own watchdog found */
 const DEADLINE_EXCEEDED = 4;
 const UNKNOWN = 2;
@@ -54,8 +46,39 @@ const UNKNOWN = 2;
 const POISON_RETRY_MS = 60_000;
 
 /**
- * Keeps one tick stream open for ever. States: connecting → streaming → (down | stalled) → connecting …; poison stays
- * until a tick comes (one look a minute), stopped until start() is called again.
+ * What operators are told goes on being told while the stream is opened again, until something speaks against it: a
+ * stream that opens says nothing against a stall, nor against a message that is too large.
+ */
+type Doubt = 'stalled' | 'oversized' | null;
+
+type State =
+  | { kind: 'stopped' }
+  | { kind: 'parked'; doubt: Doubt }
+  | { kind: 'opening'; connection: SequencerConnection; doubt: Doubt }
+  | { kind: 'open'; connection: SequencerConnection }
+  | { kind: 'flowing'; connection: SequencerConnection }
+  | { kind: 'waiting'; timer: NodeJS.Timeout; doubt: Doubt };
+
+/**
+ * Keeps one tick stream open for ever.
+ *
+ *   state    what it is                            event                                  next
+ *   stopped                                        start()                                opening
+ *   parked   the ring is full, so it is not        resume()                               opening
+ *            opened
+ *   opening  a stream was asked for on a           the channel is ready, without doubt    open
+ *            connection of its own                 GetStatus: nothing new, after a stall  open
+ *                                                  first frame                            flowing
+ *   open     connected, and no frame yet           first frame                            flowing
+ *   flowing  frames came: earlier failures are     –
+ *            forgotten
+ *   waiting  the connection is closed; another     its time is over                       opening
+ *            one after a while
+ *
+ *   opening, open and flowing end alike:           error, end or silence                  waiting, then longer
+ *                                                  message too large, twice in one place  waiting a minute (halt)
+ *                                                  position no longer served              opening at the oldest tick
+ *   opening is entered as parked while the stream is paused; stop() leads from everywhere to stopped.
  *
  * Every attempt has a connection of its own. A stream that is open and silent is found by asking GetStatus: a head
  * beyond what we have means that the stream hangs, an equal one that the chain is quiet.
@@ -63,56 +86,56 @@ const POISON_RETRY_MS = 60_000;
 export class TickStream {
   readonly #options: SourceOptions;
   readonly #limits: StreamLimits;
+  readonly #env: Env;
   readonly #host: StreamHost;
-  readonly #clock: StreamClock;
-  #connection: SequencerConnection | null = null;
-  #timer: NodeJS.Timeout | null = null;
-  #retry: NodeJS.Timeout | null = null;
-  #attempt = 0;
-  readonly #tooLarge: TooLarge;
-  #heardMs = 0;
-  #heardLately = false;
-  #askedHeadMs = 0;
-  #streaming = false;
-  /** found silent, and not heard since: a stream that is open says nothing against it */
-  #stalled = false;
-  #asking = false;
-  #paused = false;
-  /** the ring was full when a stream was due */
-  #waitsToOpen = false;
-  #skipTo: bigint | null = null;
+  readonly #oversized: OversizedMessages;
   readonly #heads: HeadWatch;
-  /** how many streams were opened after the first */
+  readonly #silence: SilenceWatch;
+  #state: State = { kind: 'stopped' };
+  #watchdog: NodeJS.Timeout | null = null;
+  /** failures in a row, without a frame between them */
+  #attempt = 0;
+  /** the oldest tick served, in the place of a position that is not; until a frame comes */
+  #skipTo: bigint | null = null;
+  /** by the ring, in whatever state */
+  #paused = false;
+  /** absolute, since the thread started */
   reconnects = 0;
 
-  constructor(options: SourceOptions, limits: StreamLimits, host: StreamHost, clock: StreamClock) {
+  constructor(options: SourceOptions, limits: StreamLimits, env: Env, host: StreamHost) {
     this.#options = options;
     this.#limits = limits;
+    this.#env = env;
     this.#host = host;
-    this.#clock = clock;
-    this.#tooLarge = new TooLarge(host);
-    this.#heads = new HeadWatch(host);
+    this.#oversized = new OversizedMessages(env.log, host);
+    this.#heads = new HeadWatch(env.log, host);
+    this.#silence = new SilenceWatch(limits, env.clock, {
+      waiting: () => host.waiting(),
+      had: () => host.had(),
+      isDoubtful: () => this.#heads.isDoubtful,
+      isOver: (connection) => this.#connection !== connection,
+      answered: (head, had) => {
+        host.head(head);
+        this.#heads.answered(head, had, env.clock.monotonicMs());
+      },
+    });
   }
 
   /** forkAccepted: an operator goes on although the head is below our position. */
   start(forkAccepted: boolean): void {
     this.stop();
     this.#heads.begin(forkAccepted);
-    this.#timer = setInterval(() => this.#watch(), TICK_MS);
+    this.#watchdog = setInterval(() => void this.#watch(), WATCH_MS);
     this.#attempt = 0;
-    this.#tooLarge.times = 0;
+    this.#oversized.times = 0;
     this.#skipTo = null;
-    this.#stalled = false;
-    this.#open();
+    this.#open(null);
   }
 
   stop(): void {
-    if (this.#timer !== null) clearInterval(this.#timer);
-    if (this.#retry !== null) clearTimeout(this.#retry);
-    this.#timer = null;
-    this.#retry = null;
-    this.#waitsToOpen = false;
-    this.#close();
+    if (this.#watchdog !== null) clearInterval(this.#watchdog);
+    this.#watchdog = null;
+    this.#leave({ kind: 'stopped' });
     this.#host.state({ kind: 'stopped' });
   }
 
@@ -121,188 +144,163 @@ export class TickStream {
     this.#connection?.pause();
   }
 
+  resume(): void {
+    this.#paused = false;
+    this.#silence.restart();
+    this.#connection?.resume();
+    if (this.#state.kind === 'parked') this.#open(this.#doubt);
+  }
+
   /** Whether the hole before this number may be declared a gap: not while the head says that there is no such tick. */
   mayJump(number: bigint): boolean {
     return this.#heads.mayJump(number);
   }
 
-  resume(): void {
-    this.#paused = false;
-    this.#heardMs = this.#clock.nowMs();
-    this.#connection?.resume();
-    if (!this.#waitsToOpen) return;
-    this.#waitsToOpen = false;
-    this.#open();
+  get #connection(): SequencerConnection | null {
+    return 'connection' in this.#state ? this.#state.connection : null;
   }
 
-  #open(): void {
-    this.#retry = null;
-    if (this.#paused) {
-      // grpc-js buffers without bound what comes on a stream that was paused before its first message
-      this.#waitsToOpen = true;
-      return;
-    }
-    const connection = this.#connect();
-    if (connection === null) return;
-    this.#connection = connection;
-    this.#streaming = false;
-    this.#heardMs = this.#clock.nowMs();
-    if (!this.#stalled && !this.#tooLarge.isHalt) this.#host.state({ kind: 'connecting' });
-    const start = this.#skipTo ?? this.#host.resumeAt();
-    this.#host.log('info', 'Opening tick stream', { target: this.#options.target, start_tick: start });
-    connection.stream(start, {
-      frame: (bytes) => {
-        if (this.#connection !== connection) return;
-        this.#heard();
-        this.#host.frame(bytes);
-      },
-      ended: (failure) => {
-        if (this.#connection === connection) void this.#ended(connection, start, failure);
-      },
-    });
+  get #doubt(): Doubt {
+    return 'doubt' in this.#state ? this.#state.doubt : null;
   }
 
-  /** null when it cannot even be made: a certificate that is being replaced, say. */
-  #connect(): SequencerConnection | null {
-    try {
-      return new SequencerConnection(this.#options, () => this.#clock.wallMs());
-    } catch (error) {
-      const failure = { code: UNKNOWN, text: (error as Error).message };
-      this.#down(failure, { kind: 'down', error: failure.text, code: failure.code });
-      return null;
-    }
-  }
-
-  /** For each frame, so no clock here: #watch turns the flag into a time. */
-  #heard(): void {
-    this.#heardLately = true;
-    if (this.#streaming && this.#attempt === 0 && this.#tooLarge.times === 0 && this.#skipTo === null) return;
-    this.#tooLarge.times = 0;
-    this.#skipTo = null;
-    this.#attempt = 0;
-    this.#nowStreaming();
-  }
-
-  #nowStreaming(): void {
-    this.#streaming = true;
-    this.#stalled = false;
-    this.#host.state({ kind: 'streaming' });
-  }
-
-  async #ended(connection: SequencerConnection, start: bigint, failure: StreamFailure): Promise<void> {
-    const verdict = streamVerdict(failure.code);
-    if (verdict === 'too_large') {
-      this.#tooLarge.times += 1;
-      if (this.#tooLarge.isHalt) return this.#halt(failure);
-    }
-    if (verdict === 'position_not_served' && start > 0n && (await this.#openAtOldest(connection, start)))
-      return;
-    if (this.#connection === connection)
-      this.#down(failure, { kind: 'down', error: failure.text, code: failure.code });
-  }
-
-  /** Where the position is no longer served: the hole is a gap. */
-  async #openAtOldest(connection: SequencerConnection, start: bigint): Promise<boolean> {
-    const oldest = await findServed(connection, start, {
-      had: () => this.#host.had(),
-      answered: (head, had) => this.#heads.answered(head, had, this.#clock.nowMs()),
-      isOver: () => this.#connection !== connection,
-    });
-    if (oldest === null || this.#connection !== connection) return false;
-    this.#host.log('warn', 'Position is no longer served; going on at the oldest tick served', {
-      wanted: start,
-      oldest,
-    });
-    this.#skipTo = oldest;
-    this.#close();
-    this.reconnects += 1;
-    this.#open();
-    return true;
-  }
-
-  #halt(failure: StreamFailure): void {
-    this.#close();
-    this.#tooLarge.tellHalt(failure);
-    this.#retry = setTimeout(() => this.#open(), POISON_RETRY_MS);
-    void this.#nameTooLarge(failure);
-  }
-
-  async #nameTooLarge(failure: StreamFailure): Promise<void> {
-    const retry = this.#retry;
-    const server = this.#connect();
-    if (server === null) return;
-    await this.#tooLarge.name(server, failure, () => this.#retry !== retry);
-    server.close();
-  }
-
-  #down(failure: StreamFailure, state: StreamState): void {
-    this.#close();
-    this.#stalled = state.kind === 'stalled';
-    const waitMs = backoffMs(this.#attempt, this.#limits.backoff, this.#clock.random());
-    this.#attempt += 1;
-    this.reconnects += 1;
-    this.#host.log('warn', 'Stream error (will reconnect)', {
-      target: this.#options.target,
-      code: failure.code,
-      error: failure.text,
-      retry_ms: waitMs,
-    });
-    this.#host.state(state);
-    if (this.#retry !== null) clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => this.#open(), waitMs);
-  }
-
-  #close(): void {
+  /** What belongs to the present state ends with it. */
+  #leave(next: State): void {
     const connection = this.#connection;
-    this.#connection = null;
-    this.#streaming = false;
+    if (this.#state.kind === 'waiting') clearTimeout(this.#state.timer);
+    this.#state = next;
     if (connection === null) return;
     connection.close();
     this.#heads.forgetJump();
     this.#host.disconnected();
   }
 
-  #watch(): void {
-    const connection = this.#connection;
-    if (connection === null) return;
-    if (!this.#streaming && !this.#stalled && !this.#tooLarge.isHalt && connection.ready) {
-      this.#nowStreaming();
-    }
-    const nowMs = this.#clock.nowMs();
-    if (this.#heardLately || this.#host.waiting()) this.#heardMs = nowMs;
-    this.#heardLately = false;
-    const silentMs = nowMs - this.#heardMs;
-    const stalled = silentMs >= this.#limits.stallMs;
-    const askMs = this.#heads.isDoubtful ? DOUBT_MS : this.#limits.headMs;
-    if (this.#asking || (!stalled && nowMs - this.#askedHeadMs < askMs)) return;
-    void this.#askHead(connection, stalled ? silentMs : null);
-  }
-
-  async #askHead(connection: SequencerConnection, silentMs: number | null): Promise<void> {
-    this.#asking = true;
-    this.#askedHeadMs = this.#clock.nowMs();
-    const had = this.#host.had();
-    let head: bigint | null = null;
-    try {
-      head = await connection.head();
-    } catch {
-      // an unanswered GetStatus only matters while the stream is silent as well
-    }
-    this.#asking = false;
-    if (this.#connection !== connection) return;
-    if (head !== null) this.#host.head(head);
-    if (head !== null) this.#heads.answered(head, had, this.#clock.nowMs());
-    // a halt stops the stream
-    if (this.#connection !== connection) return;
-    if (silentMs === null || this.#heardLately) return;
-    if (head !== null && this.#hasAll(head)) {
-      this.#heardMs = this.#clock.nowMs();
-      if (this.#stalled) this.#nowStreaming();
+  #open(doubt: Doubt): void {
+    if (this.#paused) {
+      // grpc-js buffers without bound what comes on a stream that was paused before its first message
+      this.#leave({ kind: 'parked', doubt });
       return;
     }
-    this.#host.log('warn', 'Stream is open and silent; reconnecting', { silent_ms: silentMs, head });
+    const connection = this.#connect();
+    if (connection === null) return;
+    this.#leave({ kind: 'opening', connection, doubt });
+    this.#silence.restart();
+    if (doubt === null) this.#host.state({ kind: 'connecting' });
+    const start = this.#skipTo ?? this.#host.resumeAt();
+    this.#env.log('info', 'Opening tick stream', { target: this.#options.target, start_tick: start });
+    connection.stream(start, {
+      frame: (bytes) => {
+        this.#silence.heardLately = true;
+        if (this.#state.kind !== 'flowing') this.#flow(connection);
+        this.#host.frame(bytes);
+      },
+      ended: (failure) => void this.#ended(connection, start, failure),
+    });
+  }
+
+  /** null when it cannot even be made: a certificate that is being replaced, say. */
+  #connect(): SequencerConnection | null {
+    try {
+      return new SequencerConnection(this.#options, this.#env.clock);
+    } catch (error) {
+      this.#retry({ code: UNKNOWN, text: (error as Error).message });
+      return null;
+    }
+  }
+
+  #flow(connection: SequencerConnection): void {
+    const isTold = this.#state.kind === 'open';
+    this.#state = { kind: 'flowing', connection };
+    this.#oversized.times = 0;
+    this.#skipTo = null;
+    this.#attempt = 0;
+    if (!isTold) this.#host.state({ kind: 'streaming' });
+  }
+
+  #connected(connection: SequencerConnection): void {
+    this.#state = { kind: 'open', connection };
+    this.#host.state({ kind: 'streaming' });
+  }
+
+  async #ended(connection: SequencerConnection, start: bigint, failure: StreamFailure): Promise<void> {
+    const verdict = streamVerdict(failure.code);
+    if (verdict === 'too_large') {
+      this.#oversized.times += 1;
+      if (this.#oversized.isHalt) return this.#halt(failure);
+    }
+    if (verdict === 'position_not_served' && start > 0n && (await this.#openAtOldest(connection, start)))
+      return;
+    if (this.#connection === connection) this.#retry(failure);
+  }
+
+  /** Where the position is no longer served: the hole is a gap. */
+  async #openAtOldest(connection: SequencerConnection, start: bigint): Promise<boolean> {
+    const oldest = await findOldestServed(connection, start, {
+      had: () => this.#host.had(),
+      answered: (head, had) => this.#heads.answered(head, had, this.#env.clock.monotonicMs()),
+      isOver: () => this.#connection !== connection,
+    });
+    if (oldest === null || this.#connection !== connection) return false;
+    this.#env.log('warn', 'Position is no longer served; going on at the oldest tick served', {
+      wanted: start,
+      oldest,
+    });
+    this.#skipTo = oldest;
+    this.reconnects += 1;
+    this.#open(this.#doubt);
+    return true;
+  }
+
+  #halt(failure: StreamFailure): void {
+    const waiting = this.#wait(POISON_RETRY_MS, 'oversized');
+    this.#oversized.tellHalt(failure);
+    void this.#nameOversized(failure, waiting);
+  }
+
+  async #nameOversized(failure: StreamFailure, waiting: State): Promise<void> {
+    const server = this.#connect();
+    if (server === null) return;
+    await this.#oversized.name(server, failure, () => this.#state !== waiting);
+    server.close();
+  }
+
+  /** shown: what operators are told, when it is not simply the failure. */
+  #retry(failure: StreamFailure, shown?: StreamState & { kind: 'stalled' }): void {
+    const waitMs = backoffMs(this.#attempt, this.#limits.backoff, this.#env.random());
+    this.#attempt += 1;
+    this.reconnects += 1;
+    this.#wait(waitMs, this.#oversized.isHalt ? 'oversized' : (shown?.kind ?? null));
+    this.#env.log('warn', 'Stream error (will reconnect)', {
+      target: this.#options.target,
+      code: failure.code,
+      error: failure.text,
+      retry_ms: waitMs,
+    });
+    this.#host.state(shown ?? { kind: 'down', error: failure.text, code: failure.code });
+  }
+
+  #wait(ms: number, doubt: Doubt): State {
+    const waiting: State = { kind: 'waiting', timer: setTimeout(() => this.#open(doubt), ms), doubt };
+    this.#leave(waiting);
+    return waiting;
+  }
+
+  async #watch(): Promise<void> {
+    const connection = this.#connection;
+    if (connection === null) return;
+    if (this.#state.kind === 'opening' && this.#state.doubt === null && connection.ready)
+      this.#connected(connection);
+    const silence = await this.#silence.look(connection);
+    if (silence === null) return;
+    const { silentMs, head } = silence;
+    if (head !== null && this.#hasAll(head)) {
+      this.#silence.restart();
+      if (this.#doubt === 'stalled') this.#connected(connection);
+      return;
+    }
+    this.#env.log('warn', 'Stream is open and silent; reconnecting', { silent_ms: silentMs, head });
     const failure = { code: DEADLINE_EXCEEDED, text: `no tick for ${Math.round(silentMs)} ms` };
-    this.#down(failure, { kind: 'stalled', silentMs, head });
+    this.#retry(failure, { kind: 'stalled', silentMs, head });
   }
 
   /** The chain is quiet: there is nothing beyond what we have, or nothing yet of what we ask for. */

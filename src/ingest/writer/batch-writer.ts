@@ -1,4 +1,4 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import { DatabaseError, type Client } from 'pg';
 import { tickDigest } from '../../core/chain/digest.ts';
 import { backoffMs, storeVerdict, type BackoffLimits, type StoreVerdict } from '../../core/retry.ts';
@@ -8,7 +8,7 @@ import { answerWithin, destroy } from '../../store/postgres/session.ts';
 import { endBackend, ownBackend } from '../../store/chain/lease.ts';
 import { ledgerCovers } from '../../store/chain/ledger.ts';
 import { readStoredTicks } from '../../store/chain/stored-ticks.ts';
-import { WakeableWait } from '../../core/wait.ts';
+import { deadline, WakeableWait } from '../../core/wait.ts';
 
 export interface WriterLimits {
   backoff: BackoffLimits;
@@ -24,14 +24,11 @@ export interface WriterLimits {
 
 export interface WriterHost {
   connect(onLost: (error: Error) => void): Promise<Client>;
-  nowMs(): number;
-  random(): number;
   /** null: connected; otherwise why not */
   database(trouble: DatabaseTrouble | null): void;
   retried(): void;
   /** a connection was made: to be remembered in case this thread dies */
   backend(backend: Backend): void;
-  readonly log: LogLine;
 }
 
 export interface DatabaseTrouble {
@@ -87,7 +84,7 @@ interface Connected {
 
 /** How long an ended backend may take to disappear before it is ended again, ms. */
 const BACKEND_POLL_MS = 100;
-/** A server that does not take leave of us in time is left, ms. */
+/** A server that does not end the session in time is left alone, ms. */
 const CLOSE_MS = 2_000;
 
 /**
@@ -104,6 +101,7 @@ const CLOSE_MS = 2_000;
  */
 export class BatchWriter {
   readonly #limits: WriterLimits;
+  readonly #env: Env;
   readonly #host: WriterHost;
   #connected: Connected | null = null;
   /** backends whose last transaction may still be running */
@@ -114,9 +112,10 @@ export class BatchWriter {
   #working = false;
 
   /** orphans: what a writer that died left behind. */
-  constructor(limits: WriterLimits, host: WriterHost, orphans: readonly Backend[] = []) {
+  constructor(limits: WriterLimits, env: Env, host: WriterHost, orphans: readonly Backend[] = []) {
     this.#orphans = [...orphans];
     this.#limits = limits;
+    this.#env = env;
     this.#host = host;
   }
 
@@ -149,9 +148,7 @@ export class BatchWriter {
     for (let attempt = 0; ; attempt += 1) {
       if (!atOnce) {
         this.#host.retried();
-        await this.#pause.wait(
-          backoffMs(Math.max(0, attempt - 1), this.#limits.backoff, this.#host.random()),
-        );
+        await this.#pause.wait(backoffMs(Math.max(0, attempt - 1), this.#limits.backoff, this.#env.random()));
       }
       if (this.#stopping) return { kind: 'stopped' };
       try {
@@ -166,10 +163,10 @@ export class BatchWriter {
           return { kind: 'refused', sqlstate: refusal.code ?? '', message: refusal.message, stored };
         }
         unknown = false;
-        const startedMs = this.#host.nowMs();
+        const startedMs = this.#env.clock.monotonicMs();
         const { brokenLinks } = await this.#send(connected, batch);
         this.#host.database(null);
-        const durationMs = this.#host.nowMs() - startedMs;
+        const durationMs = this.#env.clock.monotonicMs() - startedMs;
         return { kind: 'committed', resolved: false, ambiguous, durationMs, brokenLinks };
       } catch (error) {
         const sqlstate =
@@ -195,20 +192,13 @@ export class BatchWriter {
 
   /** Sends the batch and waits for its answer, or for nothing long enough. */
   async #send({ client }: Connected, batch: BatchWrite): Promise<WrittenBatch> {
-    let timer: NodeJS.Timeout | null = null;
-    const silence = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new NoAnswer(`no answer for ${this.#limits.answerMs} ms`)),
-        this.#limits.answerMs,
-      );
-    });
+    const { answerMs, asynchronousCommit } = this.#limits;
+    const late = (): Error => new NoAnswer(`no answer for ${answerMs} ms`);
     try {
-      return await Promise.race([writeBatch(client, batch, this.#limits.asynchronousCommit), silence]);
+      return await deadline(writeBatch(client, batch, asynchronousCommit), answerMs, late);
     } catch (error) {
       if (error instanceof NoAnswer || error instanceof BatchError) throw error;
       throw new NoAnswer((error as Error).message);
-    } finally {
-      if (timer !== null) clearTimeout(timer);
     }
   }
 
@@ -233,12 +223,17 @@ export class BatchWriter {
 
   async #ensureConnected(): Promise<Connected> {
     const present = this.#connected;
-    if (present !== null && this.#host.nowMs() - present.sinceMs < this.#limits.lifetimeMs) return present;
+    if (present !== null && this.#env.clock.monotonicMs() - present.sinceMs < this.#limits.lifetimeMs)
+      return present;
     await this.#disconnect();
     const client = await this.#host.connect(() => {
       if (this.#connected?.client === client) this.#give(this.#working);
     });
-    const connected = { client, backend: await this.#backendOf(client), sinceMs: this.#host.nowMs() };
+    const connected = {
+      client,
+      backend: await this.#backendOf(client),
+      sinceMs: this.#env.clock.monotonicMs(),
+    };
     this.#connected = connected;
     this.#host.backend(connected.backend);
     return connected;
@@ -280,8 +275,8 @@ export class BatchWriter {
       verdict === 'schema' ? 'schema' : verdict === 'data' || verdict === 'look' ? 'data' : 'unreachable';
     this.#host.database({ kind, error, sqlstate });
     const fields = { error, sqlstate, attempt: attempt + 1 };
-    if (kind === 'unreachable') this.#host.log('warn', 'Failed to connect to database', fields);
-    else this.#host.log('error', 'The database refuses a batch; it is kept and tried again', fields);
+    if (kind === 'unreachable') this.#env.log('warn', 'Failed to connect to database', fields);
+    else this.#env.log('error', 'The database refuses a batch; it is kept and tried again', fields);
   }
 }
 

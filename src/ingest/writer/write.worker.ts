@@ -3,7 +3,4 @@ import { systemClock } from '../../core/time.ts';
 import { runWriter, type WriterSetup } from './writer-thread.ts';
 
 if (parentPort === null) throw new Error('write.worker is started as a worker thread');
-runWriter(workerData as WriterSetup, parentPort, {
-  nowMs: () => systemClock.monotonicMs(),
-  random: Math.random,
-});
+runWriter(workerData as WriterSetup, parentPort, systemClock, Math.random);

@@ -1,4 +1,5 @@
-import type { LogLevel } from '../../core/env.ts';
+import type { Env, LogLevel } from '../../core/env.ts';
+import type { Clock } from '../../core/time.ts';
 import type { MessagePort } from 'node:worker_threads';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { BatchWrite } from '../../store/chain/batch.ts';
@@ -40,20 +41,19 @@ export interface WriterStats extends ThreadStats {
 const STATS_MS = 500;
 
 /** The writer thread: a BatchWriter behind a message port. */
-export function runWriter(
-  setup: WriterSetup,
-  port: MessagePort,
-  clock: { nowMs(): number; random(): number },
-): void {
-  const send = (message: FromWriter, transfer: ArrayBuffer[] = []): void =>
-    port.postMessage(message, transfer);
+export function runWriter(setup: WriterSetup, port: MessagePort, clock: Clock, random: () => number): void {
+  const send = (message: FromWriter): void => port.postMessage(message);
   const options = parseDatabaseUrl(setup.databaseUrl);
   let retries = 0;
   let trouble = false;
+  const env: Env = {
+    log: (level, message, fields) =>
+      send({ type: 'log', level, message, fields: { writer: setup.index, ...fields } }),
+    clock,
+    random,
+  };
   const host: WriterHost = {
     connect: (onLost) => connect(options, { applicationName: setup.applicationName, onLost }),
-    nowMs: () => clock.nowMs(),
-    random: () => clock.random(),
     database: (state) => {
       if (state === null && !trouble) return;
       trouble = state !== null;
@@ -62,11 +62,9 @@ export function runWriter(
     retried: () => {
       retries += 1;
     },
-    log: (level, message, fields) =>
-      send({ type: 'log', level, message, fields: { writer: setup.index, ...fields } }),
     backend: (backend) => send({ type: 'backend', backend }),
   };
-  const writer = new BatchWriter(setup.limits, host, setup.orphans);
+  const writer = new BatchWriter(setup.limits, env, host, setup.orphans);
 
   const write = async ({ batch, unknown }: { batch: BatchWrite; unknown: boolean }): Promise<void> => {
     send({ type: 'done', outcome: await writer.write(batch, unknown) });

@@ -1,5 +1,5 @@
 import { systemClock } from '../../core/time.ts';
-import type { ConsoleIngester } from '../../ingest/console.ts';
+import type { ConsoleIngester, ConsoleObserver } from '../../ingest/console.ts';
 import type { ReaderStats } from '../../ingest/reader/reader-thread.ts';
 import type { ThreadStats } from '../../ingest/thread-stats.ts';
 import type { Config } from '../config/load.ts';
@@ -10,7 +10,7 @@ import { streamReasons } from './readiness.ts';
 const SILENCE_MS = 15_000;
 
 /** The probes and metrics of console mode: no database, so the stream alone decides. */
-export class ConsoleTelemetry implements Probe {
+export class ConsoleTelemetry implements Probe, ConsoleObserver {
   readonly #metrics: IngestMetrics;
   #heardMs = systemClock.monotonicMs();
   #ingester: ConsoleIngester | null = null;
@@ -40,7 +40,7 @@ export class ConsoleTelemetry implements Probe {
 
   metrics(): Promise<string> {
     this.#metrics.set('tick_ingester_ready', {}, this.ready(false).reasons.length === 0 ? 1 : 0);
-    this.#metrics.set('tick_ingester_buffer_size', {}, this.#ingester?.heldTicks ?? 0);
+    this.#metrics.set('tick_ingester_buffer_size', {}, this.#ingester?.bufferedTicks ?? 0);
     return this.#metrics.render();
   }
 

@@ -5,7 +5,8 @@ import type { Audited } from '../../ingest/leader/auditor.ts';
 import type { Ingester } from '../../ingest/ingester.ts';
 import type { CommittedBatch } from '../../ingest/pipeline/commit.ts';
 import type { ReaderStats } from '../../ingest/reader/reader-thread.ts';
-import type { Trouble } from '../../ingest/leader/ledger-client.ts';
+import type { IngestObserver } from '../../ingest/observer.ts';
+import type { IncidentCounts } from '../../ingest/leader/ledger-client.ts';
 import { threadStats, type ThreadStats } from '../../ingest/thread-stats.ts';
 import type { WriterStats } from '../../ingest/writer/writer-thread.ts';
 import type { EditionInfo } from '../../store/postgres/server-info.ts';
@@ -23,7 +24,7 @@ const SILENCE_MS = 15_000;
 const CONFLICTS_LOGGED = 5;
 
 /** Everything the ingester tells, as metrics, log lines and answers of the probes. */
-export class Telemetry implements Probe {
+export class Telemetry implements Probe, IngestObserver {
   readonly #metrics: IngestMetrics;
   readonly #log: Log;
   readonly #heardMs = new Map<string, number>();
@@ -184,7 +185,7 @@ export class Telemetry implements Probe {
       this.#log.error({ more: conflicts.length - CONFLICTS_LOGGED }, 'Further ticks came with other content');
   }
 
-  trouble({ gaps, deadLetters }: Trouble): void {
+  incidents({ gaps, deadLetters }: IncidentCounts): void {
     this.#metrics.setEach('tick_ingester_gaps', Object.fromEntries(gaps));
     this.#metrics.setEach('tick_ingester_dead_letters', {
       unresolved: deadLetters.get('open') ?? 0,

@@ -102,7 +102,7 @@ export async function readOutput(client: Client, tick: bigint): Promise<string |
 }
 
 /** Open gaps, dead letters by status: what the metrics and `status` show. */
-export async function readTrouble(
+export async function readIncidentCounts(
   client: Client,
 ): Promise<{ openGaps: TickRange[]; gaps: Map<string, number>; deadLetters: Map<string, number> }> {
   const open = await client.query<RangeRow>(

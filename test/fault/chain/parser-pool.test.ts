@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import type { Worker } from 'node:worker_threads';
 import { test } from 'tap';
-import { ParserPool, type ThreadsHost } from '../../../src/ingest/threads.ts';
+import { systemClock } from '../../../src/core/time.ts';
+import { ParserPool } from '../../../src/ingest/parser/pool.ts';
 import { planRing, Ring } from '../../../src/ingest/ring.ts';
 import type { ParseTask } from '../../../src/ingest/parser/parse.ts';
 import { chainSpec, expectedTicks } from '../../support/chain/expected.ts';
@@ -41,13 +42,10 @@ function openPool(): {
     workers.push(worker);
   };
   process.on('worker', onWorker);
-  const host: ThreadsHost = {
-    fromReader: () => {},
-    fromWriter: () => {},
+  const pool = new ParserPool(new Ring(planRing(limits)), 1, systemClock, {
     stats: () => {},
-    died: (thread) => deaths.push(thread),
-  };
-  const pool = new ParserPool(new Ring(planRing(limits)), 1, 10, host, () => performance.now());
+    died: (error) => deaths.push(error.message),
+  });
   return { pool, workers, deaths, onWorker };
 }
 

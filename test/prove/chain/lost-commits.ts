@@ -50,7 +50,7 @@ export async function survivesLostCommits(scene: Scene, size: LostCommitSize): P
       return {
         ticks: compared.ticks,
         COMMITs: proxy.commits,
-        'answers lost': `${lost} of batches, ${proxy.lost('lease') + proxy.lost('steward')} of housekeeping`,
+        'answers lost': `${lost} of batches, ${proxy.lost('lease') + proxy.lost('ledger')} of housekeeping`,
         'ambiguous commits told': told,
         looks,
       };

@@ -22,7 +22,7 @@ BEGIN
   -- and one that does not hold it leaves a null here, which is refused
   INSERT INTO public.audit (who, epoch) VALUES (
     current_setting('application_name'),
-    CASE WHEN current_setting('application_name') LIKE '% steward'
+    CASE WHEN current_setting('application_name') LIKE '% ledger'
       THEN (SELECT s.epoch FROM public.ingest_state s
              WHERE starts_with(s.holder, split_part(current_setting('application_name'), ' ', 1) || '@'))
       ELSE new.epoch END);

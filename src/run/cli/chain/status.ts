@@ -44,7 +44,7 @@ async function readHead({ grpc, grpcMaxMessageBytes }: Config): Promise<Head> {
   if (grpc === null) return { unknown: 'CONTINUUM_GRPC_URL is not set' };
   const source = { target: grpc.address, tls: grpc.tls, messageBytesMax: grpcMaxMessageBytes };
   try {
-    const head = await latestTick(source, () => Number(systemClock.nowMicros()) / 1000);
+    const head = await latestTick(source, systemClock);
     return { head: head.toString() };
   } catch (error) {
     return { unknown: `the sequencer does not answer: ${(error as Error).message}` };

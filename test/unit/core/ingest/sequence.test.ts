@@ -26,15 +26,15 @@ void test('a number that was taken is repeated, one ahead is held', async (t) =>
   sequence.tookNext();
   t.equal(sequence.place(10n), 'repeated');
   t.equal(sequence.place(12n), 'ahead');
-  sequence.held(12n);
+  sequence.buffered(12n);
   t.equal(sequence.place(12n), 'repeated', 'a held number is not held twice');
   t.equal(sequence.place(11n), 'next');
 });
 
 void test('giving up declares the hole as a gap and goes on at the lowest held number', async (t) => {
   const sequence = begin(10n);
-  sequence.held(13n);
-  sequence.held(15n);
+  sequence.buffered(13n);
+  sequence.buffered(15n);
   t.strictSame(sequence.giveUp(), [{ first: 10n, last: 12n }]);
   t.equal(sequence.expected, 13n);
   t.equal(sequence.place(11n), 'late', 'a number of a declared gap fills it');
@@ -60,7 +60,7 @@ void test('a start inside a stored range begins behind it', async (t) => {
 
 void test('a hole that is already known as a gap or stored is not declared again', async (t) => {
   const sequence = begin(10n, [[13n, 14n]], [[11n, 11n]]);
-  sequence.held(20n);
+  sequence.buffered(20n);
   t.strictSame(sequence.giveUp(), [
     { first: 10n, last: 10n },
     { first: 12n, last: 12n },
@@ -71,9 +71,9 @@ void test('a hole that is already known as a gap or stored is not declared again
 
 void test('what is held is forgotten when the stream is lost', async (t) => {
   const sequence = begin(10n);
-  sequence.held(12n);
-  sequence.forgetHeld();
-  t.notOk(sequence.holding);
+  sequence.buffered(12n);
+  sequence.forgetBuffered();
+  t.equal(sequence.lowestBuffered, null);
   t.strictSame(sequence.giveUp(), []);
   t.equal(sequence.expected, 10n);
 });
@@ -94,8 +94,8 @@ void test('a number of a gap that is known from before fills it, also when it li
 
 void test('numbers that were held and forgotten do not count as seen', async (t) => {
   const sequence = begin(10n);
-  sequence.held(20n);
+  sequence.buffered(20n);
   t.equal(sequence.highest, 20n);
-  sequence.forgetHeld();
+  sequence.forgetBuffered();
   t.equal(sequence.highest, 9n);
 });

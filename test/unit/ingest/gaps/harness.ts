@@ -1,5 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Test } from 'tap';
+import type { Env } from '../../../../src/core/env.ts';
+import { systemClock } from '../../../../src/core/time.ts';
 import { RangeSet, type TickRange } from '../../../../src/core/ingest/ranges.ts';
 import type { FetchedFrame } from '../../../../src/ingest/gaps/fetched-frames.ts';
 import { GapFiller, type FillLimits } from '../../../../src/ingest/gaps/filler.ts';
@@ -163,25 +165,28 @@ export function harness(t: Test, gaps: TickRange[], limits: Partial<FillLimits> 
     for (const { number } of waiting) if (number !== null) missing.remove({ first: number, last: number });
     waiting = [];
   };
-  const filler = new GapFiller(
-    { ...LIMITS, ...limits },
-    {
-      connect: () => {
-        connects += 1;
-        return server;
-      },
-      missing: (range) => missing.within(range, 1)[0] ?? null,
-      fill: (chunk) => {
-        if (waiting.length > 0) throw new Error('a second chunk');
-        waiting = chunk;
-        accept();
-      },
-      filling: () => waiting.length > 0,
-      report: (report) => reports.push(report),
-      log: () => {},
+  const env: Env = {
+    log: () => {},
+    clock: {
+      monotonicMs: () => performance.now() + addedMs,
+      nowMicros: () => systemClock.nowMicros(),
     },
-    { nowMs: () => performance.now() + addedMs, wallMs: () => Date.now(), random: () => 0.5 },
-  );
+    random: () => 0.5,
+  };
+  const filler = new GapFiller({ ...LIMITS, ...limits }, env, {
+    connect: () => {
+      connects += 1;
+      return server;
+    },
+    missing: (range) => missing.within(range, 1)[0] ?? null,
+    fill: (chunk) => {
+      if (waiting.length > 0) throw new Error('a second chunk');
+      waiting = chunk;
+      accept();
+    },
+    filling: () => waiting.length > 0,
+    report: (report) => reports.push(report),
+  });
   const turning = setInterval(() => {
     accept();
     filler.turn();

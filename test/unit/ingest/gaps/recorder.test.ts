@@ -1,11 +1,11 @@
 import { test } from 'tap';
-import { GapBook } from '../../../../src/ingest/gaps/recorder.ts';
+import { GapRecorder } from '../../../../src/ingest/gaps/recorder.ts';
 import type { FillReport } from '../../../../src/ingest/gaps/report.ts';
 
 const range = (first: bigint, last: bigint): { first: bigint; last: bigint } => ({ first, last });
 
 interface Desk {
-  book: GapBook;
+  book: GapRecorder;
   recorded: { report: FillReport; epoch: bigint }[];
   gaveUp: { first: bigint; last: bigint }[];
   lines: string[];
@@ -17,14 +17,14 @@ function desk(): Desk {
   const gaveUp: Desk['gaveUp'] = [];
   const lines: string[] = [];
   const broken = { is: false };
-  const book = new GapBook(
+  const book = new GapRecorder(
     {
       recordFilling: async (report, epoch) => {
         if (broken.is) throw new Error('no database');
         recorded.push({ report, epoch });
       },
     },
-    { gaveUp: (given) => gaveUp.push(given) },
+    (given) => gaveUp.push(given),
     {
       log: (_level, message, { first_tick, last_tick }) =>
         lines.push(`${message} ${String(first_tick)}-${String(last_tick)}`),

@@ -29,15 +29,19 @@ function open(): Opened {
   const forks: string[] = [];
   const brake = { open: true };
   let credits = 0;
-  const auditor = new Auditor({
-    isSettled: (number) => settled.has(number),
-    readCounterparts: async (numbers) => new Map([...stored].filter(([number]) => numbers.includes(number))),
-    recordConflicts: async (_epoch, found) => void letters.push(...found),
-    admit: () => brake.open,
-    credit: () => (credits += 1),
-    audited: (result) => results.push(result),
-    forked: (reason) => forks.push(reason),
-  });
+  const auditor = new Auditor(
+    { audited: (result) => results.push(result) },
+    {
+      isSettled: (number) => settled.has(number),
+      readCounterparts: async (numbers) =>
+        new Map([...stored].filter(([number]) => numbers.includes(number))),
+      recordConflicts: async (_epoch, found) => void letters.push(...found),
+      admit: () => brake.open,
+      credit: () => (credits += 1),
+      deadLettersWritten: () => {},
+      forked: (reason) => forks.push(reason),
+    },
+  );
   auditor.start(1n, 1);
   return { auditor, settled, stored, results, letters, forks, credits: () => credits, brake };
 }

@@ -9,7 +9,6 @@ import type { CommittedBatch } from '../../../../src/ingest/pipeline/commit.ts';
 import type { SealedBatch } from '../../../../src/ingest/reader/batch-builder.ts';
 import { BatchParser, type ParseTask } from '../../../../src/ingest/parser/parse.ts';
 import { Pipeline } from '../../../../src/ingest/pipeline/pipeline.ts';
-import type { RefusedBatch } from '../../../../src/ingest/pipeline/refused.ts';
 import { planRing, Ring } from '../../../../src/ingest/ring.ts';
 import type { WriteOutcome } from '../../../../src/ingest/writer/batch-writer.ts';
 import type { BatchWrite } from '../../../../src/store/chain/batch.ts';
@@ -59,7 +58,8 @@ class PipelineHarness {
   );
   readonly writing: Writing[] = [];
   readonly committed: CommittedBatch[] = [];
-  readonly refused: RefusedBatch[] = [];
+  /** fields of the log lines that tell of it */
+  readonly refused: Readonly<Record<string, unknown>>[] = [];
   readonly tasks: ParseTask[] = [];
   credits = 0;
   failParses = 0;
@@ -86,17 +86,14 @@ class PipelineHarness {
           this.credits += 1;
         },
       },
-      {
-        nowMicros: () => 1_755_945_303_178_360n,
-        nowMs: () => 0,
-        recordOrigin: async (first) => first,
-        admit: () => true,
-        committed: (batch) => this.committed.push(batch),
-        refused: (batch) => this.refused.push(batch),
-        fenced: () => {},
-        parserFailed: () => {},
-      },
       { tickBytesMax: 4096, chainCheck: 'link' },
+      {
+        log: (level, _message, fields) => void (level === 'warn' && this.refused.push(fields)),
+        clock: { nowMicros: () => 1_755_945_303_178_360n, monotonicMs: () => 0 },
+        random: Math.random,
+      },
+      { committed: (batch) => this.committed.push(batch) },
+      { recordOrigin: async (first) => first, admit: () => true, committed: () => {}, fenced: () => {} },
     );
   }
 
@@ -114,7 +111,7 @@ class PipelineHarness {
       at += bytes.length;
     });
     const ticks = Number(number - first);
-    this.ring.addHeldTicks(ticks);
+    this.ring.addBufferedTicks(ticks);
     this.ring.addInFlight(1);
     this.pipeline.sealed({
       sequence: this.#sequence++,
@@ -155,7 +152,7 @@ class PipelineHarness {
   }
 
   assertEmpty(): void {
-    assert.deepEqual([this.ring.slabsTaken, this.ring.heldTicks, this.ring.inFlight], [0, 0, 0]);
+    assert.deepEqual([this.ring.slabsTaken, this.ring.bufferedTicks, this.ring.inFlight], [0, 0, 0]);
   }
 }
 
@@ -225,7 +222,7 @@ void test('whatever is refused, each frame is written once, and the refused ones
           taken.reduce((sum, batch) => sum + batch.ticks, 0),
           all.length - isolated.length,
         );
-        assert.equal(harness.pipeline.position, number - 1n);
+        assert.equal(harness.pipeline.progress?.position, number - 1n);
         assert.equal(harness.credits, batches.length);
         assert.equal(
           harness.committed.reduce((sum, batch) => sum + batch.bytes, 0),
@@ -270,8 +267,8 @@ void test('gaps are recorded with the first part that has a number', async (t) =
     taken.filter((batch) => batch.gaps.length > 0).map(({ range, ticks }) => ({ range, ticks })),
     [{ range: { first: 15n, last: 15n }, ticks: 0 }],
   );
-  t.strictSame(harness.pipeline.openGaps, gaps);
-  t.equal(harness.pipeline.position, 17n);
+  t.strictSame(harness.pipeline.progress?.openGaps, gaps);
+  t.equal(harness.pipeline.progress?.position, 17n);
 });
 
 void test('parts of a batch that fills gaps keep their order and wait for what is before them; nobody overtakes', async (t) => {
@@ -287,7 +284,7 @@ void test('parts of a batch that fills gaps keep their order and wait for what i
     return outcome;
   });
   t.strictSame(order, ['31-31', '32-32', '10-10', '11-11', '12-13', '14-15']);
-  t.strictSame(harness.pipeline.openGaps, [{ first: 16n, last: 20n }]);
+  t.strictSame(harness.pipeline.progress?.openGaps, [{ first: 16n, last: 20n }]);
 });
 
 void test('stopped in the middle: what is at a writer is finished, the rest is forgotten, the slab is free', async (t) => {
@@ -310,7 +307,7 @@ void test('stopped in the middle: what is at a writer is finished, the rest is f
     harness.pipeline.start(2n, at(13n));
     harness.seal(14n, 'tt');
     await harness.run(() => COMMITTED);
-    t.equal(harness.pipeline.position, 15n);
+    t.equal(harness.pipeline.progress?.position, 15n);
     harness.assertEmpty();
   }
 });
@@ -334,7 +331,7 @@ void test('stopped while a part is parsed, fenced in the middle: the slab is fre
   await settle();
   fenced.writing.shift()?.resolve({ kind: 'fenced' });
   await settle();
-  assert.equal(fenced.pipeline.epoch, null);
+  assert.equal(fenced.pipeline.progress, null);
   fenced.assertEmpty();
 });
 
@@ -377,7 +374,7 @@ void test('a tick that is stored already: the same one is booked, another one is
     );
     t.equal(taken[0].deadLetters[0]?.storedSha256 ?? null, reasons.length === 0 ? null : other.sha256);
     t.equal(harness.committed[0].isolated?.reason, reasons[0] ?? 'stored');
-    t.equal(harness.pipeline.position, 10n);
+    t.equal(harness.pipeline.progress?.position, 10n);
   }
 });
 

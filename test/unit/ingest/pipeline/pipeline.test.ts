@@ -72,26 +72,24 @@ function harness(writers = 2, failParses = 0): PipelineHarness {
         }),
       credit: () => {},
     },
+    { tickBytesMax: 4096, chainCheck: 'link' },
+    { log: () => {}, clock: { nowMicros: () => 0n, monotonicMs: () => 0 }, random: Math.random },
+    { committed: (batch) => committed.push(batch) },
     {
-      nowMicros: () => 0n,
-      nowMs: () => 0,
       recordOrigin: async (first) => {
         origins.push(first);
         return first;
       },
       admit: () => true,
-      committed: (batch) => committed.push(batch),
+      committed: () => {},
       fenced: (epoch) => fenced.push(epoch),
-      parserFailed: () => {},
-      refused: () => {},
     },
-    { tickBytesMax: 4096, chainCheck: 'link' },
   );
   let sequence = 0;
   const seal: PipelineHarness['seal'] = (first, ticks, more = {}) => {
     const slab = ring.take();
     if (slab === undefined) throw new Error('the ring is full');
-    ring.addHeldTicks(ticks);
+    ring.addBufferedTicks(ticks);
     ring.addInFlight(1);
     pipeline.sealed({
       sequence: sequence++,
@@ -123,7 +121,7 @@ void test('nothing is written before the origin is recorded', async (t) => {
   await settle();
   t.strictSame(origins, [100n]);
   t.strictSame(firsts(writing), [100n, 110n]);
-  t.equal(pipeline.position, 99n);
+  t.equal(pipeline.progress?.position, 99n);
 });
 
 void test('batches commit in any order; the position is the end of the contiguous prefix', async (t) => {
@@ -134,13 +132,13 @@ void test('batches commit in any order; the position is the end of the contiguou
   await settle();
   writing[1]?.resolve(COMMITTED);
   await settle();
-  t.equal(pipeline.position, 9n);
+  t.equal(pipeline.progress?.position, 9n);
   t.equal(pipeline.quietUpTo, 9n);
   writing[0]?.resolve(COMMITTED);
   await settle();
-  t.equal(pipeline.position, 24n);
+  t.equal(pipeline.progress?.position, 24n);
   t.equal(ring.slabsTaken, 0);
-  t.equal(ring.heldTicks, 0);
+  t.equal(ring.bufferedTicks, 0);
   t.equal(ring.inFlight, 0);
 });
 
@@ -155,11 +153,11 @@ void test('a batch that fills a gap waits until everything before it is committe
   writing[0]?.resolve(COMMITTED);
   await settle();
   t.strictSame(firsts(writing), [15n, 20n, 12n]);
-  t.equal(pipeline.position, 19n, 'a gap does not hold the position');
-  t.equal(pipeline.completeUpTo, 9n, 'but what is complete ends below it');
+  t.equal(pipeline.progress?.position, 19n, 'a gap does not hold the position');
+  t.equal(pipeline.progress?.completeUpTo, 9n, 'but what is complete ends below it');
   writing[2]?.resolve(COMMITTED);
   await settle();
-  t.strictSame(pipeline.openGaps, [
+  t.strictSame(pipeline.progress?.openGaps, [
     { first: 10n, last: 11n },
     { first: 13n, last: 14n },
   ]);
@@ -199,7 +197,7 @@ void test('a fenced writer says so and its batch is forgotten', async (t) => {
   await settle();
   t.strictSame(fenced, [7n]);
   t.equal(committed.length, 0);
-  t.equal(pipeline.epoch, null, 'the run is over');
+  t.equal(pipeline.progress, null, 'the run is over');
   t.equal(ring.slabsTaken, 0);
 });
 
@@ -227,7 +225,7 @@ void test('the origin is the first batch in the order of sealing, also when a la
   writing[0]?.resolve(COMMITTED);
   await settle();
   t.strictSame(firsts(writing), [11n]);
-  t.equal(pipeline.position, 0n, 'the position waits for the first batch');
+  t.equal(pipeline.progress?.position, 0n, 'the position waits for the first batch');
 });
 
 void test('gaps of a batch without a range are recorded all the same', async (t) => {
@@ -237,7 +235,7 @@ void test('gaps of a batch without a range are recorded all the same', async (t)
   await settle();
   writing[0]?.resolve(COMMITTED);
   await settle();
-  t.equal(pipeline.position, 14n);
+  t.equal(pipeline.progress?.position, 14n);
 });
 
 void test('stopping forgets what no writer has and waits for what one has', async (t) => {

@@ -58,7 +58,7 @@ function open(expected: bigint, openGaps: [bigint, bigint][], bufferTicks = 1000
   );
   const free = (batch: SealedBatch): void => {
     if (batch.slab !== null) ring.free(batch.slab);
-    ring.addHeldTicks(-batch.ticks);
+    ring.addBufferedTicks(-batch.ticks);
     ring.addInFlight(-1);
   };
   return { reader, ring, batches, gaps, isPaused: () => paused, time, free };
@@ -221,7 +221,7 @@ void test('any mixture of stream and filler: each number once, nothing left behi
       for (let n = 1n; n < low; n += 4n)
         assert.ok(stored.includes(n) && stored.includes(n + 3n), `${n} fetched`);
       assert.equal(h.ring.slabsTaken, 0);
-      assert.equal(h.ring.heldTicks, 0);
+      assert.equal(h.ring.bufferedTicks, 0);
     }),
     { numRuns: 200 },
   );

@@ -79,7 +79,7 @@ function harness(start: SequenceStart, limits: Partial<ReaderLimits> = {}, buffe
   );
   const free = (batch: SealedBatch): void => {
     if (batch.slab !== null) ring.free(batch.slab);
-    ring.addHeldTicks(-batch.ticks);
+    ring.addBufferedTicks(-batch.ticks);
     ring.addInFlight(-1);
   };
   return { reader, ring, batches, paused: () => paused, time, free };
@@ -186,7 +186,7 @@ void test('abandoning gives every slab back', async (t) => {
   for (const n of [1n, 2n, 7n]) reader.frame(frame(n));
   reader.abandon();
   t.equal(ring.slabsTaken, 0);
-  t.equal(ring.heldTicks, 0);
+  t.equal(ring.bufferedTicks, 0);
 });
 
 void test('any order, repetition and loss: every number that came is in one batch, every other one in a gap', async () => {
@@ -254,7 +254,7 @@ void test('any order, repetition and loss: every number that came is in one batc
       for (let round = 0; round < 100 && !h.reader.drain(); round += 1) take();
       take();
       assert.equal(h.ring.slabsTaken, 0, 'every slab is free in the end');
-      assert.equal(h.ring.heldTicks, 0);
+      assert.equal(h.ring.bufferedTicks, 0);
       assert.equal(h.reader.counts.unnumbered, bad);
       assert.equal(new Set(stored).size, stored.length, 'nothing twice');
       assert.deepEqual([...new Set(stored)].sort(ascending), [...sent].sort(ascending), 'nothing lost');

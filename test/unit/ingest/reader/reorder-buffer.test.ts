@@ -72,7 +72,7 @@ function open(bufferTicks: number, batchTicks: number, start = FRESH, mayJump = 
     },
     free: (batch) => {
       ring.free(batch.slab!);
-      ring.addHeldTicks(-batch.ticks);
+      ring.addBufferedTicks(-batch.ticks);
       ring.addInFlight(-1);
     },
   };

@@ -10,10 +10,9 @@ interface Watched {
 function open(isAccepted = false): Watched {
   const forks: string[] = [];
   let reached = 0;
-  const watch = new HeadWatch({
+  const watch = new HeadWatch(() => {}, {
     forked: (reason) => forks.push(reason),
     headReached: () => (reached += 1),
-    log: () => {},
   });
   watch.begin(isAccepted);
   return { watch, forks, reached: () => reached };

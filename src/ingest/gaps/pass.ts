@@ -1,30 +1,28 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import type { FillEntry, FillMode, FillPlan } from '../../core/ingest/fill-plan.ts';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import type { FillReporter } from './report.ts';
 import type { FetchedFrame } from './fetched-frames.ts';
 import type { TickServer } from '../sequencer/connection.ts';
-import type { StreamClock } from '../sequencer/tick-stream.ts';
 
 /** The sequencer does not answer: no number is to blame. */
 export class ServerDown extends Error {}
 /** The run that it belonged to is over. */
 export class FillStopped extends Error {}
 
-/** What a round needs of the filler that makes it. */
-export interface RoundHost {
+/** What a pass needs of the filler that makes it. */
+export interface PassHost {
   plan: FillPlan;
   reporter: FillReporter;
-  clock: StreamClock;
+  env: Env;
   counts: FillCounts;
-  /** whether the run that the round belongs to goes on */
+  /** whether the run that the pass belongs to goes on */
   isCurrent(): boolean;
   /** see FillHost */
   fill(chunk: readonly FetchedFrame[]): void;
   filling(): boolean;
   /** resolves when filling() may have changed */
   turned(): Promise<void>;
-  readonly log: LogLine;
 }
 
 /** Absolute counts since this thread started; they only grow. */
@@ -42,18 +40,18 @@ export interface FillCounts {
 const NOT_THERE = 'the sequencer does not have it';
 
 /**
- * One go at some ranges of the plan. Each number in them gets one fate: it came, was said not to be there, failed, or is
+ * One go at some ranges of the plan. Each number in them gets one outcome: it came, was said not to be there, failed, or is
  * to be asked for in another way; what has none in the end goes back into the plan as it was.
  */
-export class FillRound {
+export class FillPass {
   readonly server: TickServer;
   readonly entries: readonly FillEntry[];
-  readonly #host: RoundHost;
+  readonly #host: PassHost;
   readonly #open: RangeSet;
   /** the sequencer's latest tick when it was asked last */
   head: bigint;
 
-  constructor(host: RoundHost, server: TickServer, head: bigint, entries: readonly FillEntry[]) {
+  constructor(host: PassHost, server: TickServer, head: bigint, entries: readonly FillEntry[]) {
     this.#host = host;
     this.server = server;
     this.head = head;
@@ -61,15 +59,19 @@ export class FillRound {
     this.#open = new RangeSet(entries);
   }
 
-  get clock(): StreamClock {
-    return this.#host.clock;
+  get env(): Env {
+    return this.#host.env;
+  }
+
+  get #nowMs(): number {
+    return this.#host.env.clock.monotonicMs();
   }
 
   get counts(): FillCounts {
     return this.#host.counts;
   }
 
-  /** What has no fate yet. */
+  /** What has no outcome yet. */
   openWithin(range: TickRange): TickRange[] {
     return this.#open.within(range);
   }
@@ -77,11 +79,7 @@ export class FillRound {
   /** Whether something else could be asked for now. */
   get othersWait(): boolean {
     const { nextMs } = this.#host.plan;
-    return nextMs !== null && nextMs <= this.clock.nowMs();
-  }
-
-  log(level: 'info' | 'warn', message: string, fields: Record<string, unknown>): void {
-    this.#host.log(level, message, fields);
+    return nextMs !== null && nextMs <= this.#nowMs;
   }
 
   /** Throws when the run is over: to be called after every wait. */
@@ -122,7 +120,7 @@ export class FillRound {
         continue;
       }
       this.settle(range);
-      const waitMs = this.#host.plan.missed(range, entry, this.clock.nowMs());
+      const waitMs = this.#host.plan.missed(range, entry, this.#nowMs);
       if (waitMs === null) this.#host.reporter.unfillable(range);
       else this.#host.reporter.tried({ ...range, error: NOT_THERE, waitMs });
     }
@@ -135,7 +133,7 @@ export class FillRound {
   failed(range: TickRange, error: string): void {
     for (const { range: part, entry } of this.#byEntry([range])) {
       this.settle(part);
-      const waitMs = this.#host.plan.failed(part, entry, this.clock.nowMs());
+      const waitMs = this.#host.plan.failed(part, entry, this.#nowMs);
       this.#host.reporter.tried({ ...part, error, waitMs });
     }
   }
@@ -148,14 +146,14 @@ export class FillRound {
     }
   }
 
-  /** The end of the round; returns what had no fate. */
+  /** The end of the pass; returns what has no outcome. */
   end(): TickRange[] {
     const rest = this.#open.list().slice();
     for (const { range, entry } of this.#byEntry(rest)) this.#host.plan.put(range, entry, 0);
     return rest;
   }
 
-  /** Only of what has no fate yet. */
+  /** Only of what has no outcome yet. */
   *#byEntry(ranges: readonly TickRange[]): Generator<{ range: TickRange; entry: FillEntry }> {
     for (const wanted of ranges) {
       for (const open of this.#open.within(wanted)) {

@@ -1,0 +1,84 @@
+import type { Clock } from '../../core/time.ts';
+import type { TickServer } from './connection.ts';
+import { DOUBT_MS } from './head-watch.ts';
+
+export interface SilenceLimits {
+  /** a stream that is silent for so long may hang, ms */
+  stallMs: number;
+  /** how often GetStatus is asked for the head, ms */
+  headMs: number;
+}
+
+export interface SilenceHost {
+  /** the ring is full: silence is our own doing */
+  waiting(): boolean;
+  /** the last tick before the one that is due; null before the first one of a chain */
+  had(): bigint | null;
+  /** something looks wrong with the head: it is to be asked for more often */
+  isDoubtful(): boolean;
+  /** the connection that was asked is not used any more: no answer is wanted */
+  isOver(connection: TickServer): boolean;
+  /** the sequencer's head, and what `had` was when it was asked for */
+  answered(head: bigint, had: bigint | null): void;
+}
+
+/** The stream is open, and nothing has come for so long. */
+export interface Silence {
+  silentMs: number;
+  /** null when GetStatus was not answered either */
+  head: bigint | null;
+}
+
+/** Asks GetStatus for the head while a stream is open: every now and then, and at once when the stream is silent. */
+export class SilenceWatch {
+  readonly #limits: SilenceLimits;
+  readonly #clock: Clock;
+  readonly #host: SilenceHost;
+  /** set for each frame, so no clock there: look() turns the flag into a time */
+  heardLately = false;
+  #heardMs = 0;
+  #askedMs = 0;
+  #isAsking = false;
+
+  constructor(limits: SilenceLimits, clock: Clock, host: SilenceHost) {
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#host = host;
+  }
+
+  /** Silence is counted from now on. */
+  restart(): void {
+    this.#heardMs = this.#clock.monotonicMs();
+  }
+
+  /** To be called several times a second. Resolves with the silence when there is too much of it, else with null. */
+  async look(connection: TickServer): Promise<Silence | null> {
+    const nowMs = this.#clock.monotonicMs();
+    if (this.heardLately || this.#host.waiting()) this.#heardMs = nowMs;
+    this.heardLately = false;
+    const silentMs = nowMs - this.#heardMs;
+    const isSilent = silentMs >= this.#limits.stallMs;
+    const askMs = this.#host.isDoubtful() ? DOUBT_MS : this.#limits.headMs;
+    if (this.#isAsking || (!isSilent && nowMs - this.#askedMs < askMs)) return null;
+    this.#askedMs = nowMs;
+    const had = this.#host.had();
+    const head = await this.#ask(connection);
+    if (this.#host.isOver(connection)) return null;
+    if (head !== null) this.#host.answered(head, had);
+    // the answer may have halted the run, which stops the stream
+    if (!isSilent || this.heardLately || this.#host.isOver(connection)) return null;
+    return { silentMs, head };
+  }
+
+  /** Null when it is not answered: that only matters while the stream is silent as well. */
+  async #ask(connection: TickServer): Promise<bigint | null> {
+    this.#isAsking = true;
+    try {
+      return await connection.head();
+    } catch {
+      return null;
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import { Worker } from 'node:worker_threads';
+import type { Clock } from '../core/time.ts';
+
+/** `name.worker.ts` beside the module `beside` (its import.meta.url). Compiled code runs as .js, the sources as .ts. */
+export function workerFile(beside: string, name: string): URL {
+  return new URL(`./${name}.worker.${beside.endsWith('.ts') ? 'ts' : 'js'}`, beside);
+}
+
+export interface WorkerOptions<From> {
+  file: URL;
+  clock: Clock;
+  /** of the thread, for operators and debuggers */
+  name: string;
+  /** workerData, asked for at each start */
+  data(): unknown;
+  message(message: From): void;
+  /** It ended by itself, and is started again after `waitMs`. */
+  died(failure: Error, waitMs: number): void;
+  /** Its successor runs and takes messages. */
+  restarted?(failure: Error): void;
+  /** How long to wait before the next start, ms; `deaths`: how often it died before without having lived for long. */
+  waitMs(deaths: number): number;
+}
+
+/** A thread that ran for so long is not one that dies at once: its next wait is short again. */
+const LONG_LIFE_MS = 60_000;
+
+/**
+ * A worker thread that is started again when it ends by itself, after a wait, so that one that dies at once does not
+ * spin. What was sent to the dead one is lost: whoever sent it learns so by died() or restarted().
+ *
+ *   running ── ends ─► died() ── waitMs ─► running, restarted()
+ *      └────── stop() or terminate(), from either ─► stopped
+ */
+export class RestartedWorker<To, From> {
+  readonly #options: WorkerOptions<From>;
+  #worker: Worker | null = null;
+  #deaths = 0;
+  #restart: NodeJS.Timeout | null = null;
+  #stopped = false;
+
+  constructor(options: WorkerOptions<From>) {
+    this.#options = options;
+    this.#spawn();
+  }
+
+  /** A message that is sent while the thread is away is lost. */
+  post(message: To): void {
+    this.#worker?.postMessage(message);
+  }
+
+  /** Asks the thread to end, and ends it when it has said that it is `done`, or after `ms`. Resolves when it is gone. */
+  async stop(request: To, { done, ms }: { done?: Promise<void>; ms?: number }): Promise<void> {
+    this.#endRestarts();
+    const worker = this.#worker;
+    if (worker === null) return;
+    const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    worker.postMessage(request);
+    const timer = ms === undefined ? undefined : setTimeout(() => void worker.terminate(), ms);
+    await (done === undefined ? gone : Promise.race([gone, done]));
+    clearTimeout(timer);
+    await worker.terminate();
+  }
+
+  /** Ends it at once. */
+  async terminate(): Promise<void> {
+    this.#endRestarts();
+    await this.#worker?.terminate();
+  }
+
+  #endRestarts(): void {
+    this.#stopped = true;
+    if (this.#restart !== null) clearTimeout(this.#restart);
+  }
+
+  #spawn(): void {
+    const { file, name, data, message, died, restarted, waitMs, clock } = this.#options;
+    const bornMs = clock.monotonicMs();
+    const worker = new Worker(file, { workerData: data(), name });
+    let failure = new Error('the thread ended');
+    this.#worker = worker;
+    worker.on('message', message);
+    worker.on('error', (error) => {
+      failure = error as Error;
+    });
+    worker.on('exit', () => {
+      this.#worker = null;
+      if (this.#stopped) return;
+      if (clock.monotonicMs() - bornMs > LONG_LIFE_MS) this.#deaths = 0;
+      const ms = waitMs(this.#deaths);
+      this.#deaths += 1;
+      died(failure, ms);
+      this.#restart = setTimeout(() => {
+        this.#spawn();
+        restarted?.(failure);
+      }, ms);
+    });
+  }
+}
