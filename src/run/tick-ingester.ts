@@ -14,7 +14,7 @@ import { createRedactor } from './config/redact.ts';
 import { retentionRules, reviseHorizonMs } from './retention.ts';
 import { watchSignals } from './signals.ts';
 import { busStages } from './config/stages.ts';
-import { readStreamingConfig } from './config/file.ts';
+import { readStreamingConfig } from './config/streaming.ts';
 import { YamlError } from './config/yaml.ts';
 
 const EXIT_FAILED = 1;

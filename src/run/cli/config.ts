@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import { ConfigError } from '../config/load.ts';
 import { createRedactor } from '../config/redact.ts';
-import { readStreamingConfig, streamingConfigPath } from '../config/file.ts';
+import { readStreamingConfig, streamingConfigPath } from '../config/streaming.ts';
 import { YamlError } from '../config/yaml.ts';
 import { EXIT_PROBLEM } from './arguments.ts';
+import { printOf } from './text.ts';
 
 /** `mdp config check`: is the file of the bus right, and what does it say once variables and defaults are in it? */
 export function registerConfig(program: Command): void {
@@ -16,13 +17,13 @@ export function registerConfig(program: Command): void {
     .option('--json', 'the values in effect as one JSON object: durations in ms, sizes in bytes')
     .addHelpText('after', HELP)
     .action((options: { config?: string; json?: true }, command: Command) => {
-      const write = (text: string): void => command.configureOutput().writeOut?.(`${text}\n`);
+      const print = printOf(command);
       const file = options.config ?? streamingConfigPath();
       try {
         const config = readStreamingConfig(file);
         const redact = createRedactor();
-        if (options.json === true) write(redact(JSON.stringify(config)));
-        else write(`${file} is right: bus ${config.bus.type}, ${config.bus.partitions} partition(s)`);
+        if (options.json === true) print(redact(JSON.stringify(config)));
+        else print(`${file} is right: bus ${config.bus.type}, ${config.bus.partitions} partition(s)`);
       } catch (error) {
         if (!(error instanceof YamlError || error instanceof ConfigError)) throw error;
         command.error(error.message, { exitCode: EXIT_PROBLEM });

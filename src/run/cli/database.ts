@@ -1,7 +1,10 @@
+import type { Command } from 'commander';
 import { DatabaseError, type Client } from 'pg';
 import { connect, ConnectError, parseDatabaseUrl } from '../../store/postgres/connect.ts';
 import { startEmbedded } from '../../store/embedded/server.ts';
 import { MigrationError } from '../../store/schema/migrate.ts';
+import { EXIT_PROBLEM, nameOf } from './arguments.ts';
+import { printOf, type Print } from './text.ts';
 
 /** @param serverUrl where further sessions of the same database are to be had, also when it is embedded */
 export type DatabaseWork<T> = (client: Client, serverUrl: string) => Promise<T>;
@@ -53,6 +56,25 @@ async function withSession<T>(url: string, applicationName: string, work: Databa
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+/** What a command does with its session; returns in one line why it failed, or null. */
+export type CommandWork = (client: Client, print: Print) => Promise<string | null>;
+
+/** Runs a command with one session on DATABASE_URL; when it fails it ends with one line on stderr and EXIT_PROBLEM. */
+export async function runOnDatabase(
+  command: Command,
+  databaseUrl: string | undefined,
+  applicationName: string,
+  work: CommandWork,
+): Promise<void> {
+  let failure: string | null;
+  try {
+    failure = await withDatabase(databaseUrl, applicationName, (client) => work(client, printOf(command)));
+  } catch (error) {
+    failure = databaseFailure(error);
+  }
+  if (failure !== null) command.error(`${nameOf(command)}: ${failure}`, { exitCode: EXIT_PROBLEM });
 }
 
 /** One line: what happened, and what to do about it. */

@@ -8,7 +8,8 @@ import {
   type HypertableInfo,
 } from '../../store/schema/hypertables.ts';
 import { migrate, schemaStatus, type SchemaStatus } from '../../store/schema/migrate.ts';
-import { runOnDatabase, type Print } from './database-command.ts';
+import { runOnDatabase } from './database.ts';
+import type { Print } from './text.ts';
 
 const APPLICATION = 'mdp db';
 /** between two lines while a table is converted, ms */

@@ -1,3 +1,13 @@
+import type { Command } from 'commander';
+
+/** Writes a line to stdout. */
+export type Print = (line: string) => void;
+
+export function printOf(command: Command): Print {
+  const output = command.configureOutput();
+  return (line) => output.writeOut?.(`${line}\n`);
+}
+
 /** Control characters and what turns the direction of a line: they would act on the terminal. */
 // eslint-disable-next-line no-control-regex
 const ACTING = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;

@@ -20,7 +20,7 @@ export interface Draft {
   warnings: string[];
 }
 
-/** The ring needs room for a frame in each of reading, parsing and writing, and one to spare. */
+/** The ring needs capacity for a frame in each of reading, parsing and writing, and one to spare. */
 const TICKS_PER_BUFFER_MIN = 4;
 
 export function checkValues(draft: Draft, readFile: (path: string) => string): void {
@@ -63,17 +63,21 @@ export function grpcEndpoint(draft: Draft): GrpcEndpoint | null {
 
 function checkRequired(draft: Draft): void {
   const { values } = draft;
-  if (sound(draft, 'grpcUrl', 'stages') && values.grpcUrl === null && values.stages.includes('ingest')) {
+  if (parsed(draft, 'grpcUrl', 'stages') && values.grpcUrl === null && values.stages.includes('ingest')) {
     addProblem(draft, 'grpcUrl', 'is missing; the stage ingest needs it');
   }
-  if (sound(draft, 'database', 'outputMode') && values.database === null && values.outputMode !== 'console') {
+  if (
+    parsed(draft, 'database', 'outputMode') &&
+    values.database === null &&
+    values.outputMode !== 'console'
+  ) {
     addProblem(draft, 'database', 'is missing; OUTPUT_MODE=timescale needs it');
   }
 }
 
 function checkBatches(draft: Draft): void {
   const { values, given } = draft;
-  if (!sound(draft, 'batchTicks', 'batchMaxTicks', 'bufferTicks')) return;
+  if (!parsed(draft, 'batchTicks', 'batchMaxTicks', 'bufferTicks')) return;
   if (values.bufferTicks < values.batchTicks) {
     if (given.has('batchTicks')) {
       addProblem(
@@ -95,14 +99,14 @@ function checkBatches(draft: Draft): void {
 
 function checkSizes(draft: Draft): void {
   const { values, given } = draft;
-  if (sound(draft, 'tickMaxBytes', 'bufferBytes')) {
+  if (parsed(draft, 'tickMaxBytes', 'bufferBytes')) {
     const least = TICKS_PER_BUFFER_MIN * values.tickMaxBytes;
     if (values.bufferBytes < least) {
       addProblem(draft, 'bufferBytes', `is below ${TICKS_PER_BUFFER_MIN} × TICK_MAX_BYTES = ${least} bytes`);
     }
   }
   if (
-    sound(draft, 'tickMaxBytes', 'grpcMaxMessageBytes') &&
+    parsed(draft, 'tickMaxBytes', 'grpcMaxMessageBytes') &&
     values.grpcMaxMessageBytes < values.tickMaxBytes
   ) {
     if (given.has('grpcMaxMessageBytes')) {
@@ -115,7 +119,7 @@ function checkSizes(draft: Draft): void {
 
 function checkConnections(draft: Draft): void {
   const { values, given } = draft;
-  if (!sound(draft, 'dbMinConnections', 'dbMaxConnections')) return;
+  if (!parsed(draft, 'dbMinConnections', 'dbMaxConnections')) return;
   if (values.dbMinConnections <= values.dbMaxConnections) return;
   if (given.has('dbMinConnections') && given.has('dbMaxConnections')) {
     addProblem(draft, 'dbMinConnections', `is above DB_MAX_CONNECTIONS (${values.dbMaxConnections})`);
@@ -158,7 +162,7 @@ function adapt<K extends VariableKey>(draft: Draft, key: K, value: Values[K] & n
   draft.values[key] = value;
 }
 
-function sound(draft: Draft, ...keys: VariableKey[]): boolean {
+function parsed(draft: Draft, ...keys: VariableKey[]): boolean {
   return keys.every((key) => !draft.failed.has(key));
 }
 

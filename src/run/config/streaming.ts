@@ -1,8 +1,10 @@
 /** The configuration of everything on the bus: configs/streaming.yaml. The one place for its keys and defaults. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { ORDER_PROVIDER } from '../../core/market/orders/order.ts';
 import { hostPorts, redisUri } from './addresses.ts';
+import { readSetting, readVariable } from './load.ts';
 import { byteSize, duration, type Parser } from './parsers.ts';
 import { readYaml, YamlError } from './yaml.ts';
 
@@ -181,6 +183,25 @@ export type StreamingConfig = z.output<typeof schema>;
 /** Whose events our own producers publish. */
 export function knownProviders({ producers }: StreamingConfig): string[] {
   return [producers.synthetic.provider, producers.ibkr.provider_id, ORDER_PROVIDER];
+}
+
+/** The file of the package, for programs that run outside its folder. Found from src/ and from dist/ alike. */
+const PACKAGED = fileURLToPath(new URL('../../../configs/streaming.yaml', import.meta.url));
+
+/**
+ * The file named here, or else that of STREAMING_CONFIG, or else the packaged one; variables come from the environment and
+ * its file.
+ *
+ * @throws YamlError, ConfigError
+ */
+export function readStreamingConfig(path?: string): StreamingConfig {
+  return loadStreamingConfig(path ?? streamingConfigPath(), readVariable);
+}
+
+export function streamingConfigPath(): string {
+  const named = readVariable('STREAMING_CONFIG');
+  const path = readSetting('streamingConfigFile');
+  return named === null && !existsSync(path) ? PACKAGED : path;
 }
 
 /**

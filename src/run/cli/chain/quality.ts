@@ -5,7 +5,8 @@ import { NothingRecordedError, readQuality, type QualityReport } from '../../../
 import type { QualityBound } from '../../../store/quality/range.ts';
 import { startProgress, type Progress } from '../progress.ts';
 import { endWithUsage, wholeBigint } from '../arguments.ts';
-import { runOnDatabase, type Print } from '../database-command.ts';
+import { runOnDatabase } from '../database.ts';
+import type { Print } from '../text.ts';
 import { problemsOf, qualityJson, qualityLines } from './quality-output.ts';
 
 const APPLICATION = 'mdp quality';

@@ -4,7 +4,7 @@ import { acceptHalt, DecisionRefused, skipTick, type HaltKind } from '../../../s
 import type { Config } from '../../config/load.ts';
 import { databaseUrlOf } from '../../config/addresses.ts';
 import { tickNumber } from '../arguments.ts';
-import { runOnDatabase } from '../database-command.ts';
+import { runOnDatabase } from '../database.ts';
 
 /** `tick-ingester skip` and `resume`: what only an operator may decide. The daemon may run meanwhile; it begins anew. */
 export function registerDecisions(program: Command, loadConfig: () => Config): void {

@@ -4,7 +4,7 @@ import { latestTick } from '../../../ingest/sequencer/connection.ts';
 import { readOverview, type Overview } from '../../../store/chain/overview.ts';
 import type { Config } from '../../config/load.ts';
 import { databaseUrlOf } from '../../config/addresses.ts';
-import { runOnDatabase } from '../database-command.ts';
+import { runOnDatabase } from '../database.ts';
 
 interface StatusArguments {
   json?: true;

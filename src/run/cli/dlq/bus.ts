@@ -8,8 +8,7 @@ import {
 } from '../../../core/market/dead-letter.ts';
 import { formatMicros } from '../../../core/time.ts';
 import { wholeBigint } from '../arguments.ts';
-import type { Print } from '../database-command.ts';
-import { printable, shorten, tableLines } from '../text.ts';
+import { printable, type Print, shorten, tableLines } from '../text.ts';
 
 /** Records read at once: a letter may be 1 MiB. */
 const PAGE = 100;

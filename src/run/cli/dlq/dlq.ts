@@ -5,13 +5,13 @@ import type { TranscodeLimits } from '../../../core/copy/transcode.ts';
 import type { Clock } from '../../../core/time.ts';
 import { listDeadLetters, type DeadLetterInfo } from '../../../store/chain/dead-letters.ts';
 import { endWithUsage, wholeBigint, wholeNumber } from '../arguments.ts';
-import { runOnDatabase, type Print } from '../database-command.ts';
+import { runOnDatabase } from '../database.ts';
 import { letterId, listBusLetters, retryBusLetters, showBusLetter } from './bus.ts';
 import { filterOf, letterJson, placeText } from './letter.ts';
 import { runRetry } from './retry.ts';
 import { putRaw, runShow, type ShowArguments } from './show.ts';
 import { runStreaming, withBus } from '../stream/commands.ts';
-import { printable, shorten, tableLines, type TableColumn } from '../text.ts';
+import { printable, printOf, type Print, shorten, tableLines, type TableColumn } from '../text.ts';
 
 const APPLICATION = 'mdp dlq';
 const LIST_LIMIT = 100;
@@ -195,7 +195,7 @@ function onBus(
 ): Promise<void> {
   return runStreaming(command, (config) =>
     withBus(env, config, async (bus) => {
-      const failure = await work(bus, (line) => command.configureOutput().writeOut?.(`${line}\n`));
+      const failure = await work(bus, printOf(command));
       if (failure !== null) throw new Error(failure);
     }),
   );

@@ -3,9 +3,8 @@ import { fieldsText } from '../../../core/chain/digest.ts';
 import type { TranscodeLimits } from '../../../core/copy/transcode.ts';
 import { findDeadLetters } from '../../../store/chain/dead-letters.ts';
 import { retryDeadLetter, type RetryOutcome } from '../../../store/chain/retry-dead-letter.ts';
-import type { Print } from '../database-command.ts';
 import { filterOf } from './letter.ts';
-import { printable } from '../text.ts';
+import { printable, type Print } from '../text.ts';
 
 /** Parses letters again and stores what is good now. Returns why some are left, or null. */
 export async function runRetry(

@@ -6,9 +6,8 @@ import { formatTick } from '../../../core/chain/tick-json.ts';
 import { INT64_MAX, type OrderedTransaction, type Tick } from '../../../core/chain/tick.ts';
 import { readDeadLetter, type DeadLetterRecord } from '../../../store/chain/dead-letters.ts';
 import { readStoredTicks } from '../../../store/chain/stored-ticks.ts';
-import type { Print } from '../database-command.ts';
 import { letterJson, placeText } from './letter.ts';
-import { printable, tableLines } from '../text.ts';
+import { printable, type Print, tableLines } from '../text.ts';
 
 export interface ShowArguments {
   raw?: string;

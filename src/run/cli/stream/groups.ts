@@ -3,7 +3,7 @@ import type { GroupInfo } from '../../../bus/bus.ts';
 import { eventsTopic } from '../../stages/open-bus.ts';
 import { EXIT_PROBLEM, nameOf } from '../arguments.ts';
 import type { StreamCommands } from './commands.ts';
-import { tableLines } from '../text.ts';
+import { printOf, tableLines } from '../text.ts';
 import { NoDatabaseError } from '../database.ts';
 
 interface GroupsArguments {
@@ -34,8 +34,7 @@ export function registerGroups(commands: StreamCommands): void {
       commands.run(command, (config) =>
         commands.withBus(config, async (bus, store) => {
           const topic = options.topic ?? eventsTopic(config);
-          const output = command.configureOutput();
-          const print = (line: string): void => output.writeOut?.(`${line}\n`);
+          const print = printOf(command);
           const groups = await bus.groups(topic);
           if (options.drop !== undefined) {
             const refusal = dropRefusal(groups, options.drop, options.yes === true);

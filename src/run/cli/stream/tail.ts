@@ -1,12 +1,12 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { decode } from '@msgpack/msgpack';
 import type { Command } from 'commander';
 import type { Delivery, StreamBus } from '../../../bus/bus.ts';
 import { formatMicros } from '../../../core/time.ts';
+import { pause } from '../../../core/wait.ts';
 import { eventsTopic } from '../../stages/open-bus.ts';
 import { wholeNumber } from '../arguments.ts';
 import type { StreamCommands } from './commands.ts';
-import { printable, shorten } from '../text.ts';
+import { printable, printOf, shorten, type Print } from '../text.ts';
 import { whereExpression, type Where } from './where.ts';
 
 interface TailArguments {
@@ -39,12 +39,9 @@ export function registerTail(commands: StreamCommands): void {
     .addHelpText('after', HELP)
     .action((options: TailArguments, command: Command) =>
       commands.run(command, (config) =>
-        commands.withBus(config, async (bus) => {
-          const output = command.configureOutput();
-          await tail(bus, { ...options, topic: options.topic ?? eventsTopic(config) }, (line) =>
-            output.writeOut?.(`${line}\n`),
-          );
-        }),
+        commands.withBus(config, (bus) =>
+          tail(bus, { ...options, topic: options.topic ?? eventsTopic(config) }, printOf(command)),
+        ),
       ),
     );
 }
@@ -59,11 +56,7 @@ A field that a record lacks is null in --where. Records that are no JSON or msgp
 match no --where.
 Exit codes: 0 done, 1 failed, 2 a mistake in the command line or the configuration.`;
 
-async function tail(
-  bus: StreamBus,
-  options: TailArguments & { topic: string },
-  print: (line: string) => void,
-): Promise<void> {
+async function tail(bus: StreamBus, options: TailArguments & { topic: string }, print: Print): Promise<void> {
   const { topic, limit } = options;
   const partitions = Array.from({ length: bus.partitions(topic) }, (_, index) => index);
   const newest = await Promise.all(partitions.map((partition) => bus.tail(topic, partition, limit)));
@@ -81,11 +74,11 @@ async function tail(
       last[partition] = records.at(-1)?.position ?? last[partition] ?? null;
       found += records.length;
     }
-    if (found === 0) await delay(POLL_MS, undefined, { signal: interrupted.signal }).catch(() => {});
+    if (found === 0) await pause(POLL_MS, interrupted.signal);
   }
 }
 
-function show(delivery: Delivery, { where, json }: TailArguments, print: (line: string) => void): void {
+function show(delivery: Delivery, { where, json }: TailArguments, print: Print): void {
   const { fields, text } = contentOf(delivery);
   if (where !== undefined && (fields === null || !matches(where, fields))) return;
   const takenAt = formatMicros(BigInt(Math.round(delivery.takenMs * 1000)));
