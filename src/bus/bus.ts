@@ -1,4 +1,5 @@
-import type { LogLine } from '../core/env.ts';
+import type { Env } from '../core/env.ts';
+
 /**
  * The stream bus: one contract, kept alike by redis.ts, kafka.ts and postgres.ts (test/conformance/suite.ts holds all
  * three to it).
@@ -177,8 +178,8 @@ export interface StreamBus {
   groups(topic: string): Promise<GroupInfo[]>;
 
   /**
-   * False when there is none of this name. Its marks stay: joined again it goes on from there, unless whoever drops it for
-   * good drops those too (GroupMarks.drop).
+   * False when there is none of this name. Its checkpoints stay: joined again it goes on from there, unless whoever drops it for
+   * good drops those too (GroupCheckpoints.drop).
    */
   dropGroup(topic: string, group: string): Promise<boolean>;
 
@@ -200,15 +201,13 @@ export interface BusOptions {
   maxBytes: number;
   /** shown to the server's operators (CLIENT LIST, client.id, application_name) */
   clientName: string;
-  /** where groups' marks live, so that a group that vanished from the bus is made again where it was */
-  marks: GroupMarks;
-  log: LogLine;
-  nowMs: () => number;
-  random: () => number;
+  /** where groups' checkpoints live, so that a group that vanished from the bus is made again where it was */
+  checkpoints: GroupCheckpoints;
+  env: Env;
 }
 
 /** Kept in Postgres (src/store/bus/checkpoints.ts), whatever the bus. */
-export interface GroupMarks {
+export interface GroupCheckpoints {
   /** everything at or below was acknowledged; null: never written */
   read(topic: string, group: string, partition: number): Promise<string | null>;
   /** may lag behind by some seconds: what lies between comes again. */

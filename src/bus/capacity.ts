@@ -1,5 +1,5 @@
-import type { LogLine } from '../core/env.ts';
-import { judgeRoom, ROOM_LIMITS, type RoomLimits } from '../core/bus/capacity.ts';
+import type { Env } from '../core/env.ts';
+import { judgeCapacity, CAPACITY_LIMITS, type CapacityLimits } from '../core/bus/capacity.ts';
 import { BusError, type BusUsage, type StreamBus } from './bus.ts';
 
 const LOOK_MS = 3000;
@@ -8,12 +8,12 @@ const CRAMPED_LOOK_MS = 1000;
 /** a full bus is said again after so many looks */
 const REPEAT_ALARM_LOOKS = 60;
 
-export interface HousekeepingOptions {
+export interface BusCapacityOptions {
   bus: StreamBus;
   /** those that are trimmed */
   topics: readonly string[];
-  log: LogLine;
-  limits?: RoomLimits;
+  env: Env;
+  limits?: CapacityLimits;
   /** how often it looks while there is room, ms (default 3 s) */
   lookMs?: number;
 }
@@ -22,11 +22,11 @@ export interface HousekeepingOptions {
  * Keeps a bus from filling up: trims what every group has acknowledged, and makes publishers wait when that is not
  * enough. Every process with a bus runs one; several do no harm to each other.
  */
-export class Housekeeping {
+export class BusCapacity {
   readonly #bus: StreamBus;
   readonly #topics: readonly string[];
-  readonly #log: LogLine;
-  readonly #limits: RoomLimits;
+  readonly #env: Env;
+  readonly #limits: CapacityLimits;
   readonly #lookMs: number;
   readonly #waiting = new Set<{ resolve: () => void; reject: (reason: unknown) => void }>();
   #usage: BusUsage | null = null;
@@ -39,10 +39,10 @@ export class Housekeeping {
   #timer: NodeJS.Timeout | null = null;
   #isStopped = false;
 
-  constructor({ bus, topics, log, limits = ROOM_LIMITS, lookMs = LOOK_MS }: HousekeepingOptions) {
+  constructor({ bus, topics, env, limits = CAPACITY_LIMITS, lookMs = LOOK_MS }: BusCapacityOptions) {
     this.#bus = bus;
     this.#topics = topics;
-    this.#log = log;
+    this.#env = env;
     this.#limits = limits;
     this.#lookMs = lookMs;
   }
@@ -77,7 +77,7 @@ export class Housekeeping {
   }
 
   /** Resolves when publishers may go on: at once while there is room. Rejects with the signal's reason, or at stop(). */
-  async room(signal?: AbortSignal): Promise<void> {
+  async relieved(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     if (!this.#isFull) return;
     if (this.#isStopped) throw new BusError('unreachable', 'this process ends');
@@ -120,18 +120,18 @@ export class Housekeeping {
     this.#wasRefused = false;
     try {
       const usage = await this.#bus.usage();
-      const { policy, isCramped } = judgeRoom(usage, this.#isFull, this.#limits);
+      const { policy, isFilling } = judgeCapacity(usage, this.#isFull, this.#limits);
       let removed = 0;
       for (const topic of this.#topics) removed += await this.#bus.trim(topic, policy);
       this.#trimmed += removed;
       // what was trimmed may have made the room that is wanted
-      this.#usage = isCramped && removed > 0 ? await this.#bus.usage() : usage;
+      this.#usage = isFilling && removed > 0 ? await this.#bus.usage() : usage;
       this.#failures = 0;
     } catch (error) {
       this.#failed(error);
       return;
     }
-    const { isFull } = judgeRoom(this.#usage, this.#isFull, this.#limits);
+    const { isFull } = judgeCapacity(this.#usage, this.#isFull, this.#limits);
     // refused during this very look: the next one decides
     if (!isFull && this.#isFull && !this.#wasRefused) this.#becomeRoomy();
     else if (isFull && !this.#isFull) this.#becomeFull('what is not acknowledged fills it');
@@ -139,7 +139,9 @@ export class Housekeeping {
   }
 
   #isNearlyFull(): boolean {
-    return this.#isFull || (this.#usage !== null && judgeRoom(this.#usage, false, this.#limits).isCramped);
+    return (
+      this.#isFull || (this.#usage !== null && judgeCapacity(this.#usage, false, this.#limits).isFilling)
+    );
   }
 
   #becomeFull(why: string): void {
@@ -150,7 +152,7 @@ export class Housekeeping {
 
   #becomeRoomy(): void {
     this.#isFull = false;
-    this.#log('info', 'The bus has room again, publishers go on', { ...this.#usage });
+    this.#env.log('info', 'The bus has room again, publishers go on', { ...this.#usage });
     for (const { resolve } of this.#waiting) resolve();
     this.#waiting.clear();
   }
@@ -168,13 +170,13 @@ export class Housekeeping {
       // the alarm is more than who is to blame
     }
     if (this.#isStopped) return;
-    this.#log('error', 'The bus is full, publishers wait', { why, ...this.#usage, slowest });
+    this.#env.log('error', 'The bus is full, publishers wait', { why, ...this.#usage, slowest });
   }
 
   #failed(error: unknown): void {
     this.#failures += 1;
     if (this.#failures !== 2 || this.#isStopped) return;
-    this.#log('warn', 'The bus cannot be measured or trimmed, trying again', {
+    this.#env.log('warn', 'The bus cannot be measured or trimmed, trying again', {
       error: error instanceof Error ? error.message : String(error),
     });
   }

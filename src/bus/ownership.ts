@@ -1,4 +1,4 @@
-import type { LogLine } from '../core/env.ts';
+import type { Env } from '../core/env.ts';
 import type { Client } from 'pg';
 import { fairShares } from '../core/bus/partitions.ts';
 import {
@@ -52,8 +52,7 @@ export interface OwnershipOptions {
   /** Another living member bears this one's name: this one takes nothing more. */
   onNameTaken?: (error: BusError) => void;
   drainMs?: number;
-  monotonicMs: () => number;
-  log: LogLine;
+  env: Env;
 }
 
 /**
@@ -126,9 +125,9 @@ export class Ownership {
   }
 
   async #run(): Promise<void> {
-    const { monotonicMs } = this.#options;
+    const { clock } = this.#options.env;
     while (!this.#isStopping || this.#held.size > 0) {
-      const dueMs = monotonicMs() + RENEW_MS;
+      const dueMs = clock.monotonicMs() + RENEW_MS;
       try {
         await this.#beat(dueMs);
         this.#failures = 0;
@@ -137,7 +136,7 @@ export class Ownership {
         // the leases run out by themselves
         if (this.#isStopping && this.#draining.size === 0) return;
       }
-      await this.#pause(dueMs - monotonicMs());
+      await this.#pause(dueMs - clock.monotonicMs());
     }
   }
 
@@ -153,13 +152,14 @@ export class Ownership {
 
   /** Waits until whoever had this name is seen not to renew. Rejects with BusError when it lives. */
   async #awaitName(): Promise<void> {
-    const { member, monotonicMs } = this.#options;
+    const { member, env } = this.#options;
+    const { clock } = env;
     const expiry = (): Promise<string | null> =>
       this.#session.run((client) => memberExpiry(client, this.#options, member));
-    const endMs = monotonicMs() + NAME_WAIT_MS;
+    const endMs = clock.monotonicMs() + NAME_WAIT_MS;
     const first = await expiry();
     let now = first;
-    while (now !== null && now === first && monotonicMs() < endMs) {
+    while (now !== null && now === first && clock.monotonicMs() < endMs) {
       await pause(NAME_LOOK_MS, this.#stopping.signal);
       now = await expiry();
     }
@@ -210,16 +210,21 @@ export class Ownership {
   }
 
   async #drain(owned: OwnedPartition): Promise<void> {
-    const { onRevoke, drainMs = DRAIN_MS, member, topic, group, log } = this.#options;
+    const { onRevoke, drainMs = DRAIN_MS, member, topic, group, env } = this.#options;
     const { partition } = owned;
     const deadline = Promise.withResolvers<'late'>();
     const timer = setTimeout(() => deadline.resolve('late'), drainMs);
     try {
       const end = await Promise.race([onRevoke(owned), deadline.promise]);
       if (end === 'late')
-        log('warn', 'A partition was not drained in time', { topic, group, partition, drainMs });
+        env.log('warn', 'A partition was not drained in time', { topic, group, partition, drainMs });
     } catch (error) {
-      log('error', 'A partition could not be drained', { topic, group, partition, reason: String(error) });
+      env.log('error', 'A partition could not be drained', {
+        topic,
+        group,
+        partition,
+        reason: String(error),
+      });
     } finally {
       clearTimeout(timer);
     }
@@ -234,14 +239,14 @@ export class Ownership {
 
   /** Takes free partitions up to the share, as long as the next renewal is not due. */
   async #take({ leases }: GroupState, share: number, dueMs: number): Promise<void> {
-    const { partitions, member, onAssign, monotonicMs } = this.#options;
+    const { partitions, member, onAssign, env } = this.#options;
     // one that is ours and that we do not know of: an earlier life's, or taken by a call whose answer was lost
     const free = leases.filter(
       ({ holder, partition }) =>
         (holder === null || holder === member) && partition < partitions && !this.#held.has(partition),
     );
     for (const lease of free) {
-      if (this.#held.size - this.#draining.size >= share || monotonicMs() > dueMs) return;
+      if (this.#held.size - this.#draining.size >= share || env.clock.monotonicMs() > dueMs) return;
       const taken = await this.#session.run((client) => takePartition(client, this.#options, member, lease));
       if (taken === null) continue;
       this.#held.set(taken.partition, taken);
@@ -251,8 +256,8 @@ export class Ownership {
   }
 
   #say(message: string, before: LeaseState, { partition, epoch, position }: OwnedPartition): void {
-    const { topic, group, log } = this.#options;
-    log('info', message, {
+    const { topic, group, env } = this.#options;
+    env.log('info', message, {
       topic,
       group,
       partition,
@@ -265,8 +270,8 @@ export class Ownership {
   #failed(error: unknown): void {
     this.#failures += 1;
     if (this.#failures > 1) return;
-    const { topic, group, log } = this.#options;
-    log('warn', 'The leases cannot be renewed', { topic, group, reason: busError(error).message });
+    const { topic, group, env } = this.#options;
+    env.log('warn', 'The leases cannot be renewed', { topic, group, reason: busError(error).message });
   }
 
   async #pause(ms: number): Promise<void> {

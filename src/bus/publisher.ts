@@ -1,10 +1,9 @@
-import type { LogLine } from '../core/env.ts';
+import type { Env } from '../core/env.ts';
 import { deadLetterId, deadLetterOf, encodeDeadLetter } from '../core/market/dead-letter.ts';
 import { encodeEvent } from '../core/market/codec/encode.ts';
 import type { MarketEvent } from '../core/market/event.ts';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
 import { Signal, pause, unlessAborted } from '../core/wait.ts';
-import type { Micros } from '../core/time.ts';
 import { BusError, type BusErrorKind, type Encoding, type OutgoingRecord, type StreamBus } from './bus.ts';
 
 /** A record and whom it is counted for. */
@@ -12,11 +11,11 @@ export interface PublishRecord extends OutgoingRecord {
   provider: string;
 }
 
-/** Whether the bus is beyond the mark where producers wait (80 % of bus.max_bytes). */
-export interface RoomGate {
+/** Whether producers must wait (80 % of bus.max_bytes). */
+export interface Backpressure {
   readonly full: boolean;
   /** Resolves when it no longer is. */
-  room(): Promise<void>;
+  relieved(): Promise<void>;
 }
 
 export interface PublisherLimits {
@@ -47,15 +46,13 @@ export interface PublisherOptions {
   topic: string;
   /** where a record goes that the bus refuses */
   deadLetterTopic: string;
-  room: RoomGate;
+  backpressure: Backpressure;
   limits: PublisherLimits;
   /** records of one provider are on the bus */
   published: (provider: string, records: number) => void;
   /** an attempt failed; for errors_total */
   failed: (kind: BusErrorKind) => void;
-  log: LogLine;
-  nowMicros: () => Micros;
-  random: () => number;
+  env: Env;
 }
 
 /** An event as a record of mdp.events. */
@@ -72,7 +69,7 @@ export class PublisherStopped extends Error {
 /**
  * The way of every producer onto the bus: a bounded queue, one batch under way at a time, in order.
  *
- *   add ─► queue ─► [room?] ─► publish ─► counted
+ *   add ─► queue ─► [full?] ─► publish ─► counted
  *            ▲ full: add() waits   │ unreachable, full ─► the same batch again, later, without end
  *                                  │ refused ─► halves, down to the record that cannot be taken ─► dead letter
  *                                  └ setup, or anything unknown ─► add() and settled() reject from now on
@@ -155,7 +152,7 @@ export class Publisher {
     this.#failure ??= new PublisherStopped('the publisher was stopped');
     this.#progress.fire();
     if (this.queued > 0) {
-      this.#options.log('error', 'Events were not published', {
+      this.#options.env.log('error', 'Events were not published', {
         topic: this.#options.topic,
         events: this.queued,
       });
@@ -176,14 +173,14 @@ export class Publisher {
   }
 
   async #work(): Promise<void> {
-    const { topic, room } = this.#options;
+    const { topic, backpressure } = this.#options;
     const { signal } = this.#abort;
     for (;;) {
       while (this.#queue.length === 0) {
         if (this.#stopping) return;
         await this.#added.wait();
       }
-      if (room.full) await unlessAborted(room.room(), signal);
+      if (backpressure.full) await unlessAborted(backpressure.relieved(), signal);
       if (signal.aborted) return;
       const batch = this.#takeBatch();
       await this.#deliver(topic, batch);
@@ -225,7 +222,7 @@ export class Publisher {
         if ((await unlessAborted(this.#options.bus.publish(topic, batch), this.#abort.signal)) === null) {
           throw new PublisherStopped('the publisher was stopped');
         }
-        if (attempt > 0) this.#options.log('info', 'Publishing again', { topic, attempts: attempt + 1 });
+        if (attempt > 0) this.#options.env.log('info', 'Publishing again', { topic, attempts: attempt + 1 });
         return true;
       } catch (error) {
         if (!(error instanceof BusError)) throw error;
@@ -234,16 +231,16 @@ export class Publisher {
         if (error.kind === 'setup') throw error;
         if (attempt === 0) {
           const fields = { topic, kind: error.kind, error: error.message, events: batch.length };
-          this.#options.log('warn', 'The bus does not take events (will try again)', fields);
+          this.#options.env.log('warn', 'The bus does not take events (will try again)', fields);
         }
       }
-      await pause(backoffMs(attempt, this.#limits.backoff, this.#options.random()), this.#abort.signal);
+      await pause(backoffMs(attempt, this.#limits.backoff, this.#options.env.random()), this.#abort.signal);
       if (this.#abort.signal.aborted) throw new PublisherStopped('the publisher was stopped');
     }
   }
 
   async #keep(record: PublishRecord): Promise<void> {
-    const { topic, deadLetterTopic, log, nowMicros } = this.#options;
+    const { topic, deadLetterTopic, env } = this.#options;
     const { provider, key, eventId, encoding, data } = record;
     const letter = deadLetterOf({
       topic,
@@ -254,7 +251,7 @@ export class Publisher {
       key,
       encoding,
       raw: data,
-      at: nowMicros(),
+      at: env.clock.nowMicros(),
     });
     const kept: PublishRecord = {
       provider,
@@ -263,7 +260,7 @@ export class Publisher {
       encoding: 'json',
       data: encodeDeadLetter(letter),
     };
-    log('error', 'The bus refuses an event', { topic, event_id: eventId, bytes: data.length });
+    env.log('error', 'The bus refuses an event', { topic, event_id: eventId, bytes: data.length });
     if (!(await this.#publish(deadLetterTopic, [kept]))) {
       throw new BusError('setup', `${deadLetterTopic} refuses a dead letter of ${kept.data.length} bytes`);
     }

@@ -16,7 +16,7 @@ export { TickConsumer, type TickConsumerOptions } from '../stream/ticks/tick-con
 export interface StreamBusSettings {
   /** the configuration; default STREAMING_CONFIG, or configs/streaming.yaml */
   config?: string;
-  /** default DATABASE_URL: where groups' marks are, whatever the bus */
+  /** default DATABASE_URL: where groups' checkpoints are, whatever the bus */
   databaseUrl?: string;
   log?: LogLine;
 }
@@ -33,7 +33,7 @@ export async function createStreamBus(settings: StreamBusSettings = {}): Promise
   const bus = await openBus(readStreamingConfig(settings.config), {
     databaseUrl,
     clientName: 'stream-bus',
-    marks: store.busMarks,
+    checkpoints: store.busMarks,
     log: settings.log ?? ((): void => {}),
   });
   const close = bus.close.bind(bus);

@@ -1,17 +1,18 @@
+import { testEnv } from '../support/bus/env.ts';
 /**
  * A bus in a process of its own. `take`: joins, takes so many records, says which, and never acknowledges: it waits to be
  * killed. `work`: says what it takes and acknowledges it, until it is killed. `tour`: uses everything once, closes, and must then end by itself.
  */
 import { writeSync } from 'node:fs';
 import type { BusOptions, Delivery } from '../../src/bus/bus.ts';
-import { FileMarks } from '../support/bus/file-checkpoints.ts';
+import { FileCheckpoints } from '../support/bus/file-checkpoints.ts';
 import type { BusOpener } from './bus-server.ts';
 
 export interface ChildTask {
   does: 'take' | 'work' | 'tour';
   module: string;
   address: string;
-  marks: string;
+  checkpoints: string;
   partitions: Record<string, number>;
   topic: string;
   group: string;
@@ -26,10 +27,8 @@ const options: BusOptions = {
   partitions: task.partitions,
   maxBytes: 2 ** 31,
   clientName: 'bus-child',
-  marks: new FileMarks(task.marks),
-  log: () => {},
-  nowMs: () => Date.now(),
-  random: () => Math.random(),
+  checkpoints: new FileCheckpoints(task.checkpoints),
+  env: testEnv(),
 };
 const bus = await openBus(task.address, options);
 const { topic, group, member, takeoverMs } = task;

@@ -11,7 +11,7 @@ import {
   TAKEOVER_MS,
   WAIT_MS,
   type BusCase,
-  type BusScene,
+  type BusHarness,
 } from './harness.ts';
 
 const BATCHES = 60;
@@ -31,10 +31,10 @@ interface Traffic {
 }
 
 /** One publisher and one member at work, both insisting. */
-async function traffic(scene: BusScene): Promise<Traffic> {
-  const topic = scene.topic();
-  const publisher = await scene.bus();
-  const bus = await scene.bus();
+async function traffic(harness: BusHarness): Promise<Traffic> {
+  const topic = harness.topic();
+  const publisher = await harness.bus();
+  const bus = await harness.bus();
   const member = await bus.join({ topic, group: 'g', member: 'm', takeoverMs: TAKEOVER_MS });
   const seen: Delivery[] = [];
   const publish = async (): Promise<void> => {
@@ -78,9 +78,9 @@ async function settle(t: { same: (a: unknown, b: unknown, m: string) => void }, 
 export const failureCases: BusCase[] = [
   {
     name: 'members are killed in the middle of their work: nothing is lost, nothing pending is left',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const seen = new Set<string>();
       const note = (ids: readonly string[]): void => {
         for (const id of ids) seen.add(id);
@@ -94,7 +94,7 @@ export const failureCases: BusCase[] = [
         }
       })();
       for (const [at, member] of ['w1', 'w2', 'w1', 'w3', 'w1'].entries()) {
-        const worker = scene.worker({ topic, group: 'g', member, count: 20 }, note);
+        const worker = harness.worker({ topic, group: 'g', member, count: 20 }, note);
         const goal = ((at + 1) * TOTAL) / 10;
         await until(`${goal} seen`, () => seen.size >= goal, { progress: () => seen.size });
         await worker.kill();
@@ -116,56 +116,56 @@ export const failureCases: BusCase[] = [
   },
   {
     name: 'the server crashes twice while records are published and consumed',
-    async run(t, scene) {
-      const run = await traffic(scene);
+    async run(t, harness) {
+      const run = await traffic(harness);
       await run.reached(TOTAL / 4);
-      await scene.server.crash();
+      await harness.server.crash();
       await run.reached(TOTAL / 2);
-      await scene.server.crash();
+      await harness.server.crash();
       await settle(t, run);
     },
   },
   {
     name: 'connections are cut again and again',
-    async run(t, scene) {
-      const run = await traffic(scene);
+    async run(t, harness) {
+      const run = await traffic(harness);
       for (let cut = 1; cut <= 5; cut++) {
         await run.reached((TOTAL * cut) / 8);
-        await scene.server.cutConnections();
+        await harness.server.cutConnections();
       }
       await settle(t, run);
     },
   },
   {
     name: `the server stands still for ${FROZEN_MS / 1000} s`,
-    async run(t, scene) {
-      const run = await traffic(scene);
+    async run(t, harness) {
+      const run = await traffic(harness);
       await run.reached(TOTAL / 3);
-      scene.server.freeze();
+      harness.server.freeze();
       try {
         await delay(FROZEN_MS);
       } finally {
-        scene.server.thaw();
+        harness.server.thaw();
       }
       await settle(t, run);
     },
   },
   {
     name: 'a living member is not taken for dead because the server stood still',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
-      const other = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
+      const other = await harness.bus();
       await bus.publish(topic, recordsOf('A', 10));
       const slow = await bus.join({ topic, group: 'g', member: 'slow', takeoverMs: TAKEOVER_MS });
       const { all } = await collect(slow, (ids) => ids.size === 10, { acknowledge: false });
       const busy = await other.join({ topic, group: 'g', member: 'busy', takeoverMs: TAKEOVER_MS });
       await busy.next(1, 0);
-      scene.server.freeze();
+      harness.server.freeze();
       try {
         await delay(FROZEN_MS);
       } finally {
-        scene.server.thaw();
+        harness.server.thaw();
       }
       const robbed: string[] = [];
       const endMs = Date.now() + TAKEOVER_MS * 2;
@@ -176,11 +176,11 @@ export const failureCases: BusCase[] = [
   },
   {
     name: 'what publish() resolved for is there after a crash',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const positions = await bus.publish(topic, recordsOf('A', 500));
-      await scene.server.crash();
+      await harness.server.crash();
       const read = await insist(() => bus.read(topic, 0, null, 1000));
       t.same(idsOf(read), idsOf(recordsOf('A', 500)));
       t.same(
@@ -193,18 +193,18 @@ export const failureCases: BusCase[] = [
   },
   {
     name: 'groups, pending records and positions survive a crash',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       await bus.publish(topic, recordsOf('A', 60));
       const member = await bus.join({ topic, group: 'g', member: 'm' });
       const { all } = await collect(member, (ids) => ids.size === 40, { limit: 40, acknowledge: false });
       await member.acknowledge(all.slice(0, 20));
-      await scene.server.crash();
+      await harness.server.crash();
       const { ids } = await collect(member, (seen) => seen.has('A|59'));
       t.ok(!ids.includes('A|0'), 'what was acknowledged before it does not come again');
       await insist(() => member.acknowledge(all));
-      const restarted = await scene.bus();
+      const restarted = await harness.bus();
       await insist(() => member.leave());
       const again = await restarted.join({ topic, group: 'g', member: 'm' });
       const rest = await collect(again, () => true);
@@ -220,15 +220,15 @@ export const failureCases: BusCase[] = [
   },
   {
     name: 'a server that is not there is an error that passes',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       await bus.publish(topic, recordsOf('A', 1));
-      scene.server.freeze();
+      harness.server.freeze();
       const publishing = insist(() => bus.publish(topic, recordsOf('A', 1, 1)));
       const reading = insist(() => bus.read(topic, 0, null, 10));
       await delay(200);
-      scene.server.thaw();
+      harness.server.thaw();
       await publishing;
       t.ok((await reading).length >= 1);
     },

@@ -18,11 +18,11 @@ import type { Delivery } from '../../src/bus/bus.ts';
 export const groupCases: BusCase[] = [
   {
     name: 'order per key with several publishers of different keys',
-    async run(t, scene) {
-      const topic = scene.topic();
+    async run(t, harness) {
+      const topic = harness.topic();
       const keys = ['A', 'B', 'C'];
-      const publishers = await Promise.all(keys.map(() => scene.bus()));
-      const consumer = await scene.bus();
+      const publishers = await Promise.all(keys.map(() => harness.bus()));
+      const consumer = await harness.bus();
       const member = await consumer.join({ topic, group: 'g', member: 'm' });
       const publishing = keys.map(async (key, at) => {
         for (let batch = 0; batch < 20; batch++) {
@@ -43,9 +43,9 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'a new group begins at the beginning, and every group gets everything',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       await bus.publish(topic, recordsOf('A', 100));
       for (const group of ['one', 'two']) {
         const member = await bus.join({ topic, group, member: 'm' });
@@ -57,10 +57,10 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'two members share: nothing is lost, nothing pending is left, in quiet running each comes once',
-    async run(t, scene) {
-      const topic = scene.topic(2);
-      const bus = await scene.bus();
-      const other = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic(2);
+      const bus = await harness.bus();
+      const other = await harness.bus();
       const members = await Promise.all([
         bus.join({ topic, group: 'g', member: 'm1' }),
         other.join({ topic, group: 'g', member: 'm2' }),
@@ -92,17 +92,17 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'what was not acknowledged comes again to the restarted member, before anything new',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const publisher = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const publisher = await harness.bus();
       await publisher.publish(topic, recordsOf('A', 50));
-      const held = await scene.holder({ topic, group: 'g', member: 'm', count: 30 });
+      const held = await harness.holder({ topic, group: 'g', member: 'm', count: 30 });
       t.same(
         held.taken.map(({ eventId }) => eventId),
         idsOf(recordsOf('A', 30)),
       );
       await held.kill();
-      const bus = await scene.bus();
+      const bus = await harness.bus();
       const member = await bus.join({ topic, group: 'g', member: 'm', takeoverMs: TAKEOVER_MS });
       const { ids } = await collect(member, (seen) => seen.size === 50);
       t.same(ids, idsOf(recordsOf('A', 50)));
@@ -111,16 +111,16 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'acknowledged ones do not come again; twice is once',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       await bus.publish(topic, recordsOf('A', 20));
       const member = await bus.join({ topic, group: 'g', member: 'm' });
       const { all } = await collect(member, (ids) => ids.size === 10, { limit: 10 });
       await member.acknowledge(all);
       await member.acknowledge([]);
       await member.leave();
-      const again = await scene.bus();
+      const again = await harness.bus();
       const restarted = await again.join({ topic, group: 'g', member: 'm' });
       const { ids } = await collect(restarted, (seen) => seen.has('A|19'));
       t.same(ids, idsOf(recordsOf('A', 10, 10)));
@@ -128,11 +128,11 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'a living member takes over the 500 records of a dead one',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       await bus.publish(topic, recordsOf('A', 600));
-      const dead = await scene.holder({ topic, group: 'g', member: 'dead', count: 500 });
+      const dead = await harness.holder({ topic, group: 'g', member: 'dead', count: 500 });
       await dead.kill();
       const member = await bus.join({ topic, group: 'g', member: 'alive', takeoverMs: TAKEOVER_MS });
       const { ids } = await collect(member, (seen) => seen.size === 600, { limit: 200 });
@@ -142,13 +142,13 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'a slow but living member keeps what it has',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const slow = await bus.join({ topic, group: 'g', member: 'slow', takeoverMs: TAKEOVER_MS });
       await bus.publish(topic, recordsOf('A', 10));
       const { all } = await collect(slow, (ids) => ids.size === 10, { acknowledge: false });
-      const other = await scene.bus();
+      const other = await harness.bus();
       const busy = await other.join({ topic, group: 'g', member: 'busy', takeoverMs: TAKEOVER_MS });
       const robbed: string[] = [];
       const endMs = Date.now() + TAKEOVER_MS * 3;
@@ -160,10 +160,10 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'leave() gives back what is in hand, without the wait for a takeover',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
-      const other = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
+      const other = await harness.bus();
       await bus.publish(topic, recordsOf('A', 40));
       const leaving = await bus.join({ topic, group: 'g', member: 'leaving', takeoverMs: 3_600_000 });
       const { all } = await collect(leaving, (ids) => ids.size === 40, { acknowledge: false });
@@ -177,13 +177,13 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'a record that kills its members shows by its attempts',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const publisher = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const publisher = await harness.bus();
       await publisher.publish(topic, [record('POISON', 0)]);
       const counts: number[] = [];
       for (const member of ['m1', 'm2', 'm1', 'm3']) {
-        const victim = await scene.holder({ topic, group: 'g', member, count: 1 });
+        const victim = await harness.holder({ topic, group: 'g', member, count: 1 });
         counts.push(victim.taken[0].attempts);
         await victim.kill();
       }
@@ -192,9 +192,9 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'a member that does not ask holds only what it asked for',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const member = await bus.join({ topic, group: 'g', member: 'm' });
       await bus.publish(topic, recordsOf('A', 1000));
       const { all } = await collect(member, (ids) => ids.size >= 10, { limit: 10, acknowledge: false });
@@ -210,9 +210,9 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'what a member acknowledged is let go: its memory does not grow with what went through it',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const batches = 40;
       await bus.publish(topic, recordsOf('A', batches * 25));
       const member = await bus.join({ topic, group: 'g', member: 'm' });
@@ -231,9 +231,9 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'groups() tells pending, lag and age; lagMs() is 0 when there is nothing left',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const member = await bus.join({ topic, group: 'g', member: 'm' });
       t.equal(await member.lagMs(), 0, 'nothing there');
       const positions = await bus.publish(topic, recordsOf('A', 30));
@@ -263,17 +263,17 @@ export const groupCases: BusCase[] = [
   },
   {
     name: 'a group that was dropped goes on where it was',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const positions = await bus.publish(topic, recordsOf('A', 50));
       const member = await bus.join({ topic, group: 'g', member: 'm' });
       const { all } = await collect(member, (ids) => ids.size === 30, { limit: 30, acknowledge: false });
       await member.acknowledge(all);
-      await until('the mark is written', async () => {
+      await until('the checkpoint is written', async () => {
         await member.next(0, 0);
-        const mark = await scene.marks.position(topic, 'g', 0);
-        return mark !== null && bus.compare(mark, positions[29]) === 0;
+        const checkpoint = await harness.checkpoints.position(topic, 'g', 0);
+        return checkpoint !== null && bus.compare(checkpoint, positions[29]) === 0;
       });
       await member.leave();
       t.equal(await bus.dropGroup(topic, 'g'), true);

@@ -1,3 +1,4 @@
+import { testEnv } from '../support/bus/env.ts';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -14,7 +15,7 @@ import {
   type OutgoingRecord,
   type StreamBus,
 } from '../../src/bus/bus.ts';
-import { FileMarks } from '../support/bus/file-checkpoints.ts';
+import { FileCheckpoints } from '../support/bus/file-checkpoints.ts';
 import { until } from '../support/until.ts';
 import type { ChildTask } from './child.ts';
 import type { BusServer } from './bus-server.ts';
@@ -22,7 +23,7 @@ import type { BusServer } from './bus-server.ts';
 /** One case: what it is called is what the bus promises. */
 export interface BusCase {
   name: string;
-  run: (t: Test, scene: BusScene) => Promise<void>;
+  run: (t: Test, harness: BusHarness) => Promise<void>;
 }
 
 /** how long a member waits for the first record of a call in these cases, ms */
@@ -53,9 +54,9 @@ export function sorted(ids: Iterable<string>): string[] {
 }
 
 /** What one case uses: a topic, buses, members in processes of their own; all of it is closed at its end. */
-export class BusScene {
+export class BusHarness {
   readonly server: BusServer;
-  readonly marks: FileMarks;
+  readonly checkpoints: FileCheckpoints;
   readonly #folder = mkdtempSync(join(tmpdir(), 'bus-marks-'));
   readonly #partitions: Record<string, number> = {};
   readonly #buses: StreamBus[] = [];
@@ -63,7 +64,7 @@ export class BusScene {
 
   constructor(server: BusServer) {
     this.server = server;
-    this.marks = new FileMarks(this.#folder);
+    this.checkpoints = new FileCheckpoints(this.#folder);
   }
 
   /** A topic that nobody else uses. Ask before the bus is opened. */
@@ -78,10 +79,8 @@ export class BusScene {
       partitions: { ...this.#partitions },
       maxBytes: 2 ** 31,
       clientName: 'conformance',
-      marks: this.marks,
-      log: () => {},
-      nowMs: () => Date.now(),
-      random: () => Math.random(),
+      checkpoints: this.checkpoints,
+      env: testEnv(),
       ...overrides,
     });
     this.#buses.push(bus);
@@ -131,7 +130,7 @@ export class BusScene {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  #start(task: Omit<ChildTask, 'module' | 'address' | 'marks' | 'partitions'>): {
+  #start(task: Omit<ChildTask, 'module' | 'address' | 'checkpoints' | 'partitions'>): {
     child: ChildProcess;
     lines: Interface;
     /** the first one; rejects when the process ends without it */
@@ -142,7 +141,7 @@ export class BusScene {
       ...task,
       module: this.server.opener.module.href,
       address: this.server.opener.address,
-      marks: this.#folder,
+      checkpoints: this.#folder,
       partitions: this.#partitions,
     };
     const program = fileURLToPath(new URL('child.ts', import.meta.url));

@@ -20,9 +20,9 @@ async function readUntil(reader: PartitionReader, count: number, limit = 100): P
 export const partitionCases: BusCase[] = [
   {
     name: 'a partition is read in order, from the beginning and from a position, without a hole',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const positions = await bus.publish(topic, recordsOf('A', 300));
       const whole = await bus.openPartition({ topic, group: 'g', member: 'm', partition: 0, after: null });
       const all = await readUntil(whole, 300, 70);
@@ -47,9 +47,9 @@ export const partitionCases: BusCase[] = [
   },
   {
     name: 'one partition of several holds its keys alone',
-    async run(t, scene) {
-      const topic = scene.topic(3);
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic(3);
+      const bus = await harness.bus();
       const keys = ['SPY', 'AAPL', 'MSFT', 'QQQ', 'TSLA', 'GLD'];
       await bus.publish(
         topic,
@@ -73,9 +73,9 @@ export const partitionCases: BusCase[] = [
   },
   {
     name: 'release() shows as acknowledged and lets trimming pass; nothing else does',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const positions = await bus.publish(topic, recordsOf('A', 100));
       const reader = await bus.openPartition({ topic, group: 'g', member: 'm', partition: 0, after: null });
       await readUntil(reader, 100);
@@ -93,7 +93,7 @@ export const partitionCases: BusCase[] = [
       const removed = await bus.trim(topic, { acknowledgedMs: 0, retentionMs: 0 });
       const [first] = await bus.read(topic, 0, null, 1);
       t.ok(bus.compare(first?.position ?? '', positions[60]) <= 0, 'what is not released is there');
-      if (scene.server.trimsExactly) {
+      if (harness.server.trimsExactly) {
         t.equal(first?.eventId, 'A|60');
         t.equal(removed, 60);
       }
@@ -117,14 +117,14 @@ export const partitionCases: BusCase[] = [
   },
   {
     name: 'an owned partition is read without a hole across a crash of the server',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
-      const publisher = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
+      const publisher = await harness.bus();
       await insist(() => publisher.publish(topic, recordsOf('A', 200)));
       const reader = await bus.openPartition({ topic, group: 'g', member: 'm', partition: 0, after: null });
       const before = await readUntil(reader, 100, 50);
-      await scene.server.crash();
+      await harness.server.crash();
       await insist(() => publisher.publish(topic, recordsOf('A', 100, 200)));
       const after = await readUntil(reader, 300 - before.length);
       const all = [...before, ...after];
@@ -137,10 +137,10 @@ export const partitionCases: BusCase[] = [
   },
   {
     name: 'two readers of one partition (an owner that was replaced) take nothing from each other',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
-      const other = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
+      const other = await harness.bus();
       await bus.publish(topic, recordsOf('A', 100));
       const options = { topic, group: 'g', partition: 0 };
       const old = await bus.openPartition({ ...options, member: 'old', after: null });

@@ -9,9 +9,9 @@ const bytesOf = (data: Uint8Array | null): string => Buffer.from(data ?? []).toS
 export const shapeCases: BusCase[] = [
   {
     name: 'a record comes out as it went in',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const before = Date.now();
       const [position] = await bus.publish(topic, [record('SPY', 1)]);
       const member = await bus.join({ topic, group: 'g', member: 'm' });
@@ -26,9 +26,9 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'every byte survives: nothing at all, all 256 values, msgpack, one megabyte',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const bodies = [
         { data: new Uint8Array(0), encoding: 'json' as const },
         { data: Uint8Array.from({ length: 256 }, (_, at) => at), encoding: 'msgpack' as const },
@@ -52,9 +52,9 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'an eventId that is absent stays absent; odd characters stay',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const odd = 'ibkr|SPY|"\'{}\\|é|\u{1f600}';
       await bus.publish(topic, [
         { ...record('A', 1), eventId: null },
@@ -69,12 +69,12 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'what a foreign program put there is handed out',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       await bus.publish(topic, recordsOf('A', 2));
       const text = '{"provider":"x","symbol":"SPY","price":1}';
-      await scene.server.foreign(topic, 'SPY', text);
+      await harness.server.foreign(topic, 'SPY', text);
       await bus.publish(topic, recordsOf('A', 1, 2));
       const member = await bus.join({ topic, group: 'g', member: 'm' });
       const { all } = await collect(member, (ids) => ids.size === 4);
@@ -86,18 +86,18 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'publishing nothing does nothing',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       t.same(await bus.publish(topic, []), []);
       t.equal(await bus.end(topic, 0), null);
     },
   },
   {
     name: 'positions grow, compare() knows their order, end() and read() follow them',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       t.equal(await bus.end(topic, 0), null, 'there never was one');
       t.same(await bus.read(topic, 0, null, 10), []);
       const positions = [
@@ -129,9 +129,9 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'tail() has the newest, the oldest of them first',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       t.same(await bus.tail(topic, 0, 5), []);
       await bus.publish(topic, recordsOf('A', 12));
       t.same(idsOf(await bus.tail(topic, 0, 5)), idsOf(recordsOf('A', 5, 7)));
@@ -141,9 +141,9 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'a large batch is published whole and in order',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const records = recordsOf('A', 20_000);
       const positions = await bus.publish(topic, records);
       t.equal(positions.length, records.length);
@@ -154,9 +154,9 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'many topics are apart',
-    async run(t, scene) {
-      const topics = Array.from({ length: 10 }, () => scene.topic());
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topics = Array.from({ length: 10 }, () => harness.topic());
+      const bus = await harness.bus();
       await Promise.all(topics.map((topic, at) => bus.publish(topic, recordsOf(`K${at}`, 5))));
       for (const [at, topic] of topics.entries()) {
         const member = await bus.join({ topic, group: 'g', member: 'm' });
@@ -169,9 +169,9 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'a record lies in the partition of its key, and a shared member sees all partitions',
-    async run(t, scene) {
-      const topic = scene.topic(4);
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic(4);
+      const bus = await harness.bus();
       t.equal(bus.partitions(topic), 4);
       t.equal(bus.partitions('unheard.of'), 1);
       const keys = ['SPY', 'AAPL', 'MSFT', 'SOL-USDC', 'BTC-USD', 'ETH-USD', 'QQQ', 'TSLA', 'GLD', 'IWM'];
@@ -198,9 +198,9 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'usage() grows with what is published and knows the bound',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus({ maxBytes: 123_456_789 });
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus({ maxBytes: 123_456_789 });
       await bus.publish(topic, recordsOf('A', 1));
       const before = await bus.usage();
       t.equal(before.maxBytes, 123_456_789);
@@ -215,8 +215,8 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'durability() says what a crash can cost',
-    async run(t, scene) {
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const bus = await harness.bus();
       const { lossFree, why } = await bus.durability();
       t.type(lossFree, 'boolean');
       t.ok(why.length > 10, why);
@@ -224,9 +224,9 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'next() returns as soon as something is there, and nothing after waitMs',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const member = await bus.join({ topic, group: 'g', member: 'm' });
       t.same(await member.next(10, 0), []);
       t.same(await member.next(10, 50), []);
@@ -243,9 +243,9 @@ export const shapeCases: BusCase[] = [
   },
   {
     name: 'close() leaves nothing behind that keeps the process alive',
-    async run(t, scene) {
-      const topic = scene.topic();
-      t.equal(await scene.tour({ topic, group: 'g', member: 'm' }), 0);
+    async run(t, harness) {
+      const topic = harness.topic();
+      t.equal(await harness.tour({ topic, group: 'g', member: 'm' }), 0);
     },
   },
 ];

@@ -3,7 +3,7 @@ import { failureCases } from './failure-cases.ts';
 import { groupCases } from './group-cases.ts';
 import type { StartBusServer } from './bus-server.ts';
 import { partitionCases } from './partition-cases.ts';
-import { BusScene, type BusCase } from './harness.ts';
+import { BusHarness, type BusCase } from './harness.ts';
 import { shapeCases } from './shape-cases.ts';
 import { trimCases } from './trim-cases.ts';
 
@@ -27,9 +27,9 @@ export async function conformance(start: StartBusServer): Promise<void> {
   for (const { name, run } of cases) {
     const reason = except.get(name);
     await test(`${server.kind}: ${name}`, { skip: reason ?? false }, async (t) => {
-      const scene = new BusScene(server);
-      t.teardown(() => scene.close());
-      await run(t, scene);
+      const harness = new BusHarness(server);
+      t.teardown(() => harness.close());
+      await run(t, harness);
       if (t.passing()) passed += 1;
     });
   }

@@ -12,9 +12,9 @@ async function countOf(bus: StreamBus, topic: string): Promise<number> {
 export const trimCases: BusCase[] = [
   {
     name: 'trim() never passes the slowest group',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       await bus.publish(topic, recordsOf('A', 100));
       const fast = await bus.join({ topic, group: 'fast', member: 'm' });
       const slow = await bus.join({ topic, group: 'slow', member: 'm' });
@@ -26,7 +26,7 @@ export const trimCases: BusCase[] = [
       const [first] = await bus.read(topic, 0, null, 1);
       const firstNeeded = all[10];
       t.ok(bus.compare(first?.position ?? '', firstNeeded.position) <= 0, 'the pending ones are there');
-      if (scene.server.trimsExactly) {
+      if (harness.server.trimsExactly) {
         t.equal(removed, 10);
         t.equal(first?.eventId, firstNeeded.eventId);
       }
@@ -34,22 +34,22 @@ export const trimCases: BusCase[] = [
       const { ids } = await collect(slow, (seen) => seen.has('A|99'));
       t.same(sorted(ids), sorted(idsOf(recordsOf('A', 70, 30))), 'the slow group lost nothing');
       await bus.trim(topic, { acknowledgedMs: 0, retentionMs: 0 });
-      if (scene.server.trimsExactly) t.equal(await countOf(bus, topic), 0, 'nobody needs anything');
+      if (harness.server.trimsExactly) t.equal(await countOf(bus, topic), 0, 'nobody needs anything');
       await bus.publish(topic, recordsOf('A', 5, 100));
       t.same((await collect(fast, (seen) => seen.size === 5)).ids, idsOf(recordsOf('A', 5, 100)));
     },
   },
   {
     name: 'acknowledged records stay as long as the policy says',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       await bus.publish(topic, recordsOf('A', 50));
       const member = await bus.join({ topic, group: 'g', member: 'm' });
       await collect(member, (ids) => ids.size === 50);
       t.equal(await bus.trim(topic, { acknowledgedMs: HOUR_MS, retentionMs: 0 }), 0);
       t.equal(await countOf(bus, topic), 50);
-      if (!scene.server.trimsExactly) return;
+      if (!harness.server.trimsExactly) return;
       await until('older than 200 ms', async () => {
         await bus.trim(topic, { acknowledgedMs: 200, retentionMs: HOUR_MS });
         return (await countOf(bus, topic)) === 0;
@@ -58,13 +58,13 @@ export const trimCases: BusCase[] = [
   },
   {
     name: 'a topic without groups keeps its records for the retention',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       await bus.publish(topic, recordsOf('A', 50));
       t.equal(await bus.trim(topic, { acknowledgedMs: 0, retentionMs: HOUR_MS }), 0);
       t.equal(await countOf(bus, topic), 50);
-      if (!scene.server.trimsExactly) return;
+      if (!harness.server.trimsExactly) return;
       await until('older than 200 ms', async () => {
         await bus.trim(topic, { acknowledgedMs: HOUR_MS, retentionMs: 200 });
         return (await countOf(bus, topic)) === 0;
@@ -75,18 +75,18 @@ export const trimCases: BusCase[] = [
   },
   {
     name: 'trimming a topic that is not there does nothing',
-    async run(t, scene) {
-      const topic = scene.topic(2);
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic(2);
+      const bus = await harness.bus();
       t.equal(await bus.trim(topic, { acknowledgedMs: 0, retentionMs: 0 }), 0);
       t.same(await bus.groups(topic), []);
     },
   },
   {
     name: 'end() and lag stay true when everything was trimmed',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const positions = await bus.publish(topic, recordsOf('A', 20));
       const member = await bus.join({ topic, group: 'g', member: 'm' });
       await collect(member, (ids) => ids.size === 20);
@@ -100,9 +100,9 @@ export const trimCases: BusCase[] = [
   },
   {
     name: 'a position whose record was trimmed is gone on from with the first one that is there',
-    async run(t, scene) {
-      const topic = scene.topic();
-      const bus = await scene.bus();
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
       const positions = await bus.publish(topic, recordsOf('A', 50));
       const member = await bus.join({ topic, group: 'g', member: 'm' });
       await collect(member, (ids) => ids.size === 50);

@@ -20,9 +20,9 @@ import { startingOffsets, offsetsAt } from './group/offsets.ts';
 import { dropGroup, groupInfos, lagOf } from './group/groups.ts';
 import { readFrom, readTail } from './range-read.ts';
 import { KafkaMember } from './group/member.ts';
-import { KafkaPublisher } from './producer.ts';
+import { KafkaProducer } from './producer.ts';
 import { KafkaPartitionReader } from './partition-reader.ts';
-import { PlacedMarks } from '../checkpoints.ts';
+import { LogScopedCheckpoints } from '../checkpoints.ts';
 import { sessionMs } from './group/session-timeout.ts';
 import { KafkaTopics } from './topics.ts';
 import { trim, usage } from './capacity.ts';
@@ -42,7 +42,7 @@ export class KafkaBus implements StreamBus {
   readonly #options: KafkaBusOptions;
   readonly #cluster: KafkaCluster;
   readonly #topics: KafkaTopics;
-  readonly #publisher: KafkaPublisher;
+  readonly #publisher: KafkaProducer;
   readonly #members = new Set<KafkaMember>();
   readonly #readers = new Set<KafkaPartitionReader>();
 
@@ -51,9 +51,9 @@ export class KafkaBus implements StreamBus {
     this.#topics = new KafkaTopics(this.#cluster, options.partitions);
     this.#options = {
       ...options,
-      marks: new PlacedMarks(options.marks, (topic) => this.#topics.place(topic)),
+      checkpoints: new LogScopedCheckpoints(options.checkpoints, (topic) => this.#topics.logName(topic)),
     };
-    this.#publisher = new KafkaPublisher(this.#cluster, this.#topics);
+    this.#publisher = new KafkaProducer(this.#cluster, this.#topics);
   }
 
   /** Connects. @throws BusError */
@@ -84,7 +84,7 @@ export class KafkaBus implements StreamBus {
     const membership = { topic, group, member: options.member, sessionMs: session };
     const partitions = this.#all(topic);
     const member = new KafkaMember(this.#cluster, options, {
-      marks: this.#options.marks,
+      checkpoints: this.#options.checkpoints,
       partitions,
       membership: (events) =>
         protocol === 'consumer'
@@ -110,7 +110,7 @@ export class KafkaBus implements StreamBus {
     await this.#topics.ready(topic);
     const { offsets, open } = await startingOffsets(
       this.#cluster,
-      this.#options.marks,
+      this.#options.checkpoints,
       topic,
       group,
       this.#all(topic),
@@ -146,7 +146,7 @@ export class KafkaBus implements StreamBus {
 
   async logName(topic: string): Promise<string> {
     await this.#topics.ready(topic);
-    return this.#topics.place(topic);
+    return this.#topics.logName(topic);
   }
 
   compare(a: string, b: string): number {

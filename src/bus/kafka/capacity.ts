@@ -88,7 +88,7 @@ export async function trim(
   const missing = [...mine].filter((group) => !groups.has(group));
   if (missing.length > 0) {
     // nothing may go while a group that reads here is not seen (its offsets were deleted, or may not be described)
-    cluster.log('warn', 'kafka: not trimmed, groups that are read here are not listed', {
+    cluster.env.log('warn', 'kafka: not trimmed, groups that are read here are not listed', {
       topic,
       groups: missing,
     });

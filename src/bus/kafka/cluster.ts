@@ -1,4 +1,4 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import { Admin, ConnectionPool, kGetApi, type Broker, type ClusterMetadata } from '@platformatic/kafka';
 import type {
   API, consumerGroupDescribeV0, consumerGroupHeartbeatV1, fetchV17, findCoordinatorV6, heartbeatV4,
@@ -9,7 +9,7 @@ import { backoffMs } from '../../core/retry.ts';
 import { BusError } from '../bus.ts';
 import { atMost, deadline } from '../../core/wait.ts';
 import { busError, kafkaCodes, kindOf } from './errors.ts';
-import { KafkaLine } from './connections.ts';
+import { BrokerConnections } from './connections.ts';
 
 export interface KafkaAccess {
   /** host:port of some brokers; the others are learnt from them */
@@ -63,28 +63,26 @@ type AnyApi = API<unknown[], unknown>;
 export class KafkaCluster {
   readonly access: KafkaAccess;
   readonly clientName: string;
-  readonly log: LogLine;
-  readonly nowMs: () => number;
-  readonly random: () => number;
+  readonly env: Env;
   /** for everything that is answered at once */
-  readonly control: KafkaLine;
+  readonly control: BrokerConnections;
   #admin: Admin;
-  readonly #lines = new Set<KafkaLine>();
+  readonly #connections = new Set<BrokerConnections>();
   readonly #coordinators = new Map<string, number>();
   #failures = 0;
   #closed = false;
 
-  constructor(
-    access: KafkaAccess,
-    given: { clientName: string; log: LogLine; nowMs: () => number; random: () => number },
-  ) {
+  constructor(access: KafkaAccess, given: { clientName: string; env: Env }) {
     this.access = access;
     this.clientName = given.clientName;
-    this.log = given.log;
-    this.nowMs = given.nowMs;
-    this.random = given.random;
+    this.env = given.env;
     this.#admin = this.#makeAdmin();
-    this.control = this.line();
+    this.control = this.openConnections();
+  }
+
+  /** By this machine's clock, ms since 1970: for ages of records. */
+  nowMs(): number {
+    return Number(this.env.clock.nowMicros() / 1000n);
   }
 
   get requestTimeoutMs(): number {
@@ -95,8 +93,8 @@ export class KafkaCluster {
     return this.access.retryMs ?? RETRY_MS;
   }
 
-  line(requestTimeoutMs = this.requestTimeoutMs): KafkaLine {
-    const line = new KafkaLine(() => {
+  openConnections(requestTimeoutMs = this.requestTimeoutMs): BrokerConnections {
+    const connections = new BrokerConnections(() => {
       const pool = new ConnectionPool(this.clientName, {
         ...this.#connectionOptions(),
         requestTimeout: requestTimeoutMs,
@@ -105,13 +103,13 @@ export class KafkaCluster {
       pool.on('connecting', ({ connection }) => void connection.on('error', () => {}));
       return pool;
     }, requestTimeoutMs);
-    this.#lines.add(line);
-    return line;
+    this.#connections.add(connections);
+    return connections;
   }
 
-  async discard(line: KafkaLine): Promise<void> {
-    this.#lines.delete(line);
-    await line.close();
+  async discard(connections: BrokerConnections): Promise<void> {
+    this.#connections.delete(connections);
+    await connections.close();
   }
 
   /** The client's own administration, each call once; to be used inside retry(). */
@@ -163,19 +161,19 @@ export class KafkaCluster {
   /** One request, once. */
   async send<N extends KafkaCall>(
     name: N,
-    line: KafkaLine,
+    connections: BrokerConnections,
     broker: Broker,
     ...args: Arguments<N>
   ): Promise<Answer<N>> {
     try {
       const api = await this.#inTime(this.#api(name));
-      const connection = await this.#inTime(line.connection(broker));
-      const answer = await this.#inTime(api.async(connection, ...args), line.requestTimeoutMs);
-      line.succeeded();
+      const connection = await this.#inTime(connections.to(broker));
+      const answer = await this.#inTime(api.async(connection, ...args), connections.requestTimeoutMs);
+      connections.succeeded();
       this.#failures = 0;
       return answer as Answer<N>;
     } catch (error) {
-      if (kindOf(error) === 'unreachable' && !isAnswer(error)) line.failed();
+      if (kindOf(error) === 'unreachable' && !isAnswer(error)) connections.failed();
       throw error;
     }
   }
@@ -187,16 +185,17 @@ export class KafkaCluster {
 
   /** Repeats what passes by itself, for a bounded time. @throws BusError */
   async retry<T>(what: string, work: () => Promise<T>, limitMs = this.retryMs): Promise<T> {
-    const endMs = this.nowMs() + limitMs;
+    const endMs = this.env.clock.monotonicMs() + limitMs;
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#inTime(work(), limitMs);
       } catch (error) {
         this.noteFailure(error);
         const kind = kindOf(error);
-        if (this.#closed || kind !== 'unreachable' || this.nowMs() >= endMs) throw busError(error, what);
+        if (this.#closed || kind !== 'unreachable' || this.env.clock.monotonicMs() >= endMs)
+          throw busError(error, what);
       }
-      await delay(backoffMs(attempt, BACKOFF, this.random()));
+      await delay(backoffMs(attempt, BACKOFF, this.env.random()));
     }
   }
 
@@ -227,7 +226,7 @@ export class KafkaCluster {
     this.#closed = true;
     await Promise.all([
       atMost(this.#admin.close(), CLOSE_MS),
-      ...[...this.#lines].map((line) => this.discard(line)),
+      ...[...this.#connections].map((connections) => this.discard(connections)),
     ]);
   }
 

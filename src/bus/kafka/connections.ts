@@ -7,9 +7,9 @@ const CLOSE_MS = 2000;
 
 /**
  * Connections to the brokers for one purpose. Kafka answers the requests of a connection one after another, so whatever
- * waits (a fetch, a join) has a line of its own.
+ * waits (a fetch, a join) has connections of its own.
  */
-export class KafkaLine {
+export class BrokerConnections {
   /** of one request */
   readonly requestTimeoutMs: number;
   readonly #make: () => ConnectionPool;
@@ -23,7 +23,7 @@ export class KafkaLine {
     this.#pool = make();
   }
 
-  connection(broker: Broker): Promise<Connection> {
+  to(broker: Broker): Promise<Connection> {
     return this.#pool.get(broker);
   }
 

@@ -4,7 +4,7 @@ import {
 } from '@platformatic/kafka'; // prettier-ignore
 import type { Delivery } from '../bus.ts';
 import type { KafkaCluster } from './cluster.ts';
-import type { KafkaLine } from './connections.ts';
+import type { BrokerConnections } from './connections.ts';
 import { KafkaCode, kafkaCodes } from './errors.ts';
 
 const PARTITION_BYTES = 1024 * 1024;
@@ -44,7 +44,7 @@ export interface FetchWish {
  */
 export async function fetchOnce(
   cluster: KafkaCluster,
-  line: KafkaLine,
+  connections: BrokerConnections,
   request: {
     broker: Broker;
     topic: string;
@@ -65,7 +65,7 @@ export async function fetchOnce(
   }));
   const answer = await evenWithErrors(
     cluster.send(
-      'Fetch', line, broker, waitMs, 1, REQUEST_BYTES, READ_COMMITTED, NO_SESSION.id, NO_SESSION.epoch,
+      'Fetch', connections, broker, waitMs, 1, REQUEST_BYTES, READ_COMMITTED, NO_SESSION.id, NO_SESSION.epoch,
       [{ topicId, partitions }], [], '',
     ), // prettier-ignore
   );

@@ -6,8 +6,9 @@ import type { KafkaCluster } from './cluster.ts';
 import { busError } from './errors.ts';
 import { atMost } from '../../core/wait.ts';
 import { fetchOnce, isOutOfRange } from './fetch.ts';
-import type { KafkaLine } from './connections.ts';
+import type { BrokerConnections } from './connections.ts';
 import { offsetsAt } from './group/offsets.ts';
+import type { PartitionBuffer } from './partition-buffer.ts';
 
 /** the broker holds a fetch so long when there is nothing, ms */
 const LONG_POLL_MS = 500;
@@ -20,45 +21,7 @@ const STALLED_MS = 15_000;
 interface Leader {
   name: string;
   broker: Broker;
-  taps: Tap[];
-}
-
-/** One partition on its way to whoever asks. */
-export class Tap {
-  readonly partition: number;
-  /** offset of the next fetch */
-  offset: number;
-  /** the log turned out to be shorter than the position, so that offsets come a second time */
-  rewound = false;
-  /** when the broker last had nothing, ms */
-  dryMs = 0;
-  buffer: Delivery[] = [];
-  #taken = 0;
-
-  constructor(partition: number, offset: number) {
-    this.partition = partition;
-    this.offset = offset;
-  }
-
-  get length(): number {
-    return this.buffer.length - this.#taken;
-  }
-
-  take(limit: number): Delivery[] {
-    const taken = this.buffer.slice(this.#taken, this.#taken + limit);
-    this.#taken += taken.length;
-    if (this.#taken === this.buffer.length) {
-      this.buffer = [];
-      this.#taken = 0;
-    }
-    return taken;
-  }
-
-  /** What was taken and could not be handed out comes first the next time. */
-  giveBack(deliveries: readonly Delivery[]): void {
-    this.buffer = [...deliveries, ...this.buffer.slice(this.#taken)];
-    this.#taken = 0;
-  }
+  buffers: PartitionBuffer[];
 }
 
 /**
@@ -68,8 +31,8 @@ export class Tap {
 export class KafkaFetcher {
   readonly #cluster: KafkaCluster;
   readonly #topic: string;
-  #line: KafkaLine;
-  readonly #taps = new Map<number, Tap>();
+  #connections: BrokerConnections;
+  readonly #buffers = new Map<number, PartitionBuffer>();
   /** the fetch that is under way, by leader */
   readonly #underWay = new Map<string, symbol>();
   #pumping = false;
@@ -83,43 +46,43 @@ export class KafkaFetcher {
   constructor(cluster: KafkaCluster, topic: string) {
     this.#cluster = cluster;
     this.#topic = topic;
-    this.#line = cluster.line(LONG_POLL_MS + cluster.requestTimeoutMs);
-    this.#lastAnswerMs = cluster.nowMs();
+    this.#connections = cluster.openConnections(LONG_POLL_MS + cluster.requestTimeoutMs);
+    this.#lastAnswerMs = cluster.env.clock.monotonicMs();
   }
 
-  add(tap: Tap): void {
-    this.#taps.set(tap.partition, tap);
+  add(buffer: PartitionBuffer): void {
+    this.#buffers.set(buffer.partition, buffer);
     this.#signal();
   }
 
-  remove(tap: Tap): void {
-    if (this.#taps.get(tap.partition) === tap) this.#taps.delete(tap.partition);
+  remove(buffer: PartitionBuffer): void {
+    if (this.#buffers.get(buffer.partition) === buffer) this.#buffers.delete(buffer.partition);
   }
 
   /**
-   * Up to `limit` records of the taps that `may` allows, taking turns. Waits at most `waitMs`.
+   * Up to `limit` records of the buffers that `may` allows, taking turns. Waits at most `waitMs`.
    * @throws BusError when nothing came because of a failure
    */
   async next(
     limit: number,
     waitMs: number,
-    may: (tap: Tap) => boolean,
-  ): Promise<{ tap: Tap; deliveries: Delivery[] }[]> {
-    const endMs = this.#cluster.nowMs() + waitMs;
-    let idleMs = this.#cluster.nowMs();
+    may: (buffer: PartitionBuffer) => boolean,
+  ): Promise<{ buffer: PartitionBuffer; deliveries: Delivery[] }[]> {
+    const endMs = this.#cluster.env.clock.monotonicMs() + waitMs;
+    let idleMs = this.#cluster.env.clock.monotonicMs();
     this.#failed = null;
     for (;;) {
       const found = this.#take(limit, may);
       void this.#pump(may);
       if (found.length > 0 || limit <= 0) return found;
-      const leftMs = endMs - this.#cluster.nowMs();
+      const leftMs = endMs - this.#cluster.env.clock.monotonicMs();
       if (leftMs <= 0 || this.#closed) break;
       // one that nobody resolves (a member without partitions) would keep every wait that ran out
       if (!(await atMost(this.#wake.promise, leftMs))) this.#signal();
       idleMs = Math.max(idleMs, this.#lastAnswerMs);
-      if (this.#inTurn().some(may) && this.#cluster.nowMs() - idleMs > STALLED_MS) {
+      if (this.#inTurn().some(may) && this.#cluster.env.clock.monotonicMs() - idleMs > STALLED_MS) {
         this.#renew();
-        idleMs = this.#cluster.nowMs();
+        idleMs = this.#cluster.env.clock.monotonicMs();
       }
     }
     const failed = this.#failed as BusError | null;
@@ -129,9 +92,9 @@ export class KafkaFetcher {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#taps.clear();
+    this.#buffers.clear();
     this.#signal();
-    await this.#cluster.discard(this.#line);
+    await this.#cluster.discard(this.#connections);
   }
 
   #signal(): void {
@@ -139,39 +102,43 @@ export class KafkaFetcher {
     this.#wake = Promise.withResolvers();
   }
 
-  #take(limit: number, may: (tap: Tap) => boolean): { tap: Tap; deliveries: Delivery[] }[] {
-    const found: { tap: Tap; deliveries: Delivery[] }[] = [];
+  #take(
+    limit: number,
+    may: (buffer: PartitionBuffer) => boolean,
+  ): { buffer: PartitionBuffer; deliveries: Delivery[] }[] {
+    const found: { buffer: PartitionBuffer; deliveries: Delivery[] }[] = [];
     let left = limit;
-    for (const tap of this.#inTurn()) {
+    for (const buffer of this.#inTurn()) {
       if (left <= 0) break;
-      if (tap.length === 0 || !may(tap)) continue;
-      const deliveries = tap.take(left);
+      if (buffer.length === 0 || !may(buffer)) continue;
+      const deliveries = buffer.take(left);
       left -= deliveries.length;
-      found.push({ tap, deliveries });
+      found.push({ buffer, deliveries });
     }
     if (found.length > 0) this.#turn += 1;
     return found;
   }
 
   /** A different one first each time, so that a busy partition cannot starve the others. */
-  #inTurn(): Tap[] {
-    const taps = [...this.#taps.values()];
-    const first = taps.length === 0 ? 0 : this.#turn % taps.length;
-    return [...taps.slice(first), ...taps.slice(0, first)];
+  #inTurn(): PartitionBuffer[] {
+    const buffers = [...this.#buffers.values()];
+    const first = buffers.length === 0 ? 0 : this.#turn % buffers.length;
+    return [...buffers.slice(first), ...buffers.slice(0, first)];
   }
 
-  /** A fetch of each leader of which none is under way, for the taps that have run dry. */
-  async #pump(may: (tap: Tap) => boolean): Promise<void> {
+  /** A fetch of each leader of which none is under way, for the buffers that have run dry. */
+  async #pump(may: (buffer: PartitionBuffer) => boolean): Promise<void> {
     if (this.#pumping || this.#closed) return;
     this.#pumping = true;
     try {
-      for (const { name, broker, taps } of await this.#leaders(may)) {
+      for (const { name, broker, buffers } of await this.#leaders(may)) {
         if (this.#underWay.has(name)) continue;
-        const dry = taps.filter((tap) => tap.length === 0);
-        // Kafka answers one request of a connection after another: a fetch may wait only when nobody else can grow hungry
-        const patient = dry.length === taps.length;
-        const nowMs = this.#cluster.nowMs();
-        const wanted = patient ? dry : dry.filter((tap) => nowMs - tap.dryMs >= DRY_MS);
+        const dry = buffers.filter((buffer) => buffer.length === 0);
+        // Kafka answers the requests of a connection one after another: a fetch may wait only when no other
+        // partition of this leader has records to hand out
+        const patient = dry.length === buffers.length;
+        const nowMs = this.#cluster.env.clock.monotonicMs();
+        const wanted = patient ? dry : dry.filter((buffer) => nowMs - buffer.dryMs >= DRY_MS);
         if (wanted.length > 0) void this.#fetch(name, broker, wanted, patient ? LONG_POLL_MS : 0);
       }
     } catch (error) {
@@ -181,50 +148,69 @@ export class KafkaFetcher {
     }
   }
 
-  async #leaders(may: (tap: Tap) => boolean): Promise<Leader[]> {
+  async #leaders(may: (buffer: PartitionBuffer) => boolean): Promise<Leader[]> {
     const leaders = new Map<string, Leader>();
-    for (const tap of this.#inTurn()) {
-      if (!may(tap)) continue;
-      const broker = await this.#cluster.leaderOf(this.#topic, tap.partition);
+    for (const buffer of this.#inTurn()) {
+      if (!may(buffer)) continue;
+      const broker = await this.#cluster.leaderOf(this.#topic, buffer.partition);
       const name = `${broker.host}:${broker.port}`;
-      const leader = leaders.get(name) ?? { name, broker, taps: [] };
-      leader.taps.push(tap);
+      const leader = leaders.get(name) ?? { name, broker, buffers: [] };
+      leader.buffers.push(buffer);
       leaders.set(name, leader);
     }
     return [...leaders.values()];
   }
 
-  async #fetch(leader: string, broker: Broker, taps: readonly Tap[], waitMs: number): Promise<void> {
+  async #fetch(
+    leader: string,
+    broker: Broker,
+    buffers: readonly PartitionBuffer[],
+    waitMs: number,
+  ): Promise<void> {
     const fetch = Symbol('fetch');
-    const line = this.#line;
+    const connections = this.#connections;
     this.#underWay.set(leader, fetch);
     try {
-      await this.#fetchInto(line, broker, taps, waitMs);
+      await this.#fetchInto(connections, broker, buffers, waitMs);
       this.#failures = 0;
     } catch (error) {
-      if (line === this.#line && !this.#closed) await this.#fail(error);
+      if (connections === this.#connections && !this.#closed) await this.#fail(error);
     } finally {
       if (this.#underWay.get(leader) === fetch) this.#underWay.delete(leader);
       this.#signal();
     }
   }
 
-  async #fetchInto(line: KafkaLine, broker: Broker, taps: readonly Tap[], waitMs: number): Promise<void> {
-    const wishes = taps.map(({ partition, offset }) => ({ partition, offset }));
-    const answers = await fetchOnce(this.#cluster, line, { broker, topic: this.#topic, wishes, waitMs });
-    this.#lastAnswerMs = this.#cluster.nowMs();
+  async #fetchInto(
+    connections: BrokerConnections,
+    broker: Broker,
+    buffers: readonly PartitionBuffer[],
+    waitMs: number,
+  ): Promise<void> {
+    const wishes = buffers.map(({ partition, offset }) => ({ partition, offset }));
+    const answers = await fetchOnce(this.#cluster, connections, {
+      broker,
+      topic: this.#topic,
+      wishes,
+      waitMs,
+    });
+    this.#lastAnswerMs = this.#cluster.env.clock.monotonicMs();
     let refused: number | null = null;
-    for (const [at, tap] of taps.entries()) {
-      const fetched = answers.get(tap.partition);
+    for (const [at, buffer] of buffers.entries()) {
+      const fetched = answers.get(buffer.partition);
       // revoked, or another fetch was quicker: what came is of no use
-      if (fetched === undefined || this.#taps.get(tap.partition) !== tap || tap.offset !== wishes[at].offset)
+      if (
+        fetched === undefined ||
+        this.#buffers.get(buffer.partition) !== buffer ||
+        buffer.offset !== wishes[at].offset
+      )
         continue;
-      if (isOutOfRange(fetched.code)) await this.#jump(tap);
+      if (isOutOfRange(fetched.code)) await this.#jump(buffer);
       else if (fetched.code !== 0) refused = fetched.code;
       else {
-        tap.offset = fetched.next;
-        for (const delivery of fetched.deliveries) tap.buffer.push(delivery);
-        if (fetched.deliveries.length === 0) tap.dryMs = this.#lastAnswerMs;
+        buffer.offset = fetched.next;
+        buffer.add(fetched.deliveries);
+        if (fetched.deliveries.length === 0) buffer.dryMs = this.#lastAnswerMs;
       }
     }
     if (refused !== null) {
@@ -235,25 +221,26 @@ export class KafkaFetcher {
     }
   }
 
-  /** What a group still needed is gone, or the log is shorter than it was: there is no other place to go on from. */
-  async #jump(tap: Tap): Promise<void> {
+  /** What a group still needed is gone, or the log is shorter than it was: there is no other logName to go on from. */
+  async #jump(buffer: PartitionBuffer): Promise<void> {
     const start =
-      (await offsetsAt(this.#cluster, this.#topic, [tap.partition], 'earliest')).get(tap.partition) ?? 0;
-    const fields = { topic: this.#topic, partition: tap.partition, offset: tap.offset, first: start };
-    if (tap.offset < start) {
-      this.#cluster.log('error', 'kafka: records were deleted before they were read', {
+      (await offsetsAt(this.#cluster, this.#topic, [buffer.partition], 'earliest')).get(buffer.partition) ??
+      0;
+    const fields = { topic: this.#topic, partition: buffer.partition, offset: buffer.offset, first: start };
+    if (buffer.offset < start) {
+      this.#cluster.env.log('error', 'kafka: records were deleted before they were read', {
         ...fields,
-        lost: start - tap.offset,
+        lost: start - buffer.offset,
       });
     } else {
-      this.#cluster.log(
+      this.#cluster.env.log(
         'error',
         'kafka: the partition ends before the position reached; read again from its start',
         fields,
       );
-      tap.rewound = true;
+      buffer.rewound = true;
     }
-    tap.offset = start;
+    buffer.offset = start;
   }
 
   async #fail(error: unknown): Promise<void> {
@@ -261,15 +248,15 @@ export class KafkaFetcher {
     this.#failed = busError(error, `reading ${this.#topic}`);
     this.#failures += 1;
     if (this.#failed.kind !== 'unreachable') this.#signal();
-    await delay(backoffMs(this.#failures, BACKOFF, this.#cluster.random()), undefined, { ref: false });
+    await delay(backoffMs(this.#failures, BACKOFF, this.#cluster.env.random()), undefined, { ref: false });
   }
 
   #renew(): void {
-    this.#cluster.log('warn', 'kafka: no fetch came back, the connections are made anew', {
+    this.#cluster.env.log('warn', 'kafka: no fetch came back, the connections are made anew', {
       topic: this.#topic,
     });
-    const old = this.#line;
-    this.#line = this.#cluster.line(LONG_POLL_MS + this.#cluster.requestTimeoutMs);
+    const old = this.#connections;
+    this.#connections = this.#cluster.openConnections(LONG_POLL_MS + this.#cluster.requestTimeoutMs);
     this.#underWay.clear();
     this.#cluster.renew();
     void this.#cluster.discard(old);

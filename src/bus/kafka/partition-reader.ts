@@ -1,6 +1,7 @@
 import { BusError, type Delivery, type PartitionReader } from '../bus.ts';
 import type { KafkaCluster } from './cluster.ts';
-import { KafkaFetcher, Tap } from './fetcher.ts';
+import { KafkaFetcher } from './fetcher.ts';
+import { PartitionBuffer } from './partition-buffer.ts';
 import { commitAsOwner } from './group/offsets.ts';
 
 /** brokers forget what a group without members committed, after days: it is said again so often, ms */
@@ -33,9 +34,9 @@ export class KafkaPartitionReader implements PartitionReader {
     this.#options = options;
     this.#gone = options.closed;
     this.#released = options.released;
-    this.#saidMs = cluster.nowMs();
+    this.#saidMs = cluster.env.clock.monotonicMs();
     this.#fetcher = new KafkaFetcher(cluster, options.topic);
-    this.#fetcher.add(new Tap(options.partition, options.offset));
+    this.#fetcher.add(new PartitionBuffer(options.partition, options.offset));
   }
 
   get topic(): string {
@@ -49,7 +50,8 @@ export class KafkaPartitionReader implements PartitionReader {
   async next(limit: number, waitMs: number): Promise<Delivery[]> {
     if (this.#closed) throw new BusError('setup', `this reader of ${this.#options.topic} is closed`);
     const found = await this.#fetcher.next(limit, waitMs, () => true);
-    if (this.#cluster.nowMs() - this.#saidMs > REPEAT_MS) await this.#say(this.#released).catch(() => {});
+    if (this.#cluster.env.clock.monotonicMs() - this.#saidMs > REPEAT_MS)
+      await this.#say(this.#released).catch(() => {});
     return found.flatMap(({ deliveries }) => deliveries);
   }
 
@@ -73,6 +75,6 @@ export class KafkaPartitionReader implements PartitionReader {
     const { topic, group, member, partition } = this.#options;
     await commitAsOwner(this.#cluster, group, topic, [{ partition, offset }], member);
     this.#released = offset;
-    this.#saidMs = this.#cluster.nowMs();
+    this.#saidMs = this.#cluster.env.clock.monotonicMs();
   }
 }

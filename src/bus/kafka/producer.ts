@@ -4,7 +4,7 @@ import { BusError, type OutgoingRecord } from '../bus.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { busError, hasCode, KafkaCode } from './errors.ts';
 import { ENCODING_HEADER, EVENT_ID_HEADER, MSGPACK } from './fetch.ts';
-import type { KafkaLine } from './connections.ts';
+import type { BrokerConnections } from './connections.ts';
 import type { KafkaTopics } from './topics.ts';
 
 const ACKS_ALL = -1;
@@ -20,7 +20,7 @@ const ENCODING = Buffer.from(ENCODING_HEADER);
 const MSGPACK_VALUE = Buffer.from(MSGPACK);
 
 /** One call of publish(). */
-class Call {
+class PublishCall {
   readonly positions: string[];
   readonly settled = Promise.withResolvers<string[]>();
   #left: number;
@@ -51,50 +51,50 @@ class Call {
 }
 
 interface Waiting {
-  call: Call;
+  call: PublishCall;
   index: number;
   message: MessageRecord;
   bytes: number;
 }
 
 /** Publishes to partitions, each by itself. */
-export class KafkaPublisher {
+export class KafkaProducer {
   readonly #cluster: KafkaCluster;
   readonly #topics: KafkaTopics;
-  readonly #line: KafkaLine;
-  readonly #lanes = new Map<string, Lane>();
+  readonly #connections: BrokerConnections;
+  readonly #partitions = new Map<string, PartitionProducer>();
 
   constructor(cluster: KafkaCluster, topics: KafkaTopics) {
     this.#cluster = cluster;
     this.#topics = topics;
-    this.#line = cluster.line();
+    this.#connections = cluster.openConnections();
   }
 
   async publish(topic: string, records: readonly OutgoingRecord[]): Promise<string[]> {
     if (records.length === 0) return [];
     await this.#topics.ready(topic);
     const count = this.#topics.partitions(topic);
-    const call = new Call(records.length);
-    const lanes = new Set<Lane>();
+    const call = new PublishCall(records.length);
+    const producers = new Set<PartitionProducer>();
     for (const [index, record] of records.entries()) {
       const partition = partitionOf(record.key, count);
-      const lane = this.#lane(topic, partition);
+      const producer = this.#producerOf(topic, partition);
       const message = messageOf(topic, partition, record);
-      lane.add({ call, index, message, bytes: bytesOf(message) });
-      lanes.add(lane);
+      producer.add({ call, index, message, bytes: bytesOf(message) });
+      producers.add(producer);
     }
-    for (const lane of lanes) lane.go();
+    for (const producer of producers) producer.go();
     return call.settled.promise;
   }
 
-  #lane(topic: string, partition: number): Lane {
+  #producerOf(topic: string, partition: number): PartitionProducer {
     const name = `${topic}:${partition}`;
-    let lane = this.#lanes.get(name);
-    if (lane === undefined) {
-      lane = new Lane(this.#cluster, this.#topics, this.#line, topic, partition);
-      this.#lanes.set(name, lane);
+    let producer = this.#partitions.get(name);
+    if (producer === undefined) {
+      producer = new PartitionProducer(this.#cluster, this.#topics, this.#connections, topic, partition);
+      this.#partitions.set(name, producer);
     }
-    return lane;
+    return producer;
   }
 }
 
@@ -102,20 +102,26 @@ export class KafkaPublisher {
  * One partition: one request at a time, with a producer id and a sequence of its own, so that what is sent again after a
  * lost answer is not there twice and never overtakes anything.
  */
-class Lane {
+class PartitionProducer {
   readonly #cluster: KafkaCluster;
   readonly #topics: KafkaTopics;
-  readonly #line: KafkaLine;
+  readonly #connections: BrokerConnections;
   readonly #topic: string;
   readonly #partition: number;
   #queue: Waiting[] = [];
   #producer: { id: bigint; epoch: number; sequence: number } | null = null;
   #busy = false;
 
-  constructor(cluster: KafkaCluster, topics: KafkaTopics, line: KafkaLine, topic: string, partition: number) {
+  constructor(
+    cluster: KafkaCluster,
+    topics: KafkaTopics,
+    connections: BrokerConnections,
+    topic: string,
+    partition: number,
+  ) {
     this.#cluster = cluster;
     this.#topics = topics;
-    this.#line = line;
+    this.#connections = connections;
     this.#topic = topic;
     this.#partition = partition;
   }
@@ -206,7 +212,7 @@ class Lane {
     const sequences = new NumericMap([[`${this.#topic}:${this.#partition}`, sequence]]);
     try {
       const answer = await this.#cluster.send(
-        'Produce', this.#line, broker, ACKS_ALL, this.#cluster.requestTimeoutMs,
+        'Produce', this.#connections, broker, ACKS_ALL, this.#cluster.requestTimeoutMs,
         batch.map(({ message }) => message), { producerId: id, producerEpoch: epoch, sequences },
       ); // prettier-ignore
       const placed = typeof answer === 'boolean' ? undefined : answer.responses[0]?.partitionResponses[0];
@@ -228,7 +234,7 @@ class Lane {
 
   async #newProducer(): Promise<{ id: bigint; epoch: number; sequence: number }> {
     const broker = await this.#cluster.leaderOf(this.#topic, this.#partition);
-    const answer = await this.#cluster.send('InitProducerId', this.#line, broker, null, 0, -1n, -1);
+    const answer = await this.#cluster.send('InitProducerId', this.#connections, broker, null, 0, -1n, -1);
     return { id: answer.producerId, epoch: answer.producerEpoch, sequence: 0 };
   }
 

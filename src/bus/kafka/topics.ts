@@ -72,7 +72,7 @@ export class KafkaTopics {
   }
 
   /** Kafka gives every topic an id of its own, also one that is made again under an old name. */
-  async place(topic: string): Promise<string> {
+  async logName(topic: string): Promise<string> {
     const id = await this.#cluster.retry(`looking at topic ${topic}`, async () => {
       const { topics } = await this.#cluster.admin.metadata({ topics: [topic] });
       return topics.get(topic)?.id;
@@ -117,7 +117,7 @@ export class KafkaTopics {
           partitions,
           configs: Object.entries(configs).map(([name, value]) => ({ name, value })),
         });
-        this.#cluster.log('info', 'kafka topic made', { topic, partitions });
+        this.#cluster.env.log('info', 'kafka topic made', { topic, partitions });
       } catch (error) {
         if (!hasCode(error, KafkaCode.topicAlreadyExists)) throw error;
       }
@@ -126,7 +126,7 @@ export class KafkaTopics {
 
   /** The settings of a topic, those that would lose records put right. */
   async #settings(topic: string): Promise<Record<string, string | null>> {
-    const { log } = this.#cluster;
+    const { log } = this.#cluster.env;
     return this.#cluster.retry(`reading the settings of topic ${topic}`, async () => {
       const described = await this.#cluster.admin.describeConfigs({
         resources: [{ resourceType: TOPIC_RESOURCE, resourceName: topic }],

@@ -24,10 +24,10 @@ import {
   type StreamBus,
   type TrimPolicy,
 } from '../bus.ts';
-import { deliveryOf, offsetOf, PostgresLink, type LinkSession } from './sessions.ts';
-import { PlacedMarks } from '../checkpoints.ts';
+import { deliveryOf, offsetOf, PostgresSessions, type BusSession } from './sessions.ts';
+import { LogScopedCheckpoints } from '../checkpoints.ts';
 import { PostgresMember } from './member.ts';
-import { PostgresReader } from './partition-reader.ts';
+import { PostgresPartitionReader } from './partition-reader.ts';
 
 /** A record above this is refused. */
 const RECORD_BYTES_MAX = 16 * 2 ** 20;
@@ -48,23 +48,23 @@ export interface PostgresBusOptions extends BusOptions {
 export class PostgresBus implements StreamBus {
   readonly kind = 'postgres';
   readonly #options: PostgresBusOptions;
-  readonly #link: PostgresLink;
-  readonly #publisher: LinkSession;
-  readonly #tools: LinkSession;
+  readonly #sessions: PostgresSessions;
+  readonly #publisher: BusSession;
+  readonly #tools: BusSession;
   #bytes: { value: number; stale: boolean } = { value: 0, stale: true };
   #closed: Promise<void> | null = null;
 
   constructor(options: PostgresBusOptions) {
-    // the log and the marks lie in one database: they come and go together
-    const marks = new PlacedMarks(options.marks, () => this.logName());
-    this.#options = { ...options, marks };
-    this.#link = new PostgresLink(options.databaseUrl, this.#options);
-    this.#publisher = this.#link.session('publish');
-    this.#tools = this.#link.session('tools');
+    // the log and the checkpoints lie in one database: they come and go together
+    const checkpoints = new LogScopedCheckpoints(options.checkpoints, () => this.logName());
+    this.#options = { ...options, checkpoints };
+    this.#sessions = new PostgresSessions(options.databaseUrl, this.#options);
+    this.#publisher = this.#sessions.open('publish');
+    this.#tools = this.#sessions.open('tools');
   }
 
   partitions(topic: string): number {
-    return this.#link.partitions(topic);
+    return this.#sessions.partitions(topic);
   }
 
   async publish(topic: string, records: readonly OutgoingRecord[]): Promise<string[]> {
@@ -96,13 +96,13 @@ export class PostgresBus implements StreamBus {
   }
 
   join(options: GroupOptions): Promise<GroupMember> {
-    return PostgresMember.join(this.#link, options);
+    return PostgresMember.join(this.#sessions, options);
   }
 
   openPartition(
     options: Omit<GroupOptions, 'takeoverMs'> & { partition: number; after: string | null },
   ): Promise<PartitionReader> {
-    return PostgresReader.open(this.#link, options);
+    return PostgresPartitionReader.open(this.#sessions, options);
   }
 
   async read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]> {
@@ -125,7 +125,7 @@ export class PostgresBus implements StreamBus {
     return offset?.toString() ?? null;
   }
 
-  /** It lives and dies with the marks and positions themselves. */
+  /** It lives and dies with the checkpoints and positions themselves. */
   logName(): Promise<string> {
     return Promise.resolve('postgres');
   }
@@ -143,7 +143,7 @@ export class PostgresBus implements StreamBus {
   async dropGroup(topic: string, group: string): Promise<boolean> {
     const offsets = await this.#tools.run((client) => acknowledgedOffsets(client, topic, group));
     for (const { partition, offset } of offsets) {
-      await this.#options.marks.write(topic, group, partition, offset.toString());
+      await this.#options.checkpoints.write(topic, group, partition, offset.toString());
     }
     return this.#tools.run((client) => dropGroup(client, topic, group));
   }
@@ -153,7 +153,7 @@ export class PostgresBus implements StreamBus {
       const trimmed = await trimTopic(client, topic, policy);
       const { dropped, inUse } = await dropTrimmed(client, topic);
       if (inUse > 0) {
-        this.#options.log('warn', 'Trimmed segments are being read and will be dropped later', {
+        this.#options.env.log('warn', 'Trimmed segments are being read and will be dropped later', {
           topic,
           inUse,
         });
@@ -186,7 +186,7 @@ export class PostgresBus implements StreamBus {
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#link.close();
+    this.#closed ??= this.#sessions.close();
     return this.#closed;
   }
 

@@ -17,14 +17,14 @@ import {
 } from '../../store/bus/groups.ts';
 import type { Delivery, GroupMember, GroupOptions } from '../bus.ts';
 import { busError } from './errors.ts';
-import { deliveryOf, offsetOf, type PostgresLink, type LinkSession } from './sessions.ts';
+import { deliveryOf, offsetOf, type PostgresSessions, type BusSession } from './sessions.ts';
 
 const TAKEOVER_MS = 30_000;
 /** a member renews this often within its takeover time, and at least every RENEW_MS_MAX */
 const RENEWALS = 5;
 const RENEW_MS_MAX = 5000;
-/** how far marks lie behind, ms */
-const MARK_MS = 2000;
+/** how far checkpoints lie behind, ms */
+const CHECKPOINT_MS = 2000;
 /** how often a member looks for what others left behind, ms */
 const LEFT_MS_MAX = 1000;
 
@@ -33,8 +33,8 @@ const LEFT_MS_MAX = 1000;
  * in bus_members that a timer renews, whatever it does with what it took.
  */
 export class PostgresMember implements GroupMember {
-  readonly #link: PostgresLink;
-  readonly #session: LinkSession;
+  readonly #sessions: PostgresSessions;
+  readonly #session: BusSession;
   readonly #member: MemberSession;
   /** each ends one of its timers */
   readonly #timers: (() => void)[];
@@ -46,32 +46,32 @@ export class PostgresMember implements GroupMember {
   /** it is time to look for what others left */
   #left = true;
   #unread: TakenRange[] = [];
-  readonly #marked = new Map<number, bigint>();
+  readonly #written = new Map<number, bigint>();
 
-  private constructor(link: PostgresLink, session: LinkSession, member: MemberSession) {
-    this.#link = link;
+  private constructor(sessions: PostgresSessions, session: BusSession, member: MemberSession) {
+    this.#sessions = sessions;
     this.#session = session;
     this.#member = member;
     const { takeoverMs } = member;
     this.#timers = [
-      link.every(Math.min(takeoverMs / RENEWALS, RENEW_MS_MAX), () => this.#renew()),
-      link.every(Math.min(takeoverMs / RENEWALS, LEFT_MS_MAX), () => {
+      sessions.every(Math.min(takeoverMs / RENEWALS, RENEW_MS_MAX), () => this.#renew()),
+      sessions.every(Math.min(takeoverMs / RENEWALS, LEFT_MS_MAX), () => {
         this.#left = true;
       }),
-      link.every(MARK_MS, () => this.#mark()),
+      sessions.every(CHECKPOINT_MS, () => this.#writeCheckpoints()),
     ];
   }
 
-  static async join(link: PostgresLink, options: GroupOptions): Promise<PostgresMember> {
+  static async join(sessions: PostgresSessions, options: GroupOptions): Promise<PostgresMember> {
     const name: MemberName = { topic: options.topic, group: options.group, member: options.member };
     const takeoverMs = options.takeoverMs ?? TAKEOVER_MS;
-    const session = link.session(`${name.group} ${name.member}`);
+    const session = sessions.open(`${name.group} ${name.member}`);
     try {
       const id = await session.run(async (client) => {
-        await link.makeGroup(client, name.topic, name.group);
+        await sessions.makeGroup(client, name.topic, name.group);
         return joinGroup(client, name, takeoverMs);
       });
-      return new PostgresMember(link, session, { ...name, session: id, takeoverMs });
+      return new PostgresMember(sessions, session, { ...name, session: id, takeoverMs });
     } catch (error) {
       await session.close();
       throw error;
@@ -79,7 +79,7 @@ export class PostgresMember implements GroupMember {
   }
 
   async next(limit: number, waitMs: number): Promise<Delivery[]> {
-    return this.#link.waitFor(this.#session, this.#member.topic, waitMs, () => this.#take(limit));
+    return this.#sessions.waitFor(this.#session, this.#member.topic, waitMs, () => this.#take(limit));
   }
 
   async acknowledge(deliveries: readonly Delivery[]): Promise<void> {
@@ -96,7 +96,7 @@ export class PostgresMember implements GroupMember {
 
   async leave(): Promise<void> {
     for (const end of this.#timers) end();
-    await this.#mark();
+    await this.#writeCheckpoints();
     try {
       await this.#session.run((client) => leaveGroup(client, this.#member));
     } finally {
@@ -137,9 +137,9 @@ export class PostgresMember implements GroupMember {
       } catch (error) {
         if (!(error instanceof DatabaseError) || error.code !== SQLSTATE_NO_GROUP) throw error;
         const { topic, group } = this.#member;
-        this.#link.options.log('warn', 'The group was dropped: it is made again', { topic, group });
+        this.#sessions.options.env.log('warn', 'The group was dropped: it is made again', { topic, group });
         await client.query('ROLLBACK');
-        await this.#link.makeGroup(client, topic, group);
+        await this.#sessions.makeGroup(client, topic, group);
         return takeRecords(client, this.#member, options);
       }
     });
@@ -157,19 +157,19 @@ export class PostgresMember implements GroupMember {
   }
 
   /** Writes down how far the group is, for the day when it is dropped and made again. */
-  async #mark(): Promise<void> {
+  async #writeCheckpoints(): Promise<void> {
     const { topic, group } = this.#member;
-    const { marks, log } = this.#link.options;
+    const { checkpoints, env } = this.#sessions.options;
     try {
       const offsets = await this.#session.run((client) => acknowledgedOffsets(client, topic, group));
       for (const { partition, offset } of offsets) {
-        if (this.#marked.get(partition) === offset) continue;
-        await marks.write(topic, group, partition, offset.toString());
-        this.#marked.set(partition, offset);
+        if (this.#written.get(partition) === offset) continue;
+        await checkpoints.write(topic, group, partition, offset.toString());
+        this.#written.set(partition, offset);
       }
     } catch (error) {
       const { message } = busError(error);
-      log('warn', 'The mark of a group could not be written', { topic, group, reason: message });
+      env.log('warn', 'The mark of a group could not be written', { topic, group, reason: message });
     }
   }
 }

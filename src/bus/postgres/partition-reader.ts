@@ -2,58 +2,58 @@ import { releaseOffset } from '../../store/bus/groups.ts';
 import { LAST_OFFSET, lastOffset, readRecords } from '../../store/bus/log.ts';
 import type { Delivery, GroupOptions, PartitionReader } from '../bus.ts';
 import { busError } from './errors.ts';
-import { deliveryOf, offsetOf, type PostgresLink, type LinkSession } from './sessions.ts';
+import { deliveryOf, offsetOf, type PostgresSessions, type BusSession } from './sessions.ts';
 
-/** how far marks lie behind, ms */
-const MARK_MS = 2000;
+/** how far checkpoints lie behind, ms */
+const CHECKPOINT_MS = 2000;
 
 type ReaderOptions = Omit<GroupOptions, 'takeoverMs'> & { partition: number; after: string | null };
 
 /** Plain reads of one partition, one after the other. */
-export class PostgresReader implements PartitionReader {
-  readonly #link: PostgresLink;
-  readonly #session: LinkSession;
+export class PostgresPartitionReader implements PartitionReader {
+  readonly #sessions: PostgresSessions;
+  readonly #session: BusSession;
   readonly #options: ReaderOptions;
   readonly #endTimer: () => void;
   #next: bigint;
   /** what the next record's offset must be; null: anything, it is the first */
   #expected: bigint | null;
   #released: string | null = null;
-  #marked: string | null = null;
+  #written: string | null = null;
 
   private constructor(
-    link: PostgresLink,
-    session: LinkSession,
+    sessions: PostgresSessions,
+    session: BusSession,
     options: ReaderOptions,
     after: bigint | null,
   ) {
-    this.#link = link;
+    this.#sessions = sessions;
     this.#session = session;
     this.#options = options;
     this.#next = after === null ? 0n : after + 1n;
     this.#expected = after === null ? null : this.#next;
-    this.#endTimer = link.every(MARK_MS, () => this.#mark());
+    this.#endTimer = sessions.every(CHECKPOINT_MS, () => this.#writeCheckpoints());
   }
 
-  static async open(link: PostgresLink, options: ReaderOptions): Promise<PostgresReader> {
+  static async open(sessions: PostgresSessions, options: ReaderOptions): Promise<PostgresPartitionReader> {
     const { topic, group, partition, member } = options;
     let after = options.after === null ? null : offsetOf(options.after);
-    const session = link.session(`${group} ${member} ${partition}`);
+    const session = sessions.open(`${group} ${member} ${partition}`);
     try {
       const end = await session.run(async (client) => {
-        await link.makeGroup(client, topic, group);
+        await sessions.makeGroup(client, topic, group);
         return (await lastOffset(client, topic, partition)) ?? -1n;
       });
       if (after !== null && after > end) {
         const fields = { topic, group, partition, position: options.after, end: end.toString() };
-        link.options.log(
+        sessions.options.env.log(
           'error',
           'The position lies beyond the log, which was made anew: all of it is read',
           fields,
         );
         after = null;
       }
-      return new PostgresReader(link, session, options, after);
+      return new PostgresPartitionReader(sessions, session, options, after);
     } catch (error) {
       await session.close();
       throw error;
@@ -62,7 +62,7 @@ export class PostgresReader implements PartitionReader {
 
   async next(limit: number, waitMs: number): Promise<Delivery[]> {
     const { topic, partition } = this.#options;
-    return this.#link.waitFor(this.#session, topic, waitMs, async () => {
+    return this.#sessions.waitFor(this.#session, topic, waitMs, async () => {
       const range = { partition, from: this.#next, to: LAST_OFFSET };
       const records = await this.#session.run((client) => readRecords(client, topic, range, limit));
       for (const { offset } of records) {
@@ -83,32 +83,36 @@ export class PostgresReader implements PartitionReader {
 
   async close(): Promise<void> {
     this.#endTimer();
-    await this.#mark();
+    await this.#writeCheckpoints();
     await this.#session.close();
   }
 
   #sayMissing(first: bigint, last: bigint): void {
     const { topic, group, partition } = this.#options;
-    this.#link.options.log('error', 'Records were removed before they were read: going on behind them', {
-      topic,
-      group,
-      partition,
-      first: first.toString(),
-      last: last.toString(),
-    });
+    this.#sessions.options.env.log(
+      'error',
+      'Records were removed before they were read: going on behind them',
+      {
+        topic,
+        group,
+        partition,
+        first: first.toString(),
+        last: last.toString(),
+      },
+    );
   }
 
   /** For the day when the group is dropped and made again. */
-  async #mark(): Promise<void> {
+  async #writeCheckpoints(): Promise<void> {
     const { topic, group, partition } = this.#options;
     const position = this.#released;
-    if (position === null || position === this.#marked) return;
+    if (position === null || position === this.#written) return;
     try {
-      await this.#link.options.marks.write(topic, group, partition, position);
-      this.#marked = position;
+      await this.#sessions.options.checkpoints.write(topic, group, partition, position);
+      this.#written = position;
     } catch (error) {
       const { message } = busError(error);
-      this.#link.options.log('warn', 'The mark of a group could not be written', {
+      this.#sessions.options.env.log('warn', 'The mark of a group could not be written', {
         topic,
         group,
         reason: message,

@@ -13,7 +13,7 @@ const POLL_MS = 1000;
 const POLL_DEAF_MS = 200;
 
 /** What the parts of one postgres bus share: where the server is, who listens, and how errors are said. */
-export class PostgresLink {
+export class PostgresSessions {
   readonly options: BusOptions;
   readonly listener: BusListener;
   readonly #databaseUrl: string;
@@ -23,11 +23,11 @@ export class PostgresLink {
   constructor(databaseUrl: string, options: BusOptions) {
     this.#databaseUrl = databaseUrl;
     this.options = options;
-    this.listener = new BusListener(() => this.#connect('listen'), options.random);
+    this.listener = new BusListener(() => this.#connect('listen'), options.env.random);
   }
 
   /** A connection of its own for one purpose; it is made with the first call. */
-  session(purpose: string): LinkSession {
+  open(purpose: string): BusSession {
     const session = new Session(() => this.#connect(purpose), ANSWER_MS);
     this.#sessions.add(session);
     return {
@@ -71,13 +71,13 @@ export class PostgresLink {
     return Object.hasOwn(partitions, topic) ? partitions[topic] : 1;
   }
 
-  /** Creates the group where its marks say, else at the beginning; nothing when it is there. */
+  /** Creates the group where its checkpoints say, else at the beginning; nothing when it is there. */
   async makeGroup(client: Client, topic: string, group: string): Promise<void> {
-    const { marks } = this.options;
+    const { checkpoints } = this.options;
     await makeGroup(client, { topic, group }, this.partitions(topic), async (partition) => {
-      const mark = await marks.read(topic, group, partition);
-      // a mark of another kind of bus tells nothing here
-      return mark === null || !OFFSET.test(mark) ? null : BigInt(mark);
+      const checkpoint = await checkpoints.read(topic, group, partition);
+      // a checkpoint of another kind of bus tells nothing here
+      return checkpoint === null || !OFFSET.test(checkpoint) ? null : BigInt(checkpoint);
     });
   }
 
@@ -86,7 +86,7 @@ export class PostgresLink {
    * each notification of the topic, and every second.
    */
   async waitFor<T>(
-    session: LinkSession,
+    session: BusSession,
     topic: string,
     waitMs: number,
     look: () => Promise<T[]>,
@@ -126,7 +126,7 @@ export class PostgresLink {
 }
 
 /** Rejects with BusError. */
-export interface LinkSession {
+export interface BusSession {
   run<T>(work: (client: Client) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }

@@ -14,17 +14,17 @@ import {
   type StreamBus,
   type TrimPolicy,
 } from '../bus.ts';
-import { RedisLink } from './connection.ts';
+import { RedisConnection } from './connection.ts';
 import { streamKey, toDelivery } from './entry.ts';
 import { toBusError } from './errors.ts';
 import { ANSWER_MS, RedisGroups, type Stream } from './groups.ts';
 import { RedisMember } from './member.ts';
-import { RedisPartition } from './partition-reader.ts';
-import { PlacedMarks } from '../checkpoints.ts';
+import { RedisPartitionReader } from './partition-reader.ts';
+import { LogScopedCheckpoints } from '../checkpoints.ts';
 import { BEGINNING, comparePositions } from './stream-id.ts';
 import { RedisPublisher } from './publisher.ts';
 import { readLastGenerated } from './replies.ts';
-import { readRoom, RedisTrimmer } from './capacity.ts';
+import { readMemory, RedisTrimmer } from './capacity.ts';
 import { describeDurability, evicts, hasWaitAof, readSettings, refuseUnfit } from './server-settings.ts';
 
 export interface RedisBusOptions extends BusOptions {
@@ -39,15 +39,14 @@ export interface RedisBusOptions extends BusOptions {
  * @param uri redis:// or rediss://, with user, password and database
  */
 export async function openRedisBus(uri: string, options: RedisBusOptions): Promise<StreamBus> {
-  const link = (purpose: string): RedisLink =>
-    new RedisLink({
+  const connect = (purpose: string): RedisConnection =>
+    new RedisConnection({
       uri,
       tls: options.tls,
       name: `${options.clientName}:${purpose}`,
-      log: options.log,
-      random: options.random,
+      env: options.env,
     });
-  const commands = link('commands');
+  const commands = connect('commands');
   try {
     const settings = await commands.run(ANSWER_MS, readSettings);
     refuseUnfit(settings);
@@ -57,7 +56,7 @@ export async function openRedisBus(uri: string, options: RedisBusOptions): Promi
         `WAITAOF needs Redis 7.2 or later; this is ${settings.version ?? 'unknown'}`,
       );
     }
-    return new RedisBus(link, commands, options);
+    return new RedisBus(connect, commands, options);
   } catch (error) {
     commands.close();
     throw toBusError(error, 'opening the bus');
@@ -66,26 +65,30 @@ export async function openRedisBus(uri: string, options: RedisBusOptions): Promi
 
 class RedisBus implements StreamBus {
   readonly kind = 'redis';
-  readonly #link: (purpose: string) => RedisLink;
+  readonly #connect: (purpose: string) => RedisConnection;
   readonly #options: RedisBusOptions;
-  readonly #commands: RedisLink;
-  readonly #publishing: RedisLink;
+  readonly #commands: RedisConnection;
+  readonly #publishing: RedisConnection;
   readonly #publisher: RedisPublisher;
   readonly #groups: RedisGroups;
   readonly #trimmer = new RedisTrimmer();
-  readonly #open = new Set<RedisMember | RedisPartition>();
+  readonly #open = new Set<RedisMember | RedisPartitionReader>();
   /** topics of the configuration and those used since */
   readonly #topics: Set<string>;
   #warnedOfEviction = false;
 
-  constructor(link: (purpose: string) => RedisLink, commands: RedisLink, options: RedisBusOptions) {
-    this.#link = link;
+  constructor(
+    connect: (purpose: string) => RedisConnection,
+    commands: RedisConnection,
+    options: RedisBusOptions,
+  ) {
+    this.#connect = connect;
     this.#options = options;
     this.#commands = commands;
-    this.#publishing = link('publisher');
+    this.#publishing = connect('publisher');
     this.#publisher = new RedisPublisher(this.#publishing, options.waitAof === true);
-    const marks = new PlacedMarks(options.marks, (topic) => placeOf(commands, topic));
-    this.#groups = new RedisGroups(commands, marks, options.log);
+    const checkpoints = new LogScopedCheckpoints(options.checkpoints, (topic) => logNameOf(commands, topic));
+    this.#groups = new RedisGroups(commands, checkpoints, options.env.log);
     this.#topics = new Set(Object.keys(options.partitions));
   }
 
@@ -103,11 +106,10 @@ class RedisBus implements StreamBus {
     await this.#do('joining', () => this.#groups.ensure(streams, options.group));
     const member: RedisMember = new RedisMember(streams, options, {
       onLeft: () => this.#open.delete(member),
-      reader: this.#link(`${options.group}:${options.member}`),
+      reader: this.#connect(`${options.group}:${options.member}`),
       commands: this.#commands,
       groups: this.#groups,
-      log: this.#options.log,
-      random: this.#options.random,
+      env: this.#options.env,
     });
     this.#open.add(member);
     return member;
@@ -118,11 +120,12 @@ class RedisBus implements StreamBus {
   ): Promise<PartitionReader> {
     const stream = this.#stream(options.topic, options.partition);
     await this.#do('opening a partition', () => this.#groups.ensure([stream], options.group));
-    const reader: RedisPartition = new RedisPartition(stream, options, {
+    const reader: RedisPartitionReader = new RedisPartitionReader(stream, options, {
       onClosed: () => this.#open.delete(reader),
-      reader: this.#link(`${options.group}:${options.member}`),
+      reader: this.#connect(`${options.group}:${options.member}`),
       commands: this.#commands,
       groups: this.#groups,
+      clock: this.#options.env.clock,
     });
     this.#open.add(reader);
     return reader;
@@ -160,7 +163,7 @@ class RedisBus implements StreamBus {
   }
 
   logName(topic: string): Promise<string> {
-    return this.#do('reading the name of the log', () => placeOf(this.#commands, topic));
+    return this.#do('reading the name of the log', () => logNameOf(this.#commands, topic));
   }
 
   compare(a: string, b: string): number {
@@ -191,11 +194,11 @@ class RedisBus implements StreamBus {
   async usage(): Promise<BusUsage> {
     const keys = [...this.#topics].flatMap((topic) => this.#streams(topic).map(({ key }) => key));
     const room = await this.#do('measuring', () =>
-      this.#commands.run(ANSWER_MS, (client) => readRoom(client, keys, this.#options.maxBytes)),
+      this.#commands.run(ANSWER_MS, (client) => readMemory(client, keys, this.#options.maxBytes)),
     );
     const evicting = evicts(room.maxmemory, room.policy);
     if (evicting && !this.#warnedOfEviction) {
-      this.#options.log('error', 'Redis will evict streams: CONFIG SET maxmemory-policy noeviction', {
+      this.#options.env.log('error', 'Redis will evict streams: CONFIG SET maxmemory-policy noeviction', {
         policy: room.policy,
       });
     }
@@ -234,9 +237,9 @@ class RedisBus implements StreamBus {
 }
 
 /** Lives and dies with the data: another server, or this one after FLUSHALL, has another. */
-function placeOf(link: RedisLink, topic: string): Promise<string> {
+function logNameOf(connection: RedisConnection, topic: string): Promise<string> {
   const key = `${topic}.id`;
-  return link.run(ANSWER_MS, async (client) => {
+  return connection.run(ANSWER_MS, async (client) => {
     const known = await client.get(key);
     if (known !== null) return `redis:${known}`;
     await client.set(key, randomUUID(), 'NX');

@@ -49,7 +49,7 @@ export class RedisTrimmer {
   }
 }
 
-export interface RoomReply {
+export interface MemoryReply {
   usage: BusUsage;
   /** of the server; null: it does not tell us */
   maxmemory: number | null;
@@ -57,7 +57,11 @@ export interface RoomReply {
 }
 
 /** The streams against `maxBytes`, or the whole server against its maxmemory, whichever is fuller. */
-export async function readRoom(client: Redis, keys: readonly string[], maxBytes: number): Promise<RoomReply> {
+export async function readMemory(
+  client: Redis,
+  keys: readonly string[],
+  maxBytes: number,
+): Promise<MemoryReply> {
   const [info, sizes] = await Promise.all([
     permitted(client.info('memory')),
     Promise.all(keys.map((key) => client.memory('USAGE', key))),

@@ -1,9 +1,8 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import { pause } from '../../core/wait.ts';
 import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import { backoffMs } from '../../core/retry.ts';
-import { systemClock } from '../../core/time.ts';
 import { BusError } from '../bus.ts';
 import { isServerAway, replyWord, toBusError } from './errors.ts';
 
@@ -12,30 +11,29 @@ const BACKOFF = { firstMs: 50, maxMs: 2000 };
 /** an answer that came while this process stood still is found in this time once it runs again, ms */
 const LATE_ANSWER_MS = 100;
 
-export interface LinkOptions {
+export interface RedisConnectionOptions {
   /** redis:// or rediss://, with user, password and database */
   uri: string;
   /** of a rediss:// connection */
   tls: ConnectionOptions | undefined;
   /** shown by CLIENT LIST */
   name: string;
-  log: LogLine;
-  random: () => number;
+  env: Env;
 }
 
 /**
  * One connection that is made again when it is lost. ioredis neither reconnects nor queues nor resends here: whoever
  * called is told and calls again, and a call waits out the backoff, so that no caller's loop can become a hot one.
  */
-export class RedisLink {
-  readonly #options: LinkOptions;
+export class RedisConnection {
+  readonly #options: RedisConnectionOptions;
   readonly #closing = new AbortController();
   #client: Redis | null = null;
   #connecting: Promise<Redis> | null = null;
   #failures = 0;
   #notBeforeMs = 0;
 
-  constructor(options: LinkOptions) {
+  constructor(options: RedisConnectionOptions) {
     this.#options = options;
   }
 
@@ -84,7 +82,7 @@ export class RedisLink {
 
   /** Waits out the backoff first. */
   async #connect(): Promise<Redis> {
-    const waitMs = this.#notBeforeMs - systemClock.monotonicMs();
+    const waitMs = this.#notBeforeMs - this.#options.env.clock.monotonicMs();
     if (waitMs > 0) await pause(waitMs, this.#closing.signal);
     if (this.isClosed) throw new BusError('unreachable', 'this bus is closed');
     const { uri, tls } = this.#options;
@@ -131,7 +129,7 @@ export class RedisLink {
   #succeeded(): void {
     if (this.#failures === 0) return;
     if (this.#failures > 1)
-      this.#options.log('info', 'Redis answers again', { connection: this.#options.name });
+      this.#options.env.log('info', 'Redis answers again', { connection: this.#options.name });
     this.#failures = 0;
   }
 
@@ -144,12 +142,12 @@ export class RedisLink {
   }
 
   #failed(error: unknown): void {
-    const waitMs = backoffMs(this.#failures, BACKOFF, this.#options.random());
-    this.#notBeforeMs = systemClock.monotonicMs() + waitMs;
+    const waitMs = backoffMs(this.#failures, BACKOFF, this.#options.env.random());
+    this.#notBeforeMs = this.#options.env.clock.monotonicMs() + waitMs;
     this.#failures += 1;
     if (this.#failures !== 2) return;
     const fields = { connection: this.#options.name, error: messageOf(error) };
-    this.#options.log('warn', 'Redis cannot be reached, trying again', fields);
+    this.#options.env.log('warn', 'Redis cannot be reached, trying again', fields);
   }
 }
 

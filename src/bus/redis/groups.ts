@@ -1,7 +1,7 @@
 import type { LogLine } from '../../core/env.ts';
 import type { Redis } from 'ioredis';
-import { BusError, type GroupInfo, type GroupMarks } from '../bus.ts';
-import type { RedisLink } from './connection.ts';
+import { BusError, type GroupInfo, type GroupCheckpoints } from '../bus.ts';
+import type { RedisConnection } from './connection.ts';
 import { isGroupMissing, replyWord } from './errors.ts';
 import {
   BEGINNING,
@@ -37,29 +37,32 @@ export interface Stream {
 
 /** Groups of the streams: made where they were, looked at, dropped. */
 export class RedisGroups {
-  readonly #link: RedisLink;
-  readonly #marks: GroupMarks;
+  readonly #connection: RedisConnection;
+  readonly #checkpoints: GroupCheckpoints;
   readonly #log: LogLine;
 
-  constructor(link: RedisLink, marks: GroupMarks, log: LogLine) {
-    this.#link = link;
-    this.#marks = marks;
+  constructor(connection: RedisConnection, checkpoints: GroupCheckpoints, log: LogLine) {
+    this.#connection = connection;
+    this.#checkpoints = checkpoints;
     this.#log = log;
   }
 
   /**
-   * Makes the group where it is missing: after its mark, or at the beginning when there is none or when the stream is
-   * another one by now (the mark lies beyond its newest entry). @returns what was made
+   * Makes the group where it is missing: after its checkpoint, or at the beginning when there is none or when the stream is
+   * another one by now (the checkpoint lies beyond its newest entry). @returns what was made
    */
   async ensure(streams: readonly Stream[], group: string): Promise<{ stream: Stream; at: string }[]> {
     const made: { stream: Stream; at: string }[] = [];
     for (const stream of streams) {
       const { key } = stream;
-      const groups = await this.#link.run(ANSWER_MS, (client) => readGroups(client, key));
+      const groups = await this.#connection.run(ANSWER_MS, (client) => readGroups(client, key));
       if (groups.some(({ name }) => name === group)) continue;
-      const mark = await this.#readMark(stream, group);
-      const newest = await this.#link.run(ANSWER_MS, (client) => readLastGenerated(client, key));
-      const at = mark === null || newest === null || comparePositions(mark, newest) > 0 ? BEGINNING : mark;
+      const checkpoint = await this.#readCheckpoint(stream, group);
+      const newest = await this.#connection.run(ANSWER_MS, (client) => readLastGenerated(client, key));
+      const at =
+        checkpoint === null || newest === null || comparePositions(checkpoint, newest) > 0
+          ? BEGINNING
+          : checkpoint;
       if (await this.#create(key, group, at)) made.push({ stream, at });
     }
     return made;
@@ -76,26 +79,27 @@ export class RedisGroups {
   async drop(streams: readonly Stream[], group: string): Promise<boolean> {
     let dropped = false;
     for (const { key } of streams) {
-      if ((await this.#link.run(ANSWER_MS, (client) => destroyGroup(client, key, group))) > 0) dropped = true;
+      if ((await this.#connection.run(ANSWER_MS, (client) => destroyGroup(client, key, group))) > 0)
+        dropped = true;
     }
     return dropped;
   }
 
   /** Writes how far the group has acknowledged; null when there is no group. */
-  async writeMark(stream: Stream, group: string): Promise<string | null> {
-    const acknowledged = await this.#link.run(ANSWER_MS, async (client) => {
+  async writeCheckpoint(stream: Stream, group: string): Promise<string | null> {
+    const acknowledged = await this.#connection.run(ANSWER_MS, async (client) => {
       const found = (await readGroups(client, stream.key)).find(({ name }) => name === group);
       return found === undefined ? null : acknowledgedOf(client, stream.key, found);
     });
     if (acknowledged !== null && acknowledged !== BEGINNING) {
-      await this.#marks.write(stream.topic, group, stream.partition, acknowledged);
+      await this.#checkpoints.write(stream.topic, group, stream.partition, acknowledged);
     }
     return acknowledged;
   }
 
   /** Age of the oldest entry not acknowledged over these streams, ms; 0 when there is none. */
   async lagMs(streams: readonly Stream[], group: string): Promise<number> {
-    return this.#link.run(ANSWER_MS, async (client) => {
+    return this.#connection.run(ANSWER_MS, async (client) => {
       const ages = await Promise.all(
         streams.map(async ({ key }) => {
           const found = (await readGroups(client, key)).find(({ name }) => name === group);
@@ -109,7 +113,7 @@ export class RedisGroups {
   async list(streams: readonly Stream[]): Promise<GroupInfo[]> {
     const infos = await Promise.all(
       streams.map((stream) =>
-        this.#link.run(ANSWER_MS, async (client) => {
+        this.#connection.run(ANSWER_MS, async (client) => {
           const groups = await readGroups(client, stream.key);
           const described = groups.map((group) => describe(client, stream, group));
           return (await Promise.all(described)).filter((info) => info !== null);
@@ -119,18 +123,18 @@ export class RedisGroups {
     return infos.flat();
   }
 
-  async #readMark({ topic, partition }: Stream, group: string): Promise<string | null> {
+  async #readCheckpoint({ topic, partition }: Stream, group: string): Promise<string | null> {
     try {
-      return await this.#marks.read(topic, group, partition);
+      return await this.#checkpoints.read(topic, group, partition);
     } catch (error) {
-      throw new BusError('unreachable', `the mark of ${group} cannot be read`, error);
+      throw new BusError('unreachable', `the checkpoint of ${group} cannot be read`, error);
     }
   }
 
   /** False when somebody was faster. */
   async #create(key: string, group: string, at: string): Promise<boolean> {
     try {
-      await this.#link.run(ANSWER_MS, (client) => client.xgroup('CREATE', key, group, at, 'MKSTREAM'));
+      await this.#connection.run(ANSWER_MS, (client) => client.xgroup('CREATE', key, group, at, 'MKSTREAM'));
       return true;
     } catch (error) {
       if (replyWord(error) === 'BUSYGROUP') return false;

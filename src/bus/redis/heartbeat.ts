@@ -1,5 +1,5 @@
 import { ANSWER_MS, type Stream } from './groups.ts';
-import type { RedisLink } from './connection.ts';
+import type { RedisConnection } from './connection.ts';
 import { LAST_POSITION } from './stream-id.ts';
 
 /**
@@ -10,11 +10,17 @@ export class RedisHeartbeat {
   readonly #timer: NodeJS.Timeout;
   #beating: Promise<void> | null = null;
 
-  constructor(link: RedisLink, streams: readonly Stream[], group: string, consumer: string, everyMs: number) {
+  constructor(
+    connection: RedisConnection,
+    streams: readonly Stream[],
+    group: string,
+    consumer: string,
+    everyMs: number,
+  ) {
     const keys = streams.map(({ key }) => key);
     const beat = async (): Promise<void> => {
       try {
-        await link.run(ANSWER_MS, (client) =>
+        await connection.run(ANSWER_MS, (client) =>
           client.call('XREADGROUP', [
             'GROUP',
             group,

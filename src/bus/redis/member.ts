@@ -1,10 +1,9 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import type { Redis } from 'ioredis';
 import { backoffMs } from '../../core/retry.ts';
-import { systemClock } from '../../core/time.ts';
 import { BusError, type Delivery, type GroupMember, type GroupOptions } from '../bus.ts';
 import { claim, giveBack, heartbeatMs, RedisTakeover } from './takeover.ts';
-import type { RedisLink } from './connection.ts';
+import type { RedisConnection } from './connection.ts';
 import { pause } from '../../core/wait.ts';
 import { toDelivery, type RawEntry } from './entry.ts';
 import { isGroupMissing, toBusError } from './errors.ts';
@@ -18,18 +17,17 @@ const BLOCK_MS_MAX = 1000;
 const BLOCK_GRACE_MS = 2000;
 /** a read of some partitions, where a limit does not reach for all of them, waits so long for new entries, ms */
 const TURN_MS = 20;
-const MARK_MS = 2000;
+const CHECKPOINT_MS = 2000;
 const ACK_IDS_MAX = 1000;
 const REMAKE_BACKOFF = { firstMs: 50, maxMs: 2000 };
 
 export interface MemberTools {
   /** this member's own: it blocks */
-  reader: RedisLink;
+  reader: RedisConnection;
   /** never blocks */
-  commands: RedisLink;
+  commands: RedisConnection;
   groups: RedisGroups;
-  log: LogLine;
-  random: () => number;
+  env: Env;
   onLeft: () => void;
 }
 
@@ -41,7 +39,7 @@ export class RedisMember implements GroupMember {
   readonly #tools: MemberTools;
   readonly #takeover: RedisTakeover;
   readonly #heartbeat: RedisHeartbeat;
-  readonly #marking: NodeJS.Timeout;
+  readonly #checkpointing: NodeJS.Timeout;
   readonly #left = new AbortController();
   /** handed to the caller and not acknowledged, ids by partition */
   readonly #inHand: Set<string>[];
@@ -51,7 +49,7 @@ export class RedisMember implements GroupMember {
   #turn = 0;
   #hasNews = false;
   #gaveUpReads = false;
-  #marked: Promise<void> | null = null;
+  #written: Promise<void> | null = null;
   #asking: Promise<unknown> = Promise.resolve();
 
   constructor(streams: readonly Stream[], options: GroupOptions, tools: MemberTools) {
@@ -61,11 +59,11 @@ export class RedisMember implements GroupMember {
     this.#member = member;
     this.#tools = tools;
     this.#inHand = streams.map(() => new Set());
-    this.#takeover = new RedisTakeover({ streams, group, member, takeoverMs });
+    this.#takeover = new RedisTakeover({ streams, group, member, takeoverMs, clock: tools.env.clock });
     this.#heartbeat = new RedisHeartbeat(tools.commands, streams, group, member, heartbeatMs(takeoverMs));
-    this.#marking = setInterval(() => {
-      this.#marked ??= this.#mark().finally(() => (this.#marked = null));
-    }, MARK_MS);
+    this.#checkpointing = setInterval(() => {
+      this.#written ??= this.#writeCheckpoints().finally(() => (this.#written = null));
+    }, CHECKPOINT_MS);
     this.#lookThrough();
   }
 
@@ -108,12 +106,12 @@ export class RedisMember implements GroupMember {
           if (!this.#gaveUpReads) await client.xgroup('DELCONSUMER', stream.key, this.#group, this.#member);
         });
       }
-      await this.#marked;
-      await this.#mark();
+      await this.#written;
+      await this.#writeCheckpoints();
     } catch (error) {
       // others wait for the takeover then
       const fields = { group: this.#group, member: this.#member, error: String(error) };
-      this.#tools.log('warn', 'What the member had in hand could not be given back', fields);
+      this.#tools.env.log('warn', 'What the member had in hand could not be given back', fields);
     }
     this.#tools.reader.close();
     this.#tools.onLeft();
@@ -122,19 +120,19 @@ export class RedisMember implements GroupMember {
   /** Without giving anything back; with its connection, unless that is still needed. */
   disconnect(withConnection = true): void {
     this.#left.abort();
-    clearInterval(this.#marking);
+    clearInterval(this.#checkpointing);
     void this.#heartbeat.stop();
     if (withConnection) this.#tools.reader.close();
   }
 
   async #next(limit: number, waitMs: number): Promise<Delivery[]> {
-    const endMs = systemClock.monotonicMs() + waitMs;
+    const endMs = this.#tools.env.clock.monotonicMs() + waitMs;
     for (;;) {
       if (this.#left.signal.aborted) throw new BusError('unreachable', 'this member has left');
-      const leftMs = endMs - systemClock.monotonicMs();
+      const leftMs = endMs - this.#tools.env.clock.monotonicMs();
       const deliveries = await this.#once(limit, leftMs);
       if (deliveries.length > 0) return deliveries;
-      if (endMs - systemClock.monotonicMs() <= 0) return [];
+      if (endMs - this.#tools.env.clock.monotonicMs() <= 0) return [];
     }
   }
 
@@ -260,17 +258,18 @@ export class RedisMember implements GroupMember {
   }
 
   async #remake(): Promise<void> {
-    const waitMs = this.#missing === 0 ? 0 : backoffMs(this.#missing, REMAKE_BACKOFF, this.#tools.random());
+    const waitMs =
+      this.#missing === 0 ? 0 : backoffMs(this.#missing, REMAKE_BACKOFF, this.#tools.env.random());
     this.#missing += 1;
     await pause(waitMs, this.#left.signal);
     await this.#do(() => this.#tools.groups.remake(this.#streams, this.#group));
   }
 
-  async #mark(): Promise<void> {
+  async #writeCheckpoints(): Promise<void> {
     if (!this.#hasNews) return;
     this.#hasNews = false;
     try {
-      for (const stream of this.#streams) await this.#tools.groups.writeMark(stream, this.#group);
+      for (const stream of this.#streams) await this.#tools.groups.writeCheckpoint(stream, this.#group);
     } catch {
       this.#hasNews = true; // later
     }

@@ -1,7 +1,7 @@
-import { systemClock } from '../../core/time.ts';
+import type { Clock } from '../../core/time.ts';
 import { BusError, type Delivery, type PartitionReader } from '../bus.ts';
 import { toDelivery, type RawEntry } from './entry.ts';
-import type { RedisLink } from './connection.ts';
+import type { RedisConnection } from './connection.ts';
 import { replyWord, toBusError } from './errors.ts';
 import { ANSWER_MS, type RedisGroups, type Stream } from './groups.ts';
 import { RedisHeartbeat } from './heartbeat.ts';
@@ -14,10 +14,11 @@ const HEARTBEAT_MS = 5000;
 
 export interface PartitionTools {
   /** this reader's own: it blocks */
-  reader: RedisLink;
+  reader: RedisConnection;
   /** never blocks */
-  commands: RedisLink;
+  commands: RedisConnection;
   groups: RedisGroups;
+  clock: Clock;
   onClosed: () => void;
 }
 
@@ -25,7 +26,7 @@ export interface PartitionTools {
  * XREAD from a position, without the group: an owner that was replaced and does not know it can then take nothing from
  * its successor. The group only says how far its owner is, for trimming and for tools.
  */
-export class RedisPartition implements PartitionReader {
+export class RedisPartitionReader implements PartitionReader {
   readonly #stream: Stream;
   readonly #group: string;
   readonly #member: string;
@@ -50,10 +51,10 @@ export class RedisPartition implements PartitionReader {
 
   async next(limit: number, waitMs: number): Promise<Delivery[]> {
     if (limit <= 0) return [];
-    const endMs = systemClock.monotonicMs() + waitMs;
+    const endMs = this.#tools.clock.monotonicMs() + waitMs;
     for (;;) {
       if (this.#isClosed) throw new BusError('unreachable', 'this reader is closed');
-      const leftMs = Math.max(0, endMs - systemClock.monotonicMs());
+      const leftMs = Math.max(0, endMs - this.#tools.clock.monotonicMs());
       const entries = await this.#read(limit, Math.floor(Math.min(leftMs, BLOCK_MS_MAX)));
       const last = entries.at(-1);
       if (last !== undefined) {

@@ -2,7 +2,7 @@ import { Command, type Redis } from 'ioredis';
 import { partitionOf } from '../../core/bus/partitions.ts';
 import { BusError, type OutgoingRecord } from '../bus.ts';
 import { encodeBatch, streamKey } from './entry.ts';
-import type { RedisLink } from './connection.ts';
+import type { RedisConnection } from './connection.ts';
 import { toBusError } from './errors.ts';
 
 const BATCH_RECORDS_MAX = 1000;
@@ -24,12 +24,12 @@ interface Entry {
  * of the same key could fill before it comes again. One transaction at a time, for the same reason.
  */
 export class RedisPublisher {
-  readonly #link: RedisLink;
+  readonly #connection: RedisConnection;
   readonly #waitsForDisk: boolean;
 
   /** `waitsForDisk`: WAITAOF after each batch (Redis 7.2 and later) */
-  constructor(link: RedisLink, waitsForDisk: boolean) {
-    this.#link = link;
+  constructor(connection: RedisConnection, waitsForDisk: boolean) {
+    this.#connection = connection;
     this.#waitsForDisk = waitsForDisk;
   }
 
@@ -58,7 +58,7 @@ export class RedisPublisher {
 
   async #send(batch: readonly Entry[]): Promise<string[]> {
     try {
-      return await this.#link.run(PUBLISH_MS, async (client) => {
+      return await this.#connection.run(PUBLISH_MS, async (client) => {
         const positions = await sendTransaction(client, encodeBatch(batch), batch.length);
         if (this.#waitsForDisk) await waitForDisk(client);
         return positions;

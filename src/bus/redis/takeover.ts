@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { systemClock } from '../../core/time.ts';
+import type { Clock } from '../../core/time.ts';
 import type { Delivery } from '../bus.ts';
 import { toDelivery, type RawEntry } from './entry.ts';
 import { GIVEN_BACK, type Stream } from './groups.ts';
@@ -29,6 +29,7 @@ export interface TakeoverOptions {
   group: string;
   member: string;
   takeoverMs: number;
+  clock: Clock;
   /** names of members that were not seen for so long and hold nothing are struck from the group, ms (default 7 days) */
   forgetMs?: number;
 }
@@ -48,6 +49,7 @@ export class RedisTakeover {
   readonly #streams: readonly Stream[];
   readonly #group: string;
   readonly #member: string;
+  readonly #clock: Clock;
   readonly #takeoverMs: number;
   readonly #forgetMs: number;
   readonly #lookMs: number;
@@ -55,10 +57,11 @@ export class RedisTakeover {
   #sources: Source[] = [];
   #lookedMs = -Infinity;
 
-  constructor({ streams, group, member, takeoverMs, forgetMs = FORGET_MS }: TakeoverOptions) {
+  constructor({ streams, group, member, takeoverMs, clock, forgetMs = FORGET_MS }: TakeoverOptions) {
     this.#streams = streams;
     this.#group = group;
     this.#member = member;
+    this.#clock = clock;
     this.#takeoverMs = takeoverMs;
     this.#forgetMs = forgetMs;
     this.#lookMs = Math.min(takeoverMs / 4, LOOK_MS_MAX);
@@ -67,7 +70,7 @@ export class RedisTakeover {
   /** ms until it should be asked again */
   get dueInMs(): number {
     if (this.#sources.length > 0) return 0;
-    return Math.max(0, this.#lookedMs + this.#lookMs - systemClock.monotonicMs());
+    return Math.max(0, this.#lookedMs + this.#lookMs - this.#clock.monotonicMs());
   }
 
   /** Forgets what was seen: the connection failed meanwhile. */
@@ -105,7 +108,7 @@ export class RedisTakeover {
 
   async #look(client: Redis, onOwn: (stream: Stream, pending: number) => void): Promise<void> {
     const sources: Source[] = [];
-    const nowMs = systemClock.monotonicMs();
+    const nowMs = this.#clock.monotonicMs();
     // not looked for a while: what happened meanwhile was not under our eyes
     if (nowMs - this.#lookedMs > this.#takeoverMs / 2 + this.#lookMs) this.#silences.clear();
     const answers = await Promise.all(
@@ -114,7 +117,7 @@ export class RedisTakeover {
         consumers: await readConsumers(client, stream.key, this.#group),
       })),
     );
-    this.#lookedMs = systemClock.monotonicMs();
+    this.#lookedMs = this.#clock.monotonicMs();
     for (const { stream, consumers } of answers) {
       for (const { name, pending, idleMs } of consumers) {
         if (name === this.#member) onOwn(stream, pending);

@@ -1,7 +1,7 @@
 /** How full a bus may get before what is done about it. Shares are of what it may hold. */
-export interface RoomLimits {
+export interface CapacityLimits {
   /** from here on acknowledged records are trimmed at once */
-  crampedShare: number;
+  trimShare: number;
   /** from here on publishers wait … */
   fullShare: number;
   /** … until it is below this again: publishers are not to start and stop with every record */
@@ -12,32 +12,32 @@ export interface RoomLimits {
   retentionMs: number;
 }
 
-export const ROOM_LIMITS: RoomLimits = {
-  crampedShare: 0.5,
+export const CAPACITY_LIMITS: CapacityLimits = {
+  trimShare: 0.5,
   fullShare: 0.8,
   relievedShare: 0.75,
   acknowledgedMs: 10 * 60_000,
   retentionMs: 24 * 3_600_000,
 };
 
-export interface RoomVerdict {
+export interface CapacityVerdict {
   policy: { acknowledgedMs: number; retentionMs: number };
-  isCramped: boolean;
+  isFilling: boolean;
   isFull: boolean;
 }
 
 /** What may be trimmed and whether publishers wait, of bytes held and bytes that may be held. */
-export function judgeRoom(
+export function judgeCapacity(
   usage: { bytes: number; maxBytes: number },
   wasFull: boolean,
-  limits: RoomLimits = ROOM_LIMITS,
-): RoomVerdict {
+  limits: CapacityLimits = CAPACITY_LIMITS,
+): CapacityVerdict {
   // a bus that may hold nothing is full
   const share = usage.maxBytes > 0 ? usage.bytes / usage.maxBytes : Infinity;
-  const isCramped = share >= limits.crampedShare;
+  const isFilling = share >= limits.trimShare;
   return {
-    policy: { acknowledgedMs: isCramped ? 0 : limits.acknowledgedMs, retentionMs: limits.retentionMs },
-    isCramped,
+    policy: { acknowledgedMs: isFilling ? 0 : limits.acknowledgedMs, retentionMs: limits.retentionMs },
+    isFilling,
     isFull: share >= (wasFull ? limits.relievedShare : limits.fullShare),
   };
 }

@@ -149,7 +149,7 @@ function producerHost(
   return {
     bus,
     topic: eventsTopic(streaming),
-    room: house.gate,
+    backpressure: house.gate,
     encoding: streaming.bus.encoding,
     jobRuns: store.jobRuns,
     log,

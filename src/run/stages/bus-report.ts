@@ -1,7 +1,8 @@
 import type { LogLine } from '../../core/env.ts';
 import type { StreamBus } from '../../bus/bus.ts';
-import { Housekeeping } from '../../bus/capacity.ts';
-import { ROOM_LIMITS } from '../../core/bus/capacity.ts';
+import { BusCapacity } from '../../bus/capacity.ts';
+import { CAPACITY_LIMITS } from '../../core/bus/capacity.ts';
+import { systemClock } from '../../core/time.ts';
 import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
 import type { Meter } from '../../stream/meter.ts';
 import { eventsTopic } from './open-bus.ts';
@@ -22,7 +23,7 @@ const REPORT_MS = 5_000;
 export class BusHouse {
   readonly #options: BusHouseOptions;
   /** Whether publishers must wait. */
-  readonly gate: Housekeeping;
+  readonly gate: BusCapacity;
   #timer: NodeJS.Timeout | null = null;
   #reporting: Promise<void> | null = null;
   #trimmed = 0;
@@ -30,11 +31,11 @@ export class BusHouse {
   constructor(options: BusHouseOptions) {
     this.#options = options;
     const { bus, streaming, keepsHouse, log } = options;
-    this.gate = new Housekeeping({
+    this.gate = new BusCapacity({
       bus,
       topics: keepsHouse ? topicsOf(streaming) : [],
-      log,
-      limits: { ...ROOM_LIMITS, retentionMs: streaming.bus.retention },
+      env: { log, clock: systemClock, random: Math.random },
+      limits: { ...CAPACITY_LIMITS, retentionMs: streaming.bus.retention },
     });
   }
 

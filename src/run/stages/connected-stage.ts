@@ -91,7 +91,8 @@ export class ConnectedStage implements Stage {
   #openBus(): Promise<StreamBus> {
     const { streaming, databaseUrl, serviceName, stage } = this.#setup;
     const { log } = this.#host;
-    const parts = { databaseUrl, clientName: `${serviceName}:${stage}`, marks: this.#store.busMarks, log };
+    const clientName = `${serviceName}:${stage}`;
+    const parts = { databaseUrl, clientName, checkpoints: this.#store.busMarks, log };
     const mayPass = (error: unknown): boolean => error instanceof BusError && error.kind !== 'setup';
     return this.#untilAnswered('bus', () => openBus(streaming, parts), mayPass);
   }

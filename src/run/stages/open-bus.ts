@@ -1,6 +1,6 @@
 import type { LogLine } from '../../core/env.ts';
 import { readFileSync } from 'node:fs';
-import { BusError, type GroupMarks, type StreamBus } from '../../bus/bus.ts';
+import { BusError, type GroupCheckpoints, type StreamBus } from '../../bus/bus.ts';
 import { KafkaBus } from '../../bus/kafka/bus.ts';
 import { PostgresBus } from '../../bus/postgres/bus.ts';
 import { openRedisBus } from '../../bus/redis/bus.ts';
@@ -16,7 +16,7 @@ export interface BusParts {
   databaseUrl: string | null;
   /** shown to the server's operators */
   clientName: string;
-  marks: GroupMarks;
+  checkpoints: GroupCheckpoints;
   log: LogLine;
 }
 
@@ -28,16 +28,14 @@ export function eventsTopic({ bus }: StreamingConfig): string {
 /** The bus that the configuration names. Rejects with BusError. */
 export async function openBus(config: StreamingConfig, parts: BusParts): Promise<StreamBus> {
   const { bus } = config;
-  const { databaseUrl, clientName, marks, log } = parts;
+  const { databaseUrl, clientName, checkpoints, log } = parts;
   const signals = bus.type === 'redis' ? bus.redis.signals_stream : SIGNALS_TOPIC;
   const options = {
     partitions: { [eventsTopic(config)]: bus.partitions, [signals]: bus.partitions },
     maxBytes: bus.max_bytes,
     clientName,
-    marks,
-    log,
-    nowMs: () => Number(systemClock.nowMicros() / 1000n),
-    random: Math.random,
+    checkpoints,
+    env: { log, clock: systemClock, random: Math.random },
   };
   switch (bus.type) {
     case 'redis':

@@ -147,8 +147,7 @@ export class MicroBatcher implements Stage {
           onRevoke: (owned) => this.#revoke(owned),
           onLost: (owned) => this.#batchers.get(owned)?.batcher.abandon(),
           onNameTaken: (error) => this.#broken.reject(error),
-          monotonicMs: () => this.#clock.monotonicMs(),
-          log: this.#log,
+          env: { log: this.#log, clock: this.#clock, random: Math.random },
         }),
       {
         mayPass: (error) => !(error instanceof BusError && error.kind === 'setup'),

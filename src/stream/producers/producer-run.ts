@@ -5,7 +5,7 @@ import {
   Publisher,
   PUBLISHER_LIMITS,
   type PublisherLimits,
-  type RoomGate,
+  type Backpressure,
 } from '../../bus/publisher.ts';
 import { unlessAborted } from '../../core/wait.ts';
 import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
@@ -18,7 +18,7 @@ import { NO_METER, type Meter } from '../meter.ts';
 export interface ProducerHost {
   bus: Pick<StreamBus, 'kind' | 'publish'>;
   /** default: there is always room */
-  room?: RoomGate;
+  backpressure?: Backpressure;
   /** default mdp.events */
   topic?: string;
   /** default json */
@@ -49,7 +49,7 @@ export interface ProducerProgress {
 
 const BEAT_MS = 1_000;
 const REPORT_EVERY_BEATS = 5;
-const ALWAYS_ROOM: RoomGate = { full: false, room: () => Promise.resolve() };
+const NEVER_FULL: Backpressure = { full: false, relieved: () => Promise.resolve() };
 
 /** One run of a producer: its publisher, its row in job_runs, its metrics and its progress. */
 export class ProducerRun {
@@ -87,7 +87,7 @@ export class ProducerRun {
       bus,
       topic,
       deadLetterTopic: DEAD_LETTER_TOPIC,
-      room: host.room ?? ALWAYS_ROOM,
+      backpressure: host.backpressure ?? NEVER_FULL,
       limits: host.limits ?? PUBLISHER_LIMITS,
       published: (provider, records) => {
         this.#published += records;
@@ -97,9 +97,7 @@ export class ProducerRun {
         if (kind === 'refused') this.meter.count('errors_total', { component, reason: 'refused_by_bus' });
         else this.meter.count('retries_total', { component });
       },
-      log: this.log,
-      nowMicros: () => this.clock.nowMicros(),
-      random: this.random,
+      env: { log: this.log, clock: this.clock, random: this.random },
     });
   }
 

@@ -1,3 +1,4 @@
+import { testEnv } from '../../support/bus/env.ts';
 import { test } from 'tap';
 import type { BusOptions, Delivery } from '../../../src/bus/bus.ts';
 import { Forwarder, type ParsedDelivery } from '../../../src/bus/forwarder.ts';
@@ -29,10 +30,13 @@ void test('records of foreign programs reach the owner of their symbol, once and
     partitions: { wide: PARTITIONS },
     maxBytes: 2 ** 31,
     clientName: 'test',
-    marks: { read: async () => null, write: async () => {}, starting: async () => 1, drop: async () => {} },
-    log: () => {},
-    nowMs: () => Date.now(),
-    random: () => Math.random(),
+    checkpoints: {
+      read: async () => null,
+      write: async () => {},
+      starting: async () => 1,
+      drop: async () => {},
+    },
+    env: testEnv(),
   };
   const bus = new PostgresBus({ ...options, databaseUrl: url });
   t.teardown(() => bus.close());

@@ -1,3 +1,4 @@
+import { testEnv } from '../../support/bus/env.ts';
 /**
  * A member that owns partitions, in a process of its own: commits the positions 1, 2, 3 … of each partition it owns, each
  * with a row, and says what happens to it. SIGTERM: leaves.
@@ -64,8 +65,7 @@ const ownership = await Ownership.start({
     const worker = workers.get(partition);
     if (worker !== undefined) worker.stop = true;
   },
-  monotonicMs: () => performance.now(),
-  log: () => {},
+  env: testEnv(),
 });
 process.once('SIGTERM', () => {
   void ownership.close();

@@ -1,3 +1,4 @@
+import { testEnv } from '../../support/bus/env.ts';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -33,7 +34,7 @@ interface Member {
   exit: Promise<unknown>;
 }
 
-interface Scene {
+interface Harness {
   url: string;
   client: () => Promise<Client>;
   member: (name: string) => Member;
@@ -41,7 +42,7 @@ interface Scene {
   holders: () => Promise<(string | null)[]>;
 }
 
-async function sceneOf(t: Test, server: OpenTestServer): Promise<Scene> {
+async function sceneOf(t: Test, server: OpenTestServer): Promise<Harness> {
   const url = await server.createDatabase({ schema: false });
   await migrateAll(url);
   const client = async (): Promise<Client> => {
@@ -256,8 +257,7 @@ for (const candidate of testServers()) {
         onAssign: () => {},
         onRevoke: () => Promise.resolve(),
         onLost: () => {},
-        monotonicMs: () => performance.now(),
-        log: () => {},
+        env: testEnv(),
       });
       await s.rejects(second, /living member a: give each its own name/);
       a.process.kill('SIGKILL');
@@ -285,8 +285,7 @@ for (const candidate of testServers()) {
         onAssign: () => {},
         onRevoke: async () => {},
         onLost: () => {},
-        monotonicMs: () => performance.now(),
-        log: () => {},
+        env: testEnv(),
       };
       const refused: unknown = await Ownership.start(options).catch((error: unknown) => error);
       s.ok(refused instanceof BusError && refused.kind === 'setup', String(refused));
@@ -311,8 +310,7 @@ for (const candidate of testServers()) {
         onRevoke: () => new Promise(() => {}),
         onLost: () => {},
         drainMs: 300,
-        monotonicMs: () => performance.now(),
-        log: (_level, message) => said.push(message),
+        env: testEnv({ log: (_level, message) => said.push(message) }),
       });
       const one = await Ownership.start(options('one'));
       await until('it has both', () => one.owned.length === 2);

@@ -1,3 +1,4 @@
+import { testEnv } from '../../support/bus/env.ts';
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -151,7 +152,7 @@ tick_consumer:
   takeover: ${TAKEOVER_MS}ms
 ${sections}`,
     );
-    const marks = {
+    const checkpoints = {
       read: () => Promise.resolve(null),
       write: noop,
       starting: () => Promise.resolve(1),
@@ -161,10 +162,8 @@ ${sections}`,
       partitions: { [TOPIC]: partitions },
       maxBytes: 2 ** 31,
       clientName: 'prove',
-      marks,
-      log: () => {},
-      nowMs: () => performance.timeOrigin + performance.now(),
-      random: () => scene.random.next(),
+      checkpoints,
+      env: testEnv({ random: () => scene.random.next() }),
     });
     return new BusRig({ name, server, databaseUrl, client, bus, folder });
   }

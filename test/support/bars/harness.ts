@@ -1,3 +1,4 @@
+import { testEnv } from '../bus/env.ts';
 import type { Test } from 'tap';
 import type { Client } from 'pg';
 import type { OutgoingRecord, StreamBus } from '../../../src/bus/bus.ts';
@@ -34,10 +35,8 @@ export function openBarBus(
     partitions: { [TOPIC]: partitions },
     maxBytes: 2 ** 31,
     clientName: 'test',
-    marks: store.busMarks,
-    log: () => {},
-    nowMs: () => Date.now(),
-    random: () => Math.random(),
+    checkpoints: store.busMarks,
+    env: testEnv(),
   };
   if (bus.kind === 'redis') return openRedisBus(bus.uri ?? '', options);
   return Promise.resolve(new PostgresBus({ ...options, databaseUrl }));

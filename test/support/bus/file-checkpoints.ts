@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { GroupMarks } from '../../../src/bus/bus.ts';
+import type { GroupCheckpoints } from '../../../src/bus/bus.ts';
 
 interface Mark {
   acknowledged: string | null;
@@ -9,7 +9,7 @@ interface Mark {
 }
 
 /** Marks of groups in a folder: what the table bus_marks is to the service, shared by processes without a database. */
-export class FileMarks implements GroupMarks {
+export class FileCheckpoints implements GroupCheckpoints {
   readonly #folder: string;
 
   constructor(folder: string) {
@@ -21,7 +21,7 @@ export class FileMarks implements GroupMarks {
     return this.#load(topic, group, partition).acknowledged;
   }
 
-  /** The mark without the name of its log (src/bus/checkpoints.ts). */
+  /** The checkpoint without the name of its log (src/bus/checkpoints.ts). */
   async position(topic: string, group: string, partition: number): Promise<string | null> {
     return (await this.read(topic, group, partition))?.split('|').at(-1) ?? null;
   }
@@ -34,9 +34,9 @@ export class FileMarks implements GroupMarks {
   }
 
   async starting(topic: string, group: string, partition: number, position: string): Promise<number> {
-    const mark = this.#load(topic, group, partition);
-    const startCount = mark.startPosition === position ? mark.startCount + 1 : 1;
-    this.#save(topic, group, partition, { ...mark, startPosition: position, startCount });
+    const checkpoint = this.#load(topic, group, partition);
+    const startCount = checkpoint.startPosition === position ? checkpoint.startCount + 1 : 1;
+    this.#save(topic, group, partition, { ...checkpoint, startPosition: position, startCount });
     return startCount;
   }
 
@@ -58,10 +58,10 @@ export class FileMarks implements GroupMarks {
     }
   }
 
-  #save(topic: string, group: string, partition: number, mark: Mark): void {
+  #save(topic: string, group: string, partition: number, checkpoint: Mark): void {
     const path = this.#path(topic, group, partition);
     const whole = `${path}.${process.pid}.new`;
-    writeFileSync(whole, JSON.stringify(mark));
+    writeFileSync(whole, JSON.stringify(checkpoint));
     renameSync(whole, path);
   }
 }

@@ -1,3 +1,4 @@
+import { testEnv } from '../../support/bus/env.ts';
 import { test } from 'tap';
 import {
   BusError,
@@ -6,7 +7,7 @@ import {
   type StreamBus,
   type TrimPolicy,
 } from '../../../src/bus/bus.ts';
-import { Housekeeping } from '../../../src/bus/capacity.ts';
+import { BusCapacity } from '../../../src/bus/capacity.ts';
 import { until } from '../../support/until.ts';
 
 /** A bus of which only its size is of interest; trimming takes `trimmable` bytes away, once. */
@@ -18,7 +19,7 @@ class SizedBus {
   readonly policies: [topic: string, policy: TrimPolicy][] = [];
   readonly said: { level: string; message: string; fields: Record<string, unknown> }[] = [];
 
-  housekeeping(lookMs = 5): Housekeeping {
+  capacity(lookMs = 5): BusCapacity {
     const bus: Pick<StreamBus, 'usage' | 'trim' | 'groups'> = {
       usage: async () => {
         if (this.failing) throw new BusError('unreachable', 'away');
@@ -33,10 +34,10 @@ class SizedBus {
       },
       groups: async () => this.infos as GroupInfo[],
     };
-    return new Housekeeping({
+    return new BusCapacity({
       bus: bus as StreamBus,
       topics: ['mdp.events', 'mdp.signals'],
-      log: (level, message, fields) => this.said.push({ level, message, fields }),
+      env: testEnv({ log: (level, message, fields) => this.said.push({ level, message, fields }) }),
       lookMs,
     });
   }
@@ -49,8 +50,8 @@ class SizedBus {
 void test('every topic is trimmed, gently while there is room', async (t) => {
   const bus = new SizedBus();
   bus.usageNow.bytes = 40;
-  const keeper = bus.housekeeping();
-  await keeper.look();
+  const capacity = bus.capacity();
+  await capacity.look();
   t.same(
     bus.policies.map(([topic, { acknowledgedMs }]) => [topic, acknowledgedMs]),
     [
@@ -58,23 +59,23 @@ void test('every topic is trimmed, gently while there is room', async (t) => {
       ['mdp.signals', 600_000],
     ],
   );
-  t.equal(keeper.full, false);
-  t.same(keeper.usage, { bytes: 40, maxBytes: 100 });
-  await keeper.room();
-  await keeper.stop();
+  t.equal(capacity.full, false);
+  t.same(capacity.usage, { bytes: 40, maxBytes: 100 });
+  await capacity.relieved();
+  await capacity.stop();
 });
 
 void test('what trimming frees counts before publishers are stopped', async (t) => {
   const bus = new SizedBus();
   bus.usageNow.bytes = 95;
   bus.trimmable = 60;
-  const keeper = bus.housekeeping();
-  await keeper.look();
-  t.equal(keeper.full, false);
-  t.equal(keeper.trimmed, 60);
-  t.same(keeper.usage, { bytes: 35, maxBytes: 100 });
+  const capacity = bus.capacity();
+  await capacity.look();
+  t.equal(capacity.full, false);
+  t.equal(capacity.trimmed, 60);
+  t.same(capacity.usage, { bytes: 35, maxBytes: 100 });
   t.equal(bus.alarms(), 0);
-  await keeper.stop();
+  await capacity.stop();
 });
 
 void test('a full bus makes publishers wait and raises an alarm that names who holds it up', async (t) => {
@@ -84,72 +85,72 @@ void test('a full bus makes publishers wait and raises an alarm that names who h
     { group: 'tick-consumer', lagMs: 12 },
     { group: 'forgotten', lagMs: 86_400_000 },
   ];
-  const keeper = bus.housekeeping();
-  keeper.start();
-  await until('full', () => keeper.full);
+  const capacity = bus.capacity();
+  capacity.start();
+  await until('full', () => capacity.full);
   let passed = false;
-  const waiting = keeper.room().then(() => (passed = true));
+  const waiting = capacity.relieved().then(() => (passed = true));
   await until('the alarm', () => bus.alarms() === 1);
   t.match(bus.said[0], {
     level: 'error',
     fields: { bytes: 85, maxBytes: 100, slowest: { group: 'forgotten', topic: 'mdp.events' } },
   });
   bus.usageNow.bytes = 78;
-  await keeper.look();
-  await keeper.look();
+  await capacity.look();
+  await capacity.look();
   t.equal(passed, false, 'not at 78 %: they would stop again at once');
   t.equal(bus.alarms(), 1, 'said once');
   bus.usageNow.bytes = 70;
   await waiting;
-  t.equal(keeper.full, false);
+  t.equal(capacity.full, false);
   t.match(bus.said.at(-1), { level: 'info', fields: { bytes: 70 } });
-  await keeper.stop();
+  await capacity.stop();
 });
 
 void test('a refusal stops publishers until the next look, also where nothing is measured', async (t) => {
   const bus = new SizedBus();
-  const keeper = bus.housekeeping();
-  await keeper.look();
-  keeper.reportFull();
-  keeper.reportFull();
-  t.equal(keeper.full, true);
-  const waiting = keeper.room();
-  await keeper.look();
+  const capacity = bus.capacity();
+  await capacity.look();
+  capacity.reportFull();
+  capacity.reportFull();
+  t.equal(capacity.full, true);
+  const waiting = capacity.relieved();
+  await capacity.look();
   await waiting;
-  t.equal(keeper.full, false);
+  t.equal(capacity.full, false);
   await until('the alarm', () => bus.alarms() === 1);
-  await keeper.stop();
+  await capacity.stop();
 });
 
 void test('a bus that cannot be asked changes nothing and is said once', async (t) => {
   const bus = new SizedBus();
   bus.usageNow.bytes = 90;
-  const keeper = bus.housekeeping();
-  await keeper.look();
+  const capacity = bus.capacity();
+  await capacity.look();
   bus.failing = true;
-  for (let look = 0; look < 5; look++) await keeper.look();
-  t.equal(keeper.full, true, 'still');
+  for (let look = 0; look < 5; look++) await capacity.look();
+  t.equal(capacity.full, true, 'still');
   t.equal(bus.said.filter(({ level }) => level === 'warn').length, 1);
   bus.failing = false;
   bus.usageNow.bytes = 10;
-  await keeper.look();
-  t.equal(keeper.full, false);
-  await keeper.stop();
+  await capacity.look();
+  t.equal(capacity.full, false);
+  await capacity.stop();
 });
 
 void test('whoever waits is told when the process ends, or by its own signal', async (t) => {
   const bus = new SizedBus();
   bus.usageNow.bytes = 90;
-  const keeper = bus.housekeeping();
-  await keeper.look();
+  const capacity = bus.capacity();
+  await capacity.look();
   const aborting = new AbortController();
-  const mine = keeper.room(aborting.signal);
-  const theirs = keeper.room();
+  const mine = capacity.relieved(aborting.signal);
+  const theirs = capacity.relieved();
   aborting.abort(new Error('enough'));
   await t.rejects(mine, { message: 'enough' });
-  await t.rejects(keeper.room(aborting.signal), { message: 'enough' });
+  await t.rejects(capacity.relieved(aborting.signal), { message: 'enough' });
   const rejected = t.rejects(theirs, { name: 'BusError' });
-  await keeper.stop();
+  await capacity.stop();
   await rejected;
-  await t.rejects(keeper.room(), { name: 'BusError' });
+  await t.rejects(capacity.relieved(), { name: 'BusError' });
 });

@@ -1,10 +1,10 @@
 import { test } from 'tap';
-import { PlacedMarks } from '../../../src/bus/checkpoints.ts';
+import { LogScopedCheckpoints } from '../../../src/bus/checkpoints.ts';
 
-void test('a mark of another log counts as none', async (t) => {
+void test('a checkpoint of another log counts as none', async (t) => {
   const kept = new Map<string, string>();
   const starts = new Map<string, number>();
-  const marks = {
+  const checkpoints = {
     read: (topic: string) => Promise.resolve(kept.get(topic) ?? null),
     write: (topic: string, _group: string, _partition: number, position: string) => {
       kept.set(topic, position);
@@ -16,16 +16,16 @@ void test('a mark of another log counts as none', async (t) => {
     },
     drop: () => Promise.resolve(),
   };
-  let place = 'kafka:one';
-  const placed = new PlacedMarks(marks, () => Promise.resolve(place));
+  let logName = 'kafka:one';
+  const placed = new LogScopedCheckpoints(checkpoints, () => Promise.resolve(logName));
   t.equal(await placed.read('t', 'g', 0), null);
   await placed.write('t', 'g', 0, '1000');
   t.equal(await placed.read('t', 'g', 0), '1000');
   t.equal(await placed.starting('t', 'g', 0, '7'), 1);
   t.equal(await placed.starting('t', 'g', 0, '7'), 2);
-  place = 'kafka:two';
+  logName = 'kafka:two';
   t.equal(await placed.read('t', 'g', 0), null);
   t.equal(await placed.starting('t', 'g', 0, '7'), 1, 'work on another log is not work on this one');
-  place = 'kafka:one';
+  logName = 'kafka:one';
   t.equal(await placed.read('t', 'g', 0), '1000');
 });

@@ -5,12 +5,12 @@ import {
   PUBLISHER_LIMITS,
   type PublishRecord,
   type PublisherLimits,
-  type RoomGate,
+  type Backpressure,
 } from '../../../src/bus/publisher.ts';
 import { decodeDeadLetter } from '../../../src/core/market/dead-letter.ts';
 import { PublishBus } from '../../support/bus/publish-bus.ts';
 
-interface Scene {
+interface Harness {
   bus: PublishBus;
   publisher: Publisher;
   counts: Map<string, number>;
@@ -18,9 +18,9 @@ interface Scene {
   logs: string[];
 }
 
-const NO_LIMIT: RoomGate = { full: false, room: () => Promise.resolve() };
+const NO_LIMIT: Backpressure = { full: false, relieved: () => Promise.resolve() };
 
-function scene(limits: Partial<PublisherLimits> = {}, room: RoomGate = NO_LIMIT): Scene {
+function harness(limits: Partial<PublisherLimits> = {}, backpressure: Backpressure = NO_LIMIT): Harness {
   const bus = new PublishBus();
   const counts = new Map<string, number>();
   const failures: string[] = [];
@@ -29,13 +29,15 @@ function scene(limits: Partial<PublisherLimits> = {}, room: RoomGate = NO_LIMIT)
     bus,
     topic: 'mdp.events',
     deadLetterTopic: 'mdp.events.dlq',
-    room,
+    backpressure,
     limits: { ...PUBLISHER_LIMITS, backoff: { firstMs: 1, maxMs: 2 }, ...limits },
     published: (provider, records) => counts.set(provider, (counts.get(provider) ?? 0) + records),
     failed: (kind) => failures.push(kind),
-    log: (_, message) => logs.push(message),
-    nowMicros: () => 1_755_945_303_178_360n,
-    random: () => 0,
+    env: {
+      log: (_, message) => logs.push(message),
+      clock: { nowMicros: () => 1_755_945_303_178_360n, monotonicMs: () => 0 },
+      random: () => 0,
+    },
   });
   return { bus, publisher, counts, failures, logs };
 }
@@ -52,7 +54,7 @@ const records = (count: number, from = 0): PublishRecord[] =>
 const keysOf = (list: readonly PublishRecord[]): string[] => list.map(({ key }) => key);
 
 void test('records are published in order, batched by themselves, counted by provider', async (t) => {
-  const { bus, publisher, counts } = scene({ batchRecords: 100 });
+  const { bus, publisher, counts } = harness({ batchRecords: 100 });
   const given = records(1000);
   await publisher.add(given.slice(0, 7));
   await publisher.add(given.slice(7));
@@ -72,7 +74,7 @@ void test('records are published in order, batched by themselves, counted by pro
 });
 
 void test('a batch ends at its bytes, and a record larger than that goes alone', async (t) => {
-  const { bus, publisher } = scene({ batchBytes: 100 });
+  const { bus, publisher } = harness({ batchBytes: 100 });
   await publisher.add([
     record('A', 'p', 60),
     record('B', 'p', 40),
@@ -88,7 +90,7 @@ void test('a batch ends at its bytes, and a record larger than that goes alone',
 });
 
 void test('the queue is bounded: add() waits until there is room in it', async (t) => {
-  const { bus, publisher } = scene({ queueRecords: 5, batchRecords: 2 });
+  const { bus, publisher } = harness({ queueRecords: 5, batchRecords: 2 });
   const gate = Promise.withResolvers<void>();
   bus.held = gate.promise;
   let added = false;
@@ -108,7 +110,7 @@ void test('the queue is bounded: add() waits until there is room in it', async (
 });
 
 void test('and by bytes', async (t) => {
-  const { bus, publisher } = scene({ queueBytes: 100, batchRecords: 1 });
+  const { bus, publisher } = harness({ queueBytes: 100, batchRecords: 1 });
   const gate = Promise.withResolvers<void>();
   bus.held = gate.promise;
   const adding = publisher.add([record('A', 'p', 70), record('B', 'p', 70), record('C', 'p', 70)]);
@@ -123,7 +125,7 @@ void test('and by bytes', async (t) => {
 });
 
 void test('a bus that is away or full gets the same batch again until it takes it', async (t) => {
-  const { bus, publisher, failures, logs, counts } = scene();
+  const { bus, publisher, failures, logs, counts } = harness();
   bus.verdict = (_, index) => (index < 3 ? 'unreachable' : index < 5 ? 'full' : null);
   await publisher.add(records(10));
   await publisher.settled();
@@ -139,7 +141,7 @@ void test('a bus that is away or full gets the same batch again until it takes i
 });
 
 void test('a refused record becomes a dead letter and its neighbours go on, in order', async (t) => {
-  const { bus, publisher, counts } = scene();
+  const { bus, publisher, counts } = harness();
   bus.verdict = ({ topic, records: batch }) =>
     topic === 'mdp.events' && batch.some(({ key }) => key === 'K13' || key === 'K14') ? 'refused' : null;
   const given = records(40);
@@ -167,7 +169,7 @@ void test('a refused record becomes a dead letter and its neighbours go on, in o
 
 void test('wrong settings and unknown faults end it: nobody waits for ever', async (t) => {
   for (const verdict of ['setup', 'unknown'] as const) {
-    const { bus, publisher } = scene({ queueRecords: 2 });
+    const { bus, publisher } = harness({ queueRecords: 2 });
     bus.verdict = () => verdict;
     await t.rejects(publisher.add(records(5)), verdict === 'setup' ? /scripted: setup/ : /a fault of ours/);
     await t.rejects(publisher.settled());
@@ -177,7 +179,7 @@ void test('wrong settings and unknown faults end it: nobody waits for ever', asy
 });
 
 void test('a topic of dead letters that refuses them ends it too', async (t) => {
-  const { bus, publisher } = scene();
+  const { bus, publisher } = harness();
   bus.verdict = () => 'refused';
   await publisher.add(records(1));
   await t.rejects(publisher.settled(), /refuses a dead letter/);
@@ -186,12 +188,12 @@ void test('a topic of dead letters that refuses them ends it too', async (t) => 
 
 void test('it waits while the bus is full', async (t) => {
   const gate = Promise.withResolvers<void>();
-  const room = { full: true, room: () => gate.promise };
-  const { bus, publisher } = scene({}, room);
+  const backpressure = { full: true, relieved: () => gate.promise };
+  const { bus, publisher } = harness({}, backpressure);
   await publisher.add(records(3));
   for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
   t.equal(bus.attempts.length, 0);
-  room.full = false;
+  backpressure.full = false;
   gate.resolve();
   await publisher.settled();
   t.equal(bus.keys().length, 3);
@@ -199,7 +201,7 @@ void test('it waits while the bus is full', async (t) => {
 });
 
 void test('stop() drains what is in the queue', async (t) => {
-  const { bus, publisher } = scene({ batchRecords: 10 });
+  const { bus, publisher } = harness({ batchRecords: 10 });
   const gate = Promise.withResolvers<void>();
   bus.held = gate.promise;
   await publisher.add(records(95));
@@ -213,8 +215,9 @@ void test('stop() drains what is in the queue', async (t) => {
 
 void test('stop() gives up in the end, and says how many are not known to be there', async (t) => {
   for (const how of ['away', 'silent', 'full'] as const) {
-    const room = how === 'full' ? { full: true, room: () => new Promise<void>(() => {}) } : NO_LIMIT;
-    const { bus, publisher, logs } = scene({ drainMs: 5 }, room);
+    const backpressure =
+      how === 'full' ? { full: true, relieved: () => new Promise<void>(() => {}) } : NO_LIMIT;
+    const { bus, publisher, logs } = harness({ drainMs: 5 }, backpressure);
     if (how === 'away') bus.verdict = () => 'unreachable';
     if (how === 'silent') bus.held = new Promise(() => {});
     await publisher.add(records(4));
@@ -237,7 +240,7 @@ void test('whatever the bus does, order is kept and every record is there or a d
       fc.integer({ min: 1, max: 20 }),
       fc.integer({ min: 1, max: 30 }),
       async (script, poison, batchRecords, queueRecords) => {
-        const { bus, publisher } = scene({ batchRecords, queueRecords, backoff: { firstMs: 0, maxMs: 0 } });
+        const { bus, publisher } = harness({ batchRecords, queueRecords, backoff: { firstMs: 0, maxMs: 0 } });
         const bad = new Set(poison.map((at) => `K${at}`));
         bus.verdict = ({ topic, records: batch }, index) =>
           script[index] ??

@@ -15,7 +15,7 @@ import {
   type MembershipEvents,
   type MembershipOptions,
 } from './membership.ts';
-import type { KafkaLine } from '../connections.ts';
+import type { BrokerConnections } from '../connections.ts';
 import type { Committer } from './offsets.ts';
 
 const PROTOCOL_TYPE = 'consumer';
@@ -23,7 +23,7 @@ const ASSIGNOR = 'range';
 const HEARTBEATS_A_SESSION = 4;
 /** that others want a share is heard with a heartbeat, ms */
 const HEARTBEAT_MS = 3000;
-/** the group waits so long for a member that has something in hand; then it goes on without it */
+/** the group waits so long for a member that still has records in flight; then it goes on without it */
 const REBALANCE_MS = 300_000;
 /** a join without an answer for so long waits for others, ms */
 const ASKED_MS = 500;
@@ -35,9 +35,9 @@ const BACKOFF = { firstMs: 50, maxMs: 1000 };
  * member's name is its group.instance.id, so that a restarted member gets back at once what it had.
  */
 export class ClassicProtocol implements Membership {
-  readonly line: KafkaLine;
+  readonly connections: BrokerConnections;
   /** the broker answers a join when everybody has joined, and nothing else on that connection before */
-  readonly #joining: KafkaLine;
+  readonly #joining: BrokerConnections;
   readonly #cluster: KafkaCluster;
   readonly #options: MembershipOptions;
   readonly #events: MembershipEvents;
@@ -59,8 +59,8 @@ export class ClassicProtocol implements Membership {
     this.#cluster = cluster;
     this.#options = options;
     this.#events = events;
-    this.line = cluster.line();
-    this.#joining = cluster.line(REBALANCE_MS + cluster.requestTimeoutMs);
+    this.connections = cluster.openConnections();
+    this.#joining = cluster.openConnections(REBALANCE_MS + cluster.requestTimeoutMs);
     this.#joined.promise.catch(() => {});
   }
 
@@ -104,13 +104,13 @@ export class ClassicProtocol implements Membership {
     const ended = await atMost(this.#running, LEAVE_MS);
     if (ended && this.#asking) await atMost(this.#sayGoodbye(), LEAVE_MS);
     this.#generation = -1;
-    await this.#cluster.discard(this.line);
+    await this.#cluster.discard(this.connections);
   }
 
   async #sayGoodbye(): Promise<void> {
     const { group, member } = this.#options;
     const coordinator = await this.#cluster.coordinatorOf(group);
-    await this.#cluster.send('LeaveGroup', this.line, coordinator, group, [
+    await this.#cluster.send('LeaveGroup', this.connections, coordinator, group, [
       { memberId: this.#memberId, groupInstanceId: member },
     ]);
   }
@@ -141,7 +141,7 @@ export class ClassicProtocol implements Membership {
     const coordinator = await this.#cluster.coordinatorOf(group);
     await this.#cluster.send(
       'Heartbeat',
-      this.line,
+      this.connections,
       coordinator,
       group,
       this.#generation,
@@ -206,7 +206,7 @@ export class ClassicProtocol implements Membership {
     }));
   }
 
-  /** What was in hand is worked off while heartbeats go on; only then is joined again. */
+  /** What was in flight is worked off while heartbeats go on; only then is joined again. */
   async #release(): Promise<void> {
     this.#releasing = 'yes';
     await this.#events.release(this.#owned);
@@ -233,7 +233,10 @@ export class ClassicProtocol implements Membership {
       this.#releasing = 'no';
       if (!hasCode(error, KafkaCode.illegalGeneration)) this.#memberId = '';
       if (wasMember) {
-        this.#cluster.log('warn', 'kafka: no longer a member of the group, joining again', { group, member });
+        this.#cluster.env.log('warn', 'kafka: no longer a member of the group, joining again', {
+          group,
+          member,
+        });
         this.#owned = [];
         this.#events.lost();
       }
@@ -246,7 +249,7 @@ export class ClassicProtocol implements Membership {
       this.#failure = failure;
       if (this.#generation < 0) this.#joined.reject(failure);
     }
-    return backoffMs(failures, BACKOFF, this.#cluster.random());
+    return backoffMs(failures, BACKOFF, this.#cluster.env.random());
   }
 }
 

@@ -1,13 +1,13 @@
 import type { LogLine } from '../../../core/env.ts';
-import type { GroupMarks, GroupOptions } from '../../bus.ts';
+import type { GroupCheckpoints, GroupOptions } from '../../bus.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { busError, hasCode, KafkaCode } from '../errors.ts';
-import type { Hand } from './offset-tracker.ts';
+import type { OffsetTracker } from './offset-tracker.ts';
 import type { Membership } from './membership.ts';
 import { commitOnce } from './offsets.ts';
 
-/** marks of what was acknowledged are written so long after it, ms */
-const MARK_MS = 2000;
+/** checkpoints of what was acknowledged are written so long after it, ms */
+const CHECKPOINT_MS = 2000;
 /** the group has changed, or this member is no part of it any more: the next heartbeat tells */
 const NOT_NOW = [
   KafkaCode.staleMemberEpoch,
@@ -18,30 +18,30 @@ const NOT_NOW = [
   KafkaCode.groupIdNotFound,
 ];
 
-/** Tells the broker, and later the marks, what a member's hands have acknowledged. */
+/** Tells the broker, and later the checkpoints, what a member has acknowledged. */
 export class KafkaCommits {
   readonly #cluster: KafkaCluster;
   readonly #options: GroupOptions;
   readonly #membership: Membership;
-  readonly #marks: GroupMarks;
+  readonly #checkpoints: GroupCheckpoints;
   readonly #log: LogLine;
   /** those of the partitions that are the member's at this moment */
-  readonly #hands: () => Hand[];
-  readonly #marked = new Map<number, number>();
+  readonly #trackers: () => OffsetTracker[];
+  readonly #written = new Map<number, number>();
   #committing: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(
     cluster: KafkaCluster,
     options: GroupOptions,
-    given: { membership: Membership; marks: GroupMarks; hands: () => Hand[] },
+    given: { membership: Membership; checkpoints: GroupCheckpoints; trackers: () => OffsetTracker[] },
   ) {
     this.#cluster = cluster;
     this.#options = options;
     this.#membership = given.membership;
-    this.#marks = given.marks;
-    this.#hands = given.hands;
-    this.#log = cluster.log;
+    this.#checkpoints = given.checkpoints;
+    this.#trackers = given.trackers;
+    this.#log = cluster.env.log;
   }
 
   /**
@@ -51,36 +51,40 @@ export class KafkaCommits {
    */
   async commit(): Promise<void> {
     while (this.#committing !== null) await this.#committing;
-    const ready = this.#hands().filter((hand) => hand.committed < hand.committable);
+    const ready = this.#trackers().filter((tracker) => tracker.committed < tracker.committable);
     if (ready.length === 0) return;
     this.#committing = this.#send(ready).finally(() => (this.#committing = null));
     await this.#committing;
   }
 
-  async writeMarks(): Promise<void> {
+  async writeCheckpoints(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     const { topic, group } = this.#options;
-    for (const { partition, committed } of this.#hands()) {
-      if (committed <= 0 || this.#marked.get(partition) === committed) continue;
+    for (const { partition, committed } of this.#trackers()) {
+      if (committed <= 0 || this.#written.get(partition) === committed) continue;
       try {
-        await this.#marks.write(topic, group, partition, String(committed - 1));
-        this.#marked.set(partition, committed);
+        await this.#checkpoints.write(topic, group, partition, String(committed - 1));
+        this.#written.set(partition, committed);
       } catch (error) {
         this.#log('warn', 'kafka: the mark of a group was not written', { topic, group, partition, error });
       }
     }
   }
 
-  async #send(hands: readonly Hand[]): Promise<void> {
+  async #send(trackers: readonly OffsetTracker[]): Promise<void> {
     const { topic, group } = this.#options;
     const by = this.#membership.committer;
     if (by === null) return;
-    const commits = hands.map((hand) => ({ hand, partition: hand.partition, offset: hand.committable }));
+    const commits = trackers.map((tracker) => ({
+      tracker,
+      partition: tracker.partition,
+      offset: tracker.committable,
+    }));
     try {
-      await commitOnce(this.#cluster, this.#membership.line, group, topic, commits, by);
-      for (const { hand, offset } of commits) hand.committed = offset;
-      this.#timer ??= setTimeout(() => void this.writeMarks(), MARK_MS).unref();
+      await commitOnce(this.#cluster, this.#membership.connections, group, topic, commits, by);
+      for (const { tracker, offset } of commits) tracker.committed = offset;
+      this.#timer ??= setTimeout(() => void this.writeCheckpoints(), CHECKPOINT_MS).unref();
     } catch (error) {
       this.#cluster.noteFailure(error);
       if (hasCode(error, ...NOT_NOW)) {

@@ -11,14 +11,14 @@ import {
   type MembershipEvents,
   type MembershipOptions,
 } from './membership.ts';
-import type { KafkaLine } from '../connections.ts';
+import type { BrokerConnections } from '../connections.ts';
 import type { Committer } from './offsets.ts';
 
 const JOINING_EPOCH = 0;
 const LEAVING_EPOCH = -1;
 /**
  * The group waits so long for a member to give up a partition that another one shall have. A member that lives keeps
- * what it has in hand, however slow it is.
+ * what it has in flight, however slow it is.
  */
 const REBALANCE_MS = 24 * 3_600_000;
 const LEAVE_MS = 3000;
@@ -29,7 +29,7 @@ const BACKOFF = { firstMs: 50, maxMs: 1000 };
  * restarted member gets back at once what it had.
  */
 export class ConsumerProtocol implements Membership {
-  readonly line: KafkaLine;
+  readonly connections: BrokerConnections;
   readonly #cluster: KafkaCluster;
   readonly #options: MembershipOptions;
   readonly #events: MembershipEvents;
@@ -47,7 +47,7 @@ export class ConsumerProtocol implements Membership {
     this.#cluster = cluster;
     this.#options = options;
     this.#events = events;
-    this.line = cluster.line();
+    this.connections = cluster.openConnections();
     this.#joined.promise.catch(() => {});
   }
 
@@ -84,7 +84,7 @@ export class ConsumerProtocol implements Membership {
     const ended = await atMost(this.#running, LEAVE_MS);
     if (ended && this.#epoch > 0) await atMost(this.#heartbeat(LEAVING_EPOCH), LEAVE_MS);
     this.#epoch = JOINING_EPOCH;
-    await this.#cluster.discard(this.line);
+    await this.#cluster.discard(this.connections);
   }
 
   async #live(): Promise<void> {
@@ -113,7 +113,7 @@ export class ConsumerProtocol implements Membership {
     const owned = epoch > 0 && this.#owned.size > 0 ? [{ topicId: id, partitions: [...this.#owned] }] : [];
     const coordinator = await this.#cluster.coordinatorOf(group);
     return this.#cluster.send(
-      'ConsumerGroupHeartbeat', this.line, coordinator,
+      'ConsumerGroupHeartbeat', this.connections, coordinator,
       group, member, epoch, null, null, REBALANCE_MS, [topic], null, null, owned,
     ); // prettier-ignore
   }
@@ -146,7 +146,10 @@ export class ConsumerProtocol implements Membership {
     const { group, member } = this.#options;
     if (hasCode(error, KafkaCode.fencedMemberEpoch, KafkaCode.unknownMemberId, KafkaCode.groupIdNotFound)) {
       if (this.#epoch !== JOINING_EPOCH) {
-        this.#cluster.log('warn', 'kafka: no longer a member of the group, joining again', { group, member });
+        this.#cluster.env.log('warn', 'kafka: no longer a member of the group, joining again', {
+          group,
+          member,
+        });
         this.#epoch = JOINING_EPOCH;
         this.#owned.clear();
         this.#releasing.clear();
@@ -160,6 +163,6 @@ export class ConsumerProtocol implements Membership {
       this.#failure = failure;
       if (this.#epoch === JOINING_EPOCH) this.#joined.reject(failure);
     }
-    return backoffMs(failures, BACKOFF, this.#cluster.random());
+    return backoffMs(failures, BACKOFF, this.#cluster.env.random());
   }
 }

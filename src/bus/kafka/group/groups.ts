@@ -31,7 +31,7 @@ async function groupTypes(cluster: KafkaCluster): Promise<Map<string, string | u
   return new Map([...listed.values()].map(({ id, groupType }) => [id, groupType?.toLowerCase()]));
 }
 
-/** `pendingHere`: what members in this process have in hand; nobody else can know. */
+/** `pendingHere`: what members in this process have in flight; nobody else can know. */
 export async function groupInfos(
   cluster: KafkaCluster,
   topic: string,

@@ -1,10 +1,17 @@
-import { BusError, type Delivery, type GroupMarks, type GroupMember, type GroupOptions } from '../../bus.ts';
+import {
+  BusError,
+  type Delivery,
+  type GroupCheckpoints,
+  type GroupMember,
+  type GroupOptions,
+} from '../../bus.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { KafkaCommits } from './commits.ts';
 import { busError } from '../errors.ts';
-import { KafkaFetcher, Tap } from '../fetcher.ts';
+import { KafkaFetcher } from '../fetcher.ts';
+import { PartitionBuffer } from '../partition-buffer.ts';
 import { startingOffsets } from './offsets.ts';
-import { Hand, NOT_YET } from './offset-tracker.ts';
+import { OffsetTracker, NOT_YET } from './offset-tracker.ts';
 import { atMost } from '../../../core/wait.ts';
 import type { Membership, MembershipEvents } from './membership.ts';
 
@@ -15,19 +22,19 @@ const AGAIN_MS = 500;
 const SETTLE_MS = 200;
 
 interface Held {
-  tap: Tap;
-  hand: Hand;
+  buffer: PartitionBuffer;
+  tracker: OffsetTracker;
   /** what the first records since the partition came here carry as their count of attempts; null: it is not asked yet */
   first: { attempts: number } | null | 'past';
   /** the group wants it back: nothing more is handed out of it */
   leaving: PromiseWithResolvers<void> | null;
 }
 
-/** A member of a group: the partitions it was given, what it has in hand of them and what may be committed. */
+/** A member of a group: the partitions it was given, what it has in flight of them and what may be committed. */
 export class KafkaMember implements GroupMember, MembershipEvents {
   readonly #cluster: KafkaCluster;
   readonly #options: GroupOptions;
-  readonly #marks: GroupMarks;
+  readonly #checkpoints: GroupCheckpoints;
   readonly #partitions: readonly number[];
   readonly #membership: Membership;
   readonly #fetcher: KafkaFetcher;
@@ -46,7 +53,7 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     cluster: KafkaCluster,
     options: GroupOptions,
     given: {
-      marks: GroupMarks;
+      checkpoints: GroupCheckpoints;
       partitions: readonly number[];
       membership: (events: MembershipEvents) => Membership;
       lagMs: () => Promise<number>;
@@ -55,7 +62,7 @@ export class KafkaMember implements GroupMember, MembershipEvents {
   ) {
     this.#cluster = cluster;
     this.#options = options;
-    this.#marks = given.marks;
+    this.#checkpoints = given.checkpoints;
     this.#partitions = given.partitions;
     this.#lag = given.lagMs;
     this.#gone = given.left;
@@ -63,8 +70,8 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     this.#membership = given.membership(this);
     this.#commits = new KafkaCommits(cluster, options, {
       membership: this.#membership,
-      marks: given.marks,
-      hands: () => [...this.#held.values()].map(({ hand }) => hand),
+      checkpoints: given.checkpoints,
+      trackers: () => [...this.#held.values()].map(({ tracker }) => tracker),
     });
   }
 
@@ -78,11 +85,11 @@ export class KafkaMember implements GroupMember, MembershipEvents {
 
   /** Handed out by this member and not acknowledged. */
   pending(partition: number): number {
-    return (this.#held.get(partition) ?? this.#suspended.get(partition))?.hand.pending ?? 0;
+    return (this.#held.get(partition) ?? this.#suspended.get(partition))?.tracker.pending ?? 0;
   }
 
   async start(): Promise<void> {
-    await startingOffsets(this.#cluster, this.#marks, this.topic, this.group, this.#partitions);
+    await startingOffsets(this.#cluster, this.#checkpoints, this.topic, this.group, this.#partitions);
     await this.#membership.start();
   }
 
@@ -90,15 +97,15 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     if (this.#left) throw new BusError('setup', `this member has left group ${this.group}`);
     const trouble = this.#membership.failure ?? this.#trouble;
     if (trouble !== null) throw trouble;
-    const found = await this.#fetcher.next(limit, waitMs, (tap) => this.#mayTake(tap));
+    const found = await this.#fetcher.next(limit, waitMs, (buffer) => this.#mayTake(buffer));
     const handed: Delivery[] = [];
-    for (const { tap, deliveries } of found) {
+    for (const { buffer, deliveries } of found) {
       try {
-        if (await this.#handOut(tap, deliveries)) handed.push(...deliveries);
-        // it may come back, with the tap where it was
-        else tap.giveBack(deliveries);
+        if (await this.#handOut(buffer, deliveries)) handed.push(...deliveries);
+        // it may come back, with the buffer where it was
+        else buffer.giveBack(deliveries);
       } catch (error) {
-        tap.giveBack(deliveries);
+        buffer.giveBack(deliveries);
         if (handed.length === 0) throw busError(error, `counting attempts at ${this.topic}`);
       }
     }
@@ -106,49 +113,50 @@ export class KafkaMember implements GroupMember, MembershipEvents {
   }
 
   /** False: the partition was given to others meanwhile. */
-  async #handOut(tap: Tap, deliveries: readonly Delivery[]): Promise<boolean> {
-    const held = this.#held.get(tap.partition);
-    if (held === undefined || held.tap !== tap) return false;
-    if (tap.rewound) this.#rewind(held, Number(deliveries[0]?.position ?? tap.offset));
+  async #handOut(buffer: PartitionBuffer, deliveries: readonly Delivery[]): Promise<boolean> {
+    const held = this.#held.get(buffer.partition);
+    if (held === undefined || held.buffer !== buffer) return false;
+    if (buffer.rewound) this.#rewind(held, Number(deliveries[0]?.position ?? buffer.offset));
     const attempts = await this.#attempts(held);
-    if (!held.hand.valid || this.#held.get(tap.partition) !== held) return false;
+    if (!held.tracker.valid || this.#held.get(buffer.partition) !== held) return false;
     for (const delivery of deliveries) {
       delivery.attempts = attempts;
-      held.hand.take(Number(delivery.position));
+      held.tracker.take(Number(delivery.position));
     }
     return true;
   }
 
   async acknowledge(deliveries: readonly Delivery[]): Promise<void> {
-    const touched = new Set<Hand>();
+    const touched = new Set<OffsetTracker>();
     let late = 0;
     for (const { partition, position } of deliveries) {
-      const hand = (this.#held.get(partition) ?? this.#suspended.get(partition))?.hand;
-      if (hand === undefined) late += 1;
+      const tracker = (this.#held.get(partition) ?? this.#suspended.get(partition))?.tracker;
+      if (tracker === undefined) late += 1;
       else {
-        hand.acknowledge(Number(position));
-        touched.add(hand);
+        tracker.acknowledge(Number(position));
+        touched.add(tracker);
       }
     }
     if (late > 0) {
       const { group, member } = this.#options;
-      this.#cluster.log('info', 'kafka: acknowledged too late, others have them', {
+      this.#cluster.env.log('info', 'kafka: acknowledged too late, others have them', {
         group,
         member,
         records: late,
       });
     }
-    const wanted = [...touched].map((hand) => ({ hand, offset: hand.committable }));
+    const wanted = [...touched].map((tracker) => ({ tracker, offset: tracker.committable }));
     // what the group has taken away is remembered: it is committed if it comes back, and else comes again elsewhere
     const open = (): boolean =>
       wanted.some(
-        ({ hand, offset }) => hand.committed < offset && this.#held.get(hand.partition)?.hand === hand,
+        ({ tracker, offset }) =>
+          tracker.committed < offset && this.#held.get(tracker.partition)?.tracker === tracker,
       );
-    const endMs = this.#cluster.nowMs() + COMMIT_LIMIT_MS;
+    const endMs = this.#cluster.env.clock.monotonicMs() + COMMIT_LIMIT_MS;
     while (open()) {
       await this.#commits.commit();
       if (!open()) break;
-      if (this.#cluster.nowMs() >= endMs || this.#left) {
+      if (this.#cluster.env.clock.monotonicMs() >= endMs || this.#left) {
         throw new BusError(
           'unreachable',
           `group ${this.group} does not take the acknowledgement at the moment`,
@@ -168,10 +176,10 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     this.#left = true;
     for (const held of this.#held.values()) held.leaving?.resolve();
     await atMost(this.#commits.commit(), LEAVE_MS);
-    await atMost(this.#commits.writeMarks(), LEAVE_MS);
+    await atMost(this.#commits.writeCheckpoints(), LEAVE_MS);
     await this.#membership.leave();
     await this.#fetcher.close();
-    for (const { hand } of this.#held.values()) hand.valid = false;
+    for (const { tracker } of this.#held.values()) tracker.valid = false;
     this.#held.clear();
     this.#suspended.clear();
     this.#gone();
@@ -181,9 +189,9 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     const occasion = Symbol('gained');
     const gained = partitions.filter((partition) => !this.#given.has(partition));
     for (const partition of gained) this.#given.set(partition, occasion);
-    for (const [partition, { hand }] of this.#suspended) {
+    for (const [partition, { tracker }] of this.#suspended) {
       if (this.#given.has(partition)) continue;
-      hand.valid = false;
+      tracker.valid = false;
       this.#suspended.delete(partition);
     }
     if (gained.length > 0) void this.#gain(gained, occasion);
@@ -204,7 +212,7 @@ export class KafkaMember implements GroupMember, MembershipEvents {
 
   lost(): void {
     for (const [partition, held] of this.#held) {
-      this.#fetcher.remove(held.tap);
+      this.#fetcher.remove(held.buffer);
       held.leaving?.resolve();
       held.leaving = null;
       this.#suspended.set(partition, held);
@@ -213,17 +221,22 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     this.#given.clear();
   }
 
-  #mayTake(tap: Tap): boolean {
-    const held = this.#held.get(tap.partition);
-    return held !== undefined && held.tap === tap && held.leaving === null;
+  #mayTake(buffer: PartitionBuffer): boolean {
+    const held = this.#held.get(buffer.partition);
+    return held !== undefined && held.buffer === buffer && held.leaving === null;
   }
 
-  /** Gives a partition up once nothing of it is in hand and what was acknowledged is committed. */
+  /** Gives a partition up once nothing of it is in flight and what was acknowledged is committed. */
   #letGo(partition: number, held: Held): void {
-    if (held.leaving === null || held.hand.pending > 0 || held.hand.committed < held.hand.committable) return;
-    this.#fetcher.remove(held.tap);
+    if (
+      held.leaving === null ||
+      held.tracker.pending > 0 ||
+      held.tracker.committed < held.tracker.committable
+    )
+      return;
+    this.#fetcher.remove(held.buffer);
     this.#held.delete(partition);
-    held.hand.valid = false;
+    held.tracker.valid = false;
     held.leaving.resolve();
   }
 
@@ -231,12 +244,17 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     const { topic, group, member } = this.#options;
     let begun: Awaited<ReturnType<typeof startingOffsets>>;
     try {
-      begun = await startingOffsets(this.#cluster, this.#marks, topic, group, partitions);
+      begun = await startingOffsets(this.#cluster, this.#checkpoints, topic, group, partitions);
       this.#trouble = null;
     } catch (error) {
       this.#trouble = busError(error, `taking over partitions of ${topic}`);
       const { message } = this.#trouble;
-      this.#cluster.log('warn', 'kafka: where to go on is not known yet', { topic, group, member, message });
+      this.#cluster.env.log('warn', 'kafka: where to go on is not known yet', {
+        topic,
+        group,
+        member,
+        message,
+      });
       if (!this.#left) setTimeout(() => void this.#gain(partitions, occasion), AGAIN_MS).unref();
       return;
     }
@@ -247,30 +265,30 @@ export class KafkaMember implements GroupMember, MembershipEvents {
       const committed = begun.open.has(partition) ? NOT_YET : start;
       const before = this.#suspended.get(partition);
       this.#suspended.delete(partition);
-      // nobody got further meanwhile: what is in hand stays in hand
-      if (before?.hand.resume(committed) === true) this.#resume(partition, before);
+      // nobody got further meanwhile: what is in flight stays in flight
+      if (before?.tracker.resume(committed) === true) this.#resume(partition, before);
       else {
-        if (before !== undefined) before.hand.valid = false;
+        if (before !== undefined) before.tracker.valid = false;
         this.#resume(partition, {
-          tap: new Tap(partition, start), hand: new Hand(partition, start, committed), first: null, leaving: null,
+          buffer: new PartitionBuffer(partition, start), tracker: new OffsetTracker(partition, start, committed), first: null, leaving: null,
         }); // prettier-ignore
       }
     }
     if (begun.open.size > 0) await this.#commits.commit().catch(() => {});
-    this.#cluster.log('info', 'kafka: partitions gained', { topic, group, member, partitions: mine });
+    this.#cluster.env.log('info', 'kafka: partitions gained', { topic, group, member, partitions: mine });
   }
 
   #resume(partition: number, held: Held): void {
     this.#held.set(partition, held);
-    this.#fetcher.add(held.tap);
+    this.#fetcher.add(held.buffer);
   }
 
   /** The offsets that come now were there before, with other records: what the group has committed is of no use. */
   #rewind(held: Held, first: number): void {
-    const { tap, hand } = held;
-    tap.rewound = false;
-    hand.valid = false;
-    held.hand = new Hand(tap.partition, first, NOT_YET);
+    const { buffer, tracker } = held;
+    buffer.rewound = false;
+    tracker.valid = false;
+    held.tracker = new OffsetTracker(buffer.partition, first, NOT_YET);
     held.first = null;
     void this.#commits.commit().catch(() => {});
   }
@@ -280,8 +298,8 @@ export class KafkaMember implements GroupMember, MembershipEvents {
     if (held.first === 'past') return 1;
     if (held.first === null) {
       const { topic, group } = this.#options;
-      const { partition, start } = held.hand;
-      held.first = { attempts: await this.#marks.starting(topic, group, partition, String(start)) };
+      const { partition, start } = held.tracker;
+      held.first = { attempts: await this.#checkpoints.starting(topic, group, partition, String(start)) };
     }
     const { attempts } = held.first;
     held.first = 'past';

@@ -2,14 +2,14 @@ import { BusError } from '../../bus.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 import { atMost, deadline } from '../../../core/wait.ts';
-import type { KafkaLine } from '../connections.ts';
+import type { BrokerConnections } from '../connections.ts';
 import type { Committer } from './offsets.ts';
 
 /** What a membership tells its owner. */
 export interface MembershipEvents {
   /** All that the group gives it at this moment; what is new among them may be read from now on. */
   assigned(partitions: readonly number[]): void;
-  /** Resolves when nothing of these is in hand any more: only then does the group give them to others. */
+  /** Resolves when nothing of these is in flight any more: only then does the group give them to others. */
   release(partitions: readonly number[]): Promise<void>;
   /** The group has given everything to others, or may have: it was silent for too long. */
   lost(): void;
@@ -22,7 +22,7 @@ export interface Membership {
   /** why it cannot become a member, when no waiting mends that */
   readonly failure: BusError | null;
   /** heartbeats and commits go over connections of its own: a join or a fetch makes others wait */
-  readonly line: KafkaLine;
+  readonly connections: BrokerConnections;
   /** Resolves when the group has taken it in. @throws BusError */
   start(): Promise<void>;
   /** The next heartbeat goes out now. */

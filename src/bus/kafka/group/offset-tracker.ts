@@ -6,16 +6,16 @@ interface Held {
 }
 
 /**
- * What one member has in hand of one partition, in the order of its offsets. Kafka remembers one offset for a partition:
+ * What one member has in flight of one partition, in the order of its offsets. Kafka remembers one offset for a partition:
  * of what was acknowledged only the contiguous beginning can be committed.
  */
-export class Hand {
+export class OffsetTracker {
   readonly partition: number;
   /** where the partition was begun */
   readonly start: number;
   /** as the broker knows it; NOT_YET when it knows nothing */
   committed: number;
-  /** false once the partition is another's: what is in hand counts no more */
+  /** false once the partition is another's: what is in flight counts no more */
   valid = true;
   readonly #held: Held[] = [];
   readonly #byOffset = new Map<number, Held>();
@@ -53,7 +53,7 @@ export class Hand {
     this.#byOffset.set(offset, held);
   }
 
-  /** False: it is not in hand (acknowledged before, or handed out in an earlier life). */
+  /** False: it is not in flight (acknowledged before, or handed out in an earlier life). */
   acknowledge(offset: number): boolean {
     const held = this.#byOffset.get(offset);
     if (held === undefined) return false;

@@ -1,7 +1,7 @@
-import { BusError, type GroupMarks } from '../../bus.ts';
+import { BusError, type GroupCheckpoints } from '../../bus.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { hasCode, KafkaCode } from '../errors.ts';
-import type { KafkaLine } from '../connections.ts';
+import type { BrokerConnections } from '../connections.ts';
 
 /** Special timestamps of ListOffsets. */
 const LATEST = -1n;
@@ -89,7 +89,7 @@ export async function committedOffsetsOf(cluster: KafkaCluster, group: string): 
  */
 export async function commitOnce(
   cluster: KafkaCluster,
-  line: KafkaLine,
+  connections: BrokerConnections,
   group: string,
   topic: string,
   commits: readonly Commit[],
@@ -103,7 +103,7 @@ export async function commitOnce(
     committedMetadata: note,
   }));
   const coordinator = await cluster.coordinatorOf(group);
-  await cluster.send('OffsetCommit', line, coordinator, group, by.epoch, by.memberId, by.instanceId, [
+  await cluster.send('OffsetCommit', connections, coordinator, group, by.epoch, by.memberId, by.instanceId, [
     { name: topic, partitions },
   ]);
 }
@@ -127,13 +127,13 @@ export async function commitAsOwner(
 }
 
 /**
- * Where a group goes on in the partitions of a topic. Where it has committed nothing, a commit is made: where its mark
+ * Where a group goes on in the partitions of a topic. Where it has committed nothing, a commit is made: where its checkpoint
  * says, or at the beginning. From then on the group is listed and nothing that it needs is trimmed. `open` are those that
  * only a member may commit, because the group has members.
  */
 export async function startingOffsets(
   cluster: KafkaCluster,
-  marks: GroupMarks,
+  checkpoints: GroupCheckpoints,
   topic: string,
   group: string,
   partitions: readonly number[],
@@ -144,11 +144,11 @@ export async function startingOffsets(
   const earliest = await offsetsAt(cluster, topic, absent, 'earliest');
   const commits: { partition: number; offset: number }[] = [];
   for (const partition of absent) {
-    const mark = await marks.read(topic, group, partition);
-    const offset = mark === null ? (earliest.get(partition) ?? 0) : Number(mark) + 1;
+    const checkpoint = await checkpoints.read(topic, group, partition);
+    const offset = checkpoint === null ? (earliest.get(partition) ?? 0) : Number(checkpoint) + 1;
     commits.push({ partition, offset });
-    if (mark !== null) {
-      cluster.log('warn', 'kafka: the group was unknown to the broker and goes on where it was', {
+    if (checkpoint !== null) {
+      cluster.env.log('warn', 'kafka: the group was unknown to the broker and goes on where it was', {
         topic, group, partition, offset,
       }); // prettier-ignore
     }

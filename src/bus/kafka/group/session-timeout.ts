@@ -29,7 +29,7 @@ export async function sessionMs(
   const limits = await brokerLimits(cluster, protocol);
   const session = within(takeoverMs, limits.session);
   if (session > takeoverMs) {
-    cluster.log('info', 'kafka: the brokers allow no shorter session', {
+    cluster.env.log('info', 'kafka: the brokers allow no shorter session', {
       group,
       takeoverMs,
       sessionMs: session,
@@ -44,7 +44,7 @@ export async function sessionMs(
     await ask(cluster, group, { [SESSION]: String(session), [HEARTBEAT]: String(heartbeat) });
   } catch (error) {
     const { message } = busError(error, 'not set');
-    cluster.log('warn', "kafka: the group keeps the brokers' session timeout", {
+    cluster.env.log('warn', "kafka: the group keeps the brokers' session timeout", {
       group,
       takeoverMs,
       message,

@@ -61,7 +61,7 @@ async function withCheckpoints(
     bus = await openBus(config, {
       databaseUrl,
       clientName: 'mdp',
-      marks: store?.busMarks ?? NO_CHECKPOINTS,
+      checkpoints: store?.busMarks ?? NO_CHECKPOINTS,
       log: (level, message) => {
         if (level !== 'info') process.stderr.write(`${message}\n`);
       },

@@ -1,3 +1,4 @@
+import { testEnv } from '../../../support/bus/env.ts';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,7 +7,7 @@ import { test } from 'tap';
 import type { BusError } from '../../../../src/bus/bus.ts';
 import { KafkaBus, type KafkaBusOptions } from '../../../../src/bus/kafka/bus.ts';
 import { idsOf, recordsOf } from '../../../conformance/harness.ts';
-import { FileMarks } from '../../../support/bus/file-checkpoints.ts';
+import { FileCheckpoints } from '../../../support/bus/file-checkpoints.ts';
 import { freePort } from '../../../support/servers/free-port.ts';
 import { noKafka, startKafka } from '../../../support/servers/kafka.ts';
 
@@ -34,10 +35,8 @@ async function open(port: number, access: Partial<KafkaBusOptions>): Promise<Kaf
     partitions: {},
     maxBytes: 2 ** 31,
     clientName: 'access',
-    marks: new FileMarks(join(folder, 'marks')),
-    log: () => {},
-    nowMs: () => Date.now(),
-    random: () => Math.random(),
+    checkpoints: new FileCheckpoints(join(folder, 'marks')),
+    env: testEnv(),
     requestTimeoutMs: 2000,
     retryMs: 3000,
     ...access,

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
-import { BusError, type Delivery, type GroupMarks, type GroupMember } from '../../../../src/bus/bus.ts';
+import { BusError, type Delivery, type GroupCheckpoints, type GroupMember } from '../../../../src/bus/bus.ts';
 import { partitionOf } from '../../../../src/core/bus/partitions.ts';
 import {
   collect,
@@ -17,8 +17,9 @@ import {
 } from '../../../conformance/harness.ts';
 import { noKafka } from '../../../support/servers/kafka.ts';
 import { kcatProduce, noKcat } from '../../../support/bus/kafka-bus.ts';
+import { testEnv } from '../../../support/bus/env.ts';
 import { until } from '../../../support/until.ts';
-import { sceneFor, startNode } from './harness.ts';
+import { harnessFor, startNode } from './harness.ts';
 
 const skip = noKafka();
 const node = skip === false ? await startNode() : null;
@@ -58,9 +59,9 @@ for (const protocol of ['consumer', 'classic'] as const) {
     `${protocol}: a second and a third member come and go: in order, each record once`,
     { skip },
     async (t) => {
-      const scene = sceneFor(t, node!);
-      const topic = scene.topic(4);
-      const publisher = await scene.open();
+      const harness = harnessFor(t, node!);
+      const topic = harness.topic(4);
+      const publisher = await harness.open();
       const seen: Delivery[] = [];
       let rounds = 0;
       const enough = new AbortController();
@@ -74,7 +75,7 @@ for (const protocol of ['consumer', 'classic'] as const) {
         }
       })();
       const join = async (name: string) => {
-        const bus = await scene.open(groupProtocol);
+        const bus = await harness.open(groupProtocol);
         const member = await bus.join({ topic, group: topic, member: name, takeoverMs: PATIENT_MS });
         const mine: Delivery[] = [];
         const working = work(member, (batch) => {
@@ -111,12 +112,12 @@ for (const protocol of ['consumer', 'classic'] as const) {
   );
 
   await test(`${protocol}: a late acknowledgement moves nothing`, { skip }, async (t) => {
-    const scene = sceneFor(t, node!);
-    const topic = scene.topic();
-    const bus = await scene.open(groupProtocol);
+    const harness = harnessFor(t, node!);
+    const topic = harness.topic();
+    const bus = await harness.open(groupProtocol);
     await bus.publish(topic, recordsOf('A', 10));
     const program = fileURLToPath(new URL('late-child.ts', import.meta.url));
-    const child = spawn(process.execPath, [program, scene.address, topic, scene.folder, protocol], {
+    const child = spawn(process.execPath, [program, harness.address, topic, harness.folder, protocol], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     t.teardown(() => child.kill('SIGKILL'));
@@ -147,9 +148,9 @@ await test(
   'with more members than partitions the others get nothing, until one leaves',
   { skip },
   async (t) => {
-    const scene = sceneFor(t, node!);
-    const topic = scene.topic(1);
-    const [bus, other] = [await scene.open(), await scene.open()];
+    const harness = harnessFor(t, node!);
+    const topic = harness.topic(1);
+    const [bus, other] = [await harness.open(), await harness.open()];
     const first = await bus.join({ topic, group: 'g', member: 'first', takeoverMs: PATIENT_MS });
     const second = await other.join({ topic, group: 'g', member: 'second', takeoverMs: PATIENT_MS });
     await bus.publish(topic, recordsOf('A', 20));
@@ -164,13 +165,13 @@ await test(
 );
 
 await test('the broker crashes under load with two members on four partitions', { skip }, async (t) => {
-  const scene = sceneFor(t, node!);
-  const topic = scene.topic(4);
-  const publisher = await scene.open();
+  const harness = harnessFor(t, node!);
+  const topic = harness.topic(4);
+  const publisher = await harness.open();
   const seen: Delivery[] = [];
   const members = await Promise.all(
     ['m1', 'm2'].map(async (name) => {
-      const bus = await scene.open();
+      const bus = await harness.open();
       return work(await bus.join({ topic, group: 'g', member: name, takeoverMs: TAKEOVER_MS * 5 }), (batch) =>
         seen.push(...batch),
       );
@@ -206,9 +207,9 @@ await test('the broker crashes under load with two members on four partitions', 
 });
 
 await test('connections are cut while records are published: none is there twice', { skip }, async (t) => {
-  const scene = sceneFor(t, node!);
-  const topic = scene.topic();
-  const bus = await scene.open();
+  const harness = harnessFor(t, node!);
+  const topic = harness.topic();
+  const bus = await harness.open();
   const records = recordsOf('A', 4000);
   let sent = 0;
   const cutting = setInterval(() => node!.proxy.cutAll(), 40);
@@ -225,9 +226,9 @@ await test(
   'a broker that stands still: publish() gives up with what passes, and goes on when it is back',
   { skip },
   async (t) => {
-    const scene = sceneFor(t, node!);
-    const topic = scene.topic();
-    const bus = await scene.open({ requestTimeoutMs: 300, retryMs: 500 });
+    const harness = harnessFor(t, node!);
+    const topic = harness.topic();
+    const bus = await harness.open({ requestTimeoutMs: 300, retryMs: 500 });
     await bus.publish(topic, recordsOf('A', 1));
     node!.kafka.freeze();
     try {
@@ -246,12 +247,12 @@ await test(
   'messages of kcat are taken, with a key and without one',
   { skip: skip || noKcat() },
   async (t) => {
-    const scene = sceneFor(t, node!);
-    const topic = scene.topic();
-    const bus = await scene.open();
+    const harness = harnessFor(t, node!);
+    const topic = harness.topic();
+    const bus = await harness.open();
     await bus.publish(topic, recordsOf('A', 1));
-    await kcatProduce(scene.address, topic, '{"symbol":"SPY"}', 'SPY');
-    await kcatProduce(scene.address, topic, '{"symbol":"QQQ"}');
+    await kcatProduce(harness.address, topic, '{"symbol":"SPY"}', 'SPY');
+    await kcatProduce(harness.address, topic, '{"symbol":"QQQ"}');
     const deliveries = await bus.read(topic, 0, null, 10);
     t.match(deliveries.slice(1), [
       { key: 'SPY', eventId: null, encoding: 'json', position: '1', attempts: 1 },
@@ -268,29 +269,31 @@ await test(
   'a partition lost and regained while its records are being handed out: none is left out',
   { skip },
   async (t) => {
-    const scene = sceneFor(t, node!);
-    const topic = scene.topic();
+    const harness = harnessFor(t, node!);
+    const topic = harness.topic();
     const gate = Promise.withResolvers<void>();
-    const { marks } = scene;
+    const { checkpoints } = harness;
     let asked = 0;
-    const slow: GroupMarks = {
-      read: (...at) => marks.read(...at),
-      write: (...at) => marks.write(...at),
-      drop: (...at) => marks.drop(...at),
+    const slow: GroupCheckpoints = {
+      read: (...at) => checkpoints.read(...at),
+      write: (...at) => checkpoints.write(...at),
+      drop: (...at) => checkpoints.drop(...at),
       async starting(...at) {
         asked += 1;
         await gate.promise;
-        return marks.starting(...at);
+        return checkpoints.starting(...at);
       },
     };
     const said: string[] = [];
-    const bus = await scene.open({
-      marks: slow,
-      log: (_level, message) => {
-        said.push(message);
-        // at the very moment at which it has nothing
-        if (message.includes('no longer a member')) gate.resolve();
-      },
+    const bus = await harness.open({
+      checkpoints: slow,
+      env: testEnv({
+        log: (_level, message) => {
+          said.push(message);
+          // at the very moment at which it has nothing
+          if (message.includes('no longer a member')) gate.resolve();
+        },
+      }),
     });
     await bus.publish(topic, recordsOf('A', 100));
     const member = await bus.join({ topic, group: 'g', member: 'm', takeoverMs: 600 });
@@ -313,15 +316,15 @@ await test(
 );
 
 await test("Kafka's own partitioner puts a key where ours does", { skip: skip || noKcat() }, async (t) => {
-  const scene = sceneFor(t, node!);
-  const topic = scene.topic(7);
-  const bus = await scene.open();
+  const harness = harnessFor(t, node!);
+  const topic = harness.topic(7);
+  const bus = await harness.open();
   await bus.publish(
     topic,
     KEYS.map((key) => record(key, 0)),
   );
   for (const key of KEYS)
-    await kcatProduce(scene.address, topic, key, key, ['-X', 'topic.partitioner=murmur2']);
+    await kcatProduce(harness.address, topic, key, key, ['-X', 'topic.partitioner=murmur2']);
   for (let partition = 0; partition < 7; partition++) {
     const mine = KEYS.filter((key) => partitionOf(key, 7) === partition);
     const deliveries = await bus.read(topic, partition, null, 100);
@@ -337,13 +340,13 @@ await test(
   'records deleted before they were read: goes on at the first that is there, and says what is lost',
   { skip },
   async (t) => {
-    const scene = sceneFor(t, node!);
-    const topic = scene.topic();
-    const bus = await scene.open();
+    const harness = harnessFor(t, node!);
+    const topic = harness.topic();
+    const bus = await harness.open();
     await bus.publish(topic, recordsOf('A', 100));
     const reader = await bus.openPartition({ topic, group: 'owner', member: 'm', partition: 0, after: '9' });
     const member = await bus.join({ topic, group: 'g', member: 'm', takeoverMs: TAKEOVER_MS });
-    await scene
+    await harness
       .admin()
       .deleteRecords({ topics: [{ name: topic, partitions: [{ partition: 0, offset: 40n }] }] });
     const read: Delivery[] = [];
@@ -354,7 +357,7 @@ await test(
     t.same(idsOf(read), idsOf(recordsOf('A', 60, 40)));
     const { ids } = await collect(member, (seen) => seen.has('A|99'));
     t.same(ids, idsOf(recordsOf('A', 60, 40)));
-    const losses = scene.said.filter(({ level }) => level === 'error').map(({ fields }) => fields['lost']);
+    const losses = harness.said.filter(({ level }) => level === 'error').map(({ fields }) => fields['lost']);
     t.same(new Set(losses), new Set([30, 40]));
     t.equal(losses.length, 2);
     await until(
@@ -365,10 +368,10 @@ await test(
 );
 
 await test('a record that is too large is refused, and its neighbours are published', { skip }, async (t) => {
-  const scene = sceneFor(t, node!);
-  const topic = scene.topic();
-  const letters = scene.topic(1, '.dlq');
-  const bus = await scene.open();
+  const harness = harnessFor(t, node!);
+  const topic = harness.topic();
+  const letters = harness.topic(1, '.dlq');
+  const bus = await harness.open();
   const huge = { ...record('A', 1), data: new Uint8Array(1_200_000) };
   const publishing = bus.publish(topic, [record('A', 0), huge, record('A', 2), record('B', 3)]);
   const error = await publishing.then(
@@ -386,11 +389,11 @@ await test(
   'a limit that was lowered meanwhile: the batch is halved down to the record that is too large',
   { skip },
   async (t) => {
-    const scene = sceneFor(t, node!);
-    const topic = scene.topic();
-    const bus = await scene.open();
+    const harness = harnessFor(t, node!);
+    const topic = harness.topic();
+    const bus = await harness.open();
     await bus.publish(topic, [record('A', 0)]);
-    await scene.admin().incrementalAlterConfigs({
+    await harness.admin().incrementalAlterConfigs({
       resources: [
         {
           resourceType: 2,
@@ -411,11 +414,11 @@ await test(
   'an existing topic: partitions must agree, settings that would lose records are put right',
   { skip },
   async (t) => {
-    const scene = sceneFor(t, node!);
-    const [few, plain] = [scene.topic(3), scene.topic(2)];
-    const admin = scene.admin();
+    const harness = harnessFor(t, node!);
+    const [few, plain] = [harness.topic(3), harness.topic(2)];
+    const admin = harness.admin();
     await admin.createTopics({ topics: [few, plain], partitions: 2, replicas: 1 });
-    const bus = await scene.open();
+    const bus = await harness.open();
     await t.rejects(bus.publish(few, recordsOf('A', 1)), {
       kind: 'setup',
       message: /has 2 partitions, the configuration says 3/,
@@ -428,27 +431,32 @@ await test(
       return described.configs.find(({ name }) => name === 'retention.ms')?.value === '-1';
     });
     t.ok(
-      scene.said.some(({ message }) => message.includes('settings by which the broker would delete records')),
+      harness.said.some(({ message }) =>
+        message.includes('settings by which the broker would delete records'),
+      ),
     );
   },
 );
 
 await test(
-  'a group without its offsets goes on at its mark, and nothing that it needs is trimmed',
+  'a group without its offsets goes on at its checkpoint, and nothing that it needs is trimmed',
   { skip },
   async (t) => {
-    const scene = sceneFor(t, node!);
-    const topic = scene.topic();
-    const bus = await scene.open();
+    const harness = harnessFor(t, node!);
+    const topic = harness.topic();
+    const bus = await harness.open();
     await bus.publish(topic, recordsOf('A', 50));
     const member = await bus.join({ topic, group: 'lost', member: 'm', takeoverMs: TAKEOVER_MS });
     const { all } = await collect(member, (ids) => ids.size === 20, { limit: 20, acknowledge: false });
     await member.acknowledge(all);
-    await until('the mark is written', async () => (await scene.marks.position(topic, 'lost', 0)) === '19');
+    await until(
+      'the checkpoint is written',
+      async () => (await harness.checkpoints.position(topic, 'lost', 0)) === '19',
+    );
     await member.leave();
-    await scene.admin().deleteGroups({ groups: ['lost'] });
+    await harness.admin().deleteGroups({ groups: ['lost'] });
     const reader = await bus.openPartition({ topic, group: 'owner', member: 'm', partition: 0, after: '19' });
-    await scene
+    await harness
       .admin()
       .deleteConsumerGroupOffsets({ groupId: 'owner', topics: [{ name: topic, partitionIndexes: [0] }] });
     t.equal(
@@ -456,7 +464,7 @@ await test(
       0,
       'a reader of this process is not seen',
     );
-    t.ok(scene.said.some(({ message }) => message.includes('not trimmed')));
+    t.ok(harness.said.some(({ message }) => message.includes('not trimmed')));
     await reader.release('24');
     const again = await bus.join({ topic, group: 'lost', member: 'm', takeoverMs: TAKEOVER_MS });
     t.equal(await bus.trim(topic, { acknowledgedMs: 0, retentionMs: 0 }), 20);
@@ -465,9 +473,9 @@ await test(
 );
 
 await test('usage() falls by what was trimmed, though the segment is still there', { skip }, async (t) => {
-  const scene = sceneFor(t, node!);
-  const topic = scene.topic();
-  const bus = await scene.open();
+  const harness = harnessFor(t, node!);
+  const topic = harness.topic();
+  const bus = await harness.open();
   const data = new Uint8Array(1000);
   const records = Array.from({ length: 5000 }, (_, at) => ({ ...record('A', at), data }));
   await bus.publish(topic, records);
@@ -484,15 +492,15 @@ await test(
   'durability() goes by the replicas that must have a record, or by the flush',
   { skip },
   async (t) => {
-    const scene = sceneFor(t, node!);
-    const topic = scene.topic();
-    const bus = await scene.open();
+    const harness = harnessFor(t, node!);
+    const topic = harness.topic();
+    const bus = await harness.open();
     await bus.publish(topic, recordsOf('A', 1));
     t.match(await bus.durability(), {
       lossFree: false,
       why: /replication factor 1 and min.insync.replicas 1/,
     });
-    await scene.admin().incrementalAlterConfigs({
+    await harness.admin().incrementalAlterConfigs({
       resources: [
         {
           resourceType: 2,
@@ -501,15 +509,15 @@ await test(
         },
       ],
     });
-    const fresh = await scene.open();
+    const fresh = await harness.open();
     t.match(await fresh.durability(), { lossFree: true, why: /flush.messages 1/ });
   },
 );
 
 await test('a group that another topic is read by keeps its offsets there', { skip }, async (t) => {
-  const scene = sceneFor(t, node!);
-  const [one, two] = [scene.topic(), scene.topic()];
-  const bus = await scene.open();
+  const harness = harnessFor(t, node!);
+  const [one, two] = [harness.topic(), harness.topic()];
+  const bus = await harness.open();
   for (const topic of [one, two]) {
     await bus.publish(topic, recordsOf('A', 10));
     const reader = await bus.openPartition({ topic, group: 'both', member: 'm', partition: 0, after: null });
@@ -539,12 +547,12 @@ function laterTexts(deliveries: readonly Delivery[]): string[] {
 }
 
 await test('what a foreign transaction gave up is not handed out', { skip }, async (t) => {
-  const scene = sceneFor(t, node!);
-  const topic = scene.topic();
-  const bus = await scene.open();
+  const harness = harnessFor(t, node!);
+  const topic = harness.topic();
+  const bus = await harness.open();
   const producer = new Producer({
     clientId: 'foreign',
-    bootstrapBrokers: [scene.address],
+    bootstrapBrokers: [harness.address],
     idempotent: true,
     transactionalId: topic,
     serializers: stringSerializers,

@@ -4,7 +4,7 @@ import { idsOf, insist, record, recordsOf, sorted } from '../../../conformance/h
 import { startKafkaCluster } from '../../../support/servers/kafka-cluster.ts';
 import { noKafka } from '../../../support/servers/kafka.ts';
 import { until } from '../../../support/until.ts';
-import { sceneFor } from './harness.ts';
+import { harnessFor } from './harness.ts';
 
 const KEYS = Array.from({ length: 24 }, (_, at) => `K${at}`);
 const ROUNDS = 120;
@@ -16,13 +16,13 @@ await test(
     const nodes = await startKafkaCluster();
     t.teardown(() => Promise.all(nodes.map((node) => node.stop())));
     const brokers = nodes.map(({ port }) => `127.0.0.1:${port}`);
-    const scene = sceneFor(t, { address: brokers[0] });
-    const topic = scene.topic(6);
-    const publisher = await scene.open({ brokers });
+    const harness = harnessFor(t, { address: brokers[0] });
+    const topic = harness.topic(6);
+    const publisher = await harness.open({ brokers });
     const seen: Delivery[] = [];
     const ending = new AbortController();
     const members = ['m1', 'm2'].map(async (name) => {
-      const bus = await scene.open({ brokers });
+      const bus = await harness.open({ brokers });
       const member = await insist(() => bus.join({ topic, group: 'g', member: name, takeoverMs: 5000 }));
       while (!ending.signal.aborted) {
         const batch = await insist(() => member.next(50, 200));

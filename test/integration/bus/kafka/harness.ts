@@ -1,3 +1,4 @@
+import { testEnv } from '../../../support/bus/env.ts';
 import type { LogLine } from '../../../../src/core/env.ts';
 import { Admin } from '@platformatic/kafka';
 import { randomBytes } from 'node:crypto';
@@ -7,7 +8,7 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 
 import { KafkaBus, type KafkaBusOptions } from '../../../../src/bus/kafka/bus.ts';
-import { FileMarks } from '../../../support/bus/file-checkpoints.ts';
+import { FileCheckpoints } from '../../../support/bus/file-checkpoints.ts';
 import { freePort } from '../../../support/servers/free-port.ts';
 import { startKafka, type TestKafka } from '../../../support/servers/kafka.ts';
 import { TcpProxy } from '../../../support/servers/proxy.ts';
@@ -36,9 +37,9 @@ export async function startNode(settings: Record<string, string> = {}): Promise<
   };
 }
 
-export interface Scene {
+export interface Harness {
   address: string;
-  marks: FileMarks;
+  checkpoints: FileCheckpoints;
   folder: string;
   said: { level: string; message: string; fields: Record<string, unknown> }[];
   /** a topic that nobody else uses; ask before a bus is opened */
@@ -48,20 +49,20 @@ export interface Scene {
   partitions: Record<string, number>;
 }
 
-export function sceneFor(t: Test, { address }: { address: string }): Scene {
+export function harnessFor(t: Test, { address }: { address: string }): Harness {
   const folder = mkdtempSync(join(tmpdir(), 'kafka-marks-'));
   const closing: (() => Promise<unknown>)[] = [];
   const partitions: Record<string, number> = {};
-  const said: Scene['said'] = [];
+  const said: Harness['said'] = [];
   const log: LogLine = (level, message, fields) => said.push({ level, message, fields });
-  const marks = new FileMarks(folder);
+  const checkpoints = new FileCheckpoints(folder);
   t.teardown(async () => {
     await Promise.all(closing.map((close) => close()));
     rmSync(folder, { recursive: true, force: true });
   });
   return {
     address,
-    marks,
+    checkpoints,
     folder,
     said,
     partitions,
@@ -76,10 +77,8 @@ export function sceneFor(t: Test, { address }: { address: string }): Scene {
         partitions: { ...partitions },
         maxBytes: 2 ** 31,
         clientName: 'integration',
-        marks,
-        log,
-        nowMs: () => Date.now(),
-        random: () => Math.random(),
+        checkpoints,
+        env: testEnv({ log }),
         requestTimeoutMs: 2000,
         ...overrides,
       });

@@ -1,18 +1,17 @@
+import { testEnv } from '../../../support/bus/env.ts';
 /** A member that takes ten records, says so, and acknowledges them when it is told to (SIGUSR2). */
 import { KafkaBus } from '../../../../src/bus/kafka/bus.ts';
 import type { Delivery } from '../../../../src/bus/bus.ts';
-import { FileMarks } from '../../../support/bus/file-checkpoints.ts';
+import { FileCheckpoints } from '../../../support/bus/file-checkpoints.ts';
 
-const [address, topic, marks, protocol] = process.argv.slice(2);
+const [address, topic, checkpoints, protocol] = process.argv.slice(2);
 const bus = await KafkaBus.open({
   brokers: [address],
   partitions: {},
   maxBytes: 2 ** 31,
   clientName: 'late',
-  marks: new FileMarks(marks),
-  log: (_level, message, fields) => console.log(JSON.stringify({ message, ...fields })),
-  nowMs: () => Date.now(),
-  random: () => Math.random(),
+  checkpoints: new FileCheckpoints(checkpoints),
+  env: testEnv({ log: (_level, message, fields) => console.log(JSON.stringify({ message, ...fields })) }),
   requestTimeoutMs: 2000,
   ...(protocol === 'classic' ? { groupProtocol: 'classic' as const } : {}),
 });

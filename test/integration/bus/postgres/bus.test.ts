@@ -1,7 +1,14 @@
+import { testEnv } from '../../../support/bus/env.ts';
 import { randomUUID } from 'node:crypto';
 import { test, type Test } from 'tap';
 import { Client } from 'pg';
-import { BusError, type BusOptions, type Delivery, type PartitionReader } from '../../../../src/bus/bus.ts';
+import {
+  BusError,
+  type BusOptions,
+  type GroupCheckpoints,
+  type Delivery,
+  type PartitionReader,
+} from '../../../../src/bus/bus.ts';
 import { PostgresBus, type PostgresBusOptions } from '../../../../src/bus/postgres/bus.ts';
 import { connect, parseDatabaseUrl } from '../../../../src/store/postgres/connect.ts';
 import { idsOf, insist, record, recordsOf } from '../../../conformance/harness.ts';
@@ -15,7 +22,7 @@ interface Said {
   fields: Record<string, unknown>;
 }
 
-interface Scene {
+interface Harness {
   url: string;
   topic: string;
   said: Said[];
@@ -26,7 +33,7 @@ interface Scene {
 
 const PARTITIONS = 4;
 
-async function sceneOf(t: Test, server: OpenTestServer): Promise<Scene> {
+async function sceneOf(t: Test, server: OpenTestServer): Promise<Harness> {
   const url = await server.createDatabase({ schema: false });
   await migrateAll(url);
   const said: Said[] = [];
@@ -35,10 +42,8 @@ async function sceneOf(t: Test, server: OpenTestServer): Promise<Scene> {
     partitions: { wide: PARTITIONS },
     maxBytes: 2 ** 31,
     clientName: 'test',
-    marks: noMarks,
-    log: (level, message, fields) => said.push({ level, message, fields }),
-    nowMs: () => Date.now(),
-    random: () => Math.random(),
+    checkpoints: noCheckpoints,
+    env: testEnv({ log: (level, message, fields) => said.push({ level, message, fields }) }),
   };
   return {
     url,
@@ -57,7 +62,7 @@ async function sceneOf(t: Test, server: OpenTestServer): Promise<Scene> {
   };
 }
 
-const noMarks: BusOptions['marks'] = {
+const noCheckpoints: GroupCheckpoints = {
   read: async () => null,
   write: async () => {},
   starting: async () => 1,
@@ -422,7 +427,7 @@ for (const candidate of testServers()) {
       s.equal(await publisher.dropGroup(topic, 'g'), true);
       await publisher.publish(topic, recordsOf('A', 5, 5));
       const found = await member.next(100, 0);
-      s.same(idsOf(found), idsOf(recordsOf('A', 10)), 'from the beginning, for no mark was kept here');
+      s.same(idsOf(found), idsOf(recordsOf('A', 10)), 'from the beginning, for no checkpoint was kept here');
       s.match(said.at(-1)?.message, /made again/);
     });
 

@@ -1,9 +1,10 @@
+import { testEnv } from '../../../support/bus/env.ts';
 import { chown, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'tap';
 import { BusError } from '../../../../src/bus/bus.ts';
 import {
-  BusScene,
+  BusHarness,
   collect,
   idsOf,
   insist,
@@ -20,16 +21,16 @@ void test('what three members held that were killed comes to those who live', as
   const server = await startPostgresBus();
   t.teardown(() => ('stop' in server ? server.stop() : undefined));
   if ('skip' in server) return;
-  const scene = new BusScene(server);
-  t.teardown(() => scene.close());
-  const topic = scene.topic(3);
-  const bus = await scene.bus();
+  const harness = new BusHarness(server);
+  t.teardown(() => harness.close());
+  const topic = harness.topic(3);
+  const bus = await harness.bus();
   const keys = ['SPY', 'AAPL', 'MSFT', 'QQQ', 'TSLA', 'GLD'];
   const records = keys.flatMap((key) => recordsOf(key, 200));
   await bus.publish(topic, records);
   const members = ['m1', 'm2', 'm3'];
   const held = await Promise.all(
-    members.map((member) => scene.holder({ topic, group: 'g', member, count: 300 })),
+    members.map((member) => harness.holder({ topic, group: 'g', member, count: 300 })),
   );
   const handedOut = held.flatMap(({ taken }) => taken.map(({ eventId }) => eventId));
   t.equal(new Set(handedOut).size, 900, 'each to one of them');
@@ -39,7 +40,9 @@ void test('what three members held that were killed comes to those who live', as
   const back = await bus.join({ topic, group: 'g', member: 'm2', takeoverMs: TAKEOVER_MS });
   const own = await back.next(300, 0);
   t.same(sorted(idsOf(own)), sorted(held[1].taken.map(({ eventId }) => eventId)), 'its own first');
-  const fresh = await (await scene.bus()).join({ topic, group: 'g', member: 'm4', takeoverMs: TAKEOVER_MS });
+  const fresh = await (
+    await harness.bus()
+  ).join({ topic, group: 'g', member: 'm4', takeoverMs: TAKEOVER_MS });
   await back.acknowledge(own);
   const seen = new Set(idsOf(own));
   const enough = (ids: Set<string>): boolean => {
@@ -65,16 +68,16 @@ void test('a full disk makes publishers wait and costs nothing', async (t) => {
     await server.stop();
     await disk.close();
   });
-  const place = join(disk.folder, 'tables');
+  const logName = join(disk.folder, 'tables');
   const { uid, gid } = await stat(disk.folder);
-  await mkdir(place);
-  await chown(place, uid, gid);
+  await mkdir(logName);
+  await chown(logName, uid, gid);
   await withClient(server.url('postgres'), async (client) => {
-    await client.query(`CREATE TABLESPACE small LOCATION '${place}'`);
+    await client.query(`CREATE TABLESPACE small LOCATION '${logName}'`);
     await client.query('CREATE DATABASE bus TABLESPACE small');
   });
   await migrateAll(server.url('bus'));
-  const marks = {
+  const checkpoints = {
     read: async () => null,
     write: async () => {},
     starting: async () => 1,
@@ -84,10 +87,8 @@ void test('a full disk makes publishers wait and costs nothing', async (t) => {
     partitions: {},
     maxBytes: 2 ** 31,
     clientName: 'test',
-    marks,
-    log: () => {},
-    nowMs: () => Date.now(),
-    random: () => Math.random(),
+    checkpoints,
+    env: testEnv(),
   });
   t.teardown(() => bus.close());
   await bus.publish('topic', recordsOf('A', 1000));
@@ -120,7 +121,7 @@ void test('durability() says what decides it', async (t) => {
   ] as const) {
     const server = await startPostgres({ settings });
     t.teardown(() => server.stop());
-    const marks = {
+    const checkpoints = {
       read: async () => null,
       write: async () => {},
       starting: async () => 1,
@@ -130,10 +131,8 @@ void test('durability() says what decides it', async (t) => {
       partitions: {},
       maxBytes: 2 ** 31,
       clientName: 'test',
-      marks,
-      log: () => {},
-      nowMs: () => Date.now(),
-      random: () => Math.random(),
+      checkpoints,
+      env: testEnv(),
     });
     t.teardown(() => bus.close());
     const durability = await bus.durability();

@@ -1,3 +1,5 @@
+import { systemClock } from '../../../../src/core/time.ts';
+import { testEnv } from '../../../support/bus/env.ts';
 import type { LogLine } from '../../../../src/core/env.ts';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +11,7 @@ import { openRedisBus } from '../../../../src/bus/redis/bus.ts';
 import { readConsumers } from '../../../../src/bus/redis/replies.ts';
 import { RedisTakeover } from '../../../../src/bus/redis/takeover.ts';
 import { collect, idsOf, insist, pendingOf, recordsOf, sorted } from '../../../conformance/harness.ts';
-import { FileMarks } from '../../../support/bus/file-checkpoints.ts';
+import { FileCheckpoints } from '../../../support/bus/file-checkpoints.ts';
 import { TcpProxy } from '../../../support/servers/proxy.ts';
 import { redisMissing, startRedis, type TestRedis } from '../../../support/servers/redis.ts';
 import { until } from '../../../support/until.ts';
@@ -17,19 +19,19 @@ import { until } from '../../../support/until.ts';
 const skip = redisMissing() ?? false;
 const topic = 'mdp.events';
 
-interface Scene {
+interface Harness {
   redis: TestRedis;
-  marks: FileMarks;
+  checkpoints: FileCheckpoints;
   said: { level: string; message: string; fields: Record<string, unknown> }[];
   open: (overrides?: Partial<BusOptions>, uri?: string) => Promise<StreamBus>;
 }
 
-async function sceneFor(t: Test): Promise<Scene> {
+async function harnessFor(t: Test): Promise<Harness> {
   const redis = await startRedis();
   const folder = mkdtempSync(join(tmpdir(), 'redis-marks-'));
-  const marks = new FileMarks(folder);
+  const checkpoints = new FileCheckpoints(folder);
   const buses: StreamBus[] = [];
-  const said: Scene['said'] = [];
+  const said: Harness['said'] = [];
   const log: LogLine = (level, message, fields) => said.push({ level, message, fields });
   t.teardown(async () => {
     await Promise.all(buses.map((bus) => bus.close()));
@@ -38,17 +40,15 @@ async function sceneFor(t: Test): Promise<Scene> {
   });
   return {
     redis,
-    marks,
+    checkpoints,
     said,
     async open(overrides = {}, uri = redis.uri) {
       const bus = await openRedisBus(uri, {
         partitions: {},
         maxBytes: 2 ** 31,
         clientName: 'integration',
-        marks,
-        log,
-        nowMs: () => Date.now(),
-        random: () => Math.random(),
+        checkpoints,
+        env: testEnv({ log }),
         ...overrides,
       });
       buses.push(bus);
@@ -63,16 +63,16 @@ async function callsOf(redis: TestRedis, command: string): Promise<number> {
   return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
 }
 
-void test('a group that somebody destroyed is made again at its mark', { skip }, async (t) => {
-  const { redis, marks, open, said } = await sceneFor(t);
+void test('a group that somebody destroyed is made again at its checkpoint', { skip }, async (t) => {
+  const { redis, checkpoints, open, said } = await harnessFor(t);
   const bus = await open();
   const positions = await bus.publish(topic, recordsOf('A', 60));
   const member = await bus.join({ topic, group: 'g', member: 'm' });
   const { all } = await collect(member, (ids) => ids.size === 40, { limit: 40, acknowledge: false });
   await member.acknowledge(all.slice(0, 30));
-  await until('the mark lies below what is pending', async () => {
-    const mark = await marks.position(topic, 'g', 0);
-    return mark !== null && bus.compare(mark, positions[29]) >= 0;
+  await until('the checkpoint lies below what is pending', async () => {
+    const checkpoint = await checkpoints.position(topic, 'g', 0);
+    return checkpoint !== null && bus.compare(checkpoint, positions[29]) >= 0;
   });
   const waiting = member.next(1, 0);
   await waiting;
@@ -88,8 +88,8 @@ void test('a group that somebody destroyed is made again at its mark', { skip },
   t.match(said[0], { fields: { group: 'g', topic } });
 });
 
-void test('without a mark it is made again at the beginning, never at the end', { skip }, async (t) => {
-  const { redis, marks, open } = await sceneFor(t);
+void test('without a checkpoint it is made again at the beginning, never at the end', { skip }, async (t) => {
+  const { redis, checkpoints, open } = await harnessFor(t);
   const bus = await open();
   const member = await bus.join({ topic, group: 'g', member: 'm' });
   const collecting = collect(member, (ids) => ids.has('A|19'));
@@ -98,10 +98,10 @@ void test('without a mark it is made again at the beginning, never at the end', 
   await bus.publish(topic, recordsOf('A', 20));
   t.same((await collecting).ids, idsOf(recordsOf('A', 20)));
   await member.leave();
-  // a mark of another life of the stream: beyond its newest entry
+  // a checkpoint of another life of the stream: beyond its newest entry
   const id = (await redis.cli('GET', `${topic}.id`)).trim();
   t.match(id, /^[0-9a-f-]{36}$/);
-  await marks.write(topic, 'g', 0, `redis:${id}|99999999999999-0`);
+  await checkpoints.write(topic, 'g', 0, `redis:${id}|99999999999999-0`);
   await bus.dropGroup(topic, 'g');
   const again = await bus.join({ topic, group: 'g', member: 'm' });
   t.same((await collect(again, (ids) => ids.size === 20)).ids, idsOf(recordsOf('A', 20)));
@@ -111,7 +111,7 @@ void test(
   'FLUSHALL under a waiting member and a waiting partition: both go on with what comes',
   { skip },
   async (t) => {
-    const { redis, open } = await sceneFor(t);
+    const { redis, open } = await harnessFor(t);
     const bus = await open();
     await bus.publish(topic, recordsOf('A', 20));
     const member = await bus.join({ topic, group: 'g', member: 'm' });
@@ -139,7 +139,7 @@ void test(
 );
 
 void test('a stream that is evicted again and again makes no hot loop', { skip }, async (t) => {
-  const { redis, open } = await sceneFor(t);
+  const { redis, open } = await harnessFor(t);
   const bus = await open();
   const member = await bus.join({ topic, group: 'g', member: 'm' });
   const over = new AbortController();
@@ -161,7 +161,7 @@ void test('a stream that is evicted again and again makes no hot loop', { skip }
 });
 
 void test('entries deleted while they were pending come without a body', { skip }, async (t) => {
-  const { redis, open } = await sceneFor(t);
+  const { redis, open } = await harnessFor(t);
   const first = await open();
   const positions = await first.publish(topic, recordsOf('A', 10));
   const dying = await first.join({ topic, group: 'g', member: 'm', takeoverMs: 500 });
@@ -191,7 +191,7 @@ void test('entries deleted while they were pending come without a body', { skip 
 });
 
 void test('a connection that is half open is given up and made again', { skip }, async (t) => {
-  const { redis, open } = await sceneFor(t);
+  const { redis, open } = await harnessFor(t);
   const proxy = await TcpProxy.start(`127.0.0.1:${redis.port}`);
   t.teardown(() => proxy.stop());
   const bus = await open({}, `redis://${proxy.address}/0`);
@@ -214,7 +214,7 @@ void test('a connection that is half open is given up and made again', { skip },
 });
 
 void test('a dead member’s entries go to one heir each', { skip }, async (t) => {
-  const { open } = await sceneFor(t);
+  const { open } = await harnessFor(t);
   const dead = await open();
   await dead.publish(topic, recordsOf('A', 3000));
   const dying = await dead.join({ topic, group: 'g', member: 'dead', takeoverMs: 400 });
@@ -245,7 +245,7 @@ void test('a dead member’s entries go to one heir each', { skip }, async (t) =
 });
 
 void test('what redis-cli adds is accepted as specified', { skip }, async (t) => {
-  const { redis, open } = await sceneFor(t);
+  const { redis, open } = await harnessFor(t);
   await redis.cli('XADD', topic, '*', 'event_id', 'p|SPY|t|1', 'data', '{"price":1}');
   await redis.cli('XADD', topic, '*', 'data', '{"price":2}');
   await redis.cli('XADD', topic, '*', 'data', '\u0081', 'enc', 'msgpack');
@@ -270,7 +270,7 @@ void test('what redis-cli adds is accepted as specified', { skip }, async (t) =>
 });
 
 void test('a limit below the number of partitions is kept, and no partition starves', { skip }, async (t) => {
-  const { open } = await sceneFor(t);
+  const { open } = await harnessFor(t);
   const bus = await open({ partitions: { [topic]: 5 } });
   const keys = ['SPY', 'AAPL', 'MSFT', 'QQQ', 'TSLA', 'GLD', 'IWM', 'BTC', 'ETH', 'SOL'];
   await bus.publish(
@@ -293,7 +293,7 @@ void test('a limit below the number of partitions is kept, and no partition star
 });
 
 void test('a server that comes back with nothing is gone on with', { skip }, async (t) => {
-  const { redis, open } = await sceneFor(t);
+  const { redis, open } = await harnessFor(t);
   const bus = await open();
   await bus.publish(topic, recordsOf('A', 20));
   const member = await bus.join({ topic, group: 'g', member: 'm' });
@@ -307,7 +307,7 @@ void test('a server that comes back with nothing is gone on with', { skip }, asy
 });
 
 void test('an outage is said once, and its end', { skip }, async (t) => {
-  const { redis, said, open } = await sceneFor(t);
+  const { redis, said, open } = await harnessFor(t);
   const bus = await open();
   const member = await bus.join({ topic, group: 'g', member: 'm' });
   const warnings: string[] = [];
@@ -336,7 +336,7 @@ void test(
   'leaving while a read waits ends it, and whoever is left takes what was given back',
   { skip },
   async (t) => {
-    const { redis, open } = await sceneFor(t);
+    const { redis, open } = await harnessFor(t);
     const bus = await open();
     await bus.publish(topic, recordsOf('A', 10));
     const leaving = await bus.join({ topic, group: 'g', member: 'leaving' });
@@ -357,7 +357,7 @@ void test(
 );
 
 void test('names of members that are long gone are struck from the group', { skip }, async (t) => {
-  const { redis, open } = await sceneFor(t);
+  const { redis, open } = await harnessFor(t);
   const bus = await open();
   await bus.publish(topic, recordsOf('A', 5));
   const gone = await open();
@@ -366,7 +366,14 @@ void test('names of members that are long gone are struck from the group', { ski
   await redis.cli('XGROUP', 'CREATECONSUMER', topic, 'g', 'idle');
   await gone.close();
   const streams = [{ topic, partition: 0, key: topic }];
-  const takeover = new RedisTakeover({ streams, group: 'g', member: 'm', takeoverMs: 400_000, forgetMs: 50 });
+  const takeover = new RedisTakeover({
+    streams,
+    group: 'g',
+    member: 'm',
+    clock: systemClock,
+    takeoverMs: 400_000,
+    forgetMs: 50,
+  });
   const client = new Redis(redis.uri);
   t.teardown(() => client.disconnect());
   const names = async (): Promise<string[]> =>
@@ -380,7 +387,7 @@ void test('names of members that are long gone are struck from the group', { ski
 });
 
 void test('trimming respects a group that has just vanished, until it is made again', { skip }, async (t) => {
-  const { redis, marks, open } = await sceneFor(t);
+  const { redis, checkpoints, open } = await harnessFor(t);
   const bus = await open();
   const at = { acknowledgedMs: 0, retentionMs: 0 };
   const positions = await bus.publish(topic, recordsOf('A', 60));
@@ -389,7 +396,7 @@ void test('trimming respects a group that has just vanished, until it is made ag
   const slow = await bus.join({ topic, group: 'slow', member: 'm' });
   await collect(slow, (ids) => ids.size === 20, { limit: 20 });
   t.equal(await bus.trim(topic, at), 20);
-  await until('the mark', async () => (await marks.position(topic, 'slow', 0)) === positions[19]);
+  await until('the checkpoint', async () => (await checkpoints.position(topic, 'slow', 0)) === positions[19]);
   await redis.cli('XGROUP', 'DESTROY', topic, 'slow');
   t.equal(await bus.trim(topic, at), 0);
   t.same((await collect(slow, (ids) => ids.size === 40)).ids, idsOf(recordsOf('A', 40, 20)));

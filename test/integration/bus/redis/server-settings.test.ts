@@ -1,3 +1,4 @@
+import { testEnv } from '../../../support/bus/env.ts';
 import type { LogLine } from '../../../../src/core/env.ts';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -6,10 +7,10 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { test, type Test } from 'tap';
 import { BusError, type StreamBus } from '../../../../src/bus/bus.ts';
-import { Housekeeping } from '../../../../src/bus/capacity.ts';
+import { BusCapacity } from '../../../../src/bus/capacity.ts';
 import { openRedisBus, type RedisBusOptions } from '../../../../src/bus/redis/bus.ts';
 import { collect, idsOf, insist, recordsOf } from '../../../conformance/harness.ts';
-import { FileMarks } from '../../../support/bus/file-checkpoints.ts';
+import { FileCheckpoints } from '../../../support/bus/file-checkpoints.ts';
 import { freePort } from '../../../support/servers/free-port.ts';
 import {
   redisMissing,
@@ -23,14 +24,14 @@ const skip = redisMissing() ?? false;
 const topic = 'mdp.events';
 const PASSWORD = 'pass/word@with:signs';
 
-interface Scene {
+interface Harness {
   redis: TestRedis;
   /** everything that was logged, as JSON */
   said: string[];
   open: (overrides?: Partial<RedisBusOptions>, uri?: string) => Promise<StreamBus>;
 }
 
-async function sceneFor(t: Test, settings: TestRedisOptions = {}): Promise<Scene> {
+async function harnessFor(t: Test, settings: TestRedisOptions = {}): Promise<Harness> {
   const redis = await startRedis(settings);
   const folder = mkdtempSync(join(tmpdir(), 'redis-marks-'));
   const buses: StreamBus[] = [];
@@ -49,10 +50,8 @@ async function sceneFor(t: Test, settings: TestRedisOptions = {}): Promise<Scene
         partitions: {},
         maxBytes: 2 ** 31,
         clientName: 'integration',
-        marks: new FileMarks(folder),
-        log,
-        nowMs: () => Date.now(),
-        random: () => Math.random(),
+        checkpoints: new FileCheckpoints(folder),
+        env: testEnv({ log }),
         ...overrides,
       });
       buses.push(bus);
@@ -87,7 +86,7 @@ async function fill(bus: StreamBus): Promise<{ published: number; error: BusErro
 }
 
 void test('a server that evicts streams is refused, with the command that mends it', { skip }, async (t) => {
-  const { redis, open, said } = await sceneFor(t, { maxmemory: '100mb', policy: 'allkeys-lru' });
+  const { redis, open, said } = await harnessFor(t, { maxmemory: '100mb', policy: 'allkeys-lru' });
   const error = await errorOf(open());
   t.equal(error.kind, 'setup');
   t.match(error.message, 'CONFIG SET maxmemory-policy noeviction');
@@ -107,7 +106,7 @@ void test(
   'out of memory: nothing is half there, readers go on, and publishing recovers',
   { skip },
   async (t) => {
-    const { open } = await sceneFor(t, { maxmemory: '8mb' });
+    const { open } = await harnessFor(t, { maxmemory: '8mb' });
     const bus = await open();
     const member = await bus.join({ topic, group: 'g', member: 'm' });
     const { published, error } = await fill(bus);
@@ -128,25 +127,25 @@ void test(
   'housekeeping: publishers wait while it is full, and go on when groups have read',
   { skip },
   async (t) => {
-    const { open } = await sceneFor(t);
+    const { open } = await harnessFor(t);
     const bus = await open({ maxBytes: 4 * 1024 * 1024 });
     const said: string[] = [];
-    const keeper = new Housekeeping({
+    const capacity = new BusCapacity({
       bus,
       topics: [topic],
-      log: (level, message) => said.push(`${level} ${message}`),
+      env: testEnv({ log: (level, message) => said.push(`${level} ${message}`) }),
       lookMs: 10,
     });
-    keeper.start();
-    t.teardown(() => keeper.stop());
+    capacity.start();
+    t.teardown(() => capacity.stop());
     const member = await bus.join({ topic, group: 'g', member: 'm' });
     const data = new Uint8Array(4000).fill(97);
     const TOTAL = 3000;
     let highest = 0;
     const publishing = (async () => {
       for (let at = 0; at < TOTAL; at += 20) {
-        await keeper.look(); // a test's publisher is faster than any clock
-        await keeper.room();
+        await capacity.look(); // a test's publisher is faster than any clock
+        await capacity.relieved();
         await bus.publish(
           topic,
           recordsOf('A', 20, at).map((record) => ({ ...record, data })),
@@ -154,19 +153,19 @@ void test(
         highest = Math.max(highest, (await bus.usage()).bytes);
       }
     })();
-    await until('publishers wait', () => keeper.full);
+    await until('publishers wait', () => capacity.full);
     const { ids } = await collect(member, (seen) => seen.size === TOTAL, { limit: 100 });
     await publishing;
     t.same(ids, idsOf(recordsOf('A', TOTAL)), 'nothing is lost');
     t.ok(highest < 4 * 1024 * 1024, `${highest} bytes at most`);
-    await until('room', () => !keeper.full);
+    await until('room', () => !capacity.full);
     t.ok(said.includes('error The bus is full, publishers wait'));
-    t.ok(keeper.trimmed > 0);
+    t.ok(capacity.trimmed > 0);
   },
 );
 
 void test('durability says what the settings mean', { skip }, async (t) => {
-  const { redis, open } = await sceneFor(t, { appendfsync: 'always' });
+  const { redis, open } = await harnessFor(t, { appendfsync: 'always' });
   const bus = await open();
   t.match(await bus.durability(), { lossFree: true, why: 'appendfsync always' });
   await redis.cli('CONFIG', 'SET', 'appendfsync', 'everysec');
@@ -187,7 +186,7 @@ void test('durability says what the settings mean', { skip }, async (t) => {
 });
 
 void test('a password in the URI is used, and never said', { skip }, async (t) => {
-  const { redis, open, said } = await sceneFor(t, { password: PASSWORD });
+  const { redis, open, said } = await harnessFor(t, { password: PASSWORD });
   const uri = (user: string, password: string): string =>
     `redis://${user}:${encodeURIComponent(password)}@127.0.0.1:${redis.port}/0`;
   const bus = await open({}, uri('', PASSWORD));
@@ -209,7 +208,7 @@ void test('a password in the URI is used, and never said', { skip }, async (t) =
 });
 
 void test('a user with few rights is enough', { skip }, async (t) => {
-  const { redis, open } = await sceneFor(t);
+  const { redis, open } = await harnessFor(t);
   const rights = [
     'resetkeys',
     '~mdp.*',
@@ -236,7 +235,7 @@ void test('a user with few rights is enough', { skip }, async (t) => {
 });
 
 void test('a key that holds something else, and a record that is too large', { skip }, async (t) => {
-  const { redis, open } = await sceneFor(t);
+  const { redis, open } = await harnessFor(t);
   await redis.cli('SET', topic, 'x');
   const bus = await open();
   t.equal((await errorOf(bus.publish(topic, recordsOf('A', 1)))).kind, 'setup');
@@ -247,13 +246,13 @@ void test('a key that holds something else, and a record that is too large', { s
 });
 
 void test('more clients than the server takes: that passes', { skip }, async (t) => {
-  const { redis, open } = await sceneFor(t, { settings: { maxclients: '2' } });
+  const { redis, open } = await harnessFor(t, { settings: { maxclients: '2' } });
   const bus = await open();
   const other = await open();
   const error = await errorOf(open());
   t.equal(error.kind, 'unreachable', error.message);
   await other.close();
-  await until('there is a place again', async () => !(await redis.cli('PING')).includes('max'));
+  await until('there is a logName again', async () => !(await redis.cli('PING')).includes('max'));
   await insist(() => bus.publish(topic, recordsOf('A', 1)));
 });
 
@@ -273,7 +272,7 @@ void test('rediss:// checks the certificate', { skip: skip !== false ? skip : no
     { stdio: 'ignore' },
   );
   const tlsPort = await freePort();
-  const { open } = await sceneFor(t, {
+  const { open } = await harnessFor(t, {
     settings: {
       'tls-port': String(tlsPort),
       'tls-cert-file': cert,

@@ -1,3 +1,4 @@
+import { testEnv } from '../../../support/bus/env.ts';
 import { test } from 'tap';
 import type { KafkaCluster } from '../../../../src/bus/kafka/cluster.ts';
 import { trim } from '../../../../src/bus/kafka/capacity.ts';
@@ -45,7 +46,7 @@ function topicOf(
     admin,
     nowMs: () => NOW_MS,
     retry: (_: string, call: () => unknown) => call(),
-    log: () => {},
+    env: testEnv(),
   };
   return { cluster: cluster as unknown as KafkaCluster, deletedUpTo: () => deleted };
 }

@@ -14,10 +14,10 @@ const record: fc.Arbitrary<OutgoingRecord> = fc.record({
 function parseCommands(bytes: Uint8Array): Buffer[][] {
   const input = Buffer.from(bytes);
   let at = 0;
-  const number = (mark: string): number => {
+  const number = (checkpoint: string): number => {
     const end = input.indexOf('\r\n', at);
     const line = input.toString('latin1', at, end);
-    if (!line.startsWith(mark)) throw new Error(`${mark} expected, not ${line}`);
+    if (!line.startsWith(checkpoint)) throw new Error(`${checkpoint} expected, not ${line}`);
     at = end + 2;
     return Number(line.slice(1));
   };

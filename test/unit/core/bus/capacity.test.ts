@@ -1,27 +1,27 @@
 import fc from 'fast-check';
 import { test } from 'tap';
-import { judgeRoom, ROOM_LIMITS } from '../../../../src/core/bus/capacity.ts';
+import { judgeCapacity, CAPACITY_LIMITS } from '../../../../src/core/bus/capacity.ts';
 
 const TEN_MINUTES_MS = 600_000;
 const DAY_MS = 86_400_000;
 
 function isFull(bytes: number, wasFull: boolean): boolean {
-  return judgeRoom({ bytes, maxBytes: 100 }, wasFull).isFull;
+  return judgeCapacity({ bytes, maxBytes: 100 }, wasFull).isFull;
 }
 
 void test('below half of it, acknowledged records stay for ten minutes', async (t) => {
-  t.same(judgeRoom({ bytes: 49, maxBytes: 100 }, false), {
+  t.same(judgeCapacity({ bytes: 49, maxBytes: 100 }, false), {
     policy: { acknowledgedMs: TEN_MINUTES_MS, retentionMs: DAY_MS },
-    isCramped: false,
+    isFilling: false,
     isFull: false,
   });
 });
 
 void test('from half of it on they go at once; topics without groups keep theirs', async (t) => {
   for (const bytes of [50, 79, 80, 200]) {
-    const { policy, isCramped } = judgeRoom({ bytes, maxBytes: 100 }, false);
+    const { policy, isFilling } = judgeCapacity({ bytes, maxBytes: 100 }, false);
     t.same(policy, { acknowledgedMs: 0, retentionMs: DAY_MS });
-    t.equal(isCramped, true);
+    t.equal(isFilling, true);
   }
 });
 
@@ -34,7 +34,7 @@ void test('publishers wait from 80 % on, until it is below 75 %', async (t) => {
 });
 
 void test('a bus that may hold nothing is full', async (t) => {
-  t.equal(judgeRoom({ bytes: 0, maxBytes: 0 }, false).isFull, true);
+  t.equal(judgeCapacity({ bytes: 0, maxBytes: 0 }, false).isFull, true);
 });
 
 void test('more bytes never mean more room', async () => {
@@ -46,13 +46,13 @@ void test('more bytes never mean more room', async () => {
       fc.integer({ min: 1, max: 2 ** 40 }),
       fc.boolean(),
       (a, b, maxBytes, wasFull) => {
-        const less = judgeRoom({ bytes: Math.min(a, b), maxBytes }, wasFull, ROOM_LIMITS);
-        const more = judgeRoom({ bytes: Math.max(a, b), maxBytes }, wasFull, ROOM_LIMITS);
+        const less = judgeCapacity({ bytes: Math.min(a, b), maxBytes }, wasFull, CAPACITY_LIMITS);
+        const more = judgeCapacity({ bytes: Math.max(a, b), maxBytes }, wasFull, CAPACITY_LIMITS);
         return (
           Number(less.isFull) <= Number(more.isFull) &&
-          Number(less.isCramped) <= Number(more.isCramped) &&
+          Number(less.isFilling) <= Number(more.isFilling) &&
           less.policy.acknowledgedMs >= more.policy.acknowledgedMs &&
-          (!more.isFull || more.isCramped)
+          (!more.isFull || more.isFilling)
         );
       },
     ),

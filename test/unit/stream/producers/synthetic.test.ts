@@ -86,12 +86,12 @@ void test('by the clock, no event is published before its time, and none is late
 
 void test('what a full bus held up is published, with the times that it had', async (t) => {
   const gate = Promise.withResolvers<void>();
-  const room = { full: true, room: () => gate.promise };
-  const { bus, producer } = scene({ rate: 5000, count: 50, startMicros: null, room });
+  const backpressure = { full: true, relieved: () => gate.promise };
+  const { bus, producer } = scene({ rate: 5000, count: 50, startMicros: null, backpressure });
   await producer.start();
   while (producer.progress.queued < 50) await new Promise((resolve) => setImmediate(resolve));
   t.equal(bus.taken.length, 0);
-  room.full = false;
+  backpressure.full = false;
   gate.resolve();
   await producer.done;
   t.equal(events(bus).length, 50);
@@ -111,8 +111,8 @@ void test('a burst that has an end is made to end about now', async (t) => {
 
 void test('stop() ends it at once, also when the bus is away or full, and twice or before start()', async (t) => {
   for (const trouble of ['none', 'away', 'full', 'silent'] as const) {
-    const room = { full: trouble === 'full', room: () => new Promise<void>(() => {}) };
-    const { bus, producer, logs } = scene({ count: null, room });
+    const backpressure = { full: trouble === 'full', relieved: () => new Promise<void>(() => {}) };
+    const { bus, producer, logs } = scene({ count: null, backpressure });
     if (trouble === 'away') bus.verdict = () => 'unreachable';
     if (trouble === 'silent') bus.held = new Promise(() => {});
     await producer.start();

@@ -1,0 +1,43 @@
+import type { Delivery } from '../bus.ts';
+
+/** Records of one partition that were fetched and not handed out yet, and where the next fetch begins. */
+export class PartitionBuffer {
+  readonly partition: number;
+  /** offset of the next fetch */
+  offset: number;
+  /** the log turned out to be shorter than the position, so that offsets come a second time */
+  rewound = false;
+  /** when the broker last had nothing, ms */
+  dryMs = 0;
+  #deliveries: Delivery[] = [];
+  #taken = 0;
+
+  constructor(partition: number, offset: number) {
+    this.partition = partition;
+    this.offset = offset;
+  }
+
+  get length(): number {
+    return this.#deliveries.length - this.#taken;
+  }
+
+  add(deliveries: readonly Delivery[]): void {
+    for (const delivery of deliveries) this.#deliveries.push(delivery);
+  }
+
+  take(limit: number): Delivery[] {
+    const taken = this.#deliveries.slice(this.#taken, this.#taken + limit);
+    this.#taken += taken.length;
+    if (this.#taken === this.#deliveries.length) {
+      this.#deliveries = [];
+      this.#taken = 0;
+    }
+    return taken;
+  }
+
+  /** What was taken and could not be handed out comes first the next time. */
+  giveBack(deliveries: readonly Delivery[]): void {
+    this.#deliveries = [...deliveries, ...this.#deliveries.slice(this.#taken)];
+    this.#taken = 0;
+  }
+}
