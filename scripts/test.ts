@@ -9,7 +9,8 @@
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { runFile, type FileResult } from './test/run-file.ts';
-import { schedule } from './test/schedule.ts';
+import { needsServers, schedule } from './test/schedule.ts';
+import { startServers } from './test/servers.ts';
 import { REAL_TICKS_ABSENT, realTicks } from '../test/support/chain/real-ticks.ts';
 
 const SLOWEST = 10;
@@ -27,8 +28,10 @@ if (files.length === 0) {
 
 const beganMs = performance.now();
 const timeoutMs = 1000 * Number(/^timeout: (\d+)$/m.exec(readFileSync('.taprc', 'utf8'))?.[1]);
+const servers = files.filter(needsServers).length > 1 ? await startServers() : null;
 const env = {
   ...process.env,
+  ...servers?.env,
   PATH: `${process.cwd()}/node_modules/.bin:${process.env['PATH']}`,
   // compiled once and not in each of some hundred processes
   NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? join(process.cwd(), 'node_modules/.cache/compile'),
@@ -39,6 +42,7 @@ await schedule(files, async (file) => {
   took(await runFile(file, { env: { ...env, WITHOUT_SHARED: '1' }, timeoutMs }));
 });
 if (existsSync(realTicks.path)) await withRealTicks();
+await servers?.stop();
 process.exitCode = summarise() ? 0 : 1;
 
 /** What was skipped for want of the real ticks, now with them; the place of the skipped test is taken by its outcome. */

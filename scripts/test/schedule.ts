@@ -21,6 +21,10 @@ const GROUPS: readonly Group[] = [
   { name: 'computes', files: /^/, weight: 3 },
 ];
 
+export function needsServers(file: string): boolean {
+  return /^test\/(conformance|fault|integration)\//.test(file);
+}
+
 /** Runs `work` on every file, as many at once as their groups allow, and resolves when all are done. */
 export async function schedule(
   files: readonly string[],

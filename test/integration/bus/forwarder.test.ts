@@ -6,7 +6,7 @@ import { PostgresBus } from '../../../src/bus/postgres/bus.ts';
 import { partitionOf } from '../../../src/core/bus/partitions.ts';
 import { record } from '../../conformance/harness.ts';
 import { migrateAll, withClient } from '../../support/bus/postgres-bus.ts';
-import { startPostgres } from '../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../support/servers/postgres.ts';
 import { until } from '../../support/until.ts';
 
 const PARTITIONS = 4;
@@ -22,7 +22,7 @@ function parsed(delivery: Delivery): ParsedDelivery {
 }
 
 void test('records of foreign programs reach the owner of their symbol, once and as the same event', async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.teardown(() => server.stop());
   const url = await server.createDatabase('bus', { schema: false });
   await migrateAll(url);

@@ -170,7 +170,7 @@ for (const candidate of testServers()) {
       const watch = await client();
       await until('it waits for the fence', async () => {
         const { rowCount } = await watch.query(
-          "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted",
+          `SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
         );
         return rowCount === 1;
       });

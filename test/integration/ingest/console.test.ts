@@ -8,7 +8,7 @@ import { test } from 'tap';
 import { readTicks } from '../../prove/chain/real-ticks.ts';
 import { startDaemon, type Daemon } from '../../support/chain/daemon.ts';
 import { chainSpec, expectedTicks, simArguments } from '../../support/chain/expected.ts';
-import { startPostgres } from '../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../support/servers/postgres.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import { startSim, type RunningSim } from '../../support/chain/sim.ts';
 import { until } from '../../support/until.ts';
@@ -86,7 +86,7 @@ void test('console mode', async (t) => {
     assert.deepEqual(readTicks(lines.join('\n')), [...expectedTicks(spec, count)]);
     const file = join(folder, 'compact.jsonl');
     await writeFile(file, `${lines.join('\n')}\n`);
-    const server = await startPostgres();
+    const server = await sharedPostgres();
     try {
       const options = {
         databaseUrl: await server.createDatabase(),

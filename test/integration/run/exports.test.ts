@@ -4,14 +4,14 @@ import { createInterface } from 'node:readline';
 import { test } from 'tap';
 import { connect, parseDatabaseUrl } from '../../../src/store/postgres/connect.ts';
 import { migrate } from '../../../src/store/schema/migrate.ts';
-import { startPostgres } from '../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../support/servers/postgres.ts';
 import { redisMissing, startRedis } from '../../support/servers/redis.ts';
 import { until } from '../../support/until.ts';
 
 const missing = redisMissing();
 
 void test('the example programs run as they stand', { skip: missing ?? false }, async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.after(() => server.stop());
   const redis = await startRedis();
   t.after(() => redis.stop());

@@ -10,12 +10,12 @@ import { connect, parseDatabaseUrl } from '../../../src/store/postgres/connect.t
 import { migrate } from '../../../src/store/schema/migrate.ts';
 import { tryRetentionLock } from '../../../src/store/retention/round.ts';
 import { startDaemon } from '../../support/chain/daemon.ts';
-import { startPostgres, testServers, type TestPostgres } from '../../support/servers/postgres.ts';
+import { sharedPostgres, testServers, type SharedPostgres } from '../../support/servers/postgres.ts';
 import { until } from '../../support/until.ts';
 
 const DAY_MS = 86_400_000;
 
-let postgres: TestPostgres | null = null;
+let postgres: SharedPostgres | null = null;
 after(() => postgres?.stop());
 
 interface Told {
@@ -81,7 +81,7 @@ async function count({ client }: Rig): Promise<number> {
 }
 
 async function database(): Promise<string> {
-  postgres ??= await startPostgres();
+  postgres ??= await sharedPostgres();
   return postgres.createDatabase();
 }
 
@@ -142,7 +142,7 @@ void test('it begins at the start and goes on by its interval, also after failur
 });
 
 void test('without its schema it waits', async (t) => {
-  postgres ??= await startPostgres();
+  postgres ??= await sharedPostgres();
   const rig = await rigOf(t, await postgres.createDatabase(undefined, { schema: false }), { schema: false });
   t.equal(await rig.retention().round(), 'not ready');
   t.equal(rig.failures(), 0);
@@ -155,7 +155,13 @@ void test('stop ends a round that waits', async (t) => {
   const retention = rig.retention();
   retention.start();
   await until('it waits for the table', async () =>
-    (await rig.client.query('SELECT FROM pg_locks WHERE NOT granted')).rowCount === 1 ? true : null,
+    (
+      await rig.client.query(
+        `SELECT FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+      )
+    ).rowCount === 1
+      ? true
+      : null,
   );
   await retention.stop();
   await rig.client.query('ROLLBACK');

@@ -71,7 +71,7 @@ async function dieWithHand(rig: BusRig): Promise<number> {
     'the member waits for the table',
     async () => {
       const { rows } = await rig.client.query<{ waits: boolean }>(
-        "SELECT count(*) > 0 AS waits FROM pg_locks WHERE NOT granted AND relation = 'tick_data'::regclass",
+        "SELECT count(*) > 0 AS waits FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation = 'tick_data'::regclass",
       );
       return rows[0]?.waits;
     },

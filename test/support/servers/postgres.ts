@@ -1,9 +1,11 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { Client, escapeIdentifier } from 'pg';
 import { startEmbedded, type EmbeddedServer } from '../../../src/store/embedded/server.ts';
 import type { StopMode } from '../../../src/store/embedded/process.ts';
@@ -34,10 +36,50 @@ export interface TestPostgres {
   createDatabase(name?: string, options?: { schema?: boolean }): Promise<string>;
 }
 
+/** What a test needs that only uses databases. */
+export type SharedPostgres = Pick<TestPostgres, 'psql' | 'createDatabase' | 'stop'>;
+
+const TEMPLATE = 'template_chain';
 const quiet = { info: () => {}, warn: () => {} };
 const schemaFolder = new URL('../../../schema/', import.meta.url);
 
-/** An embedded PostgreSQL of this test file's own, in a temporary folder. */
+/**
+ * The server that scripts/test.ts started for all test files, or one of this file's own where a file is run by itself. Sessions,
+ * locks and databases of others are on it too: look at pg_locks and pg_stat_activity by database, as the relations of all
+ * databases have the same oids.
+ */
+export async function sharedPostgres(): Promise<SharedPostgres> {
+  const url = process.env['TEST_POSTGRES_URL'] ?? '';
+  if (url === '') return startPostgres();
+  const made: string[] = [];
+  return {
+    psql: findPsql(),
+    async createDatabase(name = 'test', { schema = true } = {}) {
+      const unique = `${name}_${process.pid}_${made.length}`;
+      await execute(url, createStatement(unique, schema));
+      made.push(unique);
+      return withDatabase(url, unique);
+    },
+    async stop() {
+      for (const name of made.splice(0)) {
+        await execute(url, `drop database if exists ${escapeIdentifier(name)} with (force)`);
+      }
+    },
+  };
+}
+
+/**
+ * The data of a server that has never run for anybody, with the template of databases. A copy of it is an own server in a
+ * tenth of the time that initdb and the schema take: TEST_POSTGRES_DATA names it.
+ */
+export async function makePostgresData(): Promise<{ folder: string; remove(): Promise<void> }> {
+  const server = await startPostgres();
+  await makeTemplate(server.url('postgres'), server.url(TEMPLATE));
+  await server.halt('fast');
+  return { folder: join(server.dataDir, 'pgdata'), remove: () => server.stop() };
+}
+
+/** An embedded PostgreSQL of this test file's own, in a temporary folder: for tests that restart it, freeze it or look at it. */
 export async function startPostgres(options: TestPostgresOptions = {}): Promise<TestPostgres> {
   const dataDir = await mkdtemp(join(tmpdir(), 'tick-postgres-'));
   await chmod(dataDir, 0o711); // as root the server runs as another user, who must get through
@@ -46,6 +88,8 @@ export async function startPostgres(options: TestPostgresOptions = {}): Promise<
     shared_buffers: '64MB',
     ...options.settings,
   };
+  const data = process.env['TEST_POSTGRES_DATA'] ?? '';
+  if (data !== '') await copyData(data, join(dataDir, 'pgdata'));
   let server: EmbeddedServer = await startEmbedded({
     dataDir,
     port: options.port ?? 0,
@@ -54,7 +98,7 @@ export async function startPostgres(options: TestPostgresOptions = {}): Promise<
   });
   const { port } = server;
   let databases = 0;
-  let template: Promise<string> | null = null;
+  let template: Promise<void> | null = data === '' ? null : Promise.resolve();
 
   const kill = (): void => {
     try {
@@ -98,9 +142,8 @@ export async function startPostgres(options: TestPostgresOptions = {}): Promise<
       await rm(dataDir, { recursive: true, force: true });
     },
     async createDatabase(name = `test_${++databases}`, { schema = true } = {}) {
-      if (schema) template ??= makeTemplate(server.url('postgres'), server.url('template_chain'));
-      const source = schema ? ` template ${await template}` : '';
-      await execute(server.url('postgres'), `create database ${escapeIdentifier(name)}${source}`);
+      if (schema) await (template ??= makeTemplate(server.url('postgres'), server.url(TEMPLATE)));
+      await execute(server.url('postgres'), createStatement(name, schema));
       return server.url(name);
     },
   };
@@ -134,7 +177,7 @@ export function testServers(): TestServer[] {
       name: 'embedded',
       skip: false,
       async open() {
-        const server = await startPostgres();
+        const server = await sharedPostgres();
         return {
           createDatabase: (options) => server.createDatabase(undefined, options),
           close: () => server.stop(),
@@ -153,10 +196,9 @@ async function openExisting(serverUrl: string): Promise<OpenTestServer> {
       const name = `tick_test_${process.pid}_${randomBytes(4).toString('hex')}`;
       await execute(serverUrl, `create database ${escapeIdentifier(name)}`);
       made.push(name);
-      const url = new URL(serverUrl);
-      url.pathname = `/${name}`;
-      if (schema) await execute(url.href, await schemaSql());
-      return url.href;
+      const url = withDatabase(serverUrl, name);
+      if (schema) await execute(url, await schemaSql());
+      return url;
     },
     async close() {
       for (const name of made.splice(0)) {
@@ -180,10 +222,24 @@ function removeWhileItEnds(folder: string): void {
   }
 }
 
-async function makeTemplate(serverUrl: string, url: string): Promise<string> {
-  await execute(serverUrl, 'create database template_chain');
+async function makeTemplate(serverUrl: string, url: string): Promise<void> {
+  await execute(serverUrl, `create database ${TEMPLATE}`);
   await execute(url, await schemaSql());
-  return 'template_chain';
+}
+
+function createStatement(name: string, schema: boolean): string {
+  return `create database ${escapeIdentifier(name)}${schema ? ` template ${TEMPLATE}` : ''}`;
+}
+
+function withDatabase(serverUrl: string, name: string): string {
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+/** As root the files belong to another user, as whom the server runs. */
+async function copyData(from: string, to: string): Promise<void> {
+  await promisify(execFile)('cp', ['-a', from, to]);
 }
 
 /** What STAGES=ingest needs, as `psql -f` would send it. */

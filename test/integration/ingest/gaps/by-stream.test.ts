@@ -3,12 +3,12 @@ import { test } from 'tap';
 import { sessionsGone } from '../../../support/chain/daemon.ts';
 import { chainSpec } from '../../../support/chain/expected.ts';
 import { asked, fates, faults, gapRows } from '../../../support/chain/gaps.ts';
-import { startPostgres } from '../../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
 
 void test('gaps are filled, whatever else happens', async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.after(() => server.stop());
 
   await t.test('a long gap is read from a second stream while live ticks go on', async () => {

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { test } from 'tap';
 import { chainSpec } from '../../../support/chain/expected.ts';
 import { asked, fates, faults, gapRows, multiples } from '../../../support/chain/gaps.ts';
-import { startPostgres } from '../../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
 
@@ -13,7 +13,7 @@ const run = promisify(execFile);
 const PROGRAM = fileURLToPath(new URL('../../../../dist/run/tick-ingester.js', import.meta.url));
 
 void test('gaps are filled', async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.after(() => server.stop());
 
   await t.test('every n-th tick left out: the gaps are exactly those, and GetTick fills them', async () => {

@@ -3,14 +3,14 @@ import { test } from 'tap';
 import { REWRITE_BACK } from '../../../../src/sim/fault.ts';
 import { digest } from '../../../support/chain/dead-letters.ts';
 import { allTicks, chainSpec } from '../../../support/chain/expected.ts';
-import { startPostgres } from '../../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';
 import { runCommand } from '../../../support/run/command.ts';
 import { until } from '../../../support/until.ts';
 import { wireTick } from '../../../support/chain/wire.ts';
 
 void test('ticks that come again', async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.after(() => server.stop());
 
   await t.test('equal ones are counted; others become conflicts with both digests', async () => {

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { runCommand } from '../../../support/run/command.ts';
 import { chainSpec } from '../../../support/chain/expected.ts';
-import { startPostgres } from '../../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
 
 void test('what only an operator decides', async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.after(() => server.stop());
 
   await t.test(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { deadLetters, digest } from '../../../support/chain/dead-letters.ts';
 import { allTicks, chainSpec, type ChainSpec } from '../../../support/chain/expected.ts';
-import { startPostgres } from '../../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester, type IngestHarness } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
 import { malformed, wireTick } from '../../../support/chain/wire.ts';
@@ -42,7 +42,7 @@ async function assertLetters(
 }
 
 void test('ticks that cannot be stored', async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.after(() => server.stop());
 
   await t.test('a malformed tick of every kind is a dead letter, its neighbours are stored', async () => {

@@ -3,13 +3,13 @@ import { test } from 'tap';
 import { freePort } from '../../../support/servers/free-port.ts';
 import { chainSpec, expectedTicks, simArguments } from '../../../support/chain/expected.ts';
 import { compareStored } from '../../../support/chain/oracle.ts';
-import { startPostgres } from '../../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';
 import { startSim } from '../../../support/chain/sim.ts';
 import { until } from '../../../support/until.ts';
 
 void test('a stream that misbehaves', async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.after(() => server.stop());
 
   await t.test('nobody listens at CONTINUUM_GRPC_URL: tried again, and found once it is there', async () => {

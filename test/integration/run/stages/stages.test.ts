@@ -8,11 +8,11 @@ import { connect, parseDatabaseUrl } from '../../../../src/store/postgres/connec
 import { migrate } from '../../../../src/store/schema/migrate.ts';
 import { startDaemon, type Daemon } from '../../../support/chain/daemon.ts';
 import { freePort } from '../../../support/servers/free-port.ts';
-import { startPostgres, type TestPostgres } from '../../../support/servers/postgres.ts';
+import { sharedPostgres, type SharedPostgres } from '../../../support/servers/postgres.ts';
 import { startSim } from '../../../support/chain/sim.ts';
 import { until } from '../../../support/until.ts';
 
-let postgres: TestPostgres | null = null;
+let postgres: SharedPostgres | null = null;
 after(() => postgres?.stop());
 
 interface Rig {
@@ -23,7 +23,7 @@ interface Rig {
 }
 
 async function rigOf(t: Test, { schema }: { schema: boolean } = { schema: true }): Promise<Rig> {
-  postgres ??= await startPostgres();
+  postgres ??= await sharedPostgres();
   const url = await postgres.createDatabase(undefined, { schema: false });
   const client = await connect(parseDatabaseUrl(url), { applicationName: 'test' });
   if (schema) await migrate(client);

@@ -3,11 +3,11 @@ import { test } from 'tap';
 import { verifyStored, type VerifyRun } from '../../../../src/run/verify/verify.ts';
 import { chainSpec } from '../../../support/chain/expected.ts';
 import { openClient } from '../../../support/chain/oracle.ts';
-import { startPostgres } from '../../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';
 
 void test('a run of verify', async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.after(() => server.stop());
 
   const storeChain = async (spec: Parameters<typeof chainSpec>[0], count: number): Promise<VerifyRun> => {

@@ -149,7 +149,7 @@ for (const server of testServers()) {
         });
         const pid = await until('it waits in the middle', async () => {
           const { rows } = await client.query<{ pid: number }>(
-            "SELECT pid FROM pg_locks WHERE relation = 'bars_late_windows'::regclass AND NOT granted",
+            `SELECT pid FROM pg_locks WHERE relation = 'bars_late_windows'::regclass AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
           );
           return rows[0]?.pid;
         });

@@ -126,7 +126,7 @@ for (const server of testServers()) {
       const revising = revise([lateWindow('HEARD', 0)]);
       await until('it waits behind its bars', async () => {
         const { rows } = await blocker.query(
-          "SELECT FROM pg_locks WHERE relation = 'bars_late_windows'::regclass AND NOT granted",
+          `SELECT FROM pg_locks WHERE relation = 'bars_late_windows'::regclass AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
         );
         return rows.length > 0;
       });

@@ -340,7 +340,14 @@ async function fenceTests(t: Test, open: OpenTestServer): Promise<void> {
         (error: { code?: string; message: string }) => error,
       );
       // the old writer waits for the lock since before the takeover commits
-      while ((await next.query('select from pg_locks where not granted')).rowCount === 0) await nextTurn();
+      while (
+        (
+          await next.query(
+            `select from pg_locks where not granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+          )
+        ).rowCount === 0
+      )
+        await nextTurn();
       await next.query('commit');
       s.match(await late, { code: 'MDF01', message: 'this writer was replaced: epoch 1, now 2' });
       await old.query('rollback');

@@ -3,18 +3,18 @@ import { formatMicros } from '../../../../src/core/time.ts';
 import { BarScene } from '../../../support/bars/harness.ts';
 import { oracleBars, type OracleTick } from '../../../support/bars/oracle.ts';
 import { barsIn, MINUTE_US, oracleRollups, rollupsIn, tick, traces } from '../../../support/bars/stored.ts';
-import { startPostgres, type TestPostgres } from '../../../support/servers/postgres.ts';
+import { sharedPostgres, type SharedPostgres } from '../../../support/servers/postgres.ts';
 import { until } from '../../../support/until.ts';
 
 /** no symbol is idle for so long */
 const NEVER_MS = 600_000;
 const SOON_MS = 300;
 
-let postgres: TestPostgres | null = null;
+let postgres: SharedPostgres | null = null;
 after(() => postgres?.stop());
 
 async function sceneOf(t: Test): Promise<BarScene> {
-  postgres ??= await startPostgres();
+  postgres ??= await sharedPostgres();
   return BarScene.open(t, await postgres.createDatabase(undefined, { schema: false }));
 }
 

@@ -4,7 +4,7 @@ import { StoreClient } from '../../../../src/store/store-client.ts';
 import { BarScene, TOPIC, type BarBus } from '../../../support/bars/harness.ts';
 import { oracleBars, type OracleTick } from '../../../support/bars/oracle.ts';
 import { barsIn, MINUTE_US, oracleRollups, rollupsIn, tick, traces } from '../../../support/bars/stored.ts';
-import { startPostgres, type TestPostgres } from '../../../support/servers/postgres.ts';
+import { sharedPostgres, type SharedPostgres } from '../../../support/servers/postgres.ts';
 import { seededRandom } from '../../../support/random.ts';
 import { redisMissing, startRedis } from '../../../support/servers/redis.ts';
 import { until } from '../../../support/until.ts';
@@ -14,11 +14,11 @@ const NEVER_MS = 600_000;
 /** a symbol is idle soon */
 const SOON_MS = 300;
 
-let postgres: TestPostgres | null = null;
+let postgres: SharedPostgres | null = null;
 after(() => postgres?.stop());
 
 async function sceneOf(t: Test, place?: BarBus): Promise<BarScene> {
-  postgres ??= await startPostgres();
+  postgres ??= await sharedPostgres();
   return BarScene.open(t, await postgres.createDatabase(undefined, { schema: false }), place);
 }
 

@@ -13,7 +13,7 @@ import { JobRunTracker } from '../../../../src/store/job-runs.ts';
 import { migrate } from '../../../../src/store/schema/migrate.ts';
 import { OrdersProducer, type OrdersProducerOptions } from '../../../../src/stream/producers/orders.ts';
 import { TestMeter } from '../../../support/bus/meter.ts';
-import { startPostgres } from '../../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { PublishBus } from '../../../support/bus/publish-bus.ts';
 import { beginChain, storeFrames } from '../../../support/chain/stored-chain.ts';
 import { until } from '../../../support/until.ts';
@@ -70,7 +70,7 @@ const odd = (sequence: bigint): Buffer =>
   [Buffer.alloc(0), Buffer.alloc(100_000, 'x'), Buffer.from('FRM_v1.0:{'), order(4n)][Number(sequence) - 1];
 
 void test('orders of the chain become market events', async (t) => {
-  const postgres = await startPostgres();
+  const postgres = await sharedPostgres();
   t.teardown(() => postgres.stop());
 
   const scene = async (

@@ -5,7 +5,7 @@ import { test } from 'tap';
 import { connect, parseDatabaseUrl } from '../../../../../src/store/postgres/connect.ts';
 import { runCommand, type Ended } from '../../../../support/run/command.ts';
 import { migrateAll } from '../../../../support/bus/postgres-bus.ts';
-import { startPostgres } from '../../../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../../../support/servers/postgres.ts';
 import { Program } from '../../../../support/run/program.ts';
 import { until } from '../../../../support/until.ts';
 
@@ -23,7 +23,7 @@ const objects = (text: string): Record<string, unknown>[] =>
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 
 void test('mdp dlq: the dead letters of the bus', async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.after(() => server.stop());
   const url = await server.createDatabase(undefined, { schema: false });
   await migrateAll(url);

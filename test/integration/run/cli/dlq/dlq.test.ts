@@ -625,7 +625,7 @@ for (const server of testServers()) {
         let backend = '';
         await until('the retry waits for the table', async () => {
           const { rows } = await client.query<{ pid: string }>(
-            "SELECT pid FROM pg_locks WHERE NOT granted AND relation IN (SELECT oid FROM pg_class WHERE relname = 'tick_transactions' OR relname LIKE '%hyper%')",
+            "SELECT pid FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation IN (SELECT oid FROM pg_class WHERE relname = 'tick_transactions' OR relname LIKE '%hyper%')",
           );
           backend = rows[0]?.pid ?? '';
           return backend !== '';

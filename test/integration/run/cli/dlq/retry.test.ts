@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { runCommand } from '../../../../support/run/command.ts';
 import { chainSpec, expectedTicks } from '../../../../support/chain/expected.ts';
-import { startPostgres } from '../../../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../../../support/servers/postgres.ts';
 import { withIngester } from '../../../../support/chain/harness.ts';
 import { wireTick } from '../../../../support/chain/wire.ts';
 
@@ -11,7 +11,7 @@ function mdp(databaseUrl: string, ...args: string[]): ReturnType<typeof runComma
 }
 
 void test('dead letters are retried beside a running daemon', async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.after(() => server.stop());
 
   await t.test('it goes on, and nothing is there twice', async () => {

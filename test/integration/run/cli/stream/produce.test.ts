@@ -5,7 +5,7 @@ import { test } from 'tap';
 import { connect, parseDatabaseUrl } from '../../../../../src/store/postgres/connect.ts';
 import { FakeTws } from '../../../../support/servers/fake-tws.ts';
 import { migrateAll } from '../../../../support/bus/postgres-bus.ts';
-import { startPostgres } from '../../../../support/servers/postgres.ts';
+import { sharedPostgres } from '../../../../support/servers/postgres.ts';
 import { Program } from '../../../../support/run/program.ts';
 import { until } from '../../../../support/until.ts';
 
@@ -13,7 +13,7 @@ import { until } from '../../../../support/until.ts';
 const SECONDS = 1_762_180_200;
 
 void test('mdp stream produce --provider ibkr: trades of TWS come on the bus', async (t) => {
-  const server = await startPostgres();
+  const server = await sharedPostgres();
   t.after(() => server.stop());
   const url = await server.createDatabase(undefined, { schema: false });
   await migrateAll(url);

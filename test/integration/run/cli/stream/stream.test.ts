@@ -8,7 +8,7 @@ import { connect, parseDatabaseUrl } from '../../../../../src/store/postgres/con
 import { runCommand, type Ended } from '../../../../support/run/command.ts';
 import { freePort } from '../../../../support/servers/free-port.ts';
 import { migrateAll } from '../../../../support/bus/postgres-bus.ts';
-import { startPostgres, type TestPostgres } from '../../../../support/servers/postgres.ts';
+import { sharedPostgres, type SharedPostgres } from '../../../../support/servers/postgres.ts';
 import { Program } from '../../../../support/run/program.ts';
 import { redisMissing, startRedis } from '../../../../support/servers/redis.ts';
 import { until } from '../../../../support/until.ts';
@@ -24,9 +24,9 @@ const EVENT = {
   size: 100,
 };
 
-let postgres: TestPostgres | null = null;
-async function server(): Promise<TestPostgres> {
-  postgres ??= await startPostgres();
+let postgres: SharedPostgres | null = null;
+async function server(): Promise<SharedPostgres> {
+  postgres ??= await sharedPostgres();
   return postgres;
 }
 after(() => postgres?.stop());
