@@ -1,6 +1,7 @@
 /** Addresses in variables: hosts, the sequencer, databases, brokers. */
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
+import { DatabaseUrlError, parseDatabaseUrl } from '../../store/postgres/database-url.ts';
 import { type Parser, withoutComment } from './parsers.ts';
 
 /** Where the sequencer is and how it is spoken to. */
@@ -81,28 +82,14 @@ export const grpcUrl: Parser<GrpcUrl> = {
   },
 };
 
-const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'];
-
 export const serverUrl: Parser<string> = {
   allowed: 'postgres://user:password@host:port/database[?sslmode=…]',
   unit: '',
   parse(text) {
-    if (!/^postgres(ql)?:\/\//.test(text))
-      throw new RangeError('does not begin with postgres:// or postgresql://');
-    // pg takes an empty host with a user (a socket folder is given by ?host=), which WHATWG URLs refuse.
-    const url = parseUrl(text.replace('@/', '@localhost/'));
-    if (url.hostname.includes(',')) throw new RangeError('names several hosts; one is supported');
-    if (url.hash !== '') throw new RangeError('holds an unescaped # (write %23 in a user name or password)');
-    for (const part of [url.username, url.password, url.pathname]) {
-      try {
-        decodeURIComponent(part);
-      } catch {
-        throw new RangeError('holds a % that begins no escape (write %25)');
-      }
-    }
-    const sslMode = url.searchParams.get('sslmode');
-    if (sslMode !== null && !SSL_MODES.includes(sslMode)) {
-      throw new RangeError(`has an unknown sslmode (known: ${SSL_MODES.join(', ')})`);
+    try {
+      parseDatabaseUrl(text);
+    } catch (error) {
+      throw error instanceof DatabaseUrlError ? new RangeError(error.problem) : error;
     }
     return text;
   },

@@ -1,3 +1,5 @@
+import { databaseUrlSecrets } from '../../store/postgres/database-url.ts';
+
 /** Takes secrets out of a text; the same function serves log lines, errors and the description of the configuration. */
 export type Redact = (text: string) => string;
 
@@ -50,7 +52,8 @@ function hidePassword(word: string): string {
 
 /** The secret parts of a connection URL, as written and decoded; none when its password is a word of the URL itself. */
 export function urlSecrets(url: string): string[] {
-  const parsed = URL.parse(url.replace('@/', '@localhost/'));
+  if (/^postgres(ql)?:/.test(url)) return databaseUrlSecrets(url);
+  const parsed = URL.parse(url);
   if (parsed === null) return [];
   const words = [parsed.username, parsed.hostname, parsed.pathname.slice(1), parsed.protocol.slice(0, -1)];
   const passwords = [parsed.password, parsed.searchParams.get('password') ?? ''];

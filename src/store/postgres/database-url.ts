@@ -42,41 +42,77 @@ const IGNORED_PARAMETERS = new Set([
   'tcp_user_timeout',
 ]);
 
-const SHAPE =
-  /^postgres(?:ql)?:\/\/(?:(?<user>[^@/:]*)(?::(?<password>[^@/]*))?@)?(?<host>\[[^\]]*\]|[^:/?,]*)(?::(?<port>\d*))?(?:\/(?<database>[^?]*))?(?:\?(?<query>.*))?$/s;
+/** What a URL is refused for. Neither text ever quotes the URL, for it may hold a password. */
+export class DatabaseUrlError extends Error {
+  override name = 'DatabaseUrlError';
+  /** goes on from the name of whatever holds the URL: "has an unknown sslmode …" */
+  readonly problem: string;
+
+  constructor(problem: string) {
+    super(`not a database URL that can be used: it ${problem}`);
+    this.problem = problem;
+  }
+}
+
+/** The parts of a URL as they are written, undecoded; '' where there is none. */
+interface Parts {
+  user: string;
+  password: string;
+  host: string;
+  port: string;
+  database: string;
+  query: string;
+}
 
 /**
- * Reads postgres://user:password@host:port/database?parameters as libpq does (its own grammar: a password may hold `#`
- * and `?` unescaped). One host.
- * Throws an Error whose message never holds the URL, for it may hold a password.
+ * Cuts a URL where libpq does (conninfo_uri_parse_options): user and password go up to the first `@`, when it comes before
+ * the first `/`, and the user up to the first `:`. So a password may hold `#`, `?`, `:` and `&` as they are; only `@`, `/`
+ * and `%` must be escaped. libpq would take what is left of a password with a bare `@` or `/` for a host or a database
+ * and show it in its error: here such a URL is refused.
+ */
+function cutUrl(url: string): Parts {
+  const prefix = /^postgres(?:ql)?:\/\//.exec(url)?.[0];
+  if (prefix === undefined) throw new DatabaseUrlError('does not begin with postgres:// or postgresql://');
+  const [, credentials = '', rest] = /^(?:([^@/]*)@)?(.*)$/s.exec(url.slice(prefix.length)) as string[];
+  const [, user, password = ''] = /^([^:]*)(?::(.*))?$/s.exec(credentials) as string[];
+  const [, netloc, path = '', query = ''] = /^([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/s.exec(rest) as string[];
+  if (netloc.includes('@') || path.includes('@')) {
+    throw new DatabaseUrlError('is no valid URL: write @ and / in a password as %40 and %2F');
+  }
+  if (netloc.includes(',')) throw new DatabaseUrlError('names several hosts; one is supported');
+  const place = /^(?:\[([^\]]+)\]|([^:[]*))(?::(.*))?$/s.exec(netloc);
+  if (place === null) throw new DatabaseUrlError('is no valid URL: an IPv6 address is written as [::1]');
+  return { user, password, host: place[1] ?? place[2], port: place[3] ?? '', database: path, query };
+}
+
+/**
+ * The one judge of database URLs: reads postgres://user:password@host:port/database?parameters as libpq does. Parameters win
+ * over the parts before them. One host.
+ * @throws DatabaseUrlError
  */
 export function parseDatabaseUrl(url: string): ConnectOptions {
-  const parts = SHAPE.exec(url)?.groups;
-  if (parts === undefined) {
-    throw new Error(
-      'not a database URL: postgres://user:password@host:5432/database?sslmode=require ' +
-        '(one host; @ / : % in user or password as %40 %2F %3A %25)',
-    );
-  }
-  const parameters = readParameters(parts['query'] ?? '');
+  const parts = cutUrl(url);
+  const parameters = readParameters(parts.query);
   const take = (name: string): string | null => {
     const value = parameters.get(name) ?? null;
     parameters.delete(name);
     return value === '' ? null : value;
   };
-  const authority = (name: string, parameter: string): string | null => {
+  const part = (name: keyof Parts, parameter: string = name): string | null => {
     const given = take(parameter);
-    const inAuthority = decoded(parts[name] ?? '', name).replace(/^\[(.*)\]$/s, '$1');
-    return given ?? (inAuthority === '' ? null : inAuthority);
+    const written = decoded(parts[name], name);
+    return given ?? (written === '' ? null : written);
   };
 
-  const user = authority('user', 'user') ?? userInfo().username;
-  const password = authority('password', 'password');
+  const user = part('user') ?? userInfo().username;
+  const password = part('password');
+  const host = part('host') ?? 'localhost';
+  if (host.includes(',')) throw new DatabaseUrlError('names several hosts; one is supported');
   const options: ConnectOptions = {
-    host: authority('host', 'host') ?? 'localhost',
-    port: wholeNumber(authority('port', 'port') ?? '5432', 'port', 1, 65_535),
+    host,
+    port: wholeNumber(part('port') ?? '5432', 'is no valid URL: its port', 1, 65_535),
     user,
-    database: authority('database', 'dbname') ?? user,
+    database: part('database', 'dbname') ?? user,
     password: () => password,
     ...readTls(take),
     connectTimeoutMs: readTimeout(take('connect_timeout')),
@@ -87,18 +123,36 @@ export function parseDatabaseUrl(url: string): ConnectOptions {
   return options;
 }
 
+/** What of a URL nobody may see, as written and as meant; [] when it cannot be read, or its password is a word of itself. */
+export function databaseUrlSecrets(url: string): string[] {
+  try {
+    const { user, password, host, database, query } = cutUrl(url);
+    const parameters = readParameters(query);
+    const words = ['', 'postgres', 'postgresql', user, host, database];
+    const secrets = [password, decoded(password, 'password')];
+    secrets.push(parameters.get('password') ?? '', parameters.get('sslpassword') ?? '');
+    return secrets.filter((secret) => !words.includes(secret));
+  } catch {
+    return [];
+  }
+}
+
 function readTls(
   take: (name: string) => string | null,
 ): Pick<ConnectOptions, 'sslMode' | 'sslRootCert' | 'sslClient'> {
-  const requiresSsl = take('requiressl') === '1' || take('ssl') === 'true';
+  const ssl = take('ssl');
+  if (ssl !== null && ssl !== 'true')
+    throw new DatabaseUrlError('has ssl with another value than true: use sslmode');
+  const requiresSsl = take('requiressl') === '1' || ssl === 'true';
   const named = take('sslmode') ?? (requiresSsl ? 'require' : null);
   let sslRootCert = take('sslrootcert');
   const fallback: SslMode = sslRootCert === 'system' ? 'verify-full' : 'prefer';
   const sslMode = named === null ? fallback : SSL_MODES.find((mode) => mode === named);
-  if (sslMode === undefined) throw new Error(`sslmode is one of ${SSL_MODES.join(', ')}`);
+  if (sslMode === undefined)
+    throw new DatabaseUrlError(`has an unknown sslmode (known: ${SSL_MODES.join(', ')})`);
   if (sslRootCert === 'system' && sslMode !== 'verify-full') {
-    throw new Error(
-      'sslrootcert=system needs sslmode=verify-full: anybody can get a certificate from a public authority',
+    throw new DatabaseUrlError(
+      'has sslrootcert=system without sslmode=verify-full: anybody can get a certificate from a public authority',
     );
   }
   // verify-* without a file: the place where libpq looks, so that a URL that works in psql works here
@@ -108,14 +162,14 @@ function readTls(
   const key = take('sslkey');
   const passphrase = take('sslpassword');
   if ((cert === null) !== (key === null))
-    throw new Error('sslcert and sslkey belong together: name both or none');
+    throw new DatabaseUrlError('names one of sslcert and sslkey, which belong together: name both or none');
   const sslClient = cert === null || key === null ? null : { cert, key, passphrase: () => passphrase };
   return { sslMode, sslRootCert, sslClient };
 }
 
 function readTimeout(text: string | null): number {
   if (text === null) return CONNECT_TIMEOUT_MS;
-  const seconds = wholeNumber(text, 'connect_timeout', 0, 3600);
+  const seconds = wholeNumber(text, 'is no valid URL: its connect_timeout', 0, 3600);
   // libpq: 0 waits for ever, which a service that reports its state must not
   return seconds === 0 ? CONNECT_TIMEOUT_MS : seconds * 1000;
 }
@@ -123,16 +177,18 @@ function readTimeout(text: string | null): number {
 function refuseUnsupported(take: (name: string) => string | null, parameters: Map<string, string>): void {
   const session = take('target_session_attrs') ?? 'any';
   if (session !== 'any' && session !== 'read-write')
-    throw new Error('target_session_attrs: only any and read-write');
-  if (parameters.get('gssencmode') === 'require') throw new Error('gssencmode=require is not supported');
+    throw new DatabaseUrlError('has another target_session_attrs than any or read-write');
+  if (parameters.get('gssencmode') === 'require')
+    throw new DatabaseUrlError('has gssencmode=require, which is not supported');
   if (take('channel_binding') === 'require')
-    throw new Error('channel_binding=require is not supported: sslmode=verify-full');
-  if ((take('sslnegotiation') ?? 'postgres') !== 'postgres') throw new Error('sslnegotiation: only postgres');
+    throw new DatabaseUrlError('has channel_binding=require, which is not supported: sslmode=verify-full');
+  if ((take('sslnegotiation') ?? 'postgres') !== 'postgres')
+    throw new DatabaseUrlError('has another sslnegotiation than postgres');
   for (const name of parameters.keys()) {
     if (IGNORED_PARAMETERS.has(name)) continue;
     // of a URL that is broken in another way this may be a piece of a password
     const shown = /^[a-z_]{1,30}$/.test(name) ? name : '(unreadable)';
-    throw new Error(`parameter ${shown} of the database URL is not supported`);
+    throw new DatabaseUrlError(`has the parameter ${shown} that is not supported`);
   }
 }
 
@@ -141,21 +197,26 @@ function readParameters(query: string): Map<string, string> {
   for (const pair of query.split('&')) {
     if (pair === '') continue;
     const [name, ...rest] = pair.split('=');
-    parameters.set(decoded(name ?? '', 'parameter'), decoded(rest.join('='), name ?? ''));
+    parameters.set(decoded(name, 'parameters'), decoded(rest.join('='), 'parameters'));
   }
   return parameters;
 }
 
+/** `+` stays: libpq knows percent escapes alone. */
 function decoded(text: string, what: string): string {
+  if (/%(?![0-9A-Fa-f]{2})/.test(text))
+    throw new DatabaseUrlError(`has a % in its ${what} that begins no escape (write %25)`);
+  if (text.includes('%00')) throw new DatabaseUrlError(`has %00 in its ${what}`);
   try {
     return decodeURIComponent(text);
   } catch {
-    throw new Error(`${what} of the database URL has a % that begins no escape: write %25`);
+    throw new DatabaseUrlError(`has escapes in its ${what} that are no UTF-8`);
   }
 }
 
-function wholeNumber(text: string, name: string, least: number, most: number): number {
+function wholeNumber(text: string, what: string, least: number, most: number): number {
   const value = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value >= least && value <= most)) throw new Error(`${name} of the database URL: ${least} to ${most}`);
+  if (!(value >= least && value <= most))
+    throw new DatabaseUrlError(`${what} is not a number from ${least} to ${most}`);
   return value;
 }

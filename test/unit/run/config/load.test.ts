@@ -152,7 +152,9 @@ void test('secrets never appear in a message', async (t) => {
   const secret = 'hunter2hunter2';
   for (const env of [
     { DATABASE_URL: `mysql://u:${secret}@h/db` },
-    { DATABASE_URL: `postgres://u:${secret}#x@h/db` },
+    { DATABASE_URL: `postgres://u:${secret}@x@h/db` },
+    { DATABASE_URL: `postgres://u:1/${secret}@h/db` },
+    { DATABASE_URL: `postgres://u:x#${secret}@h:port/db` },
     { DATABASE_URL: `postgres://u:${secret}@h/db?sslmode=maybe` },
     { DATABASE_URL: `postgres://u:${secret}%zz@h/db` },
     { DATABASE_URL: `postgres://u:${secret}@h:port/db` },
@@ -252,6 +254,8 @@ void test('the database may be a server or embedded', async (t) => {
     'postgres://u:p%40ss@md_postgres:5432/market_data',
     'postgres:///db?host=/var/run/postgresql',
     'postgres://u:p@/db?host=/var/run/postgresql',
+    'postgres://u:a#b?c:d&e=f@h/db',
+    'postgres://u:p@h/db#x',
   ]) {
     t.strictSame(load({ DATABASE_URL: url }).database, { kind: 'server', url }, url);
   }
@@ -262,7 +266,7 @@ void test('the database may be a server or embedded', async (t) => {
     ['postgres://u:p@h/db?sslmode=yes', /unknown sslmode/],
     ['postgres://u:p@h:x/db', /no valid URL/],
     ['postgres://u:100%@h/db', /begins no escape/],
-    ['postgres://u:p@h/db#x', /unescaped #/],
+    ['postgres://u:p@ss@h/db', /%40 and %2F/],
   ];
   for (const [url, reason] of refused)
     t.match(failure({ ...MINIMUM, DATABASE_URL: url }).message, reason, url);
@@ -307,10 +311,16 @@ void test('mistakes in the file carry its name and line', async (t) => {
 
 void test('one pair of quotes is removed, also from the real environment', async (t) => {
   const config = load(
-    { DATABASE_URL: '"postgres://u:p@h/db?a=b&c=d"', SERVICE_NAME: "'quoted'" },
+    {
+      DATABASE_URL: '"postgres://u:p@h/db?sslmode=disable&options=-csearch_path%3Dx"',
+      SERVICE_NAME: "'quoted'",
+    },
     { '/srv/app/.env.ingester': 'BATCH_SIZE="300"' },
   );
-  t.strictSame(config.database, { kind: 'server', url: 'postgres://u:p@h/db?a=b&c=d' });
+  t.strictSame(config.database, {
+    kind: 'server',
+    url: 'postgres://u:p@h/db?sslmode=disable&options=-csearch_path%3Dx',
+  });
   t.equal(config.serviceName, 'quoted');
   t.equal(config.batchTicks, 300);
 });

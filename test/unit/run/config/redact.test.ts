@@ -34,6 +34,9 @@ void test('the secrets of a URL are its password, written and decoded', async (t
     [],
     'a word of the URL itself is not blackened',
   );
+  t.strictSame(urlSecrets('postgres://u:a#b?c:d@h/db'), ['a#b?c:d', 'a#b?c:d']);
+  t.strictSame(urlSecrets('postgres://u@h/db?password=a%23bcdef&sslpassword=ghijkl'), ['a#bcdef', 'ghijkl']);
+  t.strictSame(urlSecrets('redis://:p%40ssword@h:6379'), ['p%40ssword', 'p@ssword']);
   t.strictSame(urlSecrets('postgres://h/db'), []);
   t.strictSame(urlSecrets('nonsense'), []);
 });

@@ -1,0 +1,105 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { escapeLiteral } from 'pg';
+import { test } from 'tap';
+import { connect } from '../../../../src/store/postgres/connect.ts';
+import { parseDatabaseUrl } from '../../../../src/store/postgres/database-url.ts';
+import { findPsql, startPostgres } from '../../../support/servers/postgres.ts';
+
+const run = promisify(execFile);
+
+/** Only of these characters must a password escape some. */
+const PASSWORDS = [
+  'a#b',
+  'a?b=c&d',
+  'a:b',
+  'a%b',
+  'a@b',
+  'a/b',
+  '#?:&=%@/',
+  'a+b;c!$*()[],',
+  'ä€',
+  "it's",
+  '%41',
+];
+const mustEscape = (password: string): string => password.replace(/[@/%]/g, encodeURIComponent);
+
+/** What the server says of who asked and how it asked; null: not let in, or refused before. */
+type Answer = string | null;
+
+const ASKED = `SELECT current_user || ' ' || current_database() || ' ' || current_setting('application_name')`;
+
+async function askedHere(url: string): Promise<Answer> {
+  try {
+    const client = await connect(parseDatabaseUrl(url), { applicationName: 'psql' });
+    try {
+      const { rows } = await client.query<{ said: string }>(`${ASKED} AS said`);
+      return rows[0].said;
+    } finally {
+      await client.end();
+    }
+  } catch {
+    return null;
+  }
+}
+
+async function askedByPsql(psql: string, url: string): Promise<Answer> {
+  try {
+    const { stdout } = await run(psql, [url, '-XAtw', '-c', ASKED], {
+      env: { PATH: process.env['PATH'], PGCLIENTENCODING: 'UTF8', PGCONNECT_TIMEOUT: '5' },
+    });
+    return stdout.trim();
+  } catch {
+    return null;
+  }
+}
+
+const psql = findPsql();
+
+void test(
+  'a URL means here what it means in psql',
+  { skip: psql === null ? 'no psql' : false },
+  async (t) => {
+    const server = await startPostgres();
+    t.teardown(() => server.stop());
+    const admin = parseDatabaseUrl(await server.createDatabase('odd#db', { schema: false }));
+    const client = await connect(admin, { applicationName: 'test' });
+    for (const [index, password] of PASSWORDS.entries())
+      await client.query(`CREATE ROLE "role?${index}" LOGIN PASSWORD ${escapeLiteral(password)}`);
+    await client.end();
+    const at = `${admin.host}:${admin.port}`;
+
+    for (const [index, password] of PASSWORDS.entries()) {
+      const role = `role?${index}`;
+      const said = `${role} odd#db psql`;
+      const urls = [
+        `postgres://${role}:${mustEscape(password)}@${at}/odd#db`,
+        `postgresql://${encodeURIComponent(role)}:${encodeURIComponent(password)}@${at}/odd%23db?sslmode=disable`,
+        `postgres:///?host=${admin.host}&port=${admin.port}&user=${role}&dbname=odd#db&password=${encodeURIComponent(password)}`,
+      ];
+      for (const url of urls) {
+        t.equal(await askedHere(url), said, url);
+        t.equal(await askedByPsql(psql ?? '', url), said, `psql ${url}`);
+      }
+    }
+
+    const me = `role?0:a#b@${at}`;
+    const strange = [
+      `postgres://${me}/odd#db?application_name=x%20y`,
+      `postgres://${me}/odd#db?sslmode=prefer&connect_timeout=5`,
+      `postgres://${me}/odd#db?sslmode=maybe`,
+      `postgres://${me}/odd#db?sslmode=require`,
+      `postgres://${me}/odd#db?nonsense=1`,
+      `postgres://${me}/odd#db?ssl=false`,
+      `postgres://${me}/odd%23d%zz`,
+      `postgres://${me}/odd%23db%00`,
+      `postgres://role?0:a#b@[${admin.host}]:${admin.port}/odd#db`,
+      `postgres://role?0:a%23c@${at}/odd#db`,
+      `postgres://role?0:a#@b@${at}/odd#db`,
+      `postgres://role?0:a#/b@${at}/odd#db`,
+      `postgres://role?0:a#b@${admin.host}:x/odd#db`,
+      `Postgres://${me}/odd#db`,
+    ];
+    for (const url of strange) t.equal(await askedHere(url), await askedByPsql(psql ?? '', url), url);
+  },
+);
