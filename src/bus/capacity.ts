@@ -1,5 +1,10 @@
 import type { Env } from '../core/env.ts';
-import { judgeCapacity, CAPACITY_LIMITS, type CapacityLimits } from '../core/bus/capacity.ts';
+import {
+  CAPACITY_LIMITS,
+  judgeCapacity,
+  type Backpressure,
+  type CapacityLimits,
+} from '../core/bus/capacity.ts';
 import { BusError, type BusUsage, type StreamBus } from './bus.ts';
 
 const LOOK_MS = 3000;
@@ -7,6 +12,8 @@ const LOOK_MS = 3000;
 const CRAMPED_LOOK_MS = 1000;
 /** a full bus is said again after so many looks */
 const REPEAT_ALARM_LOOKS = 60;
+/** a refusal is over after so many looks at which nobody was refused again, also when nobody publishes */
+const REFUSAL_LOOKS = 60;
 
 export interface BusCapacityOptions {
   bus: StreamBus;
@@ -18,11 +25,23 @@ export interface BusCapacityOptions {
   lookMs?: number;
 }
 
+type State = 'roomy' | 'full' | 'refused' | 'probing';
+
 /**
  * Keeps a bus from filling up: trims what every group has acknowledged, and makes publishers wait when that is not
  * enough. Every process with a bus runs one; several do no harm to each other.
+ *
+ *   state    publishers  alarm   leaves it
+ *   roomy    go on       off     measured at 80 % ─► full;  the bus refused a record ─► refused
+ *   full     wait        on      measured below 75 % ─► roomy
+ *   refused  wait        on      a look that measures room ─► probing, or none ─► full;  a record was taken ─► roomy
+ *   probing  go on       on      refused again ─► refused;  a record was taken, or a minute of looks passed ─► roomy;
+ *                                measured at 80 % ─► full
+ *
+ * A full disk shows in no measure of the bus: only a record that was taken proves that there is room again. Refusals that
+ * follow one another are one alarm, said once.
  */
-export class BusCapacity {
+export class BusCapacity implements Backpressure {
   readonly #bus: StreamBus;
   readonly #topics: readonly string[];
   readonly #env: Env;
@@ -31,8 +50,10 @@ export class BusCapacity {
   readonly #waiting = new Set<{ resolve: () => void; reject: (reason: unknown) => void }>();
   #usage: BusUsage | null = null;
   #trimmed = 0;
-  #isFull = false;
+  #state: State = 'roomy';
+  /** during the look that is under way */
   #wasRefused = false;
+  #looksWhileProbing = 0;
   #looksWhileFull = 0;
   #failures = 0;
   #looking: Promise<void> | null = null;
@@ -47,9 +68,14 @@ export class BusCapacity {
     this.#lookMs = lookMs;
   }
 
-  /** Publishers are to wait; also the alarm. */
+  /** Publishers are to wait. */
   get full(): boolean {
-    return this.#isFull;
+    return this.#state === 'full' || this.#state === 'refused';
+  }
+
+  /** The alarm: it is full, or refused a record and has taken none since. */
+  get alarmed(): boolean {
+    return this.#state !== 'roomy';
   }
 
   /** As last seen; null: never yet. */
@@ -79,7 +105,7 @@ export class BusCapacity {
   /** Resolves when publishers may go on: at once while there is room. Rejects with the signal's reason, or at stop(). */
   async relieved(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
-    if (!this.#isFull) return;
+    if (!this.full) return;
     if (this.#isStopped) throw new BusError('unreachable', 'this process ends');
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter = { resolve, reject };
@@ -94,13 +120,17 @@ export class BusCapacity {
     }
   }
 
-  /**
-   * A publisher was refused for want of room (BusError `full`): everybody waits for the next look, whatever was measured,
-   * as a full disk shows in no measure.
-   */
+  /** A publisher was refused for want of room (BusError `full`): all of them wait for the next look. */
   reportFull(): void {
     this.#wasRefused = true;
-    if (!this.#isFull) this.#becomeFull('the bus refused a record');
+    const before = this.#state;
+    if (before === 'roomy' || before === 'probing') this.#state = 'refused';
+    if (before === 'roomy') this.#raiseAlarm('the bus refused a record');
+  }
+
+  /** The bus took records, so that whatever it refused them for is over. */
+  reportTaken(): void {
+    if (this.#state === 'refused' || this.#state === 'probing') this.#becomeRoomy();
   }
 
   /** One look, also between the regular ones. Never rejects. */
@@ -120,7 +150,7 @@ export class BusCapacity {
     this.#wasRefused = false;
     try {
       const usage = await this.#bus.usage();
-      const { policy, isFilling } = judgeCapacity(usage, this.#isFull, this.#limits);
+      const { policy, isFilling } = judgeCapacity(usage, this.#state === 'full', this.#limits);
       let removed = 0;
       for (const topic of this.#topics) removed += await this.#bus.trim(topic, policy);
       this.#trimmed += removed;
@@ -131,28 +161,60 @@ export class BusCapacity {
       this.#failed(error);
       return;
     }
-    const { isFull } = judgeCapacity(this.#usage, this.#isFull, this.#limits);
-    // refused during this very look: the next one decides
-    if (!isFull && this.#isFull && !this.#wasRefused) this.#becomeRoomy();
-    else if (isFull && !this.#isFull) this.#becomeFull('what is not acknowledged fills it');
-    else if (isFull && ++this.#looksWhileFull % REPEAT_ALARM_LOOKS === 0) void this.#alarm('still');
+    this.#judge(judgeCapacity(this.#usage, this.#state === 'full', this.#limits).isFull);
+  }
+
+  /** @param isFull as it was measured just now */
+  #judge(isFull: boolean): void {
+    switch (this.#state) {
+      case 'roomy':
+        if (isFull) this.#becomeFull();
+        return;
+      case 'full':
+        // refused during this very look: the next one decides
+        if (!isFull && !this.#wasRefused) this.#becomeRoomy();
+        else if (isFull && ++this.#looksWhileFull % REPEAT_ALARM_LOOKS === 0) void this.#alarm('still');
+        return;
+      case 'refused':
+        if (isFull) this.#state = 'full';
+        else if (!this.#wasRefused) this.#probe();
+        return;
+      case 'probing':
+        if (isFull) this.#state = 'full';
+        else if (++this.#looksWhileProbing >= REFUSAL_LOOKS) this.#becomeRoomy();
+    }
   }
 
   #isNearlyFull(): boolean {
     return (
-      this.#isFull || (this.#usage !== null && judgeCapacity(this.#usage, false, this.#limits).isFilling)
+      this.alarmed || (this.#usage !== null && judgeCapacity(this.#usage, false, this.#limits).isFilling)
     );
   }
 
-  #becomeFull(why: string): void {
-    this.#isFull = true;
+  #becomeFull(): void {
+    this.#state = 'full';
+    this.#raiseAlarm('what is not acknowledged fills it');
+  }
+
+  #raiseAlarm(why: string): void {
     this.#looksWhileFull = 0;
     void this.#alarm(why);
   }
 
+  /** Publishers try again, and tell whether the bus takes it. */
+  #probe(): void {
+    this.#state = 'probing';
+    this.#looksWhileProbing = 0;
+    this.#letGo();
+  }
+
   #becomeRoomy(): void {
-    this.#isFull = false;
+    this.#state = 'roomy';
     this.#env.log('info', 'The bus has room again, publishers go on', { ...this.#usage });
+    this.#letGo();
+  }
+
+  #letGo(): void {
     for (const { resolve } of this.#waiting) resolve();
     this.#waiting.clear();
   }

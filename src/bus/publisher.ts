@@ -1,4 +1,5 @@
 import type { Env } from '../core/env.ts';
+import type { Backpressure } from '../core/bus/capacity.ts';
 import { deadLetterId, deadLetterOf, encodeDeadLetter } from '../core/market/dead-letter.ts';
 import { encodeEvent } from '../core/market/codec/encode.ts';
 import type { MarketEvent } from '../core/market/event.ts';
@@ -9,13 +10,6 @@ import { BusError, type BusErrorKind, type Encoding, type OutgoingRecord, type S
 /** A record and whom it is counted for. */
 export interface PublishRecord extends OutgoingRecord {
   provider: string;
-}
-
-/** Whether producers must wait (80 % of bus.max_bytes). */
-export interface Backpressure {
-  readonly full: boolean;
-  /** Resolves when it no longer is. */
-  relieved(): Promise<void>;
 }
 
 export interface PublisherLimits {
@@ -70,7 +64,7 @@ export class PublisherStopped extends Error {
  * The way of every producer onto the bus: a bounded queue, one batch under way at a time, in order.
  *
  *   add ─► queue ─► [full?] ─► publish ─► counted
- *            ▲ full: add() waits   │ unreachable, full ─► the same batch again, later, without end
+ *            ▲ full: add() waits   │ unreachable, full ─► the same batch again, later, without end (full: alarm)
  *                                  │ refused ─► halves, down to the record that cannot be taken ─► dead letter
  *                                  └ setup, or anything unknown ─► add() and settled() reject from now on
  *
@@ -222,6 +216,7 @@ export class Publisher {
         if ((await unlessAborted(this.#options.bus.publish(topic, batch), this.#abort.signal)) === null) {
           throw new PublisherStopped('the publisher was stopped');
         }
+        this.#options.backpressure.reportTaken();
         if (attempt > 0) this.#options.env.log('info', 'Publishing again', { topic, attempts: attempt + 1 });
         return true;
       } catch (error) {
@@ -229,6 +224,7 @@ export class Publisher {
         this.#options.failed(error.kind);
         if (error.kind === 'refused') return false;
         if (error.kind === 'setup') throw error;
+        if (error.kind === 'full') this.#options.backpressure.reportFull();
         if (attempt === 0) {
           const fields = { topic, kind: error.kind, error: error.message, events: batch.length };
           this.#options.env.log('warn', 'The bus does not take events (will try again)', fields);

@@ -41,3 +41,14 @@ export function judgeCapacity(
     isFull: share >= (wasFull ? limits.relievedShare : limits.fullShare),
   };
 }
+
+/** Whether producers must wait, and what they tell of how their records were taken. */
+export interface Backpressure {
+  readonly full: boolean;
+  /** Resolves when it no longer is. */
+  relieved(): Promise<void>;
+  /** The bus refused records for want of memory or disk. */
+  reportFull(): void;
+  /** The bus took records. */
+  reportTaken(): void;
+}

@@ -57,8 +57,8 @@ export class BusHouse {
   async #report(): Promise<void> {
     const { bus, streaming, meter } = this.#options;
     const labels = { bus: bus.kind };
-    const { usage, full, trimmed } = this.gate;
-    meter.set('bus_full', labels, full ? 1 : 0);
+    const { usage, alarmed, trimmed } = this.gate;
+    meter.set('bus_full', labels, alarmed ? 1 : 0);
     if (usage !== null) {
       meter.set('bus_bytes', labels, usage.bytes);
       meter.set('bus_max_bytes', labels, usage.maxBytes);

@@ -31,9 +31,11 @@ export class BusStages {
   constructor(options: BusStagesOptions) {
     this.#options = options;
     this.#metrics = new StageMetrics(knownProviders(options.streaming));
+    // the one that publishes, where there is one: only it learns that the bus refuses a record
+    const keeper = options.stages.includes('orders') ? 'orders' : options.stages[0];
     this.#threads = options.stages.map(
-      (stage, index) =>
-        new StageThread(stageSetup(options, stage, index === 0), {
+      (stage) =>
+        new StageThread(stageSetup(options, stage, stage === keeper), {
           log: (level, message, fields) => options.log[level](fields, message),
           metrics: (name, entries) => {
             this.#heardMs.set(name, systemClock.monotonicMs());

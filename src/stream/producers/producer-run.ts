@@ -1,13 +1,8 @@
 import type { LogLine } from '../../core/env.ts';
 import type { Encoding, StreamBus } from '../../bus/bus.ts';
-import {
-  eventRecord,
-  Publisher,
-  PUBLISHER_LIMITS,
-  type PublisherLimits,
-  type Backpressure,
-} from '../../bus/publisher.ts';
+import { eventRecord, Publisher, PUBLISHER_LIMITS, type PublisherLimits } from '../../bus/publisher.ts';
 import { unlessAborted } from '../../core/wait.ts';
+import type { Backpressure } from '../../core/bus/capacity.ts';
 import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
 import type { MarketEvent } from '../../core/market/event.ts';
 import { systemClock, type Clock } from '../../core/time.ts';
@@ -49,7 +44,12 @@ export interface ProducerProgress {
 
 const BEAT_MS = 1_000;
 const REPORT_EVERY_BEATS = 5;
-const NEVER_FULL: Backpressure = { full: false, relieved: () => Promise.resolve() };
+const NEVER_FULL: Backpressure = {
+  full: false,
+  relieved: () => Promise.resolve(),
+  reportFull: () => {},
+  reportTaken: () => {},
+};
 
 /** One run of a producer: its publisher, its row in job_runs, its metrics and its progress. */
 export class ProducerRun {

@@ -1,4 +1,5 @@
 import { BusError, type BusErrorKind, type OutgoingRecord } from '../../../src/bus/bus.ts';
+import type { Backpressure } from '../../../src/core/bus/capacity.ts';
 import { Signal } from '../../../src/core/wait.ts';
 
 export interface Published {
@@ -38,5 +39,30 @@ export class PublishBus {
   /** Resolves once publish() was called so often. */
   async attempted(times: number): Promise<void> {
     while (this.attempts.length < times) await this.called.wait();
+  }
+}
+
+/** Backpressure as the test sets it, with what publishers reported. */
+export class TestBackpressure implements Backpressure {
+  full: boolean;
+  readonly reports: ('full' | 'taken')[] = [];
+  readonly #relieved: Promise<void>;
+
+  /** @param relieved settles what waits while it is full; without it nobody waits */
+  constructor(relieved: Promise<void> | null = null) {
+    this.full = relieved !== null;
+    this.#relieved = relieved ?? Promise.resolve();
+  }
+
+  relieved(): Promise<void> {
+    return this.#relieved;
+  }
+
+  reportFull(): void {
+    this.reports.push('full');
+  }
+
+  reportTaken(): void {
+    this.reports.push('taken');
   }
 }

@@ -122,6 +122,66 @@ void test('a refusal stops publishers until the next look, also where nothing is
   await capacity.stop();
 });
 
+void test('refusals that follow one another are one alarm, over when a record was taken', async (t) => {
+  const bus = new SizedBus();
+  const capacity = bus.capacity();
+  await capacity.look();
+  t.equal(capacity.alarmed, false);
+  for (let refusal = 0; refusal < 3; refusal++) {
+    capacity.reportFull();
+    t.equal(capacity.full, true, 'publishers wait');
+    await capacity.look();
+    t.equal(capacity.full, false, 'one may try: what is measured says nothing of a disk');
+    t.equal(capacity.alarmed, true);
+  }
+  await until('the alarm', () => bus.alarms() === 1);
+  t.match(bus.said, [{ level: 'error', fields: { why: 'the bus refused a record' } }]);
+  capacity.reportTaken();
+  t.equal(capacity.alarmed, false);
+  t.match(bus.said.at(-1), { level: 'info', message: /has room again/ });
+  capacity.reportTaken();
+  t.equal(bus.said.length, 2, 'said once');
+  await capacity.stop();
+});
+
+void test('whoever waits for a bus that refused goes on as soon as it takes something', async (t) => {
+  const bus = new SizedBus();
+  const capacity = bus.capacity();
+  capacity.reportFull();
+  const waiting = capacity.relieved();
+  capacity.reportTaken();
+  await waiting;
+  t.equal(capacity.full, false);
+  await capacity.stop();
+});
+
+void test('refused and measured full: what is measured decides when publishers go on', async (t) => {
+  const bus = new SizedBus();
+  bus.usageNow.bytes = 95;
+  const capacity = bus.capacity();
+  capacity.reportFull();
+  await capacity.look();
+  capacity.reportTaken();
+  t.equal(capacity.full, true, 'one small record is no room');
+  bus.usageNow.bytes = 70;
+  await capacity.look();
+  t.equal(capacity.alarmed, false);
+  await until('the alarm', () => bus.alarms() === 1);
+  await capacity.stop();
+});
+
+void test('a refusal that nobody repeats is over after a minute of looks', async (t) => {
+  const bus = new SizedBus();
+  const capacity = bus.capacity();
+  capacity.reportFull();
+  await capacity.look();
+  for (let look = 1; look < 60; look++) await capacity.look();
+  t.equal(capacity.alarmed, true);
+  await capacity.look();
+  t.equal(capacity.alarmed, false);
+  await capacity.stop();
+});
+
 void test('a bus that cannot be asked changes nothing and is said once', async (t) => {
   const bus = new SizedBus();
   bus.usageNow.bytes = 90;

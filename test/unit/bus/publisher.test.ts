@@ -5,10 +5,10 @@ import {
   PUBLISHER_LIMITS,
   type PublishRecord,
   type PublisherLimits,
-  type Backpressure,
 } from '../../../src/bus/publisher.ts';
+import type { Backpressure } from '../../../src/core/bus/capacity.ts';
 import { decodeDeadLetter } from '../../../src/core/market/dead-letter.ts';
-import { PublishBus } from '../../support/bus/publish-bus.ts';
+import { PublishBus, TestBackpressure } from '../../support/bus/publish-bus.ts';
 
 interface Harness {
   bus: PublishBus;
@@ -18,9 +18,10 @@ interface Harness {
   logs: string[];
 }
 
-const NO_LIMIT: Backpressure = { full: false, relieved: () => Promise.resolve() };
-
-function harness(limits: Partial<PublisherLimits> = {}, backpressure: Backpressure = NO_LIMIT): Harness {
+function harness(
+  limits: Partial<PublisherLimits> = {},
+  backpressure: Backpressure = new TestBackpressure(),
+): Harness {
   const bus = new PublishBus();
   const counts = new Map<string, number>();
   const failures: string[] = [];
@@ -188,7 +189,7 @@ void test('a topic of dead letters that refuses them ends it too', async (t) => 
 
 void test('it waits while the bus is full', async (t) => {
   const gate = Promise.withResolvers<void>();
-  const backpressure = { full: true, relieved: () => gate.promise };
+  const backpressure = new TestBackpressure(gate.promise);
   const { bus, publisher } = harness({}, backpressure);
   await publisher.add(records(3));
   for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
@@ -196,6 +197,17 @@ void test('it waits while the bus is full', async (t) => {
   backpressure.full = false;
   gate.resolve();
   await publisher.settled();
+  t.equal(bus.keys().length, 3);
+  await publisher.stop();
+});
+
+void test('a refusal for want of memory or disk is reported, and so is what was taken after it', async (t) => {
+  const backpressure = new TestBackpressure();
+  const { bus, publisher } = harness({}, backpressure);
+  bus.verdict = (_, index) => (index === 0 ? 'unreachable' : index < 3 ? 'full' : null);
+  await publisher.add(records(3));
+  await publisher.settled();
+  t.strictSame(backpressure.reports, ['full', 'full', 'taken']);
   t.equal(bus.keys().length, 3);
   await publisher.stop();
 });
@@ -215,8 +227,7 @@ void test('stop() drains what is in the queue', async (t) => {
 
 void test('stop() gives up in the end, and says how many are not known to be there', async (t) => {
   for (const how of ['away', 'silent', 'full'] as const) {
-    const backpressure =
-      how === 'full' ? { full: true, relieved: () => new Promise<void>(() => {}) } : NO_LIMIT;
+    const backpressure = new TestBackpressure(how === 'full' ? new Promise(() => {}) : null);
     const { bus, publisher, logs } = harness({ drainMs: 5 }, backpressure);
     if (how === 'away') bus.verdict = () => 'unreachable';
     if (how === 'silent') bus.held = new Promise(() => {});

@@ -9,7 +9,7 @@ import {
   type SyntheticProducerOptions,
 } from '../../../../src/stream/producers/synthetic.ts';
 import { TestMeter } from '../../../support/bus/meter.ts';
-import { PublishBus } from '../../../support/bus/publish-bus.ts';
+import { PublishBus, TestBackpressure } from '../../../support/bus/publish-bus.ts';
 
 const GENERATOR = {
   seed: '1',
@@ -86,7 +86,7 @@ void test('by the clock, no event is published before its time, and none is late
 
 void test('what a full bus held up is published, with the times that it had', async (t) => {
   const gate = Promise.withResolvers<void>();
-  const backpressure = { full: true, relieved: () => gate.promise };
+  const backpressure = new TestBackpressure(gate.promise);
   const { bus, producer } = scene({ rate: 5000, count: 50, startMicros: null, backpressure });
   await producer.start();
   while (producer.progress.queued < 50) await new Promise((resolve) => setImmediate(resolve));
@@ -111,7 +111,7 @@ void test('a burst that has an end is made to end about now', async (t) => {
 
 void test('stop() ends it at once, also when the bus is away or full, and twice or before start()', async (t) => {
   for (const trouble of ['none', 'away', 'full', 'silent'] as const) {
-    const backpressure = { full: trouble === 'full', relieved: () => new Promise<void>(() => {}) };
+    const backpressure = new TestBackpressure(trouble === 'full' ? new Promise(() => {}) : null);
     const { bus, producer, logs } = scene({ count: null, backpressure });
     if (trouble === 'away') bus.verdict = () => 'unreachable';
     if (trouble === 'silent') bus.held = new Promise(() => {});
