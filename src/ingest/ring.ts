@@ -1,17 +1,17 @@
 import { INDEX_WORDS } from '../core/copy/transcode.ts';
 
 /**
- * The ring between the reader thread and everybody else: batch-sized slabs in one SharedArrayBuffer. A slab is free
+ * The ring between the reader thread and all others: batch-sized slabs in one SharedArrayBuffer. A slab is free
  * when its batch is committed, which is one atomic word; there is no wrap-around inside a batch. The lowest free slab
  * is taken, so that a quiet daemon touches few pages however large BUFFER_BYTES is.
  *
- *   | words: held ticks, in flight, reader waits, slab states … | slab 0: index, arrivals, frames | slab 1 … |
+ *   | words: buffered ticks, in flight, reader waits, slab states … | slab 0: index, arrivals, frames | slab 1 … |
  *
  * This file is the one home of the layout.
  */
 export interface RingGeometry {
   slabCount: number;
-  /** room for frames in a slab, bytes */
+  /** capacity of a slab for frames, bytes */
   slabBytes: number;
   /** most frames in a slab */
   framesMax: number;

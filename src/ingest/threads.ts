@@ -26,7 +26,7 @@ export interface ReaderHost {
 /** All but log lines, which go to Env.log. */
 export type ReaderMessage = Exclude<FromReader, { type: 'log' }>;
 
-/** A thread that died is replaced after so long, ms. */
+/** How soon a thread that died is replaced, ms. */
 const RESTART_MS = 500;
 
 /** The threads around one ring: one that reads, some that parse, some that write; and what hinders the writers. */

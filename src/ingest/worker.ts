@@ -22,7 +22,7 @@ export interface WorkerOptions<From> {
   waitMs(deaths: number): number;
 }
 
-/** A thread that ran for so long is not one that dies at once: its next wait is short again. */
+/** A thread that lived this long does not die at once: its next wait is short again, ms. */
 const LONG_LIFE_MS = 60_000;
 
 /**

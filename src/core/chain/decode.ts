@@ -2,7 +2,7 @@ import type { OrderedTransaction, Tick, Transaction, VdfProof } from './tick.ts'
 
 /** Bytes that are no protobuf message. */
 export class WireError extends Error {
-  /** byte offset in the message where it stops making sense */
+  /** byte offset at which the message is malformed */
   readonly offset: number;
 
   constructor(what: string, offset: number) {

@@ -120,7 +120,7 @@ const U64_MAX = 0xffff_ffff_ffff_ffffn;
 /** both alphabets; padding may be absent */
 const BASE64 = /^(?:[A-Za-z0-9+/_-]{4})*(?:[A-Za-z0-9+/_-]{2}(?:==)?|[A-Za-z0-9+/_-]{3}=?)?$/;
 
-/** One JSON object whose fields are taken out by their proto names; what nobody asked for is an error at the end. */
+/** One JSON object whose fields are taken by their proto names; a field that was not taken is an error at the end. */
 class JsonMessage {
   readonly #fields: Map<string, unknown>;
   readonly #path: string;

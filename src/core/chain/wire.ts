@@ -1,6 +1,6 @@
 /**
- * Reads a protobuf Tick (proto/continuum.proto) without making an object: what it finds stands in numbered slots of
- * typed arrays that are used again for the next frame. Every u64 is a pair of uint32 words (hi, lo), exact over its
+ * Reads a protobuf Tick (proto/continuum.proto) without making an object: what it finds goes to numbered slots of
+ * typed arrays that are reused for the next frame. Every u64 is a pair of uint32 words (hi, lo), exact over its
  * whole range; a string or bytes field is (start, length) into the frame's bytes.
  *
  * As protobuf asks: fields in any order, the last scalar wins, embedded messages that repeat are merged, unknown
@@ -241,7 +241,7 @@ function readFields(
 /**
  * Finds tick_number (0 when the field is absent) in bytes[start, end) and checks the top level of the frame; what
  * lies inside vdf_proof and transactions is not looked at.
- * @param out [hi, lo] of the number; without meaning unless 0 is returned
+ * @param out [hi, lo] of the number; undefined unless 0 is returned
  */
 export function scanTickNumber(bytes: Uint8Array, start: number, end: number, out: Uint32Array): WireStatus {
   out[0] = 0;

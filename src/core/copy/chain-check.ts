@@ -26,7 +26,7 @@ export type ChainCheckMode = 'off' | 'link' | 'full';
 
 export type ChainAlarmKind = 'link' | 'tx_hash' | 'batch_hash' | 'vdf_input' | 'vdf_output';
 
-/** Something that a stored tick states and that does not follow from its content. Stored all the same. */
+/** Something that a tick states and that does not follow from its content. It is stored all the same. */
 export interface ChainAlarm {
   tickNumber: bigint;
   kind: ChainAlarmKind;
@@ -36,7 +36,7 @@ export interface ChainAlarm {
 
 /** Of the ticks whose number this divides, the VDF output is recomputed: 1 %, the same ones in every run. */
 const VDF_SAMPLE_EVERY = 100n;
-/** What whoever sends the ticks can make a parser do: 1.6 ms each. Above it "tick-ingester verify" recomputes them. */
+/** Bounds the work that a sender can cause in a parser, 1.6 ms each; beyond it "tick-ingester verify" recomputes them. */
 const SAMPLED_ITERATIONS_MAX = 1024n;
 const SHOWN_DIGITS = 16;
 const EMPTY_BATCH = batchHash([]).toString('hex');

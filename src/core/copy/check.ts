@@ -29,8 +29,8 @@ const HASH_DIGITS = 64;
 export const INT64_HI_LIMIT = 0x8000_0000;
 
 /**
- * What the sequencer sets and the tables cannot hold. What a client sets is never looked at here. A check returns null
- * when all is well, else the reason, and `detail` is its sentence then.
+ * What the sequencer sets and the tables cannot hold; what a client sets is not checked here. A check returns null when
+ * all is well, else the reason, with a sentence in `detail`.
  */
 export class TickCheck {
   detail = '';
@@ -52,7 +52,7 @@ export class TickCheck {
   }
 
   /**
-   * The tick itself and its proof; the first fault in this order is the one that is told.
+   * The tick itself and its proof; the first fault in this order is reported.
    * @param linked previous_output equals an output that was checked with its own tick
    */
   tick(tick: Uint32Array, linked: boolean): DeadLetterReason | null {

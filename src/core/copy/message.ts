@@ -52,7 +52,7 @@ export class CopyMessages {
 
   /** The caller has written a whole row up to `length`. */
   endRow(length: number): void {
-    // a copy beyond the memory is cut without a word, a row never may be
+    // a copy beyond the memory is cut silently, which must never happen to a row
     if (length > this.sink.bytes.length) throw new Error('a row was longer than the room reserved for it');
     this.sink.length = length;
     if (length - this.#start >= COPY_MESSAGE_BYTES + MESSAGE_HEADER_BYTES) {

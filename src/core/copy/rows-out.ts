@@ -7,7 +7,7 @@ const NULL = -1;
 const END = -1;
 
 /**
- * Walks the rows of a `COPY … TO STDOUT (FORMAT binary)` without making anything of them: where each field lies. A row
+ * Walks the rows of a `COPY … TO STDOUT (FORMAT binary)` without decoding them: where each field lies. A row
  * can be visited again by its offset.
  */
 export class CopyRows {
@@ -91,7 +91,7 @@ export class CopyRows {
     return this.#view.getBigInt64(this.starts[field]);
   }
 
-  /** timestamptz in µs since 1970; `infinity` is far outside of what a u64 of microseconds can mean. */
+  /** timestamptz in µs since 1970; `infinity` is far outside of what a u64 of microseconds can hold. */
   micros(field: number): bigint | null {
     return this.isNull(field) ? null : this.int64(field) + EPOCH_2000_MICROS;
   }

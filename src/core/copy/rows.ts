@@ -26,7 +26,7 @@ import { isText } from './types/text.ts';
 import { isTimestamptz, writeTimestamptz } from './types/timestamptz.ts';
 
 // A row is an int16 with the number of fields, then each field as an int32 length (−1: null) and its bytes. Writers
-// reserve the whole row first, then write without a check: a DataView throws should the reservation ever be short.
+// reserve the whole row first, then write without a check: a DataView throws if the reservation was too small.
 
 const TICK_FIELDS = TICKS.columns.length;
 const PROOF_FIELDS = PROOFS.columns.length;

@@ -1,6 +1,6 @@
 /**
  * A sink of one table holds about as much as the frames of its batch: below 3 × BUFFER_BYTES (256 MiB) in the worst
- * case of tiny transactions. Beyond this something is wrong, and it would be wrong to take the machine's memory.
+ * case of tiny transactions. More than this is a bug, which must not take the machine's memory with it.
  */
 export const SINK_BYTES_MAX = 2 ** 30;
 
@@ -63,14 +63,6 @@ export class ByteSink {
     this.ensure(4);
     this.view.setInt32(this.length, value);
     this.length += 4;
-  }
-
-  /** An int64 from its two uint32 words. */
-  putInt64(hi: number, lo: number): void {
-    this.ensure(8);
-    this.view.setUint32(this.length, hi);
-    this.view.setUint32(this.length + 4, lo);
-    this.length += 8;
   }
 
   putBytes(bytes: Uint8Array): void {

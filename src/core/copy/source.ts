@@ -6,7 +6,7 @@ const CACHE_LINE_BYTES = 64;
 const NATIVE_COPY_BYTES = 256;
 
 /**
- * The bytes of a span in the three shapes that are fast for something. They are plain views of the same memory, shared
+ * The bytes of a span as three views, each the fastest for some access. They are plain views of the same memory, shared
  * or not, made once for a span, so that every access below sees one hidden class.
  *
  * The loops move eight bytes as one BigInt that never exists: the optimising compiler keeps getBigInt64 → setBigInt64

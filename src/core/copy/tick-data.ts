@@ -22,7 +22,7 @@ const EPOCH_2000_MICROS = 946_684_800_000_000n;
 const FIELDS = TICK_DATA.columns.length;
 /** the count, a length for each field, and the values of fixed size */
 const FIXED_BYTES = 2 + 4 * FIELDS + 8 * 6 + 2;
-/** Names repeat: their bytes are looked up. Beyond this many the table begins anew. */
+/** Names repeat, so their bytes are cached; beyond this many the cache starts over. */
 const NAMES_MAX = 10_000;
 
 const names = new Map<string, Uint8Array>();

@@ -292,8 +292,8 @@ const transcoder = new Transcoder();
 
 /**
  * Turns the frames of a span into binary COPY for the three chain tables. A tick is in all three sinks or in none.
- * @throws Error when the span contradicts itself (a frame has another number than its place says, or lies outside):
- *   that is a broken invariant of the caller, and the sinks are without meaning then
+ * @throws Error when the span contradicts itself (a frame's number does not fit its place, or it lies outside):
+ *   that is a broken invariant of the caller, and the sinks are unusable then
  */
 export function transcode(span: FrameSpan, sinks: TableSinks, limits: TranscodeLimits): TranscodeResult {
   return transcoder.transcode(span, sinks, limits);

@@ -5,13 +5,13 @@ export interface DeadLettersSeen {
   count: number;
 }
 
-/** DEAD_LETTER_MAX is about so long, ms. */
+/** The window that DEAD_LETTER_MAX limits, ms. */
 export const BRAKE_WINDOW_MS = 600_000;
-/** So many frames in a row that differ from what is stored are another chain, and no accident. */
+/** This many frames in a row that differ from what is stored mean another chain, not an accident. */
 export const CONFLICTS_MAX = 3;
 
 /**
- * Counts the dead letters of a sliding window (spec P5): a sequencer that sends nothing but bad ticks shall stop the
+ * Counts the dead letters of a sliding window (spec P5): a sequencer that sends nothing but bad ticks must stop the
  * ingestion, not fill the table. Memory: one entry for each batch with dead letters in the window.
  */
 export class DeadLetterBrake {
@@ -33,8 +33,8 @@ export class DeadLetterBrake {
   }
 
   /**
-   * Whether so many more may be written; they count from now on. The first ones of a window always may, however many:
-   * an operator who accepts what there is must get further.
+   * Whether `count` more may be written; they are counted if so. The first ones of a window always may, however many:
+   * otherwise an operator who has accepted a halt would be halted again at once.
    */
   admit(count: number, nowMs: number): boolean {
     this.#forget(nowMs);
@@ -44,7 +44,7 @@ export class DeadLetterBrake {
     return true;
   }
 
-  /** More than the limit are written. */
+  /** More than the limit were written. */
   isOver(nowMs: number): boolean {
     this.#forget(nowMs);
     return this.#sum > this.max;
@@ -59,13 +59,13 @@ export class DeadLetterBrake {
 
 /**
  * How many frames that conflict with what is stored came one directly after the other. Frames are told apart by their
- * ordinal in the stream: a frame of any other kind between two conflicts breaks the row.
+ * ordinal in the stream: any other frame between two conflicts ends the streak.
  */
 export class ConflictStreak {
   #last = -1;
   #length = 0;
 
-  /** The length of the row that ends with this conflict. */
+  /** The length of the streak that ends with this conflict. */
   conflict(ordinal: number): number {
     this.#length = ordinal === this.#last + 1 ? this.#length + 1 : 1;
     this.#last = ordinal;

@@ -14,7 +14,7 @@ export interface FillState {
   mode: FillMode;
   /** answers in a row that said the sequencer does not have it */
   misses: number;
-  /** attempts in a row that brought no answer */
+  /** attempts in a row without an answer */
   failures: number;
 }
 
@@ -24,7 +24,7 @@ export interface FillEntry extends TickRange, FillState {
 }
 
 export interface FillPlanLimits {
-  /** so many misses are the proof that a number cannot be filled */
+  /** this many misses in a row prove that a number cannot be filled */
   missesMax: number;
   missWaits: BackoffLimits;
   failureWaits: BackoffLimits;
@@ -33,8 +33,8 @@ export interface FillPlanLimits {
 const FRESH: FillState = { mode: 'any', misses: 0, failures: 0 };
 
 /**
- * What is missing and when it is asked for next: ranges with what is known of them, never single numbers. Neighbours
- * in the same state are one range, so the plan grows with the number of gaps and not with their lengths.
+ * What is missing and when it is asked for next, kept as ranges and never as single numbers. Neighbours in the same
+ * state are one range, so the plan grows with the number of gaps and not with their lengths.
  */
 export class FillPlan {
   readonly #limits: FillPlanLimits;
@@ -59,7 +59,7 @@ export class FillPlan {
     return next;
   }
 
-  /** Takes what is due and chosen out of the plan, the lowest first: what becomes of it is for the caller to say. */
+  /** Removes the ranges that are due and chosen, lowest first; the caller puts back what stays missing. */
   take(nowMs: number, choose: (entry: FillEntry) => 'take' | 'leave' | 'stop'): FillEntry[] {
     const taken: FillEntry[] = [];
     let at = 0;
@@ -79,7 +79,7 @@ export class FillPlan {
     this.put(gap, FRESH, 0);
   }
 
-  /** Missing still, and nothing new is known of it. */
+  /** Still missing, in this state. */
   put({ first, last }: TickRange, { mode, misses, failures }: FillState, notBeforeMs: number): void {
     const entry: FillEntry = { first, last, mode, misses, failures, notBeforeMs };
     const at = this.#firstAbove(first);
@@ -112,7 +112,7 @@ export class FillPlan {
     return low;
   }
 
-  /** The sequencer says that it does not have it. Returns how long it is left alone, ms; null: it is given up. */
+  /** The sequencer says that it does not have it. Returns how long until it is asked for again, ms; null: given up. */
   missed(range: TickRange, state: FillState, nowMs: number): number | null {
     const misses = state.misses + 1;
     if (misses >= this.#limits.missesMax) return null;
@@ -121,7 +121,7 @@ export class FillPlan {
     return waitMs;
   }
 
-  /** No answer, or one without meaning; proves nothing. Returns how long it is left alone, ms. */
+  /** No answer, or an unusable one: proves nothing. Returns how long until it is asked for again, ms. */
   failed(range: TickRange, state: FillState, nowMs: number): number {
     const waitMs = backoffMs(state.failures, this.#limits.failureWaits, this.#random());
     this.put(range, { ...state, failures: state.failures + 1 }, nowMs + waitMs);

@@ -8,7 +8,7 @@ export interface ClosedGap extends TickRange {
   unfillable: bigint;
 }
 
-/** Follows gaps from their record to their end, so that each is told of once and not with every tick of it. */
+/** Follows gaps until they are closed, so that each is reported once and not with every tick of it. */
 export class GapWatch {
   /** sorted, disjoint */
   readonly #gaps: ClosedGap[] = [];
@@ -33,7 +33,7 @@ export class GapWatch {
     return this.#open.within(range);
   }
 
-  /** Returns the gaps that this closed. */
+  /** Returns the gaps that are closed by this. */
   close(range: TickRange, outcome: 'filled' | 'unfillable'): ClosedGap[] {
     return this.#open.within(range).flatMap((part) => {
       this.#open.remove(part);

@@ -1,6 +1,6 @@
 import { RangeSet, type TickRange } from './ranges.ts';
 
-/** What the store has recorded, as a set of ranges: ledger, open gaps, given-up gaps. */
+/** What the store has recorded, as ranges: ledger, open gaps, gaps given up. */
 export interface Recorded {
   origin: bigint | null;
   position: bigint | null;
@@ -10,8 +10,8 @@ export interface Recorded {
 }
 
 /**
- * What we were told is committed and the store does not have: ranges that it has not recorded, and gaps that were
- * closed and are open in it again.
+ * What was confirmed as committed and is gone from the store: ranges that it does not have, and gaps that were closed
+ * and are open again.
  */
 export function lostRanges(
   ours: { recorded: readonly TickRange[]; openGaps: readonly TickRange[] },

@@ -5,7 +5,7 @@ export interface Explained<Cause extends string> extends TickRange {
 }
 
 /**
- * Cuts what is missing by its cause: each number goes to the first cause that holds it, what none holds to `otherwise`.
+ * Cuts what is missing by its cause: each number goes to the first cause that covers it, or else to `otherwise`.
  * All ranges come in order, and those of one list do not overlap; the result is in order as well.
  */
 export function explainMissing<Cause extends string>(
@@ -15,8 +15,8 @@ export function explainMissing<Cause extends string>(
 ): Explained<Cause>[] {
   const explained: Explained<Cause>[] = [];
   let rest = missing;
-  for (const [cause, held] of causes) {
-    const { inside, outside } = cut(rest, held);
+  for (const [cause, covered] of causes) {
+    const { inside, outside } = cut(rest, covered);
     for (const range of inside) explained.push({ ...range, cause });
     rest = outside;
   }

@@ -1,4 +1,4 @@
-/** The batch that is being filled, as the reader sees it. */
+/** The batch that is being built, as the reader sees it. */
 export interface OpenBatch {
   ticks: number;
   /** since its first frame arrived, ms */
@@ -17,8 +17,8 @@ export interface SealLimits {
 }
 
 /**
- * Whether the open batch goes on its way now. While everybody downstream is busy it grows towards BATCH_MAX instead:
- * nobody could take it, so waiting costs no latency, and a larger transaction costs less for each tick.
+ * Whether the open batch is sealed now. While all parsers and writers are busy it grows towards BATCH_MAX instead: none
+ * could take it, so waiting costs no latency, and a larger transaction costs less per tick.
  */
 export function shouldSeal(batch: OpenBatch, inFlight: number, limits: SealLimits): boolean {
   if (batch.ticks >= limits.batchTicksMax) return true;

@@ -1,8 +1,8 @@
 import { RangeSet, type TickRange } from './ranges.ts';
 
 /**
- * Where a numbered frame belongs. The sequencer of the reader thread: pure, told of every number in the order of
- * arrival, it says what to do with the frame.
+ * Where a numbered frame belongs: what the reader thread does with it. Every number is put to the Sequence in the order
+ * of arrival.
  *
  *   next      the number that was due: append it
  *   ahead     beyond the one due: buffer it, the missing ones may still come (reorder window)
@@ -13,7 +13,7 @@ import { RangeSet, type TickRange } from './ranges.ts';
 export type Placement = 'next' | 'ahead' | 'late' | 'resume' | 'repeated';
 
 export interface SequenceStart {
-  /** the number that is due, or null when the first number received shall be the origin */
+  /** the number that is due, or null when the first number received becomes the origin */
   expected: bigint | null;
   /** ranges above `expected` that the ledger already holds: skipped, never rewritten */
   stored: readonly TickRange[];

@@ -6,7 +6,7 @@ import type { TickServer } from '../sequencer/connection.ts';
 export interface CallLimits {
   /** GetTick calls under way at once */
   calls: number;
-  /** a chunk ends when its frames have so many bytes */
+  /** a chunk ends when its frames reach this, bytes */
   chunkBytes: number;
 }
 
@@ -38,8 +38,8 @@ export class TickCaller {
   }
 
   /**
-   * Asks for the numbers of `ranges` in order until all are answered, the chunk is full, or so many calls in a row
-   * failed that the server is to be blamed. Never rejects.
+   * Asks for the numbers of `ranges` in order until all are answered, the chunk is full, or as many calls in a row
+   * failed as there are workers: then the server is to blame. Never rejects.
    */
   async ask(server: TickServer, ranges: readonly TickRange[]): Promise<CallResults> {
     const results: CallResults = { frames: [], missing: new RangeSet(), failed: [], answered: false };

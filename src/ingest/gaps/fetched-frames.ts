@@ -9,7 +9,7 @@ export interface FetchedFrame {
 
 /** Where the frames go. */
 export interface FetchedTaker {
-  /** everybody downstream is busy */
+  /** all parsers and writers are busy */
   isBusy(): boolean;
   /** the frame needs no batch of its own */
   continues(frame: FetchedFrame): boolean;
@@ -17,7 +17,7 @@ export interface FetchedTaker {
   accept(frame: FetchedFrame): boolean;
 }
 
-/** Fetched frames give way to the stream while everybody downstream is busy; after so long they go first, ms. */
+/** Fetched frames give way to the stream while all parsers and writers are busy; after this time they go first, ms. */
 const WAIT_MS = 100;
 
 /** One chunk of fetched frames on its way into the ring. A run of numbers is a batch of its own. */
@@ -40,7 +40,7 @@ export class FetchedFrames {
   }
 
   /**
-   * Offers them run by run: while somebody downstream is free, and one run after WAIT_MS in any case. False when even
+   * Offers them run by run: while a parser or writer is free, and one run after WAIT_MS in any case. False when even
    * that one found no room: nothing else may go before it.
    */
   offer(nowMs: number, ring: FetchedTaker): boolean {

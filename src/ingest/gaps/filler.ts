@@ -16,7 +16,7 @@ export interface FillLimits extends FillPlanLimits, CallLimits, RangeStreamLimit
   chunkTicks: number;
   /** a hole of more ticks is read from a stream of its own */
   longTicks: number;
-  /** the connection is closed when nothing was missing for so long, ms */
+  /** the connection is closed when nothing was missing for this long, ms */
   lingerMs: number;
   /** between two attempts at a sequencer that does not answer at all */
   backoff: BackoffLimits;
@@ -253,7 +253,7 @@ function sizeOf({ first, last }: TickRange): number {
   return size > BigInt(Number.MAX_SAFE_INTEGER) ? Infinity : Number(size);
 }
 
-/** The first so many numbers of these ranges. */
+/** The first `ticks` numbers of these ranges. */
 function firstTicks(ranges: readonly TickRange[], ticks: number): TickRange[] {
   const taken: TickRange[] = [];
   let left = BigInt(ticks);

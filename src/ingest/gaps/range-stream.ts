@@ -12,9 +12,9 @@ export interface RangeStreamLimits {
   chunkBytes: number;
   /** ticks after which other gaps that wait have their turn */
   turnTicks: number;
-  /** frames are handed over after so long without another one, ms */
+  /** frames are handed over when no other one came for this long, ms */
   flushMs: number;
-  /** a stream that is silent for so long has nothing more, ms */
+  /** a stream that is silent for this long has nothing more, ms */
   stallMs: number;
 }
 
@@ -124,8 +124,8 @@ function inOrder(a: FetchedFrame, b: FetchedFrame): number {
 }
 
 /**
- * Whether a stream can be opened at this number: a frame comes, whichever, or it stays open and silent for so long.
- * Rejects when it fails otherwise than by being refused.
+ * Whether a stream can be opened at this number: any frame comes, or it stays open and silent for silentMs.
+ * Rejects when it fails for another reason than that this position is not served.
  */
 export async function streamsFrom(server: TickServer, number: bigint, silentMs: number): Promise<boolean> {
   let timer: NodeJS.Timeout | null = null;

@@ -4,7 +4,7 @@ import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 export interface FillReport {
   /** asked for in vain */
   tried: TriedRange[];
-  /** proved not to be had */
+  /** proved not to exist on the sequencer */
   unfillable: TickRange[];
 }
 
@@ -16,7 +16,7 @@ export interface TriedRange extends TickRange {
 
 /** Most attempts told of at once: of more the lowest are told, the others at one of their next turns. */
 const TRIED_MAX = 256;
-/** At most one report in so long, ms. */
+/** Least time between two reports, ms. */
 const REPORT_MS = 1_000;
 
 /** Gathers what is to be reported and sends it once a second at most. */

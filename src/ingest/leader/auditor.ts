@@ -14,7 +14,7 @@ export interface AuditorHost {
   readCounterparts(numbers: bigint[]): Promise<Map<bigint, Counterpart>>;
   /** the same; rejects as well when another daemon has the epoch */
   recordConflicts(epoch: bigint, letters: ConflictLetter[]): Promise<void>;
-  /** whether the brake lets so many more dead letters be written; it halts otherwise */
+  /** whether this many more dead letters may be written; the brake halts the run otherwise */
   admit(deadLetters: number): boolean;
   /** The reader may send another packet. */
   credit(run: number): void;

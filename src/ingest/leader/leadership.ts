@@ -29,11 +29,11 @@ export interface LeadershipLimits {
   backoff: BackoffLimits;
   /** between two renewals, ms; a fifth of the lease */
   renewMs: number;
-  /** no answer to a renewal for so long: the connection is given up, ms */
+  /** the connection is given up when a renewal is not answered within this time, ms */
   answerMs: number;
 }
 
-/** A schema that is behind is looked at again so often, ms: an operator migrates and the daemon goes on by itself. */
+/** Between two looks at a schema that is behind, ms: an operator migrates and the daemon goes on by itself. */
 const SCHEMA_POLL_MS = 2_000;
 /** Applying the schema is part of it with DB_MIGRATE=auto. */
 const SCHEMA_MS_MAX = 120_000;

@@ -70,7 +70,7 @@ export class RunSupervisor {
     this.#ignorePosition = options.ignorePosition;
   }
 
-  /** This daemon has the lease: nobody else can change the ledger any more. */
+  /** This daemon has the lease: no other one can change the ledger any more. */
   lead(epoch: bigint): Promise<void> {
     return this.#turn(async () => this.#begin(epoch, await this.#ledger.readLedger()));
   }
@@ -80,7 +80,7 @@ export class RunSupervisor {
     return this.#halt;
   }
 
-  /** Whether so many more dead letters may be written, which count then; the run ends otherwise. */
+  /** Whether this many more dead letters may be written; they are counted if so, and the run ends otherwise. */
   admit(deadLetters: number): boolean {
     if (this.#halt !== null) return false;
     if (this.#brake.admit(deadLetters, this.#env.clock.monotonicMs())) return true;

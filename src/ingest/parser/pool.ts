@@ -11,7 +11,7 @@ export interface ParserPoolHost {
   died(error: Error): void;
 }
 
-/** The pool is looked at so often, ms: see #replenish. */
+/** Between two looks at the pool, ms: see #replenish. */
 const WATCH_MS = 500;
 
 /** The parser threads. One task a thread; the pipeline bounds how many are asked for, the queue bounds it once more. */

@@ -39,7 +39,7 @@ export interface PipelineThreads {
 export interface PipelineHost {
   /** Records the first tick of a new chain; resolves with the origin that holds, null when the epoch has moved on. */
   recordOrigin(first: bigint, epoch: bigint): Promise<bigint | null>;
-  /** Whether the brake lets so many more dead letters be written; it halts the run otherwise. */
+  /** Whether this many more dead letters may be written; the brake halts the run otherwise. */
   admit(deadLetters: number): boolean;
   committed(batch: CommittedBatch): void;
   fenced(epoch: bigint): void;

@@ -55,7 +55,7 @@ export class Backlog {
     this.#stream.resume();
   }
 
-  /** The stream is over: nobody waits any more. */
+  /** The stream is over: nothing waits any more. */
   abandon(): void {
     this.clear();
     this.#mark(false);

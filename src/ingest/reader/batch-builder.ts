@@ -5,10 +5,8 @@ import { FRAME_UNNUMBERED, INDEX_WORDS } from '../../core/copy/transcode.ts';
 import type { SequenceStart } from '../../core/ingest/sequence.ts';
 import type { Ring, Slab } from '../ring.ts';
 
-/** A batch on its way: which slab holds its frames and what the frames are. Sent from the reader to the pipeline. */
+/** A complete batch: which slab holds its frames and what they are. Sent from the reader to the pipeline. */
 export interface SealedBatch {
-  /** order of sealing since the reader's start, from 0 */
-  sequence: number;
   /** the slab, or null when the frames came in `side` */
   slab: number | null;
   /** one frame too large for a slab, in memory of its own */
@@ -50,7 +48,6 @@ export class BatchBuilder {
   #gaps: TickRange[] = [];
   #openedMs = 0;
   #newGaps: TickRange[] = [];
-  #sequence = 0;
   /** where in the slab's index the last numbered frame of the open batch stands */
   #lastTickWord = 0;
   #previous: string | null = null;
@@ -202,7 +199,6 @@ export class BatchBuilder {
   #emit(slab: number | null, side: Uint8Array<ArrayBuffer> | null): void {
     this.#ring.addInFlight(1);
     this.#sealed({
-      sequence: this.#sequence,
       slab,
       side,
       frames: this.#frames,
@@ -214,7 +210,6 @@ export class BatchBuilder {
       previous: this.#previous,
       openedMs: this.#openedMs,
     });
-    this.#sequence += 1;
     this.#reset();
   }
 

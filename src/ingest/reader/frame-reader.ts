@@ -136,8 +136,8 @@ export class FrameReader {
   }
 
   /**
-   * Everything that was read goes on its way, whatever the batch's size. False while the ring has no room for all of
-   * it: to be called again. Frames that wait for missing ones are left: the next start reads them again.
+   * Seals everything that was read, whatever the batch's size. False while the ring has no room for all of it: to be
+   * called again. Frames that wait for missing ones are left: the next start reads them again.
    */
   drain(): boolean {
     if (this.#doubts) this.disconnected();

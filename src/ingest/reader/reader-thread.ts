@@ -47,7 +47,7 @@ export type ToReader =
     }
   /** Stop and give the open slab back. */
   | { type: 'stop'; run: number }
-  /** Close the stream, send what was read on its way, then say 'drained'. */
+  /** Close the stream, seal and send what was read, then say 'drained'. */
   | { type: 'drain' }
   /** A batch was committed. */
   | { type: 'credit' }
@@ -197,7 +197,7 @@ export class ReaderLoop {
   #streamHost(): StreamHost {
     return {
       frame: (bytes) => this.#reader?.frame(bytes),
-      // a drain closes the stream for good, and what was delivered still goes on its way
+      // a drain closes the stream for good, and what was delivered is still sealed and sent
       disconnected: () => {
         if (!this.#draining) this.#reader?.disconnected();
       },

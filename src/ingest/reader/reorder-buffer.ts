@@ -1,6 +1,6 @@
 import type { Sequence } from '../../core/ingest/sequence.ts';
 
-/** Out-of-order frames wait for the missing ones: at most so many ticks, so long, and so many bytes. */
+/** How many out-of-order frames wait for the missing ones, how long, and how many bytes of them. */
 export interface ReorderLimits {
   reorderTicks: number;
   reorderMs: number;

@@ -8,7 +8,7 @@ export interface RepeatedFrame {
   bytes: Uint8Array;
 }
 
-/** A packet goes when it has so many frames or bytes, and at every turn of the reader. */
+/** A packet is sent when it has this many frames or bytes, and at every turn of the reader. */
 const PACKET_FRAMES = 256;
 const PACKET_BYTES = 1024 * 1024;
 /** Packets that may be with the main thread at once; beyond that the stream waits. */

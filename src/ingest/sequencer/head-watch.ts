@@ -7,13 +7,13 @@ export interface HeadWatchHost {
   headReached(): void;
 }
 
-/** What looks wrong is looked at again after so long, ms: GetStatus may lag behind the stream. */
+/** How soon what looks wrong is checked again, ms: GetStatus may lag behind the stream. */
 export const DOUBT_MS = 1_000;
-/** A hole of so many ticks is believed only when the head of the sequencer lies beyond it. */
+/** A larger hole is believed only when the head of the sequencer lies beyond it, ticks. */
 export const JUMP_MAX = 1_000_000n;
 
 /**
- * Compares the sequencer's head with what its stream brought (spec P5). Two things are no accident when they are seen
+ * Compares the sequencer's head with what its stream brought (spec P5). Two things are believed when they are seen
  * twice, a second apart: a head below the ticks that we had when we asked, and a tick far beyond the head. Both are
  * another chain, or none, and must not move the position.
  */

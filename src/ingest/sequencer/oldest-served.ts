@@ -5,7 +5,7 @@ export interface OldestServedHost {
   had(): bigint | null;
   /** the sequencer's head, and what `had` was then */
   answered(head: bigint, had: bigint | null): void;
-  /** the stream has moved on: nobody waits for an answer any more */
+  /** the stream has moved on: the answer is not wanted any more */
   isOver(): boolean;
 }
 

@@ -22,7 +22,7 @@ export interface OversizedHost {
 export class OversizedMessages {
   readonly #log: LogLine;
   readonly #host: OversizedHost;
-  /** met so often since the last tick came */
+  /** how often one was met since the last tick came */
   times = 0;
 
   constructor(log: LogLine, host: OversizedHost) {

@@ -3,7 +3,7 @@ import type { TickServer } from './connection.ts';
 import { DOUBT_MS } from './head-watch.ts';
 
 export interface SilenceLimits {
-  /** a stream that is silent for so long may hang, ms */
+  /** a stream that has been silent for this long may hang, ms */
   stallMs: number;
   /** how often GetStatus is asked for the head, ms */
   headMs: number;
@@ -22,7 +22,7 @@ export interface SilenceHost {
   answered(head: bigint, had: bigint | null): void;
 }
 
-/** The stream is open, and nothing has come for so long. */
+/** The stream is open, and nothing has come for silentMs. */
 export interface Silence {
   silentMs: number;
   /** null when GetStatus was not answered either */

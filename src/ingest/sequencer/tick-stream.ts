@@ -42,7 +42,7 @@ const WATCH_MS = 250;
 /** gRPC's code for what our own watchdog found */
 const DEADLINE_EXCEEDED = 4;
 const UNKNOWN = 2;
-/** A halted stream is tried again so often, ms: the sequencer may have been the one that was out of resources. */
+/** Between two attempts of a halted stream, ms: the sequencer may have been the one that was out of resources. */
 const POISON_RETRY_MS = 60_000;
 
 /**
@@ -164,7 +164,7 @@ export class TickStream {
     return 'doubt' in this.#state ? this.#state.doubt : null;
   }
 
-  /** What belongs to the present state ends with it. */
+  /** Ends what belongs to the present state: its connection or its timer. */
   #leave(next: State): void {
     const connection = this.#connection;
     if (this.#state.kind === 'waiting') clearTimeout(this.#state.timer);

@@ -12,7 +12,7 @@ import { deadline, WakeableWait } from '../../core/wait.ts';
 
 export interface WriterLimits {
   backoff: BackoffLimits;
-  /** no answer for so long: the connection is given up, ms */
+  /** the connection is given up when a batch is not answered within this time, ms */
   answerMs: number;
   /** DB_MAX_CONN_LIFETIME, ms */
   lifetimeMs: number;
@@ -292,5 +292,5 @@ function liesInRows(error: BatchError, verdict: StoreVerdict, { ticks, range }: 
   return error.stage === 'before' && verdict === 'look' && range !== null && range.first < range.last;
 }
 
-/** The connection ended or was silent while a batch was under way: committed or not, nobody knows. */
+/** The connection ended or was silent while a batch was under way: whether it was committed is not known. */
 class NoAnswer extends Error {}

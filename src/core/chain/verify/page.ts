@@ -5,7 +5,7 @@ import { verifyTick, type Finding, type FindingKind } from './verify.ts';
 /** Which outputs are recomputed; `share` of all ticks in (0, 1]. */
 export type VdfMode = { kind: 'all' } | { kind: 'off' } | { kind: 'sample'; share: number };
 
-/** What became of a range of ticks. Counts are of ticks unless they say otherwise. */
+/** The result for a range of ticks. Counts are of ticks unless they say otherwise. */
 export interface VerifyReport {
   /** whose rows are all there; each of their formulas was looked at */
   ticks: number;
@@ -62,7 +62,7 @@ export function addMissing(report: VerifyReport, ranges: readonly MissingRange[]
   trim(report);
 }
 
-/** Adds what another range gave. */
+/** Adds the result of another range. */
 export function addReport(sum: VerifyReport, more: VerifyReport): void {
   sum.ticks += more.ticks;
   sum.transactions += more.transactions;

@@ -12,7 +12,7 @@ const PAGE_TARGET_BYTES = 8 * 2 ** 20;
 const PAGE_TARGET_MS = 500;
 /** of one step, so that a single quick page does not decide */
 const GROWTH_MAX = 4;
-/** into so many parts when a page was too large */
+/** parts that a page is cut into when it was too large */
 const SPLIT = 8;
 
 /**

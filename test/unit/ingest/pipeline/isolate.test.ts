@@ -64,7 +64,6 @@ class PipelineHarness {
   credits = 0;
   failParses = 0;
   readonly pipeline: Pipeline;
-  #sequence = 0;
 
   constructor(writers = 2) {
     const parser = new BatchParser(this.ring);
@@ -114,7 +113,6 @@ class PipelineHarness {
     this.ring.addBufferedTicks(ticks);
     this.ring.addInFlight(1);
     this.pipeline.sealed({
-      sequence: this.#sequence++,
       slab: slab.id,
       side: null,
       frames: frames.length,

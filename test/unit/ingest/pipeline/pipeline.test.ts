@@ -85,14 +85,12 @@ function harness(writers = 2, failParses = 0): PipelineHarness {
       fenced: (epoch) => fenced.push(epoch),
     },
   );
-  let sequence = 0;
   const seal: PipelineHarness['seal'] = (first, ticks, more = {}) => {
     const slab = ring.take();
     if (slab === undefined) throw new Error('the ring is full');
     ring.addBufferedTicks(ticks);
     ring.addInFlight(1);
     pipeline.sealed({
-      sequence: sequence++,
       slab: slab.id,
       side: null,
       frames: ticks,
