@@ -1,6 +1,7 @@
 import type { LogLine } from '../../core/env.ts';
-import { Worker } from 'node:worker_threads';
 import { backoffMs } from '../../core/retry.ts';
+import { systemClock } from '../../core/time.ts';
+import { RestartedWorker, workerFile } from '../../ingest/worker.ts';
 import type { StageSetup } from './build.ts';
 import type { FromStage, ToStage } from './stage-thread.ts';
 import type { MeterEntry } from '../telemetry/meter-buffer.ts';
@@ -13,12 +14,7 @@ export interface StageThreadHost {
   died(stage: string): void;
 }
 
-/** Compiled code runs as .js, the sources as .ts. */
-const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-const WORKER = new URL(`./stage.worker.${EXTENSION}`, import.meta.url);
 const BACKOFF = { firstMs: 500, maxMs: 30_000 };
-/** A thread that ran for so long is not one that dies at once: the next wait is short again. */
-const SOUND_MS = 60_000;
 /** What a stage needs to finish what is in hand; then its thread is ended, and what it had comes again. */
 const STOP_MS = 15_000;
 
@@ -29,10 +25,9 @@ const STOP_MS = 15_000;
 export class StageThread {
   readonly #setup: StageSetup;
   readonly #host: StageThreadHost;
-  #worker: Worker | null = null;
-  #attempt = 0;
-  #timer: NodeJS.Timeout | null = null;
-  #stopping = false;
+  #worker: RestartedWorker<ToStage, FromStage> | null = null;
+  /** what the thread itself said about its end */
+  #reason: string | null = null;
 
   constructor(setup: StageSetup, host: StageThreadHost) {
     this.#setup = setup;
@@ -40,42 +35,32 @@ export class StageThread {
   }
 
   start(): void {
-    this.#spawn();
+    this.#worker = new RestartedWorker({
+      file: workerFile(import.meta.url, 'stage'),
+      name: this.#setup.stage,
+      clock: systemClock,
+      data: () => this.#setup,
+      message: (message) => this.#message(message),
+      died: (failure, waitMs) => this.#died(failure, waitMs),
+      waitMs: (deaths) => backoffMs(deaths, BACKOFF, Math.random()),
+    });
   }
 
   async stop(): Promise<void> {
-    this.#stopping = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    const worker = this.#worker;
-    if (worker === null) return;
-    const gone = new Promise((resolve) => worker.once('exit', resolve));
-    worker.postMessage({ type: 'stop' } satisfies ToStage);
-    const timer = setTimeout(() => void worker.terminate(), STOP_MS);
-    await gone;
-    clearTimeout(timer);
+    await this.#worker?.stop({ type: 'stop' }, { ms: STOP_MS });
   }
 
-  #spawn(): void {
+  #message(message: FromStage): void {
+    if (message.type === 'log') this.#host.log(message.level, message.message, message.fields);
+    else if (message.type === 'metrics') this.#host.metrics(this.#setup.stage, message.entries);
+    else if (message.error !== null) this.#reason = message.error;
+  }
+
+  #died(failure: Error, waitMs: number): void {
     const { stage } = this.#setup;
-    const beganMs = performance.now();
-    const worker = new Worker(WORKER, { workerData: this.#setup, name: stage });
-    let reason = 'the thread ended';
-    this.#worker = worker;
-    worker.on('message', (message: FromStage) => {
-      if (message.type === 'log') this.#host.log(message.level, message.message, message.fields);
-      else if (message.type === 'metrics') this.#host.metrics(stage, message.entries);
-      else if (message.error !== null) reason = message.error;
-    });
-    worker.on('error', (error) => (reason = (error as Error).message));
-    worker.on('exit', () => {
-      this.#worker = null;
-      if (this.#stopping) return;
-      if (performance.now() - beganMs > SOUND_MS) this.#attempt = 0;
-      const waitMs = backoffMs(this.#attempt, BACKOFF, Math.random());
-      this.#attempt += 1;
-      this.#host.died(stage);
-      this.#host.log('error', 'A stage ended (will be started again)', { stage, reason, retry_ms: waitMs });
-      this.#timer = setTimeout(() => this.#spawn(), waitMs);
-    });
+    const reason = this.#reason ?? failure.message;
+    this.#reason = null;
+    this.#host.died(stage);
+    this.#host.log('error', 'A stage ended (will be started again)', { stage, reason, retry_ms: waitMs });
   }
 }

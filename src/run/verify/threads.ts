@@ -1,10 +1,9 @@
 import { Worker } from 'node:worker_threads';
 import type { VerifyTask } from '../../core/chain/verify/plan.ts';
+import { workerFile } from '../../ingest/worker.ts';
 import type { FromVerifier, ToVerifier, VerifierSetup, VerifyOutcome } from './verify-thread.ts';
 
-/** Compiled code runs as .js, the sources as .ts. */
-const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-const WORKER = new URL(`./verify.worker.${EXTENSION}`, import.meta.url);
+const WORKER = workerFile(import.meta.url, 'verify');
 
 /** While a thread verifies one page the server already sends the next one, on another session. */
 const TASKS_PER_THREAD = 2;
