@@ -2,9 +2,9 @@ import { ConsoleIngester } from '../ingest/console.ts';
 import type { Config } from './config/load.ts';
 import { ConsoleTelemetry } from './telemetry/console-telemetry.ts';
 import { startHealthServer } from './telemetry/http.ts';
-import type { Log } from './telemetry/log.ts';
+import { envOf, type Log } from './telemetry/log.ts';
 import type { Signals } from './signals.ts';
-import { daemonEnv, readerSetup, ringLimits } from './ingest-setup.ts';
+import { readerSetup, ringLimits } from './ingest-setup.ts';
 
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 
@@ -23,7 +23,7 @@ export async function runConsole(config: Config, log: Log, signals: Signals): Pr
     process.stdout.on('error', () => resolve('stdout closed'));
   });
   const ingester = new ConsoleIngester({
-    env: daemonEnv(log),
+    env: envOf(log),
     observer: telemetry,
     format: config.outputFormat,
     startTick: config.startTick,

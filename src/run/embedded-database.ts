@@ -1,12 +1,26 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startEmbedded, type EmbeddedServer } from '../store/embedded/server.ts';
+import type { Config } from './config/load.ts';
 import type { Log } from './telemetry/log.ts';
 
 /** Between two attempts to bring the server back, ms. */
 const RESTART_MS = 2_000;
 
+/** The database that the configuration names, for as long as the daemon runs. */
+export interface Database {
+  readonly url: string;
+  /** ends it where it is ours */
+  stop(): Promise<void>;
+}
+
+/** Waits until an embedded server is up; one that is not ours is not looked at yet. */
+export async function openDatabase({ database }: Config, log: Log): Promise<Database> {
+  if (database?.kind === 'embedded') return EmbeddedDatabase.start(database.dataDir, log);
+  return { url: database?.url ?? '', stop: () => Promise.resolve() };
+}
+
 /** DATABASE_URL=embedded:DIR: our own PostgreSQL, started again on the same port when it ends by itself. */
-export class EmbeddedDatabase {
+class EmbeddedDatabase implements Database {
   readonly #dataDir: string;
   readonly #log: Log;
   #server: EmbeddedServer;

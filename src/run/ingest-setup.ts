@@ -1,17 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { availableParallelism, hostname } from 'node:os';
 import type { Client } from 'pg';
-import { systemClock } from '../core/time.ts';
-import type { Env } from '../core/env.ts';
 import type { BackoffLimits } from '../core/retry.ts';
 import { Ingester, type IngesterHost, type IngesterOptions } from '../ingest/ingester.ts';
 import type { ReaderSetup } from '../ingest/reader/reader-thread.ts';
 import type { planRing } from '../ingest/ring.ts';
 import { connect, parseDatabaseUrl } from '../store/postgres/connect.ts';
 import type { Config } from './config/load.ts';
-import type { Log } from './telemetry/log.ts';
+import { envOf, type Log } from './telemetry/log.ts';
 import { ensureSchema, type Preflight } from './preflight.ts';
-import { schemaStages } from './retention.ts';
 import { planThreads, type Sizing } from './sizing.ts';
 import type { Telemetry } from './telemetry/ingest-telemetry.ts';
 
@@ -47,15 +44,6 @@ const FILLING = {
   failureWaits: { firstMs: 1_000, maxMs: 60_000 },
 };
 
-/** What the main thread's parts of the daemon are handed. */
-export function daemonEnv(log: Log): Env {
-  return {
-    log: (level, message, fields) => log[level](fields, message),
-    clock: systemClock,
-    random: Math.random,
-  };
-}
-
 /** Starts the stage `ingest`. Resolves with what ends the daemon, if ever. */
 export function startIngester(setup: IngesterSetup): Promise<Error> {
   const { config, found, log, telemetry } = setup;
@@ -80,7 +68,7 @@ function ingesterOptions(
   sizing: Sizing,
 ): IngesterOptions {
   return {
-    env: daemonEnv(log),
+    env: envOf(log),
     observer: telemetry,
     chainId: config.chainId,
     holder: `${config.serviceName}@${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
@@ -117,10 +105,7 @@ function ingesterHost(
   return {
     connect: (purpose, onLost): Promise<Client> =>
       connect(options, { applicationName: `${config.serviceName} ${purpose}`, onLost }),
-    checkSchema: async (client) => {
-      const applied = await ensureSchema(client, schemaStages(config), config.dbMigrate === 'auto');
-      for (const file of applied) log.info({ file }, 'Applied schema file');
-    },
+    checkSchema: (client) => ensureSchema(client, config, log),
     fatal,
   };
 }

@@ -1,30 +1,102 @@
 import type { Client } from 'pg';
+import { backoffMs } from '../core/retry.ts';
+import { atMost } from '../core/wait.ts';
 import { SchemaBehind } from '../ingest/leader/leadership.ts';
+import { connect, connectFailureKind, parseDatabaseUrl } from '../store/postgres/connect.ts';
 import { detectEdition, serverConnections, type EditionInfo } from '../store/postgres/server-info.ts';
+import { answerWithin, destroy } from '../store/postgres/session.ts';
 import { migrate, schemaStatus } from '../store/schema/migrate.ts';
+import type { Config } from './config/load.ts';
+import { schemaStages } from './retention.ts';
+import type { Signals } from './signals.ts';
+import type { Telemetry } from './telemetry/ingest-telemetry.ts';
+import type { Log } from './telemetry/log.ts';
 
+/** What the daemon must know of the database before it sizes its threads. */
 export interface Preflight {
   edition: EditionInfo;
   /** connections that an ordinary role may open */
   serverConnections: number;
 }
 
-/** What the daemon must know of the database before it sizes its threads. */
-export async function preflight(client: Client): Promise<Preflight> {
-  return { edition: await detectEdition(client), serverConnections: await serverConnections(client) };
+/** A mistake that waiting does not mend: one line for the operator, exit code 1. */
+export class StartError extends Error {}
+
+const BACKOFF = { firstMs: 200, maxMs: 5_000 };
+/** A server that takes a connection and then says nothing is unreachable. */
+const CONTACT_MS_MAX = 10_000;
+const CLOSE_MS_MAX = 5_000;
+
+/**
+ * Waits for the database, and for its schema where no leader of ingest will apply it. Null when a signal came first.
+ * @throws StartError for a wrong password or a missing database: that is no outage
+ */
+export async function firstContact(
+  config: Config,
+  databaseUrl: string,
+  { log, telemetry, signals }: { log: Log; telemetry: Telemetry; signals: Signals },
+): Promise<Preflight | null> {
+  for (let attempt = 0; signals.seen === null; attempt += 1) {
+    try {
+      return await withClient(config, databaseUrl, async (client) => {
+        const found = await answerWithin(look(client), CONTACT_MS_MAX);
+        telemetry.edition(found.edition);
+        log.info(found.edition, 'Connected to database');
+        if (!config.stages.includes('ingest')) {
+          await ensureSchema(client, config, log);
+          telemetry.withoutIngest([]);
+        }
+        return found;
+      });
+    } catch (error) {
+      if (error instanceof SchemaBehind) {
+        telemetry.withoutIngest(['schema']);
+        log.error(error.message);
+        await atMost(signals.first, BACKOFF.maxMs);
+        continue;
+      }
+      if (connectFailureKind(error) !== 'unreachable') {
+        throw new StartError(`Failed to connect to database: ${(error as Error).message}`);
+      }
+      const waitMs = backoffMs(attempt, BACKOFF, Math.random());
+      log.warn({ err: error, retry_ms: waitMs }, 'Failed to connect to database');
+      telemetry.retried('database');
+      await atMost(signals.first, waitMs);
+    }
+  }
+  return null;
 }
 
-/** Resolves when the schema has what the stages need, applying it first when DB_MIGRATE=auto. */
-export async function ensureSchema(
-  client: Client,
-  stages: readonly string[],
-  mayMigrate: boolean,
-): Promise<string[]> {
+/**
+ * Resolves when the schema has what the stages need, applying it first when DB_MIGRATE=auto.
+ * @throws SchemaBehind when only an operator may apply it
+ */
+export async function ensureSchema(client: Client, config: Config, log: Log): Promise<void> {
   const status = await schemaStatus(client);
-  const behind = [...new Set(stages.flatMap((stage) => status.behindFor(stage)))];
-  if (behind.length === 0) return [];
-  if (mayMigrate) return migrate(client);
-  throw new SchemaBehind(
-    `The schema is behind: ${behind.join(', ')} ${behind.length === 1 ? 'is' : 'are'} not applied. Run "mdp db migrate" (or psql -f), or set DB_MIGRATE=auto; the daemon goes on by itself then`,
-  );
+  const behind = [...new Set(schemaStages(config).flatMap((stage) => status.behindFor(stage)))];
+  if (behind.length === 0) return;
+  if (config.dbMigrate !== 'auto')
+    throw new SchemaBehind(
+      `The schema is behind: ${behind.join(', ')} ${behind.length === 1 ? 'is' : 'are'} not applied. Run "mdp db migrate" (or psql -f), or set DB_MIGRATE=auto; the daemon goes on by itself then`,
+    );
+  for (const file of await migrate(client)) log.info({ file }, 'Applied schema file');
+}
+
+async function withClient<T>(
+  config: Config,
+  databaseUrl: string,
+  use: (client: Client) => Promise<T>,
+): Promise<T> {
+  const client = await connect(parseDatabaseUrl(databaseUrl), {
+    applicationName: `${config.serviceName} start`,
+  });
+  try {
+    return await use(client);
+  } finally {
+    await answerWithin(client.end(), CLOSE_MS_MAX).catch(() => destroy(client));
+  }
+}
+
+async function look(client: Client): Promise<Preflight> {
+  return { edition: await detectEdition(client), serverConnections: await serverConnections(client) };
 }

@@ -1,6 +1,8 @@
 import type { Client } from 'pg';
-import { formatMicros, type Clock } from '../core/time.ts';
+import type { Env } from '../core/env.ts';
+import { formatMicros } from '../core/time.ts';
 import { tooShort, type RetentionAges } from '../core/retention.ts';
+import { connect, parseDatabaseUrl } from '../store/postgres/connect.ts';
 import { destroy } from '../store/postgres/session.ts';
 import {
   knowsRetention,
@@ -16,7 +18,6 @@ import { dropChain } from '../store/retention/chain.ts';
 import { dropBars, dropTickData } from '../store/retention/market.ts';
 import { ConfigError, type Config } from './config/load.ts';
 import { VARIABLES } from './config/variables.ts';
-import type { Log } from './telemetry/log.ts';
 import type { StreamingConfig } from './config/streaming.ts';
 
 export interface RetentionRules {
@@ -28,16 +29,16 @@ export interface RetentionRules {
 export interface RetentionOptions extends RetentionRules {
   /** a session of its own; a round takes minutes at most where much is to be deleted */
   connect(): Promise<Client>;
-  clock: Clock;
+  env: Env;
   /** from the end of a round to the next one, ms */
   intervalMs: number;
-  log: Pick<Log, 'info' | 'warn' | 'error'>;
   /** a round, or a part of it, failed and is tried again */
   failed(): void;
 }
 
 const HOUR_MS = 3_600_000;
-export const RETENTION_EVERY_MS = HOUR_MS;
+/** Finding the first tick to keep of a chain that was never cut walks along all that is old. */
+const STATEMENT_MS_MAX = 600_000;
 /** After a failure, and while the schema is not there yet. */
 const AGAIN_MS = 300_000;
 const NOT_READY_MS = 10_000;
@@ -75,6 +76,32 @@ function retentionAges(config: Config): RetentionAges | null {
 /** The stages that the schema is judged by: retention has a file of its own. */
 export function schemaStages(config: Config): readonly string[] {
   return retentionAges(config) === null ? config.stages : [...config.stages, 'retention'];
+}
+
+export interface RetentionHost {
+  databaseUrl: string;
+  serviceName: string;
+  env: Env;
+  /** as RetentionOptions.failed */
+  failed(): void;
+}
+
+/** Begins the first round; then one an hour. */
+export function startRetention(rules: RetentionRules, host: RetentionHost): Retention {
+  const { databaseUrl, serviceName, env, failed } = host;
+  const retention = new Retention({
+    ...rules,
+    connect: () =>
+      connect(parseDatabaseUrl(databaseUrl), {
+        applicationName: `${serviceName} retention`,
+        statementTimeoutMs: STATEMENT_MS_MAX,
+      }),
+    env,
+    intervalMs: HOUR_MS,
+    failed,
+  });
+  retention.start();
+  return retention;
 }
 
 /**
@@ -135,8 +162,8 @@ export class Retention {
   }
 
   async #dropAll(client: Client): Promise<Outcome> {
-    const { ages, reviseHorizonMs, clock } = this.#options;
-    const startedMicros = clock.nowMicros();
+    const { ages, reviseHorizonMs, env } = this.#options;
+    const startedMicros = env.clock.nowMicros();
     const nowMicros = await soberNow(client, startedMicros);
     const known = await readHypertables(client);
     const rule = { ages, reviseHorizonMs, nowMicros };
@@ -163,7 +190,7 @@ export class Retention {
     if (dropped.length > 0) {
       const error = errors.length === 0 ? null : errors.join('; ');
       await recordRetentionRun(client, dropped, { startedMicros, error });
-      this.#options.log.info({ dropped, now: formatMicros(nowMicros) }, 'Retention dropped what is old');
+      env.log('info', 'Retention dropped what is old', { dropped, now: formatMicros(nowMicros) });
     }
     return errors.length === 0 ? 'done' : 'failed';
   }
@@ -177,13 +204,13 @@ export class Retention {
     for (const [reason, fields] of reasons) {
       if (this.#told.has(reason)) continue;
       this.#told.add(reason);
-      this.#options.log.warn(fields, 'Retention keeps what is older than asked for');
+      this.#options.env.log('warn', 'Retention keeps what is older than asked for', fields);
     }
   }
 
   #fail(part: string, error: unknown): void {
     if (this.#stopped) return;
     this.#options.failed();
-    this.#options.log.warn({ part, err: error }, 'Retention failed (will try again)');
+    this.#options.env.log('warn', 'Retention failed (will try again)', { part, err: error });
   }
 }

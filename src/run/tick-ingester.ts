@@ -7,7 +7,8 @@ import { registerVerify } from './cli/chain/verify.ts';
 import { ConfigError, loadConfig, readVariable, type Config } from './config/load.ts';
 import { configSecrets } from './config/describe.ts';
 import { runConsole } from './console-daemon.ts';
-import { runDaemon, StartError, type DaemonArguments } from './daemon.ts';
+import { runDaemon } from './daemon.ts';
+import { StartError } from './preflight.ts';
 import { PortError } from './telemetry/http.ts';
 import { createLog, errorText, logOptions } from './telemetry/log.ts';
 import { createRedactor } from './config/redact.ts';
@@ -45,7 +46,7 @@ Examples:
 
 Exit codes: 0 stopped cleanly, 1 failed, 2 a mistake in the configuration.`,
   )
-  .action((options: { ignoreWatermark: boolean }) => run({ ignorePosition: options.ignoreWatermark }));
+  .action((options: { ignoreWatermark: boolean }) => run(options.ignoreWatermark));
 
 registerStatus(program, () => withConfig((config) => config));
 registerDecisions(program, () => withConfig((config) => config));
@@ -55,13 +56,12 @@ registerVerify(program, () => ({
 }));
 await program.parseAsync();
 
-async function run({ ignorePosition }: Pick<DaemonArguments, 'ignorePosition'>): Promise<void> {
+async function run(ignorePosition: boolean): Promise<void> {
   const config = withConfig((loaded) => loaded);
   const streaming = busStages(config.stages).length === 0 ? null : orExit(() => readStreamingConfig());
   const retention = orExit(() =>
     retentionRules(config, () => reviseHorizonMs(streaming ?? readStreamingConfig())),
   );
-  const args = { ignorePosition, retention };
   const log = createLog(logOptions(config, systemClock));
   const signals = watchSignals((signal) => {
     log.fatal({ signal }, 'Second signal: ending at once');
@@ -71,7 +71,7 @@ async function run({ ignorePosition }: Pick<DaemonArguments, 'ignorePosition'>):
     process.exitCode =
       config.outputMode === 'console'
         ? await runConsole(config, log, signals)
-        : await runDaemon(config, streaming, args, log, signals);
+        : await runDaemon({ config, streaming, ignorePosition, retention, log, signals });
   } catch (error) {
     if (error instanceof PortError || error instanceof StartError) log.fatal(error.message);
     else log.fatal({ err: error }, 'The daemon failed');

@@ -2,7 +2,8 @@
 import { isatty } from 'node:tty';
 import { type DestinationStream, destination, type Level, type Logger, type LoggerOptions, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';
-import { type Clock, formatMicros } from '../../core/time.ts';
+import type { Env } from '../../core/env.ts';
+import { type Clock, formatMicros, systemClock } from '../../core/time.ts';
 import type { Config } from '../config/load.ts';
 import { configSecrets } from '../config/describe.ts';
 import { createRedactor, type Redact } from '../config/redact.ts';
@@ -53,6 +54,15 @@ export function logOptions(config: Config, clock: Clock): LogOptions {
     clock,
     redact: createRedactor(configSecrets(config)),
     destination: destination({ fd, sync: true }),
+  };
+}
+
+/** What services are handed in a daemon that logs to `log`. */
+export function envOf(log: Log): Env {
+  return {
+    log: (level, message, fields) => log[level](fields, message),
+    clock: systemClock,
+    random: Math.random,
   };
 }
 

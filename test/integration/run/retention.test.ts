@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { after, test, type Test } from 'tap';
 import type { Client } from 'pg';
+import type { Env } from '../../../src/core/env.ts';
 import { systemClock } from '../../../src/core/time.ts';
 import { Retention, type RetentionOptions } from '../../../src/run/retention.ts';
 import { connect, parseDatabaseUrl } from '../../../src/store/postgres/connect.ts';
@@ -45,11 +46,11 @@ async function rigOf(t: Test, url: string, { schema = true } = {}): Promise<Rig>
   }
   const told: Told[] = [];
   let failures = 0;
-  const tell =
-    (level: string) =>
-    (fields: object, message: string): void => {
-      told.push({ level, message, fields });
-    };
+  const env: Env = {
+    log: (level, message, fields) => void told.push({ level, message, fields }),
+    clock: systemClock,
+    random: Math.random,
+  };
   return {
     url,
     client,
@@ -60,9 +61,8 @@ async function rigOf(t: Test, url: string, { schema = true } = {}): Promise<Rig>
         ages: { chainMs: null, tickDataMs: 3 * DAY_MS, barsMs: null },
         reviseHorizonMs: DAY_MS,
         connect: () => connect(parseDatabaseUrl(url), { applicationName: 'test retention' }),
-        clock: systemClock,
+        env,
         intervalMs: 50,
-        log: { info: tell('info'), warn: tell('warn'), error: tell('error') } as RetentionOptions['log'],
         failed: () => (failures += 1),
         ...changes,
       }),
