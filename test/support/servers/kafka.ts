@@ -1,7 +1,7 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, openSync, closeSync, rmSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -71,8 +71,12 @@ export async function startKafka(options: TestKafkaOptions = {}): Promise<TestKa
   };
   await writeFile(config, properties(dataDir, ports, options.cluster?.nodeId ?? 1, options.settings ?? {}));
   if (!existsSync(join(dataDir, 'log', 'meta.properties'))) {
-    const id = options.cluster?.id ?? freshClusterId();
-    format(config, id, options.formatWith ?? []);
+    const formatted = process.env['TEST_KAFKA_DATA'] ?? '';
+    if (formatted !== '' && options.cluster === undefined && options.formatWith === undefined) {
+      await cp(formatted, join(dataDir, 'log'), { recursive: true });
+    } else {
+      format(config, options.cluster?.id ?? freshClusterId(), options.formatWith ?? []);
+    }
   }
 
   let child: ChildProcess | null = null;
@@ -127,6 +131,21 @@ export async function startKafka(options: TestKafkaOptions = {}): Promise<TestKa
       if (removed) await rm(dataDir, { recursive: true, force: true, maxRetries: 5 });
     },
   };
+}
+
+/**
+ * A formatted folder for nodes that are a cluster of their own: a copy saves each of them a Java of 1.6 s of CPU.
+ * TEST_KAFKA_DATA names it.
+ */
+export async function makeKafkaData(): Promise<{ folder: string; remove(): Promise<void> }> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'tick-kafka-data-'));
+  const config = join(dataDir, 'server.properties');
+  await writeFile(
+    config,
+    properties(dataDir, { clients: 1, advertised: 1, internal: 2, controller: 3 }, 1, {}),
+  );
+  format(config, freshClusterId(), []);
+  return { folder: join(dataDir, 'log'), remove: () => rm(dataDir, { recursive: true, force: true }) };
 }
 
 /** Node 1 is the controller as well. */
