@@ -86,7 +86,7 @@ export class Ingester {
       fromReader: (message) => this.#fromReader(message),
       readerDied: (error) => this.#readerDied(error),
     });
-    this.#ledger = new LedgerClient(options.backoff, env, (onLost) => host.connect('ledger', onLost));
+    this.#ledger = new LedgerClient(options.backoff, env, () => host.connect('ledger', () => {}));
     this.#leadership = new Leadership(
       options.chainId,
       options.holder,

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { DatabaseError, type Client } from 'pg';
+import type { Client } from 'pg';
 import type { Env } from '../../core/env.ts';
-import { backoffMs, storeVerdict, type BackoffLimits } from '../../core/retry.ts';
+import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import type { FillReport } from '../gaps/report.ts';
 import {
@@ -21,32 +21,29 @@ import {
 } from '../../store/chain/conflicts.ts';
 import { forgetForkAcceptance, recordHalt, type Halt } from '../../store/chain/halt.ts';
 import { recordFilling } from '../../store/chain/gaps.ts';
-import { answerWithin, destroy } from '../../store/postgres/session.ts';
-
-/** Opens a connection to the database; onLost: it ended by itself. */
-export type ConnectClient = (onLost: (error: Error) => void) => Promise<Client>;
+import { answerWithin, Session, SessionClosedError } from '../../store/postgres/session.ts';
+import { isFenced } from '../../store/postgres/sqlstate.ts';
 
 /** What operators are shown about gaps and dead letters. */
 export type IncidentCounts = Awaited<ReturnType<typeof readIncidentCounts>>;
 
 const ANSWER_MS = 10_000;
+/** connecting included, whose limit the database's URL sets */
+const TURN_MS = 40_000;
 
 /**
- * What the leader reads and writes beside the batches, on a connection of its own, so that neither the lease nor the batches wait for it: the
- * origin, the check after the server changed, merging the ledger, counting gaps and dead letters. One request at a time.
+ * What the leader reads and writes beside the batches, on a session of its own, so that neither the lease nor the batches
+ * wait for it: the origin, the check after the server changed, merging the ledger, counting gaps and dead letters.
  */
 export class LedgerClient {
   readonly #backoff: BackoffLimits;
   readonly #env: Env;
-  readonly #connect: ConnectClient;
-  #client: Client | null = null;
-  #last: Promise<unknown> = Promise.resolve();
-  #stopped = false;
+  readonly #session: Session;
 
-  constructor(backoff: BackoffLimits, env: Env, connect: ConnectClient) {
+  constructor(backoff: BackoffLimits, env: Env, connect: () => Promise<Client>) {
     this.#backoff = backoff;
     this.#env = env;
-    this.#connect = connect;
+    this.#session = new Session(connect, TURN_MS);
   }
 
   /** Tries until the origin is recorded. Resolves with the origin that holds, or null when the epoch has moved on. */
@@ -98,11 +95,9 @@ export class LedgerClient {
     return this.#once(readIncidentCounts);
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    const client = this.#client;
-    this.#client = null;
-    if (client !== null) await answerWithin(client.end(), ANSWER_MS).catch(() => destroy(client));
+  /** Requests under way and later ones reject with SessionClosedError. */
+  stop(): Promise<void> {
+    return this.#session.close();
   }
 
   async #untilDone<T>(request: (client: Client) => Promise<T>): Promise<T> {
@@ -110,39 +105,13 @@ export class LedgerClient {
       try {
         return await this.#once(request);
       } catch (error) {
-        if (this.#stopped || isFenced(error)) throw error;
+        if (error instanceof SessionClosedError || isFenced(error)) throw error;
         await delay(backoffMs(attempt, this.#backoff, this.#env.random()));
       }
     }
   }
 
   #once<T>(request: (client: Client) => Promise<T>): Promise<T> {
-    const run = this.#last.then(async () => {
-      if (this.#stopped) throw new Error('the daemon is stopping');
-      const client = await this.#connected();
-      try {
-        return await answerWithin(request(client), ANSWER_MS);
-      } catch (error) {
-        // whatever it was, the state of the connection is not worth guessing
-        if (this.#client === client) this.#client = null;
-        destroy(client);
-        throw error;
-      }
-    });
-    this.#last = run.catch(() => {});
-    return run;
+    return this.#session.run((client) => answerWithin(request(client), ANSWER_MS));
   }
-
-  async #connected(): Promise<Client> {
-    if (this.#client !== null) return this.#client;
-    const client = await this.#connect(() => {
-      if (this.#client === client) this.#client = null;
-    });
-    this.#client = client;
-    return client;
-  }
-}
-
-function isFenced(error: unknown): boolean {
-  return error instanceof DatabaseError && storeVerdict(error.code) === 'fenced';
 }

@@ -12,7 +12,8 @@ const STILL_FRESH = "interval '3 seconds'";
 const REGISTER_MS = 2000;
 
 /**
- * Hears which topics have new records, on a connection of its own that is made again for ever. It only saves time: a
+ * Hears which topics have new records. Its connection is no Session: it answers no calls, notifications come at any time, and
+ * it is made again by itself, for ever, so that they go on coming. It only saves time: a
  * notification may be lost, so whoever waits looks again by himself after a while.
  */
 export class BusListener {

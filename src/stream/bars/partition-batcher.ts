@@ -3,9 +3,9 @@ import type { OwnedPartition } from '../../bus/ownership.ts';
 import type { RefusedRecord } from '../../core/market/dead-letter.ts';
 import { PartitionWindows } from '../../core/window/partition-windows.ts';
 import type { BarRules, Fate } from '../../core/window/rules.ts';
-import { storeVerdict } from '../../core/retry.ts';
 import type { Clock } from '../../core/time.ts';
 import type { BarsStore } from '../../store/bars/bars-store.ts';
+import { isFenced, sqlstateOf } from '../../store/postgres/sqlstate.ts';
 import type { BarRun } from './report.ts';
 import { PartitionEvents, type PartitionEvent } from './partition-events.ts';
 import { retrying, type RetryPolicy } from '../retry.ts';
@@ -272,13 +272,4 @@ export class PartitionBatcher {
       onRetry: (error, waitMs) => this.#options.run.retried(component, error as Error, waitMs),
     };
   }
-}
-
-/** Somebody else owns the partition by now. */
-export function isFenced(error: unknown): boolean {
-  return storeVerdict(sqlstateOf(error)) === 'fenced';
-}
-
-function sqlstateOf(error: unknown): string | undefined {
-  return (error as { code?: string } | null)?.code;
 }

@@ -2,6 +2,7 @@ import { storeVerdict } from '../../core/retry.ts';
 import type { DeadLetterReason } from '../../core/market/dead-letter.ts';
 import type { StoreClient } from '../../store/store-client.ts';
 import type { TickDataResult } from '../../store/market/tick-data.ts';
+import { sqlstateOf } from '../../store/postgres/sqlstate.ts';
 import { retrying, type RetryPolicy } from '../retry.ts';
 import type { DeliveredTick } from './batch.ts';
 
@@ -71,10 +72,4 @@ async function storeHalves(
 function refusedOne(tick: DeliveredTick, error: unknown): SinkResult {
   const detail = `${sqlstateOf(error)}: ${(error as Error).message}`;
   return { stored: 0, known: 0, refused: [{ ...tick, reason: 'refused_by_database', detail }] };
-}
-
-function sqlstateOf(error: unknown): string | undefined {
-  const code = (error as { code?: unknown } | null)?.code;
-  // the codes of the system are no SQLSTATE: ECONNRESET has ten letters
-  return typeof code === 'string' && code.length === 5 ? code : undefined;
 }
