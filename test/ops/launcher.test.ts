@@ -14,6 +14,12 @@ import { fileURLToPath } from 'node:url';
 import { type Test, test } from 'tap';
 
 const bin = fileURLToPath(new URL('../../bin/', import.meta.url));
+/** Each launcher with the program that it starts. */
+const LAUNCHERS = {
+  'tick-ingester': 'dist/run/tick-ingester.js',
+  mdp: 'dist/run/mdp.js',
+  'sequencer-sim': 'dist/sim/main.js',
+} as const;
 /** Prints what it was given and by which Node. */
 const PROGRAM = `console.log(JSON.stringify({ file: import.meta.filename, args: process.argv.slice(2), cwd: process.cwd(),
   node: process.execPath, options: process.env.NODE_OPTIONS ?? null }));`;
@@ -29,13 +35,16 @@ function install(
   { built = true, node = process.execPath }: { built?: boolean; node?: string | null } = {},
 ): Package {
   const root = join(t.testdir(), 'a folder with spaces');
-  for (const folder of ['bin', 'dist/run', 'node_modules/.bin'])
+  for (const folder of ['bin', 'dist/run', 'dist/sim', 'node_modules/.bin'])
     mkdirSync(join(root, folder), { recursive: true });
   writeFileSync(join(root, 'package.json'), '{"type":"module"}');
-  for (const name of ['tick-ingester', 'mdp']) {
+  // npm gives the executable bit to what package.json calls a bin, and to nothing else
+  copyFileSync(join(bin, 'launch'), join(root, 'bin/launch'));
+  chmodSync(join(root, 'bin/launch'), 0o644);
+  for (const [name, program] of Object.entries(LAUNCHERS)) {
     copyFileSync(join(bin, name), join(root, 'bin', name));
     chmodSync(join(root, 'bin', name), 0o755);
-    if (built) writeFileSync(join(root, 'dist/run', `${name}.js`), PROGRAM);
+    if (built) writeFileSync(join(root, program), PROGRAM);
   }
   if (node !== null) symlinkSync(node, join(root, 'node_modules/.bin/node'));
   return { root, launcher: join(root, 'bin/tick-ingester') };
@@ -55,22 +64,28 @@ function run(command: string, args: string[], options: { cwd?: string; env?: Rec
   return spawnSync(command, args, { encoding: 'utf8', cwd: options.cwd ?? '/', env: options.env ?? {} });
 }
 
-void test('both launchers are one text, executable, for any POSIX shell', async (t) => {
-  t.equal(readFileSync(join(bin, 'mdp'), 'utf8'), readFileSync(join(bin, 'tick-ingester'), 'utf8'));
-  for (const name of ['mdp', 'tick-ingester']) {
-    t.equal(statSync(join(bin, name)).mode & 0o111, 0o111, 'executable');
+void test('all launchers are one text but for what they start, executable, for any POSIX shell', async (t) => {
+  const texts = Object.entries(LAUNCHERS).map(([name, program]) =>
+    readFileSync(join(bin, name), 'utf8').replace(`${name} ${program.slice('dist/'.length, -3)}`, 'NAME'),
+  );
+  t.match(texts[0], / NAME "\$@"\n$/);
+  t.equal(new Set(texts).size, 1);
+  const packaged = JSON.parse(readFileSync(join(bin, '../package.json'), 'utf8')) as { bin: object };
+  t.same(Object.keys(packaged.bin), Object.keys(LAUNCHERS));
+  for (const name of ['launch', ...Object.keys(LAUNCHERS)]) {
+    if (name !== 'launch') t.equal(statSync(join(bin, name)).mode & 0o111, 0o111, 'executable');
     t.equal(run('/bin/sh', ['-n', join(bin, name)]).status, 0);
   }
 });
 
 void test('each launcher starts its own program with all arguments, from another folder and a bare environment', async (t) => {
   const { root } = install(t);
-  for (const name of ['tick-ingester', 'mdp']) {
+  for (const [name, program] of Object.entries(LAUNCHERS)) {
     const args = ['verify', '--from', '1', 'two words', '', '$HOME', '*'];
     const { stdout, stderr, status } = run(join(root, 'bin', name), args, { cwd: '/tmp' });
     t.equal(stderr, '');
     t.equal(status, 0);
-    t.match(JSON.parse(stdout), { file: join(root, 'dist/run', `${name}.js`), args, cwd: '/tmp' });
+    t.match(JSON.parse(stdout), { file: join(root, program), args, cwd: '/tmp' });
   }
 });
 
