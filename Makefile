@@ -1,7 +1,7 @@
 # The tick ingester. `make help` lists the targets. Needs make, Node >= 20 with npm, and nothing else:
 # Node 24 itself comes through npm.
 .DEFAULT_GOAL := help
-.PHONY: help build-ingester test test-ingester test-quick coverage lint format hooks demo bench prove-ingest prove-integrity prove-bus prove-bars storm kafka kafka-jars clean
+.PHONY: help build-ingester test test-ingester test-quick coverage lint format docs hooks demo bench prove-ingest prove-integrity prove-bus prove-bars storm kafka kafka-jars clean
 
 # Everything runs on the Node of node_modules; what make is given in PATH only has to run npm.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -47,6 +47,9 @@ lint: node_modules/.installed ## types, linter, import arrows, unused code, form
 
 format: node_modules/.installed ## prettier over everything
 	prettier --write .
+
+docs: node_modules/.installed ## the tables of docs/configuration.md from the program's own
+	node scripts/configuration-doc.ts
 
 hooks: ## before each push of yours: make lint and make test-quick
 	git config core.hooksPath .githooks

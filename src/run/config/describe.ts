@@ -1,4 +1,4 @@
-/** The configuration for people: what the log says at start, what is secret in it, and README's table. */
+/** The configuration for people: what the log says at start, what is secret in it, and the table of the variables. */
 import type { Config } from './load.ts';
 import { ENV_FILE, VARIABLE_KEYS, VARIABLES } from './variables.ts';
 import { createRedactor, urlSecrets } from './redact.ts';
@@ -32,7 +32,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
   return described;
 }
 
-/** README's table, a row per variable. */
+/** The table of docs/configuration.md, a row per variable. */
 export function configMarkdown(): string {
   const rows = VARIABLE_KEYS.map((key) => VARIABLES[key]).map(
     ({ name, initial, doc, parser, later }) =>

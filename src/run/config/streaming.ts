@@ -10,15 +10,18 @@ import { readYaml, YamlError } from './yaml.ts';
 
 /** A value that is written as in the environment: `2GiB`, `24h`, or a bare number where that has a meaning. */
 function written<T>(parser: Parser<T>): z.ZodType<T> {
-  return z.union([z.string(), z.number()]).transform((value, context) => {
-    try {
-      return parser.parse(String(value), '');
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      context.addIssue({ code: 'custom', message: `${error.message}; allowed: ${parser.allowed}` });
-      return z.NEVER;
-    }
-  });
+  return z
+    .union([z.string(), z.number()])
+    .transform((value, context) => {
+      try {
+        return parser.parse(String(value), '');
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        context.addIssue({ code: 'custom', message: `${error.message}; allowed: ${parser.allowed}` });
+        return z.NEVER;
+      }
+    })
+    .meta({ description: parser.allowed });
 }
 
 const name = z.string().regex(/^[!-{}~]{1,64}$/, 'must be 1-64 characters of 0x21-0x7E without |');
@@ -109,7 +112,8 @@ const producers = z.strictObject({
     .prefault({}),
 });
 
-const schema = z.strictObject({
+/** The file's shape; docs/configuration.md is printed from it. */
+export const streamingSchema = z.strictObject({
   version: z.literal(1, 'must be 1'),
   bus: bus.prefault({}),
   producers: producers.prefault({}),
@@ -178,7 +182,7 @@ const schema = z.strictObject({
 });
 
 /** Every key with its value: durations in ms, sizes in bytes. */
-export type StreamingConfig = z.output<typeof schema>;
+export type StreamingConfig = z.output<typeof streamingSchema>;
 
 /** Whose events our own producers publish. */
 export function knownProviders({ producers }: StreamingConfig): string[] {
@@ -221,5 +225,5 @@ export function loadStreamingConfig(
     const code = (error as { code?: string }).code ?? (error as Error).message;
     throw new YamlError(path, [{ line: 1, path: '', problem: `cannot be read (${code})` }]);
   }
-  return readYaml(path, text, schema, lookup);
+  return readYaml(path, text, streamingSchema, lookup);
 }

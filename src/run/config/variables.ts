@@ -21,7 +21,7 @@ export interface Variable<T> {
   readonly parser: Parser<T>;
   /** as it would be written; null = unset */
   readonly initial: string | null;
-  /** one sentence for README, messages and the example file */
+  /** one sentence for docs/configuration.md, messages and the example file */
   readonly doc: string;
   /** never shown, neither in messages nor in logs */
   readonly secret: boolean;

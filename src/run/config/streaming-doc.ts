@@ -1,0 +1,122 @@
+/** The table of docs/configuration.md: every key of streaming.yaml with its default, what is allowed, and its meaning. */
+import { z } from 'zod';
+import { streamingSchema } from './streaming.ts';
+
+/** By path; a key with further keys below it stands for all of them. */
+const MEANINGS: Readonly<Record<string, string>> = {
+  version: 'Of this file.',
+  'bus.type': 'Which bus; postgres is the tables of DATABASE_URL and needs no further server.',
+  'bus.encoding': 'What our producers write; both are read.',
+  'bus.partitions':
+    'Of `mdp.events`: symbols are spread over them by murmur2; 1 is the stream itself, n are `mdp.events:0` … on Redis.',
+  'bus.max_bytes': 'What the bus may hold; producers wait above 80 % of it, nothing is evicted.',
+  'bus.retention': 'How long topics without consumer groups keep records.',
+  'bus.redis.uri': 'The server.',
+  'bus.redis.stream': 'Topic of market events, on every bus.',
+  'bus.redis.signals_stream': 'Topic of signals.',
+  'bus.redis.consumer_group': 'Group of the micro-batcher.',
+  'bus.redis.wait_aof': 'Redis 7.2+: each publish waits until it is on disk, also with appendfsync everysec.',
+  'bus.redis.tls':
+    '`ca`, `cert`, `key` (files in PEM) and `servername`, each may be left out; needs rediss://.',
+  'bus.kafka.brokers': 'Where the cluster is found.',
+  'bus.kafka.sasl':
+    '`mechanism` (PLAIN, SCRAM-SHA-256 or, by default, SCRAM-SHA-512), `username` and `password`.',
+  'bus.kafka.tls': 'As `bus.redis.tls`; unset is plain text, `tls: {}` trusts what the system does.',
+  'producers.synthetic.enabled': 'Checked; `mdp stream produce` says which producer runs.',
+  'producers.synthetic.provider': 'Provider of the events.',
+  'producers.synthetic.symbols': 'Symbols that have a random walk each.',
+  'producers.synthetic.tick_rate': 'Ticks a second and symbol.',
+  'producers.synthetic.price_volatility': 'Of the price, a day.',
+  'producers.synthetic.spread_bps': 'Between bid and ask, in hundredths of a percent.',
+  'producers.synthetic.seed': 'The same seed gives the same events.',
+  'producers.ibkr.enabled': 'Checked; `mdp stream produce` says which producer runs.',
+  'producers.ibkr.host': 'Of TWS or IB Gateway.',
+  'producers.ibkr.port': 'Of TWS or IB Gateway.',
+  'producers.ibkr.client_id': 'Number of our session there.',
+  'producers.ibkr.provider_id': 'Provider of the events.',
+  'producers.ibkr.symbols': 'Symbols whose trades are published.',
+  'producers.continuum.mints': '`name` and `decimals` of each mint, for the orders of the chain.',
+  'tick_consumer.consumer_group': 'Its group.',
+  'tick_consumer.batch_size': 'Ticks of one transaction while it keeps up.',
+  'tick_consumer.batch_max': 'The same when it is behind.',
+  'tick_consumer.takeover': 'What a silent member had in hand goes to another one after this.',
+  'micro_batch.window_ms': 'Length of the windows, ms; a divisor of a minute.',
+  'micro_batch.max_batch_size': 'Most events that one transaction covers.',
+  'micro_batch.allow_late_ms': 'A window closes when an event of its symbol is this far past its end, ms.',
+  'micro_batch.flush_timeout_ms': 'How long a closed window may wait until it is written, ms.',
+  'micro_batch.late':
+    'A tick behind its closed window: revise (the bar is recomputed from `tick_data`, which needs the tick consumer), drop (counted) or dlq (a dead letter with reason `late`).',
+  'micro_batch.revise_horizon':
+    'How old a window may be that is still revised, by the times of its symbol; then dlq, `too_late`.',
+  'micro_batch.idle_timeout': 'A symbol without an event for this long has its open windows closed.',
+  'features.windows': '`name` and `horizon` of each. *(checked; a later version acts on it)*',
+  'inference.adapters': '`rules` and `sklearn`. *(checked; a later version acts on it)*',
+  'telemetry.metrics_port': 'Port of /metrics of the stages on the bus; METRICS_PORT wins.',
+  'telemetry.log_level': 'Least level that is logged: trace, debug, info, warn, error or fatal.',
+};
+
+/** What is used of JSON Schema. */
+interface Shape {
+  properties?: Record<string, Shape>;
+  default?: unknown;
+  const?: unknown;
+  enum?: readonly unknown[];
+  type?: string | readonly string[];
+  description?: string;
+  minimum?: number;
+  exclusiveMinimum?: number;
+  maximum?: number;
+}
+
+/** The table, a row per key. @throws Error for a key without a meaning here, or a meaning without a key */
+export function streamingMarkdown(): string {
+  const root = z.toJSONSchema(streamingSchema, { io: 'input', unrepresentable: 'any' }) as Shape;
+  const left = new Set(Object.keys(MEANINGS));
+  const rows: string[] = [];
+  const visit = (path: string, shape: Shape): void => {
+    const meaning = MEANINGS[path];
+    if (meaning === undefined && shape.properties !== undefined) {
+      for (const [name, inner] of Object.entries(shape.properties))
+        visit(path === '' ? name : `${path}.${name}`, inner);
+      return;
+    }
+    if (meaning === undefined) throw new Error(`${path} has no meaning in streaming-doc.ts`);
+    left.delete(path);
+    rows.push(`| \`${path}\` | ${defaultText(shape)} | ${cell(meaning)}${cell(allowedText(shape))} |`);
+  };
+  visit('', root);
+  if (left.size > 0) throw new Error(`${[...left].join(', ')}: no such key in streaming.ts`);
+  return ['| Key | Default | Meaning |', '|---|---|---|', ...rows, ''].join('\n');
+}
+
+function defaultText({ const: only, default: initial, properties }: Shape): string {
+  if (only !== undefined) return `${JSON.stringify(only)}, required`;
+  if (initial === undefined || properties !== undefined) return '–';
+  if (typeof initial === 'object' && initial !== null && !Array.isArray(initial))
+    return Object.values(initial)
+      .map((value) => `\`${JSON.stringify(value)}\``)
+      .join(', ');
+  if (Array.isArray(initial)) return initial.map((value) => `\`${textOf(value)}\``).join(', ');
+  return `\`${textOf(initial)}\``;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** A sentence, or nothing where every text will do. */
+function allowedText(shape: Shape): string {
+  const { enum: words, description, minimum, exclusiveMinimum, maximum, type } = shape;
+  if (words !== undefined) return ` Allowed: ${words.join(' | ')}.`;
+  if (description !== undefined) return ` Allowed: ${description}.`;
+  if (type === 'boolean') return ' Allowed: true | false.';
+  if (maximum === undefined) return '';
+  const kind = type === 'integer' ? 'a whole number' : 'a number';
+  return exclusiveMinimum === undefined
+    ? ` Allowed: ${kind} from ${minimum} to ${maximum}.`
+    : ` Allowed: ${kind} above ${exclusiveMinimum}, up to ${maximum}.`;
+}
+
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|');
+}
