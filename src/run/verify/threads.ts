@@ -1,7 +1,10 @@
-import { Worker } from 'node:worker_threads';
+import { randomUUID } from 'node:crypto';
+import { BroadcastChannel } from 'node:worker_threads';
+import { Piscina } from 'piscina';
 import type { VerifyTask } from '../../core/chain/verify/plan.ts';
+import { atMost } from '../../core/wait.ts';
 import { workerFile } from '../../ingest/worker.ts';
-import type { FromVerifier, ToVerifier, VerifierSetup, VerifyOutcome } from './verify-thread.ts';
+import type { FromVerifier, VerifierSetup, VerifyOutcome } from './verify-thread.ts';
 
 const WORKER = workerFile(import.meta.url, 'verify');
 
@@ -9,85 +12,64 @@ const WORKER = workerFile(import.meta.url, 'verify');
 const TASKS_PER_THREAD = 2;
 const STOP_MS = 5_000;
 
-interface Waiting {
-  thread: number;
-  resolve(outcome: VerifyOutcome): void;
-  reject(error: Error): void;
-}
-
-/** Threads that read and verify pages, each with its own sessions: rows never cross a thread. */
+/** A pool of threads that read and verify pages, each with its own sessions: rows never cross a thread. */
 export class VerifyThreads {
   /** tasks that can be under way at once; each has a session */
   readonly capacity: number;
-  readonly #threads: Worker[];
-  readonly #load: number[];
-  readonly #waiting = new Map<number, Waiting>();
-  readonly #stopped: (() => void)[] = [];
-  #ids = 0;
+  readonly #pool: Piscina;
+  readonly #stopChannel: BroadcastChannel;
+  /** ids of the threads that did a task: the others hold no session, and may not have started yet */
+  readonly #withSessions = new Set<number>();
+  #failure: Error | null = null;
 
-  constructor(setup: VerifierSetup, size: number) {
+  constructor(setup: Omit<VerifierSetup, 'stopChannel'>, size: number) {
     this.capacity = size * TASKS_PER_THREAD;
-    this.#load = Array.from({ length: size }, () => 0);
-    this.#threads = this.#load.map((_, index) => this.#spawn(setup, index));
+    const stopChannel = `verify ${randomUUID()}`;
+    this.#stopChannel = new BroadcastChannel(stopChannel);
+    this.#pool = new Piscina({
+      filename: WORKER.href,
+      workerData: { ...setup, stopChannel } satisfies VerifierSetup,
+      minThreads: size,
+      maxThreads: size,
+      concurrentTasksPerWorker: TASKS_PER_THREAD,
+      maxQueue: this.capacity,
+      // a thread waits in its event loop, not in Atomics.wait: its sessions need it
+      atomics: 'disabled',
+    });
+    // a thread that ends without a task: what waits for one would wait for ever
+    this.#pool.on('error', (error: Error) => {
+      this.#failure ??= error;
+      void this.#pool.destroy();
+    });
   }
 
   /** Rejects when the store cannot be read, in one line for the operator, or with what ended the thread. */
-  run(task: VerifyTask): Promise<VerifyOutcome> {
-    const thread = this.#load.indexOf(Math.min(...this.#load));
-    this.#load[thread] += 1;
-    this.#ids += 1;
-    const id = this.#ids;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { thread, resolve, reject });
-      this.#threads[thread].postMessage({ id, task } satisfies ToVerifier);
-    });
+  async run(task: VerifyTask): Promise<VerifyOutcome> {
+    try {
+      const { outcome, threadId } = (await this.#pool.run(task)) as FromVerifier;
+      this.#withSessions.add(threadId);
+      return outcome;
+    } catch (error) {
+      throw this.#failure ?? error;
+    }
   }
 
   /** Closes the sessions; what is still under way after a while is ended with its thread. */
   async stop(): Promise<void> {
-    await Promise.all(
-      this.#threads.map(
-        (thread, index) =>
-          new Promise<void>((resolve) => {
-            const timer = setTimeout(resolve, STOP_MS);
-            this.#stopped[index] = () => {
-              clearTimeout(timer);
-              resolve();
-            };
-            thread.once('exit', this.#stopped[index]);
-            thread.postMessage({ stop: true } satisfies ToVerifier);
-          }),
-      ),
-    );
-    await Promise.all(this.#threads.map((thread) => thread.terminate()));
+    await atMost(this.#closeSessions(), STOP_MS);
+    this.#stopChannel.close();
+    await this.#pool.destroy();
   }
 
-  #spawn(setup: VerifierSetup, index: number): Worker {
-    const worker = new Worker(WORKER, { workerData: setup, name: `verifier-${index}` });
-    let failure = new Error('a verifier thread ended by itself');
-    worker.on('message', (message: FromVerifier) => this.#message(index, message));
-    worker.on('error', (error) => {
-      failure = error as Error;
+  #closeSessions(): Promise<void> {
+    const waitedFor = this.#withSessions;
+    if (waitedFor.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#stopChannel.addEventListener('message', (event) => {
+        waitedFor.delete((event as MessageEvent).data as number);
+        if (waitedFor.size === 0) resolve();
+      });
+      this.#stopChannel.postMessage('stop');
     });
-    worker.on('exit', () => {
-      for (const [id, waiting] of this.#waiting) {
-        if (waiting.thread !== index) continue;
-        this.#waiting.delete(id);
-        waiting.reject(failure);
-      }
-    });
-    return worker;
-  }
-
-  #message(index: number, message: FromVerifier): void {
-    if ('stopped' in message) {
-      this.#stopped[index]?.();
-      return;
-    }
-    const waiting = this.#waiting.get(message.id);
-    this.#waiting.delete(message.id);
-    this.#load[index] -= 1;
-    if ('outcome' in message) waiting?.resolve(message.outcome);
-    else waiting?.reject(new Error(message.failed));
   }
 }

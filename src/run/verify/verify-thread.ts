@@ -1,4 +1,3 @@
-import type { MessagePort } from 'node:worker_threads';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { explainHoles } from '../../core/chain/verify/holes.ts';
@@ -12,15 +11,19 @@ import {
 } from '../../core/chain/verify/page.ts';
 import type { VerifyTask } from '../../core/chain/verify/plan.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
+import type { Env } from '../../core/env.ts';
 import { backoffMs, storeVerdict } from '../../core/retry.ts';
-import type { Clock } from '../../core/time.ts';
 import { connect, ConnectError, parseDatabaseUrl } from '../../store/postgres/connect.ts';
 import { destroy } from '../../store/postgres/session.ts';
 import { CopyTooLargeError } from '../../store/postgres/copy-out.ts';
 import { TickPages } from '../../store/chain/tick-pages.ts';
 
+export type VerifierEnv = Pick<Env, 'clock' | 'random'>;
+
 /** workerData of a verifier thread. */
 export interface VerifierSetup {
+  /** name of the BroadcastChannel on which 'stop' asks to close the sessions, and each thread answers with its id */
+  stopChannel: string;
   databaseUrl: string;
   applicationName: string;
   vdf: VdfMode;
@@ -28,10 +31,11 @@ export interface VerifierSetup {
   position: string | null;
 }
 
-export type ToVerifier = { id: number; task: VerifyTask } | { stop: true };
-
-export type FromVerifier =
-  { id: number; outcome: VerifyOutcome } | { id: number; failed: string } | { stopped: true };
+/** What the pool's task resolves with. */
+export interface FromVerifier {
+  outcome: VerifyOutcome;
+  threadId: number;
+}
 
 export type VerifyOutcome =
   /** bytes and ms: what the page cost; nextStored: of an empty page, where the next tick is, null when none follows */
@@ -57,50 +61,53 @@ const TICK_BYTES_MAX = 2 ** 30 - 1;
 const ATTEMPTS_MAX = 6;
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 
-/** The verifier thread behind its message port. What is under way at the same time has a session each. */
-export function runVerifier(
-  setup: VerifierSetup,
-  port: MessagePort,
-  clock: Clock & { random(): number },
-): void {
-  const idle: Verifier[] = [];
-  const all: Verifier[] = [];
-  const send = (message: FromVerifier): void => port.postMessage(message);
+/** What a verifier thread holds. Tasks that are under way at the same time have a session each. */
+export class Verifiers {
+  readonly #setup: VerifierSetup;
+  readonly #env: VerifierEnv;
+  readonly #idle: Verifier[] = [];
+  readonly #all: Verifier[] = [];
 
-  const run = async (id: number, task: VerifyTask): Promise<void> => {
-    let verifier = idle.pop();
+  constructor(setup: VerifierSetup, env: VerifierEnv) {
+    this.#setup = setup;
+    this.#env = env;
+  }
+
+  /** Rejects when the store cannot be read, in one line for the operator. */
+  async verify(task: VerifyTask): Promise<VerifyOutcome> {
+    let verifier = this.#idle.pop();
     if (verifier === undefined) {
-      verifier = new Verifier(setup, clock);
-      all.push(verifier);
+      verifier = new Verifier(this.#setup, this.#env);
+      this.#all.push(verifier);
     }
     try {
-      send({ id, outcome: await verifier.verify(task) });
+      return await verifier.verify(task);
     } catch (error) {
       const { message, code } = error as Error & { code?: string };
       const where = `${task.first} to ${task.last}`;
-      send({ id, failed: `ticks ${where} cannot be read: ${message} (${code ?? 'no SQLSTATE'})` });
+      throw new Error(`ticks ${where} cannot be read: ${message} (${code ?? 'no SQLSTATE'})`, {
+        cause: error,
+      });
+    } finally {
+      this.#idle.push(verifier);
     }
-    idle.push(verifier);
-  };
-  const stop = async (): Promise<void> => {
-    await Promise.all(all.map((verifier) => verifier.close()));
-    send({ stopped: true });
-  };
-  port.on('message', (message: ToVerifier) => {
-    void ('stop' in message ? stop() : run(message.id, message.task));
-  });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#all.map((verifier) => verifier.close()));
+  }
 }
 
 /** One session and the memory of one page. */
 class Verifier {
   readonly #setup: VerifierSetup;
-  readonly #clock: Clock & { random(): number };
+  readonly #env: VerifierEnv;
   readonly #page = new TickPage();
   #session: { client: Client; pages: TickPages } | null = null;
 
-  constructor(setup: VerifierSetup, clock: Clock & { random(): number }) {
+  constructor(setup: VerifierSetup, env: VerifierEnv) {
     this.#setup = setup;
-    this.#clock = clock;
+    this.#env = env;
   }
 
   async verify(task: VerifyTask): Promise<VerifyOutcome> {
@@ -111,7 +118,7 @@ class Verifier {
         this.#drop();
         if (error instanceof CopyTooLargeError && task.first !== task.last) return { kind: 'too_large' };
         if (!isPassing(error) || attempt + 1 >= ATTEMPTS_MAX) throw error;
-        await delay(backoffMs(attempt, BACKOFF, this.#clock.random()));
+        await delay(backoffMs(attempt, BACKOFF, this.#env.random()));
       }
     }
   }
@@ -125,7 +132,7 @@ class Verifier {
     const pages = await this.#pages();
     const bytesMax = task.first === task.last ? TICK_BYTES_MAX : PAGE_BYTES_MAX;
     const page = this.#page;
-    const beganMs = this.#clock.monotonicMs();
+    const beganMs = this.#env.clock.monotonicMs();
     page.load(task, await pages.begin(task, bytesMax));
     const holes = page.missing();
     // it may have risen since the run began
@@ -138,7 +145,7 @@ class Verifier {
     await pages.done();
     const report = verifyPage(page, this.#setup.vdf, floor);
     addMissing(report, explained);
-    return { kind: 'page', report, bytes: pages.bytes, ms: this.#clock.monotonicMs() - beganMs, empty };
+    return { kind: 'page', report, bytes: pages.bytes, ms: this.#env.clock.monotonicMs() - beganMs, empty };
   }
 
   async #verifyHole(task: VerifyTask): Promise<VerifyOutcome> {

@@ -1,6 +1,18 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { BroadcastChannel, threadId, workerData } from 'node:worker_threads';
 import { systemClock } from '../../core/time.ts';
-import { runVerifier, type VerifierSetup } from './verify-thread.ts';
+import type { VerifyTask } from '../../core/chain/verify/plan.ts';
+import { Verifiers, type FromVerifier, type VerifierSetup } from './verify-thread.ts';
 
-if (parentPort === null) throw new Error('verify.worker is started as a worker thread');
-runVerifier(workerData as VerifierSetup, parentPort, { ...systemClock, random: Math.random });
+const setup = workerData as VerifierSetup;
+const verifiers = new Verifiers(setup, { clock: systemClock, random: Math.random });
+const stopChannel = new BroadcastChannel(setup.stopChannel);
+stopChannel.addEventListener('message', (event) => {
+  // the others answer on the same channel
+  if ((event as MessageEvent).data !== 'stop') return;
+  void verifiers.close().finally(() => stopChannel.postMessage(threadId));
+});
+
+/** The pool's task. */
+export default async function verify(task: VerifyTask): Promise<FromVerifier> {
+  return { outcome: await verifiers.verify(task), threadId };
+}
