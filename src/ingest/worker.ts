@@ -74,25 +74,25 @@ export class RestartedWorker<To, From> {
   }
 
   #spawn(): void {
-    const { file, name, data, message, died, restarted, waitMs, clock } = this.#options;
-    const bornMs = clock.monotonicMs();
-    const worker = new Worker(file, { workerData: data(), name });
+    const options = this.#options;
+    const bornMs = options.clock.monotonicMs();
+    const worker = new Worker(options.file, { workerData: options.data(), name: options.name });
     let failure = new Error('the thread ended');
     this.#worker = worker;
-    worker.on('message', message);
+    worker.on('message', (message: From) => options.message(message));
     worker.on('error', (error) => {
       failure = error as Error;
     });
     worker.on('exit', () => {
       this.#worker = null;
       if (this.#stopped) return;
-      if (clock.monotonicMs() - bornMs > LONG_LIFE_MS) this.#deaths = 0;
-      const ms = waitMs(this.#deaths);
+      if (options.clock.monotonicMs() - bornMs > LONG_LIFE_MS) this.#deaths = 0;
+      const ms = options.waitMs(this.#deaths);
       this.#deaths += 1;
-      died(failure, ms);
+      options.died(failure, ms);
       this.#restart = setTimeout(() => {
         this.#spawn();
-        restarted?.(failure);
+        options.restarted?.(failure);
       }, ms);
     });
   }
