@@ -1,4 +1,4 @@
-import type { Audited } from './leader/auditor.ts';
+import type { AuditObserver } from './leader/auditor.ts';
 import type { IncidentCounts } from './leader/ledger-client.ts';
 import type { CommittedBatch } from './pipeline/commit.ts';
 import type { ReaderStats } from './reader/reader-thread.ts';
@@ -16,10 +16,9 @@ export interface ReaderObserver {
  * Everything that the stage `ingest` tells of its work, but for log lines (Env.log) and its present state
  * (Ingester.status): for metrics and logs. Nothing is decided by it.
  */
-export interface IngestObserver extends ReaderObserver {
+export interface IngestObserver extends ReaderObserver, AuditObserver {
   writerStats(writer: number, stats: WriterStats): void;
   committed(batch: CommittedBatch): void;
-  audited(result: Audited): void;
   /** Every few seconds while this daemon leads. */
   incidents(counts: IncidentCounts): void;
 }

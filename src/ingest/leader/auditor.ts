@@ -4,7 +4,6 @@ import { compareTicks, fieldsText, tickDigest } from '../../core/chain/digest.ts
 import type { Tick } from '../../core/chain/tick.ts';
 import { CONFLICTS_MAX, ConflictStreak } from '../../core/ingest/brake.ts';
 import type { ConflictLetter, Counterpart } from '../../store/chain/conflicts.ts';
-import type { IngestObserver } from '../observer.ts';
 import type { RepeatedFrame } from '../reader/repeated-frames.ts';
 
 export interface AuditorHost {
@@ -22,6 +21,11 @@ export interface AuditorHost {
   deadLettersWritten(): void;
   /** CONFLICTS_MAX frames in a row say something else than what is stored */
   forked(reason: string): void;
+}
+
+/** Is told of each packet; part of IngestObserver. */
+export interface AuditObserver {
+  audited(result: Audited): void;
 }
 
 /** What became of the frames of a packet. */
@@ -48,7 +52,7 @@ interface Packet {
  * What is under way when a run ends is forgotten: such a frame has lost nothing, only its comparison.
  */
 export class Auditor {
-  readonly #observer: Pick<IngestObserver, 'audited'>;
+  readonly #observer: AuditObserver;
   readonly #host: AuditorHost;
   readonly #streak = new ConflictStreak();
   #epoch: bigint | null = null;
@@ -58,7 +62,7 @@ export class Auditor {
   /** an operator goes on although the sequencer has another chain */
   forkAccepted = false;
 
-  constructor(observer: Pick<IngestObserver, 'audited'>, host: AuditorHost) {
+  constructor(observer: AuditObserver, host: AuditorHost) {
     this.#observer = observer;
     this.#host = host;
   }
