@@ -33,7 +33,7 @@ export async function createStreamBus(settings: StreamBusSettings = {}): Promise
   const bus = await openBus(readStreamingConfig(settings.config), {
     databaseUrl,
     clientName: 'stream-bus',
-    checkpoints: store.busMarks,
+    checkpoints: store.busCheckpoints,
     log: settings.log ?? ((): void => {}),
   });
   const close = bus.close.bind(bus);

@@ -8,7 +8,7 @@ import {
   knowsRetention,
   readHypertables,
   recordRetentionRun,
-  soberNow,
+  earlierNow,
   tryRetentionLock,
   type Dropped,
   type Hypertables,
@@ -164,7 +164,7 @@ export class Retention {
   async #dropAll(client: Client): Promise<Outcome> {
     const { ages, reviseHorizonMs, env } = this.#options;
     const startedMicros = env.clock.nowMicros();
-    const nowMicros = await soberNow(client, startedMicros);
+    const nowMicros = await earlierNow(client, startedMicros);
     const known = await readHypertables(client);
     const rule = { ages, reviseHorizonMs, nowMicros };
     const { chainMs } = ages;

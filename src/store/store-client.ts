@@ -2,7 +2,7 @@ import type { Client } from 'pg';
 import { parseIsoMicros } from '../core/time.ts';
 import type { TickDataRow } from '../core/copy/tick-data.ts';
 import { BarsStore } from './bars/bars-store.ts';
-import { BusMarks } from './bus/checkpoints.ts';
+import { BusCheckpoints } from './bus/checkpoints.ts';
 import { agreePartitions, claimGroup, forgetGroup } from './bus/partitions.ts';
 import { JobRunTracker } from './job-runs.ts';
 import { connectDurable, Session } from './postgres/session.ts';
@@ -35,7 +35,7 @@ const ANSWER_MS_MAX = 30_000;
 
 /**
  * The store as the pipeline knows it: rows in, no SQL. One session writes ticks, one bars, and one keeps the books
- * (runs, marks), so that none sees another's failed transaction.
+ * (runs, checkpoints), so that none sees another's failed transaction.
  */
 export class StoreClient {
   readonly #write: Session;
@@ -44,7 +44,7 @@ export class StoreClient {
   readonly #connect: (purpose: string) => Promise<Client>;
   readonly #writers = new WeakMap<Client, TickDataWriter>();
   readonly jobRuns: JobRunTracker;
-  readonly busMarks: BusMarks;
+  readonly busCheckpoints: BusCheckpoints;
   readonly bars: BarsStore;
 
   constructor({ dbUri, applicationName = 'store-client' }: StoreClientOptions) {
@@ -54,7 +54,7 @@ export class StoreClient {
     this.#books = session('books');
     this.#bars = session('bars');
     this.jobRuns = new JobRunTracker((work) => this.#books.run(work));
-    this.busMarks = new BusMarks((work) => this.#books.run(work));
+    this.busCheckpoints = new BusCheckpoints((work) => this.#books.run(work));
     this.bars = new BarsStore((work) => this.#bars.run(work));
   }
 

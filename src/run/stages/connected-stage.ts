@@ -92,7 +92,7 @@ export class ConnectedStage implements Stage {
     const { streaming, databaseUrl, serviceName, stage } = this.#setup;
     const { log } = this.#host;
     const clientName = `${serviceName}:${stage}`;
-    const parts = { databaseUrl, clientName, checkpoints: this.#store.busMarks, log };
+    const parts = { databaseUrl, clientName, checkpoints: this.#store.busCheckpoints, log };
     const mayPass = (error: unknown): boolean => error instanceof BusError && error.kind !== 'setup';
     return this.#untilAnswered('bus', () => openBus(streaming, parts), mayPass);
   }

@@ -4,7 +4,7 @@ import type { RunOnSession } from '../postgres/session.ts';
  * How far groups have acknowledged (table bus_marks), for whichever bus: a group that vanished from the bus is made again
  * there. Every method rejects with the server's error, or as Session.run does.
  */
-export class BusMarks {
+export class BusCheckpoints {
   readonly #run: RunOnSession;
 
   constructor(run: RunOnSession) {

@@ -27,12 +27,12 @@ export interface MemberSession extends MemberName {
   takeoverMs: number;
 }
 
-/** Creates what the group lacks of `partitions`: each behind its mark (the last acknowledged offset), else at the beginning. */
+/** Creates what the group lacks of `partitions`: each behind its checkpoint (the last acknowledged offset), else at the beginning. */
 export async function makeGroup(
   client: Client,
   { topic, group }: { topic: string; group: string },
   partitions: number,
-  readMark: (partition: number) => Promise<bigint | null>,
+  readCheckpoint: (partition: number) => Promise<bigint | null>,
 ): Promise<void> {
   const { rows } = await client.query<{ partition: number }>(
     `SELECT p AS partition FROM generate_series(0, $3::int - 1) AS p WHERE NOT EXISTS (
@@ -41,12 +41,12 @@ export async function makeGroup(
   );
   if (rows.length === 0) return;
   const missing = rows.map(({ partition }) => partition);
-  const marks = await Promise.all(missing.map((partition) => readMark(partition)));
+  const checkpoints = await Promise.all(missing.map((partition) => readCheckpoint(partition)));
   await client.query('SELECT bus_make_group($1, $2, $3, $4)', [
     topic,
     group,
     missing,
-    marks.map((mark) => mark?.toString() ?? null),
+    checkpoints.map((checkpoint) => checkpoint?.toString() ?? null),
   ]);
 }
 

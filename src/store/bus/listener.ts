@@ -13,8 +13,8 @@ const REGISTER_MS = 2000;
 
 /**
  * Hears which topics have new records. Its connection is no Session: it answers no calls, notifications come at any time, and
- * it is made again by itself, for ever, so that they go on coming. It only saves time: a
- * notification may be lost, so whoever waits looks again by himself after a while.
+ * it is made again by itself, for ever, so that they go on coming. It only saves time: a notification may be lost, so whoever
+ * waits looks again after a while.
  */
 export class BusListener {
   readonly #connect: () => Promise<Client>;

@@ -75,7 +75,7 @@ export async function claimGroup(client: Client, { topic, group }: GroupName, ro
 const BARS_STATE = ['bars_partitions', 'bars_watermarks', 'bars_late_windows'];
 
 /**
- * Forgets the role, the leases, the positions, the marks and the state of a group: started again, it begins where the topic
+ * Forgets the role, the leases, the positions, the checkpoints and the state of a group: started again, it begins where the topic
  * does; who still works for it is refused from then on.
  */
 export async function forgetGroup(client: Client, { topic, group }: GroupName): Promise<void> {

@@ -17,7 +17,7 @@ export type RetryOutcome =
       kind: 'stored';
       tick: bigint;
       transactions: number;
-      /** other letters of the same tick, resolved with it */
+      /** other dead letters of the same tick, resolved with it */
       also: string[];
       /** state of the gap that its number was in, null when it was in none */
       gap: string | null;
@@ -39,7 +39,7 @@ export type RetryOutcome =
 
 type Rows = Extract<FrameRows, { kind: 'rows' }>;
 
-interface LetterRow {
+interface DeadLetterRow {
   tick_number: string | null;
   after_tick: string | null;
   raw: Buffer;
@@ -81,7 +81,7 @@ export async function retryDeadLetter(
     let tick: bigint | null = null;
     await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
     try {
-      const letter = await lockLetter(client, id);
+      const letter = await lockDeadLetter(client, id);
       if (letter === null) return await undo(client, { kind: 'absent' });
       if (letter.status === 'resolved') {
         return await undo(client, { kind: 'resolved before', at: letter.resolved_at ?? '' });
@@ -107,13 +107,13 @@ async function undo<T>(client: Client, outcome: T): Promise<T> {
   return outcome;
 }
 
-async function lockLetter(client: Client, id: bigint): Promise<LetterRow | null> {
+async function lockDeadLetter(client: Client, id: bigint): Promise<DeadLetterRow | null> {
   await client.query(`SET LOCAL idle_in_transaction_session_timeout = '${IDLE_TIMEOUT}'`);
   // without statistics the planner may prefer to read whole tables for a single number
   await client.query('SET LOCAL enable_seqscan = off');
   // 4: apart from the fence (1), the migrators (2) and the gaps (3). A takeover would end one of two that wait for each other.
   await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 4)');
-  const { rows } = await client.query<LetterRow>(
+  const { rows } = await client.query<DeadLetterRow>(
     `SELECT tick_number, after_tick, raw, status,
        ${isoTime('resolved_at')} AS resolved_at
        FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE`,

@@ -54,7 +54,7 @@ export async function tryRetentionLock(client: Client): Promise<boolean> {
 }
 
 /** The earlier of our clock and the database's: one that is ahead must not cost data. */
-export async function soberNow(client: Client, nowMicros: Micros): Promise<Micros> {
+export async function earlierNow(client: Client, nowMicros: Micros): Promise<Micros> {
   const { rows } = await client.query<{ now: string }>(
     `SELECT least($1::bigint, ${microsOf('clock_timestamp()')}) AS now`,
     [nowMicros.toString()],

@@ -247,7 +247,7 @@ export class TickConsumer implements Stage {
   }
 
   #begunAlone({ topic, partition, position }: Delivery): Promise<number> {
-    return this.#store.busMarks.starting(topic, `${this.#group} alone`, partition, position);
+    return this.#store.busCheckpoints.starting(topic, `${this.#group} alone`, partition, position);
   }
 
   async #putAside(letters: readonly RefusedRecord[]): Promise<void> {

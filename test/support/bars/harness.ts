@@ -35,7 +35,7 @@ export function openBarBus(
     partitions: { [TOPIC]: partitions },
     maxBytes: 2 ** 31,
     clientName: 'test',
-    checkpoints: store.busMarks,
+    checkpoints: store.busCheckpoints,
     env: testEnv(),
   };
   if (bus.kind === 'redis') return openRedisBus(bus.uri ?? '', options);

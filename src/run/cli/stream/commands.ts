@@ -61,7 +61,7 @@ async function withCheckpoints(
     bus = await openBus(config, {
       databaseUrl,
       clientName: 'mdp',
-      checkpoints: store?.busMarks ?? NO_CHECKPOINTS,
+      checkpoints: store?.busCheckpoints ?? NO_CHECKPOINTS,
       log: (level, message) => {
         if (level !== 'info') process.stderr.write(`${message}\n`);
       },

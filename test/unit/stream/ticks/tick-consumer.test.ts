@@ -18,7 +18,7 @@ class ScriptedStore {
     progress: () => Promise.resolve(),
     finish: () => Promise.resolve(),
   };
-  readonly busMarks = {
+  readonly busCheckpoints = {
     starting: (_topic: string, _group: string, _partition: number, position: string) => {
       const count = (this.starts.get(position) ?? 0) + 1;
       this.starts.set(position, count);
