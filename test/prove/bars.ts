@@ -18,9 +18,9 @@ import { isFastEnough } from './bars/speed.ts';
 import { makesExactBars } from './bars/volume.ts';
 import { BUSES, type BusName } from './bus/harness.ts';
 import { onEmbedded, prove, sized, type Scenario } from './runner.ts';
-import type { Figures, Scene } from './harness.ts';
+import type { Figures, ScenarioContext } from './harness.ts';
 
-function scenario(line: string, name: string, run: (scene: Scene) => Promise<Figures>): Scenario {
+function scenario(line: string, name: string, run: (context: ScenarioContext) => Promise<Figures>): Scenario {
   return { line, name, run: () => onEmbedded({ settings: BARS_SETTINGS }, run) };
 }
 
@@ -39,27 +39,27 @@ function killed(bus: BusName): Scenario[] {
       const partitions = members === 2 && mode === 'file' ? 1 : 4;
       const perSecond = mode === 'live' ? kills.livePerSecond : kills.perSecond;
       const name = `${bus}: kill -9, ${mode}, ${members} members, ${partitions} partitions`;
-      return scenario('2', name, (scene) =>
-        survivesKills(scene, bus, { ...kills, members, mode, partitions, perSecond }),
+      return scenario('2', name, (context) =>
+        survivesKills(context, bus, { ...kills, members, mode, partitions, perSecond }),
       );
     }),
   );
 }
 
 await prove([
-  scenario('1', 'redis: exact bars', (scene) => makesExactBars(scene, 'redis', volume)),
+  scenario('1', 'redis: exact bars', (context) => makesExactBars(context, 'redis', volume)),
   ...BUSES.flatMap(killed),
-  scenario('3', 'redis: late, revise', (scene) => revisesLateWindows(scene, 'redis', late)),
-  scenario('3', 'redis: late, drop', (scene) => turnsLateAway(scene, 'redis', 'drop', late)),
-  scenario('3', 'redis: late, dlq', (scene) => turnsLateAway(scene, 'redis', 'dlq', late)),
-  scenario('4', 'redis: the same bars again', (scene) => writesNothingTwice(scene, 'redis', again)),
-  scenario('4', 'redis: replay apart', (scene) => keepsReplaysApart(scene, 'redis', again)),
-  scenario('4', 'redis: repair', (scene) => repairsBars(scene, 'redis', again)),
-  scenario('5', 'redis: speed of one member', (scene) => isFastEnough(scene, 'redis', speed)),
-  scenario('5', 'redis: latency at 50,000 a minute', (scene) =>
-    staysWithinTheWindow(scene, 'redis', latency(50_000 / 60)),
+  scenario('3', 'redis: late, revise', (context) => revisesLateWindows(context, 'redis', late)),
+  scenario('3', 'redis: late, drop', (context) => turnsLateAway(context, 'redis', 'drop', late)),
+  scenario('3', 'redis: late, dlq', (context) => turnsLateAway(context, 'redis', 'dlq', late)),
+  scenario('4', 'redis: the same bars again', (context) => writesNothingTwice(context, 'redis', again)),
+  scenario('4', 'redis: replay apart', (context) => keepsReplaysApart(context, 'redis', again)),
+  scenario('4', 'redis: repair', (context) => repairsBars(context, 'redis', again)),
+  scenario('5', 'redis: speed of one member', (context) => isFastEnough(context, 'redis', speed)),
+  scenario('5', 'redis: latency at 50,000 a minute', (context) =>
+    staysWithinTheWindow(context, 'redis', latency(50_000 / 60)),
   ),
-  scenario('5', 'redis: latency at 20,000 a second', (scene) =>
-    staysWithinTheWindow(scene, 'redis', latency(20_000)),
+  scenario('5', 'redis: latency at 20,000 a second', (context) =>
+    staysWithinTheWindow(context, 'redis', latency(20_000)),
   ),
 ]);

@@ -15,7 +15,7 @@ import { BUSES, type BusName } from './bus/harness.ts';
 import { keepsValuesApart } from './bus/values.ts';
 import { carriesVolume } from './bus/volume.ts';
 import { onEmbedded, prove, sized, type Scenario } from './runner.ts';
-import type { Figures, Scene } from './harness.ts';
+import type { Figures, ScenarioContext } from './harness.ts';
 
 /** What was acknowledged must be there: the server keeps what it confirmed. */
 const KEEPS = { synchronous_commit: 'on', shared_buffers: '256MB', max_connections: '200' };
@@ -23,12 +23,12 @@ const KEEPS = { synchronous_commit: 'on', shared_buffers: '256MB', max_connectio
 function scenario(
   line: string,
   name: string,
-  run: (scene: Scene, bus: BusName) => Promise<Figures>,
+  run: (context: ScenarioContext, bus: BusName) => Promise<Figures>,
 ): Scenario[] {
   return BUSES.map((bus) => ({
     line,
     name: `${bus}: ${name}`,
-    run: () => onEmbedded({ settings: KEEPS }, (scene) => run(scene, bus)),
+    run: () => onEmbedded({ settings: KEEPS }, (context) => run(context, bus)),
   }));
 }
 
@@ -40,9 +40,11 @@ const faults = sized(
 
 await prove([
   ...BUSES.map((bus) => ({ line: '1', name: `${bus}: conformance suite`, run: () => conforms(bus) })),
-  ...scenario('2', 'millions of events into tick_data', (scene, bus) => carriesVolume(scene, bus, volume)),
-  ...scenario('3', 'consumers killed, servers restarted', (scene, bus) =>
-    survivesBusFaults(scene, bus, faults),
+  ...scenario('2', 'millions of events into tick_data', (context, bus) =>
+    carriesVolume(context, bus, volume),
+  ),
+  ...scenario('3', 'consumers killed, servers restarted', (context, bus) =>
+    survivesBusFaults(context, bus, faults),
   ),
   ...scenario('4', 'trades of one µs, malformed events', keepsValuesApart),
   ...scenario('5', 'orders of the real ticks', publishesOrders),

@@ -1,7 +1,7 @@
 import type { Random } from '../support/random.ts';
 
 /** Where a scenario happens: the same one runs small in the tests and at full size in `make prove-ingest`. */
-export interface Scene {
+export interface ScenarioContext {
   /** URL of a database of its own, with the schema */
   database(): Promise<string>;
   random: Random;

@@ -17,7 +17,7 @@ import { survivesCuts, survivesLostTransactions, survivesOutages } from './chain
 import { storesRealTicks } from './chain/real-ticks.ts';
 import { realTicks } from '../support/chain/real-ticks.ts';
 import { onEmbedded, prove, random, say, sized, type Scenario } from './runner.ts';
-import type { Figures, Scene } from './harness.ts';
+import type { Figures, ScenarioContext } from './harness.ts';
 import { drainsOnSigterm, endsAtSecondSignal, timesOutWithoutDatabase } from './chain/shutdown.ts';
 import { STORM_SETTINGS, survivesStorm } from './chain/storm.ts';
 import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './chain/takeover.ts';
@@ -26,7 +26,7 @@ import { survivesThreadDeaths } from './chain/threads.ts';
 async function on(
   open: () => Promise<OpenTestServer>,
   hasHypertables: boolean,
-  work: (scene: Scene) => Promise<Figures>,
+  work: (context: ScenarioContext) => Promise<Figures>,
 ): Promise<Figures> {
   const server = await open();
   let url = '';
@@ -43,7 +43,7 @@ async function on(
 /** What runs on every kind of server. */
 function onServer(open: () => Promise<OpenTestServer>, name: string, hasHypertables: boolean): Scenario[] {
   const line = (own: string): string => (hasHypertables ? '6' : own);
-  const server = (work: (scene: Scene) => Promise<Figures>): (() => Promise<Figures>) => {
+  const server = (work: (context: ScenarioContext) => Promise<Figures>): (() => Promise<Figures>) => {
     return () => on(open, hasHypertables, work);
   };
   const killed = {
@@ -56,8 +56,8 @@ function onServer(open: () => Promise<OpenTestServer>, name: string, hasHypertab
     {
       line: line('3'),
       name: `a long chain is stored equal to its recomputation (${name})`,
-      run: server((scene) =>
-        ingestsEqually(scene, {
+      run: server((context) =>
+        ingestsEqually(context, {
           spec: chainSpec({ seed: 11, hostile: true }),
           count: sized(1_000_000, 20_000),
         }),
@@ -66,12 +66,12 @@ function onServer(open: () => Promise<OpenTestServer>, name: string, hasHypertab
     {
       line: line('4'),
       name: `kill -9 at random moments under load (${name})`,
-      run: server((scene) => survivesKills(scene, killed)),
+      run: server((context) => survivesKills(context, killed)),
     },
     {
       line: line('4'),
       name: `every 9th COMMIT is answered into the void (${name})`,
-      run: server((scene) => survivesLostCommits(scene, { ...lost, count: sized(200_000, 20_000) })),
+      run: server((context) => survivesLostCommits(context, { ...lost, count: sized(200_000, 20_000) })),
     },
   ];
   if (realTicks.skip !== false) return scenarios;
@@ -79,7 +79,11 @@ function onServer(open: () => Promise<OpenTestServer>, name: string, hasHypertab
   return [real, ...scenarios];
 }
 
-function embedded(line: string, name: string, work: (scene: Scene) => Promise<Figures>): Scenario {
+function embedded(
+  line: string,
+  name: string,
+  work: (context: ScenarioContext) => Promise<Figures>,
+): Scenario {
   return { line, name, run: () => onEmbedded({}, work) };
 }
 
@@ -96,16 +100,16 @@ function onOwnServer(): Scenario[] {
   const silent = { spec: chainSpec({ seed: 31 }), count: 20_000, every: 37, silently: true, batchTicks: 200 };
   const backwards = { wal_writer_delay: '10s', wal_writer_flush_after: '1GB', wal_buffers: '64MB' };
   return [
-    embedded('4', 'COMMITs answered by silence', (scene) => survivesLostCommits(scene, silent)),
-    embedded('4', 'connections reset at random moments', (scene) =>
-      survivesCuts(scene, {
+    embedded('4', 'COMMITs answered by silence', (context) => survivesLostCommits(context, silent)),
+    embedded('4', 'connections reset at random moments', (context) =>
+      survivesCuts(context, {
         spec: chainSpec({ seed: 32 }),
         count: sized(400_000, 40_000),
         cuts: sized(60, 6),
       }),
     ),
-    embedded('4', 'threads that die', (scene) =>
-      survivesThreadDeaths(scene, {
+    embedded('4', 'threads that die', (context) =>
+      survivesThreadDeaths(context, {
         spec: chainSpec({ seed: 97, hostile: true }),
         count: sized(600_000, 60_000),
         deaths: sized(60, 9),
@@ -115,38 +119,39 @@ function onOwnServer(): Scenario[] {
       line: '4',
       name: 'everything at once',
       run: () =>
-        onEmbedded({ settings: STORM_SETTINGS }, (scene, server) =>
-          survivesStorm(scene, server, { spec: stormy, seconds: sized(60, 10) }),
+        onEmbedded({ settings: STORM_SETTINGS }, (context, server) =>
+          survivesStorm(context, server, { spec: stormy, seconds: sized(60, 10) }),
         ),
     },
-    embedded('5', 'SIGTERM under load', (scene) => drainsOnSigterm(scene, load)),
-    embedded('5', 'a second signal', (scene) => endsAtSecondSignal(scene, load)),
-    embedded('5', 'SIGTERM without a database', (scene) => timesOutWithoutDatabase(scene, load)),
+    embedded('5', 'SIGTERM under load', (context) => drainsOnSigterm(context, load)),
+    embedded('5', 'a second signal', (context) => endsAtSecondSignal(context, load)),
+    embedded('5', 'SIGTERM without a database', (context) => timesOutWithoutDatabase(context, load)),
     {
       line: '5',
       name: 'a while without a database, and an immediate stop of it',
       run: () =>
-        onEmbedded({ fsync: true }, (scene, server) =>
-          survivesOutages(scene, server, { spec: growing, outageMs: sized(40_000, 4_000) }),
+        onEmbedded({ fsync: true }, (context, server) =>
+          survivesOutages(context, server, { spec: growing, outageMs: sized(40_000, 4_000) }),
         ),
     },
     {
       line: '5',
       name: 'a database that goes backwards',
       run: () =>
-        onEmbedded({ fsync: true, settings: backwards }, (scene, server) =>
-          survivesLostTransactions(scene, server, { spec: growing, crashes: 1 }),
+        onEmbedded({ fsync: true, settings: backwards }, (context, server) =>
+          survivesLostTransactions(context, server, { spec: growing, crashes: 1 }),
         ),
     },
     {
       line: '5',
       name: 'two daemons at once',
-      run: () => onEmbedded({ settings: TAKEOVER_SETTINGS }, (scene) => takesOver(scene, takeover)),
+      run: () => onEmbedded({ settings: TAKEOVER_SETTINGS }, (context) => takesOver(context, takeover)),
     },
     {
       line: '5',
       name: 'a leader that is cut off from the database',
-      run: () => onEmbedded({ settings: TAKEOVER_SETTINGS }, (scene) => takesOverFromCutOff(scene, takeover)),
+      run: () =>
+        onEmbedded({ settings: TAKEOVER_SETTINGS }, (context) => takesOverFromCutOff(context, takeover)),
     },
   ];
 }

@@ -18,7 +18,7 @@ import { survivesLostCommits } from './chain/lost-commits.ts';
 import { survivesLostTransactions } from './chain/outage.ts';
 import { survivesRestarts } from './chain/restarts.ts';
 import { onEmbedded, prove, sized, type Scenario } from './runner.ts';
-import type { Figures, Scene } from './harness.ts';
+import type { Figures, ScenarioContext } from './harness.ts';
 import { survivesSequencerFaults } from './chain/sequencer-faults.ts';
 import { STORM_SETTINGS, survivesStorm } from './chain/storm.ts';
 import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './chain/takeover.ts';
@@ -38,7 +38,7 @@ function scenario(
   line: string,
   name: string,
   settings: Record<string, string>,
-  run: (scene: Scene, server: TestPostgres) => Promise<Figures>,
+  run: (context: ScenarioContext, server: TestPostgres) => Promise<Figures>,
 ): Scenario {
   return { line, name, run: () => onEmbedded({ settings }, run) };
 }
@@ -59,34 +59,36 @@ function faults(): Scenario[] {
   const disk = { spec: growing(161), rounds: sized(5, 1), fullMs: sized(5_000, 1_000) };
   const holesMs = sized([60_000, 500, 5_000, 12_000, 35_000], [3_000]);
   return [
-    scenario('1', 'kill -9 at random moments', KEEPS, (scene) => survivesKills(scene, killed)),
-    scenario('1', 'Postgres restarted, fast and immediate', KEEPS, (scene, server) =>
-      survivesRestarts(scene, server, { spec: growing(141), restarts: sized(20, 2) }),
+    scenario('1', 'kill -9 at random moments', KEEPS, (context) => survivesKills(context, killed)),
+    scenario('1', 'Postgres restarted, fast and immediate', KEEPS, (context, server) =>
+      survivesRestarts(context, server, { spec: growing(141), restarts: sized(20, 2) }),
     ),
-    scenario('1', 'every session ended every second', KEEPS, (scene) =>
-      survivesTerminations(scene, { spec: growing(142), forMs: sized(30_000, 4_000) }),
+    scenario('1', 'every session ended every second', KEEPS, (context) =>
+      survivesTerminations(context, { spec: growing(142), forMs: sized(30_000, 4_000) }),
     ),
-    scenario('1', 'every 9th answer to a COMMIT dropped', KEEPS, (scene) => survivesLostCommits(scene, lost)),
-    scenario('1', 'answers to COMMITs dropped, connections left open', KEEPS, (scene) =>
-      survivesLostCommits(scene, { ...lost, count: 20_000, every: 37, silently: true }),
+    scenario('1', 'every 9th answer to a COMMIT dropped', KEEPS, (context) =>
+      survivesLostCommits(context, lost),
     ),
-    scenario('1', 'a black hole in the place of the database', KEEPS, (scene) =>
-      survivesBlackHoles(scene, { spec: growing(143), holesMs }),
+    scenario('1', 'answers to COMMITs dropped, connections left open', KEEPS, (context) =>
+      survivesLostCommits(context, { ...lost, count: 20_000, every: 37, silently: true }),
     ),
-    scenario('1', 'one backend stopped in its COMMIT', FROZEN_COMMIT_SETTINGS, (scene) =>
-      survivesFrozenCommits(scene, { spec: growing(144), ways: sized(['silence', 'cut'], ['cut']) }),
+    scenario('1', 'a black hole in the place of the database', KEEPS, (context) =>
+      survivesBlackHoles(context, { spec: growing(143), holesMs }),
     ),
-    scenario('1', 'the disk full and freed', DISK_SETTINGS, (scene, server) =>
-      survivesFullDisk(scene, server, disk),
+    scenario('1', 'one backend stopped in its COMMIT', FROZEN_COMMIT_SETTINGS, (context) =>
+      survivesFrozenCommits(context, { spec: growing(144), ways: sized(['silence', 'cut'], ['cut']) }),
     ),
-    scenario('1', 'the disk of the server log full and freed', DISK_SETTINGS, (scene, server) =>
-      survivesFullLogDisk(scene, server, disk),
+    scenario('1', 'the disk full and freed', DISK_SETTINGS, (context, server) =>
+      survivesFullDisk(context, server, disk),
     ),
-    scenario('1', 'the sequencer frozen, replaced, cut', KEEPS, (scene) =>
-      survivesSequencerFaults(scene, { spec: growing(145), faults: sized(200, 6) }),
+    scenario('1', 'the disk of the server log full and freed', DISK_SETTINGS, (context, server) =>
+      survivesFullLogDisk(context, server, disk),
     ),
-    scenario('1', 'synchronous_commit=off and immediate crashes', FORGETS, (scene, server) =>
-      survivesLostTransactions(scene, server, { spec: growing(151), crashes: sized(5, 1) }),
+    scenario('1', 'the sequencer frozen, replaced, cut', KEEPS, (context) =>
+      survivesSequencerFaults(context, { spec: growing(145), faults: sized(200, 6) }),
+    ),
+    scenario('1', 'synchronous_commit=off and immediate crashes', FORGETS, (context, server) =>
+      survivesLostTransactions(context, server, { spec: growing(151), crashes: sized(5, 1) }),
     ),
   ];
 }
@@ -100,8 +102,8 @@ function wire(): Scenario[] {
   );
   const size = { spec, count: sized(200_000, 20_100), faults: wireFaults(faults) };
   return [
-    scenario('2', 'ticks left out, doubled, swapped, rewritten, malformed', KEEPS, (scene) =>
-      survivesWireFaults(scene, size),
+    scenario('2', 'ticks left out, doubled, swapped, rewritten, malformed', KEEPS, (context) =>
+      survivesWireFaults(context, size),
     ),
   ];
 }
@@ -114,11 +116,11 @@ function verification(): Scenario[] {
     rounds: 5,
   };
   return [
-    scenario('3', 'verify finds every bit that was turned over, VDF without squarings', KEEPS, (scene) =>
-      verifiesStored(scene, fast),
+    scenario('3', 'verify finds every bit that was turned over, VDF without squarings', KEEPS, (context) =>
+      verifiesStored(context, fast),
     ),
-    scenario('3', 'verify finds every bit that was turned over, VDF of 27 squarings', KEEPS, (scene) =>
-      verifiesStored(scene, real),
+    scenario('3', 'verify finds every bit that was turned over, VDF of 27 squarings', KEEPS, (context) =>
+      verifiesStored(context, real),
     ),
   ];
 }
@@ -130,11 +132,11 @@ function takeovers(): Scenario[] {
     isTimed: true,
   };
   return [
-    scenario('4', 'two daemons, the leader killed and frozen', TAKEOVER_SETTINGS, (scene) =>
-      takesOver(scene, size),
+    scenario('4', 'two daemons, the leader killed and frozen', TAKEOVER_SETTINGS, (context) =>
+      takesOver(context, size),
     ),
-    scenario('4', 'two daemons, the leader cut off', TAKEOVER_SETTINGS, (scene) =>
-      takesOverFromCutOff(scene, size),
+    scenario('4', 'two daemons, the leader cut off', TAKEOVER_SETTINGS, (context) =>
+      takesOverFromCutOff(context, size),
     ),
   ];
 }
@@ -146,8 +148,8 @@ function storm(): Scenario[] {
     seconds: given > 0 ? given : sized(600, 20),
   };
   return [
-    scenario('5', `a storm of ${size.seconds} s`, STORM_SETTINGS, (scene, server) =>
-      survivesStorm(scene, server, size),
+    scenario('5', `a storm of ${size.seconds} s`, STORM_SETTINGS, (context, server) =>
+      survivesStorm(context, server, size),
     ),
   ];
 }

@@ -7,7 +7,7 @@
  */
 import { startPostgres, type TestPostgres, type TestPostgresOptions } from '../support/servers/postgres.ts';
 import { seededRandom } from '../support/random.ts';
-import { Skipped, type Figures, type Scene } from './harness.ts';
+import { Skipped, type Figures, type ScenarioContext } from './harness.ts';
 
 export interface Scenario {
   /** of "Must show" */
@@ -38,7 +38,7 @@ export function say(text: string): void {
 
 export async function onEmbedded(
   options: TestPostgresOptions,
-  work: (scene: Scene, server: TestPostgres) => Promise<Figures>,
+  work: (context: ScenarioContext, server: TestPostgres) => Promise<Figures>,
 ): Promise<Figures> {
   const server = await startPostgres(options);
   try {

@@ -1,9 +1,9 @@
 import type { Test } from 'tap';
-import { Skipped, type Figures, type Scene } from '../prove/harness.ts';
+import { Skipped, type Figures, type ScenarioContext } from '../prove/harness.ts';
 import { seededRandom } from './random.ts';
 
-/** The scene of a test: databases from its server, choices from a seed that is printed. */
-export function sceneOf(t: Test, database: () => Promise<string>): Scene {
+/** The context of a test: databases from its server, choices from a seed that is printed. */
+export function contextOf(t: Test, database: () => Promise<string>): ScenarioContext {
   const random = seededRandom();
   t.comment(`SEED=${random.seed}`);
   return { database, random, say: (text) => t.comment(text) };

@@ -7,26 +7,26 @@ import { survivesTerminations } from '../../prove/chain/terminations.ts';
 import { chainSpec } from '../../support/chain/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
 import { scaled } from '../../support/scale.ts';
-import { sceneOf, tell, tried } from '../../support/harness.ts';
+import { contextOf, tell, tried } from '../../support/harness.ts';
 
 const spec = chainSpec({ seed: 141, ticksPerSecond: 2000n, hostile: true });
 
 void test('a server that is restarted, ends sessions, vanishes', async (t) => {
   const server = await startPostgres({ settings: FROZEN_COMMIT_SETTINGS });
   t.after(() => server.stop());
-  const scene = sceneOf(t, () => server.createDatabase());
+  const context = contextOf(t, () => server.createDatabase());
 
   await t.test('restarts, fast and immediate', async (t) => {
-    tell(t, await survivesRestarts(scene, server, { spec, restarts: scaled(2, 20) }));
+    tell(t, await survivesRestarts(context, server, { spec, restarts: scaled(2, 20) }));
   });
   await t.test('every session is ended every second', async (t) => {
-    tell(t, await survivesTerminations(scene, { spec, forMs: scaled(3_000, 30_000) }));
+    tell(t, await survivesTerminations(context, { spec, forMs: scaled(3_000, 30_000) }));
   });
   await t.test('a black hole', async (t) => {
-    tell(t, await survivesBlackHoles(scene, { spec, holesMs: scaled([3_000], [60_000]) }));
+    tell(t, await survivesBlackHoles(context, { spec, holesMs: scaled([3_000], [60_000]) }));
   });
   await t.test('a backend that is stopped in its COMMIT', async (t) => {
-    tell(t, await survivesFrozenCommits(scene, { spec, ways: scaled(['cut'], ['silence', 'cut']) }));
+    tell(t, await survivesFrozenCommits(context, { spec, ways: scaled(['cut'], ['silence', 'cut']) }));
   });
 });
 
@@ -39,8 +39,8 @@ void test('a disk that is full and freed', async (t) => {
     await t.test(name, async (t) => {
       const server = await startPostgres({ settings: DISK_SETTINGS });
       t.after(() => server.stop());
-      const scene = sceneOf(t, () => server.createDatabase());
-      await tried(t, () => survives(scene, server, size));
+      const context = contextOf(t, () => server.createDatabase());
+      await tried(t, () => survives(context, server, size));
     });
   }
 });

@@ -3,7 +3,7 @@ import { survivesKills } from '../../prove/chain/kills.ts';
 import { chainSpec } from '../../support/chain/expected.ts';
 import { testServers } from '../../support/servers/postgres.ts';
 import { scaled } from '../../support/scale.ts';
-import { sceneOf, tell } from '../../support/harness.ts';
+import { contextOf, tell } from '../../support/harness.ts';
 
 for (const candidate of testServers()) {
   const { name, skip } = candidate;
@@ -18,7 +18,7 @@ for (const candidate of testServers()) {
     tell(
       t,
       await survivesKills(
-        sceneOf(t, () => server.createDatabase()),
+        contextOf(t, () => server.createDatabase()),
         size,
       ),
     );

@@ -3,15 +3,15 @@ import { survivesLostTransactions, survivesOutages } from '../../prove/chain/out
 import { chainSpec } from '../../support/chain/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
 import { scaled } from '../../support/scale.ts';
-import { sceneOf, tell } from '../../support/harness.ts';
+import { contextOf, tell } from '../../support/harness.ts';
 
 const spec = chainSpec({ seed: 51, ticksPerSecond: 4000n });
 
 void test('a while without a database, and an immediate stop of it', async (t) => {
   const server = await startPostgres({ fsync: true });
   t.after(() => server.stop());
-  const scene = sceneOf(t, () => server.createDatabase());
-  tell(t, await survivesOutages(scene, server, { spec, outageMs: scaled(4_000, 40_000) }));
+  const context = contextOf(t, () => server.createDatabase());
+  tell(t, await survivesOutages(context, server, { spec, outageMs: scaled(4_000, 40_000) }));
 });
 
 void test('a database that goes backwards', async (t) => {
@@ -20,6 +20,6 @@ void test('a database that goes backwards', async (t) => {
     settings: { wal_writer_delay: '10s', wal_writer_flush_after: '1GB', wal_buffers: '64MB' },
   });
   t.after(() => server.stop());
-  const scene = sceneOf(t, () => server.createDatabase());
-  tell(t, await survivesLostTransactions(scene, server, { spec, crashes: scaled(1, 5) }));
+  const context = contextOf(t, () => server.createDatabase());
+  tell(t, await survivesLostTransactions(context, server, { spec, crashes: scaled(1, 5) }));
 });

@@ -3,12 +3,12 @@ import { survivesSequencerFaults } from '../../prove/chain/sequencer-faults.ts';
 import { chainSpec } from '../../support/chain/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
 import { scaled } from '../../support/scale.ts';
-import { sceneOf, tell } from '../../support/harness.ts';
+import { contextOf, tell } from '../../support/harness.ts';
 
 void test('a sequencer that is frozen, replaced, cut off, slow', async (t) => {
   const server = await startPostgres();
   t.after(() => server.stop());
-  const scene = sceneOf(t, () => server.createDatabase());
+  const context = contextOf(t, () => server.createDatabase());
   const spec = chainSpec({ seed: 145, ticksPerSecond: 2000n, hostile: true });
-  tell(t, await survivesSequencerFaults(scene, { spec, faults: scaled(6, 200) }));
+  tell(t, await survivesSequencerFaults(context, { spec, faults: scaled(6, 200) }));
 });

@@ -3,12 +3,12 @@ import { drainsOnSigterm, endsAtSecondSignal, timesOutWithoutDatabase } from '..
 import { chainSpec } from '../../support/chain/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
 import { isFull, scaled } from '../../support/scale.ts';
-import { sceneOf, tell } from '../../support/harness.ts';
+import { contextOf, tell } from '../../support/harness.ts';
 
 void test('SIGTERM', async (t) => {
   const server = await startPostgres();
   t.after(() => server.stop());
-  const scene = sceneOf(t, () => server.createDatabase());
+  const context = contextOf(t, () => server.createDatabase());
   const size = {
     spec: chainSpec({ seed: 41 }),
     count: scaled(40_000, 300_000),
@@ -16,13 +16,13 @@ void test('SIGTERM', async (t) => {
   };
 
   await t.test('under load: exit 0, and what was read is stored', async (t) => {
-    tell(t, await drainsOnSigterm(scene, size));
+    tell(t, await drainsOnSigterm(context, size));
   });
   await t.test('a second signal ends the drain', async (t) => {
-    tell(t, await endsAtSecondSignal(scene, size));
+    tell(t, await endsAtSecondSignal(context, size));
   });
   const skip = isFull ? false : 'the drain takes 30 s: full size only';
   await t.test('without a database: times out, and nothing is lost', { skip }, async (t) => {
-    tell(t, await timesOutWithoutDatabase(scene, size));
+    tell(t, await timesOutWithoutDatabase(context, size));
   });
 });

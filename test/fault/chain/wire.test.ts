@@ -2,7 +2,7 @@ import { test } from 'tap';
 import { survivesWireFaults } from '../../prove/chain/wire.ts';
 import { chainSpec } from '../../support/chain/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
-import { sceneOf, tell } from '../../support/harness.ts';
+import { contextOf, tell } from '../../support/harness.ts';
 import { wireFaults } from '../../support/chain/wire-faults.ts';
 
 void test('ticks left out, doubled, swapped, rewritten and malformed are all accounted for', async (t) => {
@@ -22,7 +22,7 @@ void test('ticks left out, doubled, swapped, rewritten and malformed are all acc
   tell(
     t,
     await survivesWireFaults(
-      sceneOf(t, () => server.createDatabase()),
+      contextOf(t, () => server.createDatabase()),
       { spec, count: 20_100, faults },
     ),
   );

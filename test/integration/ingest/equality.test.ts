@@ -6,7 +6,7 @@ import { chainSpec } from '../../support/chain/expected.ts';
 import { realTicks } from '../../support/chain/real-ticks.ts';
 import { testServers } from '../../support/servers/postgres.ts';
 import { scaled } from '../../support/scale.ts';
-import { sceneOf, tell } from '../../support/harness.ts';
+import { contextOf, tell } from '../../support/harness.ts';
 
 for (const candidate of testServers()) {
   const { name, skip } = candidate;
@@ -16,7 +16,7 @@ for (const candidate of testServers()) {
     async (t) => {
       const server = await candidate.open();
       t.after(() => server.close());
-      tell(t, await storesRealTicks(sceneOf(t, () => server.createDatabase())));
+      tell(t, await storesRealTicks(contextOf(t, () => server.createDatabase())));
     },
   );
 
@@ -26,22 +26,22 @@ for (const candidate of testServers()) {
 
     await t.test('a long chain is stored equal to its recomputation', async (t) => {
       let url = '';
-      const scene = sceneOf(t, async () => (url = await server.createDatabase()));
+      const context = contextOf(t, async () => (url = await server.createDatabase()));
       const spec = chainSpec({ seed: 11, hostile: true });
-      tell(t, await ingestsEqually(scene, { spec, count: scaled(20_000, 1_000_000) }));
+      tell(t, await ingestsEqually(context, { spec, count: scaled(20_000, 1_000_000) }));
       if (name === 'timescale') t.comment(JSON.stringify(await assertHypertables(url, true)));
     });
 
     await t.test('numbers beyond 2^53, squarings and several transactions in each tick', async (t) => {
-      const scene = sceneOf(t, () => server.createDatabase());
+      const context = contextOf(t, () => server.createDatabase());
       const spec = chainSpec({ seed: 3, first: 2n ** 53n - 100n, txs: 3, hostile: true, vdf: 'real' });
-      tell(t, await ingestsEqually(scene, { spec, count: 400 }));
+      tell(t, await ingestsEqually(context, { spec, count: 400 }));
     });
 
     await t.test('the highest numbers that a bigint holds', async (t) => {
-      const scene = sceneOf(t, () => server.createDatabase());
+      const context = contextOf(t, () => server.createDatabase());
       const spec = chainSpec({ seed: 4, first: 2n ** 63n - 300n, txs: 2 });
-      tell(t, await ingestsEqually(scene, { spec, count: 300 }));
+      tell(t, await ingestsEqually(context, { spec, count: 300 }));
     });
   });
 }

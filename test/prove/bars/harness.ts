@@ -7,8 +7,8 @@ import { until } from '../../support/until.ts';
 import { compareBars, loadBars } from './compare.ts';
 import { MIXED } from './events.ts';
 import { EventFile } from './publish.ts';
-import { BusRig, TOPIC, type BusName } from '../bus/harness.ts';
-import { Skipped, type Scene } from '../harness.ts';
+import { BusHarness, TOPIC, type BusName } from '../bus/harness.ts';
+import { Skipped, type ScenarioContext } from '../harness.ts';
 
 export const WINDOW_MS = 2_000;
 /** the seed's own group of the micro-batcher */
@@ -35,19 +35,19 @@ export interface Batcher {
 }
 
 /** A bus, a database, and `mdp stream micro-batch` on them; what it makes is compared with an oracle. */
-export class BarsRig {
-  readonly bus: BusRig;
+export class BarsHarness {
+  readonly bus: BusHarness;
 
-  private constructor(bus: BusRig) {
+  private constructor(bus: BusHarness) {
     this.bus = bus;
   }
 
   /** @throws Skipped when the bus or the oracle cannot be had on this machine */
   static with<T>(
     name: BusName,
-    scene: Scene,
+    context: ScenarioContext,
     { partitions = 1, late = 'revise', idleTimeout }: BarsOptions,
-    work: (rig: BarsRig) => Promise<T>,
+    work: (harness: BarsHarness) => Promise<T>,
   ): Promise<T> {
     const missing = noOracle();
     if (missing !== false) throw new Skipped(missing);
@@ -56,10 +56,10 @@ export class BarsRig {
   allow_late_ms: ${MIXED.allowLateMs}
   late: ${late}
 ${idleTimeout === undefined ? '' : `  idle_timeout: ${idleTimeout}\n`}`;
-    return BusRig.with(name, scene, (bus) => work(new BarsRig(bus)), { partitions, sections });
+    return BusHarness.with(name, context, (bus) => work(new BarsHarness(bus)), { partitions, sections });
   }
 
-  get client(): BusRig['client'] {
+  get client(): BusHarness['client'] {
     return this.bus.client;
   }
 

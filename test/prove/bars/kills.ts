@@ -7,9 +7,9 @@ import type { Random } from '../../support/random.ts';
 import { acrossMidnight, arrivals, eventsOf, MIXED, SERIES, tick, type EventsOptions } from './events.ts';
 import { Members } from './members.ts';
 import { publishAll, publishLive, type EventFile } from './publish.ts';
-import { BarsRig } from './harness.ts';
+import { BarsHarness } from './harness.ts';
 import type { BusName } from '../bus/harness.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 export interface BarsKillsSize {
   members: number;
@@ -31,18 +31,18 @@ const LATE = { ...MIXED, lateMsMax: 8_000 };
  * Must show 2: members killed at random moments, each time another one perhaps. The bars are those of the oracle, nothing is
  * pending, no correction is owed, nothing became a dead letter.
  */
-export function survivesKills(scene: Scene, bus: BusName, size: BarsKillsSize): Promise<Figures> {
+export function survivesKills(context: ScenarioContext, bus: BusName, size: BarsKillsSize): Promise<Figures> {
   const { partitions } = size;
-  return BarsRig.with(bus, scene, { partitions, idleTimeout: '3s' }, async (rig) => {
-    const ticks = rig.ticks();
-    const members = await Members.start(rig, size.members, scene.random.fork());
-    const file = rig.events('events');
-    if (size.mode === 'live') await live(rig, scene, size, members, file);
-    else await fromFile(rig, scene, size, members, file);
-    await rig.untilDone(SERIES, [...members.programs, ticks]);
-    await rig.stop(...members.programs, ticks);
-    const counts = await rig.equalsOracle(file);
-    const letters = [...(await rig.bus.deadLetters()).values()];
+  return BarsHarness.with(bus, context, { partitions, idleTimeout: '3s' }, async (harness) => {
+    const ticks = harness.ticks();
+    const members = await Members.start(harness, size.members, context.random.fork());
+    const file = harness.events('events');
+    if (size.mode === 'live') await live(harness, context, size, members, file);
+    else await fromFile(harness, context, size, members, file);
+    await harness.untilDone(SERIES, [...members.programs, ticks]);
+    await harness.stop(...members.programs, ticks);
+    const counts = await harness.equalsOracle(file);
+    const letters = [...(await harness.bus.deadLetters()).values()];
     assert.deepEqual(letters, []);
     return {
       events: file.count,
@@ -56,51 +56,51 @@ export function survivesKills(scene: Scene, bus: BusName, size: BarsKillsSize): 
 }
 
 async function live(
-  rig: BarsRig,
-  scene: Scene,
+  harness: BarsHarness,
+  context: ScenarioContext,
   { kills, perSecond }: BarsKillsSize,
   members: Members,
   file: EventFile,
 ): Promise<void> {
   const startMicros = systemClock.nowMicros();
-  const options = { ...LATE, seed: `${scene.random.seed}`, count: Infinity, startMicros, perSecond };
+  const options = { ...LATE, seed: `${context.random.seed}`, count: Infinity, startMicros, perSecond };
   let isOver = false;
-  const producer = publishLive(rig.bus.bus, arrivals(options), file, () => isOver);
+  const producer = publishLive(harness.bus.bus, arrivals(options), file, () => isOver);
   // a failure shows when it is awaited
   producer.catch(() => {});
   for (let kill = 1; kill <= kills; kill += 1) {
-    await delay(scene.random.whole(LIFE_MS.least, LIFE_MS.most));
-    await blow(members, kill);
-    scene.say(`${kill} of ${kills} kills; ${file.count} events`);
+    await delay(context.random.whole(LIFE_MS.least, LIFE_MS.most));
+    await strike(members, kill);
+    context.say(`${kill} of ${kills} kills; ${file.count} events`);
   }
   isOver = true;
   await producer;
 }
 
 async function fromFile(
-  rig: BarsRig,
-  scene: Scene,
+  harness: BarsHarness,
+  context: ScenarioContext,
   { kills, events, perSecond }: BarsKillsSize,
   members: Members,
   file: EventFile,
 ): Promise<void> {
-  const path = rig.bus.file('events.ndjson');
+  const path = harness.bus.file('events.ndjson');
   const startMicros = acrossMidnight({ events, perSecond });
-  await writeEvents(path, { ...LATE, seed: `${scene.random.seed}`, count: events, startMicros, perSecond });
-  const lines = shuffled((await readFile(path, 'utf8')).trimEnd().split('\n'), scene.random.fork());
+  await writeEvents(path, { ...LATE, seed: `${context.random.seed}`, count: events, startMicros, perSecond });
+  const lines = shuffled((await readFile(path, 'utf8')).trimEnd().split('\n'), context.random.fork());
   const burst = Math.ceil(lines.length / (kills + 1));
   for (let kill = 0; kill <= kills; kill += 1) {
     const part = lines.slice(kill * burst, (kill + 1) * burst);
-    await publishAll(rig.bus.bus, part.map(parsed), file);
+    await publishAll(harness.bus.bus, part.map(parsed), file);
     if (kill === kills) return;
-    await delay(scene.random.whole(0, LIFE_MS.most));
-    await blow(members, kill + 1);
-    scene.say(`${kill + 1} of ${kills} kills; ${file.count} of ${lines.length} events`);
+    await delay(context.random.whole(0, LIFE_MS.most));
+    await strike(members, kill + 1);
+    context.say(`${kill + 1} of ${kills} kills; ${file.count} of ${lines.length} events`);
   }
 }
 
 /** A death, and after each third one a member that ends in good order. */
-async function blow(members: Members, kill: number): Promise<void> {
+async function strike(members: Members, kill: number): Promise<void> {
   await members.killOne();
   if (kill % 3 === 0) await members.stopOne();
 }

@@ -6,9 +6,9 @@ import type { TickEvent } from '../../../src/core/market/event.ts';
 import { compareBars, contentOf, KEY, one, sameKey, snapshot, touchedSince } from './compare.ts';
 import { mixedEvents, SERIES, tick, type EventsSize } from './events.ts';
 import { publishAll } from './publish.ts';
-import { BARS_GROUP, BarsRig, WINDOW_MS } from './harness.ts';
+import { BARS_GROUP, BarsHarness, WINDOW_MS } from './harness.ts';
 import { TOPIC, type BusName } from '../bus/harness.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 /** First come the events; all windows are closed then. */
 export interface LateSize extends EventsSize {
@@ -27,8 +27,12 @@ const REFUSED = 5;
  * Events of windows that are closed: a quarter are duplicates, a tenth lie in windows of the minute before the first, where
  * no bar is, the others are new ones of windows that have a bar.
  */
-export function lateEvents(scene: Scene, first: readonly TickEvent[], count: number): TickEvent[] {
-  const random = new Random(`${scene.random.seed}/late`);
+export function lateEvents(
+  context: ScenarioContext,
+  first: readonly TickEvent[],
+  count: number,
+): TickEvent[] {
+  const random = new Random(`${context.random.seed}/late`);
   const startMicros = first.reduce((least, { srcTs }) => (srcTs < least ? srcTs : least), first[0].srcTs);
   return Array.from({ length: count }, (_, at) => {
     const event = first[random.below(first.length)];
@@ -49,40 +53,40 @@ export function lateEvents(scene: Scene, first: readonly TickEvent[], count: num
  * recomputed once. As many base bars are revised or made as have another content by the oracle, and no other row is touched;
  * each version that was replaced is in the history; rollups follow.
  */
-export function revisesLateWindows(scene: Scene, bus: BusName, size: LateSize): Promise<Figures> {
-  return BarsRig.with(bus, scene, {}, async (rig) => {
-    const first = mixedEvents(scene.random.seed, size);
-    const [firstFile, lateFile] = [rig.events('first'), rig.events('late')];
-    let ticks = rig.ticks();
-    const batcher = await rig.batcher('bars-1');
-    await publishAll(rig.bus.bus, first, firstFile);
-    await rig.untilDone(SERIES, [batcher.program, ticks]);
-    await rig.stop(ticks);
-    await rig.oracle('before_bars', [firstFile]);
-    await compareBars(rig.client, 'before_bars', 'bars_ohlcv');
-    await snapshot(rig.client, 'before');
+export function revisesLateWindows(context: ScenarioContext, bus: BusName, size: LateSize): Promise<Figures> {
+  return BarsHarness.with(bus, context, {}, async (harness) => {
+    const first = mixedEvents(context.random.seed, size);
+    const [firstFile, lateFile] = [harness.events('first'), harness.events('late')];
+    let ticks = harness.ticks();
+    const batcher = await harness.batcher('bars-1');
+    await publishAll(harness.bus.bus, first, firstFile);
+    await harness.untilDone(SERIES, [batcher.program, ticks]);
+    await harness.stop(ticks);
+    await harness.oracle('before_bars', [firstFile]);
+    await compareBars(harness.client, 'before_bars', 'bars_ohlcv');
+    await snapshot(harness.client, 'before');
     const revisionsBefore = (await batcher.metrics()).sum('microbatch_revisions_total');
 
-    await publishAll(rig.bus.bus, lateEvents(scene, first, size.late), lateFile);
-    await rig.bus.bus.publish(
+    await publishAll(harness.bus.bus, lateEvents(context, first, size.late), lateFile);
+    await harness.bus.bus.publish(
       TOPIC,
       refusedEvents(first).map((event) => eventRecord(event, 'json')),
     );
-    await rig.untilRead(BARS_GROUP, [batcher.program]);
+    await harness.untilRead(BARS_GROUP, [batcher.program]);
     const { marks } = await one<{ marks: number }>(
-      rig.client,
+      harness.client,
       'SELECT count(*)::int AS marks FROM bars_late_windows',
     );
-    scene.say(`${size.late} late events are read, ${marks} windows marked`);
-    assert.equal(await touchedSince(rig.client, 'before'), 0, 'bars revised before their ticks came');
-    ticks = rig.ticks();
-    await rig.untilDone(SERIES, [batcher.program, ticks]);
+    context.say(`${size.late} late events are read, ${marks} windows marked`);
+    assert.equal(await touchedSince(harness.client, 'before'), 0, 'bars revised before their ticks came');
+    ticks = harness.ticks();
+    await harness.untilDone(SERIES, [batcher.program, ticks]);
     const revisionsCounted = (await batcher.metrics()).sum('microbatch_revisions_total') - revisionsBefore;
-    await rig.stop(batcher.program, ticks);
+    await harness.stop(batcher.program, ticks);
 
-    const counts = await rig.equalsOracle(firstFile, lateFile);
-    const figures = await checkRevisions(rig.client);
-    await checkRefused(rig);
+    const counts = await harness.equalsOracle(firstFile, lateFile);
+    const figures = await checkRevisions(harness.client);
+    await checkRefused(harness);
     return {
       events: first.length,
       'late events': size.late,
@@ -148,8 +152,8 @@ function refusedEvents(first: readonly TickEvent[]): TickEvent[] {
   ]).flat();
 }
 
-async function checkRefused(rig: BarsRig): Promise<void> {
-  const reasons = [...(await rig.bus.deadLetters()).values()].map(({ reason }) => String(reason));
+async function checkRefused(harness: BarsHarness): Promise<void> {
+  const reasons = [...(await harness.bus.deadLetters()).values()].map(({ reason }) => String(reason));
   const expected = ['future', 'too_late'].flatMap((reason) => Array.from({ length: REFUSED }, () => reason));
   assert.deepEqual(reasons.sort(), expected, 'dead letters');
 }

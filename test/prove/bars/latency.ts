@@ -9,9 +9,9 @@ import { one } from './compare.ts';
 import { arrivals, MIXED, SERIES } from './events.ts';
 import { Marks } from './marks.ts';
 import { publishLive } from './publish.ts';
-import { BARS_GROUP, BarsRig, WINDOW_MS, type Batcher } from './harness.ts';
+import { BARS_GROUP, BarsHarness, WINDOW_MS, type Batcher } from './harness.ts';
 import { TOPIC, type BusName } from '../bus/harness.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 export interface BarsLatencySize {
   /** events, by the clock */
@@ -35,40 +35,44 @@ const GROWTH_WINDOWS_MAX = 0.5;
  * Must show 5: events with the clock, the tick consumer beside the micro-batcher. p95 end to end, the lag of the consumer over
  * each minute, and what is pending, which must not grow.
  */
-export function staysWithinTheWindow(scene: Scene, bus: BusName, size: BarsLatencySize): Promise<Figures> {
-  return BarsRig.with(bus, scene, {}, async (rig) => {
+export function staysWithinTheWindow(
+  context: ScenarioContext,
+  bus: BusName,
+  size: BarsLatencySize,
+): Promise<Figures> {
+  return BarsHarness.with(bus, context, {}, async (harness) => {
     const { perSecond, seconds, windowsMax } = size;
-    await rig.client.query(
+    await harness.client.query(
       'CREATE TABLE sent (provider text COLLATE "C", symbol text COLLATE "C", ts timestamptz, ingest_ts timestamptz)',
     );
-    const ticks = rig.ticks();
-    const batcher = await rig.batcher('bars-1');
+    const ticks = harness.ticks();
+    const batcher = await harness.batcher('bars-1');
     // they run before the clock does
-    await rig.untilRead(BARS_GROUP, [batcher.program, ticks]);
-    const file = rig.events('events');
+    await harness.untilRead(BARS_GROUP, [batcher.program, ticks]);
+    const file = harness.events('events');
     const sent: string[] = [];
-    const marks = new Marks(rig.bus.bus);
+    const marks = new Marks(harness.bus.bus);
     const onBatch = (positions: readonly string[], events: readonly TickEvent[]): void => {
       marks.add(positions);
       for (let at = SAMPLE - 1; at < events.length; at += SAMPLE) sent.push(sentRow(events[at]));
     };
     const startMicros = systemClock.nowMicros();
-    const options = { ...MIXED, latePerMille: 0, seed: `${scene.random.seed}`, startMicros, perSecond };
+    const options = { ...MIXED, latePerMille: 0, seed: `${context.random.seed}`, startMicros, perSecond };
     const beganMs = performance.now();
     const isOver = (): boolean => performance.now() - beganMs > seconds * 1000;
-    const watch = new Watch(rig, batcher, marks, seconds);
+    const watch = new Watch(harness, batcher, marks, seconds);
     await Promise.all([
-      publishLive(rig.bus.bus, arrivals({ ...options, count: Infinity }), file, isOver, { onBatch }),
+      publishLive(harness.bus.bus, arrivals({ ...options, count: Infinity }), file, isOver, { onBatch }),
       watch.run(beganMs, isOver),
     ]);
     const behind = performance.now() - beganMs - seconds * 1000;
-    await rig.untilDone(SERIES, [batcher.program, ticks]);
-    await rig.stop(batcher.program, ticks);
-    await pipeline(Readable.from(sent), rig.client.query(copyFrom('COPY sent FROM STDIN')));
-    const latency = await one<Latency>(rig.client, LATENCY);
+    await harness.untilDone(SERIES, [batcher.program, ticks]);
+    await harness.stop(batcher.program, ticks);
+    await pipeline(Readable.from(sent), harness.client.query(copyFrom('COPY sent FROM STDIN')));
+    const latency = await one<Latency>(harness.client, LATENCY);
     assert.equal(latency.lost, 0, 'events without a bar');
-    const counts = await rig.equalsOracle(file);
-    scene.say(`${JSON.stringify(latency)}; the producer ended ${Math.round(behind)} ms late`);
+    const counts = await harness.equalsOracle(file);
+    context.say(`${JSON.stringify(latency)}; the producer ended ${Math.round(behind)} ms late`);
     const figures = watch.judge(perSecond);
     const reached = file.count / (seconds * perSecond);
     assert.ok(reached > 0.95, `only ${file.count} events in ${seconds} s: the producer did not keep up`);
@@ -116,7 +120,7 @@ function sentRow({ provider, symbol, srcTs, ingestTs }: TickEvent): string {
 
 /** What is not acknowledged and how far the consumer lags, once a second. */
 class Watch {
-  readonly #rig: BarsRig;
+  readonly #harness: BarsHarness;
   readonly #batcher: Batcher;
   readonly #marks: Marks;
   readonly #seconds: number;
@@ -124,8 +128,8 @@ class Watch {
   /** a list for each minute, ms */
   readonly #lags: number[][] = [];
 
-  constructor(rig: BarsRig, batcher: Batcher, marks: Marks, seconds: number) {
-    this.#rig = rig;
+  constructor(harness: BarsHarness, batcher: Batcher, marks: Marks, seconds: number) {
+    this.#harness = harness;
     this.#batcher = batcher;
     this.#marks = marks;
     this.#seconds = seconds;
@@ -134,7 +138,7 @@ class Watch {
   async run(beganMs: number, isOver: () => boolean): Promise<void> {
     while (!isOver()) {
       const atMs = performance.now() - beganMs;
-      const own = (await this.#rig.bus.bus.groups(TOPIC)).find(({ group }) => group === BARS_GROUP);
+      const own = (await this.#harness.bus.bus.groups(TOPIC)).find(({ group }) => group === BARS_GROUP);
       this.#waiting.add(atMs / 1000, this.#marks.total - this.#marks.upTo(own?.acknowledged ?? null));
       const lags = (await this.#batcher.metrics()).values('stream_consumer_lag_ms', { group: BARS_GROUP });
       (this.#lags[Math.floor(atMs / MINUTE_MS)] ??= []).push(Math.max(...lags));

@@ -20,7 +20,7 @@ export function edgesOf({ start, end }: Range, windowMicros: bigint): { cut(even
 }
 
 /**
- * Wounds bars in and around a range, and notes in the table `wounded` those that a repair must mend:
+ * Damages bars in and around a range, and notes in the table `damaged` those that a repair must mend:
  * - deleted: of each minute the first and every fifth base bar, the coarser bars that held them, and base bars that an end of
  *   the range cuts (which are not noted);
  * - made poorer (of the other symbols): of each minute the first and every fifth base bar with two ticks and more, and the
@@ -28,13 +28,13 @@ export function edgesOf({ start, end }: Range, windowMicros: bigint): { cut(even
  * - scribbled on (of the other symbols): of each minute the third base bar gets another open. Its ticks are as many as
  *   before, so it stays; no coarser bar begins with it, so none shows it.
  */
-export async function wound(client: Client, range: Range): Promise<Figures> {
+export async function damageBars(client: Client, range: Range): Promise<Figures> {
   const bounds = [formatMicros(range.start), formatMicros(range.end)];
-  await client.query(`DROP TABLE IF EXISTS wounded, scribbled;
+  await client.query(`DROP TABLE IF EXISTS damaged, scribbled;
     CREATE TABLE scribbled AS SELECT provider, symbol, "interval", ts FROM bars_ohlcv WITH NO DATA;
-    CREATE TABLE wounded AS TABLE scribbled; ALTER TABLE wounded ADD deleted boolean`);
+    CREATE TABLE damaged AS TABLE scribbled; ALTER TABLE damaged ADD deleted boolean`);
   await client.query(
-    `INSERT INTO wounded SELECT provider, symbol, "interval", ts, symbol = ANY ($3) FROM (${NUMBERED}) n
+    `INSERT INTO damaged SELECT provider, symbol, "interval", ts, symbol = ANY ($3) FROM (${NUMBERED}) n
       WHERE nth % 5 = 1 AND (symbol = ANY ($3) OR tick_count > 1)`,
     [...bounds, DELETED],
   );
@@ -43,11 +43,11 @@ export async function wound(client: Client, range: Range): Promise<Figures> {
       WHERE nth = 3 AND NOT symbol = ANY ($3) AND open <> high`,
     [...bounds, DELETED],
   );
-  const deleted = await client.query(`DELETE FROM bars_ohlcv b USING wounded w WHERE w.deleted AND ${HOLDS}`);
+  const deleted = await client.query(`DELETE FROM bars_ohlcv b USING damaged d WHERE d.deleted AND ${HOLDS}`);
   const poorer = await client.query(
     `UPDATE bars_ohlcv b SET tick_count = tick_count - 1, high = greatest(open, close), low = least(open, close),
        volume = 0, vwap = null, volume_parts = null, pv_parts = null
-      FROM (SELECT DISTINCT ON (${ID}) ${ID} FROM bars_ohlcv b JOIN wounded w ON NOT w.deleted AND ${HOLDS}) hurt
+      FROM (SELECT DISTINCT ON (${ID}) ${ID} FROM bars_ohlcv b JOIN damaged d ON NOT d.deleted AND ${HOLDS}) hurt
       WHERE ${sameKey('hurt', 'b')}`,
   );
   const cut = await client.query(
@@ -74,8 +74,8 @@ const NUMBERED = `SELECT provider, symbol, "interval", ts, tick_count, open, hig
   FROM bars_ohlcv
   WHERE "interval" = '${INTERVAL}' AND ts >= $1 AND ts + '${INTERVAL}' <= $2`;
 const ID = 'b.provider, b.symbol, b."interval", b.ts';
-/** b is a wounded bar w, or a coarser one that holds it. */
-export const HOLDS = `b.provider = w.provider AND b.symbol = w.symbol AND b.ts <= w.ts AND w.ts < b.ts + b."interval"::interval`;
+/** b is a damaged bar d, or a coarser one that holds it. */
+export const HOLDS = `b.provider = d.provider AND b.symbol = d.symbol AND b.ts <= d.ts AND d.ts < b.ts + b."interval"::interval`;
 
 /**
  * Table repaired_bars of expected_bars (the oracle's of all events) and rest_bars (of those without the windows that are cut):
@@ -84,10 +84,10 @@ export const HOLDS = `b.provider = w.provider AND b.symbol = w.symbol AND b.ts <
 export async function expectRepaired(client: Client): Promise<void> {
   await client.query(`DROP TABLE IF EXISTS repaired_bars;
     CREATE TABLE repaired_bars AS
-      SELECT b.* FROM rest_bars b WHERE b."interval" = '${INTERVAL}' OR EXISTS (SELECT FROM wounded w WHERE ${HOLDS})
+      SELECT b.* FROM rest_bars b WHERE b."interval" = '${INTERVAL}' OR EXISTS (SELECT FROM damaged d WHERE ${HOLDS})
       UNION ALL
       SELECT b.* FROM expected_bars b
-        WHERE b."interval" <> '${INTERVAL}' AND NOT EXISTS (SELECT FROM wounded w WHERE ${HOLDS});
+        WHERE b."interval" <> '${INTERVAL}' AND NOT EXISTS (SELECT FROM damaged d WHERE ${HOLDS});
     UPDATE repaired_bars b SET open = high FROM scribbled s WHERE ${sameKey('s', 'b')}`);
   const { hidden } = await one<{ hidden: number }>(
     client,

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Program } from '../../support/run/program.ts';
 import type { Random } from '../../support/random.ts';
 import { until } from '../../support/until.ts';
-import { BARS_GROUP, type BarsRig, type Batcher } from './harness.ts';
+import { BARS_GROUP, type BarsHarness, type Batcher } from './harness.ts';
 
 /** before a member that was killed comes back under its name */
 const PAUSE_MS_MAX = 1_000;
@@ -12,22 +12,22 @@ const LONG_DEATHS = 5;
 
 /** Members of the micro-batcher's group, of which one dies or is stopped now and then. */
 export class Members {
-  readonly #rig: BarsRig;
+  readonly #harness: BarsHarness;
   readonly #random: Random;
   readonly #alive: Batcher[] = [];
   kills = 0;
   stops = 0;
   takeovers = 0;
 
-  private constructor(rig: BarsRig, random: Random) {
-    this.#rig = rig;
+  private constructor(harness: BarsHarness, random: Random) {
+    this.#harness = harness;
     this.#random = random;
   }
 
   /** Resolves when every partition is somebody's. */
-  static async start(rig: BarsRig, count: number, random: Random): Promise<Members> {
-    const members = new Members(rig, random);
-    for (let at = 1; at <= count; at += 1) members.#alive.push(await rig.batcher(`bars-${at}`));
+  static async start(harness: BarsHarness, count: number, random: Random): Promise<Members> {
+    const members = new Members(harness, random);
+    for (let at = 1; at <= count; at += 1) members.#alive.push(await harness.batcher(`bars-${at}`));
     await until('every partition is owned', async () => {
       members.#assertAlive();
       const holders = await members.#holders();
@@ -51,7 +51,7 @@ export class Members {
     await program.kill();
     if (isLong) await this.#untilTakenOver(name);
     else await delay(pauseMs);
-    this.#alive[at] = await this.#rig.batcher(name);
+    this.#alive[at] = await this.#harness.batcher(name);
   }
 
   /** SIGTERM to one of them: it ends by itself and leaves nothing to be waited for. It comes back. */
@@ -63,7 +63,7 @@ export class Members {
     await until(`${name} has started`, () => batcher.hasStarted(), { context: () => program.tail });
     assert.equal(await program.stop(), 0, program.tail);
     this.stops += 1;
-    this.#alive[at] = await this.#rig.batcher(name);
+    this.#alive[at] = await this.#harness.batcher(name);
   }
 
   #assertAlive(): void {
@@ -92,7 +92,7 @@ export class Members {
   }
 
   async #holders(): Promise<(string | null)[]> {
-    const { rows } = await this.#rig.client.query<{ holder: string | null }>(
+    const { rows } = await this.#harness.client.query<{ holder: string | null }>(
       'SELECT holder FROM bus_partitions WHERE group_name = $1 ORDER BY partition',
       [BARS_GROUP],
     );

@@ -4,9 +4,9 @@ import { compareBars, one } from './compare.ts';
 import { mixedEvents, SERIES } from './events.ts';
 import { lateEvents, type LateSize } from './late.ts';
 import { publishAll } from './publish.ts';
-import { BarsRig } from './harness.ts';
+import { BarsHarness } from './harness.ts';
 import { TOPIC, type BusName } from '../bus/harness.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 /**
  * Must show 3, the policies drop and dlq: late is who lay in a closed window in the order published. The oracle goes through
@@ -14,35 +14,35 @@ import type { Figures, Scene } from '../harness.ts';
  * dead letters, and the bars are those of the rest. No tick consumer runs.
  */
 export function turnsLateAway(
-  scene: Scene,
+  context: ScenarioContext,
   bus: BusName,
   policy: 'drop' | 'dlq',
   size: LateSize,
 ): Promise<Figures> {
-  return BarsRig.with(bus, scene, { late: policy }, async (rig) => {
-    const first = mixedEvents(scene.random.seed, size);
-    const files = [rig.events('first'), rig.events('late')];
+  return BarsHarness.with(bus, context, { late: policy }, async (harness) => {
+    const first = mixedEvents(context.random.seed, size);
+    const files = [harness.events('first'), harness.events('late')];
     const positions: string[] = [];
     const onBatch = (batch: readonly string[]): void => void positions.push(...batch);
     // all of it is there before the first is read: no symbol falls idle in between
-    await publishAll(rig.bus.bus, first, files[0], { onBatch });
-    const batcher = await rig.batcher('bars-1');
-    await rig.untilDone(SERIES, [batcher.program]);
-    await publishAll(rig.bus.bus, lateEvents(scene, first, size.late), files[1], { onBatch });
-    await rig.untilDone(SERIES, [batcher.program]);
+    await publishAll(harness.bus.bus, first, files[0], { onBatch });
+    const batcher = await harness.batcher('bars-1');
+    await harness.untilDone(SERIES, [batcher.program]);
+    await publishAll(harness.bus.bus, lateEvents(context, first, size.late), files[1], { onBatch });
+    await harness.untilDone(SERIES, [batcher.program]);
     const counted = (await batcher.metrics()).sum('microbatch_late_total', { policy });
-    await rig.stop(batcher.program);
+    await harness.stop(batcher.program);
 
-    const counts = await rig.oracle('expected_bars', files, true);
-    await compareBars(rig.client, 'expected_bars', 'bars_ohlcv');
-    const late = (await readFile(rig.bus.file('late'), 'utf8')).trimEnd().split('\n').map(Number);
+    const counts = await harness.oracle('expected_bars', files, true);
+    await compareBars(harness.client, 'expected_bars', 'bars_ohlcv');
+    const late = (await readFile(harness.bus.file('late'), 'utf8')).trimEnd().split('\n').map(Number);
     assert.equal(counts.late, late.length);
     assert.ok(late.length > size.late, 'some of the first events are late too');
     const { dropped } = await one<{ dropped: number }>(
-      rig.client,
+      harness.client,
       'SELECT sum(late_dropped)::int AS dropped FROM bars_partitions',
     );
-    const letters = await rig.bus.deadLetters();
+    const letters = await harness.bus.deadLetters();
     if (policy === 'drop') {
       assert.deepEqual({ dropped, letters: letters.size }, { dropped: late.length, letters: 0 });
     } else {

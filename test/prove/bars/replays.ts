@@ -4,10 +4,10 @@ import { formatMicros } from '../../../src/core/time.ts';
 import { compareBars, one, snapshot, touchedSince } from './compare.ts';
 import { acrossMidnight, mixedEvents, SERIES, type EventsSize } from './events.ts';
 import { publishAll } from './publish.ts';
-import { BarsRig, WINDOW_MS } from './harness.ts';
-import { edgesOf, expectRepaired, HOLDS, wound } from './lost-log.ts';
+import { BarsHarness, WINDOW_MS } from './harness.ts';
+import { edgesOf, expectRepaired, HOLDS, damageBars } from './lost-log.ts';
 import type { BusName } from '../bus/harness.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 const WINDOW_MICROS = BigInt(WINDOW_MS) * 1000n;
 
@@ -37,14 +37,14 @@ function replayed(events: readonly TickEvent[], { start, end }: Range, runId: bi
     .map((event) => ({ ...event, origin: 'replay', replayRunId: runId }));
 }
 
-async function startRun(rig: BarsRig, range: Range, repair: boolean): Promise<bigint> {
+async function startRun(harness: BarsHarness, range: Range, repair: boolean): Promise<bigint> {
   const metadata = {
     start: formatMicros(range.start),
     end: formatMicros(range.end),
     ...(repair ? { repair: true } : {}),
   };
   const { id } = await one<{ id: string }>(
-    rig.client,
+    harness.client,
     `INSERT INTO job_runs (job_name, status, metadata) VALUES ('tick_replay', 'running', $1) RETURNING id`,
     [JSON.stringify(metadata)],
   );
@@ -55,26 +55,30 @@ async function startRun(rig: BarsRig, range: Range, repair: boolean): Promise<bi
  * Must show 4: a replay that begins in the middle of a window changes no live bar, and has the bars of its own events, of which
  * those of its first window are not the live ones.
  */
-export function keepsReplaysApart(scene: Scene, bus: BusName, size: EventsSize): Promise<Figures> {
-  return BarsRig.with(bus, scene, { idleTimeout: '3s' }, async (rig) => {
-    const events = mixedEvents(scene.random.seed, size);
-    const [file, replay] = [rig.events('events'), rig.events('replay')];
-    const ticks = rig.ticks();
-    const batcher = await rig.batcher('bars-1');
-    await publishAll(rig.bus.bus, events, file);
-    await rig.untilDone(SERIES, [batcher.program, ticks]);
-    const counts = await rig.equalsOracle(file);
-    await snapshot(rig.client, 'before');
+export function keepsReplaysApart(
+  context: ScenarioContext,
+  bus: BusName,
+  size: EventsSize,
+): Promise<Figures> {
+  return BarsHarness.with(bus, context, { idleTimeout: '3s' }, async (harness) => {
+    const events = mixedEvents(context.random.seed, size);
+    const [file, replay] = [harness.events('events'), harness.events('replay')];
+    const ticks = harness.ticks();
+    const batcher = await harness.batcher('bars-1');
+    await publishAll(harness.bus.bus, events, file);
+    await harness.untilDone(SERIES, [batcher.program, ticks]);
+    const counts = await harness.equalsOracle(file);
+    await snapshot(harness.client, 'before');
     const range = middle(size, 0.4, 0.9);
-    const runId = await startRun(rig, range, false);
+    const runId = await startRun(harness, range, false);
     const again = replayed(events, range, runId);
-    await publishAll(rig.bus.bus, again, replay);
-    await rig.untilDone(SERIES, [batcher.program, ticks]);
-    await rig.stop(batcher.program, ticks);
-    assert.equal(await touchedSince(rig.client, 'before'), 0, 'live bars touched by a replay');
-    await rig.oracle('replay_bars', [replay]);
+    await publishAll(harness.bus.bus, again, replay);
+    await harness.untilDone(SERIES, [batcher.program, ticks]);
+    await harness.stop(batcher.program, ticks);
+    assert.equal(await touchedSince(harness.client, 'before'), 0, 'live bars touched by a replay');
+    await harness.oracle('replay_bars', [replay]);
     const bars = await compareBars(
-      rig.client,
+      harness.client,
       'replay_bars',
       `(SELECT * FROM bars_replay WHERE replay_run_id = ${runId})`,
     );
@@ -92,36 +96,36 @@ export function keepsReplaysApart(scene: Scene, bus: BusName, size: EventsSize):
  * Must show 4: a replay with `repair: true` mends live bars that are gone or have fewer ticks, where its range holds their
  * whole windows, and what is made of them; others that differ, or that its range cuts, stay as they are.
  */
-export function repairsBars(scene: Scene, bus: BusName, size: EventsSize): Promise<Figures> {
-  return BarsRig.with(bus, scene, { idleTimeout: '3s' }, async (rig) => {
-    const events = mixedEvents(scene.random.seed, size);
-    const [file, rest, replay] = [rig.events('events'), rig.events('rest'), rig.events('replay')];
-    const ticks = rig.ticks();
-    const batcher = await rig.batcher('bars-1');
-    await publishAll(rig.bus.bus, events, file);
-    await rig.untilDone(SERIES, [batcher.program, ticks]);
-    const counts = await rig.equalsOracle(file);
+export function repairsBars(context: ScenarioContext, bus: BusName, size: EventsSize): Promise<Figures> {
+  return BarsHarness.with(bus, context, { idleTimeout: '3s' }, async (harness) => {
+    const events = mixedEvents(context.random.seed, size);
+    const [file, rest, replay] = [harness.events('events'), harness.events('rest'), harness.events('replay')];
+    const ticks = harness.ticks();
+    const batcher = await harness.batcher('bars-1');
+    await publishAll(harness.bus.bus, events, file);
+    await harness.untilDone(SERIES, [batcher.program, ticks]);
+    const counts = await harness.equalsOracle(file);
 
     const range = middle(size, 0.3, 0.7);
     const edges = edgesOf(range, WINDOW_MICROS);
     await rest.add(events.filter((event) => !edges.cut(event)));
-    await rig.oracle('rest_bars', [rest]);
-    const wounds = await wound(rig.client, range);
-    await expectRepaired(rig.client);
-    await snapshot(rig.client, 'before');
-    const runId = await startRun(rig, range, true);
-    await publishAll(rig.bus.bus, replayed(events, range, runId), replay);
-    await rig.untilDone(SERIES, [batcher.program, ticks]);
-    await rig.stop(batcher.program, ticks);
-    await compareBars(rig.client, 'repaired_bars', 'bars_ohlcv');
-    const { strayed } = await one<{ strayed: number }>(rig.client, STRAYED);
+    await harness.oracle('rest_bars', [rest]);
+    const damage = await damageBars(harness.client, range);
+    await expectRepaired(harness.client);
+    await snapshot(harness.client, 'before');
+    const runId = await startRun(harness, range, true);
+    await publishAll(harness.bus.bus, replayed(events, range, runId), replay);
+    await harness.untilDone(SERIES, [batcher.program, ticks]);
+    await harness.stop(batcher.program, ticks);
+    await compareBars(harness.client, 'repaired_bars', 'bars_ohlcv');
+    const { strayed } = await one<{ strayed: number }>(harness.client, STRAYED);
     assert.equal(strayed, 0, 'rows touched that needed no repair');
-    return { events: events.length, bars: counts.bars, ...wounds };
+    return { events: events.length, bars: counts.bars, ...damage };
   });
 }
 
-/** Rows that were touched and neither were wounded nor hold a wounded one. */
+/** Rows that were touched and neither were damaged nor hold a damaged one. */
 const STRAYED = `SELECT count(*)::int AS strayed FROM (
     SELECT provider, symbol, "interval", ts FROM before b FULL JOIN bars_ohlcv a USING (provider, symbol, "interval", ts)
       WHERE ROW(b.*) IS DISTINCT FROM ROW(a.*)) b
-  WHERE NOT EXISTS (SELECT FROM wounded w WHERE ${HOLDS})`;
+  WHERE NOT EXISTS (SELECT FROM damaged d WHERE ${HOLDS})`;

@@ -1,6 +1,6 @@
 import { after, test } from 'tap';
 import { startPostgres, type TestPostgres } from '../../support/servers/postgres.ts';
-import { sceneOf, tried } from '../../support/harness.ts';
+import { contextOf, tried } from '../../support/harness.ts';
 import { writesNothingTwice } from './again.ts';
 import { survivesKills } from './kills.ts';
 import { staysWithinTheWindow } from './latency.ts';
@@ -11,9 +11,9 @@ import { BARS_SETTINGS, SMALL } from './sizes.ts';
 import { isFastEnough } from './speed.ts';
 import { makesExactBars } from './volume.ts';
 import type { BusName } from '../bus/harness.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
-type Small = (what: string, run: (scene: Scene) => Promise<Figures>) => void;
+type Small = (what: string, run: (context: ScenarioContext) => Promise<Figures>) => void;
 
 function smallTests(bus: BusName): Small {
   let postgres: TestPostgres | null = null;
@@ -22,16 +22,16 @@ function smallTests(bus: BusName): Small {
     postgres ??= await startPostgres({ settings: BARS_SETTINGS });
     return postgres.createDatabase();
   };
-  return (what, run) => void test(`${bus}: ${what}`, (t) => tried(t, () => run(sceneOf(t, database))));
+  return (what, run) => void test(`${bus}: ${what}`, (t) => tried(t, () => run(contextOf(t, database))));
 }
 
 /** Every scenario of make prove-bars that runs on all buses, with less of everything. */
 export function smallOnEachBus(bus: BusName): void {
   const small = smallTests(bus);
   const { kills, events, perSecond, livePerSecond } = SMALL.kills;
-  small('exact bars', (scene) => makesExactBars(scene, bus, SMALL.volume));
-  small('bars although members are killed, live, two of them', (scene) =>
-    survivesKills(scene, bus, {
+  small('exact bars', (context) => makesExactBars(context, bus, SMALL.volume));
+  small('bars although members are killed, live, two of them', (context) =>
+    survivesKills(context, bus, {
       members: 2,
       partitions: 4,
       mode: 'live',
@@ -40,20 +40,20 @@ export function smallOnEachBus(bus: BusName): void {
       perSecond: livePerSecond,
     }),
   );
-  small('bars although members are killed, from a shuffled file, four of them and one partition', (scene) =>
-    survivesKills(scene, bus, { members: 4, partitions: 1, mode: 'file', kills, events, perSecond }),
+  small('bars although members are killed, from a shuffled file, four of them and one partition', (context) =>
+    survivesKills(context, bus, { members: 4, partitions: 1, mode: 'file', kills, events, perSecond }),
   );
-  small('late windows are revised', (scene) => revisesLateWindows(scene, bus, SMALL.late));
+  small('late windows are revised', (context) => revisesLateWindows(context, bus, SMALL.late));
 }
 
 /** The others, in which the bus matters less. */
 export function smallOnOneBus(bus: BusName): void {
   const small = smallTests(bus);
-  small('late events dropped', (scene) => turnsLateAway(scene, bus, 'drop', SMALL.late));
-  small('late events as dead letters', (scene) => turnsLateAway(scene, bus, 'dlq', SMALL.late));
-  small('the same bars again', (scene) => writesNothingTwice(scene, bus, SMALL.again));
-  small('a replay apart', (scene) => keepsReplaysApart(scene, bus, SMALL.again));
-  small('a repair', (scene) => repairsBars(scene, bus, SMALL.again));
-  small('speed', (scene) => isFastEnough(scene, bus, SMALL.speed));
-  small('latency', (scene) => staysWithinTheWindow(scene, bus, SMALL.latency));
+  small('late events dropped', (context) => turnsLateAway(context, bus, 'drop', SMALL.late));
+  small('late events as dead letters', (context) => turnsLateAway(context, bus, 'dlq', SMALL.late));
+  small('the same bars again', (context) => writesNothingTwice(context, bus, SMALL.again));
+  small('a replay apart', (context) => keepsReplaysApart(context, bus, SMALL.again));
+  small('a repair', (context) => repairsBars(context, bus, SMALL.again));
+  small('speed', (context) => isFastEnough(context, bus, SMALL.speed));
+  small('latency', (context) => staysWithinTheWindow(context, bus, SMALL.latency));
 }

@@ -4,9 +4,9 @@ import { compareBars } from './compare.ts';
 import { acrossMidnight, arrivals, eventsOf, MIXED, SERIES, type EventsSize } from './events.ts';
 import { Marks } from './marks.ts';
 import { publishAll } from './publish.ts';
-import { BARS_GROUP, BarsRig } from './harness.ts';
+import { BARS_GROUP, BarsHarness } from './harness.ts';
 import type { BusName } from '../bus/harness.ts';
-import { mebibytes, type Figures, type Scene } from '../harness.ts';
+import { mebibytes, type Figures, type ScenarioContext } from '../harness.ts';
 
 /** The events are on the bus before the micro-batcher starts. */
 export interface BarsSpeedSize extends EventsSize {
@@ -20,22 +20,22 @@ const POLL_MS = 50;
  * Must show 5: one member of the micro-batcher and a backlog, in one partition. Its speed is that from just before the first
  * position it commits to the last: the start of a program is not its speed.
  */
-export function isFastEnough(scene: Scene, bus: BusName, size: BarsSpeedSize): Promise<Figures> {
-  return BarsRig.with(bus, scene, {}, async (rig) => {
+export function isFastEnough(context: ScenarioContext, bus: BusName, size: BarsSpeedSize): Promise<Figures> {
+  return BarsHarness.with(bus, context, {}, async (harness) => {
     const { events, perSecond, eventsPerSecondMin } = size;
     const startMicros = acrossMidnight(size);
     const options = {
       ...MIXED,
       latePerMille: 0,
-      seed: `${scene.random.seed}`,
+      seed: `${context.random.seed}`,
       count: events,
       startMicros,
       perSecond,
     };
-    const file = rig.events('events');
-    const marks = new Marks(rig.bus.bus);
-    await publishAll(rig.bus.bus, eventsOf(arrivals(options)), file, { onBatch: marks.add });
-    const batcher = await rig.batcher('bars-1');
+    const file = harness.events('events');
+    const marks = new Marks(harness.bus.bus);
+    await publishAll(harness.bus.bus, eventsOf(arrivals(options)), file, { onBatch: marks.add });
+    const batcher = await harness.batcher('bars-1');
     // the last look that found nothing done yet
     let beganMs = performance.now();
     let done = 0;
@@ -44,7 +44,7 @@ export function isFastEnough(scene: Scene, bus: BusName, size: BarsSpeedSize): P
       async () => {
         assert.equal(batcher.program.end, null, batcher.program.tail);
         const lookedMs = performance.now();
-        const { rows } = await rig.client.query<{ position: string }>(
+        const { rows } = await harness.client.query<{ position: string }>(
           'SELECT "position" FROM bus_positions WHERE group_name = $1',
           [BARS_GROUP],
         );
@@ -56,11 +56,11 @@ export function isFastEnough(scene: Scene, bus: BusName, size: BarsSpeedSize): P
     );
     const rate = Math.round(marks.total / ((endMs - beganMs) / 1000));
     const peak = batcher.program.peakBytes();
-    scene.say(`${rate} events/s`);
-    await rig.untilDone(SERIES, [batcher.program]);
-    await rig.stop(batcher.program);
-    const counts = await rig.oracle('expected_bars', [file]);
-    await compareBars(rig.client, 'expected_bars', 'bars_ohlcv');
+    context.say(`${rate} events/s`);
+    await harness.untilDone(SERIES, [batcher.program]);
+    await harness.stop(batcher.program);
+    const counts = await harness.oracle('expected_bars', [file]);
+    await compareBars(harness.client, 'expected_bars', 'bars_ohlcv');
     assert.ok(rate >= eventsPerSecondMin, `${rate} events/s, asked are ${eventsPerSecondMin}`);
     return {
       backlog: marks.total,

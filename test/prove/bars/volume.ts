@@ -1,37 +1,37 @@
 import assert from 'node:assert/strict';
 import { acrossMidnight, arrivals, MIXED, SERIES, type Arrival, type EventsSize } from './events.ts';
 import { publishAll } from './publish.ts';
-import { BarsRig } from './harness.ts';
+import { BarsHarness } from './harness.ts';
 import type { BusName } from '../bus/harness.ts';
-import { mebibytes, seconds, type Figures, type Scene } from '../harness.ts';
+import { mebibytes, seconds, type Figures, type ScenarioContext } from '../harness.ts';
 
 /**
  * Must show 1: events of 10 symbols, half of them of one, shuffled within the lateness and beyond it, 2 % sent twice and a
  * few again with another content. The bars of 2 s, 1 m, 5 m, 1 h and 1 d are those of the oracle, bit for bit.
  */
-export function makesExactBars(scene: Scene, bus: BusName, size: EventsSize): Promise<Figures> {
-  return BarsRig.with(bus, scene, {}, async (rig) => {
+export function makesExactBars(context: ScenarioContext, bus: BusName, size: EventsSize): Promise<Figures> {
+  return BarsHarness.with(bus, context, {}, async (harness) => {
     const { events, perSecond } = size;
     const startMicros = acrossMidnight(size);
-    const options = { ...MIXED, seed: `${scene.random.seed}`, count: events, startMicros, perSecond };
-    const batcher = await rig.batcher('bars-1');
-    const ticks = rig.ticks();
-    const file = rig.events('events');
+    const options = { ...MIXED, seed: `${context.random.seed}`, count: events, startMicros, perSecond };
+    const batcher = await harness.batcher('bars-1');
+    const ticks = harness.ticks();
+    const file = harness.events('events');
     const seen = { conflicts: 0 };
     const beganMs = performance.now();
-    await publishAll(rig.bus.bus, counting({ ...options, conflictsPer100k: 100 }, seen), file);
-    scene.say(`${file.count} events on the bus after ${seconds(performance.now() - beganMs)}`);
-    await rig.untilDone(SERIES, [batcher.program, ticks]);
+    await publishAll(harness.bus.bus, counting({ ...options, conflictsPer100k: 100 }, seen), file);
+    context.say(`${file.count} events on the bus after ${seconds(performance.now() - beganMs)}`);
+    await harness.untilDone(SERIES, [batcher.program, ticks]);
     const tookMs = performance.now() - beganMs;
     const { conflicts } = seen;
     const [revisions, peak] = [
       (await batcher.metrics()).sum('microbatch_revisions_total'),
       batcher.program.peakBytes(),
     ];
-    await rig.stop(batcher.program, ticks);
-    const counts = await rig.equalsOracle(file);
+    await harness.stop(batcher.program, ticks);
+    const counts = await harness.equalsOracle(file);
     assert.equal(counts.distinct, events);
-    const reasons = [...(await rig.bus.deadLetters()).values()].map(({ reason }) => reason);
+    const reasons = [...(await harness.bus.deadLetters()).values()].map(({ reason }) => reason);
     assert.deepEqual(
       reasons.filter((reason) => reason !== 'conflict'),
       [],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { BusRig, type BusName } from './harness.ts';
-import type { Figures, Scene } from '../harness.ts';
+import { BusHarness, type BusName } from './harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 /** As a person would type them; the seeds' spellings. */
 const EVENTS = [
@@ -15,16 +15,16 @@ const ROWS = [
 ];
 
 /** Must show 6: what redis-cli, kcat and psql put on the bus is taken as specified. */
-export function takesForeignEvents(scene: Scene, name: BusName): Promise<Figures> {
-  return BusRig.with(name, scene, async (rig) => {
-    const consumer = rig.consumer('tick-1');
+export function takesForeignEvents(context: ScenarioContext, name: BusName): Promise<Figures> {
+  return BusHarness.with(name, context, async (harness) => {
+    const consumer = harness.consumer('tick-1');
     for (const text of EVENTS) {
       const { symbol } = JSON.parse(text) as { symbol: string };
-      await rig.server.foreign('mdp.events', symbol, text);
+      await harness.server.foreign('mdp.events', symbol, text);
     }
-    await rig.untilStored(EVENTS.length, consumer);
-    await rig.untilSettled();
-    const { rows } = await rig.client.query<unknown[]>({
+    await harness.untilStored(EVENTS.length, consumer);
+    await harness.untilSettled();
+    const { rows } = await harness.client.query<unknown[]>({
       text: 'SELECT provider, symbol, price, ts, size, bid, ask, side, seq FROM tick_data ORDER BY ts, symbol',
       rowMode: 'array',
     });

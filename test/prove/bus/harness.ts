@@ -19,7 +19,7 @@ import { Program } from '../../support/run/program.ts';
 import { startPostgresBus } from '../../support/bus/postgres-bus.ts';
 import { startRedisBus } from '../../support/servers/redis.ts';
 import { until } from '../../support/until.ts';
-import { Skipped, type Scene } from '../harness.ts';
+import { Skipped, type ScenarioContext } from '../harness.ts';
 
 export type BusName = 'redis' | 'kafka' | 'postgres';
 export const BUSES: readonly BusName[] = ['redis', 'kafka', 'postgres'];
@@ -62,7 +62,7 @@ export function paced(index: number, count: number, rate: number): Part {
 }
 
 /** What differs from the defaults in the configuration of every program here. */
-export interface RigConfig {
+export interface BusHarnessConfig {
   /** of mdp.events */
   partitions?: number;
   /** further sections, as they stand in streaming.yaml */
@@ -70,7 +70,7 @@ export interface RigConfig {
 }
 
 /** One bus with a database, and programs on them as an operator runs them. */
-export class BusRig {
+export class BusHarness {
   readonly name: BusName;
   readonly server: BusServer;
   readonly databaseUrl: string;
@@ -101,18 +101,18 @@ export class BusRig {
   /** @throws Skipped when the bus cannot be had on this machine */
   static async with<T>(
     name: BusName,
-    scene: Scene,
-    work: (rig: BusRig) => Promise<T>,
-    config: RigConfig = {},
+    context: ScenarioContext,
+    work: (harness: BusHarness) => Promise<T>,
+    config: BusHarnessConfig = {},
   ): Promise<T> {
     const server = await START[name]();
     if ('skip' in server) throw new Skipped(server.skip);
-    let rig: BusRig | null = null;
+    let harness: BusHarness | null = null;
     try {
-      rig = await BusRig.#open(name, server, scene, config);
-      return await work(rig);
+      harness = await BusHarness.#open(name, server, context, config);
+      return await work(harness);
     } finally {
-      await rig?.close();
+      await harness?.close();
       await server.stop();
     }
   }
@@ -120,11 +120,11 @@ export class BusRig {
   static async #open(
     name: BusName,
     server: BusServer,
-    scene: Scene,
-    { partitions = 1, sections = '' }: RigConfig,
-  ): Promise<BusRig> {
+    context: ScenarioContext,
+    { partitions = 1, sections = '' }: BusHarnessConfig,
+  ): Promise<BusHarness> {
     // the postgres bus lies in the database of the ticks, as it does in real life
-    const databaseUrl = name === 'postgres' ? server.opener.address : await scene.database();
+    const databaseUrl = name === 'postgres' ? server.opener.address : await context.database();
     const client = await openClient(databaseUrl);
     await migrate(client);
     const folder = await mkdtemp(join(tmpdir(), 'tick-bus-'));
@@ -163,9 +163,9 @@ ${sections}`,
       maxBytes: 2 ** 31,
       clientName: 'prove',
       checkpoints,
-      env: testEnv({ random: () => scene.random.next() }),
+      env: testEnv({ random: () => context.random.next() }),
     });
-    return new BusRig({ name, server, databaseUrl, client, bus, folder });
+    return new BusHarness({ name, server, databaseUrl, client, bus, folder });
   }
 
   /** Kills the server of the bus and starts it again. */
@@ -176,7 +176,7 @@ ${sections}`,
     this.client = await openClient(this.databaseUrl);
   }
 
-  /** A file of this rig's own, gone with it. */
+  /** A file of this harness's own, gone with it. */
   file(name: string): string {
     return join(this.#folder, name);
   }
@@ -202,7 +202,7 @@ ${sections}`,
     return this.program(`produce --provider synthetic --metrics-port 0 ${amount}`.split(' '));
   }
 
-  /** `mdp stream …` as a process; it is killed when the rig closes. */
+  /** `mdp stream …` as a process; it is killed when the harness closes. */
   program(args: readonly string[], onLine?: (line: Record<string, unknown>) => void): Program {
     const program = new Program(
       'mdp',

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { Program } from '../../support/run/program.ts';
 import { startSim } from '../../support/chain/sim.ts';
 import { until } from '../../support/until.ts';
-import { BusRig, type BusName } from './harness.ts';
+import { BusHarness, type BusName } from './harness.ts';
 import { realTicks } from '../../support/chain/real-ticks.ts';
-import { Skipped, type Figures, type Scene } from '../harness.ts';
+import { Skipped, type Figures, type ScenarioContext } from '../harness.ts';
 
 /** Prices and sizes as a person reads them off the three payloads; seq is the number that the sequencer gave. */
 const ROWS = [
@@ -17,9 +17,9 @@ const ROWS = [
  * Must show 5: the three real ticks through the daemon with the stages ingest, orders and ticks give three market ticks, and
  * three events on the bus. Started again, nothing is doubled.
  */
-export async function publishesOrders(scene: Scene, name: BusName): Promise<Figures> {
+export async function publishesOrders(context: ScenarioContext, name: BusName): Promise<Figures> {
   if (realTicks.skip !== false) throw new Skipped(realTicks.skip);
-  return BusRig.with(name, scene, async (rig) => {
+  return BusHarness.with(name, context, async (harness) => {
     const sim = await startSim(['--replay', realTicks.path]);
     let consuming = 0;
     const onLine = ({ msg }: Record<string, unknown>): void => {
@@ -28,10 +28,10 @@ export async function publishesOrders(scene: Scene, name: BusName): Promise<Figu
     const start = (): Program => {
       const env = {
         CONTINUUM_GRPC_URL: sim.address,
-        DATABASE_URL: rig.databaseUrl,
+        DATABASE_URL: harness.databaseUrl,
         START_TICK: '541409765',
         STAGES: 'ingest,orders,ticks',
-        STREAMING_CONFIG: rig.configFile,
+        STREAMING_CONFIG: harness.configFile,
         HEALTH_CHECK_PORT: '0',
         METRICS_PORT: '0',
       };
@@ -39,31 +39,31 @@ export async function publishesOrders(scene: Scene, name: BusName): Promise<Figu
     };
     let daemon = start();
     try {
-      await stored(rig, daemon);
+      await stored(harness, daemon);
       assert.equal(await daemon.stop(), 0, daemon.tail);
       // once more: position and cursor are where they were
       daemon = start();
       await until('the stage ticks runs again', () => consuming === 2, { context: () => daemon.tail });
-      await rig.untilSettled();
-      await stored(rig, daemon);
+      await harness.untilSettled();
+      await stored(harness, daemon);
       assert.equal(await daemon.stop(), 0, daemon.tail);
     } finally {
       if (daemon.end === null) await daemon.kill();
       await sim.stop();
     }
-    const { rows } = await rig.client.query<unknown[]>({
+    const { rows } = await harness.client.query<unknown[]>({
       text: 'SELECT provider, symbol, price, ts, size, side, seq FROM tick_data ORDER BY ts',
       rowMode: 'array',
     });
     assert.deepEqual(rows, ROWS);
-    const events = await rig.bus.read('mdp.events', 0, null, 100);
+    const events = await harness.bus.read('mdp.events', 0, null, 100);
     assert.equal(new Set(events.map(({ eventId }) => eventId)).size, 3);
     return { events: events.length, prices: rows.map((row) => row[2]).join(', ') };
   });
 }
 
-async function stored(rig: BusRig, daemon: Program): Promise<void> {
-  await until('the three orders are stored', async () => (await rig.stored()) === ROWS.length, {
+async function stored(harness: BusHarness, daemon: Program): Promise<void> {
+  await until('the three orders are stored', async () => (await harness.stored()) === ROWS.length, {
     context: () => daemon.tail,
   });
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { encode } from '@msgpack/msgpack';
 import type { OutgoingRecord } from '../../../src/bus/bus.ts';
-import { BusRig, type BusName } from './harness.ts';
-import type { Figures, Scene } from '../harness.ts';
+import { BusHarness, type BusName } from './harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 const AT = '2025-10-24T14:02:01.234567Z';
 const GOOD = { provider: 'p', symbol: 'GOOD', kind: 'tick', price: 1 };
@@ -87,17 +87,17 @@ function malformed(): Malformed[] {
  * Must show 4: 1,000 trades of one symbol in one µs are 1,000 rows, sent again they are still 1,000; malformed events of
  * 50 kinds are 50 dead letters with their reasons, and the good ones between them are stored.
  */
-export function keepsValuesApart(scene: Scene, name: BusName): Promise<Figures> {
-  return BusRig.with(name, scene, async (rig) => {
-    const consumer = rig.consumer('tick-1');
+export function keepsValuesApart(context: ScenarioContext, name: BusName): Promise<Figures> {
+  return BusHarness.with(name, context, async (harness) => {
+    const consumer = harness.consumer('tick-1');
     const trades = Array.from({ length: 1000 }, (_, seq) =>
       record({ ...GOOD, symbol: 'ONE', src_ts: AT, seq, price: 100 + seq / 100 }),
     );
-    await rig.bus.publish('mdp.events', trades);
-    await rig.untilStored(1000, consumer);
-    await rig.bus.publish('mdp.events', trades);
-    await rig.untilSettled();
-    assert.equal(await rig.stored(), 1000);
+    await harness.bus.publish('mdp.events', trades);
+    await harness.untilStored(1000, consumer);
+    await harness.bus.publish('mdp.events', trades);
+    await harness.untilSettled();
+    assert.equal(await harness.stored(), 1000);
 
     const bad = malformed();
     const mixed = bad.flatMap(({ data, encoding }, seq) => [
@@ -105,18 +105,18 @@ export function keepsValuesApart(scene: Scene, name: BusName): Promise<Figures> 
       { key: 'BAD', eventId: null, data, encoding },
       record({ ...GOOD, src_ts: AT, seq: 2 * seq + 1 }),
     ]);
-    const positions = await rig.bus.publish('mdp.events', mixed);
-    await rig.untilStored(1000 + 2 * bad.length, consumer);
-    await rig.untilSettled();
+    const positions = await harness.bus.publish('mdp.events', mixed);
+    await harness.untilStored(1000 + 2 * bad.length, consumer);
+    await harness.untilSettled();
     assert.equal(await consumer.stop(), 0, consumer.tail);
-    const { rows } = await rig.client.query<{ symbol: string; n: string }>(
+    const { rows } = await harness.client.query<{ symbol: string; n: string }>(
       'SELECT symbol, count(*) AS n FROM tick_data GROUP BY symbol ORDER BY symbol',
     );
     assert.deepEqual(rows, [
       { symbol: 'GOOD', n: `${2 * bad.length}` },
       { symbol: 'ONE', n: '1000' },
     ]);
-    const letters = await rig.deadLetters();
+    const letters = await harness.deadLetters();
     assert.equal(letters.size, bad.length);
     bad.forEach(({ data, reason }, index) => {
       const letter = letters.get(`mdp.events|${positions[3 * index + 1]}`);

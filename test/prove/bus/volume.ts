@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { burst, BusRig, type BusName } from './harness.ts';
-import { mebibytes, type Figures, type Scene } from '../harness.ts';
+import { burst, BusHarness, type BusName } from './harness.ts';
+import { mebibytes, type Figures, type ScenarioContext } from '../harness.ts';
 
 export interface VolumeSize {
   /** events that lie on the bus before the first consumer starts, for one consumer and again for two */
@@ -19,38 +19,38 @@ const MEMORY_BYTES_MAX = 600 * 2 ** 20;
  * Must show 2: made-up events through a bus into tick_data, first a backlog for one consumer, then one for two, then with
  * the producer beside them. The table equals the generator's set, nothing is twice, nothing is left on the bus.
  */
-export function carriesVolume(scene: Scene, name: BusName, size: VolumeSize): Promise<Figures> {
-  return BusRig.with(name, scene, async (rig) => {
+export function carriesVolume(context: ScenarioContext, name: BusName, size: VolumeSize): Promise<Figures> {
+  return BusHarness.with(name, context, async (harness) => {
     const { prefilled, live } = size;
-    await rig.produced(rig.producer(burst(0, prefilled)));
-    const first = rig.consumer('tick-1');
-    const one = await rate(rig, prefilled, prefilled, [first]);
-    scene.say(`${name}: one consumer ${one} ticks/s`);
+    await harness.produced(harness.producer(burst(0, prefilled)));
+    const first = harness.consumer('tick-1');
+    const one = await rate(harness, prefilled, prefilled, [first]);
+    context.say(`${name}: one consumer ${one} ticks/s`);
     assert.equal(await first.stop(), 0, first.tail);
 
-    await rig.produced(rig.producer(burst(1, prefilled)));
-    const pair = [rig.consumer('tick-1'), rig.consumer('tick-2')];
-    const two = await rate(rig, prefilled, 2 * prefilled, pair);
-    scene.say(`${name}: two consumers ${two} ticks/s`);
+    await harness.produced(harness.producer(burst(1, prefilled)));
+    const pair = [harness.consumer('tick-1'), harness.consumer('tick-2')];
+    const two = await rate(harness, prefilled, 2 * prefilled, pair);
+    context.say(`${name}: two consumers ${two} ticks/s`);
 
     const beganMs = performance.now();
-    const producer = rig.producer(burst(2, live));
-    await rig.produced(producer);
-    await rig.untilStored(2 * prefilled + live, ...pair);
+    const producer = harness.producer(burst(2, live));
+    await harness.produced(producer);
+    await harness.untilStored(2 * prefilled + live, ...pair);
     const beside = Math.round(live / ((performance.now() - beganMs) / 1000));
-    await rig.untilSettled();
+    await harness.untilSettled();
     const peak = Math.max(...[first, ...pair].map((consumer) => consumer.peakBytes()));
     assert.ok(peak <= MEMORY_BYTES_MAX, `a consumer took ${mebibytes(peak)}`);
     for (const consumer of pair) assert.equal(await consumer.stop(), 0, consumer.tail);
-    const ticks = await rig.compare([burst(0, prefilled), burst(1, prefilled), burst(2, live)]);
-    assert.equal((await rig.deadLetters()).size, 0);
+    const ticks = await harness.compare([burst(0, prefilled), burst(1, prefilled), burst(2, live)]);
+    assert.equal((await harness.deadLetters()).size, 0);
     return {
       ticks,
       'one consumer': `${one} ticks/s`,
       'two consumers': `${two} ticks/s`,
       'two, producer beside them': `${beside} ticks/s`,
-      'batch write p50': `${quantile(rig.writesMs, 0.5)} ms`,
-      p99: `${quantile(rig.writesMs, 0.99)} ms`,
+      'batch write p50': `${quantile(harness.writesMs, 0.5)} ms`,
+      p99: `${quantile(harness.writesMs, 0.99)} ms`,
       'memory of a consumer at most': mebibytes(peak),
     };
   });
@@ -58,16 +58,16 @@ export function carriesVolume(scene: Scene, name: BusName, size: VolumeSize): Pr
 
 /** Ticks a second from the first one stored to the last: the start of a program is not its speed. */
 async function rate(
-  rig: BusRig,
+  harness: BusHarness,
   count: number,
   total: number,
-  consumers: Parameters<BusRig['untilStored']>[1][],
+  consumers: Parameters<BusHarness['untilStored']>[1][],
 ): Promise<number> {
   const before = total - count;
-  await rig.untilStored(before + 1, ...consumers);
+  await harness.untilStored(before + 1, ...consumers);
   const beganMs = performance.now();
-  const already = (await rig.stored()) - before;
-  await rig.untilStored(total, ...consumers);
+  const already = (await harness.stored()) - before;
+  await harness.untilStored(total, ...consumers);
   return Math.round((count - already) / ((performance.now() - beganMs) / 1000));
 }
 

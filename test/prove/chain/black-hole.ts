@@ -4,7 +4,7 @@ import type { Daemon } from '../../support/chain/daemon.ts';
 import type { ChainSpec } from '../../support/chain/expected.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import { watched } from '../../support/chain/watch.ts';
-import { mebibytes, seconds, type Figures, type Scene } from '../harness.ts';
+import { mebibytes, seconds, type Figures, type ScenarioContext } from '../harness.ts';
 
 export interface BlackHoleSize {
   /** it grows all the while */
@@ -23,10 +23,13 @@ const BUFFER_BYTES = 32 * 2 ** 20;
  * The way to the database swallows everything: connections stay open, new ones are accepted and get no answer. When it
  * ends, what was under way arrives late on some connections and never on others.
  */
-export async function survivesBlackHoles(scene: Scene, { spec, holesMs }: BlackHoleSize): Promise<Figures> {
+export async function survivesBlackHoles(
+  context: ScenarioContext,
+  { spec, holesMs }: BlackHoleSize,
+): Promise<Figures> {
   const env = { BUFFER_BYTES: `${BUFFER_BYTES}` };
-  const options = { databaseUrl: await scene.database(), spec, count: null, proxied: true, env };
-  return withIngester({ ...options, random: scene.random }, async (harness) => {
+  const options = { databaseUrl: await context.database(), spec, count: null, proxied: true, env };
+  return withIngester({ ...options, random: context.random }, async (harness) => {
     const daemon = harness.daemon();
     const { pid } = daemon;
     await harness.untilItGoesOn(daemon);
@@ -34,13 +37,13 @@ export async function survivesBlackHoles(scene: Scene, { spec, holesMs }: BlackH
     let rssBytes = 0;
     const { looks } = await watched(harness, async () => {
       for (const holeMs of holesMs) {
-        await delay(scene.random.whole(0, 500));
+        await delay(context.random.whole(0, 500));
         harness.proxy!.blackHole();
         rssBytes = Math.max(rssBytes, await aliveDuring(daemon, holeMs));
         harness.proxy!.heal();
         await harness.untilItGoesOn(daemon);
         await harness.compareNext();
-        scene.say(`${seconds(holeMs)}, position ${await harness.position()}`);
+        context.say(`${seconds(holeMs)}, position ${await harness.position()}`);
       }
       return {};
     });

@@ -12,7 +12,7 @@ import type { TestPostgres } from '../../support/servers/postgres.ts';
 import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { smallDisk, type SmallDisk } from '../../support/servers/small-disk.ts';
 import { watched } from '../../support/chain/watch.ts';
-import { mebibytes, seconds, Skipped, type Figures, type Scene } from '../harness.ts';
+import { mebibytes, seconds, Skipped, type Figures, type ScenarioContext } from '../harness.ts';
 
 export interface DiskSize {
   /** it grows all the while */
@@ -40,19 +40,28 @@ const LEAVE_BYTES = 6 * 2 ** 20;
  * The disk with the tables fills up: 53100 for every batch. Nothing becomes a dead letter, and it goes on when somebody
  * has made room.
  */
-export async function survivesFullDisk(scene: Scene, server: TestPostgres, size: DiskSize): Promise<Figures> {
+export async function survivesFullDisk(
+  context: ScenarioContext,
+  server: TestPostgres,
+  size: DiskSize,
+): Promise<Figures> {
   return onSmallDisk(server, async (disk) => {
-    const databaseUrl = await scene.database();
+    const databaseUrl = await context.database();
     await moveDatabase(databaseUrl, disk.folder);
     let refused = 0;
-    const { ticks, full, looks } = await fillsAndFrees(scene, databaseUrl, size, async (harness, daemon) => {
-      const from = daemon.log.length;
-      await disk.fill(LEAVE_BYTES);
-      await daemon.logged((line) => line['sqlstate'] === DISK_FULL, { from, deadlineMs: 120_000 });
-      await staysFull(harness, daemon, size.fullMs);
-      refused += daemon.log.slice(from).filter((line) => line['sqlstate'] === DISK_FULL).length;
-      await disk.release();
-    });
+    const { ticks, full, looks } = await fillsAndFrees(
+      context,
+      databaseUrl,
+      size,
+      async (harness, daemon) => {
+        const from = daemon.log.length;
+        await disk.fill(LEAVE_BYTES);
+        await daemon.logged((line) => line['sqlstate'] === DISK_FULL, { from, deadlineMs: 120_000 });
+        await staysFull(harness, daemon, size.fullMs);
+        refused += daemon.log.slice(from).filter((line) => line['sqlstate'] === DISK_FULL).length;
+        await disk.release();
+      },
+    );
     return {
       ticks,
       full: `${full}, ${mebibytes(DISK_BYTES)}`,
@@ -78,14 +87,14 @@ async function staysFull(harness: IngestHarness, daemon: Daemon, fullMs: number)
  * has made room.
  */
 export async function survivesFullLogDisk(
-  scene: Scene,
+  context: ScenarioContext,
   server: TestPostgres,
   size: DiskSize,
 ): Promise<Figures> {
   return onSmallDisk(server, async (disk) => {
-    const databaseUrl = await scene.database();
+    const databaseUrl = await context.database();
     await moveLog(server, disk.folder);
-    return fillsAndFrees(scene, databaseUrl, size, async (harness, daemon) => {
+    return fillsAndFrees(context, databaseUrl, size, async (harness, daemon) => {
       await disk.fill(0);
       // what is left of a segment would last a while; the server may end itself before it answers
       await harness
@@ -105,7 +114,7 @@ export async function survivesFullLogDisk(
 
 /** The disk is filled and freed by `fillAndFree` again and again; the same daemon goes on each time. */
 async function fillsAndFrees(
-  scene: Scene,
+  context: ScenarioContext,
   databaseUrl: string,
   { spec, rounds, fullMs }: DiskSize,
   fillAndFree: (harness: IngestHarness, daemon: Daemon) => Promise<void>,
@@ -118,7 +127,7 @@ async function fillsAndFrees(
         await fillAndFree(harness, daemon);
         await harness.untilItGoesOn(daemon);
         await harness.compareNext();
-        scene.say(`full and freed ${round + 1} times, position ${await harness.position()}`);
+        context.say(`full and freed ${round + 1} times, position ${await harness.position()}`);
       }
       return {};
     });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { ChainSpec } from '../../support/chain/expected.ts';
 import { sessionsGone } from '../../support/chain/daemon.ts';
 import { withIngester } from '../../support/chain/harness.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 export interface EqualitySize {
   spec: ChainSpec;
@@ -13,8 +13,11 @@ export interface EqualitySize {
 const LOOKS = 8;
 
 /** Must show 3: a whole chain, ingested at full speed, row by row against its recomputation. */
-export async function ingestsEqually(scene: Scene, { spec, count }: EqualitySize): Promise<Figures> {
-  return withIngester({ databaseUrl: await scene.database(), spec, count }, async (harness) => {
+export async function ingestsEqually(
+  context: ScenarioContext,
+  { spec, count }: EqualitySize,
+): Promise<Figures> {
+  return withIngester({ databaseUrl: await context.database(), spec, count }, async (harness) => {
     const daemon = harness.daemon();
     await daemon.logged('Opening tick stream');
     const beganMs = performance.now();

@@ -6,7 +6,7 @@ import type { ChainSpec } from '../../support/chain/expected.ts';
 import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
 import { watched } from '../../support/chain/watch.ts';
-import { seconds, type Figures, type Scene } from '../harness.ts';
+import { seconds, type Figures, type ScenarioContext } from '../harness.ts';
 
 export interface FrozenCommitSize {
   /** it grows all the while */
@@ -74,11 +74,11 @@ CREATE CONSTRAINT TRIGGER gate AFTER INSERT ON ingest_ledger DEFERRABLE INITIALL
  * goes on.
  */
 export async function survivesFrozenCommits(
-  scene: Scene,
+  context: ScenarioContext,
   { spec, ways }: FrozenCommitSize,
 ): Promise<Figures> {
-  const options = { databaseUrl: await scene.database(), spec, count: null, proxied: true };
-  return withIngester({ ...options, random: scene.random }, async (harness) => {
+  const options = { databaseUrl: await context.database(), spec, count: null, proxied: true };
+  return withIngester({ ...options, random: context.random }, async (harness) => {
     await (await harness.client()).query(GATE_SQL);
     const daemon = harness.daemon();
     await harness.untilItGoesOn(daemon);
@@ -86,7 +86,7 @@ export async function survivesFrozenCommits(
     const { looks } = await watched(harness, async () => {
       for (const moment of MOMENTS) {
         for (const way of ways) {
-          await delay(scene.random.whole(0, 300));
+          await delay(context.random.whole(0, 300));
           const before = await outcomes(daemon, moment);
           await freezeInCommit(harness, daemon, moment, way);
           await until('the outcome is told', async () => (await outcomes(daemon, moment)) > before, {
@@ -95,7 +95,7 @@ export async function survivesFrozenCommits(
           await harness.untilItGoesOn(daemon);
           await harness.compareNext();
           figures[`${moment.name}, ${way}`] = `found ${moment.outcome}`;
-          scene.say(`${moment.name}, ${way}: position ${await harness.position()}`);
+          context.say(`${moment.name}, ${way}: position ${await harness.position()}`);
         }
       }
       return {};

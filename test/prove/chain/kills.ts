@@ -5,7 +5,7 @@ import type { ChainSpec } from '../../support/chain/expected.ts';
 import type { IngestHarness } from '../../support/chain/harness.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import { watched } from '../../support/chain/watch.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 export interface KillSize {
   spec: ChainSpec;
@@ -22,24 +22,24 @@ const JITTER_MS_MAX = 40;
  * Must show 4: kill -9 at random moments under load, started again each time. At the end everything is there once, and
  * each start asked the sequencer for position + 1, the position having been read while no daemon ran.
  */
-export async function survivesKills(scene: Scene, size: KillSize): Promise<Figures> {
+export async function survivesKills(context: ScenarioContext, size: KillSize): Promise<Figures> {
   const { spec, count, kills } = size;
-  return withIngester({ databaseUrl: await scene.database(), spec, count }, async (harness) => {
+  return withIngester({ databaseUrl: await context.database(), spec, count }, async (harness) => {
     let position: bigint | null = null;
     const { early, looks } = await watched(harness, async () => {
       let early = 0;
       for (let kill = 0; kill < kills; kill++) {
-        const isEarly = kill > 0 && scene.random.whole(1, EARLY_ONE_IN) === 1;
+        const isEarly = kill > 0 && context.random.whole(1, EARLY_ONE_IN) === 1;
         if (isEarly) early += 1;
         const before = harness.starts().length;
         const left = harness.last - (position ?? spec.first - 1n);
-        const moment = await killOnce(harness, scene, { isEarly, left: Number(left), kills: kills - kill });
+        const moment = await killOnce(harness, context, { isEarly, left: Number(left), kills: kills - kill });
         assertStarts(harness, before, position);
         await sessionsGone(await harness.client());
         position = await harness.position();
         await harness.look();
         await harness.compareNext();
-        scene.say(`kill ${kill + 1}: ${moment}, position ${position}`);
+        context.say(`kill ${kill + 1}: ${moment}, position ${position}`);
       }
       return { early };
     });
@@ -68,7 +68,7 @@ export async function survivesKills(scene: Scene, size: KillSize): Promise<Figur
 /** @param moment `left`: ticks that are not yet recorded; `kills`: how many more there will be, this one included */
 async function killOnce(
   harness: IngestHarness,
-  { random }: Scene,
+  { random }: ScenarioContext,
   { isEarly, left, kills }: { isEarly: boolean; left: number; kills: number },
 ): Promise<string> {
   const daemon = harness.daemon();

@@ -3,7 +3,7 @@ import type { ChainSpec } from '../../support/chain/expected.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
 import { watched } from '../../support/chain/watch.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 export interface LostCommitSize {
   spec: ChainSpec;
@@ -17,11 +17,11 @@ export interface LostCommitSize {
 }
 
 /** Must show 4: the server commits, and its answer never arrives. Nothing may be written twice or left out. */
-export async function survivesLostCommits(scene: Scene, size: LostCommitSize): Promise<Figures> {
+export async function survivesLostCommits(context: ScenarioContext, size: LostCommitSize): Promise<Figures> {
   const { spec, count, every, silently, batchTicks } = size;
   const env = { BATCH_SIZE: `${batchTicks}`, BATCH_MAX: `${batchTicks}` };
   return withIngester(
-    { databaseUrl: await scene.database(), spec, count, proxied: true, env },
+    { databaseUrl: await context.database(), spec, count, proxied: true, env },
     async (harness) => {
       const proxy = harness.proxy!;
       proxy.answers.loseEvery = every;

@@ -6,7 +6,7 @@ import type { TestPostgres } from '../../support/servers/postgres.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
 import { watched } from '../../support/chain/watch.ts';
-import { mebibytes, type Figures, type Scene } from '../harness.ts';
+import { mebibytes, type Figures, type ScenarioContext } from '../harness.ts';
 
 export interface OutageSize {
   /** it grows by spec.ticksPerSecond while all of this happens */
@@ -26,11 +26,11 @@ const SAMPLE_MS = 100;
  * @param server must keep what it confirmed (fsync and synchronous_commit on)
  */
 export async function survivesOutages(
-  scene: Scene,
+  context: ScenarioContext,
   server: TestPostgres,
   { spec, outageMs }: OutageSize,
 ): Promise<Figures> {
-  return withIngester({ databaseUrl: await scene.database(), spec, count: null }, async (harness) => {
+  return withIngester({ databaseUrl: await context.database(), spec, count: null }, async (harness) => {
     const daemon = harness.daemon();
     const { pid } = daemon;
     await harness.untilPosition(spec.first + spec.ticksPerSecond, daemon);
@@ -106,12 +106,12 @@ export interface LostTransactionsSize {
  * @param server writes its log rarely enough to lose something (wal_writer_delay)
  */
 export async function survivesLostTransactions(
-  scene: Scene,
+  context: ScenarioContext,
   server: TestPostgres,
   { spec, crashes }: LostTransactionsSize,
 ): Promise<Figures> {
   const env = { DB_SYNCHRONOUS_COMMIT: 'off' };
-  return withIngester({ databaseUrl: await scene.database(), spec, count: null, env }, async (harness) => {
+  return withIngester({ databaseUrl: await context.database(), spec, count: null, env }, async (harness) => {
     const daemon = harness.daemon();
     const lost: string[] = [];
     const { looks } = await watched(harness, async () => {
@@ -128,7 +128,7 @@ export async function survivesLostTransactions(
         await harness.untilPosition(before + spec.ticksPerSecond, daemon);
         await harness.compareNext();
         lost.push(`${String(has)} to ${String(had)}`);
-        scene.say(`lost by the server: positions ${lost.at(-1)}`);
+        context.say(`lost by the server: positions ${lost.at(-1)}`);
       }
       return {};
     });
@@ -141,22 +141,22 @@ export async function survivesLostTransactions(
 
 /** Every connection is reset at random moments, whatever is under way on it. */
 export async function survivesCuts(
-  scene: Scene,
+  context: ScenarioContext,
   size: { spec: ChainSpec; count: number; cuts: number },
 ): Promise<Figures> {
   const { spec, count, cuts } = size;
   return withIngester(
-    { databaseUrl: await scene.database(), spec, count, proxied: true },
+    { databaseUrl: await context.database(), spec, count, proxied: true },
     async (harness) => {
       const daemon = harness.daemon();
       const step = Math.floor((count * 0.9) / cuts);
       let target = 0;
       for (let cut = 0; cut < cuts; cut++) {
-        target += scene.random.whole(1, step);
+        target += context.random.whole(1, step);
         await until(`${target} ticks written`, () => daemon.exit !== null || daemon.ticksWritten >= target, {
           pollMs: 1,
         });
-        await delay(scene.random.whole(0, 30));
+        await delay(context.random.whole(0, 30));
         harness.proxy!.cutAll();
       }
       await harness.untilCaughtUp(daemon);

@@ -11,7 +11,7 @@ import {
 import { compareStored } from '../../support/chain/oracle.ts';
 import { realTicks } from '../../support/chain/real-ticks.ts';
 import { withIngester } from '../../support/chain/harness.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 /** A tick as the file has it: proto3-JSON with the proto's own field names. */
 interface JsonTick {
@@ -69,13 +69,13 @@ function fromJson(json: JsonTick): ExpectedTick {
  * follow from what was stored. They are not consecutive: what lies between them are two gaps, which
  * the sequencer cannot fill.
  */
-export async function storesRealTicks(scene: Scene): Promise<Figures> {
+export async function storesRealTicks(context: ScenarioContext): Promise<Figures> {
   const ticks = readTicks(readFileSync(realTicks.path, 'utf8'));
   assert.equal(ticks.length, 3);
   for (const tick of ticks) assertHashes(tick);
   const [first, second, third] = ticks.map(({ tickNumber }) => tickNumber);
   const options = {
-    databaseUrl: await scene.database(),
+    databaseUrl: await context.database(),
     spec: chainSpec({ first }),
     count: Number(third - first + 1n),
     simArgs: ['--replay', realTicks.path],

@@ -4,7 +4,7 @@ import type { ChainSpec } from '../../support/chain/expected.ts';
 import type { TestPostgres } from '../../support/servers/postgres.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import { watched } from '../../support/chain/watch.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 export interface RestartSize {
   /** it grows all the while */
@@ -21,20 +21,20 @@ const DOWN_MS_MAX = 2_000;
  * (synchronous_commit on). The same process of the daemon goes on each time.
  */
 export async function survivesRestarts(
-  scene: Scene,
+  context: ScenarioContext,
   server: TestPostgres,
   { spec, restarts }: RestartSize,
 ): Promise<Figures> {
-  return withIngester({ databaseUrl: await scene.database(), spec, count: null }, async (harness) => {
+  return withIngester({ databaseUrl: await context.database(), spec, count: null }, async (harness) => {
     const daemon = harness.daemon();
     await harness.untilItGoesOn(daemon);
     const done = { fast: 0, immediate: 0 };
     const { looks } = await watched(harness, async () => {
       for (let restart = 0; restart < restarts; restart++) {
-        await delay(scene.random.whole(0, RUN_MS_MAX));
+        await delay(context.random.whole(0, RUN_MS_MAX));
         // each kind in turn at first
-        const mode = restart < MODES.length ? MODES[restart] : scene.random.pick(MODES);
-        const downMs = scene.random.whole(0, DOWN_MS_MAX);
+        const mode = restart < MODES.length ? MODES[restart] : context.random.pick(MODES);
+        const downMs = context.random.whole(0, DOWN_MS_MAX);
         await harness.dropClient();
         await server.halt(mode);
         await delay(downMs);
@@ -43,7 +43,7 @@ export async function survivesRestarts(
         await harness.compareNext();
         assert.equal(daemon.exit, null, daemon.tail());
         done[mode] += 1;
-        scene.say(`${mode}, down for ${downMs} ms, position ${await harness.position()}`);
+        context.say(`${mode}, down for ${downMs} ms, position ${await harness.position()}`);
       }
       return {};
     });

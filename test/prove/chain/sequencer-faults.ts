@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ChainSpec } from '../../support/chain/expected.ts';
 import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { watched } from '../../support/chain/watch.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 export interface SequencerFaultSize {
   /** it grows all the while */
@@ -26,27 +26,27 @@ const COMPARE_EVERY = 10;
  * slow: the same process of the daemon goes on at the next tick each time.
  */
 export async function survivesSequencerFaults(
-  scene: Scene,
+  context: ScenarioContext,
   { spec, faults }: SequencerFaultSize,
 ): Promise<Figures> {
   const env = { STALL_TIMEOUT: `${STALL_MS}ms` };
-  const options = { databaseUrl: await scene.database(), spec, count: null, simProxied: true, env };
-  return withIngester({ ...options, random: scene.random }, async (harness) => {
+  const options = { databaseUrl: await context.database(), spec, count: null, simProxied: true, env };
+  return withIngester({ ...options, random: context.random }, async (harness) => {
     const daemon = harness.daemon();
     await harness.untilItGoesOn(daemon);
     const done: Record<Kind, number> = { frozen: 0, replaced: 0, cut: 0, 'black hole': 0, slow: 0 };
     const { looks } = await watched(harness, async (watch) => {
       for (let fault = 0; fault < faults; fault++) {
-        await delay(scene.random.whole(0, BETWEEN_MS_MAX));
-        const kind = fault < KINDS.length ? KINDS[fault] : scene.random.pick(KINDS);
-        await strike(harness, scene, kind);
+        await delay(context.random.whole(0, BETWEEN_MS_MAX));
+        const kind = fault < KINDS.length ? KINDS[fault] : context.random.pick(KINDS);
+        await strike(harness, context, kind);
         await harness.untilItGoesOn(daemon);
         assert.equal(daemon.exit, null, daemon.tail());
         watch.assertGood();
         done[kind] += 1;
         if (fault % COMPARE_EVERY === COMPARE_EVERY - 1) {
           await harness.compareNext();
-          scene.say(`${fault + 1} faults, position ${await harness.position()}`);
+          context.say(`${fault + 1} faults, position ${await harness.position()}`);
         }
       }
       return {};
@@ -59,7 +59,7 @@ export async function survivesSequencerFaults(
 }
 
 /** Strikes and heals. */
-async function strike(harness: IngestHarness, { random }: Scene, kind: Kind): Promise<void> {
+async function strike(harness: IngestHarness, { random }: ScenarioContext, kind: Kind): Promise<void> {
   const { sim } = harness;
   const proxy = sim.proxy!;
   // many are shorter than the stall watchdog's patience, and some longer

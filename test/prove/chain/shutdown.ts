@@ -4,7 +4,7 @@ import { expectedTicks, type ChainSpec } from '../../support/chain/expected.ts';
 import { compareStored } from '../../support/chain/oracle.ts';
 import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
-import { seconds, type Figures, type Scene } from '../harness.ts';
+import { seconds, type Figures, type ScenarioContext } from '../harness.ts';
 
 export interface ShutdownSize {
   spec: ChainSpec;
@@ -43,11 +43,11 @@ async function underLoad(harness: IngestHarness, daemon: Daemon): Promise<{ high
  * daemon need not wait for the lease and goes on where this one ended.
  */
 export async function drainsOnSigterm(
-  scene: Scene,
+  context: ScenarioContext,
   { spec, count, bytesPerSecond }: ShutdownSize,
 ): Promise<Figures> {
   return withIngester(
-    { databaseUrl: await scene.database(), spec, count, proxied: true },
+    { databaseUrl: await context.database(), spec, count, proxied: true },
     async (harness) => {
       harness.proxy!.toServer.bytesPerSecond = bytesPerSecond;
       const daemon = harness.daemon();
@@ -86,9 +86,12 @@ export async function drainsOnSigterm(
 }
 
 /** A second signal ends a drain at once. */
-export async function endsAtSecondSignal(scene: Scene, { spec, count }: ShutdownSize): Promise<Figures> {
+export async function endsAtSecondSignal(
+  context: ScenarioContext,
+  { spec, count }: ShutdownSize,
+): Promise<Figures> {
   return withIngester(
-    { databaseUrl: await scene.database(), spec, count, proxied: true },
+    { databaseUrl: await context.database(), spec, count, proxied: true },
     async (harness) => {
       const codes: (number | null)[] = [];
       for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -128,9 +131,12 @@ async function underLoadBeforeABlackHole(harness: IngestHarness, daemon: Daemon)
 }
 
 /** Must show 5, the other end: 30 s are not enough. Nothing is lost, it is read again. */
-export async function timesOutWithoutDatabase(scene: Scene, { spec, count }: ShutdownSize): Promise<Figures> {
+export async function timesOutWithoutDatabase(
+  context: ScenarioContext,
+  { spec, count }: ShutdownSize,
+): Promise<Figures> {
   return withIngester(
-    { databaseUrl: await scene.database(), spec, count, proxied: true },
+    { databaseUrl: await context.database(), spec, count, proxied: true },
     async (harness) => {
       const daemon = harness.daemon();
       harness.proxy!.toServer.bytesPerSecond = 1_000_000;

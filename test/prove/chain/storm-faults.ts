@@ -21,13 +21,13 @@ export interface Targets {
 }
 
 /** Everything random is drawn before it strikes: several may strike at the same time. */
-export interface Blow {
+export interface Fault {
   name: string;
   /** Strikes, holds on for a while, and heals. */
   strike: (targets: Targets) => Promise<void>;
 }
 
-type Draw = (random: Random) => Blow['strike'];
+type Draw = (random: Random) => Fault['strike'];
 
 /** of a lease, and more */
 const LONG_FREEZE_MS = 9_000;
@@ -191,14 +191,14 @@ const EXCLUSIVE: readonly ReadonlySet<string>[] = [
   new Set(['sequencer frozen', 'sequencer replaced']),
 ];
 
-export const BLOW_NAMES: readonly string[] = Object.keys(KINDS);
+export const FAULT_NAMES: readonly string[] = Object.keys(KINDS);
 
-/** One to three blows of different kinds that strike together. */
-export function drawBlows(random: Random): Blow[] {
+/** One to three faults of different kinds that strike together. */
+export function drawFaults(random: Random): Fault[] {
   const count = random.percent(60) ? 1 : random.whole(2, 3);
   const names: string[] = [];
   while (names.length < count) {
-    const name = random.pick(BLOW_NAMES);
+    const name = random.pick(FAULT_NAMES);
     const excluded = EXCLUSIVE.some((set) => set.has(name) && names.some((other) => set.has(other)));
     if (!names.includes(name) && !excluded) names.push(name);
   }

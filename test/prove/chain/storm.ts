@@ -14,8 +14,8 @@ import {
   simFaults,
   wireFaults,
 } from '../../support/chain/wire-faults.ts';
-import { BLOW_NAMES, drawBlows, type Targets } from './storm-faults.ts';
-import { mebibytes, type Figures, type Scene } from '../harness.ts';
+import { FAULT_NAMES, drawFaults, type Targets } from './storm-faults.ts';
+import { mebibytes, type Figures, type ScenarioContext } from '../harness.ts';
 
 export interface StormSize {
   /** it grows all the while; each tick needs a transaction, so that each kind of damage fits each tick */
@@ -52,31 +52,31 @@ const SLOPE_MIB_PER_MINUTE_MAX = 4;
 const MIB = 2 ** 20;
 
 /**
- * Random blows against two daemons, their database and their sequencer, whose stream leaves out, repeats, swaps,
+ * Random faults against two daemons, their database and their sequencer, whose stream leaves out, repeats, swaps,
  * rewrites and spoils ticks all the while. The model is checked after each of them, and everything goes on once healed.
  * P1: at the end each number is in the tables, in a dead letter or in a gap that was given up, and in one of them only.
  */
 export async function survivesStorm(
-  scene: Scene,
+  context: ScenarioContext,
   server: TestPostgres,
   { spec, seconds }: StormSize,
 ): Promise<Figures> {
-  const options = { databaseUrl: await scene.database(), spec, count: null, simProxied: true, env: ENV };
-  return withIngester({ ...options, sim: simFaults(FAULTS), random: scene.random }, async (harness) => {
+  const options = { databaseUrl: await context.database(), spec, count: null, simProxied: true, env: ENV };
+  return withIngester({ ...options, sim: simFaults(FAULTS), random: context.random }, async (harness) => {
     const targets = await openTargets(harness, server);
     const { survivor } = targets;
     await harness.untilItGoesOn(survivor);
     const memory = new Trend();
     const sampler = sampleMemory(survivor, memory);
-    const done = new Map(BLOW_NAMES.map((name) => [name, 0]));
+    const done = new Map(FAULT_NAMES.map((name) => [name, 0]));
     const { steps, looks } = await watched(harness, async (watch) => {
       const endMs = performance.now() + seconds * 1000;
       let steps = 0;
       for (; performance.now() < endMs; steps++) {
-        const blows = drawBlows(scene.random);
-        scene.say(`${steps + 1}: ${blows.map(({ name }) => name).join(', ')}; ${mebibytes(memory.last)}`);
-        await Promise.all(blows.map(({ strike }) => strike(targets)));
-        for (const { name } of blows) done.set(name, done.get(name)! + 1);
+        const faults = drawFaults(context.random);
+        context.say(`${steps + 1}: ${faults.map(({ name }) => name).join(', ')}; ${mebibytes(memory.last)}`);
+        await Promise.all(faults.map(({ strike }) => strike(targets)));
+        for (const { name } of faults) done.set(name, done.get(name)! + 1);
         await harness.untilItGoesOn();
         await harness.look();
         watch.assertGood();

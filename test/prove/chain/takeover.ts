@@ -5,7 +5,7 @@ import type { Daemon } from '../../support/chain/daemon.ts';
 import type { ChainSpec } from '../../support/chain/expected.ts';
 import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
-import { seconds, type Figures, type Scene } from '../harness.ts';
+import { seconds, type Figures, type ScenarioContext } from '../harness.ts';
 
 /** What the server of these scenarios needs. */
 export const TAKEOVER_SETTINGS = { track_commit_timestamp: 'on' };
@@ -44,10 +44,10 @@ export interface TakeoverSize {
  * frozen in the middle of a COPY, and from one that is frozen at any moment. What was replaced commits nothing when it
  * wakes up.
  */
-export async function takesOver(scene: Scene, size: TakeoverSize): Promise<Figures> {
+export async function takesOver(context: ScenarioContext, size: TakeoverSize): Promise<Figures> {
   const { spec, frozenMs } = size;
-  const options = { databaseUrl: await scene.database(), spec, count: null, proxied: true };
-  return withIngester({ ...options, random: scene.random }, async (harness) => {
+  const options = { databaseUrl: await context.database(), spec, count: null, proxied: true };
+  return withIngester({ ...options, random: context.random }, async (harness) => {
     const proxy = harness.proxy!;
     const client = await harness.client();
     await client.query(AUDIT_SQL);
@@ -62,22 +62,22 @@ export async function takesOver(scene: Scene, size: TakeoverSize): Promise<Figur
     alpha.kill('SIGKILL');
     const afterKill = await takeover(beta, size);
     await assertEpochsInOrder(client);
-    scene.say(`after SIGKILL: ${afterKill}`);
+    context.say(`after SIGKILL: ${afterKill}`);
 
     const gamma = harness.daemon({ env: { SERVICE_NAME: 'gamma' }, proxy: null });
     await gamma.untilReady('standby');
     await haltInCopy(harness, beta, 'beta', 'process');
     const afterCopy = await takeover(gamma, size);
-    scene.say(`after SIGSTOP in a COPY: ${afterCopy}`);
+    context.say(`after SIGSTOP in a COPY: ${afterCopy}`);
     await delay(frozenMs);
     // what it still holds meets the fence, and what was under way a session that was ended
     proxy.heal();
     await wakes(harness, beta, 'beta');
 
-    await delay(scene.random.whole(0, 300));
+    await delay(context.random.whole(0, 300));
     gamma.kill('SIGSTOP');
     const afterFreeze = await takeover(beta, size);
-    scene.say(`after SIGSTOP: ${afterFreeze}`);
+    context.say(`after SIGSTOP: ${afterFreeze}`);
     await delay(frozenMs);
     await wakes(harness, gamma, 'gamma');
 
@@ -101,10 +101,10 @@ export async function takesOver(scene: Scene, size: TakeoverSize): Promise<Figur
 /**
  * The leader lives and its way to the database is a black hole: it is replaced, and follows once it finds out.
  */
-export async function takesOverFromCutOff(scene: Scene, size: TakeoverSize): Promise<Figures> {
+export async function takesOverFromCutOff(context: ScenarioContext, size: TakeoverSize): Promise<Figures> {
   const { spec } = size;
-  const options = { databaseUrl: await scene.database(), spec, count: null, proxied: true };
-  return withIngester({ ...options, random: scene.random }, async (harness) => {
+  const options = { databaseUrl: await context.database(), spec, count: null, proxied: true };
+  return withIngester({ ...options, random: context.random }, async (harness) => {
     const client = await harness.client();
     await client.query(AUDIT_SQL);
     const alpha = harness.daemon({ env: { SERVICE_NAME: 'alpha' } });

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ChainSpec } from '../../support/chain/expected.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import { watched } from '../../support/chain/watch.ts';
-import { seconds, type Figures, type Scene } from '../harness.ts';
+import { seconds, type Figures, type ScenarioContext } from '../harness.ts';
 
 export interface TerminationSize {
   /** it grows all the while */
@@ -14,8 +14,11 @@ export interface TerminationSize {
 const EVERY_MS = 1_000;
 
 /** Every session of the daemon is ended every second, the one with its lease included. */
-export async function survivesTerminations(scene: Scene, { spec, forMs }: TerminationSize): Promise<Figures> {
-  return withIngester({ databaseUrl: await scene.database(), spec, count: null }, async (harness) => {
+export async function survivesTerminations(
+  context: ScenarioContext,
+  { spec, forMs }: TerminationSize,
+): Promise<Figures> {
+  return withIngester({ databaseUrl: await context.database(), spec, count: null }, async (harness) => {
     const daemon = harness.daemon();
     await harness.untilItGoesOn(daemon);
     const { ended, rounds, written, looks } = await watched(harness, async () => {

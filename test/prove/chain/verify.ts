@@ -4,7 +4,7 @@ import { chooseFlips, REACHED_FIELDS, type FlipOptions } from '../../support/cha
 import type { ChainSpec } from '../../support/chain/expected.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import { found, verifyJson, type VerifyJson } from '../../support/run/verify-command.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 export interface VerifySize {
   /** `vdf: 'fast'` is true to the formula too, with 0 iterations; hostile, so that every column is in use */
@@ -18,8 +18,11 @@ export interface VerifySize {
  * Must show 3 of chain integrity: no alarm over a chain that is stored as it was sent; one bit that is turned over in any
  * field that a formula reaches is found with its tick and kind, and nothing else is.
  */
-export async function verifiesStored(scene: Scene, { spec, count, rounds }: VerifySize): Promise<Figures> {
-  return withIngester({ databaseUrl: await scene.database(), spec, count }, async (harness) => {
+export async function verifiesStored(
+  context: ScenarioContext,
+  { spec, count, rounds }: VerifySize,
+): Promise<Figures> {
+  return withIngester({ databaseUrl: await context.database(), spec, count }, async (harness) => {
     const daemon = harness.daemon();
     await harness.untilCaughtUp(daemon, 900_000);
     await daemon.stop();
@@ -30,12 +33,12 @@ export async function verifiesStored(scene: Scene, { spec, count, rounds }: Veri
     for (const vdf of ['off', 'sample:0.01', 'all']) {
       const json = await verifyGood(harness.databaseUrl, count, vdf);
       speeds[vdf] = json.ticks_per_second;
-      scene.say(`no alarm over ${json.ticks} ticks, --vdf ${vdf}: ${json.ticks_per_second} ticks/s`);
+      context.say(`no alarm over ${json.ticks} ticks, --vdf ${vdf}: ${json.ticks_per_second} ticks/s`);
     }
-    const range = { random: scene.random, first: harness.spec.first, last: harness.last };
+    const range = { random: context.random, first: harness.spec.first, last: harness.last };
     for (let round = 1; round <= rounds; round++) {
       await findsFlips(harness.databaseUrl, client, { ...range, withVdf: true });
-      scene.say(`round ${round} of ${rounds}: a bit of each of ${REACHED_FIELDS} fields found`);
+      context.say(`round ${round} of ${rounds}: a bit of each of ${REACHED_FIELDS} fields found`);
     }
     await findsFlips(harness.databaseUrl, client, { ...range, withVdf: false });
     await verifyGood(harness.databaseUrl, count, 'off');

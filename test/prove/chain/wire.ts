@@ -19,7 +19,7 @@ import {
   simFaults,
   type WireFaults,
 } from '../../support/chain/wire-faults.ts';
-import type { Figures, Scene } from '../harness.ts';
+import type { Figures, ScenarioContext } from '../harness.ts';
 
 export interface WireSize {
   /** each tick needs a transaction, so that each kind of damage fits each tick */
@@ -39,8 +39,11 @@ const ENV = {
  * A stream that leaves out, doubles, swaps, rewrites and spoils every n-th tick. Afterwards gaps, dead letters, counts and
  * rows are exactly those that follow from what was injected.
  */
-export async function survivesWireFaults(scene: Scene, { spec, count, faults }: WireSize): Promise<Figures> {
-  const options = { databaseUrl: await scene.database(), spec, count, env: ENV, sim: simFaults(faults) };
+export async function survivesWireFaults(
+  context: ScenarioContext,
+  { spec, count, faults }: WireSize,
+): Promise<Figures> {
+  const options = { databaseUrl: await context.database(), spec, count, env: ENV, sim: simFaults(faults) };
   return withIngester(options, async (harness) => {
     const daemon = harness.daemon();
     const expected = expectations(harness, faults);

@@ -3,7 +3,7 @@ import { verifiesStored } from '../../../prove/chain/verify.ts';
 import { chainSpec } from '../../../support/chain/expected.ts';
 import { testServers, type OpenTestServer } from '../../../support/servers/postgres.ts';
 import { scaled } from '../../../support/scale.ts';
-import { sceneOf, tell } from '../../../support/harness.ts';
+import { contextOf, tell } from '../../../support/harness.ts';
 
 for (const candidate of testServers()) {
   void test(`verifies on the ${candidate.name} server`, { skip: candidate.skip }, async (t) => {
@@ -16,7 +16,7 @@ for (const candidate of testServers()) {
       tell(
         t,
         await verifiesStored(
-          sceneOf(t, () => server.createDatabase()),
+          contextOf(t, () => server.createDatabase()),
           size,
         ),
       );
@@ -28,7 +28,7 @@ for (const candidate of testServers()) {
       tell(
         t,
         await verifiesStored(
-          sceneOf(t, () => server.createDatabase()),
+          contextOf(t, () => server.createDatabase()),
           size,
         ),
       );
