@@ -20,6 +20,7 @@ import { startingOffsets, offsetsAt } from './group/offsets.ts';
 import { dropGroup, groupInfos, lagOf } from './group/groups.ts';
 import { readFrom, readTail } from './range-read.ts';
 import { KafkaMember } from './group/member.ts';
+import { Membership } from './group/membership.ts';
 import { KafkaProducer } from './producer.ts';
 import { KafkaPartitionReader } from './partition-reader.ts';
 import { LogScopedCheckpoints } from '../checkpoints.ts';
@@ -82,14 +83,12 @@ export class KafkaBus implements StreamBus {
     const protocol = await this.#protocol();
     const session = await sessionMs(this.#cluster, group, protocol, options.takeoverMs ?? TAKEOVER_MS);
     const membership = { topic, group, member: options.member, sessionMs: session };
+    const spoken = protocol === 'consumer' ? ConsumerProtocol : ClassicProtocol;
     const partitions = this.#all(topic);
     const member = new KafkaMember(this.#cluster, options, {
       checkpoints: this.#options.checkpoints,
       partitions,
-      membership: (events) =>
-        protocol === 'consumer'
-          ? new ConsumerProtocol(this.#cluster, membership, events)
-          : new ClassicProtocol(this.#cluster, membership, events),
+      membership: (events) => new Membership(this.#cluster, membership, events, spoken),
       lagMs: () => lagOf(this.#cluster, topic, group, partitions),
       left: () => this.#members.delete(member),
     });

@@ -3,19 +3,9 @@ import {
   encodeConsumerProtocolAssignment, encodeConsumerProtocolSubscription,
   type joinGroupV9,
 } from '@platformatic/kafka'; // prettier-ignore
-import { backoffMs } from '../../../core/retry.ts';
-import { BusError } from '../../bus.ts';
-import type { KafkaCluster } from '../cluster.ts';
-import { atMost } from '../../../core/wait.ts';
-import { busError, hasCode, KafkaCode } from '../errors.ts';
-import {
-  Heart,
-  joinedInTime,
-  type Membership,
-  type MembershipEvents,
-  type MembershipOptions,
-} from './membership.ts';
 import type { BrokerConnections } from '../connections.ts';
+import { hasCode, KafkaCode } from '../errors.ts';
+import type { GroupProtocol, GroupSession } from './membership.ts';
 import type { Committer } from './offsets.ts';
 
 const PROTOCOL_TYPE = 'consumer';
@@ -27,143 +17,108 @@ const HEARTBEAT_MS = 3000;
 const REBALANCE_MS = 300_000;
 /** a join without an answer for so long waits for others, ms */
 const ASKED_MS = 500;
-const LEAVE_MS = 3000;
-const BACKOFF = { firstMs: 50, maxMs: 1000 };
 
 /**
  * The older protocol, in which members assign the partitions among themselves and give up all of them for it. The
  * member's name is its group.instance.id, so that a restarted member gets back at once what it had.
  */
-export class ClassicProtocol implements Membership {
-  readonly connections: BrokerConnections;
+export class ClassicProtocol implements GroupProtocol {
+  readonly #session: GroupSession;
   /** the broker answers a join when everybody has joined, and nothing else on that connection before */
   readonly #joining: BrokerConnections;
-  readonly #cluster: KafkaCluster;
-  readonly #options: MembershipOptions;
-  readonly #events: MembershipEvents;
-  readonly #heart = new Heart();
+  readonly #restMs: number;
   #memberId = '';
   /** it has asked to join at least once */
   #asking = false;
+  /** below 0: it is no member */
   #generation = -1;
   #owned: number[] = [];
+  /** others want a share: what is in flight is acknowledged first (`yes`), only then is joined again (`done`) */
   #releasing: 'no' | 'yes' | 'done' = 'no';
-  #failure: BusError | null = null;
-  #joined = Promise.withResolvers<void>();
-  /** the group knows of it, and lets it wait for the others */
-  #asked = Promise.withResolvers<void>();
-  #running: Promise<void> = Promise.resolve();
-  #left = false;
 
-  constructor(cluster: KafkaCluster, options: MembershipOptions, events: MembershipEvents) {
-    this.#cluster = cluster;
-    this.#options = options;
-    this.#events = events;
-    this.connections = cluster.openConnections();
+  constructor(session: GroupSession) {
+    const { cluster, options } = session;
+    this.#session = session;
     this.#joining = cluster.openConnections(REBALANCE_MS + cluster.requestTimeoutMs);
-    this.#joined.promise.catch(() => {});
+    this.#restMs = Math.min(options.sessionMs / HEARTBEATS_A_SESSION, HEARTBEAT_MS);
   }
 
   get committer(): Committer | null {
     if (this.#generation < 0) return null;
-    return { memberId: this.#memberId, epoch: this.#generation, instanceId: this.#options.member };
+    const { member } = this.#session.options;
+    return { memberId: this.#memberId, epoch: this.#generation, instanceId: member };
   }
 
-  get failure(): BusError | null {
-    return this.#failure;
+  async beat(): Promise<number> {
+    if (this.#generation < 0 || this.#releasing === 'done') await this.#join();
+    else await this.#heartbeat();
+    return this.#restMs;
   }
 
-  async start(): Promise<void> {
-    this.#running = this.#live();
-    try {
-      await joinedInTime(
-        Promise.race([this.#joined.promise, this.#asked.promise]),
-        this.#cluster,
-        this.#options.group,
-      );
-    } catch (error) {
-      await this.leave();
-      throw error;
+  refused(error: unknown): number | null {
+    if (hasCode(error, KafkaCode.memberIdRequired)) {
+      this.#memberId = memberIdOf(error) ?? '';
+      return 0;
     }
+    if (hasCode(error, KafkaCode.rebalanceInProgress)) {
+      if (this.#generation < 0 || this.#releasing === 'done') return 0;
+      if (this.#releasing === 'no') void this.#release();
+      return this.#restMs;
+    }
+    if (!hasCode(error, KafkaCode.unknownMemberId, KafkaCode.illegalGeneration, KafkaCode.fencedInstanceId)) {
+      return null;
+    }
+    const wasMember = this.#generation >= 0;
+    this.#generation = -1;
+    this.#releasing = 'no';
+    if (!hasCode(error, KafkaCode.illegalGeneration)) this.#memberId = '';
+    if (wasMember) {
+      this.#owned = [];
+      this.#session.lost();
+    }
+    // another process lives under this name: not to be answered at once, or the two would never rest
+    return hasCode(error, KafkaCode.fencedInstanceId) ? this.#restMs : 0;
   }
 
-  beat(): void {
-    this.#heart.hurry();
-  }
-
-  settled(ms: number): Promise<void> {
-    return this.#heart.beaten(ms);
+  /** A join that waits for others ends with its connection. */
+  interrupt(): Promise<void> {
+    return this.#session.cluster.discard(this.#joining);
   }
 
   async leave(): Promise<void> {
-    this.#left = true;
-    this.#heart.hurry();
-    // a join that waits for others ends with its connection
-    await this.#cluster.discard(this.#joining);
-    // without an answer it is given up when its session ends
-    const ended = await atMost(this.#running, LEAVE_MS);
-    if (ended && this.#asking) await atMost(this.#sayGoodbye(), LEAVE_MS);
-    this.#generation = -1;
-    await this.#cluster.discard(this.connections);
-  }
-
-  async #sayGoodbye(): Promise<void> {
-    const { group, member } = this.#options;
-    const coordinator = await this.#cluster.coordinatorOf(group);
-    await this.#cluster.send('LeaveGroup', this.connections, coordinator, group, [
-      { memberId: this.#memberId, groupInstanceId: member },
-    ]);
-  }
-
-  async #live(): Promise<void> {
-    let failures = 0;
-    while (!this.#left) {
-      let restMs = Math.min(this.#options.sessionMs / HEARTBEATS_A_SESSION, HEARTBEAT_MS);
-      try {
-        if (this.#generation < 0 || this.#releasing === 'done') await this.#join();
-        else await this.#heartbeat();
-        failures = 0;
-        this.#failure = null;
-      } catch (error) {
-        if (!this.#left) restMs = this.#misheard(error, failures++, restMs);
-      }
-      this.#heart.beat();
-      if (!this.#left) await this.#heart.rest(restMs);
-    }
-    this.#joined.reject(
-      this.#failure ??
-        new BusError('unreachable', `group ${this.#options.group} was left before it was joined`),
-    );
+    if (!this.#asking) return;
+    const { cluster, connections, options } = this.#session;
+    const { group, member } = options;
+    const coordinator = await cluster.coordinatorOf(group);
+    const members = [{ memberId: this.#memberId, groupInstanceId: member }];
+    await cluster.send('LeaveGroup', connections, coordinator, group, members);
   }
 
   async #heartbeat(): Promise<void> {
-    const { group, member } = this.#options;
-    const coordinator = await this.#cluster.coordinatorOf(group);
-    await this.#cluster.send(
-      'Heartbeat',
-      this.connections,
-      coordinator,
-      group,
-      this.#generation,
-      this.#memberId,
-      member,
-    );
+    const { cluster, connections, options } = this.#session;
+    const { group, member } = options;
+    const coordinator = await cluster.coordinatorOf(group);
+    await cluster.send(
+      'Heartbeat', connections, coordinator, group, this.#generation, this.#memberId, member,
+    ); // prettier-ignore
   }
 
   async #join(): Promise<void> {
-    const { topic, group, member, sessionMs } = this.#options;
-    const coordinator = await this.#cluster.coordinatorOf(group);
+    const { cluster, options, events } = this.#session;
+    const { topic, group, member, sessionMs } = options;
+    const coordinator = await cluster.coordinatorOf(group);
     const metadata = encodeConsumerProtocolSubscription({ version: 0, topics: [topic] });
     this.#asking = true;
-    const asked = setTimeout(() => this.#asked.resolve(), ASKED_MS).unref();
-    const joining = this.#cluster.send(
+    // the group knows of it, and lets it wait for the others
+    const asked = setTimeout(() => this.#session.joined(), ASKED_MS).unref();
+    const joining = cluster.send(
       'JoinGroup', this.#joining, coordinator,
       group, sessionMs, REBALANCE_MS, this.#memberId, member, PROTOCOL_TYPE, [{ name: ASSIGNOR, metadata }], null,
     ); // prettier-ignore
     const joined = await joining.finally(() => clearTimeout(asked));
     this.#memberId = joined.memberId;
     const leads = joined.leader === joined.memberId && joined.members.length > 0;
-    const answer = await this.#cluster.send(
+    const answer = await cluster.send(
       'SyncGroup', this.#joining, coordinator,
       group, joined.generationId, joined.memberId, member, PROTOCOL_TYPE, joined.protocolName,
       leads ? await this.#assign(joined.members) : [],
@@ -172,8 +127,8 @@ export class ClassicProtocol implements Membership {
     this.#releasing = 'no';
     const mine = answer.assignment.length === 0 ? [] : decodeConsumerProtocolAssignment(answer.assignment).assignedPartitions; // prettier-ignore
     this.#owned = mine.filter((each) => each.topic === topic).flatMap(({ partitions }) => partitions);
-    this.#events.assigned(this.#owned);
-    this.#joined.resolve();
+    events.assigned(this.#owned);
+    this.#session.joined();
   }
 
   /** Each member a contiguous range of every topic it asked for, in the order of their names. */
@@ -189,7 +144,7 @@ export class ClassicProtocol implements Membership {
     }
     const shares = new Map<string, { topic: string; partitions: number[] }[]>();
     for (const [topic, interested] of byTopic) {
-      const count = (await this.#cluster.metadata(topic)).topics.get(topic)?.partitionsCount ?? 0;
+      const count = (await this.#session.cluster.metadata(topic)).topics.get(topic)?.partitionsCount ?? 0;
       for (const [at, memberId] of interested.entries()) {
         const from = Math.ceil((count * at) / interested.length);
         const to = Math.ceil((count * (at + 1)) / interested.length);
@@ -206,50 +161,14 @@ export class ClassicProtocol implements Membership {
     }));
   }
 
-  /** What was in flight is worked off while heartbeats go on; only then is joined again. */
+  /** What is in flight is acknowledged while heartbeats go on; only then is joined again. */
   async #release(): Promise<void> {
     this.#releasing = 'yes';
-    await this.#events.release(this.#owned);
+    await this.#session.events.release(this.#owned);
     // lost meanwhile, or joined again: that decided
     if (this.#releasing !== 'yes') return;
     this.#releasing = 'done';
-    this.#heart.hurry();
-  }
-
-  #misheard(error: unknown, failures: number, restMs: number): number {
-    const { group, member } = this.#options;
-    if (hasCode(error, KafkaCode.memberIdRequired)) {
-      this.#memberId = memberIdOf(error) ?? '';
-      return 0;
-    }
-    if (hasCode(error, KafkaCode.rebalanceInProgress)) {
-      if (this.#generation < 0 || this.#releasing === 'done') return 0;
-      if (this.#releasing === 'no') void this.#release();
-      return restMs;
-    }
-    if (hasCode(error, KafkaCode.unknownMemberId, KafkaCode.illegalGeneration, KafkaCode.fencedInstanceId)) {
-      const wasMember = this.#generation >= 0;
-      this.#generation = -1;
-      this.#releasing = 'no';
-      if (!hasCode(error, KafkaCode.illegalGeneration)) this.#memberId = '';
-      if (wasMember) {
-        this.#cluster.env.log('warn', 'kafka: no longer a member of the group, joining again', {
-          group,
-          member,
-        });
-        this.#owned = [];
-        this.#events.lost();
-      }
-      // another process lives under this name: not to be answered at once, or the two would never rest
-      return hasCode(error, KafkaCode.fencedInstanceId) ? restMs : 0;
-    }
-    const failure = busError(error, `group ${group}`);
-    this.#cluster.noteFailure(error);
-    if (failure.kind !== 'unreachable') {
-      this.#failure = failure;
-      if (this.#generation < 0) this.#joined.reject(failure);
-    }
-    return backoffMs(failures, BACKOFF, this.#cluster.env.random());
+    this.#session.hurry();
   }
 }
 

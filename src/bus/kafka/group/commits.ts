@@ -88,7 +88,7 @@ export class KafkaCommits {
     } catch (error) {
       this.#cluster.noteFailure(error);
       if (hasCode(error, ...NOT_NOW)) {
-        this.#membership.beat();
+        this.#membership.hurry();
         return;
       }
       const failure = busError(error, `acknowledging for group ${group}`);

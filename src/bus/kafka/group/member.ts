@@ -19,7 +19,7 @@ import type { Membership, MembershipEvents } from './membership.ts';
 const LEAVE_MS = 3000;
 const COMMIT_LIMIT_MS = 15_000;
 const AGAIN_MS = 500;
-const SETTLE_MS = 200;
+const ANSWER_MS = 200;
 
 interface Held {
   buffer: PartitionBuffer;
@@ -162,7 +162,7 @@ export class KafkaMember implements GroupMember, MembershipEvents {
           `group ${this.group} does not take the acknowledgement at the moment`,
         );
       }
-      await this.#membership.settled(SETTLE_MS);
+      await this.#membership.answered(ANSWER_MS);
     }
     for (const [partition, held] of this.#held) this.#letGo(partition, held);
   }
