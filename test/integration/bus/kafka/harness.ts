@@ -7,7 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 
+import type { Delivery, GroupMember } from '../../../../src/bus/bus.ts';
 import { KafkaBus, type KafkaBusOptions } from '../../../../src/bus/kafka/bus.ts';
+import { insist } from '../../../conformance/harness.ts';
 import { FileCheckpoints } from '../../../support/bus/file-checkpoints.ts';
 import { freePort } from '../../../support/servers/free-port.ts';
 import { startKafka, type TestKafka } from '../../../support/servers/kafka.ts';
@@ -89,6 +91,28 @@ export function harnessFor(t: Test, { address }: { address: string }): Harness {
       const admin = new Admin({ clientId: 'operator', bootstrapBrokers: [address] });
       closing.push(() => admin.close());
       return admin;
+    },
+  };
+}
+
+/** Takes and acknowledges until told to stop; never more than one call at a time. */
+export function work(
+  member: GroupMember,
+  saw: (batch: readonly Delivery[]) => void,
+): { stop: () => Promise<void> } {
+  const ending = new AbortController();
+  const done = (async () => {
+    while (!ending.signal.aborted) {
+      const batch = await insist(() => member.next(50, 100));
+      saw(batch);
+      await insist(() => member.acknowledge(batch));
+    }
+  })();
+  done.catch(() => {});
+  return {
+    stop() {
+      ending.abort();
+      return done;
     },
   };
 }

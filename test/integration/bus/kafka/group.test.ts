@@ -1,11 +1,9 @@
-import { Producer, stringSerializers } from '@platformatic/kafka';
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
-import { BusError, type Delivery, type GroupCheckpoints, type GroupMember } from '../../../../src/bus/bus.ts';
-import { partitionOf } from '../../../../src/core/bus/partitions.ts';
+import { type Delivery, type GroupCheckpoints } from '../../../../src/bus/bus.ts';
 import {
   collect,
   idsOf,
@@ -16,10 +14,9 @@ import {
   sorted,
 } from '../../../conformance/harness.ts';
 import { noKafka } from '../../../support/servers/kafka.ts';
-import { kcatProduce, noKcat } from '../../../support/bus/kafka-bus.ts';
 import { testEnv } from '../../../support/bus/env.ts';
 import { until } from '../../../support/until.ts';
-import { harnessFor, startNode } from './harness.ts';
+import { harnessFor, startNode, work } from './harness.ts';
 
 const skip = noKafka();
 const node = skip === false ? await startNode() : null;
@@ -27,28 +24,8 @@ const TAKEOVER_MS = 1000;
 /** where nobody dies: a machine under load must not be taken for a death */
 const PATIENT_MS = 5000;
 const KEYS = ['SPY', 'AAPL', 'MSFT', 'SOL-USDC', 'QQQ', 'TSLA', 'GLD', 'IWM'];
-
 /** some in each of four partitions */
 const MANY = Array.from({ length: 24 }, (_, at) => `K${at}`);
-
-/** Takes and acknowledges until told to stop; never more than one call at a time. */
-function work(member: GroupMember, saw: (batch: readonly Delivery[]) => void): { stop: () => Promise<void> } {
-  const ending = new AbortController();
-  const done = (async () => {
-    while (!ending.signal.aborted) {
-      const batch = await insist(() => member.next(50, 100));
-      saw(batch);
-      await insist(() => member.acknowledge(batch));
-    }
-  })();
-  done.catch(() => {});
-  return {
-    stop() {
-      ending.abort();
-      return done;
-    },
-  };
-}
 
 // each with a group of its own: while the members of one change from the older protocol to the newer one, records may
 // come twice
@@ -206,65 +183,6 @@ await test('the broker crashes under load with two members on four partitions', 
   });
 });
 
-await test('connections are cut while records are published: none is there twice', { skip }, async (t) => {
-  const harness = harnessFor(t, node!);
-  const topic = harness.topic();
-  const bus = await harness.open();
-  const records = recordsOf('A', 4000);
-  let sent = 0;
-  const cutting = setInterval(() => node!.proxy.cutAll(), 40);
-  try {
-    for (; sent < records.length; sent += 20) await bus.publish(topic, records.slice(sent, sent + 20));
-  } finally {
-    clearInterval(cutting);
-  }
-  t.ok(node!.proxy.counts.cut > 3, `${node!.proxy.counts.cut} connections were cut`);
-  t.same(idsOf(await bus.read(topic, 0, null, 10_000)), idsOf(records));
-});
-
-await test(
-  'a broker that stands still: publish() gives up with what passes, and goes on when it is back',
-  { skip },
-  async (t) => {
-    const harness = harnessFor(t, node!);
-    const topic = harness.topic();
-    const bus = await harness.open({ requestTimeoutMs: 300, retryMs: 500 });
-    await bus.publish(topic, recordsOf('A', 1));
-    node!.kafka.freeze();
-    try {
-      await t.rejects(bus.publish(topic, recordsOf('A', 1, 1)), { name: 'BusError', kind: 'unreachable' });
-      await t.rejects(bus.read(topic, 0, null, 10), { name: 'BusError', kind: 'unreachable' });
-      await t.rejects(bus.groups(topic), { name: 'BusError', kind: 'unreachable' });
-    } finally {
-      node!.kafka.thaw();
-    }
-    await insist(() => bus.publish(topic, recordsOf('A', 1, 2)));
-    t.equal((await insist(() => bus.read(topic, 0, null, 10))).at(-1)?.eventId, 'A|2');
-  },
-);
-
-await test(
-  'messages of kcat are taken, with a key and without one',
-  { skip: skip || noKcat() },
-  async (t) => {
-    const harness = harnessFor(t, node!);
-    const topic = harness.topic();
-    const bus = await harness.open();
-    await bus.publish(topic, recordsOf('A', 1));
-    await kcatProduce(harness.address, topic, '{"symbol":"SPY"}', 'SPY');
-    await kcatProduce(harness.address, topic, '{"symbol":"QQQ"}');
-    const deliveries = await bus.read(topic, 0, null, 10);
-    t.match(deliveries.slice(1), [
-      { key: 'SPY', eventId: null, encoding: 'json', position: '1', attempts: 1 },
-      { key: null, eventId: null, encoding: 'json', position: '2' },
-    ]);
-    t.same(
-      deliveries.slice(1).map(({ data }) => Buffer.from(data ?? []).toString()),
-      ['{"symbol":"SPY"}', '{"symbol":"QQQ"}'],
-    );
-  },
-);
-
 await test(
   'a partition lost and regained while its records are being handed out: none is left out',
   { skip },
@@ -315,129 +233,6 @@ await test(
   },
 );
 
-await test("Kafka's own partitioner puts a key where ours does", { skip: skip || noKcat() }, async (t) => {
-  const harness = harnessFor(t, node!);
-  const topic = harness.topic(7);
-  const bus = await harness.open();
-  await bus.publish(
-    topic,
-    KEYS.map((key) => record(key, 0)),
-  );
-  for (const key of KEYS)
-    await kcatProduce(harness.address, topic, key, key, ['-X', 'topic.partitioner=murmur2']);
-  for (let partition = 0; partition < 7; partition++) {
-    const mine = KEYS.filter((key) => partitionOf(key, 7) === partition);
-    const deliveries = await bus.read(topic, partition, null, 100);
-    t.same(
-      deliveries.map(({ key }) => key ?? '').sort(),
-      [...mine, ...mine].sort(),
-      `partition ${partition}`,
-    );
-  }
-});
-
-await test(
-  'records deleted before they were read: goes on at the first that is there, and says what is lost',
-  { skip },
-  async (t) => {
-    const harness = harnessFor(t, node!);
-    const topic = harness.topic();
-    const bus = await harness.open();
-    await bus.publish(topic, recordsOf('A', 100));
-    const reader = await bus.openPartition({ topic, group: 'owner', member: 'm', partition: 0, after: '9' });
-    const member = await bus.join({ topic, group: 'g', member: 'm', takeoverMs: TAKEOVER_MS });
-    await harness
-      .admin()
-      .deleteRecords({ topics: [{ name: topic, partitions: [{ partition: 0, offset: 40n }] }] });
-    const read: Delivery[] = [];
-    await until('the reader goes on', async () => {
-      read.push(...(await reader.next(100, 500)));
-      return read.length >= 60;
-    });
-    t.same(idsOf(read), idsOf(recordsOf('A', 60, 40)));
-    const { ids } = await collect(member, (seen) => seen.has('A|99'));
-    t.same(ids, idsOf(recordsOf('A', 60, 40)));
-    const losses = harness.said.filter(({ level }) => level === 'error').map(({ fields }) => fields['lost']);
-    t.same(new Set(losses), new Set([30, 40]));
-    t.equal(losses.length, 2);
-    await until(
-      'all acknowledged',
-      async () => (await bus.groups(topic)).find(({ group }) => group === 'g')?.lag === 0,
-    );
-  },
-);
-
-await test('a record that is too large is refused, and its neighbours are published', { skip }, async (t) => {
-  const harness = harnessFor(t, node!);
-  const topic = harness.topic();
-  const letters = harness.topic(1, '.dlq');
-  const bus = await harness.open();
-  const huge = { ...record('A', 1), data: new Uint8Array(1_200_000) };
-  const publishing = bus.publish(topic, [record('A', 0), huge, record('A', 2), record('B', 3)]);
-  const error = await publishing.then(
-    () => null,
-    (reason: unknown) => reason,
-  );
-  t.ok(error instanceof BusError && error.kind === 'refused', String(error));
-  t.match(String(error), /record 1 \(A\) has 1200000 bytes/);
-  t.same(idsOf(await bus.read(topic, 0, null, 10)), ['A|0', 'A|2', 'B|3']);
-  t.equal((await bus.publish(letters, [huge])).length, 1, 'dead letters may be larger');
-  t.same((await bus.publish(topic, [record('A', 4)])).length, 1, 'and it goes on');
-});
-
-await test(
-  'a limit that was lowered meanwhile: the batch is halved down to the record that is too large',
-  { skip },
-  async (t) => {
-    const harness = harnessFor(t, node!);
-    const topic = harness.topic();
-    const bus = await harness.open();
-    await bus.publish(topic, [record('A', 0)]);
-    await harness.admin().incrementalAlterConfigs({
-      resources: [
-        {
-          resourceType: 2,
-          resourceName: topic,
-          configs: [{ name: 'max.message.bytes', value: '2000', configOperation: 0 }],
-        },
-      ],
-    });
-    const records = recordsOf('A', 40, 1);
-    records[20] = { ...records[20], data: new Uint8Array(5000) };
-    await t.rejects(bus.publish(topic, records), { name: 'BusError', kind: 'refused' });
-    const expected = idsOf(recordsOf('A', 41)).filter((id) => id !== records[20].eventId);
-    t.same(idsOf(await bus.read(topic, 0, null, 100)), expected);
-  },
-);
-
-await test(
-  'an existing topic: partitions must agree, settings that would lose records are put right',
-  { skip },
-  async (t) => {
-    const harness = harnessFor(t, node!);
-    const [few, plain] = [harness.topic(3), harness.topic(2)];
-    const admin = harness.admin();
-    await admin.createTopics({ topics: [few, plain], partitions: 2, replicas: 1 });
-    const bus = await harness.open();
-    await t.rejects(bus.publish(few, recordsOf('A', 1)), {
-      kind: 'setup',
-      message: /has 2 partitions, the configuration says 3/,
-    });
-    await bus.publish(plain, recordsOf('A', 1));
-    await until('the broker keeps everything', async () => {
-      const [described] = await admin.describeConfigs({
-        resources: [{ resourceType: 2, resourceName: plain }],
-      });
-      return described.configs.find(({ name }) => name === 'retention.ms')?.value === '-1';
-    });
-    t.ok(
-      harness.said.some(({ message }) =>
-        message.includes('settings by which the broker would delete records'),
-      ),
-    );
-  },
-);
-
 await test(
   'a group without its offsets goes on at its checkpoint, and nothing that it needs is trimmed',
   { skip },
@@ -472,48 +267,6 @@ await test(
   },
 );
 
-await test('usage() falls by what was trimmed, though the segment is still there', { skip }, async (t) => {
-  const harness = harnessFor(t, node!);
-  const topic = harness.topic();
-  const bus = await harness.open();
-  const data = new Uint8Array(1000);
-  const records = Array.from({ length: 5000 }, (_, at) => ({ ...record('A', at), data }));
-  await bus.publish(topic, records);
-  const before = (await bus.usage()).bytes;
-  t.ok(before > 5_000_000 && before < 7_000_000, `${before} bytes`);
-  const reader = await bus.openPartition({ topic, group: 'owner', member: 'm', partition: 0, after: null });
-  await reader.release('4499');
-  t.equal(await bus.trim(topic, { acknowledgedMs: 0, retentionMs: 0 }), 4500);
-  const after = (await bus.usage()).bytes;
-  t.ok(after > before * 0.08 && after < before * 0.13, `${after} of ${before} bytes`);
-});
-
-await test(
-  'durability() goes by the replicas that must have a record, or by the flush',
-  { skip },
-  async (t) => {
-    const harness = harnessFor(t, node!);
-    const topic = harness.topic();
-    const bus = await harness.open();
-    await bus.publish(topic, recordsOf('A', 1));
-    t.match(await bus.durability(), {
-      lossFree: false,
-      why: /replication factor 1 and min.insync.replicas 1/,
-    });
-    await harness.admin().incrementalAlterConfigs({
-      resources: [
-        {
-          resourceType: 2,
-          resourceName: topic,
-          configs: [{ name: 'flush.messages', value: '1', configOperation: 0 }],
-        },
-      ],
-    });
-    const fresh = await harness.open();
-    t.match(await fresh.durability(), { lossFree: true, why: /flush.messages 1/ });
-  },
-);
-
 await test('a group that another topic is read by keeps its offsets there', { skip }, async (t) => {
   const harness = harnessFor(t, node!);
   const [one, two] = [harness.topic(), harness.topic()];
@@ -540,40 +293,6 @@ await test('a group that another topic is read by keeps its offsets there', { sk
     { name: 'BusError', kind: 'setup' },
   );
   await member.leave();
-});
-
-function laterTexts(deliveries: readonly Delivery[]): string[] {
-  return deliveries.slice(1).map(({ data }) => Buffer.from(data ?? []).toString());
-}
-
-await test('what a foreign transaction gave up is not handed out', { skip }, async (t) => {
-  const harness = harnessFor(t, node!);
-  const topic = harness.topic();
-  const bus = await harness.open();
-  const producer = new Producer({
-    clientId: 'foreign',
-    bootstrapBrokers: [harness.address],
-    idempotent: true,
-    transactionalId: topic,
-    serializers: stringSerializers,
-  });
-  t.teardown(() => producer.close());
-  const send = async (value: string, end: 'commit' | 'abort'): Promise<void> => {
-    const transaction = await producer.beginTransaction({});
-    await transaction.send({ messages: [{ topic, key: 'A', value }] });
-    await transaction[end]();
-  };
-  await bus.publish(topic, recordsOf('A', 1));
-  await send('given up', 'abort');
-  await send('kept', 'commit');
-  await send('given up as well', 'abort');
-  t.same(laterTexts(await bus.read(topic, 0, null, 10)), ['kept']);
-  t.same(laterTexts(await bus.tail(topic, 0, 2)), ['kept']);
-  const member = await bus.join({ topic, group: 'g', member: 'm', takeoverMs: TAKEOVER_MS });
-  await bus.publish(topic, recordsOf('A', 1, 1));
-  const { all } = await collect(member, (ids) => ids.has('A|1'));
-  t.equal(all.length, 3);
-  t.equal((await bus.groups(topic)).find(({ group }) => group === 'g')?.lag, 0);
 });
 
 await test('the node ends', { skip }, async () => node?.stop());
