@@ -1,4 +1,4 @@
-import type { Clock } from './time.ts';
+import { systemClock, type Clock } from './time.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -11,4 +11,9 @@ export interface Env {
   readonly clock: Clock;
   /** in [0, 1), as Math.random: jitter of retries, never content */
   readonly random: () => number;
+}
+
+/** What is left out: no log, the machine's clock, Math.random. */
+export function envOf(given: Partial<Env> = {}): Env {
+  return { log: () => {}, clock: systemClock, random: Math.random, ...given };
 }

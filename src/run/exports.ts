@@ -1,4 +1,4 @@
-import type { LogLine } from '../core/env.ts';
+import { envOf, type LogLine } from '../core/env.ts';
 /** What the package exports: the parts that programs of one's own are made of. */
 import type { StreamBus } from '../bus/bus.ts';
 import { StoreClient } from '../store/store-client.ts';
@@ -34,7 +34,7 @@ export async function createStreamBus(settings: StreamBusSettings = {}): Promise
     databaseUrl,
     clientName: 'stream-bus',
     checkpoints: store.busCheckpoints,
-    log: settings.log ?? ((): void => {}),
+    env: envOf(settings.log === undefined ? {} : { log: settings.log }),
   });
   const close = bus.close.bind(bus);
   bus.close = async () => {

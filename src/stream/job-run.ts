@@ -1,37 +1,32 @@
-import type { LogLine } from '../core/env.ts';
-import { setTimeout as delay } from 'node:timers/promises';
-import type { Clock } from '../core/time.ts';
-import type { JobName, JobRunTracker } from '../store/job-runs.ts';
-import type { Labels, Meter } from './meter.ts';
+import type { Env } from '../core/env.ts';
+import { atMost } from '../core/wait.ts';
+import type { JobProgress, JobRunTracker, JobStart } from '../store/job-runs.ts';
+import type { Meter } from './meter.ts';
 
-export interface RunBookOptions {
-  /** of stage_heartbeat_timestamp_seconds */
-  stage: string;
-  /** in log lines */
-  name: string;
-  jobName: JobName;
-  jobRuns: JobRunTracker;
+export interface JobRunOptions {
+  env: Env;
   meter: Meter;
-  log: LogLine;
-  clock: Clock;
-  labels: Labels & { topic: string; group: string; consumer: string };
-  /** age of the oldest record of the group not yet acknowledged, ms; rejects while the bus is away */
-  lagMs: () => Promise<number>;
-  /** once a second, for gauges of its own */
-  onBeat?: () => void;
+  /** null: the run is not recorded */
+  jobRuns: JobRunTracker | null;
+  /** of stage_heartbeat_timestamp_seconds and of the log */
+  stage: string;
+  /** of the row; without `symbols` it lists those that saw() was told of */
+  start: JobStart;
+  /** every second, for figures of the stage's own; may reject while a server is away */
+  onBeat?: (beat: number) => void | Promise<void>;
 }
 
 const BEAT_MS = 1_000;
-/** what the last beat may take: the bus may be away */
+/** what the last beat may take: a server may be away */
 const LAST_BEAT_MS = 1_000;
-const PROGRESS_EVERY_BEATS = 5;
+export const PROGRESS_EVERY_BEATS = 5;
 /** symbols kept for the row of the run */
 const SYMBOLS_MAX = 1_000;
 
-/** The books of one run of a consumer: its row in job_runs, its heartbeat and its lag. Nothing here stops the consumer. */
-export class RunBook {
-  readonly #options: RunBookOptions;
-  readonly #symbols = new Set<string>();
+/** One run of a stage, whatever its role: its heartbeat and its row in job_runs. Nothing here stops the stage. */
+export class JobRun {
+  readonly #options: JobRunOptions;
+  readonly #symbols: Set<string> | null;
   #id: Promise<number> | null = null;
   #rows = 0;
   #minTs: bigint | null = null;
@@ -40,8 +35,9 @@ export class RunBook {
   #beating: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(options: RunBookOptions) {
+  constructor(options: JobRunOptions) {
     this.#options = options;
+    this.#symbols = options.start.symbols === undefined ? new Set() : null;
   }
 
   start(): void {
@@ -52,54 +48,56 @@ export class RunBook {
     beat();
   }
 
-  /** Rows that are in the store. */
+  /** Rows that are in the store, or events that are on the bus. */
   wrote(rows: number): void {
     this.#rows += rows;
   }
 
-  /** Of what was written. */
+  /** A time of what was written, µs, and its symbol. */
   saw(symbol: string, ts: bigint): void {
     if (this.#minTs === null || ts < this.#minTs) this.#minTs = ts;
     if (this.#maxTs === null || ts > this.#maxTs) this.#maxTs = ts;
-    if (this.#symbols.size < SYMBOLS_MAX) this.#symbols.add(symbol);
+    if (this.#symbols !== null && this.#symbols.size < SYMBOLS_MAX) this.#symbols.add(symbol);
   }
 
-  async finish(failure: Error | null): Promise<void> {
+  /** @param failure why the run failed; null: it did not */
+  async finish(failure: string | null): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     // so that a run of a moment is not left as running
-    await Promise.race([this.#beating, delay(LAST_BEAT_MS, undefined, { ref: false })]);
-    const { jobRuns, log, name } = this.#options;
-    if (this.#id === null) return;
+    if (this.#beating !== null) await atMost(this.#beating, LAST_BEAT_MS);
+    const { jobRuns, env, stage } = this.#options;
+    if (this.#id === null || jobRuns === null) return;
     try {
       const id = await this.#id;
       await jobRuns.progress(id, this.#progress());
-      await jobRuns.finish(id, failure === null ? 'success' : 'failed', failure?.message ?? null);
+      await jobRuns.finish(id, failure === null ? 'success' : 'failed', failure);
     } catch (err) {
-      log('warn', `${name}: the end of the run is not in job_runs`, { err });
+      env.log('warn', 'The end of the run is not in job_runs', { stage, err });
     }
   }
 
-  #progress(): { rowsWritten: number; minTs: bigint | null; maxTs: bigint | null; symbols: string[] } {
+  #progress(): JobProgress {
     return {
       rowsWritten: this.#rows,
       minTs: this.#minTs,
       maxTs: this.#maxTs,
-      symbols: [...this.#symbols].sort(),
+      ...(this.#symbols === null ? {} : { symbols: [...this.#symbols].sort() }),
     };
   }
 
   async #beat(): Promise<void> {
-    const { meter, clock, labels, lagMs, jobRuns, stage, jobName, onBeat } = this.#options;
-    meter.set('stage_heartbeat_timestamp_seconds', { stage }, Number(clock.nowMicros()) / 1e6);
-    onBeat?.();
+    const { env, meter, jobRuns, stage, start, onBeat } = this.#options;
+    const beat = this.#beats++;
+    meter.set('stage_heartbeat_timestamp_seconds', { stage }, Number(env.clock.nowMicros()) / 1e6);
     try {
-      meter.set('stream_consumer_lag_ms', labels, await lagMs());
-      this.#id ??= jobRuns.start({ jobName, metadata: labels });
+      await onBeat?.(beat);
+      if (jobRuns === null) return;
+      this.#id ??= jobRuns.start(start);
       this.#id.catch(() => (this.#id = null));
       const id = await this.#id;
-      if (this.#beats++ % PROGRESS_EVERY_BEATS === 0) await jobRuns.progress(id, this.#progress());
+      if (beat % PROGRESS_EVERY_BEATS === 0) await jobRuns.progress(id, this.#progress());
     } catch {
-      // bus or database are away: the consumer's own calls say so
+      // a server is away: the stage's own calls say so, and a run that cannot be recorded is no reason to stop
     }
   }
 }

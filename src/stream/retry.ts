@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { backoffMs, type BackoffLimits } from '../core/retry.ts';
+import { pause } from '../core/wait.ts';
 
 export interface RetryPolicy {
   /** false: what failed will fail again, and its error is passed on */
@@ -21,8 +21,8 @@ export async function retrying<T>(work: () => Promise<T>, policy: RetryPolicy): 
       if (policy.signal.aborted || !policy.mayPass(error)) throw error;
       const waitMs = backoffMs(attempt, policy.backoff, policy.random());
       policy.onRetry(error, waitMs);
-      // an abort ends the wait; the next turn of the loop is the last one then
-      await delay(waitMs, undefined, { signal: policy.signal }).catch(() => {});
+      // an abort ends the wait, and the next attempt is the last one
+      await pause(waitMs, policy.signal);
     }
   }
 }

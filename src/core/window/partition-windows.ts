@@ -2,7 +2,7 @@ import type { BarRow } from '../market/bar.ts';
 import type { MarketEvent, TickEvent } from '../market/event.ts';
 import type { BarSkip, Place } from './open-window.ts';
 import { windowEndUs, windowStartUs } from './rollup.ts';
-import type { BarRules, Fate } from './rules.ts';
+import type { BarRules, EventOutcome } from './rules.ts';
 import type { Extension, KnownSymbol, LateWindow, Resume, Step, SymbolKey } from './step.ts';
 import { SymbolMap } from './symbol-map.ts';
 import { SymbolWindows, type Watermark } from './symbol-windows.ts';
@@ -89,7 +89,7 @@ export class PartitionWindows {
    * The next entry of the partition.
    * @param event null: nothing that bars are made of (malformed, moved to another partition, lost by the bus)
    */
-  apply(position: string, takenMs: number, event: MarketEvent | null): Fate | null {
+  apply(position: string, takenMs: number, event: MarketEvent | null): EventOutcome | null {
     const isOld = this.isOld(position);
     if (!isOld) {
       if (this.#rebuilding) this.#endRebuilding();
@@ -218,7 +218,7 @@ export class PartitionWindows {
     }
   }
 
-  #judgeLate(event: MarketEvent, windows: SymbolWindows, position: string): Fate {
+  #judgeLate(event: MarketEvent, windows: SymbolWindows, position: string): EventOutcome {
     const srcUs = Number(event.srcTs);
     const startUs = windowStartUs(srcUs, this.#rules.windowMs);
     if (event.kind === 'bar') return 'late';

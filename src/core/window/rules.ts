@@ -11,7 +11,7 @@ export interface BarRules extends WindowRules {
 }
 
 /** What became of an event; of a late one, what the policy made of it. */
-export type Fate =
+export type EventOutcome =
   | Exclude<Verdict, 'late'>
   /** its window is marked: recomputed once the tick consumer has passed it */
   | 'marked'

@@ -1,6 +1,6 @@
 import { ChainOrders } from '../../store/chain/orders.ts';
 import { MicroBatcher } from '../../stream/bars/micro-batcher.ts';
-import type { ProducerHost } from '../../stream/producers/producer-run.ts';
+import type { ProducerOptions } from '../../stream/producers/event-publisher.ts';
 import { IbkrProducer } from '../../stream/producers/ibkr/producer.ts';
 import { OrdersProducer } from '../../stream/producers/orders.ts';
 import { SyntheticProducer } from '../../stream/producers/synthetic.ts';
@@ -38,7 +38,7 @@ export interface StageSetup {
   group?: string;
   batchSize?: number;
   /** trims the bus and watches how full it is: one of the stages of a process does */
-  keepsHouse: boolean;
+  maintainsBus: boolean;
   synthetic?: SyntheticAmount;
 }
 
@@ -58,7 +58,7 @@ export function buildStage(setup: StageSetup, host: StageHost): Stage {
   return new ConnectedStage(setup, host, (connections) => BUILDERS[setup.stage](setup, connections));
 }
 
-function buildTicks(setup: StageSetup, { bus, store, log, meter }: Connections): Stage {
+function buildTicks(setup: StageSetup, { bus, store, env, meter }: Connections): Stage {
   const { streaming, consumer, group, batchSize } = setup;
   const config = streaming.tick_consumer;
   return new TickConsumer({
@@ -70,12 +70,12 @@ function buildTicks(setup: StageSetup, { bus, store, log, meter }: Connections):
     batchSize: batchSize ?? config.batch_size,
     batchMax: config.batch_max,
     takeoverMs: config.takeover,
-    log,
+    env,
     meter,
   });
 }
 
-function buildBars(setup: StageSetup, { bus, store, log, meter }: Connections): Stage {
+function buildBars(setup: StageSetup, { bus, store, env, meter }: Connections): Stage {
   const { streaming, consumer, group, batchSize } = setup;
   const config = streaming.micro_batch;
   return new MicroBatcher({
@@ -92,7 +92,7 @@ function buildBars(setup: StageSetup, { bus, store, log, meter }: Connections): 
     consumerGroup: group ?? streaming.bus.redis.consumer_group,
     consumerName: consumer,
     tickGroup: streaming.tick_consumer.consumer_group,
-    log,
+    env,
     meter,
   });
 }
@@ -100,7 +100,7 @@ function buildBars(setup: StageSetup, { bus, store, log, meter }: Connections): 
 function buildOrders(setup: StageSetup, connections: Connections): Stage {
   const { streaming, databaseUrl, serviceName } = setup;
   return new OrdersProducer({
-    ...producerHost(setup, connections),
+    ...producerOptions(setup, connections),
     chain: new ChainOrders({ dbUri: databaseUrl, applicationName: `${serviceName} orders` }),
     mints: new Map(Object.entries(streaming.producers.continuum.mints)),
   });
@@ -109,7 +109,7 @@ function buildOrders(setup: StageSetup, connections: Connections): Stage {
 function buildIbkr(setup: StageSetup, connections: Connections): Stage {
   const config = setup.streaming.producers.ibkr;
   return new IbkrProducer({
-    ...producerHost(setup, connections),
+    ...producerOptions(setup, connections),
     host: config.host,
     port: config.port,
     clientId: config.client_id,
@@ -126,7 +126,7 @@ function buildSynthetic(setup: StageSetup, connections: Connections): Stage {
   const config = setup.streaming.producers.synthetic;
   const { count, rate, seed, startMicros } = setup.synthetic ?? ENDLESS;
   return new SyntheticProducer({
-    ...producerHost(setup, connections),
+    ...producerOptions(setup, connections),
     generator: {
       seed: String(seed ?? config.seed),
       provider: config.provider,
@@ -142,17 +142,17 @@ function buildSynthetic(setup: StageSetup, connections: Connections): Stage {
   });
 }
 
-function producerHost(
+function producerOptions(
   { streaming }: StageSetup,
-  { bus, store, house, log, meter }: Connections,
-): ProducerHost {
+  { bus, store, busReport, env, meter }: Connections,
+): ProducerOptions {
   return {
     bus,
     topic: eventsTopic(streaming),
-    backpressure: house.gate,
+    backpressure: busReport.capacity,
     encoding: streaming.bus.encoding,
     jobRuns: store.jobRuns,
-    log,
+    env,
     meter,
   };
 }

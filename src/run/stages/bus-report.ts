@@ -1,47 +1,46 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import type { StreamBus } from '../../bus/bus.ts';
 import { BusCapacity } from '../../bus/capacity.ts';
 import { CAPACITY_LIMITS } from '../../core/bus/capacity.ts';
-import { systemClock } from '../../core/time.ts';
 import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
 import type { Meter } from '../../stream/meter.ts';
 import { eventsTopic } from './open-bus.ts';
 import type { StreamingConfig } from '../config/streaming.ts';
 
-export interface BusHouseOptions {
+export interface BusReportOptions {
   bus: StreamBus;
   streaming: StreamingConfig;
   /** false: another stage of this process trims and reports; this one only knows whether there is room */
-  keepsHouse: boolean;
-  log: LogLine;
+  maintainsBus: boolean;
+  env: Env;
   meter: Meter;
 }
 
 const REPORT_MS = 5_000;
 
-/** The housekeeping of one bus in one process, and what it measures. */
-export class BusHouse {
-  readonly #options: BusHouseOptions;
+/** Keeps one bus from filling up, for one process, and reports how full it is. */
+export class BusReport {
+  readonly #options: BusReportOptions;
   /** Whether publishers must wait. */
-  readonly gate: BusCapacity;
+  readonly capacity: BusCapacity;
   #timer: NodeJS.Timeout | null = null;
   #reporting: Promise<void> | null = null;
   #trimmed = 0;
 
-  constructor(options: BusHouseOptions) {
+  constructor(options: BusReportOptions) {
     this.#options = options;
-    const { bus, streaming, keepsHouse, log } = options;
-    this.gate = new BusCapacity({
+    const { bus, streaming, maintainsBus, env } = options;
+    this.capacity = new BusCapacity({
       bus,
-      topics: keepsHouse ? topicsOf(streaming) : [],
-      env: { log, clock: systemClock, random: Math.random },
+      topics: maintainsBus ? topicsOf(streaming) : [],
+      env,
       limits: { ...CAPACITY_LIMITS, retentionMs: streaming.bus.retention },
     });
   }
 
   start(): void {
-    this.gate.start();
-    if (!this.#options.keepsHouse) return;
+    this.capacity.start();
+    if (!this.#options.maintainsBus) return;
     this.#timer = setInterval(() => {
       this.#reporting ??= this.#report();
     }, REPORT_MS);
@@ -50,14 +49,14 @@ export class BusHouse {
 
   async stop(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
-    await this.gate.stop();
+    await this.capacity.stop();
     await this.#reporting;
   }
 
   async #report(): Promise<void> {
     const { bus, streaming, meter } = this.#options;
     const labels = { bus: bus.kind };
-    const { usage, alarmed, trimmed } = this.gate;
+    const { usage, alarmed, trimmed } = this.capacity;
     meter.set('bus_full', labels, alarmed ? 1 : 0);
     if (usage !== null) {
       meter.set('bus_bytes', labels, usage.bytes);

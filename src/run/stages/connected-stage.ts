@@ -1,4 +1,4 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import { BusError, type StreamBus } from '../../bus/bus.ts';
 import { PartitionsDifferError } from '../../store/bus/partitions.ts';
 import { StoreClient } from '../../store/store-client.ts';
@@ -6,11 +6,11 @@ import type { Meter } from '../../stream/meter.ts';
 import { retrying } from '../../stream/retry.ts';
 import { StageLifecycle, type Stage } from '../../stream/stage.ts';
 import type { StageSetup } from './build.ts';
-import { BusHouse } from './bus-report.ts';
+import { BusReport } from './bus-report.ts';
 import { eventsTopic, openBus } from './open-bus.ts';
 
 export interface StageHost {
-  log: LogLine;
+  env: Env;
   meter: Meter;
 }
 
@@ -18,7 +18,7 @@ export interface StageHost {
 export interface Connections extends StageHost {
   bus: StreamBus;
   store: StoreClient;
-  house: BusHouse;
+  busReport: BusReport;
 }
 
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
@@ -34,7 +34,7 @@ export class ConnectedStage implements Stage {
   readonly #store: StoreClient;
   readonly #lifecycle: StageLifecycle;
   #bus: StreamBus | null = null;
-  #house: BusHouse | null = null;
+  #busReport: BusReport | null = null;
 
   constructor(setup: StageSetup, host: StageHost, build: (connections: Connections) => Stage) {
     this.#setup = setup;
@@ -69,11 +69,11 @@ export class ConnectedStage implements Stage {
     await this.#logDurability(bus);
     await this.#agreePartitions(bus);
     if (stopping.aborted) return;
-    const { streaming, keepsHouse } = this.#setup;
-    const house = new BusHouse({ bus, streaming, keepsHouse, ...this.#host });
-    this.#house = house;
-    house.start();
-    const stage = this.#build({ bus, store: this.#store, house, ...this.#host });
+    const { streaming, maintainsBus } = this.#setup;
+    const busReport = new BusReport({ bus, streaming, maintainsBus, ...this.#host });
+    this.#busReport = busReport;
+    busReport.start();
+    const stage = this.#build({ bus, store: this.#store, busReport, ...this.#host });
     stopping.addEventListener('abort', () => void stage.stop());
     await stage.start();
     await stage.done;
@@ -81,7 +81,7 @@ export class ConnectedStage implements Stage {
 
   async #close(): Promise<void> {
     try {
-      await this.#house?.stop();
+      await this.#busReport?.stop();
       await this.#bus?.close();
     } finally {
       await this.#store.aclose();
@@ -90,9 +90,9 @@ export class ConnectedStage implements Stage {
 
   #openBus(): Promise<StreamBus> {
     const { streaming, databaseUrl, serviceName, stage } = this.#setup;
-    const { log } = this.#host;
+    const { env } = this.#host;
     const clientName = `${serviceName}:${stage}`;
-    const parts = { databaseUrl, clientName, checkpoints: this.#store.busCheckpoints, log };
+    const parts = { databaseUrl, clientName, checkpoints: this.#store.busCheckpoints, env };
     const mayPass = (error: unknown): boolean => error instanceof BusError && error.kind !== 'setup';
     return this.#untilAnswered('bus', () => openBus(streaming, parts), mayPass);
   }
@@ -101,9 +101,9 @@ export class ConnectedStage implements Stage {
   async #logDurability(bus: StreamBus): Promise<void> {
     try {
       const { lossFree, why } = await bus.durability();
-      this.#host.log(lossFree ? 'info' : 'warn', `Bus ${bus.kind}: ${why}`, { loss_free: lossFree });
+      this.#host.env.log(lossFree ? 'info' : 'warn', `Bus ${bus.kind}: ${why}`, { loss_free: lossFree });
     } catch (err) {
-      this.#host.log('warn', 'The bus does not tell what a crash may cost', { err });
+      this.#host.env.log('warn', 'The bus does not tell what a crash may cost', { err });
     }
   }
 
@@ -125,10 +125,10 @@ export class ConnectedStage implements Stage {
     return retrying(call, {
       mayPass,
       backoff: BACKOFF,
-      random: Math.random,
+      random: this.#host.env.random,
       signal: this.#lifecycle.stopping,
       onRetry: (err, waitMs) =>
-        this.#host.log('warn', `The ${server} does not answer (will try again)`, {
+        this.#host.env.log('warn', `The ${server} does not answer (will try again)`, {
           stage: this.#setup.stage,
           err,
           retry_ms: waitMs,

@@ -1,10 +1,9 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import { readFileSync } from 'node:fs';
 import { BusError, type GroupCheckpoints, type StreamBus } from '../../bus/bus.ts';
 import { KafkaBus } from '../../bus/kafka/bus.ts';
 import { PostgresBus } from '../../bus/postgres/bus.ts';
 import { openRedisBus } from '../../bus/redis/bus.ts';
-import { systemClock } from '../../core/time.ts';
 import type { StreamingConfig } from '../config/streaming.ts';
 
 /** Topics that do not bear a name of the configuration. */
@@ -17,7 +16,7 @@ export interface BusParts {
   /** shown to the server's operators */
   clientName: string;
   checkpoints: GroupCheckpoints;
-  log: LogLine;
+  env: Env;
 }
 
 /** The topic of market events. */
@@ -28,14 +27,14 @@ export function eventsTopic({ bus }: StreamingConfig): string {
 /** The bus that the configuration names. Rejects with BusError. */
 export async function openBus(config: StreamingConfig, parts: BusParts): Promise<StreamBus> {
   const { bus } = config;
-  const { databaseUrl, clientName, checkpoints, log } = parts;
+  const { databaseUrl, clientName, checkpoints, env } = parts;
   const signals = bus.type === 'redis' ? bus.redis.signals_stream : SIGNALS_TOPIC;
   const options = {
     partitions: { [eventsTopic(config)]: bus.partitions, [signals]: bus.partitions },
     maxBytes: bus.max_bytes,
     clientName,
     checkpoints,
-    env: { log, clock: systemClock, random: Math.random },
+    env,
   };
   switch (bus.type) {
     case 'redis':

@@ -1,4 +1,4 @@
-import type { LogLevel, LogLine } from '../../core/env.ts';
+import { envOf, type LogLevel, type LogLine } from '../../core/env.ts';
 import type { MessagePort } from 'node:worker_threads';
 import { MeterBuffer, type MeterEntry } from '../telemetry/meter-buffer.ts';
 import { buildStage, type StageSetup } from './build.ts';
@@ -21,7 +21,7 @@ export function runStageThread(setup: StageSetup, port: MessagePort): void {
   const log: LogLine = (level, message, fields) =>
     post({ type: 'log', level, message, fields: plain(fields) });
   const report = setInterval(() => post({ type: 'metrics', entries: meter.take() }), REPORT_MS);
-  const stage = buildStage(setup, { log, meter });
+  const stage = buildStage(setup, { env: envOf({ log }), meter });
   port.on('message', ({ type }: ToStage) => {
     if (type === 'stop') void stage.stop();
   });

@@ -79,7 +79,7 @@ export class BusStages {
   }
 }
 
-function stageSetup(options: BusStagesOptions, stage: BusStage, keepsHouse: boolean): StageSetup {
+function stageSetup(options: BusStagesOptions, stage: BusStage, maintainsBus: boolean): StageSetup {
   const { streaming, databaseUrl, serviceName } = options;
   return {
     stage,
@@ -88,6 +88,6 @@ function stageSetup(options: BusStagesOptions, stage: BusStage, keepsHouse: bool
     serviceName,
     // stable over restarts, so that a stage finds what it had in hand; two daemons of a machine differ by SERVICE_NAME
     consumer: `${serviceName}@${hostname()}`,
-    keepsHouse,
+    maintainsBus,
   };
 }

@@ -1,5 +1,6 @@
 import { isatty } from 'node:tty';
 import { destination } from 'pino';
+import { envOf } from '../../core/env.ts';
 import { systemClock } from '../../core/time.ts';
 import type { Stage } from '../../stream/stage.ts';
 import { readVariable } from '../config/load.ts';
@@ -40,7 +41,10 @@ export async function runRole(options: RoleOptions, make: (host: StageHost) => S
     return null;
   });
   if (server !== null) log.info({ port: server.port }, 'Metrics are served');
-  const stage = make({ log: (level, message, fields) => log[level](fields, message), meter: metrics });
+  const stage = make({
+    env: envOf({ log: (level, message, fields) => log[level](fields, message) }),
+    meter: metrics,
+  });
   try {
     await stage.start();
     await Promise.race([stage.done, signals.first]);

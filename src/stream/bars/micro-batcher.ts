@@ -1,15 +1,15 @@
-import type { LogLine } from '../../core/env.ts';
+import { envOf, type Env } from '../../core/env.ts';
+import { unlessAborted } from '../../core/wait.ts';
 import { BusError, type StreamBus } from '../../bus/bus.ts';
 import { Ownership, type OwnedPartition } from '../../bus/ownership.ts';
 import type { BarRules, LatePolicy } from '../../core/window/rules.ts';
-import { systemClock, type Clock } from '../../core/time.ts';
 import type { StoreClient } from '../../store/store-client.ts';
-import { isFenced } from '../../store/postgres/sqlstate.ts';
-import { BarRun } from './report.ts';
+import { BarReport, COMPONENT } from './report.ts';
 import { NO_METER, type Meter } from '../meter.ts';
+import { isFenced } from '../../store/postgres/sqlstate.ts';
 import { PartitionBatcher } from './partition-batcher.ts';
-import { retrying } from '../retry.ts';
-import { RunBook } from '../job-run.ts';
+import { ServerCalls } from '../server-calls.ts';
+import { JobRun } from '../job-run.ts';
 import { StageLifecycle, type Stage } from '../stage.ts';
 
 export interface MicroBatcherOptions {
@@ -38,13 +38,12 @@ export interface MicroBatcherOptions {
   /** default mdp.events */
   topic?: string;
   meter?: Meter;
-  log?: LogLine;
-  clock?: Clock;
+  /** default: no log, the machine's clock */
+  env?: Partial<Env>;
 }
 
 /** whose group this is: another role is refused */
 const ROLE = 'micro_batch';
-const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 
 /** @throws RangeError when the windows would not fit into a minute */
 export function windowMsOf(seconds: number): number {
@@ -68,10 +67,10 @@ export class MicroBatcher implements Stage {
   readonly #name: string;
   readonly #tickGroup: string;
   readonly #meter: Meter;
-  readonly #log: LogLine;
-  readonly #clock: Clock;
-  readonly #book: RunBook;
-  readonly #run: BarRun;
+  readonly #env: Env;
+  readonly #calls: ServerCalls;
+  readonly #run: JobRun;
+  readonly #report: BarReport;
   readonly #lifecycle: StageLifecycle;
   readonly #batchers = new Map<OwnedPartition, { batcher: PartitionBatcher; ended: Promise<void> }>();
   readonly #broken = Promise.withResolvers<never>();
@@ -91,27 +90,21 @@ export class MicroBatcher implements Stage {
     this.#name = options.consumerName ?? 'bars-1';
     this.#tickGroup = options.tickGroup ?? 'tick-consumer';
     this.#meter = options.meter ?? NO_METER;
-    this.#log = options.log ?? ((): void => {});
-    this.#clock = options.clock ?? systemClock;
-    this.#book = new RunBook({
-      stage: 'bars',
-      name: 'MicroBatcher',
-      jobName: 'micro_batch',
+    this.#env = envOf(options.env);
+    const common = { env: this.#env, meter: this.#meter };
+    this.#calls = new ServerCalls({ ...common, name: 'MicroBatcher', component: COMPONENT });
+    const labels = { topic: this.#topic, group: this.#group, consumer: this.#name };
+    this.#run = new JobRun({
+      ...common,
       jobRuns: options.storeClient.jobRuns,
-      meter: this.#meter,
-      log: this.#log,
-      clock: this.#clock,
-      labels: { topic: this.#topic, group: this.#group, consumer: this.#name },
-      lagMs: () => this.#lagMs(),
-      onBeat: () => this.#gauges(),
+      stage: 'bars',
+      start: { jobName: 'micro_batch', metadata: labels },
+      onBeat: async () => {
+        this.#gauges();
+        this.#meter.set('stream_consumer_lag_ms', labels, await this.#lagMs());
+      },
     });
-    this.#run = new BarRun({
-      windowMs: this.#rules.windowMs,
-      book: this.#book,
-      meter: this.#meter,
-      log: this.#log,
-      clock: this.#clock,
-    });
+    this.#report = new BarReport({ ...common, run: this.#run, windowMs: this.#rules.windowMs });
     this.#broken.promise.catch(() => {});
     this.#lifecycle = new StageLifecycle(
       () => this.#work(),
@@ -132,31 +125,12 @@ export class MicroBatcher implements Stage {
   }
 
   async #work(): Promise<void> {
-    const { storeClient, bus } = this.#options;
-    const signal = this.#lifecycle.stopping;
-    this.#book.start();
-    this.#ownership = await retrying(
-      () =>
-        Ownership.start({
-          topic: this.#topic,
-          group: this.#group,
-          role: ROLE,
-          member: this.#name,
-          partitions: bus.partitions(this.#topic),
-          connect: () => storeClient.connect('leases'),
-          onAssign: (owned) => this.#assign(owned),
-          onRevoke: (owned) => this.#revoke(owned),
-          onLost: (owned) => this.#batchers.get(owned)?.batcher.abandon(),
-          onNameTaken: (error) => this.#broken.reject(error),
-          env: { log: this.#log, clock: this.#clock, random: Math.random },
-        }),
-      {
-        mayPass: (error) => !(error instanceof BusError && error.kind === 'setup'),
-        backoff: BACKOFF,
-        random: Math.random,
-        signal,
-        onRetry: (error, waitMs) => this.#run.retried('database', error as Error, waitMs),
-      },
+    const { stopping } = this.#lifecycle;
+    this.#run.start();
+    this.#ownership = await this.#calls.database(
+      () => this.#startOwnership(),
+      stopping,
+      (error) => !(error instanceof BusError && error.kind === 'setup'),
     );
     const { windowMs, late } = this.#rules;
     const fields = {
@@ -166,21 +140,34 @@ export class MicroBatcher implements Stage {
       window_ms: windowMs,
       late,
     };
-    this.#log('info', 'MicroBatcher started', fields);
-    await this.#sayWhatReviseNeeds();
-    const stopped = new Promise((resolve) => {
-      if (signal.aborted) resolve(null);
-      else signal.addEventListener('abort', resolve, { once: true });
+    this.#env.log('info', 'MicroBatcher started', fields);
+    await this.#logWhatReviseNeeds();
+    await unlessAborted(this.#broken.promise, stopping);
+  }
+
+  #startOwnership(): Promise<Ownership> {
+    const { storeClient, bus } = this.#options;
+    return Ownership.start({
+      topic: this.#topic,
+      group: this.#group,
+      role: ROLE,
+      member: this.#name,
+      partitions: bus.partitions(this.#topic),
+      connect: () => storeClient.connect('leases'),
+      onAssign: (owned) => this.#assign(owned),
+      onRevoke: (owned) => this.#revoke(owned),
+      onLost: (owned) => this.#batchers.get(owned)?.batcher.abandon(),
+      onNameTaken: (error) => this.#broken.reject(error),
+      env: this.#env,
     });
-    await Promise.race([stopped, this.#broken.promise]);
   }
 
   /** Late events are corrected from what another role stores: without it they wait. */
-  async #sayWhatReviseNeeds(): Promise<void> {
+  async #logWhatReviseNeeds(): Promise<void> {
     if (this.#rules.late !== 'revise') return;
     const groups = await this.#options.bus.groups(this.#topic).catch(() => null);
     const isThere = groups === null || groups.some(({ group }) => group === this.#tickGroup);
-    this.#log(
+    this.#env.log(
       isThere ? 'info' : 'warn',
       `MicroBatcher: late events are corrected from tick_data behind the tick consumer (group ${this.#tickGroup}), which has to run` +
         (isThere ? '' : '; it never did'),
@@ -199,8 +186,9 @@ export class MicroBatcher implements Stage {
       tickGroup: this.#tickGroup,
       rules: this.#rules,
       limits: { maxBatchSize, flushTimeoutMs },
-      run: this.#run,
-      clock: this.#clock,
+      env: this.#env,
+      calls: this.#calls,
+      report: this.#report,
     });
     const ended = batcher
       .run()
@@ -217,7 +205,7 @@ export class MicroBatcher implements Stage {
 
   /** Taken over: the lease says so, too. Anything else ends the stage: it is started again, from the last step. */
   #ended({ partition, epoch }: OwnedPartition, error: unknown): void {
-    this.#log(isFenced(error) ? 'warn' : 'error', 'MicroBatcher: a partition ended', {
+    this.#env.log(isFenced(error) ? 'warn' : 'error', 'MicroBatcher: a partition ended', {
       topic: this.#topic,
       partition,
       epoch: epoch.toString(),
@@ -230,8 +218,8 @@ export class MicroBatcher implements Stage {
     await this.#ownership?.close();
     for (const { batcher } of this.#batchers.values()) batcher.abandon();
     await Promise.all([...this.#batchers.values()].map(({ ended }) => ended));
-    await this.#book.finish(failure);
-    this.#log('info', 'MicroBatcher stopped', { group: this.#group, consumer: this.#name });
+    await this.#run.finish(failure?.message ?? null);
+    this.#env.log('info', 'MicroBatcher stopped', { group: this.#group, consumer: this.#name });
   }
 
   /** Of the partitions that are this member's. */

@@ -1,6 +1,6 @@
 import type { PartitionWindows } from '../../core/window/partition-windows.ts';
 
-export interface PaceLimits {
+export interface StepLimits {
   /** most events that one transaction covers */
   maxBatchSize: number;
   /** how long a closed window may wait for its transaction, ms */
@@ -21,8 +21,8 @@ const WAIT_MS_MIN = 5;
 const IDLE_LOOK_MS = 100;
 
 /** When a step is taken, and how long to wait for entries meanwhile. */
-export class StepPace {
-  readonly #limits: PaceLimits;
+export class StepPacing {
+  readonly #limits: StepLimits;
   readonly readCount: number;
   #lastTookMs: number | null = null;
   #isCaughtUp = true;
@@ -31,7 +31,7 @@ export class StepPace {
   /** since there is anything a position could move for */
   #eventsSinceMs: number | null = null;
 
-  constructor(limits: PaceLimits) {
+  constructor(limits: StepLimits) {
     this.#limits = limits;
     // half of a step at most: a read as large as a step would make every one full after its first event
     this.readCount = Math.min(READ_MAX, Math.ceil(limits.maxBatchSize / 2));
@@ -59,9 +59,9 @@ export class StepPace {
     return windows.eventsSinceStep + this.readCount > this.#limits.maxBatchSize;
   }
 
-  /** @param hasLetters dead letters wait for it, too */
-  isDue(nowMs: number, windows: Waiting, hasLetters: boolean): boolean {
-    if (windows.hasWork || hasLetters) this.#workSinceMs ??= nowMs;
+  /** @param hasDeadLetters they wait for it, too */
+  isDue(nowMs: number, windows: Waiting, hasDeadLetters: boolean): boolean {
+    if (windows.hasWork || hasDeadLetters) this.#workSinceMs ??= nowMs;
     if (windows.eventsSinceStep > 0) this.#eventsSinceMs ??= nowMs;
     if (this.#workSinceMs === null && this.#eventsSinceMs === null) return false;
     if (this.isFull(windows)) return true;

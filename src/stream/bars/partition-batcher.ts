@@ -1,15 +1,15 @@
-import { BusError, type Delivery, type PartitionReader, type StreamBus } from '../../bus/bus.ts';
+import type { Env } from '../../core/env.ts';
+import type { Delivery, PartitionReader, StreamBus } from '../../bus/bus.ts';
 import type { OwnedPartition } from '../../bus/ownership.ts';
 import type { RefusedRecord } from '../../core/market/dead-letter.ts';
 import { PartitionWindows } from '../../core/window/partition-windows.ts';
-import type { BarRules, Fate } from '../../core/window/rules.ts';
-import type { Clock } from '../../core/time.ts';
-import type { BarsStore } from '../../store/bars/bars-store.ts';
+import type { BarRules, EventOutcome } from '../../core/window/rules.ts';
 import { isFenced, sqlstateOf } from '../../store/postgres/sqlstate.ts';
-import type { BarRun } from './report.ts';
+import type { BarsStore } from '../../store/bars/bars-store.ts';
+import type { BarReport } from './report.ts';
 import { PartitionEvents, type PartitionEvent } from './partition-events.ts';
-import { retrying, type RetryPolicy } from '../retry.ts';
-import { StepPace, type PaceLimits } from './pacing.ts';
+import type { ServerCalls } from '../server-calls.ts';
+import { StepPacing, type StepLimits } from './pacing.ts';
 import { StepWriter } from './step-writer.ts';
 import { refusedRecord } from '../ticks/batch.ts';
 
@@ -21,13 +21,13 @@ export interface PartitionBatcherOptions {
   member: string;
   tickGroup: string;
   rules: BarRules;
-  limits: PaceLimits;
-  run: BarRun;
-  clock: Clock;
+  limits: StepLimits;
+  env: Env;
+  calls: ServerCalls;
+  report: BarReport;
 }
 
-const BACKOFF = { firstMs: 100, maxMs: 5_000 };
-/** what is under way when it stops is given so long; then the next owner does it again */
+/** a transaction that is in flight when it stops is given so long; then the next owner does it again */
 const DRAIN_MS = 8_000;
 /** bars_begin_step: steps do not follow each other; the partition is loaded anew */
 const ASSERT_FAILURE = 'P0004';
@@ -46,12 +46,20 @@ interface Work {
   reader: PartitionReader;
 }
 
+type State = { kind: 'loading' } | { kind: 'working'; work: Work } | { kind: 'ended' };
+
 /**
  * The bars of one partition, as long as this member owns it.
  *
  *   load state ─► read from where the oldest open window began
  *        entries ─► windows (pure) ─► step: dead letters, then one transaction, while the next entries are read
  *        late windows ─► once the tick consumer has passed them: recomputed, as a step of its own
+ *
+ *   state    event                                          next
+ *   loading  state, log and reader are there                 working
+ *   loading  stop(), abandon()                               ended
+ *   working  stop()                                          ended    after a last step, within DRAIN_MS
+ *   working  abandon(), fenced, or what waiting does not mend  ended   at once
  *
  * Everything here may be lost at any moment: the next owner goes on from the last step.
  */
@@ -61,9 +69,10 @@ export class PartitionBatcher {
   readonly #events: PartitionEvents;
   readonly #stopping = new AbortController();
   readonly #giveUp = new AbortController();
-  readonly #pace: StepPace;
-  #work: Work | null = null;
-  #letters: RefusedRecord[] = [];
+  readonly #pace: StepPacing;
+  #state: State = { kind: 'loading' };
+  /** published before the next step's transaction */
+  #deadLetters: RefusedRecord[] = [];
   #released: string | null = null;
   #releasedMs = -Infinity;
   #forwarded = 0;
@@ -72,7 +81,7 @@ export class PartitionBatcher {
     this.owned = owned;
     this.#options = options;
     this.#events = new PartitionEvents(options.bus, options.topic);
-    this.#pace = new StepPace(options.limits);
+    this.#pace = new StepPacing(options.limits);
   }
 
   get activeWindows(): number {
@@ -97,14 +106,16 @@ export class PartitionBatcher {
   async run(): Promise<void> {
     try {
       const work = await this.#open();
-      this.#work = work;
+      this.#state = { kind: 'working', work };
       await this.#loop(work);
       await this.#finish(work);
     } catch (error) {
       // what was not committed is done again by the next owner
       if (!this.#stopping.signal.aborted || isFenced(error)) throw error;
     } finally {
-      await this.#work?.reader.close().catch(() => {});
+      const work = this.#work;
+      this.#state = { kind: 'ended' };
+      await work?.reader.close().catch(() => {});
     }
   }
 
@@ -121,29 +132,29 @@ export class PartitionBatcher {
   }
 
   async #open(): Promise<Work> {
-    const { bus, bars, topic, group, member, rules } = this.#options;
+    const { bus, bars, topic, group, member, rules, calls } = this.#options;
     const { partition, position } = this.owned;
     const stopping = this.#stopping.signal;
-    const log = await this.#ask(() => bus.logName(topic), stopping);
+    const log = await calls.bus(() => bus.logName(topic), stopping);
     const place = { name: { topic, group }, held: this.owned };
     const state = await this.#store(() => bars.load(place, position, log, rules.windowMs));
     const windows = new PartitionWindows(rules, state.resume, state.symbols, (a, b) => bus.compare(a, b));
     const after = state.resume.openAfter;
-    const reader = await this.#ask(
+    const reader = await calls.bus(
       () => bus.openPartition({ topic, group, member, partition, after }),
       stopping,
     );
     const writer = new StepWriter(windows, state, log, {
       ...this.#options,
       owned: this.owned,
-      ask: (call) => this.#ask(call, this.#giveUp.signal),
+      ask: (call) => calls.bus(call, this.#giveUp.signal),
       store: (call) => this.#store(call),
     });
     return { windows, writer, reader };
   }
 
   async #loop(work: Work): Promise<void> {
-    const { clock } = this.#options;
+    const { clock } = this.#options.env;
     const stopping = this.#stopping.signal;
     let reading = this.#read(work);
     while (!stopping.aborted) {
@@ -164,9 +175,10 @@ export class PartitionBatcher {
   }
 
   #read({ reader, windows, writer }: Work): Promise<Delivery[]> {
-    const nowMs = this.#options.clock.monotonicMs();
+    const { env, calls } = this.#options;
+    const nowMs = env.clock.monotonicMs();
     const waitMs = Math.min(this.#pace.waitMs(nowMs, windows), writer.reviseWaitMs(nowMs));
-    const reading = this.#ask(() => reader.next(this.#pace.readCount, waitMs), this.#stopping.signal);
+    const reading = calls.bus(() => reader.next(this.#pace.readCount, waitMs), this.#stopping.signal);
     reading.catch(() => {}); // met in the next turn, or in none when it stops
     return reading;
   }
@@ -175,61 +187,62 @@ export class PartitionBatcher {
     if (deliveries.length === 0) windows.caughtUp();
     const events = this.#events.parse(deliveries);
     const isOld = (position: string): boolean => windows.isOld(position);
-    await this.#ask(() => this.#events.forward(events, isOld), this.#stopping.signal);
-    const fates = new Map<Fate, number>();
+    const { report, topic, calls } = this.#options;
+    await calls.bus(() => this.#events.forward(events, isOld), this.#stopping.signal);
+    const counts = new Map<EventOutcome, number>();
     for (const each of events) {
-      const fate = this.#apply(windows, each);
-      if (fate !== null && fate !== 'counted') fates.set(fate, (fates.get(fate) ?? 0) + 1);
+      const outcome = this.#apply(windows, each);
+      if (outcome !== null && outcome !== 'counted') counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
     }
-    const { run, topic } = this.#options;
-    for (const [fate, count] of fates) run.judged(fate, count);
-    if (windows.lostEntries > 0) run.lost(windows.lostEntries, { topic, partition: this.owned.partition });
+    for (const [outcome, count] of counts) report.judged(outcome, count);
+    if (windows.lostEntries > 0) report.lost(windows.lostEntries, { topic, partition: this.owned.partition });
     windows.lostEntries = 0;
   }
 
-  #apply(windows: PartitionWindows, { delivery, event }: PartitionEvent): Fate | null {
+  #apply(windows: PartitionWindows, { delivery, event }: PartitionEvent): EventOutcome | null {
     const { position, takenMs } = delivery;
     const isOld = windows.isOld(position);
     if (event === null || event.kind === 'refused') {
       windows.apply(position, takenMs, null);
-      if (event !== null && !isOld) this.#putAside(delivery, event.reason, event.detail);
+      if (event !== null && !isOld) this.#refuse(delivery, event.reason, event.detail);
       return null;
     }
-    const fate = windows.apply(position, takenMs, event);
+    const outcome = windows.apply(position, takenMs, event);
     // what came late before the restart was judged then; late by now is what windows of another length had open
-    if (isOld && fate !== 'late' && fate !== 'too_late') return null;
-    if (fate === 'conflict') {
+    if (isOld && outcome !== 'late' && outcome !== 'too_late') return null;
+    if (outcome === 'conflict') {
       const detail = 'an event of this id came before with another content, which stays';
-      this.#putAside(delivery, fate, detail);
-    } else if (fate === 'late' || fate === 'too_late') {
-      this.#putAside(delivery, fate, LATE_DETAIL[fate]);
+      this.#refuse(delivery, outcome, detail);
+    } else if (outcome === 'late' || outcome === 'too_late') {
+      this.#refuse(delivery, outcome, LATE_DETAIL[outcome]);
     }
-    return fate;
+    return outcome;
   }
 
-  #putAside(delivery: Delivery, reason: RefusedRecord['reason'], detail: string): void {
-    const { bus, topic, group, clock } = this.#options;
-    const context = { group, partitions: bus.partitions(topic), nowMicros: clock.nowMicros() };
-    this.#letters.push(refusedRecord(delivery, { reason, detail }, context));
+  /** Its dead letter goes out before the next step. */
+  #refuse(delivery: Delivery, reason: RefusedRecord['reason'], detail: string): void {
+    const { bus, topic, group, env } = this.#options;
+    const context = { group, partitions: bus.partitions(topic), nowMicros: env.clock.nowMicros() };
+    this.#deadLetters.push(refusedRecord(delivery, { reason, detail }, context));
   }
 
   /** Entries are taken while a transaction is under way, up to the size of the next one. */
   async #stepWhenDue({ windows, writer }: Work, nowMs: number): Promise<void> {
     if (!writer.isCommitting) await writer.settled();
-    if (windows.isRebuilding || !this.#pace.isDue(nowMs, windows, this.#letters.length > 0)) return;
+    if (windows.isRebuilding || !this.#pace.isDue(nowMs, windows, this.#deadLetters.length > 0)) return;
     if (writer.isCommitting && !this.#pace.isFull(windows)) return;
     await writer.settled();
     this.#commit(writer);
   }
 
   #commit(writer: StepWriter): void {
-    const letters = this.#letters;
-    this.#letters = [];
+    const deadLetters = this.#deadLetters;
+    this.#deadLetters = [];
     this.#pace.stepped();
-    writer.commit(letters);
+    writer.commit(deadLetters);
   }
 
-  /** What no restart would read again may be trimmed. A release that fails is said again by the next one. */
+  /** What no restart would read again may be trimmed. A release that fails is repeated with the next one. */
   #release({ reader, writer }: Work, nowMs: number): void {
     const { openAfter } = writer;
     if (openAfter === null || openAfter === this.#released || nowMs - this.#releasedMs < RELEASE_MS) return;
@@ -240,8 +253,8 @@ export class PartitionBatcher {
 
   async #finish({ windows, writer, reader }: Work): Promise<void> {
     await writer.settled();
-    const isWorth = windows.hasWork || windows.eventsSinceStep > 0;
-    if (isWorth && !windows.isRebuilding && !this.#giveUp.signal.aborted) {
+    const hasStep = windows.hasWork || windows.eventsSinceStep > 0;
+    if (hasStep && !windows.isRebuilding && !this.#giveUp.signal.aborted) {
       this.#commit(writer);
       await writer.settled();
     }
@@ -249,27 +262,12 @@ export class PartitionBatcher {
     if (openAfter !== null) await reader.release(openAfter);
   }
 
-  #ask<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    return retrying(call, {
-      ...this.#retry('bus', signal),
-      mayPass: (error) =>
-        error instanceof BusError && (error.kind === 'unreachable' || error.kind === 'full'),
-    });
-  }
-
   #store<T>(call: () => Promise<T>): Promise<T> {
-    return retrying(call, {
-      ...this.#retry('database', this.#giveUp.signal),
-      mayPass: (error) => !isFenced(error) && sqlstateOf(error) !== ASSERT_FAILURE,
-    });
+    const mayPass = (error: unknown): boolean => !isFenced(error) && sqlstateOf(error) !== ASSERT_FAILURE;
+    return this.#options.calls.database(call, this.#giveUp.signal, mayPass);
   }
 
-  #retry(component: 'bus' | 'database', signal: AbortSignal): Omit<RetryPolicy, 'mayPass'> {
-    return {
-      backoff: BACKOFF,
-      random: Math.random,
-      signal,
-      onRetry: (error, waitMs) => this.#options.run.retried(component, error as Error, waitMs),
-    };
+  get #work(): Work | null {
+    return this.#state.kind === 'working' ? this.#state.work : null;
   }
 }

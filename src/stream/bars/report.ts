@@ -1,52 +1,51 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import type { RefusedRecord } from '../../core/market/dead-letter.ts';
 import { intervalName } from '../../core/market/interval.ts';
-import type { Fate } from '../../core/window/rules.ts';
+import type { EventOutcome } from '../../core/window/rules.ts';
 import type { Step } from '../../core/window/step.ts';
-import { formatMicros, type Clock } from '../../core/time.ts';
+import { formatMicros } from '../../core/time.ts';
 import type { ChangedBar } from '../../store/bars/rows.ts';
 import type { Revision } from '../../store/bars/revise.ts';
 import type { StepResult } from '../../store/bars/commit-step.ts';
 import { SymbolLabels, type Meter } from '../meter.ts';
-import type { RunBook } from '../job-run.ts';
+import type { JobRun } from '../job-run.ts';
 
-const COMPONENT = 'micro_batch';
-/** log lines for the corrections of one transaction */
-const SAID_MAX = 5;
+export const COMPONENT = 'micro_batch';
+/** log lines for the corrections, and for the dead letters, of one transaction */
+const LOGGED_MAX = 5;
 
-export interface BarRunOptions {
-  windowMs: number;
-  book: RunBook;
+export interface BarReportOptions {
+  env: Env;
   meter: Meter;
-  log: LogLine;
-  clock: Clock;
+  run: JobRun;
+  windowMs: number;
 }
 
-/** What the micro-batcher measures and says. */
-export class BarRun {
-  readonly #options: BarRunOptions;
+/** What the micro-batcher measures and logs of its transactions and of events that are in no bar. */
+export class BarReport {
+  readonly #options: BarReportOptions;
   readonly #labels = new SymbolLabels();
   readonly #windowMs: string;
 
-  constructor(options: BarRunOptions) {
+  constructor(options: BarReportOptions) {
     this.#options = options;
     this.#windowMs = `${options.windowMs}`;
   }
 
   committed(step: Step, result: StepResult, durationMs: number): void {
-    const { meter, log, clock, book } = this.#options;
-    const nowUs = Number(clock.nowMicros());
+    const { env, meter, run } = this.#options;
+    const nowUs = Number(env.clock.nowMicros());
     for (const [at, { symbol, startUs }] of step.windows.entries()) {
       const labels = { window_ms: this.#windowMs, symbol: this.#labels.of(symbol) };
       meter.count('microbatch_flush_total', labels);
-      book.saw(symbol, BigInt(startUs));
+      run.saw(symbol, BigInt(startUs));
       meter.observe('microbatch_window_latency_ms', {}, (nowUs - step.oldestIngestUs[at]) / 1000);
     }
     this.#written(result.written, durationMs);
-    this.#say(result.corrected);
+    this.#logRevised(result.corrected);
     if (step.dropped > 0) meter.count('microbatch_late_total', { policy: 'drop' }, step.dropped);
     if (step.windows.length === 0) return;
-    log('info', 'MicroBatcher wrote bars', {
+    env.log('info', 'MicroBatcher wrote bars', {
       windows: step.windows.length,
       rows: result.written,
       events: step.events,
@@ -58,57 +57,52 @@ export class BarRun {
     const { meter } = this.#options;
     meter.count('microbatch_revisions_total', {}, windows.length);
     this.#written(windows.length + rollups.length, durationMs);
-    this.#say(windows);
+    this.#logRevised(windows);
   }
 
   /** What became of an event, where that is to be counted. */
-  judged(fate: Fate, count = 1): void {
+  judged(outcome: EventOutcome, count: number): void {
     const { meter } = this.#options;
-    if (fate === 'marked') meter.count('microbatch_late_total', { policy: 'revise' }, count);
-    else if (fate === 'late') meter.count('microbatch_late_total', { policy: 'dlq' }, count);
-    else if (fate === 'repeat') meter.count('microbatch_repeats_total', {}, count);
-    else if (fate === 'too_long' || fate === 'straddles') this.skipped(fate, count);
+    if (outcome === 'marked') meter.count('microbatch_late_total', { policy: 'revise' }, count);
+    else if (outcome === 'late') meter.count('microbatch_late_total', { policy: 'dlq' }, count);
+    else if (outcome === 'repeat') meter.count('microbatch_repeats_total', {}, count);
+    else if (outcome === 'too_long' || outcome === 'straddles') this.skipped(outcome, count);
   }
 
   skipped(reason: string, count: number): void {
     if (count > 0) this.#options.meter.count('microbatch_skipped_total', { reason }, count);
   }
 
-  putAside(letters: readonly RefusedRecord[]): void {
-    const { meter, log } = this.#options;
-    for (const { reason } of letters) meter.count('errors_total', { component: COMPONENT, reason });
-    for (const { reason, detail, topic, msgId } of letters.slice(0, SAID_MAX)) {
-      log('warn', 'MicroBatcher put an event aside', { topic, msg_id: msgId, reason, detail });
+  /** They are on mdp.events.dlq. */
+  deadLettered(refused: readonly RefusedRecord[]): void {
+    const { env, meter } = this.#options;
+    for (const { reason } of refused) meter.count('errors_total', { component: COMPONENT, reason });
+    for (const { reason, detail, topic, msgId } of refused.slice(0, LOGGED_MAX)) {
+      env.log('warn', 'MicroBatcher put an event aside', { topic, msg_id: msgId, reason, detail });
     }
   }
 
   lost(count: number, fields: Record<string, unknown>): void {
-    const { meter, log } = this.#options;
+    const { env, meter } = this.#options;
     meter.count('errors_total', { component: COMPONENT, reason: 'body_lost' }, count);
-    log('error', 'MicroBatcher: entries of open windows are not on the bus any more', { count, ...fields });
-  }
-
-  retried(component: 'bus' | 'database', error: Error, waitMs: number): void {
-    const { meter, log } = this.#options;
-    meter.count('retries_total', { component: `${COMPONENT}_${component}` });
-    log('warn', `MicroBatcher: no answer from the ${component} (will try again)`, {
-      err: error,
-      retry_ms: waitMs,
+    env.log('error', 'MicroBatcher: entries of open windows are not on the bus any more', {
+      count,
+      ...fields,
     });
   }
 
   #written(rows: number, durationMs: number): void {
-    const { meter, book } = this.#options;
+    const { meter, run } = this.#options;
     if (rows === 0) return;
-    book.wrote(rows);
+    run.wrote(rows);
     meter.count('microbatch_flush_rows', { window_ms: this.#windowMs }, rows);
     meter.observe('store_write_duration_seconds', { table: 'bars_ohlcv' }, durationMs / 1000);
     meter.observe('store_bars_write_latency_seconds', {}, durationMs / 1000);
   }
 
-  #say(changed: readonly ChangedBar[]): void {
-    for (const { row, revision } of changed.slice(0, SAID_MAX)) {
-      this.#options.log('info', 'MicroBatcher revised a bar', {
+  #logRevised(changed: readonly ChangedBar[]): void {
+    for (const { row, revision } of changed.slice(0, LOGGED_MAX)) {
+      this.#options.env.log('info', 'MicroBatcher revised a bar', {
         provider: row.provider,
         symbol: row.symbol,
         interval: intervalName(row.intervalMs),
@@ -117,7 +111,7 @@ export class BarRun {
         ticks: row.bar.tickCount,
       });
     }
-    if (changed.length > SAID_MAX)
-      this.#options.log('info', 'MicroBatcher revised more bars', { count: changed.length - SAID_MAX });
+    if (changed.length > LOGGED_MAX)
+      this.#options.env.log('info', 'MicroBatcher revised more bars', { count: changed.length - LOGGED_MAX });
   }
 }

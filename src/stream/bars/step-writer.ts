@@ -1,15 +1,15 @@
+import type { Env } from '../../core/env.ts';
 import type { StreamBus } from '../../bus/bus.ts';
 import type { OwnedPartition } from '../../bus/ownership.ts';
 import { DEAD_LETTER_TOPIC, type RefusedRecord } from '../../core/market/dead-letter.ts';
 import type { PartitionWindows } from '../../core/window/partition-windows.ts';
 import type { BarRules } from '../../core/window/rules.ts';
 import type { LateWindow, Resume, Step } from '../../core/window/step.ts';
-import type { Clock } from '../../core/time.ts';
 import type { BarsStore } from '../../store/bars/bars-store.ts';
 import type { BarsState } from '../../store/bars/state.ts';
 import type { StepFrame } from '../../store/bars/step-statements.ts';
 import type { BarsPolicy } from '../../store/bars/commit-step.ts';
-import type { BarRun } from './report.ts';
+import type { BarReport } from './report.ts';
 import { deadLetterRecords } from '../dead-letters.ts';
 import { LateWindows } from './late-windows.ts';
 
@@ -22,8 +22,8 @@ export interface StepWriterOptions {
   /** whose acknowledgements say that tick_data has the ticks */
   tickGroup: string;
   rules: BarRules;
-  run: BarRun;
-  clock: Clock;
+  env: Env;
+  report: BarReport;
   /** A call of the bus until it is answered; rejects when this partition is given up. */
   ask: <T>(call: () => Promise<T>) => Promise<T>;
   /** A call of the store until it is answered; rejects when the partition was taken over or is given up. */
@@ -37,7 +37,17 @@ const REVISE_MS_MIN = 5;
 /** windows recomputed in one transaction: the live ones wait for it */
 const REVISE_MAX = 50;
 
-/** The transactions of one partition, one at a time, each with its number: steps, and corrections of late windows. */
+type State =
+  { kind: 'idle' } | { kind: 'committing'; done: Promise<void> } | { kind: 'failed'; error: unknown };
+
+/**
+ * The transactions of one partition, one at a time, each with its number: steps, and corrections of late windows.
+ *
+ *   state       event                                   next
+ *   idle        commit()                                committing
+ *   committing  the transaction is committed            idle
+ *   committing  fenced, given up, or not to be mended   failed      settled() rejects with it from now on
+ */
 export class StepWriter {
   readonly #options: StepWriterOptions;
   readonly #windows: PartitionWindows;
@@ -45,8 +55,7 @@ export class StepWriter {
   readonly #log: string;
   #number: bigint;
   #resume: Resume;
-  #committing: Promise<void> | null = null;
-  #failure: { error: unknown } | null = null;
+  #state: State = { kind: 'idle' };
   #revisedMs = -Infinity;
   #skipped = { ticks_seen: 0, overlaps: 0 };
 
@@ -61,7 +70,7 @@ export class StepWriter {
   }
 
   get isCommitting(): boolean {
-    return this.#committing !== null;
+    return this.#state.kind === 'committing';
   }
 
   get lateWindows(): number {
@@ -82,22 +91,24 @@ export class StepWriter {
 
   /** Resolves when nothing is under way. Rejects with what ended it, for good. */
   async settled(): Promise<void> {
-    await this.#committing;
-    if (this.#failure !== null) throw this.#failure.error;
+    if (this.#state.kind === 'committing') await this.#state.done;
+    if (this.#state.kind === 'failed') throw this.#state.error;
   }
 
   /** Takes a step and begins its transaction; nothing may be under way. Dead letters are on the bus before it. */
-  commit(letters: readonly RefusedRecord[]): void {
+  commit(deadLetters: readonly RefusedRecord[]): void {
     const step = this.#windows.takeStep();
     if (step.position === null) return;
     this.#number += 1n;
-    this.#committing = this.#write(this.#frame(), step, letters)
-      .catch((error: unknown) => {
-        this.#failure = { error };
-      })
-      .finally(() => {
-        this.#committing = null;
-      });
+    const done = this.#write(this.#frame(), step, deadLetters).then(
+      () => {
+        this.#state = { kind: 'idle' };
+      },
+      (error: unknown) => {
+        this.#state = { kind: 'failed', error };
+      },
+    );
+    this.#state = { kind: 'committing', done };
   }
 
   /** Recomputes late windows that the tick consumer has passed; nothing may be under way. */
@@ -107,34 +118,34 @@ export class StepWriter {
     this.#revisedMs = nowMs;
     const due = this.#late.due(await this.#whatIsDue(), REVISE_MAX);
     if (due.length === 0) return;
-    const { bars, clock, run, store } = this.#options;
-    const beganMs = clock.monotonicMs();
+    const { bars, env, report, store } = this.#options;
+    const beganMs = env.clock.monotonicMs();
     this.#number += 1n;
     const frame = this.#frame();
     const revision = await store(() => bars.revise(frame, this.#resume, due, this.#policy));
     for (const row of revision.restore) this.#windows.restoreRollup(row);
     this.#late.remove(revision.done);
     if (due.length === REVISE_MAX || revision.done.length < due.length) this.#revisedMs = -Infinity; // more may be due
-    run.revised(revision, clock.monotonicMs() - beganMs);
+    report.revised(revision, env.clock.monotonicMs() - beganMs);
   }
 
-  async #write(frame: StepFrame, step: Step, letters: readonly RefusedRecord[]): Promise<void> {
-    const { bus, bars, clock, run, ask, store } = this.#options;
-    if (letters.length > 0) {
-      const records = deadLetterRecords(letters);
+  async #write(frame: StepFrame, step: Step, deadLetters: readonly RefusedRecord[]): Promise<void> {
+    const { bus, bars, env, report, ask, store } = this.#options;
+    if (deadLetters.length > 0) {
+      const records = deadLetterRecords(deadLetters);
       await ask(() => bus.publish(DEAD_LETTER_TOPIC, records));
-      run.putAside(letters);
+      report.deadLettered(deadLetters);
     }
-    const beganMs = clock.monotonicMs();
+    const beganMs = env.clock.monotonicMs();
     const result = await store(() => bars.commitStep(frame, step, this.#policy));
     for (const row of result.restore) this.#windows.restoreRollup(row);
     this.#late.add([...step.late, ...result.late]);
     const { position, openAfter, openCount } = step;
     this.#resume = { position, openAfter, openCount };
-    run.committed(step, result, clock.monotonicMs() - beganMs);
+    report.committed(step, result, env.clock.monotonicMs() - beganMs);
     const { skipped } = this.#windows;
     for (const reason of ['ticks_seen', 'overlaps'] as const) {
-      run.skipped(reason, skipped[reason] - this.#skipped[reason]);
+      report.skipped(reason, skipped[reason] - this.#skipped[reason]);
       this.#skipped[reason] = skipped[reason];
     }
   }

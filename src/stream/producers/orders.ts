@@ -1,3 +1,4 @@
+import type { Env } from '../../core/env.ts';
 import { pause } from '../../core/wait.ts';
 import type { MarketEvent } from '../../core/market/event.ts';
 import {
@@ -17,10 +18,11 @@ import {
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import { backoffMs } from '../../core/retry.ts';
 import type { ChainOrders, ChainTransaction } from '../../store/chain/orders.ts';
+import type { Meter } from '../meter.ts';
 import { StageLifecycle, type Stage } from '../stage.ts';
-import { ProducerRun, type ProducerHost, type ProducerProgress } from './producer-run.ts';
+import { EventPublisher, type ProducerOptions, type ProducerProgress } from './event-publisher.ts';
 
-export interface OrdersProducerOptions extends ProducerHost {
+export interface OrdersProducerOptions extends ProducerOptions {
   /** closed with the stage */
   chain: ChainOrders;
   /** default: SOL and USDC */
@@ -59,7 +61,9 @@ export class OrdersProducer implements Stage {
   readonly #chain: ChainOrders;
   readonly #mints: Mints;
   readonly #gapWaitMs: number;
-  readonly #run: ProducerRun;
+  readonly #events: EventPublisher;
+  readonly #env: Env;
+  readonly #meter: Meter;
   readonly #lifecycle: StageLifecycle;
   #cursor: OrdersCursor | null = null;
   /** of the page before: its events are published while the next one is read */
@@ -73,14 +77,16 @@ export class OrdersProducer implements Stage {
     this.#chain = options.chain;
     this.#mints = options.mints ?? DEFAULT_MINTS;
     this.#gapWaitMs = options.gapWaitMs ?? GAP_WAIT_MS;
-    this.#run = new ProducerRun(options, { stage: 'orders', provider: ORDER_PROVIDER, symbols: null });
+    this.#events = new EventPublisher(options, { stage: 'orders', provider: ORDER_PROVIDER, symbols: null });
+    this.#env = this.#events.env;
+    this.#meter = this.#events.meter;
     for (const kind of ['order', ...UNKNOWN_PAYLOAD_REASONS]) {
-      this.#run.meter.count('orders_read_total', { kind }, 0);
+      this.#meter.count('orders_read_total', { kind }, 0);
     }
     this.#lifecycle = new StageLifecycle(
       () => this.#lead(),
       async (failure) => {
-        await this.#run.finish(failure);
+        await this.#events.finish(failure);
         await this.#chain.close();
       },
     );
@@ -91,7 +97,7 @@ export class OrdersProducer implements Stage {
   }
 
   get progress(): ProducerProgress {
-    return this.#run.progress;
+    return this.#events.progress;
   }
 
   start(): Promise<void> {
@@ -104,13 +110,13 @@ export class OrdersProducer implements Stage {
 
   async #lead(): Promise<void> {
     const { stopping } = this.#lifecycle;
-    this.#run.start();
+    this.#events.start();
     let standby = false;
     while (!stopping.aborted) {
       try {
         const lead = await this.#ask(() => this.#chain.lead());
         if (lead === null) {
-          if (!standby) this.#run.log('info', 'Another stage publishes the orders: this one stands by', {});
+          if (!standby) this.#env.log('info', 'Another stage publishes the orders: this one stands by', {});
           standby = true;
           await pause(STANDBY_MS, stopping);
           continue;
@@ -126,11 +132,11 @@ export class OrdersProducer implements Stage {
   }
 
   async #afterFailure({ cause, message }: StoreFailure): Promise<void> {
-    const waitMs = backoffMs(this.#attempt, BACKOFF, this.#run.random());
+    const waitMs = backoffMs(this.#attempt, BACKOFF, this.#env.random());
     this.#attempt += 1;
     this.#saving = Promise.resolve();
-    this.#run.meter.count('retries_total', { component: 'producer_orders_database' });
-    this.#run.log('warn', 'The orders of the chain cannot be read (will try again)', {
+    this.#meter.count('retries_total', { component: 'producer_orders_database' });
+    this.#env.log('warn', 'The orders of the chain cannot be read (will try again)', {
       err: cause ?? message,
       retry_ms: waitMs,
     });
@@ -167,7 +173,7 @@ export class OrdersProducer implements Stage {
         if (reach.hole?.state === 'open') {
           const { first, last } = step.range;
           const fields = { first_tick: first.toString(), last_tick: last.toString() };
-          this.#run.log('warn', 'Orders of an open gap will be published when it is filled', fields);
+          this.#env.log('warn', 'Orders of an open gap will be published when it is filled', fields);
         }
         await this.#save();
         return true;
@@ -189,7 +195,7 @@ export class OrdersProducer implements Stage {
     if (last === undefined || rows.length < PAGE_ROWS) moveBehind(cursor, end);
     else [cursor.tick, cursor.sequence] = [last.tick, last.sequence];
     for (const tick of dead) if (tick < cursor.tick) cursor.passed.add({ first: tick, last: tick });
-    const nowMs = this.#run.clock.monotonicMs();
+    const nowMs = this.#env.clock.monotonicMs();
     if (rows.length > 0 || dead.length > 0 || nowMs - this.#savedMs > SELDOM_MS) await this.#save();
     else this.#unsaved = true;
   }
@@ -197,12 +203,12 @@ export class OrdersProducer implements Stage {
   /** Publishes what was passed and is stored by now; false when there is none, or it was looked for a moment ago. */
   async #lookBack(): Promise<boolean> {
     const cursor = this.#cursor;
-    const nowMs = this.#run.clock.monotonicMs();
+    const nowMs = this.#env.clock.monotonicMs();
     if (cursor === null || cursor.passed.size === 0 || nowMs - this.#lookedBackMs < SELDOM_MS) return false;
     const ticks = await this.#ask(() => this.#chain.stored(cursor.passed.list(), NUMBERS_MAX));
     if (ticks.length < NUMBERS_MAX) this.#lookedBackMs = nowMs;
     if (ticks.length === 0) return false;
-    for (const { first, last } of runsOf(ticks)) {
+    for (const { first, last } of rangesOf(ticks)) {
       let [tick, sequence] = [first, -1n];
       for (;;) {
         const rows = await this.#ask(() => this.#chain.page(tick, sequence, last, PAGE_ROWS));
@@ -218,7 +224,7 @@ export class OrdersProducer implements Stage {
   }
 
   async #publish(rows: readonly ChainTransaction[]): Promise<void> {
-    const ingestTs = this.#run.clock.nowMicros();
+    const ingestTs = this.#env.clock.nowMicros();
     const events: MarketEvent[] = [];
     for (const { payload, sequence: sequenceNumber, tickTimestamp } of rows) {
       const place = { tickTimestamp, sequenceNumber, ingestTs };
@@ -227,9 +233,9 @@ export class OrdersProducer implements Stage {
           ? ({ kind: 'unknown', reason: 'too_large' } as const)
           : orderEvent(payload, place, this.#mints);
       if (event.kind === 'tick') events.push(event);
-      this.#run.meter.count('orders_read_total', { kind: event.kind === 'tick' ? 'order' : event.reason });
+      this.#meter.count('orders_read_total', { kind: event.kind === 'tick' ? 'order' : event.reason });
     }
-    await this.#run.add(events, this.#lifecycle.stopping);
+    await this.#events.add(events, this.#lifecycle.stopping);
   }
 
   /** Writes the cursor as it is now, once what was added before is on the bus; waits for the one before. */
@@ -238,9 +244,9 @@ export class OrdersProducer implements Stage {
     await this.#saving;
     if (cursor === null || this.#lifecycle.stopping.aborted) return;
     this.#unsaved = false;
-    this.#savedMs = this.#run.clock.monotonicMs();
+    this.#savedMs = this.#env.clock.monotonicMs();
     const copy = { ...cursor, passed: new RangeSet(cursor.passed.list()) };
-    this.#saving = this.#run
+    this.#saving = this.#events
       .settled(this.#lifecycle.stopping)
       .then((settled) => (settled ? this.#ask(() => this.#chain.writeCursor(copy)) : undefined));
     this.#saving.catch(() => {}); // met by the next save
@@ -256,12 +262,12 @@ export class OrdersProducer implements Stage {
 }
 
 /** Numbers in order as ranges. */
-function runsOf(numbers: readonly bigint[]): TickRange[] {
-  const runs: TickRange[] = [];
+function rangesOf(numbers: readonly bigint[]): TickRange[] {
+  const ranges: TickRange[] = [];
   for (const number of numbers) {
-    const run = runs.at(-1);
-    if (run !== undefined && run.last + 1n === number) run.last = number;
-    else runs.push({ first: number, last: number });
+    const range = ranges.at(-1);
+    if (range !== undefined && range.last + 1n === number) range.last = number;
+    else ranges.push({ first: number, last: number });
   }
-  return runs;
+  return ranges;
 }

@@ -4,9 +4,9 @@ import type { TickEvent } from '../../core/market/event.ts';
 import { SyntheticTicks, type SyntheticOptions } from '../../core/market/synthetic/synthetic.ts';
 import type { Micros } from '../../core/time.ts';
 import { StageLifecycle, type Stage } from '../stage.ts';
-import { ProducerRun, type ProducerHost, type ProducerProgress } from './producer-run.ts';
+import { EventPublisher, type ProducerOptions, type ProducerProgress } from './event-publisher.ts';
 
-export interface SyntheticProducerOptions extends ProducerHost {
+export interface SyntheticProducerOptions extends ProducerOptions {
   /** what it draws; tickRate is that of event time, and of the clock as well unless `rate` says otherwise */
   generator: Omit<SyntheticOptions, 'startMicros'>;
   /**
@@ -32,7 +32,7 @@ const BURST_LEAD_MICROS = 365n * 86_400_000_000n;
  * timers; what was held up by a full bus follows at once.
  */
 export class SyntheticProducer implements Stage {
-  readonly #run: ProducerRun;
+  readonly #events: EventPublisher;
   readonly #lifecycle: StageLifecycle;
   readonly #ticks: SyntheticTicks;
   readonly #burst: boolean;
@@ -44,7 +44,7 @@ export class SyntheticProducer implements Stage {
   constructor(options: SyntheticProducerOptions) {
     const { generator, rate, count } = options;
     const { provider, symbols, seed } = generator;
-    this.#run = new ProducerRun(options, {
+    this.#events = new EventPublisher(options, {
       stage: 'synthetic',
       provider,
       symbols,
@@ -57,7 +57,7 @@ export class SyntheticProducer implements Stage {
     this.#ticks = new SyntheticTicks({ ...generator, tickRate, startMicros });
     this.#lifecycle = new StageLifecycle(
       () => this.#produce(),
-      (error) => this.#run.finish(error),
+      (error) => this.#events.finish(error),
     );
   }
 
@@ -66,7 +66,7 @@ export class SyntheticProducer implements Stage {
   }
 
   get progress(): ProducerProgress {
-    return this.#run.progress;
+    return this.#events.progress;
   }
 
   start(): Promise<void> {
@@ -79,19 +79,19 @@ export class SyntheticProducer implements Stage {
 
   async #produce(): Promise<void> {
     const { stopping } = this.#lifecycle;
-    this.#run.start();
+    this.#events.start();
     while (!stopping.aborted && this.#taken < this.#count) {
       if (!this.#burst) await this.#reach(this.#peek().srcTs);
-      await this.#run.add(this.#takeDue(), stopping);
+      await this.#events.add(this.#takeDue(), stopping);
       // sockets and timers get their turn, also while the queue has room
       await setImmediate();
     }
-    await this.#run.settled(stopping);
+    await this.#events.settled(stopping);
   }
 
   /** Events whose time has come, at most a chunk of them. */
   #takeDue(): TickEvent[] {
-    const nowMicros = this.#run.clock.nowMicros();
+    const nowMicros = this.#events.env.clock.nowMicros();
     const due: TickEvent[] = [];
     while (due.length < CHUNK_EVENTS && this.#taken < this.#count) {
       const event = this.#peek();
@@ -111,14 +111,14 @@ export class SyntheticProducer implements Stage {
 
   async #reach(micros: Micros): Promise<void> {
     while (!this.#lifecycle.stopping.aborted) {
-      const waitMs = Number(micros - this.#run.clock.nowMicros()) / 1000;
+      const waitMs = Number(micros - this.#events.env.clock.nowMicros()) / 1000;
       if (waitMs <= 0) return;
       await pause(Math.min(Math.ceil(waitMs), PAUSE_MS_MAX), this.#lifecycle.stopping);
     }
   }
 
   #firstMicros(eventsPerSecond: number): Micros {
-    const now = this.#run.clock.nowMicros();
+    const now = this.#events.env.clock.nowMicros();
     if (!this.#burst) return now;
     if (this.#count === Infinity) return now - BURST_LEAD_MICROS;
     // the moments are random: with five standard deviations to spare the last one does not lie in the future

@@ -1,59 +1,62 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import type { RefusedRecord } from '../../core/market/dead-letter.ts';
-import type { Clock } from '../../core/time.ts';
-import type { JobRunTracker } from '../../store/job-runs.ts';
-import type { Labels, Meter } from '../meter.ts';
-import { RunBook } from '../job-run.ts';
+import type { JobRun } from '../job-run.ts';
+import type { Meter } from '../meter.ts';
 import type { TickBatch } from './batch.ts';
-import type { RefusedTick } from './sink.ts';
-
-export interface TickRunOptions {
-  jobRuns: JobRunTracker;
-  meter: Meter;
-  log: LogLine;
-  clock: Clock;
-  labels: Labels & { topic: string; group: string; consumer: string };
-  lagMs: () => Promise<number>;
-}
+import type { SinkResult } from './sink.ts';
 
 /** What came of one batch. */
-export interface TickBatchResult {
+export interface TickBatchResult extends SinkResult {
   batch: TickBatch;
-  stored: number;
-  known: number;
-  refused: readonly RefusedTick[];
-  letters: readonly RefusedRecord[];
+  deadLetters: readonly RefusedRecord[];
   durationMs: number;
 }
 
-const COMPONENT = 'tick_consumer';
+export const COMPONENT = 'tick_consumer';
+/** log lines for the dead letters of one batch */
+const LOGGED_MAX = 3;
 
-/** What the tick consumer measures and says, and the books of its run. Nothing here stops the consumer. */
-export class TickRun {
-  readonly #options: TickRunOptions;
-  readonly #book: RunBook;
+/** What the tick consumer measures and logs of a batch that is done with. */
+export class TickReport {
+  readonly #env: Env;
+  readonly #meter: Meter;
+  readonly #run: JobRun;
   readonly #providers = new Set<string>();
 
-  constructor(options: TickRunOptions) {
-    this.#options = options;
-    this.#book = new RunBook({ ...options, stage: 'ticks', name: 'TickConsumer', jobName: 'tick_consumer' });
+  constructor(env: Env, meter: Meter, run: JobRun) {
+    this.#env = env;
+    this.#meter = meter;
+    this.#run = run;
   }
 
-  start(): void {
-    this.#book.start();
+  wrote(result: TickBatchResult): void {
+    const { batch, stored, known, deadLetters, durationMs } = result;
+    this.#run.wrote(stored);
+    this.#countTicks(result);
+    for (const { reason } of deadLetters) this.#error(reason, 1);
+    if (batch.skipped.lost > 0) this.#error('body_lost', batch.skipped.lost);
+    if (batch.ticks.length > 0) {
+      this.#meter.observe('store_write_duration_seconds', { table: 'tick_data' }, durationMs / 1000);
+      this.#meter.observe('store_bars_write_latency_seconds', {}, durationMs / 1000);
+    }
+    this.#env.log('info', 'TickConsumer wrote batch', {
+      ticks: batch.ticks.length,
+      stored,
+      known,
+      dead_letters: deadLetters.length,
+      duration_ms: Math.round(durationMs * 10) / 10,
+    });
+    for (const { reason, detail, topic, msgId } of deadLetters.slice(0, LOGGED_MAX)) {
+      this.#env.log('warn', 'TickConsumer put an event aside', { topic, msg_id: msgId, reason, detail });
+    }
   }
 
-  finish(error: Error | null): Promise<void> {
-    return this.#book.finish(error);
-  }
-
-  wrote({ batch, stored, known, refused, letters, durationMs }: TickBatchResult): void {
-    const { meter, log } = this.#options;
-    this.#book.wrote(stored);
+  #countTicks({ batch, refused }: TickBatchResult): void {
+    const meter = this.#meter;
     const counts = new Map<string, number>();
     for (const { tick } of batch.ticks) {
       counts.set(tick.provider, (counts.get(tick.provider) ?? 0) + 1);
-      this.#book.saw(tick.symbol, tick.srcTs);
+      this.#run.saw(tick.symbol, tick.srcTs);
     }
     for (const { tick, reason } of refused) {
       counts.set(tick.provider, (counts.get(tick.provider) ?? 0) - 1);
@@ -68,30 +71,9 @@ export class TickRun {
       }
       meter.count('tick_forward_total', { provider }, count);
     }
-    for (const { reason } of letters) meter.count('errors_total', { component: COMPONENT, reason });
-    if (batch.skipped.lost > 0)
-      meter.count('errors_total', { component: COMPONENT, reason: 'body_lost' }, batch.skipped.lost);
-    if (batch.ticks.length > 0) {
-      meter.observe('store_write_duration_seconds', { table: 'tick_data' }, durationMs / 1000);
-      meter.observe('store_bars_write_latency_seconds', {}, durationMs / 1000);
-    }
-    log('info', 'TickConsumer wrote batch', {
-      ticks: batch.ticks.length,
-      stored,
-      known,
-      dead_letters: letters.length,
-      duration_ms: Math.round(durationMs * 10) / 10,
-    });
-    for (const { reason, detail, topic, msgId } of letters.slice(0, 3)) {
-      log('warn', 'TickConsumer put an event aside', { topic, msg_id: msgId, reason, detail });
-    }
   }
 
-  retried(component: 'bus' | 'database', error: Error, waitMs: number): void {
-    this.#options.meter.count('retries_total', { component: `${COMPONENT}_${component}` });
-    this.#options.log('warn', `TickConsumer: no answer from the ${component} (will try again)`, {
-      err: error,
-      retry_ms: waitMs,
-    });
+  #error(reason: string, count: number): void {
+    this.#meter.count('errors_total', { component: COMPONENT, reason }, count);
   }
 }

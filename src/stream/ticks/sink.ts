@@ -1,9 +1,9 @@
 import { storeVerdict } from '../../core/retry.ts';
+import { sqlstateOf } from '../../store/postgres/sqlstate.ts';
 import type { DeadLetterReason } from '../../core/market/dead-letter.ts';
 import type { StoreClient } from '../../store/store-client.ts';
 import type { TickDataResult } from '../../store/market/tick-data.ts';
-import { sqlstateOf } from '../../store/postgres/sqlstate.ts';
-import { retrying, type RetryPolicy } from '../retry.ts';
+import type { ServerCalls } from '../server-calls.ts';
 import type { DeliveredTick } from './batch.ts';
 
 /** A tick that the table does not take. */
@@ -28,23 +28,22 @@ function isOfData(error: unknown): boolean {
  * Writes ticks until they are stored. An outage, a lock or a missing table is waited for; a row that the database refuses
  * is found by halving and named, and its neighbours are stored.
  *
- * Rejects only when the policy's signal ends the waiting.
+ * Rejects only when `signal` ends the waiting.
  */
 export async function storeTicks(
   store: Pick<StoreClient, 'writeTicks'>,
   ticks: readonly DeliveredTick[],
-  policy: Omit<RetryPolicy, 'mayPass'>,
+  calls: ServerCalls,
+  signal: AbortSignal,
 ): Promise<SinkResult> {
   if (ticks.length === 0) return { stored: 0, known: 0, refused: [] };
   let result: TickDataResult;
   try {
-    result = await retrying(() => store.writeTicks(ticks.map(({ tick }) => tick)), {
-      ...policy,
-      mayPass: (error) => !isOfData(error),
-    });
+    const write = (): Promise<TickDataResult> => store.writeTicks(ticks.map(({ tick }) => tick));
+    result = await calls.database(write, signal, (error) => !isOfData(error));
   } catch (error) {
     if (!isOfData(error)) throw error;
-    return ticks.length === 1 ? refusedOne(ticks[0], error) : storeHalves(store, ticks, policy);
+    return ticks.length === 1 ? refusedOne(ticks[0], error) : storeHalves(store, ticks, calls, signal);
   }
   const refused = result.conflicts.map((index) => ({
     ...ticks[index],
@@ -57,11 +56,12 @@ export async function storeTicks(
 async function storeHalves(
   store: Pick<StoreClient, 'writeTicks'>,
   ticks: readonly DeliveredTick[],
-  policy: Omit<RetryPolicy, 'mayPass'>,
+  calls: ServerCalls,
+  signal: AbortSignal,
 ): Promise<SinkResult> {
   const middle = ticks.length >> 1;
-  const first = await storeTicks(store, ticks.slice(0, middle), policy);
-  const second = await storeTicks(store, ticks.slice(middle), policy);
+  const first = await storeTicks(store, ticks.slice(0, middle), calls, signal);
+  const second = await storeTicks(store, ticks.slice(middle), calls, signal);
   return {
     stored: first.stored + second.stored,
     known: first.known + second.known,

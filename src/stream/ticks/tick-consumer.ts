@@ -1,16 +1,16 @@
-import type { LogLine } from '../../core/env.ts';
-import { BusError, type Delivery, type GroupMember, type StreamBus } from '../../bus/bus.ts';
+import { envOf, type Env } from '../../core/env.ts';
+import type { Delivery, GroupMember, StreamBus } from '../../bus/bus.ts';
 import { DEAD_LETTER_TOPIC, type RefusedRecord } from '../../core/market/dead-letter.ts';
-import type { Clock } from '../../core/time.ts';
-import { systemClock } from '../../core/time.ts';
 import { GroupInUseError, PartitionsDifferError } from '../../store/bus/partitions.ts';
 import type { StoreClient } from '../../store/store-client.ts';
 import { deadLetterRecords } from '../dead-letters.ts';
+import { JobRun } from '../job-run.ts';
 import { NO_METER, type Meter } from '../meter.ts';
-import { retrying, type RetryPolicy } from '../retry.ts';
+import { ServerCalls } from '../server-calls.ts';
 import { StageLifecycle, type Stage } from '../stage.ts';
 import { refusedRecord, sortDeliveries, type TickBatch } from './batch.ts';
-import { TickRun } from './report.ts';
+import { InFlightBatches, type Settle } from './in-flight.ts';
+import { COMPONENT, TickReport } from './report.ts';
 import { storeTicks } from './sink.ts';
 
 export interface TickConsumerOptions {
@@ -28,21 +28,25 @@ export interface TickConsumerOptions {
   /** a silent member's entries are taken over after this, ms (default 30 s) */
   takeoverMs?: number;
   meter?: Meter;
-  log?: LogLine;
-  clock?: Clock;
+  /** default: no log, the machine's clock */
+  env?: Partial<Env>;
 }
 
 /** whose group this is: another role is refused */
 const ROLE = 'tick_consumer';
-const BACKOFF = { firstMs: 100, maxMs: 5_000 };
 /** How long a read waits for the first record: what stop() waits for at most. */
 const WAIT_MS = 1_000;
-/** What is in hand at stop() is given so long, then it is left to the next member. */
+/** What is in flight at stop() is given so long, then it is left to the next member. */
 const DRAIN_MS = 10_000;
 /** From so many deliveries on a record is taken alone: it may be what ended its consumer. */
 const ALONE_FROM_ATTEMPTS = 4;
-/** Begun alone so often without an end, it is taken for the cause and put aside. */
+/** Begun alone so often without an end, it is taken for the cause and becomes a dead letter. */
 const ALONE_MAX = 3;
+
+type State =
+  | { kind: 'claiming' }
+  | { kind: 'joining' }
+  | { kind: 'consuming'; member: GroupMember; batches: InFlightBatches; limit: number };
 
 /**
  * The tick consumer: market ticks from the bus into tick_data, each once. Bars and replayed ticks are acknowledged and
@@ -51,6 +55,16 @@ const ALONE_MAX = 3;
  *   next ─► decode ─► write (one transaction) ─► dead letters ─► acknowledge
  *     ▲                 while this batch is written, the next one is read and decoded, and the one before acknowledged
  *     └── nothing is taken ahead of that: a slow database leaves the rest on the bus
+ *
+ *   state      event                                      next
+ *   claiming   the group is this role's                   joining
+ *   joining    the bus has taken it as a member           consuming   nothing in flight, limit = batchSize
+ *   consuming  read: nothing                              consuming
+ *   consuming  read: a batch, and the last one is stored  consuming   in flight; limit doubles or halves
+ *   consuming  read: a batch with a record that came      consuming   in flight alone, record by record
+ *              ALONE_FROM_ATTEMPTS times
+ *   any        stop()                                     (ends)      in-flight batches are given DRAIN_MS; leaves the group
+ *   any        what waiting does not mend                 (ends)      leaves the group; `done` rejects with it
  *
  * Members share all partitions: the writes commute. Whatever ends it, what was not acknowledged comes again, and is known
  * then.
@@ -64,15 +78,16 @@ export class TickConsumer implements Stage {
   readonly #batchSize: number;
   readonly #batchMax: number;
   readonly #takeoverMs: number | undefined;
-  readonly #meter: Meter;
-  readonly #log: LogLine;
-  readonly #clock: Clock;
-  readonly #giveUp = new AbortController();
+  readonly #env: Env;
+  readonly #calls: ServerCalls;
+  readonly #run: JobRun;
+  readonly #report: TickReport;
   readonly #lifecycle: StageLifecycle;
-  readonly #run: TickRun;
-  #member: GroupMember | null = null;
+  readonly #giveUp = new AbortController();
+  #state: State = { kind: 'claiming' };
 
   constructor(options: TickConsumerOptions) {
+    const meter = options.meter ?? NO_METER;
     this.#bus = options.bus;
     this.#store = options.storeClient;
     this.#topic = options.topic ?? 'mdp.events';
@@ -81,23 +96,21 @@ export class TickConsumer implements Stage {
     this.#batchSize = options.batchSize ?? 100;
     this.#batchMax = Math.max(options.batchMax ?? 5_000, this.#batchSize);
     this.#takeoverMs = options.takeoverMs;
-    this.#meter = options.meter ?? NO_METER;
-    this.#log = options.log ?? ((): void => {});
-    this.#clock = options.clock ?? systemClock;
-    this.#run = new TickRun({
+    this.#env = envOf(options.env);
+    this.#calls = new ServerCalls({ env: this.#env, meter, name: 'TickConsumer', component: COMPONENT });
+    const labels = this.#labels();
+    this.#run = new JobRun({
+      env: this.#env,
+      meter,
       jobRuns: this.#store.jobRuns,
-      meter: this.#meter,
-      log: this.#log,
-      clock: this.#clock,
-      labels: { topic: this.#topic, group: this.#group, consumer: this.#name },
-      lagMs: () => this.#member?.lagMs() ?? Promise.resolve(0),
+      stage: 'ticks',
+      start: { jobName: 'tick_consumer', metadata: labels },
+      onBeat: async () => meter.set('stream_consumer_lag_ms', labels, await this.#lagMs()),
     });
+    this.#report = new TickReport(this.#env, meter, this.#run);
     this.#lifecycle = new StageLifecycle(
-      () => this.#consume(),
-      async (error) => {
-        await this.#leave();
-        await this.#run.finish(error);
-      },
+      () => this.#work(),
+      (error) => this.#leave(error),
     );
   }
 
@@ -115,65 +128,54 @@ export class TickConsumer implements Stage {
     clearTimeout(timer);
   }
 
-  async #leave(): Promise<void> {
+  async #work(): Promise<void> {
+    this.#run.start();
+    await this.#claim();
+    this.#state = { kind: 'joining' };
+    const member = await this.#join();
+    const batches = new InFlightBatches();
+    this.#state = { kind: 'consuming', member, batches, limit: this.#batchSize };
+    this.#env.log('info', 'TickConsumer started', this.#labels());
     try {
-      await this.#member?.leave();
-    } catch {
-      // the bus is away: what is in hand is taken over
+      while (!this.#lifecycle.stopping.aborted) await this.#consume(this.#state);
+    } finally {
+      await batches.settled();
     }
-    this.#log('info', 'TickConsumer stopped', { group: this.#group, consumer: this.#name });
   }
 
-  async #consume(): Promise<void> {
-    const signal = this.#lifecycle.stopping;
-    this.#run.start();
+  #claim(): Promise<void> {
     const partitions = this.#bus.partitions(this.#topic);
-    await retrying(() => this.#store.claimGroup(this.#topic, this.#group, ROLE, partitions), {
-      ...this.#policy('database', signal),
-      mayPass: (error) => !(error instanceof GroupInUseError || error instanceof PartitionsDifferError),
-    });
-    const member = await this.#ask(signal, () =>
-      this.#bus.join({
-        topic: this.#topic,
-        group: this.#group,
-        member: this.#name,
-        ...(this.#takeoverMs === undefined ? {} : { takeoverMs: this.#takeoverMs }),
-      }),
+    return this.#calls.database(
+      () => this.#store.claimGroup(this.#topic, this.#group, ROLE, partitions),
+      this.#lifecycle.stopping,
+      (error) => !(error instanceof GroupInUseError || error instanceof PartitionsDifferError),
     );
-    this.#member = member;
-    this.#log('info', 'TickConsumer started', {
+  }
+
+  #join(): Promise<GroupMember> {
+    const takeoverMs = this.#takeoverMs;
+    const member = {
       topic: this.#topic,
       group: this.#group,
-      consumer: this.#name,
-    });
-    let limit = this.#batchSize;
-    // of the batch before: stored, and stored and acknowledged
-    let stored: Promise<unknown> = Promise.resolve();
-    let settled: Promise<void> = Promise.resolve();
-    try {
-      while (!signal.aborted) {
-        const deliveries = await this.#ask(signal, () => member.next(limit, WAIT_MS));
-        if (deliveries.length === 0) continue;
-        limit = this.#nextLimit(limit, deliveries.length);
-        const suspect = deliveries.some(({ attempts }) => attempts >= ALONE_FROM_ATTEMPTS);
-        const batch = suspect ? null : this.#sort(deliveries);
-        await stored;
-        // one batch is being stored and one acknowledged at a time, so that neither falls behind the other
-        const before = settled;
-        if (batch === null) {
-          stored = settled = before.then(() => this.#alone(member, deliveries));
-        } else {
-          const writing = this.#write(member, batch, deliveries);
-          stored = writing;
-          settled = finish(writing, before);
-        }
-        // a failure is met by an await below or in the next turn; until then it must not count as unhandled
-        stored.catch(() => {});
-        settled.catch(() => {});
-        await before;
-      }
-    } finally {
-      await settled;
+      member: this.#name,
+      ...(takeoverMs === undefined ? {} : { takeoverMs }),
+    };
+    return this.#calls.bus(() => this.#bus.join(member), this.#lifecycle.stopping);
+  }
+
+  /** Reads one batch and puts it in flight, as soon as the last one is stored. */
+  async #consume(state: State & { kind: 'consuming' }): Promise<void> {
+    const { member, batches, limit } = state;
+    const deliveries = await this.#calls.bus(() => member.next(limit, WAIT_MS), this.#lifecycle.stopping);
+    if (deliveries.length === 0) return;
+    state.limit = this.#nextLimit(limit, deliveries.length);
+    if (deliveries.some(({ attempts }) => attempts >= ALONE_FROM_ATTEMPTS)) {
+      await batches.stored();
+      await batches.addAlone(() => this.#oneByOne(member, deliveries));
+    } else {
+      const batch = this.#sort(deliveries);
+      await batches.stored();
+      await batches.add(() => this.#write(member, batch, deliveries));
     }
   }
 
@@ -191,7 +193,7 @@ export class TickConsumer implements Stage {
     return {
       group: this.#group,
       partitions: this.#bus.partitions(this.#topic),
-      nowMicros: this.#clock.nowMicros(),
+      nowMicros: this.#env.clock.nowMicros(),
     };
   }
 
@@ -199,50 +201,42 @@ export class TickConsumer implements Stage {
    * Store, then dead letters, then acknowledge: in this order nothing is lost wherever it is interrupted. Resolves when the
    * batch is stored, with what is left to do: that runs beside the next batch's transaction.
    */
-  async #write(
-    member: GroupMember,
-    batch: TickBatch,
-    deliveries: readonly Delivery[],
-  ): Promise<() => Promise<void>> {
-    const beganMs = this.#clock.monotonicMs();
-    const policy = this.#policy('database', this.#giveUp.signal);
-    const { stored, known, refused } = await storeTicks(this.#store, batch.ticks, policy);
-    const durationMs = this.#clock.monotonicMs() - beganMs;
+  async #write(member: GroupMember, batch: TickBatch, deliveries: readonly Delivery[]): Promise<Settle> {
+    const { clock } = this.#env;
+    const beganMs = clock.monotonicMs();
+    const result = await storeTicks(this.#store, batch.ticks, this.#calls, this.#giveUp.signal);
+    const durationMs = clock.monotonicMs() - beganMs;
     return async () => {
       const context = this.#context();
-      const letters = [
-        ...batch.refused,
-        ...refused.map(({ delivery, reason, detail }) =>
-          refusedRecord(delivery, { reason, detail }, context),
-        ),
-      ];
-      await this.#putAside(letters);
-      await this.#ask(this.#giveUp.signal, () => member.acknowledge(deliveries));
-      this.#run.wrote({ batch, stored, known, refused, letters, durationMs });
+      const refused = result.refused.map(({ delivery, reason, detail }) =>
+        refusedRecord(delivery, { reason, detail }, context),
+      );
+      const deadLetters = [...batch.refused, ...refused];
+      await this.#publishDeadLetters(deadLetters);
+      await this.#acknowledge(member, deliveries);
+      this.#report.wrote({ ...result, batch, deadLetters, durationMs });
     };
   }
 
   /**
    * Records that came so often that one of them may be what ended its consumer: one by one. What was begun alone
-   * ALONE_MAX times without an end is put aside as `poison`. An outage does not count: it is waited for in here.
+   * ALONE_MAX times without an end becomes a dead letter, `poison`. An outage does not count: it is waited for in here.
    */
-  async #alone(member: GroupMember, deliveries: readonly Delivery[]): Promise<void> {
+  async #oneByOne(member: GroupMember, deliveries: readonly Delivery[]): Promise<void> {
     for (const delivery of deliveries) {
-      const begun = await retrying(() => this.#begunAlone(delivery), {
-        ...this.#policy('database', this.#giveUp.signal),
-        mayPass: () => true,
-      });
+      const begun = await this.#calls.database(() => this.#begunAlone(delivery), this.#giveUp.signal);
       if (begun <= ALONE_MAX) {
-        const close = await this.#write(member, this.#sort([delivery]), [delivery]);
-        await close();
+        const settle = await this.#write(member, this.#sort([delivery]), [delivery]);
+        await settle();
         continue;
       }
       const detail = `begun ${begun} times alone, and its consumer ended each time`;
-      const letter = refusedRecord(delivery, { reason: 'poison', detail }, this.#context());
-      await this.#putAside([letter]);
-      await this.#ask(this.#giveUp.signal, () => member.acknowledge([delivery]));
-      const batch: TickBatch = { ticks: [], refused: [letter], skipped: { bars: 0, replayed: 0, lost: 0 } };
-      this.#run.wrote({ batch, stored: 0, known: 0, refused: [], letters: [letter], durationMs: 0 });
+      const refused = [refusedRecord(delivery, { reason: 'poison', detail }, this.#context())];
+      await this.#publishDeadLetters(refused);
+      await this.#acknowledge(member, [delivery]);
+      const batch: TickBatch = { ticks: [], refused, skipped: { bars: 0, replayed: 0, lost: 0 } };
+      const nothing = { stored: 0, known: 0, refused: [], durationMs: 0 };
+      this.#report.wrote({ ...nothing, batch, deadLetters: refused });
     }
   }
 
@@ -250,34 +244,31 @@ export class TickConsumer implements Stage {
     return this.#store.busCheckpoints.starting(topic, `${this.#group} alone`, partition, position);
   }
 
-  async #putAside(letters: readonly RefusedRecord[]): Promise<void> {
-    if (letters.length === 0) return;
-    const records = deadLetterRecords(letters);
-    await this.#ask(this.#giveUp.signal, () => this.#bus.publish(DEAD_LETTER_TOPIC, records));
+  async #publishDeadLetters(refused: readonly RefusedRecord[]): Promise<void> {
+    if (refused.length === 0) return;
+    const records = deadLetterRecords(refused);
+    await this.#calls.bus(() => this.#bus.publish(DEAD_LETTER_TOPIC, records), this.#giveUp.signal);
   }
 
-  /** A call of the bus, again until it is done: only what waiting does not mend is passed on. */
-  #ask<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> {
-    return retrying(call, {
-      ...this.#policy('bus', signal),
-      mayPass: (error) =>
-        error instanceof BusError && (error.kind === 'unreachable' || error.kind === 'full'),
-    });
+  #acknowledge(member: GroupMember, deliveries: readonly Delivery[]): Promise<void> {
+    return this.#calls.bus(() => member.acknowledge(deliveries), this.#giveUp.signal);
   }
 
-  #policy(component: 'bus' | 'database', signal: AbortSignal): Omit<RetryPolicy, 'mayPass'> {
-    return {
-      backoff: BACKOFF,
-      random: Math.random,
-      signal,
-      onRetry: (error, waitMs) => this.#run.retried(component, error as Error, waitMs),
-    };
+  async #leave(failure: Error | null): Promise<void> {
+    try {
+      if (this.#state.kind === 'consuming') await this.#state.member.leave();
+    } catch {
+      // the bus is away: what is in flight is taken over
+    }
+    this.#env.log('info', 'TickConsumer stopped', { group: this.#group, consumer: this.#name });
+    await this.#run.finish(failure?.message ?? null);
   }
-}
 
-/** What is left of a batch once it is stored, after the batch before it is done with. */
-async function finish(writing: Promise<() => Promise<void>>, before: Promise<void>): Promise<void> {
-  const close = await writing;
-  await before;
-  await close();
+  #lagMs(): Promise<number> {
+    return this.#state.kind === 'consuming' ? this.#state.member.lagMs() : Promise.resolve(0);
+  }
+
+  #labels(): { topic: string; group: string; consumer: string } {
+    return { topic: this.#topic, group: this.#group, consumer: this.#name };
+  }
 }

@@ -19,14 +19,14 @@ import { until } from '../until.ts';
 export const TOPIC = 'mdp.events';
 
 /** Where the events travel. */
-export interface BarBus {
+export interface BusPlace {
   kind: 'postgres' | 'redis';
   /** of redis */
   uri?: string;
 }
 
-export function openBarBus(
-  bus: BarBus,
+export function openBus(
+  bus: BusPlace,
   databaseUrl: string,
   store: StoreClient,
   partitions: number,
@@ -59,14 +59,14 @@ export function record(tick: OracleTick, more: Record<string, unknown> = {}): Ou
 }
 
 /** A database with a bus, and micro-batchers and tick consumers on them; all of it is closed at the end of its test. */
-export class BarScene {
+export class BarHarness {
   readonly url: string;
   readonly client: Client;
   readonly bus: StreamBus;
   readonly meter = new TestMeter();
-  readonly said: string[] = [];
+  readonly logged: string[] = [];
   readonly #t: Test;
-  readonly #place: BarBus;
+  readonly #place: BusPlace;
   readonly #partitions: number;
 
   private constructor(
@@ -74,7 +74,7 @@ export class BarScene {
     url: string,
     client: Client,
     bus: StreamBus,
-    place: BarBus,
+    place: BusPlace,
     partitions: number,
   ) {
     this.#t = t;
@@ -89,18 +89,18 @@ export class BarScene {
   static async open(
     t: Test,
     url: string,
-    place: BarBus = { kind: 'postgres' },
+    place: BusPlace = { kind: 'postgres' },
     partitions = 1,
-  ): Promise<BarScene> {
+  ): Promise<BarHarness> {
     const client = await connect(parseDatabaseUrl(url), { applicationName: 'test' });
     client.on('error', () => {});
     await migrate(client);
     t.teardown(() => client.end().catch(() => {}));
     const store = new StoreClient({ dbUri: url });
     t.teardown(() => store.aclose());
-    const bus = await openBarBus(place, url, store, partitions);
+    const bus = await openBus(place, url, store, partitions);
     t.teardown(() => bus.close());
-    return new BarScene(t, url, client, bus, place, partitions);
+    return new BarHarness(t, url, client, bus, place, partitions);
   }
 
   /** One with a store and a bus of its own, started. */
@@ -108,7 +108,7 @@ export class BarScene {
     const batcher = new MicroBatcher({
       ...(await this.#parts('batcher')),
       meter: this.meter,
-      log: (_level, message) => this.said.push(message),
+      env: { log: (_level, message) => this.logged.push(message) },
       ...options,
     });
     await batcher.start();
@@ -128,7 +128,7 @@ export class BarScene {
   async #parts(name: string): Promise<{ bus: StreamBus; storeClient: StoreClient }> {
     const storeClient = new StoreClient({ dbUri: this.url, applicationName: name });
     this.#t.teardown(() => storeClient.aclose());
-    const bus = await openBarBus(this.#place, this.url, storeClient, this.#partitions);
+    const bus = await openBus(this.#place, this.url, storeClient, this.#partitions);
     this.#t.teardown(() => bus.close());
     return { bus, storeClient };
   }
@@ -154,17 +154,17 @@ export class BarScene {
       {
         deadlineMs: 20_000,
         context: () =>
-          `expected ${JSON.stringify(expected)}\nfound    ${JSON.stringify(found)}\n${this.said.slice(-20).join('\n')}`,
+          `expected ${JSON.stringify(expected)}\nfound    ${JSON.stringify(found)}\n${this.logged.slice(-20).join('\n')}`,
       },
     );
     return found;
   }
 
-  async letters(): Promise<MarketDeadLetter[]> {
+  async deadLetters(): Promise<MarketDeadLetter[]> {
     const deliveries = await this.bus.read(`${TOPIC}.dlq`, 0, null, 1_000);
     return deliveries
       .map(({ data }) => decodeDeadLetter(data ?? new Uint8Array()))
-      .filter((letter) => letter !== null);
+      .filter((deadLetter) => deadLetter !== null);
   }
 
   /** Of a metric all series together. */

@@ -23,7 +23,7 @@ export interface WireFaults {
  *   bad         a dead letter in its place
  *   unfillable  a gap that was given up
  */
-export type Fate = 'stored' | 'bad' | 'unfillable';
+export type EventOutcome = 'stored' | 'bad' | 'unfillable';
 
 /** What the parser says of each form. */
 export const REASONS: Readonly<Record<string, string>> = {
@@ -85,7 +85,7 @@ export function isUnnumbered(form: string): boolean {
   return UNNUMBERED.has(form);
 }
 
-export function fateOf(faults: WireFaults, number: bigint): Fate {
+export function fateOf(faults: WireFaults, number: bigint): EventOutcome {
   if (hits(faults.gapForever, number)) return 'unfillable';
   if (hits(faults.malformedForever, number)) return 'bad';
   const form = formOf(faults, number);

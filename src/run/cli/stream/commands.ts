@@ -1,4 +1,5 @@
 /** What the commands on the bus share: the configuration they read, a bus to work with, and errors as one line. */
+import { envOf } from '../../../core/env.ts';
 import type { Command } from 'commander';
 import { BusError, type StreamBus } from '../../../bus/bus.ts';
 import { StoreClient } from '../../../store/store-client.ts';
@@ -62,9 +63,11 @@ async function withCheckpoints(
       databaseUrl,
       clientName: 'mdp',
       checkpoints: store?.busCheckpoints ?? NO_CHECKPOINTS,
-      log: (level, message) => {
-        if (level !== 'info') process.stderr.write(`${message}\n`);
-      },
+      env: envOf({
+        log: (level, message) => {
+          if (level !== 'info') process.stderr.write(`${message}\n`);
+        },
+      }),
     });
     await work(bus, store);
   } finally {

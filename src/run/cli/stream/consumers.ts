@@ -53,7 +53,7 @@ function runConsumer(
           consumer: options.consumer ?? `${hostname()}-${stage}`,
           ...(options.group === undefined ? {} : { group: options.group }),
           ...(options.batchSize === undefined ? {} : { batchSize: options.batchSize }),
-          keepsHouse: true,
+          maintainsBus: true,
         },
         host,
       ),

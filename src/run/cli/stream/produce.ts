@@ -60,7 +60,7 @@ export function registerProduce(commands: StreamCommands, env: StreamEnvironment
                 databaseUrl,
                 serviceName: 'mdp stream',
                 consumer: hostname(),
-                keepsHouse: true,
+                maintainsBus: true,
                 synthetic: { count, rate, seed, startMicros: start },
               },
               host,

@@ -3,12 +3,12 @@ import { upperCased } from '../../../core/market/codec/field.ts';
 import type { MarketEvent } from '../../../core/market/event.ts';
 import { backoffMs } from '../../../core/retry.ts';
 import { StageLifecycle, type Stage } from '../../stage.ts';
-import { ProducerRun, type ProducerHost, type ProducerProgress } from '../producer-run.ts';
+import { EventPublisher, type ProducerOptions, type ProducerProgress } from '../event-publisher.ts';
 import { Instrument, type TwsTrade } from './instrument.ts';
 import { REQUEST_SPACING_MS } from './request-pacer.ts';
-import { TwsSession, type TwsLimits } from './session.ts';
+import { COMPONENT, TwsSession, type TwsLimits } from './session.ts';
 
-export interface IbkrProducerOptions extends ProducerHost {
+export interface IbkrProducerOptions extends ProducerOptions {
   host: string;
   port: number;
   /** one of its own for each program at one TWS */
@@ -35,14 +35,13 @@ const PENDING_MAX = 10_000;
 const CHUNK_EVENTS = 500;
 /** what was read before stop() is handed over for so long */
 const DRAIN_MS = 5_000;
-const COMPONENT = 'producer_ibkr';
 
 /** Trades of Interactive Brokers, through TWS or IB Gateway, onto the bus. Reconnects without end. */
 export class IbkrProducer implements Stage {
   readonly #options: IbkrProducerOptions;
   readonly #limits: TwsLimits;
   readonly #instruments: readonly Instrument[];
-  readonly #run: ProducerRun;
+  readonly #events: EventPublisher;
   readonly #lifecycle: StageLifecycle;
   /** the publisher has ended */
   readonly #broken = new AbortController();
@@ -58,17 +57,17 @@ export class IbkrProducer implements Stage {
     this.#options = options;
     this.#limits = { ...TWS_LIMITS, ...options.tws };
     this.#instruments = symbols.map((symbol) => new Instrument(providerId, symbol));
-    this.#run = new ProducerRun(options, {
+    this.#events = new EventPublisher(options, {
       stage: 'ibkr',
       provider: providerId,
       symbols,
       metadata: { client_id: clientId },
     });
-    const { broken } = this.#run;
+    const { broken } = this.#events;
     broken.addEventListener('abort', () => this.#broken.abort(broken.reason));
     this.#lifecycle = new StageLifecycle(
-      () => this.#connectAgainAndAgain(),
-      (failure) => this.#run.finish(failure),
+      () => this.#keepConnected(),
+      (failure) => this.#events.finish(failure),
     );
   }
 
@@ -77,7 +76,7 @@ export class IbkrProducer implements Stage {
   }
 
   get progress(): ProducerProgress {
-    const { published, queued } = this.#run.progress;
+    const { published, queued } = this.#events.progress;
     return { published, queued: queued + this.#pending.length };
   }
 
@@ -89,19 +88,17 @@ export class IbkrProducer implements Stage {
     return this.#lifecycle.stop();
   }
 
-  async #connectAgainAndAgain(): Promise<void> {
+  async #keepConnected(): Promise<void> {
     const { host, port, clientId, reconnect = RECONNECT } = this.#options;
-    const { log, meter, random } = this.#run;
+    const { env, meter } = this.#events;
+    const { log, random } = env;
     const ending = AbortSignal.any([this.#lifecycle.stopping, this.#broken.signal]);
-    this.#run.start();
+    this.#events.start();
     for (let attempt = 0; !ending.aborted; attempt += 1) {
       const session = new TwsSession({ host, port, clientId }, this.#instruments, this.#limits, {
         trade: (instrument, trade) => this.#trade(instrument, trade),
-        complained: (reason) =>
-          meter.count('errors_total', { component: COMPONENT, reason: `tws_${reason}` }),
-        log,
-        nowMicros: () => this.#run.clock.nowMicros(),
-        nowMs: () => this.#run.clock.monotonicMs(),
+        env: this.#events.env,
+        meter,
       });
       this.#session = session;
       const { why, wasReady } = await session.run(ending);
@@ -121,11 +118,15 @@ export class IbkrProducer implements Stage {
   }
 
   #trade(instrument: Instrument, trade: TwsTrade): void {
-    const event = instrument.trade(trade, this.#run.clock.nowMicros());
+    const event = instrument.trade(trade, this.#events.env.clock.nowMicros());
     if (event.kind === 'refused') {
-      this.#run.meter.count('errors_total', { component: COMPONENT, reason: event.reason });
+      this.#events.meter.count('errors_total', { component: COMPONENT, reason: event.reason });
       const { reason, detail } = event;
-      this.#run.log('warn', 'A trade of TWS is no event', { symbol: instrument.symbol, reason, detail });
+      this.#events.env.log('warn', 'A trade of TWS is no event', {
+        symbol: instrument.symbol,
+        reason,
+        detail,
+      });
       return;
     }
     this.#pending.push(event);
@@ -142,7 +143,7 @@ export class IbkrProducer implements Stage {
   async #pump(): Promise<void> {
     try {
       while (this.#pending.length > 0 && !this.#giveUp.signal.aborted) {
-        await this.#run.add(this.#pending.splice(0, CHUNK_EVENTS), this.#giveUp.signal);
+        await this.#events.add(this.#pending.splice(0, CHUNK_EVENTS), this.#giveUp.signal);
         if (this.#isPaused && this.#pending.length < PENDING_MAX / 2) {
           this.#isPaused = false;
           this.#session?.resume();

@@ -1,3 +1,4 @@
+import type { Clock } from '../../../core/time.ts';
 import { pause } from '../../../core/wait.ts';
 
 /** TWS ends a client that sends more than 50 messages a second; so many milliseconds apart it is at most 44. */
@@ -7,13 +8,13 @@ export const REQUEST_SPACING_MS = 23;
 export class RequestPacer {
   readonly #spacingMs: number;
   readonly #signal: AbortSignal;
-  readonly #nowMs: () => number;
+  readonly #clock: Clock;
   #turn: Promise<void> = Promise.resolve();
   #nextMs = -Infinity;
 
-  constructor(signal: AbortSignal, nowMs: () => number, spacingMs = REQUEST_SPACING_MS) {
+  constructor(signal: AbortSignal, clock: Clock, spacingMs = REQUEST_SPACING_MS) {
     this.#signal = signal;
-    this.#nowMs = nowMs;
+    this.#clock = clock;
     this.#spacingMs = spacingMs;
   }
 
@@ -24,7 +25,7 @@ export class RequestPacer {
         await pause(Math.ceil(waitMs), this.#signal);
       }
       if (this.#signal.aborted) return;
-      this.#nextMs = this.#nowMs() + this.#spacingMs;
+      this.#nextMs = this.#clock.monotonicMs() + this.#spacingMs;
       send();
     });
     return this.#turn;
@@ -32,10 +33,10 @@ export class RequestPacer {
 
   /** Nothing is sent for so long: the server has complained. */
   hold(ms: number): void {
-    this.#nextMs = Math.max(this.#nextMs, this.#nowMs() + ms);
+    this.#nextMs = Math.max(this.#nextMs, this.#clock.monotonicMs() + ms);
   }
 
   #waitMs(): number {
-    return this.#nextMs - this.#nowMs();
+    return this.#nextMs - this.#clock.monotonicMs();
   }
 }

@@ -1,6 +1,7 @@
-import type { LogLine } from '../../../core/env.ts';
+import type { Env } from '../../../core/env.ts';
 import type { Contract } from '@stoqey/ib';
 import { pause } from '../../../core/wait.ts';
+import type { Meter } from '../../meter.ts';
 import { twsVerdict, type TwsVerdict } from './codes.ts';
 import { parseRtVolume, type Instrument, type TwsTrade } from './instrument.ts';
 import { RequestPacer } from './request-pacer.ts';
@@ -23,12 +24,11 @@ export interface TwsLimits {
 
 export interface SessionHost {
   trade: (instrument: Instrument, trade: TwsTrade) => void;
-  /** a message of TWS that is no good news; for errors_total */
-  complained: (verdict: TwsVerdict) => void;
-  log: LogLine;
-  nowMicros: () => bigint;
-  nowMs: () => number;
+  env: Env;
+  meter: Meter;
 }
+
+export const COMPONENT = 'producer_ibkr';
 
 type RequestKind = 'contract' | 'trades' | 'quotes' | 'line';
 
@@ -53,12 +53,22 @@ export interface SessionEnd {
   wasReady: boolean;
 }
 
+type State = 'connecting' | 'heard' | 'quiet' | 'probed';
+
 /**
  * One connection to TWS from handshake to end: finds each symbol's contract, then subscribes to its trades and quotes.
  *
  *   ready ─► contract ─► trades, tick by tick ─► (sameInstrumentMs) ─► quotes, tick by tick
  *                          │ no more of them: 10190 ─► market data line: quotes, and trades by RTVolume
  *                          └ denied ─► again after deniedMs
+ *
+ *   state       event                       next
+ *   connecting  TWS takes requests          heard
+ *   connecting  connectMs are over          (ends)
+ *   heard       silentMs are over           quiet
+ *   quiet       silentMs are over           probed   asked something
+ *   probed      silentMs are over           (ends)
+ *   any but connecting  a message of TWS    heard
  */
 export class TwsSession {
   readonly #limits: TwsLimits;
@@ -70,14 +80,12 @@ export class TwsSession {
   readonly #ended = Promise.withResolvers<string>();
   readonly #pacer: RequestPacer;
   #lastRequest = 0;
-  #isReady = false;
-  #heard = false;
-  #probed = false;
+  #state: State = 'connecting';
 
   constructor(address: TwsAddress, instruments: readonly Instrument[], limits: TwsLimits, host: SessionHost) {
     this.#limits = limits;
     this.#host = host;
-    this.#pacer = new RequestPacer(this.#over.signal, host.nowMs, limits.spacingMs);
+    this.#pacer = new RequestPacer(this.#over.signal, host.env.clock, limits.spacingMs);
     this.#subscriptions = instruments.map((instrument) => ({
       instrument,
       contract: null,
@@ -92,7 +100,7 @@ export class TwsSession {
       trade: (request, micros, price, size) => {
         const subscription = this.#of(request, 'trades');
         if (subscription !== null)
-          this.#trade(subscription, { micros: micros ?? host.nowMicros(), price, size });
+          this.#trade(subscription, { micros: micros ?? host.env.clock.nowMicros(), price, size });
       },
       bid: (request, price) => this.#requests.get(request)?.subscription.instrument.bid(price),
       ask: (request, price) => this.#requests.get(request)?.subscription.instrument.ask(price),
@@ -103,7 +111,7 @@ export class TwsSession {
       },
       message: (code, text, request) => this.#message(code, text, request),
       heard: () => {
-        this.#heard = true;
+        if (this.#state !== 'connecting') this.#state = 'heard';
       },
       closed: () => this.#end('TWS closed the connection'),
     });
@@ -115,7 +123,7 @@ export class TwsSession {
     signal.addEventListener('abort', stop);
     const watchdog = setInterval(() => this.#watch(), this.#limits.silentMs);
     const late = setTimeout(() => {
-      if (!this.#isReady) this.#end(`no handshake within ${this.#limits.connectMs} ms`);
+      if (this.#state === 'connecting') this.#end(`no handshake within ${this.#limits.connectMs} ms`);
     }, this.#limits.connectMs);
     if (signal.aborted) stop();
     else this.#link.connect();
@@ -126,7 +134,7 @@ export class TwsSession {
     this.#over.abort();
     this.#link.close();
     this.#forgetQuotes();
-    return { why, wasReady: this.#isReady };
+    return { why, wasReady: this.#state !== 'connecting' };
   }
 
   /** TWS has to wait; its socket is not read. */
@@ -143,20 +151,17 @@ export class TwsSession {
   }
 
   #watch(): void {
-    if (!this.#isReady) return; // connectMs is for that
-    if (this.#heard) {
-      this.#heard = false;
-      this.#probed = false;
-    } else if (this.#probed) this.#end(`TWS is silent for ${2 * this.#limits.silentMs} ms`);
-    else {
-      this.#probed = true;
+    if (this.#state === 'heard') this.#state = 'quiet';
+    else if (this.#state === 'probed') this.#end(`TWS is silent for ${2 * this.#limits.silentMs} ms`);
+    else if (this.#state === 'quiet') {
+      this.#state = 'probed';
       void this.#pacer.send(() => this.#link.probe());
     }
   }
 
   #ready(): void {
-    if (this.#isReady) return;
-    this.#isReady = true;
+    if (this.#state !== 'connecting') return;
+    this.#state = 'heard';
     for (const subscription of this.#subscriptions) this.#request('contract', subscription);
   }
 
@@ -167,8 +172,8 @@ export class TwsSession {
     const { found, instrument } = subscription;
     const ids = [...new Set(found.map(({ conId }) => conId))];
     if (ids.length !== 1) {
-      this.#host.complained('no_contract');
-      this.#host.log('error', 'A symbol is not one instrument: it is left out', {
+      this.#complaint('no_contract');
+      this.#host.env.log('error', 'A symbol is not one instrument: it is left out', {
         symbol: instrument.symbol,
         contracts: ids,
       });
@@ -193,10 +198,10 @@ export class TwsSession {
   async #send(number: number, kind: RequestKind, subscription: Subscription): Promise<void> {
     const { contract, instrument } = subscription;
     if (kind === 'trades' || kind === 'quotes') {
-      const { nowMs } = this.#host;
-      const dueMs = Math.max(nowMs(), subscription.tickRequestMs + this.#limits.sameInstrumentMs);
+      const { clock } = this.#host.env;
+      const dueMs = Math.max(clock.monotonicMs(), subscription.tickRequestMs + this.#limits.sameInstrumentMs);
       subscription.tickRequestMs = dueMs;
-      await pause(dueMs - nowMs(), this.#over.signal);
+      await pause(dueMs - clock.monotonicMs(), this.#over.signal);
     }
     await this.#pacer.send(() => {
       // it may have been given up while it waited for its turn
@@ -218,9 +223,9 @@ export class TwsSession {
     const failed = this.#requests.get(request);
     const symbol = failed?.subscription.instrument.symbol;
     if (verdict !== 'good') {
-      if (verdict !== 'notice' && verdict !== 'upstream_back') this.#host.complained(verdict);
+      if (verdict !== 'notice' && verdict !== 'upstream_back') this.#complaint(verdict);
       const fields = { code, text, ...(symbol === undefined ? {} : { symbol }) };
-      this.#host.log('warn', 'TWS says', fields);
+      this.#host.env.log('warn', 'TWS says', fields);
     }
     switch (verdict) {
       case 'good':
@@ -253,6 +258,10 @@ export class TwsSession {
         this.#requests.delete(request);
         return;
     }
+  }
+
+  #complaint(verdict: TwsVerdict): void {
+    this.#host.meter.count('errors_total', { component: COMPONENT, reason: `tws_${verdict}` });
   }
 
   #again(request: number, { kind, subscription }: Request, afterMs: number): void {

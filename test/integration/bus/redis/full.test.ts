@@ -5,7 +5,7 @@ import { test } from 'tap';
 import { Publisher, PUBLISHER_LIMITS, type PublishRecord } from '../../../../src/bus/publisher.ts';
 import { openRedisBus } from '../../../../src/bus/redis/bus.ts';
 import { readStreamingConfig } from '../../../../src/run/config/streaming.ts';
-import { BusHouse } from '../../../../src/run/stages/bus-report.ts';
+import { BusReport } from '../../../../src/run/stages/bus-report.ts';
 import { collect, recordsOf } from '../../../conformance/harness.ts';
 import { testEnv } from '../../../support/bus/env.ts';
 import { FileCheckpoints } from '../../../support/bus/file-checkpoints.ts';
@@ -35,13 +35,19 @@ void test(
       env,
     });
     const meter = new TestMeter();
-    const house = new BusHouse({ bus, streaming: readStreamingConfig(), keepsHouse: true, log, meter });
+    const busReport = new BusReport({
+      bus,
+      streaming: readStreamingConfig(),
+      maintainsBus: true,
+      env,
+      meter,
+    });
     const failures: string[] = [];
     const publisher = new Publisher({
       bus,
       topic,
       deadLetterTopic: `${topic}.dlq`,
-      backpressure: house.gate,
+      backpressure: busReport.capacity,
       limits: { ...PUBLISHER_LIMITS, queueRecords: TOTAL },
       published: () => {},
       failed: (kind) => failures.push(kind),
@@ -49,20 +55,20 @@ void test(
     });
     t.teardown(async () => {
       await publisher.stop();
-      await house.stop();
+      await busReport.stop();
       await bus.close();
       await redis.stop();
       rmSync(folder, { recursive: true, force: true });
     });
     const member = await bus.join({ topic, group: 'g', member: 'm' });
-    house.start();
+    busReport.start();
     const data = new Uint8Array(4000).fill(97);
     await publisher.add(
       recordsOf('A', TOTAL).map((each): PublishRecord => ({ ...each, data, provider: 'p' })),
     );
     await until('it is refused', () => failures.includes('full'));
     await until('the metric', () => meter.values.get('bus_full{bus=redis}') === 1);
-    t.equal(house.gate.alarmed, true);
+    t.equal(busReport.capacity.alarmed, true);
     t.equal(logged.filter((line) => line === FULL).length, 1, 'said once');
     const { ids } = await collect(member, (seen) => seen.size === TOTAL, { limit: 100 });
     await publisher.settled();

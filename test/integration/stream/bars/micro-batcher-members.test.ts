@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { after, test, type Test } from 'tap';
 import { partitionOf } from '../../../../src/core/bus/partitions.ts';
 import { StoreClient } from '../../../../src/store/store-client.ts';
-import { BarScene, record, TOPIC } from '../../../support/bars/harness.ts';
+import { BarHarness, record, TOPIC } from '../../../support/bars/harness.ts';
 import { oracleBars, type OracleTick } from '../../../support/bars/oracle.ts';
 import { barsIn, ROLLUPS, tick, traces } from '../../../support/bars/stored.ts';
 import { PostgresProxy } from '../../../support/servers/postgres-proxy.ts';
@@ -20,10 +20,10 @@ const program = fileURLToPath(new URL('micro-batcher-child.ts', import.meta.url)
 let postgres: TestPostgres | null = null;
 after(() => postgres?.stop());
 
-async function sceneOf(t: Test, partitions: number): Promise<BarScene> {
+async function sceneOf(t: Test, partitions: number): Promise<BarHarness> {
   postgres ??= await startPostgres();
   const url = await postgres.createDatabase(undefined, { schema: false });
-  return BarScene.open(t, url, { kind: 'postgres' }, partitions);
+  return BarHarness.open(t, url, { kind: 'postgres' }, partitions);
 }
 
 /** A stretch of every symbol, in the order of its times; a stretch is 10 s. */
@@ -40,10 +40,10 @@ function stretch(random: Random, index: number): OracleTick[] {
 }
 
 /** As programs put them there that know no hash. */
-async function misplace(scene: BarScene, ticks: readonly OracleTick[], partition: number): Promise<void> {
+async function misplace(harness: BarHarness, ticks: readonly OracleTick[], partition: number): Promise<void> {
   for (const each of ticks) {
     const { key, data } = record(each);
-    await scene.client.query('SELECT bus_publish($1, $2, $3, $4)', [
+    await harness.client.query('SELECT bus_publish($1, $2, $3, $4)', [
       TOPIC,
       key,
       Buffer.from(data).toString(),
@@ -55,7 +55,7 @@ async function misplace(scene: BarScene, ticks: readonly OracleTick[], partition
 /** Every bar of every length is that of these ticks. */
 async function untilAll(
   t: Test,
-  scene: BarScene,
+  harness: BarHarness,
   ticks: readonly OracleTick[],
   context: () => string,
 ): Promise<void> {
@@ -64,7 +64,7 @@ async function untilAll(
     'all bars are those of the ticks',
     async () => {
       for (const [interval, length] of Object.entries({ '2s': 2_000, ...ROLLUPS })) {
-        const found = JSON.stringify(await barsIn(scene.client, { interval }));
+        const found = JSON.stringify(await barsIn(harness.client, { interval }));
         const expected = JSON.stringify(oracleBars(ticks, length));
         wrong = `${interval}\nfound    ${found}\nexpected ${expected}`;
         if (found !== expected) return false;
@@ -73,17 +73,17 @@ async function untilAll(
     },
     { deadlineMs: 40_000, pollMs: 200, context: () => `${context()}\n${wrong.slice(0, 5_000)}` },
   );
-  t.equal((await scene.one<{ n: number }>('SELECT count(*)::int AS n FROM bars_late_windows')).n, 0);
+  t.equal((await harness.one<{ n: number }>('SELECT count(*)::int AS n FROM bars_late_windows')).n, 0);
 }
 
 void test('members that leave, are killed and freeze lose and double no bar', async (t) => {
-  const scene = await sceneOf(t, PARTITIONS);
+  const harness = await sceneOf(t, PARTITIONS);
   const random = seededRandom();
   t.comment(`SEED=${random.seed}`);
-  await scene.consumer();
+  await harness.consumer();
   const children: ChildProcess[] = [];
   const member = (name: string): ChildProcess => {
-    const child = spawn(process.execPath, [program, scene.url, name, `${PARTITIONS}`, `${IDLE_MS}`], {
+    const child = spawn(process.execPath, [program, harness.url, name, `${PARTITIONS}`, `${IDLE_MS}`], {
       stdio: ['ignore', 'inherit', 'inherit'],
     });
     t.teardown(() => child.kill('SIGKILL'));
@@ -91,7 +91,7 @@ void test('members that leave, are killed and freeze lose and double no bar', as
     return child;
   };
   const holders = async (): Promise<string> => {
-    const { rows } = await scene.client.query<{ holder: string | null }>(
+    const { rows } = await harness.client.query<{ holder: string | null }>(
       `SELECT CASE WHEN lease_expires_at > clock_timestamp() THEN holder END AS holder FROM bus_partitions
         WHERE group_name = 'mdp-consumers' ORDER BY 1 NULLS FIRST`,
     );
@@ -111,8 +111,8 @@ void test('members that leave, are killed and freeze lose and double no bar', as
     ticks.push(...next);
     for (let from = 0; from < next.length; from += 50) {
       const part = next.slice(from, from + 50);
-      if (from % 200 === 0) await misplace(scene, part, 1);
-      else await scene.publish(part);
+      if (from % 200 === 0) await misplace(harness, part, 1);
+      else await harness.publish(part);
     }
   };
 
@@ -136,54 +136,54 @@ void test('members that leave, are killed and freeze lose and double no bar', as
   await Promise.all([publish(), settles('dddd')]);
   c.kill('SIGCONT');
   await Promise.all([publish(), settles('ccdd')]);
-  await untilAll(t, scene, ticks, () => '');
+  await untilAll(t, harness, ticks, () => '');
   const ends = [c, d].map((child) => once(child, 'exit'));
   for (const child of [c, d]) child.kill('SIGTERM');
   await Promise.all(ends);
   t.strictSame([c.exitCode, d.exitCode], [0, 0]);
-  const { rows } = await scene.client.query(
+  const { rows } = await harness.client.query(
     "SELECT count(*)::int AS n FROM job_runs WHERE job_name = 'micro_batch'",
   );
   t.strictSame(rows, [{ n: 4 }]);
 });
 
 void test('records in a wrong partition are forwarded and counted, each once', async (t) => {
-  const scene = await sceneOf(t, PARTITIONS);
-  await scene.consumer();
+  const harness = await sceneOf(t, PARTITIONS);
+  await harness.consumer();
   const ticks = SYMBOLS.flatMap((symbol) => [0, 1, 2.5].map((at) => tick(symbol, at, 10 + at)));
-  await misplace(scene, ticks, 1);
-  const first = await scene.batcher({ idleTimeoutMs: 300_000 });
-  await scene.untilRead();
+  await misplace(harness, ticks, 1);
+  const first = await harness.batcher({ idleTimeoutMs: 300_000 });
+  await harness.untilRead();
   const misplaced = ticks.filter(({ symbol }) => partitionOf(symbol, PARTITIONS) !== 1).length;
   t.ok(misplaced > 0);
-  const counted = (): number => scene.sum('bus_forwarded_total');
+  const counted = (): number => harness.sum('bus_forwarded_total');
   await until('they are counted', () => counted() === misplaced, {
     context: () => `${counted()} of ${misplaced}`,
   });
   await first.stop();
   // its successor reads from the oldest open window, and forwards nothing again
-  const second = await scene.batcher({ idleTimeoutMs: 300, consumerName: 'bars-2' });
-  await untilAll(t, scene, ticks, () => scene.said.slice(-20).join('\n'));
+  const second = await harness.batcher({ idleTimeoutMs: 300, consumerName: 'bars-2' });
+  await untilAll(t, harness, ticks, () => harness.logged.slice(-20).join('\n'));
   await second.stop();
   t.equal(counted(), misplaced);
-  const stored = await scene.one<{ n: number }>('SELECT count(*)::int AS n FROM tick_data');
+  const stored = await harness.one<{ n: number }>('SELECT count(*)::int AS n FROM tick_data');
   t.equal(stored.n, ticks.length);
 });
 
 void test('a database that goes away for a while costs nothing', async (t) => {
-  const scene = await sceneOf(t, 1);
+  const harness = await sceneOf(t, 1);
   const server = postgres!;
-  await scene.consumer();
-  const batcher = await scene.batcher({ idleTimeoutMs: 300 });
+  await harness.consumer();
+  const batcher = await harness.batcher({ idleTimeoutMs: 300 });
   const ticks = [tick('SPY', 0, 10, 0.1), tick('SPY', 1, 11, 0.2), tick('SPY', 3, 12, 0.3)];
-  await scene.publish(ticks.slice(0, 2));
-  await scene.untilRead();
+  await harness.publish(ticks.slice(0, 2));
+  await harness.untilRead();
   await server.halt('immediate');
-  await until('it is told', () => scene.said.some((line) => line.includes('(will try again)')), {
+  await until('it is told', () => harness.logged.some((line) => line.includes('(will try again)')), {
     deadlineMs: 15_000,
   });
   await server.start();
-  const again = await BarScene.open(t, scene.url);
+  const again = await BarHarness.open(t, harness.url);
   await until('the bus takes events again', async () => {
     try {
       await again.publish(ticks.slice(2));
@@ -192,10 +192,10 @@ void test('a database that goes away for a while costs nothing', async (t) => {
       return false;
     }
   });
-  await untilAll(t, again, ticks, () => scene.said.slice(-20).join('\n'));
+  await untilAll(t, again, ticks, () => harness.logged.slice(-20).join('\n'));
   const late = tick('SPY', 0.5, 30, 0.4);
   await again.publish([late]);
-  await untilAll(t, again, [...ticks, late], () => scene.said.slice(-20).join('\n'));
+  await untilAll(t, again, [...ticks, late], () => harness.logged.slice(-20).join('\n'));
   const before = await traces(again.client);
   await batcher.stop();
   t.strictSame(await traces(again.client), before);
@@ -203,14 +203,14 @@ void test('a database that goes away for a while costs nothing', async (t) => {
 });
 
 void test('answers of COMMIT that get lost cost and double nothing', async (t) => {
-  const scene = await sceneOf(t, 1);
-  const proxy = await PostgresProxy.at(scene.url);
+  const harness = await sceneOf(t, 1);
+  const proxy = await PostgresProxy.at(harness.url);
   t.teardown(() => proxy.stop());
-  await scene.consumer();
-  const storeClient = new StoreClient({ dbUri: proxy.url(scene.url), applicationName: 'lossy' });
+  await harness.consumer();
+  const storeClient = new StoreClient({ dbUri: proxy.url(harness.url), applicationName: 'lossy' });
   t.teardown(() => storeClient.aclose());
-  const batcher = await scene.batcher({ storeClient, idleTimeoutMs: 60_000 });
-  await until('it runs', () => scene.said.includes('A partition was taken'));
+  const batcher = await harness.batcher({ storeClient, idleTimeoutMs: 60_000 });
+  await until('it runs', () => harness.logged.includes('A partition was taken'));
   proxy.answers.loseEvery = 2;
   const random = seededRandom();
   t.comment(`SEED=${random.seed}`);
@@ -222,18 +222,18 @@ void test('answers of COMMIT that get lost cost and double nothing', async (t) =
     );
     const late = round === 0 ? [] : [tick('SPY', round * 6 - 5.5, random.next(), random.next(), round)];
     ticks.push(...next, ...late);
-    await scene.publish([...next, ...late]);
-    await scene.untilRead();
+    await harness.publish([...next, ...late]);
+    await harness.untilRead();
   }
   ticks.push(tick('SPY', 120, 1));
-  await scene.publish(ticks.slice(-1));
+  await harness.publish(ticks.slice(-1));
   await until('nothing is late', async () => {
-    await scene.untilRead();
-    return (await scene.one<{ n: number }>('SELECT count(*)::int AS n FROM bars_late_windows')).n === 0;
+    await harness.untilRead();
+    return (await harness.one<{ n: number }>('SELECT count(*)::int AS n FROM bars_late_windows')).n === 0;
   });
   t.ok(proxy.lost('lossy bars') >= 3, `${proxy.lost('lossy bars')} answers were lost`);
   proxy.heal();
   await batcher.stop();
-  await scene.batcher({ idleTimeoutMs: 300, consumerName: 'bars-2' });
-  await untilAll(t, scene, ticks, () => scene.said.slice(-20).join('\n'));
+  await harness.batcher({ idleTimeoutMs: 300, consumerName: 'bars-2' });
+  await untilAll(t, harness, ticks, () => harness.logged.slice(-20).join('\n'));
 });

@@ -18,7 +18,7 @@ const TWS = {
   spacingMs: 1,
 };
 
-interface Scene {
+interface Harness {
   tws: FakeTws;
   bus: PublishBus;
   meter: TestMeter;
@@ -26,19 +26,19 @@ interface Scene {
   producer: IbkrProducer;
 }
 
-async function scene(
+async function harness(
   t: Test,
   twsOptions: FakeTwsOptions = {},
   options: Partial<IbkrProducerOptions> = {},
-): Promise<Scene> {
+): Promise<Harness> {
   const tws = await FakeTws.start(twsOptions);
   const bus = new PublishBus();
   const meter = new TestMeter();
-  const logs: Scene['logs'] = [];
+  const logs: Harness['logs'] = [];
   const producer = new IbkrProducer({
     bus,
     meter,
-    log: (_, message, fields) => logs.push({ message, fields }),
+    env: { log: (_, message, fields) => logs.push({ message, fields }) },
     host: '127.0.0.1',
     port: tws.port,
     clientId: 7,
@@ -65,7 +65,7 @@ const published = (bus: PublishBus, count: number): Promise<unknown> =>
   until(`${count} events`, () => events(bus).length >= count);
 
 void test('handshake, contracts, subscriptions, trades with their quotes', async (t) => {
-  const { tws, bus, meter } = await scene(t);
+  const { tws, bus, meter } = await harness(t);
   await tws.subscribed('SPY', 'BidAsk');
   await tws.subscribed('AAPL', 'BidAsk');
   tws.quote('SPY', SECONDS, 425.14, 425.16);
@@ -106,7 +106,7 @@ void test('handshake, contracts, subscriptions, trades with their quotes', async
 });
 
 void test('a connection that is cut is made again, and everything subscribed again', async (t) => {
-  const { tws, bus, logs } = await scene(t);
+  const { tws, bus, logs } = await harness(t);
   await tws.subscribed('SPY', 'BidAsk');
   tws.quote('SPY', SECONDS, 425.14, 425.16);
   tws.trade('SPY', SECONDS, 425.16, 100);
@@ -138,8 +138,10 @@ void test('a TWS that is not there is waited for', async (t) => {
   const why: unknown[] = [];
   const producer = new IbkrProducer({
     bus,
-    log: (_, message, fields) => {
-      if (/will reconnect/.test(message)) why.push(fields['why']);
+    env: {
+      log: (_, message, fields) => {
+        if (/will reconnect/.test(message)) why.push(fields['why']);
+      },
     },
     host: '127.0.0.1',
     port: tws.port,
@@ -163,7 +165,7 @@ void test('a TWS that is not there is waited for', async (t) => {
 void test('requests keep their distance, however many there are', async (t) => {
   const symbols = Array.from({ length: 25 }, (_, at) => `S${at}`);
   const contracts = Object.fromEntries(symbols.map((symbol, at) => [symbol, [1000 + at]]));
-  const { tws, meter } = await scene(
+  const { tws, meter } = await harness(
     t,
     { contracts, perSecondMax: 45 },
     { symbols, tws: { ...TWS, spacingMs: 23 } },
@@ -175,7 +177,7 @@ void test('requests keep their distance, however many there are', async (t) => {
 
 void test('a request that was refused for its pace is sent again', async (t) => {
   const refused = new Set<string>();
-  const { tws, bus, meter } = await scene(t, {
+  const { tws, bus, meter } = await harness(t, {
     refuse: ({ kind, symbol, type }) => {
       const key = `${kind} ${symbol} ${type}`;
       if (kind === 'start' || refused.has(key)) return null;
@@ -193,7 +195,7 @@ void test('a request that was refused for its pace is sent again', async (t) => 
 });
 
 void test('beyond the limit of tick-by-tick subscriptions a market data line gives trades and quotes', async (t) => {
-  const { tws, bus } = await scene(t, { tickByTickMax: 1 });
+  const { tws, bus } = await harness(t, { tickByTickMax: 1 });
   // SPY has its trades tick by tick, its quotes from a line; AAPL has both from a line
   await tws.subscribed('SPY', 'line');
   await tws.subscribed('AAPL', 'line');
@@ -231,7 +233,7 @@ void test('beyond the limit of tick-by-tick subscriptions a market data line giv
 });
 
 void test('what Interactive Brokers lost is subscribed again, and nothing when the data stayed', async (t) => {
-  const { tws, bus } = await scene(t);
+  const { tws, bus } = await harness(t);
   await tws.subscribed('SPY', 'BidAsk');
   await tws.subscribed('AAPL', 'BidAsk');
   tws.quote('SPY', SECONDS, 425.14, 425.16);
@@ -249,7 +251,7 @@ void test('what Interactive Brokers lost is subscribed again, and nothing when t
 
 void test('symbols that are none, or several, are left out; the others go on', async (t) => {
   const contracts = { SPY: [1], TWICE: [2, 3] };
-  const { tws, bus, meter, logs } = await scene(t, { contracts }, { symbols: ['NONE', 'TWICE', 'SPY'] });
+  const { tws, bus, meter, logs } = await harness(t, { contracts }, { symbols: ['NONE', 'TWICE', 'SPY'] });
   await tws.subscribed('SPY', 'Last');
   tws.trade('SPY', SECONDS, 425.16, 100);
   await published(bus, 1);
@@ -263,7 +265,7 @@ void test('symbols that are none, or several, are left out; the others go on', a
 
 void test('what is denied is asked for again later', async (t) => {
   let denied = 0;
-  const { tws, bus } = await scene(t, {
+  const { tws, bus } = await harness(t, {
     refuse: ({ symbol, type }) => (symbol === 'SPY' && type === 'Last' && ++denied <= 3 ? 354 : null),
   });
   await tws.subscribed('SPY', 'Last', 4);
@@ -274,7 +276,7 @@ void test('what is denied is asked for again later', async (t) => {
 
 void test('a client id that is in use is tried again on a new connection', async (t) => {
   let refused = 0;
-  const { tws, logs } = await scene(t, {
+  const { tws, logs } = await harness(t, {
     refuse: ({ kind }) => (kind === 'start' && ++refused <= 2 ? 326 : null),
   });
   await tws.subscribed('SPY', 'Last');
@@ -283,7 +285,7 @@ void test('a client id that is in use is tried again on a new connection', async
 });
 
 void test('a TWS that says nothing any more is left, and so is one that never answers', async (t) => {
-  const { tws, bus, logs } = await scene(t, {}, { tws: { ...TWS, silentMs: 30, connectMs: 100 } });
+  const { tws, bus, logs } = await harness(t, {}, { tws: { ...TWS, silentMs: 30, connectMs: 100 } });
   await tws.subscribed('SPY', 'Last');
   await until('it is asked', () => tws.requests.some(({ kind }) => kind === 'time'));
   t.equal(tws.connections, 1, 'an answer is enough');
@@ -302,7 +304,11 @@ void test('a TWS that says nothing any more is left, and so is one that never an
 void test('a full bus makes TWS wait; nothing is lost, nothing twice', async (t) => {
   const count = 60_000;
   const gate = Promise.withResolvers<void>();
-  const { tws, bus, producer } = await scene(t, {}, { limits: { ...PUBLISHER_LIMITS, queueRecords: 1000 } });
+  const { tws, bus, producer } = await harness(
+    t,
+    {},
+    { limits: { ...PUBLISHER_LIMITS, queueRecords: 1000 } },
+  );
   await tws.subscribed('SPY', 'Last');
   bus.held = gate.promise;
   for (let at = 1; at <= count; at += 1) tws.trade('SPY', SECONDS, at, 1);
@@ -323,7 +329,7 @@ void test('a full bus makes TWS wait; nothing is lost, nothing twice', async (t)
 });
 
 void test('stop() publishes what was read', async (t) => {
-  const { tws, bus, producer } = await scene(t);
+  const { tws, bus, producer } = await harness(t);
   await tws.subscribed('SPY', 'Last');
   const gate = Promise.withResolvers<void>();
   bus.held = gate.promise;
@@ -338,7 +344,7 @@ void test('stop() publishes what was read', async (t) => {
 });
 
 void test('a trade that is no event is counted and left out', async (t) => {
-  const { tws, bus, meter } = await scene(t);
+  const { tws, bus, meter } = await harness(t);
   await tws.subscribed('SPY', 'Last');
   tws.trade('SPY', SECONDS, 'NaN', 1);
   tws.trade('SPY', SECONDS, 2, 1);
@@ -348,7 +354,7 @@ void test('a trade that is no event is counted and left out', async (t) => {
 });
 
 void test('a bus that is set up wrongly ends it with the reason', async (t) => {
-  const { tws, bus, producer } = await scene(t);
+  const { tws, bus, producer } = await harness(t);
   bus.verdict = () => 'setup';
   await tws.subscribed('SPY', 'Last');
   tws.trade('SPY', SECONDS, 1, 1);

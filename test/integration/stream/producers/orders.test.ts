@@ -73,7 +73,7 @@ void test('orders of the chain become market events', async (t) => {
   const postgres = await sharedPostgres();
   t.teardown(() => postgres.stop());
 
-  const scene = async (
+  const harness = async (
     options: Partial<OrdersProducerOptions> = {},
   ): Promise<{
     client: Client;
@@ -101,7 +101,7 @@ void test('orders of the chain become market events', async (t) => {
     return { client, url, bus, meter, stage };
   };
   await t.test('the three real ticks', { skip: realTicks.skip }, async (t) => {
-    const { client, bus, meter, stage } = await scene();
+    const { client, bus, meter, stage } = await harness();
     const real = readFileSync(realTicks.path, 'utf8').trim().split('\n').map(parseTickJson);
     await beginChain(client, real[0].tickNumber);
     let next = real[0].tickNumber;
@@ -142,7 +142,7 @@ void test('orders of the chain become market events', async (t) => {
   });
 
   await t.test('never beyond the position, in order, whatever the pages', async (t) => {
-    const { client, bus, stage } = await scene();
+    const { client, bus, stage } = await harness();
     await beginChain(client, 100n);
     const producer = stage();
     await producer.start();
@@ -169,7 +169,7 @@ void test('orders of the chain become market events', async (t) => {
   });
 
   await t.test('it waits at an open gap, and goes on in order when that is filled in time', async (t) => {
-    const { client, bus, stage } = await scene({ gapWaitMs: 3_600_000 });
+    const { client, bus, stage } = await harness({ gapWaitMs: 3_600_000 });
     await beginChain(client, 1n);
     await storeFrames(client, 1n, frames(tick(1n, [1n])));
     await storeFrames(client, 4n, frames(tick(4n, [4n])), { gaps: [{ first: 2n, last: 3n }] });
@@ -186,7 +186,7 @@ void test('orders of the chain become market events', async (t) => {
   });
 
   await t.test('a gap that is passed is published when it is filled, also across restarts', async (t) => {
-    const { client, bus, stage } = await scene();
+    const { client, bus, stage } = await harness();
     await beginChain(client, 1n);
     await storeFrames(client, 1n, frames(tick(1n, [1n])));
     await storeFrames(client, 10n, frames(tick(10n, [10n])), { gaps: [{ first: 2n, last: 9n }] });
@@ -210,7 +210,7 @@ void test('orders of the chain become market events', async (t) => {
   });
 
   await t.test('a dead letter that is stored later is published then', async (t) => {
-    const { client, bus, stage } = await scene();
+    const { client, bus, stage } = await harness();
     await beginChain(client, 1n);
     const bad = { ...tick(2n, [2n]), transactionBatchHash: 'no hash' };
     await storeFrames(client, 1n, frames(tick(1n, [1n]), bad, tick(3n, [3n])));
@@ -233,7 +233,7 @@ void test('orders of the chain become market events', async (t) => {
   });
 
   await t.test('payloads that are no orders are counted and left alone', async (t) => {
-    const { client, bus, meter, stage } = await scene();
+    const { client, bus, meter, stage } = await harness();
     await beginChain(client, 1n);
     await storeFrames(client, 1n, frames(tick(1n, [1n, 2n, 3n, 4n], odd)));
     const producer = stage();
@@ -247,7 +247,7 @@ void test('orders of the chain become market events', async (t) => {
   });
 
   await t.test('the cursor moves only behind what the bus has', async (t) => {
-    const { client, bus, stage } = await scene();
+    const { client, bus, stage } = await harness();
     await beginChain(client, 1n);
     await storeFrames(
       client,
@@ -269,14 +269,14 @@ void test('orders of the chain become market events', async (t) => {
   });
 
   await t.test('one publishes, the other one stands by and takes over', async (t) => {
-    const { client, bus, stage } = await scene();
+    const { client, bus, stage } = await harness();
     await beginChain(client, 1n);
     const logs: string[] = [];
     const first = stage();
     await first.start();
     await storeFrames(client, 1n, frames(tick(1n, [1n])));
     await until('the first one works', async () => (await cursorTick(client)) === 2n);
-    const second = stage({ log: (_, message) => logs.push(message) });
+    const second = stage({ env: { log: (_, message) => logs.push(message) } });
     await second.start();
     await until('the second one stands by', () => logs.some((line) => /stands by/.test(line)));
     await first.stop();
@@ -287,7 +287,7 @@ void test('orders of the chain become market events', async (t) => {
   });
 
   await t.test('a database that restarts is waited for', async (t) => {
-    const { client, url, bus, stage } = await scene();
+    const { client, url, bus, stage } = await harness();
     await beginChain(client, 1n);
     await storeFrames(client, 1n, frames(tick(1n, [1n])));
     const producer = stage();

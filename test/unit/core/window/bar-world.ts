@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { MarketEvent } from '../../../../src/core/market/event.ts';
 import { PartitionWindows } from '../../../../src/core/window/partition-windows.ts';
-import type { BarRules, Fate } from '../../../../src/core/window/rules.ts';
+import type { BarRules, EventOutcome } from '../../../../src/core/window/rules.ts';
 import type { SymbolKey, Step } from '../../../../src/core/window/step.ts';
 import { FakeStore } from './fake-store.ts';
 
@@ -41,7 +41,7 @@ export class BarWorld {
   #consumed = 0;
   #pending: Step | null = null;
   /** of each entry when it was new */
-  readonly fates: (Fate | null)[] = [];
+  readonly fates: (EventOutcome | null)[] = [];
   /** what was closed of each symbol when windows got the length they have */
   sinceUs = new Map<string, number>();
   lostEntries = 0;

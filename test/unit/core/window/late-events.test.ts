@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import type { MarketEvent, TickEvent } from '../../../../src/core/market/event.ts';
 import { PartitionWindows } from '../../../../src/core/window/partition-windows.ts';
-import type { BarRules, Fate } from '../../../../src/core/window/rules.ts';
+import type { BarRules, EventOutcome } from '../../../../src/core/window/rules.ts';
 import type { KnownSymbol, Resume } from '../../../../src/core/window/step.ts';
 import { barEventOf, tickOf } from './market-events.ts';
 
@@ -26,7 +26,7 @@ class Partition {
     this.#position = Number(resume.openAfter ?? -1);
   }
 
-  apply(event: MarketEvent | null, takenMs = 0): Fate | null {
+  apply(event: MarketEvent | null, takenMs = 0): EventOutcome | null {
     this.#position += 1;
     return this.windows.apply(`${this.#position}`, takenMs, event);
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { test } from 'tap';
-import { StepPace } from '../../../../src/stream/bars/pacing.ts';
+import { StepPacing } from '../../../../src/stream/bars/pacing.ts';
 
 const LIMITS = { maxBatchSize: 500, flushTimeoutMs: 200 };
 const quiet = { hasWork: false, eventsSinceStep: 0, activeWindows: 0 };
@@ -9,21 +9,21 @@ const moved = { ...quiet, eventsSinceStep: 10 };
 const work = { ...moved, hasWork: true };
 
 /** One that has read everything there was. */
-function caughtUp(limits = LIMITS): StepPace {
-  const pace = new StepPace(limits);
+function caughtUp(limits = LIMITS): StepPacing {
+  const pace = new StepPacing(limits);
   pace.took(1, 0);
   return pace;
 }
 
 /** One that has more to read. */
-function behind(limits = LIMITS): StepPace {
-  const pace = new StepPace(limits);
+function behind(limits = LIMITS): StepPacing {
+  const pace = new StepPacing(limits);
   pace.took(pace.readCount, 0);
   return pace;
 }
 
 /** The first ms at which a step is due, looking at every one of them. */
-function dueAt(pace: StepPace, windows: typeof quiet, hasLetters = false): number | null {
+function dueAt(pace: StepPacing, windows: typeof quiet, hasLetters = false): number | null {
   for (let ms = 0; ms <= 3_000; ms += 1) if (pace.isDue(ms, windows, hasLetters)) return ms;
   return null;
 }
@@ -75,7 +75,7 @@ void test('a step is due at once when another read might make it too large', (t)
     50,
     'a few events fill no small step',
   );
-  const small = new StepPace({ maxBatchSize: 1, flushTimeoutMs: 200 });
+  const small = new StepPacing({ maxBatchSize: 1, flushTimeoutMs: 200 });
   t.equal(small.readCount, 1);
   t.notOk(small.isDue(0, quiet, false), 'there is nothing to write');
   t.ok(small.isDue(0, { ...quiet, eventsSinceStep: 1 }, false));
@@ -83,7 +83,7 @@ void test('a step is due at once when another read might make it too large', (t)
 });
 
 void test('how long nothing came is told only when nothing more is there', (t) => {
-  t.equal(new StepPace(LIMITS).quietMs(500), 0);
+  t.equal(new StepPacing(LIMITS).quietMs(500), 0);
   t.equal(behind().quietMs(500), 0);
   const pace = caughtUp();
   pace.took(0, 300);
@@ -106,7 +106,7 @@ void test('a read waits 5 ms at least and not beyond what has to be done next, s
   });
   fc.assert(
     fc.property(limits, fc.array(event, { maxLength: 40, size: 'max' }), (limits, events) => {
-      const pace = new StepPace(limits);
+      const pace = new StepPacing(limits);
       let nowMs = 0;
       let waitingMs: number | null = null;
       for (const { afterMs, took, hasLetters, ...windows } of events) {

@@ -22,7 +22,7 @@ const GENERATOR = {
 };
 const START = 1_755_945_303_178_360n;
 
-function scene(options: Partial<SyntheticProducerOptions> = {}): {
+function harness(options: Partial<SyntheticProducerOptions> = {}): {
   bus: PublishBus;
   meter: TestMeter;
   logs: string[];
@@ -34,7 +34,7 @@ function scene(options: Partial<SyntheticProducerOptions> = {}): {
   const producer = new SyntheticProducer({
     bus,
     meter,
-    log: (_, message) => logs.push(message),
+    env: { log: (_, message) => logs.push(message) },
     generator: GENERATOR,
     rate: 0,
     count: 1000,
@@ -53,7 +53,7 @@ const INGESTED = 'stream_events_ingested_total{bus=redis,topic=mdp.events,provid
 
 void test('a burst publishes what the generator makes, in its order, and ends after count', async (t) => {
   for (const encoding of ['json', 'msgpack'] as const) {
-    const { bus, meter, producer } = scene({ encoding, count: 12_345 });
+    const { bus, meter, producer } = harness({ encoding, count: 12_345 });
     await producer.start();
     await producer.done;
     const ticks = new SyntheticTicks({ ...GENERATOR, startMicros: START });
@@ -70,7 +70,7 @@ void test('a burst publishes what the generator makes, in its order, and ends af
 });
 
 void test('by the clock, no event is published before its time, and none is late for a timer', async (t) => {
-  const { bus, producer } = scene({ rate: 3000, count: 600, startMicros: null });
+  const { bus, producer } = harness({ rate: 3000, count: 600, startMicros: null });
   const began = systemClock.nowMicros();
   await producer.start();
   await producer.done;
@@ -87,7 +87,7 @@ void test('by the clock, no event is published before its time, and none is late
 void test('what a full bus held up is published, with the times that it had', async (t) => {
   const gate = Promise.withResolvers<void>();
   const backpressure = new TestBackpressure(gate.promise);
-  const { bus, producer } = scene({ rate: 5000, count: 50, startMicros: null, backpressure });
+  const { bus, producer } = harness({ rate: 5000, count: 50, startMicros: null, backpressure });
   await producer.start();
   while (producer.progress.queued < 50) await new Promise((resolve) => setImmediate(resolve));
   t.equal(bus.taken.length, 0);
@@ -98,7 +98,7 @@ void test('what a full bus held up is published, with the times that it had', as
 });
 
 void test('a burst that has an end is made to end about now', async (t) => {
-  const { bus, producer } = scene({ count: 500, startMicros: null });
+  const { bus, producer } = harness({ count: 500, startMicros: null });
   await producer.start();
   await producer.done;
   const ages = events(bus).map(({ srcTs }) => Number(systemClock.nowMicros() - srcTs) / 1e6);
@@ -112,7 +112,7 @@ void test('a burst that has an end is made to end about now', async (t) => {
 void test('stop() ends it at once, also when the bus is away or full, and twice or before start()', async (t) => {
   for (const trouble of ['none', 'away', 'full', 'silent'] as const) {
     const backpressure = new TestBackpressure(trouble === 'full' ? new Promise(() => {}) : null);
-    const { bus, producer, logs } = scene({ count: null, backpressure });
+    const { bus, producer, logs } = harness({ count: null, backpressure });
     if (trouble === 'away') bus.verdict = () => 'unreachable';
     if (trouble === 'silent') bus.held = new Promise(() => {});
     await producer.start();
@@ -121,7 +121,7 @@ void test('stop() ends it at once, also when the bus is away or full, and twice 
     await producer.done;
     t.equal(logs.includes('Events were not published'), trouble !== 'none', trouble);
   }
-  const { producer } = scene();
+  const { producer } = harness();
   await producer.stop();
   await producer.start();
   await producer.done;
@@ -129,13 +129,13 @@ void test('stop() ends it at once, also when the bus is away or full, and twice 
 });
 
 void test('a bus that is set up wrongly ends it with the reason', async (t) => {
-  const { bus, producer } = scene();
+  const { bus, producer } = harness();
   bus.verdict = () => 'setup';
   await producer.start();
   await t.rejects(producer.done, /scripted: setup/);
 });
 
 void test('options that cannot be used are refused before anything starts', (t) => {
-  t.throws(() => scene({ generator: { ...GENERATOR, symbols: [] } }), /no symbols/);
+  t.throws(() => harness({ generator: { ...GENERATOR, symbols: [] } }), /no symbols/);
   t.end();
 });

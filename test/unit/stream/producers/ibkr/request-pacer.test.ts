@@ -1,9 +1,10 @@
 import { test } from 'tap';
 import { REQUEST_SPACING_MS, RequestPacer } from '../../../../../src/stream/producers/ibkr/request-pacer.ts';
+import { systemClock } from '../../../../../src/core/time.ts';
 
 void test('requests go in order and never closer together than the spacing', async (t) => {
   const abort = new AbortController();
-  const pacer = new RequestPacer(abort.signal, () => performance.now(), 5);
+  const pacer = new RequestPacer(abort.signal, systemClock, 5);
   const sent: [number, number][] = [];
   await Promise.all(
     Array.from({ length: 20 }, (_, at) => pacer.send(() => sent.push([at, performance.now()]))),
@@ -18,7 +19,7 @@ void test('requests go in order and never closer together than the spacing', asy
 
 void test('a hold keeps everything back, also what waits already', async (t) => {
   const abort = new AbortController();
-  const pacer = new RequestPacer(abort.signal, () => performance.now(), 1);
+  const pacer = new RequestPacer(abort.signal, systemClock, 1);
   await pacer.send(() => {});
   const began = performance.now();
   pacer.hold(30);
@@ -31,7 +32,7 @@ void test('a hold keeps everything back, also what waits already', async (t) => 
 
 void test('nothing is sent after the end', async (t) => {
   const abort = new AbortController();
-  const pacer = new RequestPacer(abort.signal, () => performance.now(), 60_000);
+  const pacer = new RequestPacer(abort.signal, systemClock, 60_000);
   await pacer.send(() => {});
   const waiting = pacer.send(() => t.fail('sent'));
   abort.abort();

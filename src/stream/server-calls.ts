@@ -1,0 +1,63 @@
+import { BusError } from '../bus/bus.ts';
+import type { Env } from '../core/env.ts';
+import type { BackoffLimits } from '../core/retry.ts';
+import type { Meter } from './meter.ts';
+import { retrying } from './retry.ts';
+
+export interface ServerCallsOptions {
+  env: Env;
+  meter: Meter;
+  /** in log lines, such as TickConsumer */
+  name: string;
+  /** in retries_total, followed by _bus or _database */
+  component: string;
+}
+
+const BACKOFF: BackoffLimits = { firstMs: 100, maxMs: 5_000 };
+
+/**
+ * What a stage asks of bus and database, each call again and again until it is answered; every failure is counted and
+ * logged. A call rejects when its signal ends the waiting, or with what waiting does not mend.
+ */
+export class ServerCalls {
+  readonly #options: ServerCallsOptions;
+
+  constructor(options: ServerCallsOptions) {
+    this.#options = options;
+  }
+
+  /** A bus that is away or full is waited for. */
+  bus<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const mayPass = (error: unknown): boolean =>
+      error instanceof BusError && (error.kind === 'unreachable' || error.kind === 'full');
+    return this.#untilAnswered('bus', call, signal, mayPass);
+  }
+
+  /** @param mayPass false for what will fail again (default: nothing does) */
+  database<T>(
+    call: () => Promise<T>,
+    signal: AbortSignal,
+    mayPass: (error: unknown) => boolean = () => true,
+  ): Promise<T> {
+    return this.#untilAnswered('database', call, signal, mayPass);
+  }
+
+  #untilAnswered<T>(
+    server: 'bus' | 'database',
+    call: () => Promise<T>,
+    signal: AbortSignal,
+    mayPass: (error: unknown) => boolean,
+  ): Promise<T> {
+    const { env, meter, name, component } = this.#options;
+    return retrying(call, {
+      mayPass,
+      backoff: BACKOFF,
+      random: env.random,
+      signal,
+      onRetry: (err, waitMs) => {
+        meter.count('retries_total', { component: `${component}_${server}` });
+        env.log('warn', `${name}: no answer from the ${server} (will try again)`, { err, retry_ms: waitMs });
+      },
+    });
+  }
+}
