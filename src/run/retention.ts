@@ -88,7 +88,7 @@ export interface RetentionHost {
 
 /** Begins the first round; then one an hour. */
 export function startRetention(rules: RetentionRules, host: RetentionHost): Retention {
-  const { databaseUrl, serviceName, env, failed } = host;
+  const { databaseUrl, serviceName, env } = host;
   const retention = new Retention({
     ...rules,
     connect: () =>
@@ -98,7 +98,7 @@ export function startRetention(rules: RetentionRules, host: RetentionHost): Rete
       }),
     env,
     intervalMs: HOUR_MS,
-    failed,
+    failed: () => host.failed(),
   });
   retention.start();
   return retention;

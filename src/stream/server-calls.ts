@@ -28,9 +28,7 @@ export class ServerCalls {
 
   /** A bus that is away or full is waited for. */
   bus<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const mayPass = (error: unknown): boolean =>
-      error instanceof BusError && (error.kind === 'unreachable' || error.kind === 'full');
-    return this.#untilAnswered('bus', call, signal, mayPass);
+    return this.#untilAnswered('bus', call, signal, isAwayOrFull);
   }
 
   /** @param mayPass false for what will fail again (default: nothing does) */
@@ -60,4 +58,8 @@ export class ServerCalls {
       },
     });
   }
+}
+
+function isAwayOrFull(error: unknown): boolean {
+  return error instanceof BusError && (error.kind === 'unreachable' || error.kind === 'full');
 }

@@ -5,7 +5,7 @@ import { StoreClient } from '../../store/store-client.ts';
 import type { Meter } from '../../stream/meter.ts';
 import { retrying } from '../../stream/retry.ts';
 import { StageLifecycle, type Stage } from '../../stream/stage.ts';
-import type { StageSetup } from './build.ts';
+import type { StageSetup } from './stage-setup.ts';
 import { BusReport } from './bus-report.ts';
 import { eventsTopic, openBus } from './open-bus.ts';
 
@@ -93,8 +93,7 @@ export class ConnectedStage implements Stage {
     const { env } = this.#host;
     const clientName = `${serviceName}:${stage}`;
     const parts = { databaseUrl, clientName, checkpoints: this.#store.busCheckpoints, env };
-    const mayPass = (error: unknown): boolean => error instanceof BusError && error.kind !== 'setup';
-    return this.#untilAnswered('bus', () => openBus(streaming, parts), mayPass);
+    return this.#untilAnswered('bus', () => openBus(streaming, parts), isPassing);
   }
 
   /** What a power loss may cost is said at start, not assumed. */
@@ -135,4 +134,9 @@ export class ConnectedStage implements Stage {
         }),
     });
   }
+}
+
+/** A bus that is set up wrongly stays so. */
+function isPassing(error: unknown): boolean {
+  return error instanceof BusError && error.kind !== 'setup';
 }

@@ -2,7 +2,7 @@ import type { LogLine } from '../../core/env.ts';
 import { backoffMs } from '../../core/retry.ts';
 import { systemClock } from '../../core/time.ts';
 import { RestartedWorker, workerFile } from '../../ingest/worker.ts';
-import type { StageSetup } from './build.ts';
+import type { StageSetup } from './stage-setup.ts';
 import type { FromStage, ToStage } from './stage-thread.ts';
 import type { MeterEntry } from '../telemetry/meter-buffer.ts';
 

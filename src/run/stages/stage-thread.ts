@@ -1,7 +1,8 @@
 import { envOf, type LogLevel, type LogLine } from '../../core/env.ts';
 import type { MessagePort } from 'node:worker_threads';
 import { MeterBuffer, type MeterEntry } from '../telemetry/meter-buffer.ts';
-import { buildStage, type StageSetup } from './build.ts';
+import { buildStage } from './build.ts';
+import type { StageSetup } from './stage-setup.ts';
 
 export type ToStage = { type: 'stop' };
 

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type { StageSetup } from './build.ts';
+import type { StageSetup } from './stage-setup.ts';
 import { runStageThread } from './stage-thread.ts';
 
 if (parentPort === null) throw new Error('a worker thread');

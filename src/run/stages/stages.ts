@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { systemClock } from '../../core/time.ts';
 import { startMetricsServer, type HealthServer } from '../telemetry/http.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { StageSetup } from './build.ts';
+import type { StageSetup } from './stage-setup.ts';
 import { StageMetrics } from '../telemetry/stage-metrics.ts';
 import { StageThread } from './stage-handle.ts';
 import type { BusStage } from '../config/stages.ts';

@@ -263,11 +263,15 @@ export class PartitionBatcher {
   }
 
   #store<T>(call: () => Promise<T>): Promise<T> {
-    const mayPass = (error: unknown): boolean => !isFenced(error) && sqlstateOf(error) !== ASSERT_FAILURE;
-    return this.#options.calls.database(call, this.#giveUp.signal, mayPass);
+    return this.#options.calls.database(call, this.#giveUp.signal, isPassing);
   }
 
   get #work(): Work | null {
     return this.#state.kind === 'working' ? this.#state.work : null;
   }
+}
+
+/** Not when the partition was taken over, nor when its steps do not follow each other. */
+function isPassing(error: unknown): boolean {
+  return !isFenced(error) && sqlstateOf(error) !== ASSERT_FAILURE;
 }

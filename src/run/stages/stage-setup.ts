@@ -1,0 +1,33 @@
+import type { BusStage } from '../config/stages.ts';
+import type { StreamingConfig } from '../config/streaming.ts';
+
+/** What runs on the bus: stages of the daemon, and producers that are programs of their own. */
+export type Role = BusStage | 'synthetic' | 'ibkr';
+
+/** How much a producer of made-up ticks makes. */
+export interface SyntheticAmount {
+  /** events in all; null: without end */
+  count: number | null;
+  /** events a second over all symbols; 0: as fast as the bus takes them; null: tick_rate for each symbol */
+  rate: number | null;
+  /** null: of the configuration */
+  seed: number | null;
+  /** time of the first event, µs; null: now */
+  startMicros: bigint | null;
+}
+
+/** What a stage is made of: values alone, so that they can go to a thread. */
+export interface StageSetup {
+  stage: Role;
+  streaming: StreamingConfig;
+  databaseUrl: string;
+  serviceName: string;
+  /** its name in its group */
+  consumer: string;
+  /** other than the configuration's */
+  group?: string;
+  batchSize?: number;
+  /** trims the bus and watches how full it is: one of the stages of a process does */
+  maintainsBus: boolean;
+  synthetic?: SyntheticAmount;
+}
