@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { runFile, type FileResult } from './test/run-file.ts';
 import { needsServers, schedule } from './test/schedule.ts';
 import { startServers } from './test/servers.ts';
-import { REAL_TICKS_ABSENT, realTicks } from '../test/support/chain/real-ticks.ts';
+import { REAL_TICKS_ABSENT, realTicks } from '../test/support/chain/content/real-ticks.ts';
 
 const SLOWEST = 10;
 

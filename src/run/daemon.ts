@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from './config/load.ts';
 import { describeConfig } from './config/describe.ts';
 import { busStages } from './config/stages.ts';
-import type { StreamingConfig } from './config/streaming.ts';
+import type { StreamingConfig } from './config/streaming/load.ts';
 import { openDatabase, type Database } from './embedded-database.ts';
 import { DRAIN_MS, startIngester } from './ingest-setup.ts';
 import { firstContact, StartError, type Preflight } from './preflight.ts';

@@ -4,7 +4,7 @@ import type { StreamBus } from '../bus/bus.ts';
 import { StoreClient } from '../store/store-client.ts';
 import { readVariable } from './config/load.ts';
 import { openBus } from './stages/open-bus.ts';
-import { readStreamingConfig } from './config/streaming.ts';
+import { readStreamingConfig } from './config/streaming/load.ts';
 
 export type { Delivery, GroupMember, OutgoingRecord, StreamBus } from '../bus/bus.ts';
 export { BusError } from '../bus/bus.ts';

@@ -18,7 +18,7 @@ import { dropChain } from '../store/retention/chain.ts';
 import { dropBars, dropTickData } from '../store/retention/market.ts';
 import { ConfigError, type Config } from './config/load.ts';
 import { VARIABLES } from './config/variables.ts';
-import type { StreamingConfig } from './config/streaming.ts';
+import type { StreamingConfig } from './config/streaming/load.ts';
 
 export interface RetentionRules {
   ages: RetentionAges;

@@ -15,8 +15,8 @@ import { createRedactor } from './config/redact.ts';
 import { retentionRules, reviseHorizonMs } from './retention.ts';
 import { watchSignals } from './signals.ts';
 import { busStages } from './config/stages.ts';
-import { readStreamingConfig } from './config/streaming.ts';
-import { YamlError } from './config/yaml.ts';
+import { readStreamingConfig } from './config/streaming/load.ts';
+import { YamlError } from './config/streaming/yaml.ts';
 
 const EXIT_FAILED = 1;
 /** systemd does not restart on it: only an operator can mend a configuration. */

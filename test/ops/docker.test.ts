@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
 import { parse } from 'yaml';
 import { loadConfig } from '../../src/run/config/load.ts';
-import { loadStreamingConfig } from '../../src/run/config/streaming.ts';
+import { loadStreamingConfig } from '../../src/run/config/streaming/load.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const read = (name: string) => readFileSync(root + name, 'utf8');

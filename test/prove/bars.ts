@@ -13,7 +13,7 @@ import { staysWithinTheWindow } from './bars/latency.ts';
 import { revisesLateWindows } from './bars/late.ts';
 import { turnsLateAway } from './bars/policies.ts';
 import { keepsReplaysApart, repairsBars } from './bars/replays.ts';
-import { BARS_SETTINGS, SMALL } from './bars/sizes.ts';
+import { BARS_SETTINGS, SMALL } from './bars/harness/sizes.ts';
 import { isFastEnough } from './bars/speed.ts';
 import { makesExactBars } from './bars/volume.ts';
 import { BUSES, type BusName } from './bus/harness.ts';

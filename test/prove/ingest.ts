@@ -7,21 +7,21 @@
  *   TIMESCALE_TEST_URL=<url> also runs on this server with TimescaleDB; several are separated by spaces
  *   PROVE=small              the sizes of the tests, to try the run itself
  */
-import { chainSpec } from '../support/chain/expected.ts';
+import { chainSpec } from '../support/chain/content/expected.ts';
 import { testServers, type OpenTestServer } from '../support/servers/postgres.ts';
 import { ingestsEqually } from './chain/equality.ts';
 import { assertHypertables } from './chain/hypertables.ts';
-import { survivesKills } from './chain/kills.ts';
-import { survivesLostCommits } from './chain/lost-commits.ts';
-import { survivesCuts, survivesLostTransactions, survivesOutages } from './chain/outage.ts';
+import { survivesKills } from './chain/process/kills.ts';
+import { survivesLostCommits } from './chain/database/lost-commits.ts';
+import { survivesCuts, survivesLostTransactions, survivesOutages } from './chain/database/outage.ts';
 import { storesRealTicks } from './chain/real-ticks.ts';
-import { realTicks } from '../support/chain/real-ticks.ts';
+import { realTicks } from '../support/chain/content/real-ticks.ts';
 import { onEmbedded, prove, random, say, sized, type Scenario } from './runner.ts';
 import type { Figures, ScenarioContext } from './harness.ts';
-import { drainsOnSigterm, endsAtSecondSignal, timesOutWithoutDatabase } from './chain/shutdown.ts';
+import { drainsOnSigterm, endsAtSecondSignal, timesOutWithoutDatabase } from './chain/process/shutdown.ts';
 import { STORM_SETTINGS, survivesStorm } from './chain/storm.ts';
-import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './chain/takeover.ts';
-import { survivesThreadDeaths } from './chain/threads.ts';
+import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './chain/process/takeover.ts';
+import { survivesThreadDeaths } from './chain/process/threads.ts';
 
 async function on(
   open: () => Promise<OpenTestServer>,

@@ -7,22 +7,22 @@
  *   STORM_SECONDS=600  how long the storm lasts (make storm SECONDS=600 runs it alone)
  *   PROVE=small        the sizes of the tests, to try the run itself
  */
-import { chainSpec } from '../support/chain/expected.ts';
+import { chainSpec } from '../support/chain/content/expected.ts';
 import type { TestPostgres } from '../support/servers/postgres.ts';
 import { wireFaults } from '../support/chain/wire-faults.ts';
-import { survivesBlackHoles } from './chain/black-hole.ts';
-import { DISK_SETTINGS, survivesFullDisk, survivesFullLogDisk } from './chain/disk-full.ts';
-import { FROZEN_COMMIT_SETTINGS, survivesFrozenCommits } from './chain/frozen-commit.ts';
-import { survivesKills } from './chain/kills.ts';
-import { survivesLostCommits } from './chain/lost-commits.ts';
-import { survivesLostTransactions } from './chain/outage.ts';
-import { survivesRestarts } from './chain/restarts.ts';
+import { survivesBlackHoles } from './chain/database/black-hole.ts';
+import { DISK_SETTINGS, survivesFullDisk, survivesFullLogDisk } from './chain/database/disk-full.ts';
+import { FROZEN_COMMIT_SETTINGS, survivesFrozenCommits } from './chain/database/frozen-commit.ts';
+import { survivesKills } from './chain/process/kills.ts';
+import { survivesLostCommits } from './chain/database/lost-commits.ts';
+import { survivesLostTransactions } from './chain/database/outage.ts';
+import { survivesRestarts } from './chain/process/restarts.ts';
 import { onEmbedded, prove, sized, type Scenario } from './runner.ts';
 import type { Figures, ScenarioContext } from './harness.ts';
 import { survivesSequencerFaults } from './chain/sequencer-faults.ts';
 import { STORM_SETTINGS, survivesStorm } from './chain/storm.ts';
-import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './chain/takeover.ts';
-import { survivesTerminations } from './chain/terminations.ts';
+import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from './chain/process/takeover.ts';
+import { survivesTerminations } from './chain/database/terminations.ts';
 import { verifiesStored } from './chain/verify.ts';
 import { survivesWireFaults } from './chain/wire.ts';
 

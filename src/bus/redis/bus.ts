@@ -17,8 +17,8 @@ import {
 import { RedisConnection } from './connection.ts';
 import { streamKey, toDelivery } from './entry.ts';
 import { toBusError } from './errors.ts';
-import { ANSWER_MS, RedisGroups, type Stream } from './groups.ts';
-import { RedisMember } from './member.ts';
+import { ANSWER_MS, RedisGroups, type Stream } from './group/groups.ts';
+import { RedisMember } from './group/member.ts';
 import { RedisPartitionReader } from './partition-reader.ts';
 import { LogScopedCheckpoints } from '../checkpoints.ts';
 import { BEGINNING, comparePositions } from './stream-id.ts';

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { BusUsage, TrimPolicy } from '../bus.ts';
-import { neededFrom, type Stream } from './groups.ts';
+import { neededFrom, type Stream } from './group/groups.ts';
 import { lowerPosition } from './stream-id.ts';
 import { readGroups, readServerMs } from './replies.ts';
 import { infoField, permitted } from './server-settings.ts';

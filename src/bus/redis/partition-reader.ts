@@ -3,8 +3,8 @@ import { BusError, type Delivery, type PartitionReader } from '../bus.ts';
 import { toDelivery, type RawEntry } from './entry.ts';
 import type { RedisConnection } from './connection.ts';
 import { replyWord, toBusError } from './errors.ts';
-import { ANSWER_MS, type RedisGroups, type Stream } from './groups.ts';
-import { RedisHeartbeat } from './heartbeat.ts';
+import { ANSWER_MS, type RedisGroups, type Stream } from './group/groups.ts';
+import { RedisHeartbeat } from './group/heartbeat.ts';
 import { BEGINNING, comparePositions } from './stream-id.ts';
 import { readGroups } from './replies.ts';
 

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { ConfigError } from '../config/load.ts';
 import { createRedactor } from '../config/redact.ts';
-import { readStreamingConfig, streamingConfigPath } from '../config/streaming.ts';
-import { YamlError } from '../config/yaml.ts';
+import { readStreamingConfig, streamingConfigPath } from '../config/streaming/load.ts';
+import { YamlError } from '../config/streaming/yaml.ts';
 import { EXIT_PROBLEM } from './arguments.ts';
 import { printOf } from './text.ts';
 

@@ -1,5 +1,5 @@
 import { configMarkdown } from './describe.ts';
-import { streamingMarkdown } from './streaming-doc.ts';
+import { streamingMarkdown } from './streaming/meanings.ts';
 
 /** docs/configuration.md with its two tables as this version has them; the text around them stays. */
 export function configurationPage(text: string): string {

@@ -5,7 +5,7 @@ import { CAPACITY_LIMITS } from '../../core/bus/capacity.ts';
 import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
 import type { Meter } from '../../stream/meter.ts';
 import { eventsTopic } from './open-bus.ts';
-import type { StreamingConfig } from '../config/streaming.ts';
+import type { StreamingConfig } from '../config/streaming/load.ts';
 
 export interface BusReportOptions {
   bus: StreamBus;

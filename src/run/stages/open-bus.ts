@@ -4,7 +4,7 @@ import { BusError, type GroupCheckpoints, type StreamBus } from '../../bus/bus.t
 import { KafkaBus } from '../../bus/kafka/bus.ts';
 import { PostgresBus } from '../../bus/postgres/bus.ts';
 import { openRedisBus } from '../../bus/redis/bus.ts';
-import type { StreamingConfig } from '../config/streaming.ts';
+import type { StreamingConfig } from '../config/streaming/load.ts';
 
 /** Topics that do not bear a name of the configuration. */
 const EVENTS_TOPIC = 'mdp.events';

@@ -1,5 +1,5 @@
 import type { BusStage } from '../config/stages.ts';
-import type { StreamingConfig } from '../config/streaming.ts';
+import type { StreamingConfig } from '../config/streaming/load.ts';
 
 /** What runs on the bus: stages of the daemon, and producers that are programs of their own. */
 export type Role = BusStage | 'synthetic' | 'ibkr';

@@ -6,7 +6,7 @@ import type { StageSetup } from './stage-setup.ts';
 import { StageMetrics } from '../telemetry/stage-metrics.ts';
 import { StageThread } from './stage-handle.ts';
 import type { BusStage } from '../config/stages.ts';
-import { knownProviders, type StreamingConfig } from '../config/streaming.ts';
+import { knownProviders, type StreamingConfig } from '../config/streaming/load.ts';
 
 export interface BusStagesOptions {
   stages: readonly BusStage[];

@@ -10,7 +10,7 @@ import { createRedactor } from '../config/redact.ts';
 import { watchSignals } from '../signals.ts';
 import { StageMetrics } from '../telemetry/stage-metrics.ts';
 import type { StageHost } from './connected-stage.ts';
-import { knownProviders, type StreamingConfig } from '../config/streaming.ts';
+import { knownProviders, type StreamingConfig } from '../config/streaming/load.ts';
 
 export interface RoleOptions {
   streaming: StreamingConfig;

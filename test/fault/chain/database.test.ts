@@ -1,10 +1,14 @@
 import { test } from 'tap';
-import { survivesBlackHoles } from '../../prove/chain/black-hole.ts';
-import { DISK_SETTINGS, survivesFullDisk, survivesFullLogDisk } from '../../prove/chain/disk-full.ts';
-import { FROZEN_COMMIT_SETTINGS, survivesFrozenCommits } from '../../prove/chain/frozen-commit.ts';
-import { survivesRestarts } from '../../prove/chain/restarts.ts';
-import { survivesTerminations } from '../../prove/chain/terminations.ts';
-import { chainSpec } from '../../support/chain/expected.ts';
+import { survivesBlackHoles } from '../../prove/chain/database/black-hole.ts';
+import {
+  DISK_SETTINGS,
+  survivesFullDisk,
+  survivesFullLogDisk,
+} from '../../prove/chain/database/disk-full.ts';
+import { FROZEN_COMMIT_SETTINGS, survivesFrozenCommits } from '../../prove/chain/database/frozen-commit.ts';
+import { survivesRestarts } from '../../prove/chain/process/restarts.ts';
+import { survivesTerminations } from '../../prove/chain/database/terminations.ts';
+import { chainSpec } from '../../support/chain/content/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
 import { scaled } from '../../support/scale.ts';
 import { contextOf, tell, tried } from '../../support/harness.ts';

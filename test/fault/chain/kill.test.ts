@@ -1,6 +1,6 @@
 import { test } from 'tap';
-import { survivesKills } from '../../prove/chain/kills.ts';
-import { chainSpec } from '../../support/chain/expected.ts';
+import { survivesKills } from '../../prove/chain/process/kills.ts';
+import { chainSpec } from '../../support/chain/content/expected.ts';
 import { testServers } from '../../support/servers/postgres.ts';
 import { scaled } from '../../support/scale.ts';
 import { contextOf, tell } from '../../support/harness.ts';

@@ -1,7 +1,7 @@
 import { test } from 'tap';
-import { survivesLostCommits } from '../../prove/chain/lost-commits.ts';
-import { survivesCuts } from '../../prove/chain/outage.ts';
-import { chainSpec } from '../../support/chain/expected.ts';
+import { survivesLostCommits } from '../../prove/chain/database/lost-commits.ts';
+import { survivesCuts } from '../../prove/chain/database/outage.ts';
+import { chainSpec } from '../../support/chain/content/expected.ts';
 import { testServers } from '../../support/servers/postgres.ts';
 import { isFull, scaled } from '../../support/scale.ts';
 import { contextOf, tell } from '../../support/harness.ts';

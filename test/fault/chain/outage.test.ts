@@ -1,6 +1,6 @@
 import { test } from 'tap';
-import { survivesLostTransactions, survivesOutages } from '../../prove/chain/outage.ts';
-import { chainSpec } from '../../support/chain/expected.ts';
+import { survivesLostTransactions, survivesOutages } from '../../prove/chain/database/outage.ts';
+import { chainSpec } from '../../support/chain/content/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
 import { scaled } from '../../support/scale.ts';
 import { contextOf, tell } from '../../support/harness.ts';

@@ -5,9 +5,9 @@ import { systemClock } from '../../../src/core/time.ts';
 import { ParserPool } from '../../../src/ingest/parser/pool.ts';
 import { planRing, Ring } from '../../../src/ingest/ring.ts';
 import type { ParseTask } from '../../../src/ingest/parser/parse.ts';
-import { chainSpec, expectedTicks } from '../../support/chain/expected.ts';
+import { chainSpec, expectedTicks } from '../../support/chain/content/expected.ts';
 import { until } from '../../support/until.ts';
-import { wireTick } from '../../support/chain/wire.ts';
+import { wireTick } from '../../support/chain/content/wire.ts';
 
 const [tick] = expectedTicks(chainSpec({ txs: 1 }), 1);
 const TICK_BYTES_MAX = 1 << 20;

@@ -1,6 +1,10 @@
 import { test } from 'tap';
-import { drainsOnSigterm, endsAtSecondSignal, timesOutWithoutDatabase } from '../../prove/chain/shutdown.ts';
-import { chainSpec } from '../../support/chain/expected.ts';
+import {
+  drainsOnSigterm,
+  endsAtSecondSignal,
+  timesOutWithoutDatabase,
+} from '../../prove/chain/process/shutdown.ts';
+import { chainSpec } from '../../support/chain/content/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
 import { isFull, scaled } from '../../support/scale.ts';
 import { contextOf, tell } from '../../support/harness.ts';

@@ -1,6 +1,6 @@
 import { test } from 'tap';
-import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from '../../prove/chain/takeover.ts';
-import { chainSpec } from '../../support/chain/expected.ts';
+import { TAKEOVER_SETTINGS, takesOver, takesOverFromCutOff } from '../../prove/chain/process/takeover.ts';
+import { chainSpec } from '../../support/chain/content/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
 import { isFull, scaled } from '../../support/scale.ts';
 import { contextOf, tell } from '../../support/harness.ts';

@@ -1,6 +1,6 @@
 import { test } from 'tap';
 import { survivesWireFaults } from '../../prove/chain/wire.ts';
-import { chainSpec } from '../../support/chain/expected.ts';
+import { chainSpec } from '../../support/chain/content/expected.ts';
 import { startPostgres } from '../../support/servers/postgres.ts';
 import { contextOf, tell } from '../../support/harness.ts';
 import { wireFaults } from '../../support/chain/wire-faults.ts';

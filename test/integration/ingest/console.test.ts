@@ -7,12 +7,12 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
 import { readTicks } from '../../prove/chain/real-ticks.ts';
 import { startDaemon, type Daemon } from '../../support/chain/daemon.ts';
-import { chainSpec, expectedTicks, simArguments } from '../../support/chain/expected.ts';
+import { chainSpec, expectedTicks, simArguments } from '../../support/chain/content/expected.ts';
 import { sharedPostgres } from '../../support/servers/postgres.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import { startSim, type RunningSim } from '../../support/chain/sim.ts';
 import { until } from '../../support/until.ts';
-import { realTicks } from '../../support/chain/real-ticks.ts';
+import { realTicks } from '../../support/chain/content/real-ticks.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../../dist/run/tick-ingester.js', import.meta.url));
 

@@ -9,7 +9,7 @@ import { test, type Test } from 'tap';
 import { startSim, type RunningSim } from '../../support/chain/sim.ts';
 import { collect, SequencerClient } from './client.ts';
 import { oracleChain, OPTIONS, type OracleTick } from './oracle.ts';
-import { realTicks } from '../../support/chain/real-ticks.ts';
+import { realTicks } from '../../support/chain/content/real-ticks.ts';
 
 const FIXED = ['--start-time', '2025-08-23T10:00:00Z', '--vdf', 'fast'];
 

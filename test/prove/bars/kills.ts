@@ -4,10 +4,18 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { eventJson } from '../../../src/core/market/codec/encode.ts';
 import { parseIsoMicros, systemClock } from '../../../src/core/time.ts';
 import type { Random } from '../../support/random.ts';
-import { acrossMidnight, arrivals, eventsOf, MIXED, SERIES, tick, type EventsOptions } from './events.ts';
+import {
+  acrossMidnight,
+  arrivals,
+  eventsOf,
+  MIXED,
+  SERIES,
+  tick,
+  type EventsOptions,
+} from './harness/events.ts';
 import { Members } from './members.ts';
-import { publishAll, publishLive, type EventFile } from './publish.ts';
-import { BarsHarness } from './harness.ts';
+import { publishAll, publishLive, type EventFile } from './harness/publish.ts';
+import { BarsHarness } from './harness/harness.ts';
 import type { BusName } from '../bus/harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 

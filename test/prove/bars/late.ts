@@ -3,10 +3,10 @@ import type { Client } from 'pg';
 import { eventRecord } from '../../../src/bus/publisher.ts';
 import { Random } from '../../../src/core/market/synthetic/random.ts';
 import type { TickEvent } from '../../../src/core/market/event.ts';
-import { compareBars, contentOf, KEY, one, sameKey, snapshot, touchedSince } from './compare.ts';
-import { mixedEvents, SERIES, tick, type EventsSize } from './events.ts';
-import { publishAll } from './publish.ts';
-import { BARS_GROUP, BarsHarness, WINDOW_MS } from './harness.ts';
+import { compareBars, contentOf, KEY, one, sameKey, snapshot, touchedSince } from './harness/compare.ts';
+import { mixedEvents, SERIES, tick, type EventsSize } from './harness/events.ts';
+import { publishAll } from './harness/publish.ts';
+import { BARS_GROUP, BarsHarness, WINDOW_MS } from './harness/harness.ts';
 import { TOPIC, type BusName } from '../bus/harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 

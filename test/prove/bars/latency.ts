@@ -5,11 +5,11 @@ import { from as copyFrom } from 'pg-copy-streams';
 import type { TickEvent } from '../../../src/core/market/event.ts';
 import { formatMicros, systemClock } from '../../../src/core/time.ts';
 import { Trend } from '../../support/trend.ts';
-import { one } from './compare.ts';
-import { arrivals, MIXED, SERIES } from './events.ts';
-import { Marks } from './marks.ts';
-import { publishLive } from './publish.ts';
-import { BARS_GROUP, BarsHarness, WINDOW_MS, type Batcher } from './harness.ts';
+import { one } from './harness/compare.ts';
+import { arrivals, MIXED, SERIES } from './harness/events.ts';
+import { Marks } from './harness/marks.ts';
+import { publishLive } from './harness/publish.ts';
+import { BARS_GROUP, BarsHarness, WINDOW_MS, type Batcher } from './harness/harness.ts';
 import { TOPIC, type BusName } from '../bus/harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 

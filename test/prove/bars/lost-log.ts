@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import type { Client } from 'pg';
 import type { TickEvent } from '../../../src/core/market/event.ts';
 import { formatMicros } from '../../../src/core/time.ts';
-import { one, sameKey } from './compare.ts';
+import { one, sameKey } from './harness/compare.ts';
 import type { Range } from './replays.ts';
-import { WINDOW_MS } from './harness.ts';
+import { WINDOW_MS } from './harness/harness.ts';
 import type { Figures } from '../harness.ts';
 
 /** Of these symbols bars are deleted; those of the others are made poorer. */

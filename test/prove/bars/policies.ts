@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { compareBars, one } from './compare.ts';
-import { mixedEvents, SERIES } from './events.ts';
+import { compareBars, one } from './harness/compare.ts';
+import { mixedEvents, SERIES } from './harness/events.ts';
 import { lateEvents, type LateSize } from './late.ts';
-import { publishAll } from './publish.ts';
-import { BarsHarness } from './harness.ts';
+import { publishAll } from './harness/publish.ts';
+import { BarsHarness } from './harness/harness.ts';
 import { TOPIC, type BusName } from '../bus/harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 

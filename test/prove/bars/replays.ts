@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import type { TickEvent } from '../../../src/core/market/event.ts';
 import { formatMicros } from '../../../src/core/time.ts';
-import { compareBars, one, snapshot, touchedSince } from './compare.ts';
-import { acrossMidnight, mixedEvents, SERIES, type EventsSize } from './events.ts';
-import { publishAll } from './publish.ts';
-import { BarsHarness, WINDOW_MS } from './harness.ts';
+import { compareBars, one, snapshot, touchedSince } from './harness/compare.ts';
+import { acrossMidnight, mixedEvents, SERIES, type EventsSize } from './harness/events.ts';
+import { publishAll } from './harness/publish.ts';
+import { BarsHarness, WINDOW_MS } from './harness/harness.ts';
 import { edgesOf, expectRepaired, HOLDS, damageBars } from './lost-log.ts';
 import type { BusName } from '../bus/harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';

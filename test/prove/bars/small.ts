@@ -7,7 +7,7 @@ import { staysWithinTheWindow } from './latency.ts';
 import { revisesLateWindows } from './late.ts';
 import { turnsLateAway } from './policies.ts';
 import { keepsReplaysApart, repairsBars } from './replays.ts';
-import { BARS_SETTINGS, SMALL } from './sizes.ts';
+import { BARS_SETTINGS, SMALL } from './harness/sizes.ts';
 import { isFastEnough } from './speed.ts';
 import { makesExactBars } from './volume.ts';
 import type { BusName } from '../bus/harness.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { until } from '../../support/until.ts';
-import { compareBars } from './compare.ts';
-import { acrossMidnight, arrivals, eventsOf, MIXED, SERIES, type EventsSize } from './events.ts';
-import { Marks } from './marks.ts';
-import { publishAll } from './publish.ts';
-import { BARS_GROUP, BarsHarness } from './harness.ts';
+import { compareBars } from './harness/compare.ts';
+import { acrossMidnight, arrivals, eventsOf, MIXED, SERIES, type EventsSize } from './harness/events.ts';
+import { Marks } from './harness/marks.ts';
+import { publishAll } from './harness/publish.ts';
+import { BARS_GROUP, BarsHarness } from './harness/harness.ts';
 import type { BusName } from '../bus/harness.ts';
 import { mebibytes, type Figures, type ScenarioContext } from '../harness.ts';
 

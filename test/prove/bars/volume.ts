@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { acrossMidnight, arrivals, MIXED, SERIES, type Arrival, type EventsSize } from './events.ts';
-import { publishAll } from './publish.ts';
-import { BarsHarness } from './harness.ts';
+import { acrossMidnight, arrivals, MIXED, SERIES, type Arrival, type EventsSize } from './harness/events.ts';
+import { publishAll } from './harness/publish.ts';
+import { BarsHarness } from './harness/harness.ts';
 import type { BusName } from '../bus/harness.ts';
 import { mebibytes, seconds, type Figures, type ScenarioContext } from '../harness.ts';
 

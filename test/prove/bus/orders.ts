@@ -3,7 +3,7 @@ import { Program } from '../../support/run/program.ts';
 import { startSim } from '../../support/chain/sim.ts';
 import { until } from '../../support/until.ts';
 import { BusHarness, type BusName } from './harness.ts';
-import { realTicks } from '../../support/chain/real-ticks.ts';
+import { realTicks } from '../../support/chain/content/real-ticks.ts';
 import { Skipped, type Figures, type ScenarioContext } from '../harness.ts';
 
 /** Prices and sizes as a person reads them off the three payloads; seq is the number that the sequencer gave. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { ChainSpec } from '../../support/chain/expected.ts';
+import type { ChainSpec } from '../../support/chain/content/expected.ts';
 import { sessionsGone } from '../../support/chain/daemon.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { openClient } from '../../support/chain/oracle.ts';
+import { openClient } from '../../support/chain/content/oracle.ts';
 
 /** Must show 6: on TimescaleDB the tables are really hypertables, with the data in their chunks. */
 export async function assertHypertables(

@@ -7,9 +7,9 @@ import {
   vdfInputOf,
   vdfOutputOf,
   type ExpectedTick,
-} from '../../support/chain/expected.ts';
-import { compareStored } from '../../support/chain/oracle.ts';
-import { realTicks } from '../../support/chain/real-ticks.ts';
+} from '../../support/chain/content/expected.ts';
+import { compareStored } from '../../support/chain/content/oracle.ts';
+import { realTicks } from '../../support/chain/content/real-ticks.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ChainSpec } from '../../support/chain/expected.ts';
+import type { ChainSpec } from '../../support/chain/content/expected.ts';
 import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { watched } from '../../support/chain/watch.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Daemon } from '../../support/chain/daemon.ts';
-import type { ChainSpec } from '../../support/chain/expected.ts';
+import type { ChainSpec } from '../../support/chain/content/expected.ts';
 import type { TestPostgres } from '../../support/servers/postgres.ts';
 import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { Trend } from '../../support/trend.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Client } from 'pg';
-import { chooseFlips, REACHED_FIELDS, type FlipOptions } from '../../support/chain/bit-flips.ts';
-import type { ChainSpec } from '../../support/chain/expected.ts';
+import { chooseFlips, REACHED_FIELDS, type FlipOptions } from '../../support/chain/content/bit-flips.ts';
+import type { ChainSpec } from '../../support/chain/content/expected.ts';
 import { withIngester } from '../../support/chain/harness.ts';
 import { found, verifyJson, type VerifyJson } from '../../support/run/verify-command.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';

@@ -3,10 +3,10 @@ import type { Client } from 'pg';
 import { REWRITE_BACK } from '../../../src/sim/fault.ts';
 import type { Daemon } from '../../support/chain/daemon.ts';
 import { digest } from '../../support/chain/dead-letters.ts';
-import { expectedTicks, type ChainSpec, type ExpectedTick } from '../../support/chain/expected.ts';
+import { expectedTicks, type ChainSpec, type ExpectedTick } from '../../support/chain/content/expected.ts';
 import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
 import { until } from '../../support/until.ts';
-import { malformed, rewritten, wireTick } from '../../support/chain/wire.ts';
+import { malformed, rewritten, wireTick } from '../../support/chain/content/wire.ts';
 import { watched } from '../../support/chain/watch.ts';
 import {
   fateOf,

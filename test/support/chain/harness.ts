@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
 import type { Client } from 'pg';
 import { Daemon, startDaemon, type DaemonStart } from './daemon.ts';
-import { compareStored, isConnectionLoss, openClient, type Compared, type CompareOptions } from './oracle.ts';
-import { expectedTicks, type ChainSpec, type ExpectedTick } from './expected.ts';
+import {
+  compareStored,
+  isConnectionLoss,
+  openClient,
+  type Compared,
+  type CompareOptions,
+} from './content/oracle.ts';
+import { expectedTicks, type ChainSpec, type ExpectedTick } from './content/expected.ts';
 import { checkInvariants, readPosition, type CheckOptions, type Snapshot } from './invariants.ts';
 import { PostgresProxy } from '../servers/postgres-proxy.ts';
 import { seededRandom, type Random } from '../random.ts';

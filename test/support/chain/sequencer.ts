@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { growingSimArguments, simArguments, type ChainSpec } from './expected.ts';
+import { growingSimArguments, simArguments, type ChainSpec } from './content/expected.ts';
 import { TcpProxy } from '../servers/proxy.ts';
 import type { Random } from '../random.ts';
 import { startSim, type RunningSim, type SimEvent } from './sim.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
-import { isConnectionLoss, openClient } from './oracle.ts';
+import { isConnectionLoss, openClient } from './content/oracle.ts';
 import type { IngestHarness } from './harness.ts';
 
 /** between two looks at the least; a look that takes long is followed by a pause as long, for the sake of the others */

@@ -5,7 +5,7 @@ import { windowMsOf } from '../../../stream/bars/micro-batcher.ts';
 import { runRole } from '../../stages/standalone.ts';
 import { buildStage } from '../../stages/build.ts';
 import type { BusStage } from '../../config/stages.ts';
-import type { StreamingConfig } from '../../config/streaming.ts';
+import type { StreamingConfig } from '../../config/streaming/load.ts';
 import { wholeNumber } from '../arguments.ts';
 import type { StreamCommands, StreamEnvironment } from './commands.ts';
 import { withServerUrl } from '../database.ts';

@@ -9,7 +9,7 @@ import { test, type Test } from 'tap';
 import type { BusOptions, Delivery, StreamBus } from '../../../../src/bus/bus.ts';
 import { openRedisBus } from '../../../../src/bus/redis/bus.ts';
 import { readConsumers } from '../../../../src/bus/redis/replies.ts';
-import { RedisTakeover } from '../../../../src/bus/redis/takeover.ts';
+import { RedisTakeover } from '../../../../src/bus/redis/group/takeover.ts';
 import { collect, idsOf, insist, pendingOf, recordsOf, sorted } from '../../../conformance/harness.ts';
 import { FileCheckpoints } from '../../../support/bus/file-checkpoints.ts';
 import { TcpProxy } from '../../../support/servers/proxy.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'tap';
 import { Publisher, PUBLISHER_LIMITS, type PublishRecord } from '../../../../src/bus/publisher.ts';
 import { openRedisBus } from '../../../../src/bus/redis/bus.ts';
-import { readStreamingConfig } from '../../../../src/run/config/streaming.ts';
+import { readStreamingConfig } from '../../../../src/run/config/streaming/load.ts';
 import { BusReport } from '../../../../src/run/stages/bus-report.ts';
 import { collect, recordsOf } from '../../../conformance/harness.ts';
 import { testEnv } from '../../../support/bus/env.ts';

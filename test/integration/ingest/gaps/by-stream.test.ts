@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { sessionsGone } from '../../../support/chain/daemon.ts';
-import { chainSpec } from '../../../support/chain/expected.ts';
+import { chainSpec } from '../../../support/chain/content/expected.ts';
 import { asked, fates, faults, gapRows } from '../../../support/chain/gaps.ts';
 import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';

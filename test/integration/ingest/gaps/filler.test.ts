@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { test } from 'tap';
-import { chainSpec } from '../../../support/chain/expected.ts';
+import { chainSpec } from '../../../support/chain/content/expected.ts';
 import { asked, fates, faults, gapRows, multiples } from '../../../support/chain/gaps.ts';
 import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { REWRITE_BACK } from '../../../../src/sim/fault.ts';
 import { digest } from '../../../support/chain/dead-letters.ts';
-import { allTicks, chainSpec } from '../../../support/chain/expected.ts';
+import { allTicks, chainSpec } from '../../../support/chain/content/expected.ts';
 import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';
 import { runCommand } from '../../../support/run/command.ts';
 import { until } from '../../../support/until.ts';
-import { wireTick } from '../../../support/chain/wire.ts';
+import { wireTick } from '../../../support/chain/content/wire.ts';
 
 void test('ticks that come again', async (t) => {
   const server = await sharedPostgres();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { runCommand } from '../../../support/run/command.ts';
-import { chainSpec } from '../../../support/chain/expected.ts';
+import { chainSpec } from '../../../support/chain/content/expected.ts';
 import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { deadLetters, digest } from '../../../support/chain/dead-letters.ts';
-import { allTicks, chainSpec, type ChainSpec } from '../../../support/chain/expected.ts';
+import { allTicks, chainSpec, type ChainSpec } from '../../../support/chain/content/expected.ts';
 import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester, type IngestHarness } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
-import { malformed, wireTick } from '../../../support/chain/wire.ts';
+import { malformed, wireTick } from '../../../support/chain/content/wire.ts';
 import { isUnnumbered, REASONS } from '../../../support/chain/wire-faults.ts';
 
 /** What the stream carried in the place of which tick. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Client } from 'pg';
 import { test } from 'tap';
-import { chainSpec } from '../../../support/chain/expected.ts';
+import { chainSpec } from '../../../support/chain/content/expected.ts';
 import { testServers } from '../../../support/servers/postgres.ts';
 import { withIngester, type IngestHarness } from '../../../support/chain/harness.ts';
 

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { deadLetters, digest } from '../../../support/chain/dead-letters.ts';
-import { allTicks, chainSpec, expectedTicks } from '../../../support/chain/expected.ts';
-import { insertTick } from '../../../support/chain/insert-tick.ts';
+import { allTicks, chainSpec, expectedTicks } from '../../../support/chain/content/expected.ts';
+import { insertTick } from '../../../support/chain/content/insert-tick.ts';
 import { testServers } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
-import { wireTick } from '../../../support/chain/wire.ts';
+import { wireTick } from '../../../support/chain/content/wire.ts';
 
 const LARGE = { BATCH_SIZE: '500', FLUSH_INTERVAL: '300ms' };
 

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { sessionsGone } from '../../../support/chain/daemon.ts';
 import { deadLetters, digest } from '../../../support/chain/dead-letters.ts';
-import { allTicks, chainSpec } from '../../../support/chain/expected.ts';
+import { allTicks, chainSpec } from '../../../support/chain/content/expected.ts';
 import { testServers } from '../../../support/servers/postgres.ts';
 import { withIngester, type IngestHarness } from '../../../support/chain/harness.ts';
 import { until } from '../../../support/until.ts';
-import { malformed, wireTick } from '../../../support/chain/wire.ts';
+import { malformed, wireTick } from '../../../support/chain/content/wire.ts';
 
 /** Exactly these ticks are dead letters, each once with its bytes; all others are stored. */
 async function assertRefused(

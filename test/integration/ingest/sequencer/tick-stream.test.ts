@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { freePort } from '../../../support/servers/free-port.ts';
-import { chainSpec, expectedTicks, simArguments } from '../../../support/chain/expected.ts';
-import { compareStored } from '../../../support/chain/oracle.ts';
+import { chainSpec, expectedTicks, simArguments } from '../../../support/chain/content/expected.ts';
+import { compareStored } from '../../../support/chain/content/oracle.ts';
 import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';
 import { startSim } from '../../../support/chain/sim.ts';

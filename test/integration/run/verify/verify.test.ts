@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { verifyStored, type VerifyRun } from '../../../../src/run/verify/verify.ts';
-import { chainSpec } from '../../../support/chain/expected.ts';
-import { openClient } from '../../../support/chain/oracle.ts';
+import { chainSpec } from '../../../support/chain/content/expected.ts';
+import { openClient } from '../../../support/chain/content/oracle.ts';
 import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { withIngester } from '../../../support/chain/harness.ts';
 

@@ -9,10 +9,10 @@ import { readExtent, readOverview } from '../../../../src/store/chain/overview.t
 import { raiseFloor, readHypertables, type Round } from '../../../../src/store/retention/round.ts';
 import { dropChain } from '../../../../src/store/retention/chain.ts';
 import { runInProcess } from '../../../support/run/command-in-process.ts';
-import { chainSpec, expectedTicks, type ExpectedTick } from '../../../support/chain/expected.ts';
+import { chainSpec, expectedTicks, type ExpectedTick } from '../../../support/chain/content/expected.ts';
 import { testServers, type OpenTestServer } from '../../../support/servers/postgres.ts';
-import { beginChain, storeFrames } from '../../../support/chain/stored-chain.ts';
-import { wireTick } from '../../../support/chain/wire.ts';
+import { beginChain, storeFrames } from '../../../support/chain/content/stored-chain.ts';
+import { wireTick } from '../../../support/chain/content/wire.ts';
 
 const FIRST = 1000n;
 const DAYS = 8;

@@ -15,9 +15,9 @@ import { OrdersProducer, type OrdersProducerOptions } from '../../../../src/stre
 import { TestMeter } from '../../../support/bus/meter.ts';
 import { sharedPostgres } from '../../../support/servers/postgres.ts';
 import { PublishBus } from '../../../support/bus/publish-bus.ts';
-import { beginChain, storeFrames } from '../../../support/chain/stored-chain.ts';
+import { beginChain, storeFrames } from '../../../support/chain/content/stored-chain.ts';
 import { until } from '../../../support/until.ts';
-import { realTicks } from '../../../support/chain/real-ticks.ts';
+import { realTicks } from '../../../support/chain/content/real-ticks.ts';
 
 const START = 1_755_945_303_178_360n;
 const HEX = 'ab'.repeat(32);

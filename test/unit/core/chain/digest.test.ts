@@ -4,8 +4,8 @@ import { test } from 'tap';
 import { decodeTick } from '../../../../src/core/chain/decode.ts';
 import { compareTicks, differingFields, fieldsText, tickDigest } from '../../../../src/core/chain/digest.ts';
 import type { Tick } from '../../../../src/core/chain/tick.ts';
-import { allTicks, chainSpec } from '../../../support/chain/expected.ts';
-import { wireTick } from '../../../support/chain/wire.ts';
+import { allTicks, chainSpec } from '../../../support/chain/content/expected.ts';
+import { wireTick } from '../../../support/chain/content/wire.ts';
 
 const expected = allTicks(chainSpec({ seed: 5, txs: 3, hostile: true }), 3).get(2n)!;
 const read = (): Tick => decodeTick(wireTick(expected));

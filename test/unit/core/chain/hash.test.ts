@@ -12,7 +12,7 @@ import {
   vdfSeed,
 } from '../../../../src/core/chain/hash.ts';
 import { parseTickJson } from '../../../../src/core/chain/tick-json.ts';
-import { realTicks } from '../../../support/chain/real-ticks.ts';
+import { realTicks } from '../../../support/chain/content/real-ticks.ts';
 
 const { skip } = realTicks;
 

@@ -1,5 +1,5 @@
 /** Ticks as they are stored, made by the formulas of the oracle and not by those under test. */
-import { batchHashOf, txHashOf, vdfInputOf, vdfOutputOf } from '../../../support/chain/expected.ts';
+import { batchHashOf, txHashOf, vdfInputOf, vdfOutputOf } from '../../../support/chain/content/expected.ts';
 import type { StoredTick, StoredTransaction } from '../../../../src/core/chain/verify/verify.ts';
 import type { Transaction } from '../../../../src/core/chain/tick.ts';
 

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { test } from 'tap';
 import { formatTick, parseTickJson, TickJsonError } from '../../../../src/core/chain/tick-json.ts';
 import { anyTick, plainTick } from './protobufjs.ts';
-import { realTicks } from '../../../support/chain/real-ticks.ts';
+import { realTicks } from '../../../support/chain/content/real-ticks.ts';
 
 const { skip } = realTicks;
 

@@ -8,7 +8,7 @@ import {
   isSampled,
   verifyPage,
 } from '../../../../src/core/chain/verify/page.ts';
-import { batchHashOf, vdfInputOf, vdfOutputOf } from '../../../support/chain/expected.ts';
+import { batchHashOf, vdfInputOf, vdfOutputOf } from '../../../support/chain/content/expected.ts';
 import { makeTick, TIME } from './stored.ts';
 import { copyOf, int8, numeric, timestamptz } from './copy-of.ts';
 import type { StoredTick, StoredTransaction } from '../../../../src/core/chain/verify/verify.ts';

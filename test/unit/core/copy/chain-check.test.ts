@@ -4,8 +4,8 @@ import type {
   TranscodeLimits,
   TranscodeResult,
 } from '../../../../src/core/copy/transcode.ts';
-import { chainSpec, expectedTicks, type ExpectedTick } from '../../../support/chain/expected.ts';
-import { wireTick } from '../../../support/chain/wire.ts';
+import { chainSpec, expectedTicks, type ExpectedTick } from '../../../support/chain/content/expected.ts';
+import { wireTick } from '../../../support/chain/content/wire.ts';
 import { createSpan, LIMITS } from './frames.ts';
 import { read } from './harness.ts';
 

@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import { transcodeFrame } from '../../../../src/core/copy/frame.ts';
-import { chainSpec, expectedTicks } from '../../../support/chain/expected.ts';
-import { malformed, wireTick } from '../../../support/chain/wire.ts';
+import { chainSpec, expectedTicks } from '../../../support/chain/content/expected.ts';
+import { malformed, wireTick } from '../../../support/chain/content/wire.ts';
 
 const LIMITS = { nowMicros: BigInt(Date.parse('2026-01-01T00:00:00Z')) * 1000n, tickMaxBytes: 1_000_000 };
 const [tick] = expectedTicks(chainSpec({ first: 2n ** 40n, txs: 3 }), 1);

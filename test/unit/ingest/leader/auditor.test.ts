@@ -4,8 +4,8 @@ import { decodeTick } from '../../../../src/core/chain/decode.ts';
 import { Auditor, type Audited } from '../../../../src/ingest/leader/auditor.ts';
 import type { RepeatedFrame } from '../../../../src/ingest/reader/repeated-frames.ts';
 import type { ConflictLetter, Counterpart } from '../../../../src/store/chain/conflicts.ts';
-import { allTicks, chainSpec, type ExpectedTick } from '../../../support/chain/expected.ts';
-import { wireTick } from '../../../support/chain/wire.ts';
+import { allTicks, chainSpec, type ExpectedTick } from '../../../support/chain/content/expected.ts';
+import { wireTick } from '../../../support/chain/content/wire.ts';
 
 const ticks = allTicks(chainSpec({ seed: 6, txs: 1 }), 20);
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { test } from 'tap';
 import { configurationPage } from '../../../../src/run/config/page.ts';
-import { streamingMarkdown } from '../../../../src/run/config/streaming-doc.ts';
+import { streamingMarkdown } from '../../../../src/run/config/streaming/meanings.ts';
 
 const page = readFileSync(new URL('../../../../docs/configuration.md', import.meta.url), 'utf8');
 

@@ -5,16 +5,16 @@ import type { Client } from 'pg';
 import { test } from 'tap';
 import { registerQuality } from '../../../../../src/run/cli/chain/quality.ts';
 import { runInProcess, type Outcome } from '../../../../support/run/command-in-process.ts';
-import { chainSpec, expectedTicks, type ExpectedTick } from '../../../../support/chain/expected.ts';
-import { compareStored, openClient } from '../../../../support/chain/oracle.ts';
+import { chainSpec, expectedTicks, type ExpectedTick } from '../../../../support/chain/content/expected.ts';
+import { compareStored, openClient } from '../../../../support/chain/content/oracle.ts';
 import {
   schemaSql,
   startPostgres,
   testServers,
   type OpenTestServer,
 } from '../../../../support/servers/postgres.ts';
-import { beginChain, storeFrames, type StoredFrame } from '../../../../support/chain/stored-chain.ts';
-import { malformed, wireTick } from '../../../../support/chain/wire.ts';
+import { beginChain, storeFrames, type StoredFrame } from '../../../../support/chain/content/stored-chain.ts';
+import { malformed, wireTick } from '../../../../support/chain/content/wire.ts';
 
 const FIRST = 1000n;
 const COUNT = 400;

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { isSampled } from '../../../../../src/core/chain/verify/page.ts';
-import { chooseFlips } from '../../../../support/chain/bit-flips.ts';
-import { chainSpec } from '../../../../support/chain/expected.ts';
-import { openClient } from '../../../../support/chain/oracle.ts';
+import { chooseFlips } from '../../../../support/chain/content/bit-flips.ts';
+import { chainSpec } from '../../../../support/chain/content/expected.ts';
+import { openClient } from '../../../../support/chain/content/oracle.ts';
 import { startPostgres } from '../../../../support/servers/postgres.ts';
 import { seededRandom } from '../../../../support/random.ts';
 import { withIngester } from '../../../../support/chain/harness.ts';

@@ -16,18 +16,18 @@ import {
   vdfOutputOf,
   type ExpectedTick,
   type ExpectedTransaction,
-} from '../../../../support/chain/expected.ts';
+} from '../../../../support/chain/content/expected.ts';
 import { checkInvariants } from '../../../../support/chain/invariants.ts';
-import { compareStored, openClient } from '../../../../support/chain/oracle.ts';
+import { compareStored, openClient } from '../../../../support/chain/content/oracle.ts';
 import { testServers, type OpenTestServer } from '../../../../support/servers/postgres.ts';
 import {
   beginChain,
   storeFrames,
   TEST_EPOCH,
   type StoredFrame,
-} from '../../../../support/chain/stored-chain.ts';
+} from '../../../../support/chain/content/stored-chain.ts';
 import { until } from '../../../../support/until.ts';
-import { malformed, wireTick } from '../../../../support/chain/wire.ts';
+import { malformed, wireTick } from '../../../../support/chain/content/wire.ts';
 
 const NOW = BigInt(Date.parse('2026-01-01T00:00:00Z')) * 1000n;
 const SPEC = chainSpec({ seed: 41, txs: 2, hostile: true });

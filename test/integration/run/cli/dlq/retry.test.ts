@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'tap';
 import { runCommand } from '../../../../support/run/command.ts';
-import { chainSpec, expectedTicks } from '../../../../support/chain/expected.ts';
+import { chainSpec, expectedTicks } from '../../../../support/chain/content/expected.ts';
 import { sharedPostgres } from '../../../../support/servers/postgres.ts';
 import { withIngester } from '../../../../support/chain/harness.ts';
-import { wireTick } from '../../../../support/chain/wire.ts';
+import { wireTick } from '../../../../support/chain/content/wire.ts';
 
 function mdp(databaseUrl: string, ...args: string[]): ReturnType<typeof runCommand> {
   return runCommand('mdp', args, { DATABASE_URL: databaseUrl });

@@ -4,7 +4,7 @@ import { test } from 'tap';
 import { parseTickJson } from '../../../../../src/core/chain/tick-json.ts';
 import { verifyTick, type StoredTick } from '../../../../../src/core/chain/verify/verify.ts';
 import { hex, makeTick } from '../stored.ts';
-import { realTicks } from '../../../../support/chain/real-ticks.ts';
+import { realTicks } from '../../../../support/chain/content/real-ticks.ts';
 
 const { skip } = realTicks;
 

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { test } from 'tap';
 import { parseTickJson } from '../../../../../src/core/chain/tick-json.ts';
 import { DEFAULT_MINTS, orderEvent, type OrderPlace } from '../../../../../src/core/market/orders/order.ts';
-import { realTicks } from '../../../../support/chain/real-ticks.ts';
+import { realTicks } from '../../../../support/chain/content/real-ticks.ts';
 
 const SOL = 'So11111111111111111111111111111111111111112';
 const USDC = 'EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v';

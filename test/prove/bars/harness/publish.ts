@@ -2,12 +2,12 @@ import { once } from 'node:events';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { finished } from 'node:stream/promises';
-import type { StreamBus } from '../../../src/bus/bus.ts';
-import { eventRecord } from '../../../src/bus/publisher.ts';
-import type { TickEvent } from '../../../src/core/market/event.ts';
-import { systemClock } from '../../../src/core/time.ts';
+import type { StreamBus } from '../../../../src/bus/bus.ts';
+import { eventRecord } from '../../../../src/bus/publisher.ts';
+import type { TickEvent } from '../../../../src/core/market/event.ts';
+import { systemClock } from '../../../../src/core/time.ts';
 import { oracleRow, type Arrival } from './events.ts';
-import { TOPIC } from '../bus/harness.ts';
+import { TOPIC } from '../../bus/harness.ts';
 
 const BATCH = 1_000;
 /** between two batches that come with the clock, ms */

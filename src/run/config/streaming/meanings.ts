@@ -1,6 +1,6 @@
 /** The table of docs/configuration.md: every key of streaming.yaml with its default, what is allowed, and its meaning. */
 import { z } from 'zod';
-import { streamingSchema } from './streaming.ts';
+import { streamingSchema } from './load.ts';
 
 /** By path; a key with further keys below it stands for all of them. */
 const MEANINGS: Readonly<Record<string, string>> = {
@@ -80,12 +80,12 @@ export function streamingMarkdown(): string {
         visit(path === '' ? name : `${path}.${name}`, inner);
       return;
     }
-    if (meaning === undefined) throw new Error(`${path} has no meaning in streaming-doc.ts`);
+    if (meaning === undefined) throw new Error(`${path} has no meaning in meanings.ts`);
     left.delete(path);
     rows.push(`| \`${path}\` | ${defaultText(shape)} | ${cell(meaning)}${cell(allowedText(shape))} |`);
   };
   visit('', root);
-  if (left.size > 0) throw new Error(`${[...left].join(', ')}: no such key in streaming.ts`);
+  if (left.size > 0) throw new Error(`${[...left].join(', ')}: no such key in load.ts`);
   return ['| Key | Default | Meaning |', '|---|---|---|', ...rows, ''].join('\n');
 }
 

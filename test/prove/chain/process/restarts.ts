@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ChainSpec } from '../../support/chain/expected.ts';
-import type { TestPostgres } from '../../support/servers/postgres.ts';
-import { withIngester } from '../../support/chain/harness.ts';
-import { watched } from '../../support/chain/watch.ts';
-import type { Figures, ScenarioContext } from '../harness.ts';
+import type { ChainSpec } from '../../../support/chain/content/expected.ts';
+import type { TestPostgres } from '../../../support/servers/postgres.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
+import { watched } from '../../../support/chain/watch.ts';
+import type { Figures, ScenarioContext } from '../../harness.ts';
 
 export interface RestartSize {
   /** it grows all the while */

@@ -1,4 +1,4 @@
-import type { StreamBus } from '../../../src/bus/bus.ts';
+import type { StreamBus } from '../../../../src/bus/bus.ts';
 
 /** How many events of a topic with one partition were published up to the end of each batch: not every bus can count what lies between. */
 export class Marks {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Daemon } from '../../support/chain/daemon.ts';
-import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withIngester } from '../../support/chain/harness.ts';
-import { watched } from '../../support/chain/watch.ts';
-import { mebibytes, seconds, type Figures, type ScenarioContext } from '../harness.ts';
+import type { Daemon } from '../../../support/chain/daemon.ts';
+import type { ChainSpec } from '../../../support/chain/content/expected.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
+import { watched } from '../../../support/chain/watch.ts';
+import { mebibytes, seconds, type Figures, type ScenarioContext } from '../../harness.ts';
 
 export interface BlackHoleSize {
   /** it grows all the while */

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
-import type { Daemon } from '../../support/chain/daemon.ts';
-import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
-import { until } from '../../support/until.ts';
-import { watched } from '../../support/chain/watch.ts';
-import { seconds, type Figures, type ScenarioContext } from '../harness.ts';
+import type { Daemon } from '../../../support/chain/daemon.ts';
+import type { ChainSpec } from '../../../support/chain/content/expected.ts';
+import { withIngester, type IngestHarness } from '../../../support/chain/harness.ts';
+import { until } from '../../../support/until.ts';
+import { watched } from '../../../support/chain/watch.ts';
+import { seconds, type Figures, type ScenarioContext } from '../../harness.ts';
 
 export interface FrozenCommitSize {
   /** it grows all the while */

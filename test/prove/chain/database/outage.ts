@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Daemon } from '../../support/chain/daemon.ts';
-import type { ChainSpec } from '../../support/chain/expected.ts';
-import type { TestPostgres } from '../../support/servers/postgres.ts';
-import { withIngester } from '../../support/chain/harness.ts';
-import { until } from '../../support/until.ts';
-import { watched } from '../../support/chain/watch.ts';
-import { mebibytes, type Figures, type ScenarioContext } from '../harness.ts';
+import type { Daemon } from '../../../support/chain/daemon.ts';
+import type { ChainSpec } from '../../../support/chain/content/expected.ts';
+import type { TestPostgres } from '../../../support/servers/postgres.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
+import { until } from '../../../support/until.ts';
+import { watched } from '../../../support/chain/watch.ts';
+import { mebibytes, type Figures, type ScenarioContext } from '../../harness.ts';
 
 export interface OutageSize {
   /** it grows by spec.ticksPerSecond while all of this happens */

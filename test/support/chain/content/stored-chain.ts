@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import type { Client } from 'pg';
-import { ByteSink } from '../../../src/core/copy/sink.ts';
-import { FRAME_UNNUMBERED, INDEX_WORDS, transcode } from '../../../src/core/copy/transcode.ts';
-import type { TickRange } from '../../../src/core/ingest/ranges.ts';
-import { writeBatch } from '../../../src/store/chain/batch.ts';
+import { ByteSink } from '../../../../src/core/copy/sink.ts';
+import { FRAME_UNNUMBERED, INDEX_WORDS, transcode } from '../../../../src/core/copy/transcode.ts';
+import type { TickRange } from '../../../../src/core/ingest/ranges.ts';
+import { writeBatch } from '../../../../src/store/chain/batch.ts';
 
 /** Of the batches that a test writes without a daemon. */
 export const TEST_EPOCH = 1n;

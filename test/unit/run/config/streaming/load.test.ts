@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { test } from 'tap';
-import { loadStreamingConfig, type StreamingConfig } from '../../../../src/run/config/streaming.ts';
-import { YamlError, type YamlProblem } from '../../../../src/run/config/yaml.ts';
+import { loadStreamingConfig, type StreamingConfig } from '../../../../../src/run/config/streaming/load.ts';
+import { YamlError, type YamlProblem } from '../../../../../src/run/config/streaming/yaml.ts';
 
 /** Seed 001 §4.2, as it stands there. */
 const SEED = `version: 1
@@ -45,7 +45,7 @@ telemetry:
   metrics_port: 9101
   log_level: INFO
 `;
-const SHIPPED = readFileSync(new URL('../../../../configs/streaming.yaml', import.meta.url), 'utf8');
+const SHIPPED = readFileSync(new URL('../../../../../configs/streaming.yaml', import.meta.url), 'utf8');
 
 function load(text: string, variables: Readonly<Record<string, string>> = {}): StreamingConfig {
   return loadStreamingConfig(

@@ -1,7 +1,7 @@
-import { eventIdOf } from '../../../src/core/market/event-id.ts';
-import type { TickEvent } from '../../../src/core/market/event.ts';
-import { Random } from '../../../src/core/market/synthetic/random.ts';
-import { formatMicros } from '../../../src/core/time.ts';
+import { eventIdOf } from '../../../../src/core/market/event-id.ts';
+import type { TickEvent } from '../../../../src/core/market/event.ts';
+import { Random } from '../../../../src/core/market/synthetic/random.ts';
+import { formatMicros } from '../../../../src/core/time.ts';
 
 export interface EventsOptions {
   /** equal options give equal events */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withIngester } from '../../support/chain/harness.ts';
-import { watched } from '../../support/chain/watch.ts';
-import { seconds, type Figures, type ScenarioContext } from '../harness.ts';
+import type { ChainSpec } from '../../../support/chain/content/expected.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
+import { watched } from '../../../support/chain/watch.ts';
+import { seconds, type Figures, type ScenarioContext } from '../../harness.ts';
 
 export interface TerminationSize {
   /** it grows all the while */

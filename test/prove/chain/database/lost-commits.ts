@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withIngester } from '../../support/chain/harness.ts';
-import { until } from '../../support/until.ts';
-import { watched } from '../../support/chain/watch.ts';
-import type { Figures, ScenarioContext } from '../harness.ts';
+import type { ChainSpec } from '../../../support/chain/content/expected.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
+import { until } from '../../../support/until.ts';
+import { watched } from '../../../support/chain/watch.ts';
+import type { Figures, ScenarioContext } from '../../harness.ts';
 
 export interface LostCommitSize {
   spec: ChainSpec;

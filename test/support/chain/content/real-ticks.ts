@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-const PATH = fileURLToPath(new URL('../../../../shared/data/continuum-ticks.jsonl', import.meta.url));
+const PATH = fileURLToPath(new URL('../../../../../shared/data/continuum-ticks.jsonl', import.meta.url));
 
 /**
  * Three ticks of the real chain, one line of proto3-JSON each. They lie beside a clone of some people and are no part of this

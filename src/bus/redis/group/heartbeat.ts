@@ -1,6 +1,6 @@
 import { ANSWER_MS, type Stream } from './groups.ts';
-import type { RedisConnection } from './connection.ts';
-import { LAST_POSITION } from './stream-id.ts';
+import type { RedisConnection } from '../connection.ts';
+import { LAST_POSITION } from '../stream-id.ts';
 
 /**
  * Says every few seconds that a consumer lives: it asks for its own pending entries beyond the last possible id. That

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
-import { computeBars, noOracle, type OracleCounts } from '../../support/bars/python-oracle.ts';
-import { freePort } from '../../support/servers/free-port.ts';
-import type { Program } from '../../support/run/program.ts';
-import { Scrape } from '../../support/run/scrape.ts';
-import { until } from '../../support/until.ts';
+import { computeBars, noOracle, type OracleCounts } from '../../../support/bars/python-oracle.ts';
+import { freePort } from '../../../support/servers/free-port.ts';
+import type { Program } from '../../../support/run/program.ts';
+import { Scrape } from '../../../support/run/scrape.ts';
+import { until } from '../../../support/until.ts';
 import { compareBars, loadBars } from './compare.ts';
 import { MIXED } from './events.ts';
 import { EventFile } from './publish.ts';
-import { BusHarness, TOPIC, type BusName } from '../bus/harness.ts';
-import { Skipped, type ScenarioContext } from '../harness.ts';
+import { BusHarness, TOPIC, type BusName } from '../../bus/harness.ts';
+import { Skipped, type ScenarioContext } from '../../harness.ts';
 
 export const WINDOW_MS = 2_000;
 /** the seed's own group of the micro-batcher */

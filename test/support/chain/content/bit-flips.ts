@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
-import type { FindingKind } from '../../../src/core/chain/verify/verify.ts';
-import type { Random } from '../random.ts';
+import type { FindingKind } from '../../../../src/core/chain/verify/verify.ts';
+import type { Random } from '../../random.ts';
 
 /** `tick kind`, as verify must find it. */
 export type Expected = string;

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { sessionsGone, type Daemon } from '../../support/chain/daemon.ts';
-import { expectedTicks, type ChainSpec } from '../../support/chain/expected.ts';
-import { compareStored } from '../../support/chain/oracle.ts';
-import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
-import { until } from '../../support/until.ts';
-import { seconds, type Figures, type ScenarioContext } from '../harness.ts';
+import { sessionsGone, type Daemon } from '../../../support/chain/daemon.ts';
+import { expectedTicks, type ChainSpec } from '../../../support/chain/content/expected.ts';
+import { compareStored } from '../../../support/chain/content/oracle.ts';
+import { withIngester, type IngestHarness } from '../../../support/chain/harness.ts';
+import { until } from '../../../support/until.ts';
+import { seconds, type Figures, type ScenarioContext } from '../../harness.ts';
 
 export interface ShutdownSize {
   spec: ChainSpec;

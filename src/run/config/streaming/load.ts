@@ -2,10 +2,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { ORDER_PROVIDER } from '../../core/market/orders/order.ts';
-import { hostPorts, redisUri } from './addresses.ts';
-import { readSetting, readVariable } from './load.ts';
-import { byteSize, duration, type Parser } from './parsers.ts';
+import { ORDER_PROVIDER } from '../../../core/market/orders/order.ts';
+import { hostPorts, redisUri } from '../addresses.ts';
+import { readSetting, readVariable } from '../load.ts';
+import { byteSize, duration, type Parser } from '../parsers.ts';
 import { readYaml, YamlError } from './yaml.ts';
 
 /** A value that is written as in the environment: `2GiB`, `24h`, or a bare number where that has a meaning. */
@@ -190,7 +190,7 @@ export function knownProviders({ producers }: StreamingConfig): string[] {
 }
 
 /** The file of the package, for programs that run outside its folder. Found from src/ and from dist/ alike. */
-const PACKAGED = fileURLToPath(new URL('../../../configs/streaming.yaml', import.meta.url));
+const PACKAGED = fileURLToPath(new URL('../../../../configs/streaming.yaml', import.meta.url));
 
 /**
  * The file named here, or else that of STREAMING_CONFIG, or else the packaged one; variables come from the environment and

@@ -1,9 +1,9 @@
 import type { Redis } from 'ioredis';
-import type { Clock } from '../../core/time.ts';
-import type { Delivery } from '../bus.ts';
-import { toDelivery, type RawEntry } from './entry.ts';
+import type { Clock } from '../../../core/time.ts';
+import type { Delivery } from '../../bus.ts';
+import { toDelivery, type RawEntry } from '../entry.ts';
 import { GIVEN_BACK, type Stream } from './groups.ts';
-import { readConsumers, type Reply } from './replies.ts';
+import { readConsumers, type Reply } from '../replies.ts';
 
 const LOOK_MS_MAX = 1000;
 const HEARTBEAT_MS_MAX = 5000;

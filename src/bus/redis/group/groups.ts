@@ -1,8 +1,8 @@
-import type { LogLine } from '../../core/env.ts';
+import type { LogLine } from '../../../core/env.ts';
 import type { Redis } from 'ioredis';
-import { BusError, type GroupInfo, type GroupCheckpoints } from '../bus.ts';
-import type { RedisConnection } from './connection.ts';
-import { isGroupMissing, replyWord } from './errors.ts';
+import { BusError, type GroupInfo, type GroupCheckpoints } from '../../bus.ts';
+import type { RedisConnection } from '../connection.ts';
+import { isGroupMissing, replyWord } from '../errors.ts';
 import {
   BEGINNING,
   comparePositions,
@@ -10,7 +10,7 @@ import {
   positionAfter,
   positionBefore,
   positionMs,
-} from './stream-id.ts';
+} from '../stream-id.ts';
 import {
   readConsumers,
   readGroups,
@@ -19,7 +19,7 @@ import {
   readNextId,
   readServerMs,
   type GroupReply,
-} from './replies.ts';
+} from '../replies.ts';
 
 /** Commands that do not block are answered in this time, or the connection is given up, ms. */
 export const ANSWER_MS = 10_000;

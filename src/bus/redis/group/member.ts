@@ -1,12 +1,12 @@
-import type { Env } from '../../core/env.ts';
+import type { Env } from '../../../core/env.ts';
 import type { Redis } from 'ioredis';
-import { backoffMs } from '../../core/retry.ts';
-import { BusError, type Delivery, type GroupMember, type GroupOptions } from '../bus.ts';
+import { backoffMs } from '../../../core/retry.ts';
+import { BusError, type Delivery, type GroupMember, type GroupOptions } from '../../bus.ts';
 import { claim, giveBack, heartbeatMs, RedisTakeover } from './takeover.ts';
-import type { RedisConnection } from './connection.ts';
-import { pause } from '../../core/wait.ts';
-import { toDelivery, type RawEntry } from './entry.ts';
-import { isGroupMissing, toBusError } from './errors.ts';
+import type { RedisConnection } from '../connection.ts';
+import { pause } from '../../../core/wait.ts';
+import { toDelivery, type RawEntry } from '../entry.ts';
+import { isGroupMissing, toBusError } from '../errors.ts';
 import { ANSWER_MS, type RedisGroups, type Stream } from './groups.ts';
 import { RedisHeartbeat } from './heartbeat.ts';
 

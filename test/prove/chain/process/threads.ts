@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ChainSpec } from '../../support/chain/expected.ts';
-import { withIngester } from '../../support/chain/harness.ts';
-import type { Figures, ScenarioContext } from '../harness.ts';
+import type { ChainSpec } from '../../../support/chain/content/expected.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
+import type { Figures, ScenarioContext } from '../../harness.ts';
 
 export interface ThreadSize {
   spec: ChainSpec;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import { sessionsGone } from '../../support/chain/daemon.ts';
-import type { ChainSpec } from '../../support/chain/expected.ts';
-import type { IngestHarness } from '../../support/chain/harness.ts';
-import { withIngester } from '../../support/chain/harness.ts';
-import { watched } from '../../support/chain/watch.ts';
-import type { Figures, ScenarioContext } from '../harness.ts';
+import { sessionsGone } from '../../../support/chain/daemon.ts';
+import type { ChainSpec } from '../../../support/chain/content/expected.ts';
+import type { IngestHarness } from '../../../support/chain/harness.ts';
+import { withIngester } from '../../../support/chain/harness.ts';
+import { watched } from '../../../support/chain/watch.ts';
+import type { Figures, ScenarioContext } from '../../harness.ts';
 
 export interface KillSize {
   spec: ChainSpec;

@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
-import type { Daemon } from '../../support/chain/daemon.ts';
-import type { ChainSpec } from '../../support/chain/expected.ts';
-import { isConnectionLoss } from '../../support/chain/oracle.ts';
-import type { TestPostgres } from '../../support/servers/postgres.ts';
-import { withIngester, type IngestHarness } from '../../support/chain/harness.ts';
-import { smallDisk, type SmallDisk } from '../../support/servers/small-disk.ts';
-import { watched } from '../../support/chain/watch.ts';
-import { mebibytes, seconds, Skipped, type Figures, type ScenarioContext } from '../harness.ts';
+import type { Daemon } from '../../../support/chain/daemon.ts';
+import type { ChainSpec } from '../../../support/chain/content/expected.ts';
+import { isConnectionLoss } from '../../../support/chain/content/oracle.ts';
+import type { TestPostgres } from '../../../support/servers/postgres.ts';
+import { withIngester, type IngestHarness } from '../../../support/chain/harness.ts';
+import { smallDisk, type SmallDisk } from '../../../support/servers/small-disk.ts';
+import { watched } from '../../../support/chain/watch.ts';
+import { mebibytes, seconds, Skipped, type Figures, type ScenarioContext } from '../../harness.ts';
 
 export interface DiskSize {
   /** it grows all the while */
