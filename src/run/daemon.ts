@@ -4,6 +4,7 @@ import { describeConfig } from './config/describe.ts';
 import { busStages } from './config/stages.ts';
 import type { StreamingConfig } from './config/streaming/load.ts';
 import { openDatabase, type Database } from './embedded-database.ts';
+import { EXIT_FAILED } from './exit-codes.ts';
 import { DRAIN_MS, startIngester } from './ingest-setup.ts';
 import { firstContact, StartError, type Preflight } from './preflight.ts';
 import { startRetention, type Retention, type RetentionRules } from './retention.ts';
@@ -141,7 +142,7 @@ function busStagesOf(config: Config, streaming: StreamingConfig, databaseUrl: st
     databaseUrl,
     serviceName: config.serviceName,
     metricsPort: config.metricsPort ?? streaming.telemetry.metrics_port,
-    log,
+    env: envOf(log),
   });
 }
 
@@ -151,7 +152,7 @@ async function drain(telemetry: Telemetry, log: Log): Promise<number> {
   const drained = await Promise.race([telemetry.ingester?.stop() ?? true, late]);
   if (!drained) {
     log.error({ limit_ms: DRAIN_MS }, 'Pipeline shutdown timed out');
-    return 1;
+    return EXIT_FAILED;
   }
   log.info({ position: telemetry.ingester?.status.position ?? null }, 'Stopped');
   return 0;

@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { systemClock } from '../core/time.ts';
-import { EXIT_USAGE, exitCodeOf } from './cli/arguments.ts';
+import { exitCodeOf } from './cli/arguments.ts';
 import { registerConfig } from './cli/config.ts';
 import { registerDb } from './cli/db.ts';
 import { registerDlq } from './cli/dlq/dlq.ts';
 import { registerQuality } from './cli/chain/quality.ts';
 import { registerStream } from './cli/stream/stream.ts';
 import { ConfigError, readSetting, readVariable } from './config/load.ts';
+import { EXIT_USAGE } from './exit-codes.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;

@@ -8,6 +8,7 @@ import { ConfigError, loadConfig, readVariable, type Config } from './config/loa
 import { configSecrets } from './config/describe.ts';
 import { runConsole } from './console-daemon.ts';
 import { runDaemon } from './daemon.ts';
+import { EXIT_FAILED, EXIT_SIGINT, EXIT_SIGTERM, EXIT_USAGE } from './exit-codes.ts';
 import { StartError } from './preflight.ts';
 import { PortError } from './telemetry/http.ts';
 import { createLog, errorText, logOptions } from './telemetry/log.ts';
@@ -17,10 +18,6 @@ import { watchSignals } from './signals.ts';
 import { busStages } from './config/stages.ts';
 import { readStreamingConfig } from './config/streaming/load.ts';
 import { YamlError } from './config/streaming/yaml.ts';
-
-const EXIT_FAILED = 1;
-/** systemd does not restart on it: only an operator can mend a configuration. */
-const EXIT_CONFIG = 2;
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -65,7 +62,7 @@ async function run(ignorePosition: boolean): Promise<void> {
   const log = createLog(logOptions(config, systemClock));
   const signals = watchSignals((signal) => {
     log.fatal({ signal }, 'Second signal: ending at once');
-    process.exit(signal === 'SIGINT' ? 130 : 143);
+    process.exit(signal === 'SIGINT' ? EXIT_SIGINT : EXIT_SIGTERM);
   });
   try {
     process.exitCode =
@@ -100,7 +97,7 @@ function orExit<T>(read: () => T): T {
   } catch (error) {
     if (!(error instanceof ConfigError || error instanceof YamlError)) throw error;
     process.stderr.write(`${error.message}\n`);
-    process.exit(EXIT_CONFIG);
+    process.exit(EXIT_USAGE);
   }
 }
 

@@ -1,8 +1,6 @@
 import { InvalidArgumentError, type Command, type CommanderError } from 'commander';
 import { INT64_MAX } from '../../core/chain/tick.ts';
-
-export const EXIT_PROBLEM = 1;
-export const EXIT_USAGE = 2;
+import { EXIT_USAGE } from '../exit-codes.ts';
 
 /** For commander's argParser. */
 export function wholeBigint(text: string): bigint {

@@ -3,7 +3,7 @@ import { ConfigError } from '../config/load.ts';
 import { createRedactor } from '../config/redact.ts';
 import { readStreamingConfig, streamingConfigPath } from '../config/streaming/load.ts';
 import { YamlError } from '../config/streaming/yaml.ts';
-import { EXIT_PROBLEM } from './arguments.ts';
+import { EXIT_FAILED } from '../exit-codes.ts';
 import { printOf } from './text.ts';
 
 /** `mdp config check`: is the file of the bus right, and what does it say once variables and defaults are in it? */
@@ -26,7 +26,7 @@ export function registerConfig(program: Command): void {
         else print(`${file} is right: bus ${config.bus.type}, ${config.bus.partitions} partition(s)`);
       } catch (error) {
         if (!(error instanceof YamlError || error instanceof ConfigError)) throw error;
-        command.error(error.message, { exitCode: EXIT_PROBLEM });
+        command.error(error.message, { exitCode: EXIT_FAILED });
       }
     });
 }

@@ -3,7 +3,8 @@ import { DatabaseError, type Client } from 'pg';
 import { connect, ConnectError, parseDatabaseUrl } from '../../store/postgres/connect.ts';
 import { startEmbedded } from '../../store/embedded/server.ts';
 import { MigrationError } from '../../store/schema/migrate.ts';
-import { EXIT_PROBLEM, nameOf } from './arguments.ts';
+import { EXIT_FAILED } from '../exit-codes.ts';
+import { nameOf } from './arguments.ts';
 import { printOf, type Print } from './text.ts';
 
 /** @param serverUrl where further sessions of the same database are to be had, also when it is embedded */
@@ -61,7 +62,7 @@ async function withSession<T>(url: string, applicationName: string, work: Databa
 /** What a command does with its session; returns in one line why it failed, or null. */
 export type CommandWork = (client: Client, print: Print) => Promise<string | null>;
 
-/** Runs a command with one session on DATABASE_URL; when it fails it ends with one line on stderr and EXIT_PROBLEM. */
+/** Runs a command with one session on DATABASE_URL; when it fails it ends with one line on stderr and EXIT_FAILED. */
 export async function runOnDatabase(
   command: Command,
   databaseUrl: string | undefined,
@@ -74,7 +75,7 @@ export async function runOnDatabase(
   } catch (error) {
     failure = databaseFailure(error);
   }
-  if (failure !== null) command.error(`${nameOf(command)}: ${failure}`, { exitCode: EXIT_PROBLEM });
+  if (failure !== null) command.error(`${nameOf(command)}: ${failure}`, { exitCode: EXIT_FAILED });
 }
 
 /** One line: what happened, and what to do about it. */

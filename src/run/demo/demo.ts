@@ -8,6 +8,7 @@ import { startEmbedded, type EmbeddedServer } from '../../store/embedded/server.
 import { countMarket } from '../../store/market/counts.ts';
 import { countStored } from '../../store/chain/overview.ts';
 import { readVariable } from '../config/load.ts';
+import { EXIT_FAILED, EXIT_SIGINT } from '../exit-codes.ts';
 import {
   isMarketEqual,
   MARKET_RATE,
@@ -33,7 +34,7 @@ const LOOK_MS = 50;
  */
 async function demo(): Promise<number> {
   const seconds = readSeconds();
-  const signals = watchSignals(() => process.exit(130));
+  const signals = watchSignals(() => process.exit(EXIT_SIGINT));
   const folder = await mkdtemp(join(tmpdir(), 'tick-ingester-demo-'));
   // as root the server runs as another user, who must be able to pass through
   await chmod(folder, 0o711);
@@ -294,6 +295,6 @@ try {
   process.exitCode = await demo();
 } catch (error) {
   process.stderr.write(`demo: ${(error as Error).message}\n`);
-  process.exitCode = 1;
+  process.exitCode = EXIT_FAILED;
 }
 process.exit();

@@ -1,13 +1,12 @@
-import type { LogLine } from '../../core/env.ts';
+import type { Env } from '../../core/env.ts';
 import { backoffMs } from '../../core/retry.ts';
-import { systemClock } from '../../core/time.ts';
 import { RestartedWorker, workerFile } from '../../ingest/worker.ts';
 import type { StageSetup } from './stage-setup.ts';
 import type { FromStage, ToStage } from './stage-thread.ts';
 import type { MeterEntry } from '../telemetry/meter-buffer.ts';
 
 export interface StageThreadHost {
-  readonly log: LogLine;
+  readonly env: Env;
   /** what a stage measured; at least once a second while it lives */
   metrics(stage: string, entries: readonly MeterEntry[]): void;
   /** it ended by itself and is started again */
@@ -38,11 +37,11 @@ export class StageThread {
     this.#worker = new RestartedWorker({
       file: workerFile(import.meta.url, 'stage'),
       name: this.#setup.stage,
-      clock: systemClock,
+      clock: this.#host.env.clock,
       data: () => this.#setup,
       message: (message) => this.#message(message),
       died: (failure, waitMs) => this.#died(failure, waitMs),
-      waitMs: (deaths) => backoffMs(deaths, BACKOFF, Math.random()),
+      waitMs: (deaths) => backoffMs(deaths, BACKOFF, this.#host.env.random()),
     });
   }
 
@@ -51,7 +50,7 @@ export class StageThread {
   }
 
   #message(message: FromStage): void {
-    if (message.type === 'log') this.#host.log(message.level, message.message, message.fields);
+    if (message.type === 'log') this.#host.env.log(message.level, message.message, message.fields);
     else if (message.type === 'metrics') this.#host.metrics(this.#setup.stage, message.entries);
     else if (message.error !== null) this.#reason = message.error;
   }
@@ -61,6 +60,6 @@ export class StageThread {
     const reason = this.#reason ?? failure.message;
     this.#reason = null;
     this.#host.died(stage);
-    this.#host.log('error', 'A stage ended (will be started again)', { stage, reason, retry_ms: waitMs });
+    this.#host.env.log('error', 'A stage ended (will be started again)', { stage, reason, retry_ms: waitMs });
   }
 }

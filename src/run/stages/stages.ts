@@ -1,7 +1,6 @@
 import { hostname } from 'node:os';
-import { systemClock } from '../../core/time.ts';
+import type { Env } from '../../core/env.ts';
 import { startMetricsServer, type HealthServer } from '../telemetry/http.ts';
-import type { Log } from '../telemetry/log.ts';
 import type { StageSetup } from './stage-setup.ts';
 import { StageMetrics } from '../telemetry/stage-metrics.ts';
 import { StageThread } from './stage-handle.ts';
@@ -14,7 +13,7 @@ export interface BusStagesOptions {
   databaseUrl: string;
   serviceName: string;
   metricsPort: number;
-  log: Log;
+  env: Env;
 }
 
 /** A stage that was not heard of for so long hangs. */
@@ -36,9 +35,9 @@ export class BusStages {
     this.#threads = options.stages.map(
       (stage) =>
         new StageThread(stageSetup(options, stage, stage === keeper), {
-          log: (level, message, fields) => options.log[level](fields, message),
+          env: options.env,
           metrics: (name, entries) => {
-            this.#heardMs.set(name, systemClock.monotonicMs());
+            this.#heardMs.set(name, options.env.clock.monotonicMs());
             this.#metrics.add(entries);
           },
           died: (name) => {
@@ -52,22 +51,22 @@ export class BusStages {
 
   /** Stages that are silent although they run. */
   readonly failing = (): string[] => {
-    const nowMs = systemClock.monotonicMs();
+    const nowMs = this.#options.env.clock.monotonicMs();
     return [...this.#heardMs].filter(([, heardMs]) => nowMs - heardMs > SILENCE_MS).map(([name]) => name);
   };
 
   async start(): Promise<void> {
-    const { log, metricsPort } = this.#options;
+    const { env, metricsPort } = this.#options;
     try {
       this.#server = await startMetricsServer({
         port: metricsPort,
         metrics: () => this.#metrics.render(),
-        onError: (err) => log.error({ err }, 'The metrics of the stages failed'),
+        onError: (err) => env.log('error', 'The metrics of the stages failed', { err }),
       });
-      log.info({ port: this.#server.port }, 'Metrics of the stages are served');
+      env.log('info', 'Metrics of the stages are served', { port: this.#server.port });
     } catch (error) {
       // telemetry that cannot be served stops no data
-      log.warn({ err: error }, 'The metrics of the stages are not served');
+      env.log('warn', 'The metrics of the stages are not served', { err: error });
     }
     for (const thread of this.#threads) thread.start();
   }

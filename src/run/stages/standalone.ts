@@ -1,11 +1,11 @@
 import { isatty } from 'node:tty';
 import { destination } from 'pino';
-import { envOf } from '../../core/env.ts';
 import { systemClock } from '../../core/time.ts';
 import type { Stage } from '../../stream/stage.ts';
 import { readVariable } from '../config/load.ts';
+import { EXIT_SIGINT } from '../exit-codes.ts';
 import { startMetricsServer } from '../telemetry/http.ts';
-import { createLog, type Log } from '../telemetry/log.ts';
+import { createLog, envOf, type Log } from '../telemetry/log.ts';
 import { createRedactor } from '../config/redact.ts';
 import { watchSignals } from '../signals.ts';
 import { StageMetrics } from '../telemetry/stage-metrics.ts';
@@ -21,7 +21,6 @@ export interface RoleOptions {
 }
 
 const STDOUT = 1;
-const EXIT_SIGINT = 130;
 
 /**
  * One stage as a program of its own, on the main thread: log lines on stdout, its metrics on a port, and SIGTERM or SIGINT
@@ -41,10 +40,7 @@ export async function runRole(options: RoleOptions, make: (host: StageHost) => S
     return null;
   });
   if (server !== null) log.info({ port: server.port }, 'Metrics are served');
-  const stage = make({
-    env: envOf({ log: (level, message, fields) => log[level](fields, message) }),
-    meter: metrics,
-  });
+  const stage = make({ env: envOf(log), meter: metrics });
   try {
     await stage.start();
     await Promise.race([stage.done, signals.first]);

@@ -15,6 +15,7 @@ import type { Env } from '../../core/env.ts';
 import { backoffMs, storeVerdict } from '../../core/retry.ts';
 import { connect, ConnectError, parseDatabaseUrl } from '../../store/postgres/connect.ts';
 import { destroy } from '../../store/postgres/session.ts';
+import { sqlstateOf } from '../../store/postgres/sqlstate.ts';
 import { CopyTooLargeError } from '../../store/postgres/copy-out.ts';
 import { TickPages } from '../../store/chain/tick-pages.ts';
 
@@ -197,5 +198,5 @@ function isPassing(error: unknown): boolean {
   // ours, not the store's
   if (error instanceof CopyTooLargeError || error instanceof RangeError || error instanceof TypeError)
     return false;
-  return storeVerdict((error as { code?: string }).code) === 'retry';
+  return storeVerdict(sqlstateOf(error)) === 'retry';
 }

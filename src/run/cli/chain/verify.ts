@@ -6,7 +6,8 @@ import { systemClock } from '../../../core/time.ts';
 import { readExtent, type Extent } from '../../../store/chain/overview.ts';
 import { startProgress } from '../progress.ts';
 import { verifyStored } from '../../verify/verify.ts';
-import { EXIT_PROBLEM, EXIT_USAGE, tickNumber } from '../arguments.ts';
+import { EXIT_FAILED, EXIT_USAGE } from '../../exit-codes.ts';
+import { tickNumber } from '../arguments.ts';
 import { firstBad, firstBadLine, toJson, toText, type Verdict } from './verify-output.ts';
 import { databaseFailure, withDatabase } from '../database.ts';
 
@@ -89,13 +90,13 @@ async function run(args: VerifyArguments, environment: VerifyEnvironment): Promi
   } catch (error) {
     const isUsage = error instanceof UsageError;
     say(isUsage ? error.message : databaseFailure(error));
-    return isUsage ? EXIT_USAGE : EXIT_PROBLEM;
+    return isUsage ? EXIT_USAGE : EXIT_FAILED;
   }
   process.stdout.write(args.json === true ? toJson(verdict) : toText(verdict));
   const bad = firstBad(verdict);
   if (bad === null) return 0;
   say(firstBadLine(bad));
-  return EXIT_PROBLEM;
+  return EXIT_FAILED;
 }
 
 async function verify(

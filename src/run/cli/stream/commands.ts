@@ -7,7 +7,8 @@ import { ConfigError } from '../../config/load.ts';
 import { readStreamingConfig, type StreamingConfig } from '../../config/streaming/load.ts';
 import { YamlError } from '../../config/streaming/yaml.ts';
 import { openBus } from '../../stages/open-bus.ts';
-import { endWithUsage, EXIT_PROBLEM, EXIT_USAGE, nameOf } from '../arguments.ts';
+import { EXIT_FAILED, EXIT_USAGE } from '../../exit-codes.ts';
+import { endWithUsage, nameOf } from '../arguments.ts';
 import { databaseFailure, NoDatabaseError, withServerUrl } from '../database.ts';
 
 export interface StreamEnvironment {
@@ -39,7 +40,7 @@ export async function runStreaming(
     }
     if (error instanceof NoDatabaseError) endWithUsage(command, error.message);
     const said = error instanceof BusError ? error.message : databaseFailure(error);
-    command.error(`${nameOf(command)}: ${said}`, { exitCode: EXIT_PROBLEM });
+    command.error(`${nameOf(command)}: ${said}`, { exitCode: EXIT_FAILED });
   }
 }
 

@@ -1,7 +1,8 @@
 import { Option, type Command } from 'commander';
 import type { GroupInfo } from '../../../bus/bus.ts';
 import { eventsTopic } from '../../stages/open-bus.ts';
-import { EXIT_PROBLEM, nameOf } from '../arguments.ts';
+import { EXIT_FAILED } from '../../exit-codes.ts';
+import { nameOf } from '../arguments.ts';
 import type { StreamCommands } from './commands.ts';
 import { printOf, tableLines } from '../text.ts';
 import { NoDatabaseError } from '../database.ts';
@@ -40,7 +41,7 @@ export function registerGroups(commands: StreamCommands): void {
             const refusal = dropRefusal(groups, options.drop, options.yes === true);
             // its role, its positions and its marks are rows there
             if (store === null) throw new NoDatabaseError('--drop needs the database too: set DATABASE_URL');
-            if (refusal !== null) command.error(`${nameOf(command)}: ${refusal}`, { exitCode: EXIT_PROBLEM });
+            if (refusal !== null) command.error(`${nameOf(command)}: ${refusal}`, { exitCode: EXIT_FAILED });
             await bus.dropGroup(topic, options.drop);
             await store.forgetGroup(topic, options.drop);
             print(`group ${options.drop} of ${topic} is dropped`);
