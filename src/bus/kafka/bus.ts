@@ -29,14 +29,14 @@ import { KafkaTopics } from './topics.ts';
 import { trim, usage } from './capacity.ts';
 
 const TAKEOVER_MS = 30_000;
-/** the first version in which a member names itself */
+/** the first version in which a member chooses its own id */
 const KIP_848_VERSION = 1;
 
 export type KafkaBusOptions = BusOptions & KafkaAccess;
 
 /**
- * The stream bus on Apache Kafka: a topic's partitions are Kafka's own, positions are offsets. A shared group's members
- * get whole partitions: with more members than partitions the others get nothing.
+ * The stream bus on Apache Kafka: a topic's partitions are Kafka's, positions are offsets. The members of a group get whole
+ * partitions: when there are more members than partitions, some get nothing.
  */
 export class KafkaBus implements StreamBus {
   readonly kind = 'kafka';
@@ -83,12 +83,12 @@ export class KafkaBus implements StreamBus {
     const protocol = await this.#protocol();
     const session = await sessionMs(this.#cluster, group, protocol, options.takeoverMs ?? TAKEOVER_MS);
     const membership = { topic, group, member: options.member, sessionMs: session };
-    const spoken = protocol === 'consumer' ? ConsumerProtocol : ClassicProtocol;
+    const protocolClass = protocol === 'consumer' ? ConsumerProtocol : ClassicProtocol;
     const partitions = this.#all(topic);
     const member = new KafkaMember(this.#cluster, options, {
       checkpoints: this.#options.checkpoints,
       partitions,
-      membership: (events) => new Membership(this.#cluster, membership, events, spoken),
+      membership: (events) => new Membership(this.#cluster, membership, events, protocolClass),
       lagMs: () => lagOf(this.#cluster, topic, group, partitions),
       left: () => this.#members.delete(member),
     });
@@ -176,7 +176,7 @@ export class KafkaBus implements StreamBus {
     return usage(this.#cluster, all, this.#options.maxBytes);
   }
 
-  /** acks=all is as good as the cluster: a broker does not flush before it answers, so one replica alone can lose. */
+  /** acks=all is as good as the cluster: a broker does not flush before it answers, so a single replica can lose records. */
   async durability(): Promise<Durability> {
     const topics = await this.#topics.existing(this.#topics.names());
     const all = await Promise.all(
@@ -186,17 +186,17 @@ export class KafkaBus implements StreamBus {
       return { lossFree: false, why: 'no topic exists yet, so its replication is not known' };
     const [weakest] = all.sort((a, b) => strength(a) - strength(b));
     const { topic, replicas, minInsyncReplicas, flushed } = weakest;
-    const said = `acks=all with replication factor ${replicas} and min.insync.replicas ${minInsyncReplicas} (${topic})`;
-    if (flushed) return { lossFree: true, why: `${said}, every record flushed (flush.messages 1)` };
+    const settings = `acks=all with replication factor ${replicas} and min.insync.replicas ${minInsyncReplicas} (${topic})`;
+    if (flushed) return { lossFree: true, why: `${settings}, every record flushed (flush.messages 1)` };
     if (Math.min(replicas, minInsyncReplicas) > 1) {
       return {
         lossFree: true,
-        why: `${said}: a record is with ${minInsyncReplicas} brokers before it is acknowledged`,
+        why: `${settings}: a record is with ${minInsyncReplicas} brokers before it is acknowledged`,
       };
     }
     return {
       lossFree: false,
-      why: `${said}: a power loss of one broker can cost what its operating system had not written yet`,
+      why: `${settings}: a power loss of one broker can cost what its operating system had not written yet`,
     };
   }
 

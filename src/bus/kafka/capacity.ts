@@ -7,9 +7,9 @@ import { offsetsAt } from './group/offsets.ts';
 const SAMPLE_BYTES = 64 * 1024;
 
 /**
- * Bytes of the records that are kept. The broker deletes whole segments, minutes after they were trimmed: what waits for
- * that counts no more, or publishers would wait for it. So a partition counts as many records of the size of its first
- * and last ones as it keeps, and never more than its segments take.
+ * Bytes of the records that are kept. The broker deletes whole segments, minutes after they were trimmed. Those are not
+ * counted, or publishers would wait for the deletion: a partition counts with the number of its records times their mean
+ * size, sampled at both ends, and with the size of its segments at most.
  */
 export async function usage(
   cluster: KafkaCluster,
@@ -44,7 +44,7 @@ export async function usage(
       const size = onDisk.get(`${topic}:${partition}`) ?? 0;
       const first = start.get(partition) ?? 0;
       const count = (end.get(partition) ?? 0) - first;
-      // nothing was trimmed: the segments hold just what is kept
+      // nothing was trimmed: the segments contain exactly what is kept
       if (first === 0 || count <= 0) bytes += count <= 0 ? 0 : size;
       else
         bytes += Math.min(size, count * (await recordBytes(cluster, topic, partition, first, first + count)));
@@ -53,7 +53,7 @@ export async function usage(
   return { bytes: Math.round(bytes), maxBytes: Math.min(maxBytes, bytes + free) };
 }
 
-/** Mean size of a record, as whole batches lie on the disk, from samples of both ends of a partition. */
+/** Mean bytes of a record on disk, from samples of whole batches at both ends of a partition. */
 async function recordBytes(
   cluster: KafkaCluster,
   topic: string,
@@ -66,7 +66,7 @@ async function recordBytes(
     let [bytes, records] = [0, 0];
     for (const offset of [first, Math.max(first, end - 100)]) {
       const answers = await fetchOnce(cluster, cluster.control, {
-        broker, topic, wishes: [{ partition, offset }], waitMs: 0, partitionBytes: SAMPLE_BYTES,
+        broker, topic, positions: [{ partition, offset }], waitMs: 0, partitionBytes: SAMPLE_BYTES,
       }); // prettier-ignore
       const sample = answers.get(partition);
       bytes += sample?.bytes ?? 0;
@@ -76,18 +76,18 @@ async function recordBytes(
   });
 }
 
-/** Deletes records that no group needs and that the policy lets go; answers how many. */
+/** Deletes records that no group needs and that the policy allows to delete. @returns how many */
 export async function trim(
   cluster: KafkaCluster,
   topic: string,
   partitions: readonly number[],
   policy: TrimPolicy,
-  mine: ReadonlySet<string>,
+  usedHere: ReadonlySet<string>,
 ): Promise<number> {
   const groups = await groupsOf(cluster, topic);
-  const missing = [...mine].filter((group) => !groups.has(group));
+  const missing = [...usedHere].filter((group) => !groups.has(group));
   if (missing.length > 0) {
-    // nothing may go while a group that reads here is not seen (its offsets were deleted, or may not be described)
+    // nothing is deleted while a group of this process is not listed (its offsets are gone, or we may not see them)
     cluster.env.log('warn', 'kafka: not trimmed, groups that are read here are not listed', {
       topic,
       groups: missing,
@@ -99,7 +99,7 @@ export async function trim(
     offsetsAt(cluster, topic, partitions, 'earliest'),
     offsetsAt(cluster, topic, partitions, 'latest'),
   ]);
-  // the ends first: where nothing is young, records that came since they were asked for are not taken for old ones
+  // asked after the ends, so that records that arrive between the two questions are not taken for old ones
   const youngest = await offsetsAt(cluster, topic, partitions, cluster.nowMs() - keepMs);
   const deleted: { partition: number; offset: bigint }[] = [];
   let count = 0;

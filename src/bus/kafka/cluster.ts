@@ -12,16 +12,16 @@ import { busError, kafkaCodes, kindOf } from './errors.ts';
 import { BrokerConnections } from './connections.ts';
 
 export interface KafkaAccess {
-  /** host:port of some brokers; the others are learnt from them */
+  /** host:port of some brokers; they tell of the others */
   brokers: readonly string[];
   sasl?: { mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512'; username: string; password: string };
   /** absent: plain text. `ca`, `cert` and `key` in PEM */
   tls?: { ca?: string; cert?: string; key?: string; servername?: string };
-  /** one request may take so long, ms (default 10 s) */
+  /** limit for one request, ms (default 10 s) */
   requestTimeoutMs?: number;
-  /** 'classic' keeps to the protocol that every broker has (default: KIP-848 where the brokers have it) */
+  /** 'classic': the protocol that every broker has (default: KIP-848 where the brokers have it) */
   groupProtocol?: 'classic';
-  /** requests are repeated for so long before the caller is told, ms (default 15 s) */
+  /** requests are repeated for this long before the caller gets the error, ms (default 15 s) */
   retryMs?: number;
 }
 
@@ -31,10 +31,10 @@ const CONNECT_TIMEOUT_MS = 5000;
 const METADATA_MAX_AGE_MS = 60_000;
 const BACKOFF = { firstMs: 50, maxMs: 1000 };
 const CLOSE_MS = 2000;
-/** failures one after another, without any success between, after which the client is made anew */
+/** after this many failures in a row the client is replaced */
 const RENEW_AFTER = 8;
 
-/** The requests that are made directly, in the shape of their newest version; the client has older ones in the same. */
+/** The requests that are made directly, in the shape of their newest version; the older ones have the same shape in the client. */
 interface Calls {
   ConsumerGroupDescribe: typeof consumerGroupDescribeV0.api;
   ConsumerGroupHeartbeat: typeof consumerGroupHeartbeatV1.api;
@@ -56,15 +56,14 @@ type Answer<N extends KafkaCall> = Calls[N] extends API<infer _A, infer R> ? R :
 type AnyApi = API<unknown[], unknown>;
 
 /**
- * Connections, metadata and single requests. Neither the client's producer nor its consumer is used, only its protocol
- * and its administration: what is repeated, what a late answer may still change and when a client is thrown away is
- * decided here.
+ * Connections, metadata and single requests. Of the client only the protocol and Admin are used, not its producer nor its
+ * consumer: what is repeated, what a late answer may still change and when a client is replaced is decided in this folder.
  */
 export class KafkaCluster {
   readonly access: KafkaAccess;
   readonly clientName: string;
   readonly env: Env;
-  /** for everything that is answered at once */
+  /** for requests that are answered at once */
   readonly control: BrokerConnections;
   #admin: Admin;
   readonly #connections = new Set<BrokerConnections>();
@@ -80,7 +79,7 @@ export class KafkaCluster {
     this.control = this.openConnections();
   }
 
-  /** By this machine's clock, ms since 1970: for ages of records. */
+  /** By this machine's clock, ms since 1970; for ages of records. */
   nowMs(): number {
     return Number(this.env.clock.nowMicros() / 1000n);
   }
@@ -99,7 +98,7 @@ export class KafkaCluster {
         ...this.#connectionOptions(),
         requestTimeout: requestTimeoutMs,
       });
-      // every failure also reaches the request that suffers it; unheard, the event would end the process
+      // every failure also reaches its request; without a listener the event would end the process
       pool.on('connecting', ({ connection }) => void connection.on('error', () => {}));
       return pool;
     }, requestTimeoutMs);
@@ -112,7 +111,7 @@ export class KafkaCluster {
     await connections.close();
   }
 
-  /** The client's own administration, each call once; to be used inside retry(). */
+  /** The client's Admin, which repeats nothing by itself; to be used inside retry(). */
   get admin(): Admin {
     return this.#admin;
   }
@@ -152,7 +151,7 @@ export class KafkaCluster {
     return broker;
   }
 
-  /** True when the brokers know a request in at least this version. */
+  /** True when the brokers support at least this version of a request. */
   async speaks(name: KafkaCall, version: number): Promise<boolean> {
     const apis = await this.#inTime(this.#admin.listApis());
     return apis.some((api) => api.name === name && api.maxVersion >= version);
@@ -183,7 +182,7 @@ export class KafkaCluster {
     return (await this.#inTime(this.#api(name))).version;
   }
 
-  /** Repeats what passes by itself, for a bounded time. @throws BusError */
+  /** Repeats work while its failures are of the kind that passes by itself, for a bounded time. @throws BusError */
   async retry<T>(what: string, work: () => Promise<T>, limitMs = this.retryMs): Promise<T> {
     const endMs = this.env.clock.monotonicMs() + limitMs;
     for (let attempt = 0; ; attempt++) {
@@ -199,7 +198,7 @@ export class KafkaCluster {
     }
   }
 
-  /** Metadata and coordinators are asked for again. */
+  /** Metadata and coordinators will be asked for again. */
   forget(): void {
     this.#admin.clearMetadata();
     this.#coordinators.clear();
@@ -212,7 +211,7 @@ export class KafkaCluster {
     if (this.#failures % RENEW_AFTER === 0) this.renew();
   }
 
-  /** A client that no longer gets anywhere is replaced, with all that it remembers. */
+  /** Replaces a client that no longer gets anywhere, with all its cached state. */
   renew(): void {
     if (this.#closed) return;
     const old = this.#admin;
@@ -239,7 +238,7 @@ export class KafkaCluster {
     });
   }
 
-  /** Every request of the client ends by its own timeout; one that it lost track of would never. */
+  /** Every request has a timeout in the client; this one covers requests that the client lost track of. */
   #inTime<T>(asked: Promise<T>, ownLimitMs = 0): Promise<T> {
     const limitMs = CONNECT_TIMEOUT_MS + 2 * Math.max(this.requestTimeoutMs, ownLimitMs);
     return deadline(asked, limitMs, () => {
@@ -273,7 +272,7 @@ export class KafkaCluster {
   }
 }
 
-/** True when a broker answered, and what it answered is the error: the connection is good. */
+/** True when the error is the answer of a broker: the connection is good. */
 function isAnswer(error: unknown): boolean {
   return kafkaCodes(error).size > 0;
 }

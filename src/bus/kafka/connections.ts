@@ -1,8 +1,9 @@
 import type { Broker, Connection, ConnectionPool } from '@platformatic/kafka';
 import { atMost } from '../../core/wait.ts';
 
-/** failures one after another after which the connections are thrown away, whatever state they say they are in */
+/** after this many failures in a row the connections are replaced, whatever state they claim to be in */
 const RENEW_AFTER = 4;
+/** connections that do not close within this time are left to themselves, ms */
 const CLOSE_MS = 2000;
 
 /**
@@ -10,7 +11,7 @@ const CLOSE_MS = 2000;
  * waits (a fetch, a join) has connections of its own.
  */
 export class BrokerConnections {
-  /** of one request */
+  /** of one request, ms */
   readonly requestTimeoutMs: number;
   readonly #make: () => ConnectionPool;
   #pool: ConnectionPool;
@@ -43,7 +44,7 @@ export class BrokerConnections {
     void atMost(old.close(), CLOSE_MS);
   }
 
-  /** A frozen broker does not hold it up for long. */
+  /** Takes CLOSE_MS at most, also when a broker is frozen. */
   async close(): Promise<void> {
     this.#closed = true;
     await atMost(this.#pool.close(), CLOSE_MS);

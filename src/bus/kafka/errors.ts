@@ -1,6 +1,6 @@
 import { BusError, type BusErrorKind } from '../bus.ts';
 
-/** Codes of Kafka's protocol (its guide, "Error Codes") that decide something here. */
+/** Codes of Kafka's protocol that are used here (Kafka protocol guide, "Error Codes"). */
 export const KafkaCode = {
   offsetOutOfRange: 1,
   unknownTopicOrPartition: 3,
@@ -42,11 +42,11 @@ const SETUP = new Set([
   40 /* INVALID_CONFIG */, 42 /* INVALID_REQUEST */, 44 /* POLICY_VIOLATION */, 54 /* SECURITY_DISABLED */,
   58 /* SASL_AUTHENTICATION_FAILED */, 81 /* GROUP_MAX_SIZE_REACHED */, 112 /* UNSUPPORTED_ASSIGNOR */,
 ]);
-/** The client's own codes for what no second try changes. */
+/** Codes of the client for errors that no retry changes. */
 const SETUP_CLIENT = new Set(['PLT_KFK_AUTHENTICATION', 'PLT_KFK_UNSUPPORTED_API']);
 /**
- * The client's code for a broker that wants TLS and for a topic that is not there (yet, or on this broker): the one shows
- * when it connects for the first time, the other passes.
+ * The client's code for a broker that wants TLS and for a topic that does not exist (yet, or on this broker): the first
+ * shows when it connects for the first time, the second passes by itself.
  */
 const CLIENT_USER = 'PLT_KFK_USER';
 const CERTIFICATE = /^(CERT_|ERR_TLS_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT|UNABLE_TO_(GET|VERIFY)_)/;
@@ -56,7 +56,7 @@ interface Findings {
   client: Set<string>;
 }
 
-/** Everything that an error of the client carries in itself, in the errors that it sums up and in their causes. */
+/** All codes in an error of the client, in the errors that it aggregates and in their causes. */
 function findings(
   error: unknown,
   into: Findings = { kafka: new Set(), client: new Set() },
@@ -81,7 +81,7 @@ export function hasCode(error: unknown, ...codes: readonly number[]): boolean {
   return codes.some((code) => found.has(code));
 }
 
-/** What is not known passes by itself: an election, a restart, a cut connection, a fault of the client. */
+/** Anything unknown is taken to pass by itself: an election, a restart, a cut connection, a fault of the client. */
 export function kindOf(error: unknown): BusErrorKind {
   if (error instanceof BusError) return error.kind;
   const { kafka, client } = findings(error);
@@ -106,7 +106,7 @@ export function busError(error: unknown, what: string): BusError {
   return new BusError(kindOf(error), `${what}: ${innermost(error)}`, error);
 }
 
-/** The client wraps: what the broker or the socket said is at the bottom. */
+/** The client wraps errors: the message of the broker or the socket is the innermost. */
 function innermost(error: unknown, depth = 0): string {
   if (!(error instanceof Error)) return String(error);
   const inner: unknown = error instanceof AggregateError ? error.errors.at(-1) : error.cause;

@@ -11,7 +11,7 @@ const PARTITION_BYTES = 1024 * 1024;
 const REQUEST_BYTES = 8 * PARTITION_BYTES;
 const READ_COMMITTED = 1;
 const IS_LOG_APPEND_TIME = 1 << 3;
-/** sessions of fetches (KIP-227) are not used: every request says all that it wants */
+/** fetch sessions (KIP-227) are not used: every request names all its partitions */
 const NO_SESSION = { id: 0, epoch: -1 };
 /** versions up to this one name topics, later ones give their ids */
 const LAST_VERSION_WITH_NAMES = 12;
@@ -21,19 +21,17 @@ export const ENCODING_HEADER = 'enc';
 export const MSGPACK = 'msgpack';
 
 export interface Fetched {
-  /** 0, or what the broker said of this partition */
+  /** error code of this partition; 0: none */
   code: number;
   deliveries: Delivery[];
-  /** the offset to ask for next: past control records and past what compaction or an aborted transaction took away */
+  /** the offset to ask for next: after control records and after what compaction or an aborted transaction removed */
   next: number;
-  /** offset of the first record that is there */
-  start: number;
   /** bytes and records of the whole batches that came, for an estimate of the size of a record */
   bytes: number;
   records: number;
 }
 
-export interface FetchWish {
+export interface FetchPosition {
   partition: number;
   offset: number;
 }
@@ -48,15 +46,15 @@ export async function fetchOnce(
   request: {
     broker: Broker;
     topic: string;
-    wishes: readonly FetchWish[];
+    positions: readonly FetchPosition[];
     waitMs: number;
     partitionBytes?: number;
   },
 ): Promise<Map<number, Fetched>> {
-  const { broker, topic, wishes, waitMs } = request;
+  const { broker, topic, positions, waitMs } = request;
   const named = (await cluster.version('Fetch')) <= LAST_VERSION_WITH_NAMES;
   const topicId = named ? topic : ((await cluster.metadata(topic)).topics.get(topic)?.id ?? topic);
-  const partitions = wishes.map(({ partition, offset }) => ({
+  const partitions = positions.map(({ partition, offset }) => ({
     partition,
     currentLeaderEpoch: -1,
     fetchOffset: BigInt(offset),
@@ -73,14 +71,14 @@ export async function fetchOnce(
     answer.responses.flatMap((response) => response.partitions).map((p) => [p.partitionIndex, p]),
   );
   const fetched = new Map<number, Fetched>();
-  for (const { partition, offset } of wishes) {
+  for (const { partition, offset } of positions) {
     const found = answers.get(partition);
     if (found !== undefined) fetched.set(partition, decode(topic, offset, found));
   }
   return fetched;
 }
 
-/** The client rejects when one partition of many has an error; the others' records are in the error. */
+/** The client rejects when one partition of many has an error; its error carries the records of the others. */
 async function evenWithErrors(sending: Promise<fetchV17.FetchResponse>): Promise<fetchV17.FetchResponse> {
   try {
     return await sending;
@@ -92,9 +90,9 @@ async function evenWithErrors(sending: Promise<fetchV17.FetchResponse>): Promise
 }
 
 function decode(topic: string, from: number, answer: fetchV17.FetchResponsePartition): Fetched {
-  const { partitionIndex: partition, errorCode, logStartOffset } = answer;
+  const { partitionIndex: partition, errorCode } = answer;
   const fetched: Fetched = {
-    code: errorCode, deliveries: [], next: from, start: Number(logStartOffset), bytes: 0, records: 0,
+    code: errorCode, deliveries: [], next: from, bytes: 0, records: 0,
   }; // prettier-ignore
   if (errorCode !== 0) return fetched;
   const aborted = new AbortedTransactions(answer.abortedTransactions ?? []);
@@ -141,7 +139,7 @@ function deliveryOf(
   };
 }
 
-/** Which batches belong to a foreign producer's transaction that was given up (KIP-98: producer ids from an offset on). */
+/** Which batches belong to an aborted transaction of a foreign producer (KIP-98: producer ids from an offset on). */
 class AbortedTransactions {
   readonly #upcoming: { producerId: bigint; firstOffset: bigint }[];
   readonly #open = new Set<bigint>();
@@ -150,7 +148,7 @@ class AbortedTransactions {
     this.#upcoming = [...aborted].sort((a, b) => Number(a.firstOffset - b.firstOffset));
   }
 
-  /** Batches in their order. */
+  /** To be called with the batches in their order. */
   covers(batch: RecordsBatch): boolean {
     const last = batch.firstOffset + BigInt(batch.lastOffsetDelta);
     for (
@@ -162,7 +160,7 @@ class AbortedTransactions {
       this.#upcoming.shift();
     }
     if ((batch.attributes & IS_CONTROL) !== 0) {
-      // a control record's key is version and type; type 0 ends a transaction by giving it up
+      // a control record's key is version and type; type 0 aborts the transaction
       if (batch.records[0]?.key?.readInt16BE(2) === 0) this.#open.delete(batch.producerId);
       return false;
     }

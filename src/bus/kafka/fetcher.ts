@@ -10,12 +10,12 @@ import type { BrokerConnections } from './connections.ts';
 import { offsetsAt } from './group/offsets.ts';
 import type { PartitionBuffer } from './partition-buffer.ts';
 
-/** the broker holds a fetch so long when there is nothing, ms */
+/** a fetch waits at the broker this long when there is nothing, ms */
 const LONG_POLL_MS = 500;
-/** while other partitions have something, one that has nothing is asked again after so long, ms */
+/** while other partitions have records, one without any is asked again after this time, ms */
 const DRY_MS = 20;
 const BACKOFF = { firstMs: 50, maxMs: 1000 };
-/** asked for records and none of the fetches came back for so long: the connections are made anew, ms */
+/** when records are wanted and no fetch has come back for this long, the connections are replaced, ms */
 const STALLED_MS = 15_000;
 
 interface Leader {
@@ -25,8 +25,8 @@ interface Leader {
 }
 
 /**
- * Fetches partitions of one topic into their buffers, each leader by itself, and only what somebody asked for: a fetch
- * for a partition starts when its buffer has run empty.
+ * Fetches partitions of one topic into their buffers, separately for each leader, and only on demand: a partition is fetched
+ * when next() finds its buffer empty.
  */
 export class KafkaFetcher {
   readonly #cluster: KafkaCluster;
@@ -77,7 +77,7 @@ export class KafkaFetcher {
       if (found.length > 0 || limit <= 0) return found;
       const leftMs = endMs - this.#cluster.env.clock.monotonicMs();
       if (leftMs <= 0 || this.#closed) break;
-      // one that nobody resolves (a member without partitions) would keep every wait that ran out
+      // a promise that nobody resolves (a member without partitions) would keep every expired wait in memory
       if (!(await atMost(this.#wake.promise, leftMs))) this.#signal();
       idleMs = Math.max(idleMs, this.#lastAnswerMs);
       if (this.#inTurn().some(may) && this.#cluster.env.clock.monotonicMs() - idleMs > STALLED_MS) {
@@ -119,14 +119,14 @@ export class KafkaFetcher {
     return found;
   }
 
-  /** A different one first each time, so that a busy partition cannot starve the others. */
+  /** Each time another one first, so that a busy partition cannot starve the others. */
   #inTurn(): PartitionBuffer[] {
     const buffers = [...this.#buffers.values()];
     const first = buffers.length === 0 ? 0 : this.#turn % buffers.length;
     return [...buffers.slice(first), ...buffers.slice(0, first)];
   }
 
-  /** A fetch of each leader of which none is under way, for the buffers that have run dry. */
+  /** Starts a fetch from each leader that has none under way, for the buffers that have run dry. */
   async #pump(may: (buffer: PartitionBuffer) => boolean): Promise<void> {
     if (this.#pumping || this.#closed) return;
     this.#pumping = true;
@@ -134,8 +134,8 @@ export class KafkaFetcher {
       for (const { name, broker, buffers } of await this.#leaders(may)) {
         if (this.#underWay.has(name)) continue;
         const dry = buffers.filter((buffer) => buffer.length === 0);
-        // Kafka answers the requests of a connection one after another: a fetch may wait only when no other
-        // partition of this leader has records to hand out
+        // Kafka answers the requests of a connection one after another: a fetch may wait at the broker only when
+        // no other partition of this leader has records buffered
         const patient = dry.length === buffers.length;
         const nowMs = this.#cluster.env.clock.monotonicMs();
         const wanted = patient ? dry : dry.filter((buffer) => nowMs - buffer.dryMs >= DRY_MS);
@@ -187,22 +187,22 @@ export class KafkaFetcher {
     buffers: readonly PartitionBuffer[],
     waitMs: number,
   ): Promise<void> {
-    const wishes = buffers.map(({ partition, offset }) => ({ partition, offset }));
+    const positions = buffers.map(({ partition, offset }) => ({ partition, offset }));
     const answers = await fetchOnce(this.#cluster, connections, {
       broker,
       topic: this.#topic,
-      wishes,
+      positions,
       waitMs,
     });
     this.#lastAnswerMs = this.#cluster.env.clock.monotonicMs();
     let refused: number | null = null;
     for (const [at, buffer] of buffers.entries()) {
       const fetched = answers.get(buffer.partition);
-      // revoked, or another fetch was quicker: what came is of no use
+      // revoked, or another fetch was quicker: the answer is of no use
       if (
         fetched === undefined ||
         this.#buffers.get(buffer.partition) !== buffer ||
-        buffer.offset !== wishes[at].offset
+        buffer.offset !== positions[at].offset
       )
         continue;
       if (isOutOfRange(fetched.code)) await this.#jump(buffer);
@@ -221,7 +221,7 @@ export class KafkaFetcher {
     }
   }
 
-  /** What a group still needed is gone, or the log is shorter than it was: there is no other logName to go on from. */
+  /** What a group still needed was deleted, or the log is shorter than it was: the only way on is from its start. */
   async #jump(buffer: PartitionBuffer): Promise<void> {
     const start =
       (await offsetsAt(this.#cluster, this.#topic, [buffer.partition], 'earliest')).get(buffer.partition) ??

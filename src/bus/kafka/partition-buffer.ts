@@ -5,9 +5,9 @@ export class PartitionBuffer {
   readonly partition: number;
   /** offset of the next fetch */
   offset: number;
-  /** the log turned out to be shorter than the position, so that offsets come a second time */
+  /** the log turned out to be shorter than the position, so offsets repeat with other records */
   rewound = false;
-  /** when the broker last had nothing, ms */
+  /** when the broker last had nothing, ms by the monotonic clock */
   dryMs = 0;
   #deliveries: Delivery[] = [];
   #taken = 0;
@@ -35,7 +35,7 @@ export class PartitionBuffer {
     return taken;
   }
 
-  /** What was taken and could not be handed out comes first the next time. */
+  /** Puts back what was taken and could not be handed out: it comes first the next time. */
   giveBack(deliveries: readonly Delivery[]): void {
     this.#deliveries = [...deliveries, ...this.#deliveries.slice(this.#taken)];
     this.#taken = 0;

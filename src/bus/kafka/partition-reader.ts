@@ -4,37 +4,37 @@ import { KafkaFetcher } from './fetcher.ts';
 import { PartitionBuffer } from './partition-buffer.ts';
 import { commitAsOwner } from './group/offsets.ts';
 
-/** brokers forget what a group without members committed, after days: it is said again so often, ms */
+/** brokers forget the offsets of a group without members after some days: they are committed again this often, ms */
 const REPEAT_MS = 3_600_000;
 
-interface Owned {
+interface ReaderOptions {
   topic: string;
   group: string;
   member: string;
   partition: number;
 }
 
-/** Reads a partition by offset, outside Kafka's own assignment; commits only what the owner releases. */
+/** Reads a partition by offset, outside Kafka's own assignment; commits only what its owner releases. */
 export class KafkaPartitionReader implements PartitionReader {
   readonly #cluster: KafkaCluster;
-  readonly #options: Owned;
-  readonly #gone: () => void;
+  readonly #options: ReaderOptions;
+  readonly #onClosed: () => void;
   readonly #fetcher: KafkaFetcher;
   /** committed for the group: the first offset that it still needs */
   #released: number;
-  #saidMs: number;
-  #saying: Promise<void> = Promise.resolve();
+  #committedMs: number;
+  #committing: Promise<void> = Promise.resolve();
   #closed = false;
 
   constructor(
     cluster: KafkaCluster,
-    options: Owned & { offset: number; released: number; closed: () => void },
+    options: ReaderOptions & { offset: number; released: number; closed: () => void },
   ) {
     this.#cluster = cluster;
     this.#options = options;
-    this.#gone = options.closed;
+    this.#onClosed = options.closed;
     this.#released = options.released;
-    this.#saidMs = cluster.env.clock.monotonicMs();
+    this.#committedMs = cluster.env.clock.monotonicMs();
     this.#fetcher = new KafkaFetcher(cluster, options.topic);
     this.#fetcher.add(new PartitionBuffer(options.partition, options.offset));
   }
@@ -50,31 +50,31 @@ export class KafkaPartitionReader implements PartitionReader {
   async next(limit: number, waitMs: number): Promise<Delivery[]> {
     if (this.#closed) throw new BusError('setup', `this reader of ${this.#options.topic} is closed`);
     const found = await this.#fetcher.next(limit, waitMs, () => true);
-    if (this.#cluster.env.clock.monotonicMs() - this.#saidMs > REPEAT_MS)
-      await this.#say(this.#released).catch(() => {});
+    if (this.#cluster.env.clock.monotonicMs() - this.#committedMs > REPEAT_MS)
+      await this.#commit(this.#released).catch(() => {});
     return found.flatMap(({ deliveries }) => deliveries);
   }
 
   async release(position: string): Promise<void> {
     const offset = Number(position) + 1;
-    // in turn, so that an older one can never overtake a newer one
-    const turn = this.#saying.then(async () => {
-      if (offset > this.#released) await this.#say(offset);
+    // one after the other, so that an older commit can never overtake a newer one
+    const turn = this.#committing.then(async () => {
+      if (offset > this.#released) await this.#commit(offset);
     });
-    this.#saying = turn.catch(() => {});
+    this.#committing = turn.catch(() => {});
     await turn;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     await this.#fetcher.close();
-    this.#gone();
+    this.#onClosed();
   }
 
-  async #say(offset: number): Promise<void> {
+  async #commit(offset: number): Promise<void> {
     const { topic, group, member, partition } = this.#options;
     await commitAsOwner(this.#cluster, group, topic, [{ partition, offset }], member);
     this.#released = offset;
-    this.#saidMs = this.#cluster.env.clock.monotonicMs();
+    this.#committedMs = this.#cluster.env.clock.monotonicMs();
   }
 }

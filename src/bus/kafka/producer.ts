@@ -8,10 +8,10 @@ import type { BrokerConnections } from './connections.ts';
 import type { KafkaTopics } from './topics.ts';
 
 const ACKS_ALL = -1;
-/** a batch of records is at most so large, and always at least one record */
+/** limits of one batch, which always has at least one record */
 const BATCH_BYTES = 512 * 1024;
 const BATCH_RECORDS = 5000;
-/** what a batch and a record take besides key, value and headers, at most */
+/** upper bounds of what a batch and a record take besides key, value and headers, bytes */
 const BATCH_OVERHEAD = 64;
 const RECORD_OVERHEAD = 64;
 
@@ -31,7 +31,7 @@ class PublishCall {
     this.#left = count;
   }
 
-  /** The first failure that passes by itself goes before a refusal: then all of it is to be sent again. */
+  /** A failure that passes by itself outranks a refusal: the whole call is to be repeated then. */
   failed(failure: BusError): void {
     if (this.#failure === null || this.#failure.kind === 'refused') this.#failure = failure;
     this.#one();
@@ -57,7 +57,7 @@ interface Waiting {
   bytes: number;
 }
 
-/** Publishes to partitions, each by itself. */
+/** Publishes to partitions, independently of each other. */
 export class KafkaProducer {
   readonly #cluster: KafkaCluster;
   readonly #topics: KafkaTopics;
@@ -99,8 +99,8 @@ export class KafkaProducer {
 }
 
 /**
- * One partition: one request at a time, with a producer id and a sequence of its own, so that what is sent again after a
- * lost answer is not there twice and never overtakes anything.
+ * One partition: one request at a time, with its own producer id and sequence, so that what is sent again after a lost
+ * answer is neither stored twice nor out of order.
  */
 class PartitionProducer {
   readonly #cluster: KafkaCluster;
@@ -141,7 +141,7 @@ class PartitionProducer {
         const { maxBatchBytes } = await this.#topics.ready(this.#topic);
         await this.#send(this.#batch(Math.min(BATCH_BYTES, maxBatchBytes)), maxBatchBytes);
       } catch (error) {
-        // what waits behind must not overtake what failed
+        // records queued behind must not overtake those that failed
         this.#fail(this.#queue.splice(0), busError(error, `publishing to ${this.#topic}`));
       }
     }
@@ -159,7 +159,7 @@ class PartitionProducer {
     return this.#queue.splice(0, count);
   }
 
-  /** @throws BusError for all that waits behind; what the batch itself failed of its calls are told */
+  /** Tells the calls of the batch how it went. @throws BusError, then for all that is queued behind it as well */
   async #send(batch: readonly Waiting[], maxBatchBytes: number): Promise<void> {
     const [first] = batch;
     if (batch.length === 1 && first.message.value.length > maxBatchBytes) {
@@ -221,7 +221,7 @@ class PartitionProducer {
       producer.sequence = (sequence + batch.length) % 0x80000000;
       return placed.baseOffset;
     } catch (error) {
-      // the broker no longer knows this producer (it forgets after a day, or its log was cut): begin anew
+      // the broker no longer knows this producer (it forgets after a day, or its log was truncated): begin anew
       if (
         hasCode(error, KafkaCode.outOfOrderSequence, KafkaCode.unknownProducerId, KafkaCode.invalidProducerEpoch,
           KafkaCode.producerFenced) // prettier-ignore

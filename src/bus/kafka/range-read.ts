@@ -3,10 +3,10 @@ import type { KafkaCluster } from './cluster.ts';
 import { fetchOnce } from './fetch.ts';
 import { offsetsAt } from './group/offsets.ts';
 
-/** enough for the first batch of a partition, which comes whole */
+/** gets the first batch of a partition: it is always sent whole */
 const FIRST_BYTES = 1;
 
-/** Records from an offset on, or from the first that is there when it is gone. */
+/** Records from an offset on, or from the first one left when that offset was deleted. */
 export async function readFrom(
   cluster: KafkaCluster,
   topic: string,
@@ -65,7 +65,7 @@ async function read(
     const answers = await fetchOnce(cluster, cluster.control, {
       broker: await cluster.leaderOf(topic, partition),
       topic,
-      wishes: [{ partition, offset }],
+      positions: [{ partition, offset }],
       waitMs: 0,
       ...(limit === 1 ? { partitionBytes: FIRST_BYTES } : {}),
     });

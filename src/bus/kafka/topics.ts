@@ -4,15 +4,15 @@ import { busError, hasCode, KafkaCode } from './errors.ts';
 
 const TOPIC_RESOURCE = 2;
 const SET = 0;
-/** Kafka deletes whole segments: small ones give the disk back soon after trim() */
+/** Kafka deletes whole segments: small ones free the disk soon after trim() */
 const SEGMENT_BYTES = 64 * 1024 * 1024;
-/** of a batch, which may be a single record; the broker's own default */
+/** of a batch, which may be a single record; the broker's default */
 const MAX_BATCH_BYTES = 1_048_588;
-/** a dead letter holds the record that was refused, and why: it must always fit */
+/** a dead letter contains the refused record and the reason: it must always fit */
 const MAX_DEAD_LETTER_BYTES = 8 * 1024 * 1024;
 const DEAD_LETTERS = '.dlq';
 
-/** What the broker must never do by itself to a topic of ours. */
+/** The broker must never delete records of our topics by itself. */
 const KEPT: Readonly<Record<string, string>> = {
   'cleanup.policy': 'delete',
   'retention.ms': '-1',
@@ -28,7 +28,7 @@ export interface KafkaTopic {
   flushed: boolean;
 }
 
-/** The topics of the bus: made when they are absent, looked at once. */
+/** The topics of the bus: created when absent, described once. */
 export class KafkaTopics {
   readonly #cluster: KafkaCluster;
   readonly #partitions: Readonly<Record<string, number>>;
@@ -43,12 +43,12 @@ export class KafkaTopics {
     return (Object.hasOwn(this.#partitions, topic) ? this.#partitions[topic] : undefined) ?? 1;
   }
 
-  /** Those that the configuration names and those that were used. */
+  /** Those in the configuration and those used since. */
   names(): string[] {
     return [...new Set([...Object.keys(this.#partitions), ...this.#ready.keys()])];
   }
 
-  /** Makes the topic when it is absent. @throws BusError */
+  /** Creates the topic when it is absent. @throws BusError */
   ready(topic: string): Promise<KafkaTopic> {
     const known = this.#ready.get(topic);
     if (known !== undefined) return known;
@@ -58,12 +58,12 @@ export class KafkaTopics {
     return looking;
   }
 
-  /** The limits may have been changed since. */
+  /** Describes the topic again the next time: its limits may have been changed. */
   forget(topic: string): void {
     this.#ready.delete(topic);
   }
 
-  /** Those of the names that the cluster has. */
+  /** Those of the names that exist in the cluster. */
   async existing(names: readonly string[]): Promise<string[]> {
     return this.#cluster.retry('looking for topics', async () => {
       const there = new Set(await this.#cluster.admin.listTopics());
@@ -71,7 +71,7 @@ export class KafkaTopics {
     });
   }
 
-  /** Kafka gives every topic an id of its own, also one that is made again under an old name. */
+  /** Kafka gives every topic its own id, also one that is created again under an old name. */
   async logName(topic: string): Promise<string> {
     const id = await this.#cluster.retry(`looking at topic ${topic}`, async () => {
       const { topics } = await this.#cluster.admin.metadata({ topics: [topic] });
@@ -124,7 +124,7 @@ export class KafkaTopics {
     });
   }
 
-  /** The settings of a topic, those that would lose records put right. */
+  /** The settings of a topic, after correcting those that would lose records. */
   async #settings(topic: string): Promise<Record<string, string | null>> {
     const { log } = this.#cluster.env;
     return this.#cluster.retry(`reading the settings of topic ${topic}`, async () => {

@@ -11,20 +11,20 @@ import type { Committer } from './offsets.ts';
 const PROTOCOL_TYPE = 'consumer';
 const ASSIGNOR = 'range';
 const HEARTBEATS_A_SESSION = 4;
-/** that others want a share is heard with a heartbeat, ms */
+/** a member learns with its next heartbeat that others want a share, ms */
 const HEARTBEAT_MS = 3000;
-/** the group waits so long for a member that still has records in flight; then it goes on without it */
+/** how long the group waits for a member that has records in flight before it goes on without it, ms */
 const REBALANCE_MS = 300_000;
-/** a join without an answer for so long waits for others, ms */
+/** a join without an answer for this long is waiting for other members, ms */
 const ASKED_MS = 500;
 
 /**
- * The older protocol, in which members assign the partitions among themselves and give up all of them for it. The
- * member's name is its group.instance.id, so that a restarted member gets back at once what it had.
+ * The older protocol, in which the members assign the partitions themselves and give up all of them to do so. The member's
+ * name is its group.instance.id, so that a restarted member gets back at once what it had.
  */
 export class ClassicProtocol implements GroupProtocol {
   readonly #session: GroupSession;
-  /** the broker answers a join when everybody has joined, and nothing else on that connection before */
+  /** the broker answers a join when all have joined, and until then nothing else on that connection */
   readonly #joining: BrokerConnections;
   readonly #restMs: number;
   #memberId = '';
@@ -33,8 +33,8 @@ export class ClassicProtocol implements GroupProtocol {
   /** below 0: it is no member */
   #generation = -1;
   #owned: number[] = [];
-  /** others want a share: what is in flight is acknowledged first (`yes`), only then is joined again (`done`) */
-  #releasing: 'no' | 'yes' | 'done' = 'no';
+  /** others want a share: first what is in flight is acknowledged (`draining`), then the member joins again (`drained`) */
+  #releasing: 'no' | 'draining' | 'drained' = 'no';
 
   constructor(session: GroupSession) {
     const { cluster, options } = session;
@@ -50,7 +50,7 @@ export class ClassicProtocol implements GroupProtocol {
   }
 
   async beat(): Promise<number> {
-    if (this.#generation < 0 || this.#releasing === 'done') await this.#join();
+    if (this.#generation < 0 || this.#releasing === 'drained') await this.#join();
     else await this.#heartbeat();
     return this.#restMs;
   }
@@ -61,7 +61,7 @@ export class ClassicProtocol implements GroupProtocol {
       return 0;
     }
     if (hasCode(error, KafkaCode.rebalanceInProgress)) {
-      if (this.#generation < 0 || this.#releasing === 'done') return 0;
+      if (this.#generation < 0 || this.#releasing === 'drained') return 0;
       if (this.#releasing === 'no') void this.#release();
       return this.#restMs;
     }
@@ -76,7 +76,7 @@ export class ClassicProtocol implements GroupProtocol {
       this.#owned = [];
       this.#session.lost();
     }
-    // another process lives under this name: not to be answered at once, or the two would never rest
+    // another process has this name: without a rest the two would fence each other in a tight loop
     return hasCode(error, KafkaCode.fencedInstanceId) ? this.#restMs : 0;
   }
 
@@ -109,7 +109,7 @@ export class ClassicProtocol implements GroupProtocol {
     const coordinator = await cluster.coordinatorOf(group);
     const metadata = encodeConsumerProtocolSubscription({ version: 0, topics: [topic] });
     this.#asking = true;
-    // the group knows of it, and lets it wait for the others
+    // the group has the request and is waiting for the other members
     const asked = setTimeout(() => this.#session.joined(), ASKED_MS).unref();
     const joining = cluster.send(
       'JoinGroup', this.#joining, coordinator,
@@ -131,7 +131,7 @@ export class ClassicProtocol implements GroupProtocol {
     this.#session.joined();
   }
 
-  /** Each member a contiguous range of every topic it asked for, in the order of their names. */
+  /** Gives each member a contiguous range of every topic it asked for, in the order of the members' names. */
   async #assign(
     members: readonly joinGroupV9.JoinGroupResponseMember[],
   ): Promise<{ memberId: string; assignment: Buffer }[]> {
@@ -161,13 +161,13 @@ export class ClassicProtocol implements GroupProtocol {
     }));
   }
 
-  /** What is in flight is acknowledged while heartbeats go on; only then is joined again. */
+  /** Waits until what is in flight is acknowledged, while heartbeats go on; then the member joins again. */
   async #release(): Promise<void> {
-    this.#releasing = 'yes';
+    this.#releasing = 'draining';
     await this.#session.events.release(this.#owned);
-    // lost meanwhile, or joined again: that decided
-    if (this.#releasing !== 'yes') return;
-    this.#releasing = 'done';
+    // lost or joined again meanwhile: nothing is left to do
+    if (this.#releasing !== 'draining') return;
+    this.#releasing = 'drained';
     this.#session.hurry();
   }
 }

@@ -6,9 +6,9 @@ import type { OffsetTracker } from './offset-tracker.ts';
 import type { Membership } from './membership.ts';
 import { commitOnce } from './offsets.ts';
 
-/** checkpoints of what was acknowledged are written so long after it, ms */
+/** checkpoints are written this long after a commit, ms */
 const CHECKPOINT_MS = 2000;
-/** the group has changed, or this member is no part of it any more: the next heartbeat tells */
+/** the group has changed, or this member no longer belongs to it: the next heartbeat tells which */
 const NOT_NOW = [
   KafkaCode.staleMemberEpoch,
   KafkaCode.fencedMemberEpoch,
@@ -25,7 +25,7 @@ export class KafkaCommits {
   readonly #membership: Membership;
   readonly #checkpoints: GroupCheckpoints;
   readonly #log: LogLine;
-  /** those of the partitions that are the member's at this moment */
+  /** of the partitions that the member may commit at this moment */
   readonly #trackers: () => OffsetTracker[];
   readonly #written = new Map<number, number>();
   #committing: Promise<void> | null = null;
@@ -45,9 +45,9 @@ export class KafkaCommits {
   }
 
   /**
-   * Commits what may be committed, once; what the group does not take now stays uncommitted. One at a time, so that an
-   * older one repeated can never overtake a newer one.
-   * @throws BusError when waiting does not mend it
+   * Tries once to commit what may be committed; what the group does not take now stays uncommitted. One commit at a time, so
+   * that an older one can never overtake a newer one.
+   * @throws BusError when waiting does not help
    */
   async commit(): Promise<void> {
     while (this.#committing !== null) await this.#committing;

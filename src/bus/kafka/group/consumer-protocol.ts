@@ -6,8 +6,8 @@ import type { Committer } from './offsets.ts';
 const JOINING_EPOCH = 0;
 const LEAVING_EPOCH = -1;
 /**
- * The group waits so long for a member to give up a partition that another one shall have. A member that lives keeps
- * what it has in flight, however slow it is.
+ * How long the group waits for a member to give up a partition that another one is to get, ms. A living member keeps what it
+ * has in flight, however slow it is.
  */
 const REBALANCE_MS = 24 * 3_600_000;
 
@@ -18,7 +18,7 @@ const REBALANCE_MS = 24 * 3_600_000;
 export class ConsumerProtocol implements GroupProtocol {
   readonly #session: GroupSession;
   #epoch = JOINING_EPOCH;
-  /** those being given up included: the group hears of them in every heartbeat */
+  /** partitions being given up included: every heartbeat names them to the group */
   readonly #owned = new Set<number>();
   readonly #releasing = new Set<number>();
 
@@ -70,7 +70,7 @@ export class ConsumerProtocol implements GroupProtocol {
     ); // prettier-ignore
   }
 
-  /** Takes what the group gives, lets go what it takes away; answers how long to rest, ms. */
+  /** Takes over what the group gives, gives up what it takes away. @returns how long to rest, ms */
   #accept(answer: consumerGroupHeartbeatV1.ConsumerGroupHeartbeatResponse): number {
     this.#epoch = answer.memberEpoch;
     if (answer.assignment !== null) {

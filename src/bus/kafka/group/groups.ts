@@ -5,7 +5,7 @@ import { committedOffsets, committedOffsetsOf, offsetsAt } from './offsets.ts';
 import { readFrom } from '../range-read.ts';
 
 const KIP_848 = 'consumer';
-/** the client lists classic ones alone when it is not asked */
+/** without this the client lists only classic groups */
 const ALL_TYPES = { types: [] };
 
 interface KnownGroup {
@@ -14,7 +14,7 @@ interface KnownGroup {
   isKip848: boolean;
 }
 
-/** The groups that have committed something in a topic. */
+/** The groups that have committed offsets in a topic. */
 export async function groupsOf(cluster: KafkaCluster, topic: string): Promise<Map<string, KnownGroup>> {
   const types = await groupTypes(cluster);
   const committed = await committedOffsets(cluster, [...types.keys()].sort());
@@ -31,7 +31,7 @@ async function groupTypes(cluster: KafkaCluster): Promise<Map<string, string | u
   return new Map([...listed.values()].map(({ id, groupType }) => [id, groupType?.toLowerCase()]));
 }
 
-/** `pendingHere`: what members in this process have in flight; nobody else can know. */
+/** @param pendingHere what members in this process have in flight: that of others is not known to the broker */
 export async function groupInfos(
   cluster: KafkaCluster,
   topic: string,
@@ -125,7 +125,7 @@ async function membersOf(
   });
 }
 
-/** Deletes what a group committed in a topic, and the group when that was all. @throws BusError while it has members */
+/** Deletes what a group committed in a topic, and the group itself when that was all. @throws BusError while it has members */
 export async function dropGroup(
   cluster: KafkaCluster,
   topic: string,

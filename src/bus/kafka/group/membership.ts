@@ -11,9 +11,9 @@ const BACKOFF = { firstMs: 50, maxMs: 1000 };
 
 /** What a membership tells its owner. */
 export interface MembershipEvents {
-  /** All that the group gives it at this moment; what is new among them may be read from now on. */
+  /** All partitions that the group gives it at this moment; new ones among them may be read from now on. */
   assigned(partitions: readonly number[]): void;
-  /** Resolves when no records of these are in flight any more: only then does the group give them to others. */
+  /** Resolves when nothing of these is in flight any more: only then does the group give them to others. */
   release(partitions: readonly number[]): Promise<void>;
   /** The group has given everything to others, or may have: it was silent for too long. */
   lost(): void;
@@ -26,31 +26,31 @@ export interface MembershipOptions {
   sessionMs: number;
 }
 
-/** What a protocol is given to work with. */
+/** What a protocol may use of its membership. */
 export interface GroupSession {
   readonly cluster: KafkaCluster;
   readonly options: MembershipOptions;
   readonly events: MembershipEvents;
   readonly connections: BrokerConnections;
-  /** The group has taken it in, or lets it wait for the others. */
+  /** The group has accepted it, or lets it wait for other members. */
   joined(): void;
-  /** It was a member and is none any more: says so, and tells the owner. */
+  /** It was a member and no longer is: logs it and tells the owner. */
   lost(): void;
-  /** The next heartbeat goes out now. */
+  /** Sends the next heartbeat now. */
   hurry(): void;
 }
 
 /** One of Kafka's two protocols for groups: what a heartbeat is, and what its answers mean. */
 export interface GroupProtocol {
-  /** in the name of whom offsets are committed; null while it is no member */
+  /** in whose name offsets are committed; null while it is no member */
   readonly committer: Committer | null;
-  /** Joins, or says that it lives; how long to rest then, ms. @throws the client's error */
+  /** Joins, or sends a heartbeat. @returns how long to rest then, ms @throws the client's error */
   beat(): Promise<number>;
-  /** How long to rest after an answer that is part of the protocol, ms; null when the error is none. */
+  /** How long to rest, ms, after an error that is an ordinary answer of the protocol; null: it is a failure. */
   refused(error: unknown): number | null;
-  /** Ends a call of beat() that waits for other members. */
+  /** Ends a beat() that is waiting for other members. */
   interrupt(): Promise<void>;
-  /** Tells the group that it goes. */
+  /** Tells the group that it leaves. */
   leave(): Promise<void>;
 }
 
@@ -74,7 +74,7 @@ export class Membership implements GroupSession {
   readonly #answered = new Signal();
   readonly #joined = Promise.withResolvers<void>();
   #state: 'alive' | 'leaving' | 'left' = 'alive';
-  /** the rest that comes next is left out */
+  /** the next rest is skipped */
   #hurried = false;
   #failure: BusError | null = null;
   #running: Promise<void> = Promise.resolve();
@@ -94,19 +94,19 @@ export class Membership implements GroupSession {
     this.#joined.promise.catch(() => {});
   }
 
-  /** In the name of whom offsets are committed; null while it is no member. */
+  /** In whose name offsets are committed; null while it is no member. */
   get committer(): Committer | null {
     return this.#state === 'left' ? null : this.#protocol.committer;
   }
 
-  /** Why it cannot become a member, when no waiting mends that. */
+  /** Why it cannot become a member, when waiting does not help. */
   get failure(): BusError | null {
     return this.#failure;
   }
 
   /**
-   * Resolves when the group has taken it in.
-   * @throws BusError 'unreachable' when it has not after the time that every request is given
+   * Resolves when the group has accepted it.
+   * @throws BusError 'unreachable' when it has not within the time limit of all requests
    */
   async start(): Promise<void> {
     const { retryMs } = this.cluster;
@@ -127,12 +127,12 @@ export class Membership implements GroupSession {
     }
   }
 
-  /** Resolves with the next answer of the group, or after `ms`. */
+  /** Resolves with the next answer of the group, after `ms` at the latest. */
   async answered(ms: number): Promise<void> {
     await atMost(this.#answered.wait(), ms);
   }
 
-  /** Tells the group, as far as it answers. Idempotent. */
+  /** Tells the group, if it answers. Idempotent. */
   leave(): Promise<void> {
     this.#leaving ??= this.#leave();
     return this.#leaving;

@@ -1,6 +1,7 @@
+/** In the place of an offset: the group has committed none. */
 export const NOT_YET = -1;
 
-interface Held {
+interface HandedOutRecord {
   readonly offset: number;
   acknowledged: boolean;
 }
@@ -11,16 +12,18 @@ interface Held {
  */
 export class OffsetTracker {
   readonly partition: number;
-  /** where the partition was begun */
+  /** the offset that was read first */
   readonly start: number;
-  /** as the broker knows it; NOT_YET when it knows nothing */
+  /** as the broker knows it; NOT_YET when it knows none */
   committed: number;
-  /** false once the partition is another's: what is in flight counts no more */
+  /** false once others have the partition: what is in flight here no longer matters */
   valid = true;
-  readonly #held: Held[] = [];
-  readonly #byOffset = new Map<number, Held>();
+  /** in order; acknowledged ones stay until everything before them is acknowledged, too */
+  readonly #handedOut: HandedOutRecord[] = [];
+  readonly #byOffset = new Map<number, HandedOutRecord>();
+  /** index of the first one that is not acknowledged */
   #first = 0;
-  /** everything before it has been acknowledged, of what was handed out */
+  /** everything below this offset that was handed out is acknowledged */
   #done: number;
 
   constructor(partition: number, start: number, committed = start) {
@@ -37,7 +40,7 @@ export class OffsetTracker {
 
   /** What may be committed now. */
   get committable(): number {
-    return this.#first < this.#held.length ? this.#held[this.#first].offset : this.#done;
+    return this.#first < this.#handedOut.length ? this.#handedOut[this.#first].offset : this.#done;
   }
 
   /** True when what the broker knows by now is no more than what was acknowledged here. */
@@ -48,23 +51,23 @@ export class OffsetTracker {
   }
 
   take(offset: number): void {
-    const held = { offset, acknowledged: false };
-    this.#held.push(held);
-    this.#byOffset.set(offset, held);
+    const record = { offset, acknowledged: false };
+    this.#handedOut.push(record);
+    this.#byOffset.set(offset, record);
   }
 
-  /** False: it is not in flight (acknowledged before, or handed out in an earlier life). */
+  /** False: it is not in flight (acknowledged before, or handed out before a restart). */
   acknowledge(offset: number): boolean {
-    const held = this.#byOffset.get(offset);
-    if (held === undefined) return false;
-    held.acknowledged = true;
+    const record = this.#byOffset.get(offset);
+    if (record === undefined) return false;
+    record.acknowledged = true;
     this.#byOffset.delete(offset);
-    while (this.#first < this.#held.length && this.#held[this.#first].acknowledged) {
-      this.#done = this.#held[this.#first].offset + 1;
+    while (this.#first < this.#handedOut.length && this.#handedOut[this.#first].acknowledged) {
+      this.#done = this.#handedOut[this.#first].offset + 1;
       this.#first += 1;
     }
-    if (this.#first > 1024 && this.#first * 2 > this.#held.length) {
-      this.#held.splice(0, this.#first);
+    if (this.#first > 1024 && this.#first * 2 > this.#handedOut.length) {
+      this.#handedOut.splice(0, this.#first);
       this.#first = 0;
     }
     return true;

@@ -15,18 +15,18 @@ export interface Committer {
   /** classic: group.instance.id */
   instanceId: string | null;
 }
-/** Whoever commits without being a member, which only a group without members allows. */
+/** Commits without being a member, which only a group without members allows. */
 const NOBODY: Committer = { memberId: '', epoch: -1, instanceId: null };
 
 export interface Commit {
   partition: number;
-  /** of the next record that is needed */
+  /** of the first record that the group still needs */
   offset: number;
 }
 
 /**
- * Offsets by time: the first record taken at or after it (ms), absent where there is none; 'earliest' the first that is
- * there, 'latest' the one that the next record will have.
+ * Offsets by time. A number, ms since 1970: the first record taken at or after it, absent where there is none. 'earliest':
+ * the first record that is there. 'latest': the offset that the next record will get.
  */
 export async function offsetsAt(
   cluster: KafkaCluster,
@@ -127,9 +127,9 @@ export async function commitAsOwner(
 }
 
 /**
- * Where a group goes on in the partitions of a topic. Where it has committed nothing, a commit is made: where its checkpoint
- * says, or at the beginning. From then on the group is listed and nothing that it needs is trimmed. `open` are those that
- * only a member may commit, because the group has members.
+ * Where a group goes on in the partitions of a topic. Where it has committed nothing, its checkpoint or the beginning is
+ * committed: from then on the group is listed and nothing that it needs is trimmed. `open` are those that only a member
+ * may commit, because the group has members.
  */
 export async function startingOffsets(
   cluster: KafkaCluster,

@@ -6,9 +6,9 @@ const BROKER_RESOURCE = 4;
 const SET = 0;
 const SESSION = 'consumer.session.timeout.ms';
 const HEARTBEAT = 'consumer.heartbeat.interval.ms';
-/** so many heartbeats may be missed */
+/** a member is dead after missing this many heartbeats */
 const HEARTBEATS_A_SESSION = 4;
-/** a member learns by its next heartbeat that partitions are its own now */
+/** a member learns with its next heartbeat which partitions it was given, ms */
 const HEARTBEAT_MS = 3000;
 
 interface Limits {
@@ -17,8 +17,8 @@ interface Limits {
 }
 
 /**
- * After how long a silent member is dead, ms: what was asked for within the limits of the brokers (which by default allow
- * no less than 45 s with KIP-848). With KIP-848 it is a setting of the group, and the last one to join decides.
+ * After how long a silent member is dead, ms: `takeoverMs` within the limits of the brokers (which by default allow no less
+ * than 45 s with KIP-848). With KIP-848 it is a setting of the group, so the member that joins last decides.
  */
 export async function sessionMs(
   cluster: KafkaCluster,
