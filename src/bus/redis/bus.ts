@@ -30,12 +30,12 @@ import { describeDurability, evicts, hasWaitAof, readSettings, refuseUnfit } fro
 export interface RedisBusOptions extends BusOptions {
   /** publish() waits until the append-only file is on disk (Redis 7.2 and later; up to 1 s with appendfsync everysec) */
   waitAof?: boolean;
-  /** for rediss://: a certificate authority of one's own, a client's certificate */
+  /** for rediss://: a private certificate authority, a client certificate */
   tls?: ConnectionOptions;
 }
 
 /**
- * Redis Streams. Rejects with BusError: `unreachable` may be tried again, `setup` names what must be mended.
+ * Redis Streams. Rejects with BusError: `unreachable` may be tried again, `setup` names what must be corrected.
  * @param uri redis:// or rediss://, with user, password and database
  */
 export async function openRedisBus(uri: string, options: RedisBusOptions): Promise<StreamBus> {
@@ -193,17 +193,17 @@ class RedisBus implements StreamBus {
 
   async usage(): Promise<BusUsage> {
     const keys = [...this.#topics].flatMap((topic) => this.#streams(topic).map(({ key }) => key));
-    const room = await this.#do('measuring', () =>
+    const memory = await this.#do('measuring', () =>
       this.#commands.run(ANSWER_MS, (client) => readMemory(client, keys, this.#options.maxBytes)),
     );
-    const evicting = evicts(room.maxmemory, room.policy);
+    const evicting = evicts(memory.maxmemory, memory.policy);
     if (evicting && !this.#warnedOfEviction) {
       this.#options.env.log('error', 'Redis will evict streams: CONFIG SET maxmemory-policy noeviction', {
-        policy: room.policy,
+        policy: memory.policy,
       });
     }
     this.#warnedOfEviction = evicting;
-    return room.usage;
+    return memory.usage;
   }
 
   async durability(): Promise<Durability> {
@@ -236,7 +236,7 @@ class RedisBus implements StreamBus {
   }
 }
 
-/** Lives and dies with the data: another server, or this one after FLUSHALL, has another. */
+/** Stored beside the data, so that another server, or this one after FLUSHALL, has another name. */
 function logNameOf(connection: RedisConnection, topic: string): Promise<string> {
   const key = `${topic}.id`;
   return connection.run(ANSWER_MS, async (client) => {

@@ -5,7 +5,7 @@ import { lowerPosition } from './stream-id.ts';
 import { readGroups, readServerMs } from './replies.ts';
 import { infoField, permitted } from './server-settings.ts';
 
-/** a group that was there so lately may only have vanished by mistake: its members make it again, ms */
+/** a group that was seen within this time may have vanished by mistake: its members will create it again, ms */
 const VANISHED_MS = 60_000;
 
 interface Needed {
@@ -14,7 +14,7 @@ interface Needed {
   seenMs: number;
 }
 
-/** Trims streams below what every group needs, groups that have only just vanished included. */
+/** Trims streams below what any group needs, groups that vanished only recently included. */
 export class RedisTrimmer {
   readonly #needed = new Map<string, Needed[]>();
 
@@ -40,7 +40,7 @@ export class RedisTrimmer {
     return client.xtrim(key, 'MINID', '=', firstKept);
   }
 
-  /** The group was dropped on purpose. */
+  /** The group was dropped on purpose: its entries may be trimmed at once. */
   forget(key: string, group: string): void {
     this.#needed.set(
       key,
@@ -51,7 +51,7 @@ export class RedisTrimmer {
 
 export interface MemoryReply {
   usage: BusUsage;
-  /** of the server; null: it does not tell us */
+  /** of the server; null: not readable */
   maxmemory: number | null;
   policy: string | null;
 }

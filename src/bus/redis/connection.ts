@@ -8,7 +8,7 @@ import { isServerAway, replyWord, toBusError } from './errors.ts';
 
 const CONNECT_TIMEOUT_MS = 5000;
 const BACKOFF = { firstMs: 50, maxMs: 2000 };
-/** an answer that came while this process stood still is found in this time once it runs again, ms */
+/** time to find an answer that arrived while this process was suspended, ms */
 const LATE_ANSWER_MS = 100;
 
 export interface RedisConnectionOptions {
@@ -22,8 +22,8 @@ export interface RedisConnectionOptions {
 }
 
 /**
- * One connection that is made again when it is lost. ioredis neither reconnects nor queues nor resends here: whoever
- * called is told and calls again, and a call waits out the backoff, so that no caller's loop can become a hot one.
+ * One connection that is made again when it is lost. ioredis neither reconnects nor queues nor resends here: the caller gets
+ * the error and calls again, and a call waits out the backoff first, so that no caller's loop can spin.
  */
 export class RedisConnection {
   readonly #options: RedisConnectionOptions;
@@ -58,7 +58,7 @@ export class RedisConnection {
       return answer;
     } catch (error) {
       const isReply = replyWord(error) !== null;
-      // after a failover the name of the server may mean another one
+      // after a failover the server's name may resolve to another one
       if (!isReply || isServerAway(error)) this.#lost(client, error);
       else this.#succeeded();
       throw isReply ? error : toBusError(error, 'Redis');
@@ -102,16 +102,16 @@ export class RedisConnection {
     client.on('error', (error: Error) => (failure = error));
     const abort = (): void => destroy(client);
     this.#closing.signal.addEventListener('abort', abort, { once: true });
-    const tooLate = setTimeout(abort, CONNECT_TIMEOUT_MS); // a server that accepts and says nothing
+    const tooLate = setTimeout(abort, CONNECT_TIMEOUT_MS); // a server may accept the connection and never answer
     try {
       await client.connect();
-      // such as a database that is not there: ioredis goes on with another one
+      // such as a database that does not exist: ioredis would go on with another one
       if (failure !== null) throw failure as Error;
     } catch (error) {
       destroy(client);
       const cause: unknown = failure ?? error;
       if (!this.isClosed) this.#failed(cause);
-      // said before it hung up: too many clients, which passes
+      // sent before it hung up: too many clients, which passes by itself
       const isRefusal = error !== failure && replyWord(failure) === 'ERR';
       throw isRefusal ? new BusError('unreachable', messageOf(cause), cause) : toBusError(cause, 'Redis');
     } finally {
@@ -133,7 +133,7 @@ export class RedisConnection {
     this.#failures = 0;
   }
 
-  /** Every call under way on it learns of it; it counts once. */
+  /** Called by every call under way on the connection; counts as one failure. */
   #lost(client: Redis, error: unknown): void {
     destroy(client);
     if (this.#client !== client || this.isClosed) return;
@@ -151,7 +151,7 @@ export class RedisConnection {
   }
 }
 
-/** Calls `onSilence` when no byte arrives for so long. @returns what ends the watch */
+/** Calls `onSilence` when no byte arrives for silenceMs. @returns a function that ends the watch */
 function watch(client: Redis, silenceMs: number, onSilence: () => void): () => void {
   let seen = client.stream.bytesRead;
   let timer = setTimeout(look, silenceMs);
@@ -166,7 +166,7 @@ function watch(client: Redis, silenceMs: number, onSilence: () => void): () => v
   return () => clearTimeout(timer);
 }
 
-/** At once: a peer that has vanished answers no farewell. */
+/** At once, without QUIT: a peer that has vanished would not answer it. */
 function destroy(client: Redis): void {
   const stream = client.stream as typeof client.stream | undefined;
   if (stream === undefined) client.disconnect();

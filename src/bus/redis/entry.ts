@@ -1,7 +1,7 @@
 import type { Delivery, Encoding, OutgoingRecord } from '../bus.ts';
 import { positionMs } from './stream-id.ts';
 
-/** An entry as the server answers it: its id and its fields; null where the body was deleted while it was pending. */
+/** An entry in a reply of the server: id and fields; null where the body was deleted while it was pending. */
 export type RawEntry = [id: Buffer, fields: Buffer[] | null];
 
 const MULTI = '*1\r\n$5\r\nMULTI\r\n';
@@ -15,7 +15,7 @@ export function streamKey(topic: string, partition: number, partitions: number):
   return partitions === 1 ? topic : `${topic}:${partition}`;
 }
 
-/** So many bytes encodeBatch() needs for this record at most. */
+/** Upper bound of the bytes that encodeBatch() needs for this record. */
 export function encodedBytesMax(key: string, record: OutgoingRecord): number {
   return HEAD_MAX_BYTES + key.length * 3 + (record.eventId?.length ?? 0) * 3 + record.data.byteLength;
 }
@@ -48,7 +48,7 @@ function xaddHead(key: string, record: OutgoingRecord): string {
   return `*${count}\r\n$4\r\nXADD\r\n$${Buffer.byteLength(key)}\r\n${key}\r\n$1\r\n*\r\n${id}${enc}$4\r\ndata\r\n$${record.data.byteLength}\r\n`;
 }
 
-/** What an entry delivers. Without a field `data` it is some foreign program's: then data is its fields as a JSON object. */
+/** An entry as a Delivery. One without a field `data` comes from a foreign program: its fields become the data, as a JSON object. */
 export function toDelivery(
   topic: string,
   partition: number,

@@ -1,6 +1,6 @@
 import { BusError, type BusErrorKind } from '../bus.ts';
 
-/** By the code word, the first word of an error reply. What is not here passes by itself. */
+/** By the code word, the first word of an error reply. Others are taken to pass by themselves. */
 const KINDS: Readonly<Record<string, BusErrorKind>> = {
   OOM: 'full',
   /** snapshots or the append-only file cannot be written: the disk */
@@ -9,7 +9,7 @@ const KINDS: Readonly<Record<string, BusErrorKind>> = {
   WRONGPASS: 'setup',
   NOPERM: 'setup',
   NOPROTO: 'setup',
-  /** the key holds something that is no stream */
+  /** the key is of another type than stream */
   WRONGTYPE: 'setup',
   /** a node of a cluster: not supported */
   MOVED: 'setup',
@@ -17,10 +17,10 @@ const KINDS: Readonly<Record<string, BusErrorKind>> = {
   ERR: 'setup',
 };
 
-/** The server itself is of no use now: it starts, elects, or waits for its master. */
+/** The server cannot serve anybody now: it starts, elects, or waits for its master. */
 const AWAY = new Set(['LOADING', 'MASTERDOWN', 'READONLY', 'BUSY', 'CLUSTERDOWN', 'TRYAGAIN', 'NOREPLICAS']);
 
-/** Of TLS and of an address that is none: the configuration, not the network. */
+/** TLS and invalid addresses: the configuration is wrong, not the network. */
 const SETUP_CODES = /^(ERR_TLS_|ERR_SSL_|ERR_INVALID_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_)/;
 
 /** The code word of an error reply (`NOGROUP`), null when the error came from elsewhere. */
@@ -29,12 +29,12 @@ export function replyWord(error: unknown): string | null {
   return /^[A-Z]+/.exec(error.message)?.[0] ?? 'ERR';
 }
 
-/** The server answered that it cannot serve anybody at the moment. */
+/** The server answered that it cannot serve anybody now. */
 export function isServerAway(error: unknown): boolean {
   return AWAY.has(replyWord(error) ?? '');
 }
 
-/** The stream or the group is not there (any more). */
+/** The stream or the group does not exist (any more). */
 export function isGroupMissing(error: unknown): boolean {
   const word = replyWord(error);
   // UNBLOCKED: the stream was deleted while a read waited for it
@@ -52,7 +52,7 @@ export function toBusError(error: unknown, doing: string): BusError {
   return new BusError(kind, `${doing}: ${message}`, error);
 }
 
-/** ioredis hangs the command on its error: its arguments are records, or the password of AUTH. */
+/** ioredis attaches the command to its error, with its arguments: records, or the password of AUTH. */
 function forgetCommand(error: unknown): void {
   if (error instanceof Error && 'command' in error) delete error.command;
 }

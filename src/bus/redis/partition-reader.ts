@@ -23,8 +23,8 @@ export interface PartitionTools {
 }
 
 /**
- * XREAD from a position, without the group: an owner that was replaced and does not know it can then take nothing from
- * its successor. The group only says how far its owner is, for trimming and for tools.
+ * XREAD from a position, without the group: an owner that was replaced without knowing can then take nothing away from its
+ * successor. The group only shows how far its owner is, for trimming and for tools.
  */
 export class RedisPartitionReader implements PartitionReader {
   readonly #stream: Stream;
@@ -84,12 +84,12 @@ export class RedisPartitionReader implements PartitionReader {
     this.#tools.onClosed();
     await this.#heartbeat.stop();
     try {
-      // it never had anything pending
+      // nothing was ever pending for it
       await this.#tools.commands.run(ANSWER_MS, (client) =>
         client.xgroup('DELCONSUMER', this.#stream.key, this.#group, this.#member),
       );
     } catch {
-      // a name that stays in a list
+      // only the name stays in the list of consumers
     }
   }
 
@@ -112,7 +112,7 @@ export class RedisPartitionReader implements PartitionReader {
     }
   }
 
-  /** False when there is no such group. A position only ever grows. */
+  /** False when there is no such group. Never moves the position back. */
   async #setPosition(position: string): Promise<boolean> {
     const { key } = this.#stream;
     return this.#tools.commands.run(ANSWER_MS, async (client) => {

@@ -7,11 +7,11 @@ import { toBusError } from './errors.ts';
 
 const BATCH_RECORDS_MAX = 1000;
 const BATCH_BYTES_MAX = 1024 * 1024;
-/** proto-max-bulk-len of a server as it is delivered */
+/** the default of proto-max-bulk-len */
 const RECORD_BYTES_MAX = 512 * 1024 * 1024;
-/** the answer to a batch takes at most so long, ms: appendfsync always on a slow disk */
+/** limit for the answer to a batch, ms: appendfsync always on a slow disk takes long */
 const PUBLISH_MS = 30_000;
-/** WAITAOF gives up after so long, ms */
+/** WAITAOF gives up after this time, ms */
 const FSYNC_MS = 20_000;
 
 interface Entry {
@@ -20,8 +20,8 @@ interface Entry {
 }
 
 /**
- * XADDs, a transaction for each thousand: one that is refused (out of memory) leaves no hole behind it that later records
- * of the same key could fill before it comes again. One transaction at a time, for the same reason.
+ * XADDs in transactions of up to a thousand: when one is refused (out of memory), none of its records is stored, so later
+ * records of a key cannot get in front of those to be repeated. One transaction at a time, for the same reason.
  */
 export class RedisPublisher {
   readonly #connection: RedisConnection;
@@ -69,19 +69,19 @@ export class RedisPublisher {
   }
 }
 
-/** A command whose bytes are written by somebody else. */
+/** A command whose bytes are written elsewhere. */
 class Written extends Command {
   override toWritable(): string {
     return '';
   }
 }
 
-/** where commands are written to whose bytes were written already */
+/** takes the place of the socket for commands whose bytes were written already */
 const nowhere = { write: () => true } as unknown as Redis['stream'];
 
 /**
- * Writes a transaction in one piece. One Command stands in the queue for all answers but the last: an object and a
- * promise for each XADD would cost more than everything else.
+ * Writes a transaction in one piece. A single Command is queued for all answers but the last: an object and a promise for
+ * each XADD would cost more than everything else.
  */
 async function sendTransaction(client: Redis, bytes: Uint8Array, count: number): Promise<string[]> {
   let refusal: Error | null = null;
@@ -96,7 +96,7 @@ async function sendTransaction(client: Redis, bytes: Uint8Array, count: number):
   try {
     ids = await answer;
   } catch (error) {
-    throw (refusal as Error | null) ?? error; // EXECABORT only says that there was one
+    throw (refusal as Error | null) ?? error; // EXECABORT only tells that a command was refused
   }
   if (ids === null || ids.length !== count)
     throw new BusError('unreachable', 'the transaction was not executed');

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { replyWord } from './errors.ts';
 
-/** a stream that comes and goes while it is asked about */
+/** a stream may be created and deleted while it is asked about */
 const ATTEMPTS = 3;
 
 /** A reply of RESP2, strings as text: numbers, strings, null, and arrays of them. */
@@ -17,10 +17,9 @@ export function fieldsOf(reply: Reply): Map<string, Reply> {
 
 export interface GroupReply {
   name: string;
-  consumers: number;
   pending: number;
   lastDelivered: string;
-  /** as the server counts; null: it cannot, or is older than 7.0 */
+  /** as the server counts; null: it cannot tell, or is older than 7.0 */
   lag: number | null;
 }
 
@@ -39,7 +38,6 @@ export async function readGroups(client: Redis, key: string): Promise<GroupReply
     const lag = fields.get('lag');
     return {
       name: String(fields.get('name')),
-      consumers: Number(fields.get('consumers')),
       pending: Number(fields.get('pending')),
       lastDelivered: String(fields.get('last-delivered-id')),
       lag: typeof lag === 'number' ? lag : null,
@@ -59,7 +57,7 @@ export async function readConsumers(client: Redis, key: string, group: string): 
   });
 }
 
-/** Id of the newest entry that there ever was; null when there is no stream. */
+/** Id of the newest entry ever added; null when there is no stream. */
 export async function readLastGenerated(client: Redis, key: string): Promise<string | null> {
   const reply = await ifStream(client, key, () => client.xinfo('STREAM', key));
   return reply === null ? null : String(fieldsOf(reply).get('last-generated-id'));

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { BusError, type Durability } from '../bus.ts';
 import { replyWord } from './errors.ts';
 
-/** What of the server's settings decides about loss; null: it does not tell us. */
+/** Settings of the server that decide what can be lost; null: not readable. */
 export interface ServerSettings {
   version: string | null;
   appendonly: boolean | null;
@@ -12,11 +12,11 @@ export interface ServerSettings {
   policy: string | null;
 }
 
-/** what is used here came with it (XAUTOCLAIM's neighbours, MINID, exclusive ranges) */
+/** the first version with what is used here (XTRIM MINID, exclusive ranges) */
 const VERSION_MIN = [6, 2] as const;
 const WAITAOF_MIN = [7, 2] as const;
 
-/** CONFIG and INFO may both be forbidden to the service's user. */
+/** The service's user may lack the permission for CONFIG and INFO. */
 export async function readSettings(client: Redis): Promise<ServerSettings> {
   const [server, memory, persistence, fsync, onlyFsync] = await Promise.all([
     permitted(client.info('server')),
@@ -36,13 +36,13 @@ export async function readSettings(client: Redis): Promise<ServerSettings> {
   };
 }
 
-/** null: this server has none of this name. */
+/** Null: this server has no setting of this name. */
 async function setting(client: Redis, name: string): Promise<string | null> {
   const reply = (await client.config('GET', name)) as string[];
   return reply[1] ?? null;
 }
 
-/** @throws BusError of kind `setup`, with the command that mends it */
+/** @throws BusError of kind `setup`, with the command that corrects it */
 export function refuseUnfit({ version, maxmemory, policy }: ServerSettings): void {
   if (version !== null && !isAtLeast(version, VERSION_MIN)) {
     throw new BusError('setup', `Redis ${version} is too old: ${VERSION_MIN.join('.')} or later is needed`);
@@ -56,7 +56,7 @@ export function refuseUnfit({ version, maxmemory, policy }: ServerSettings): voi
   }
 }
 
-/** Streams have no time to live, so only the policies for all keys reach them. */
+/** Streams have no time to live, so only the policies for all keys evict them. */
 export function evicts(maxmemory: number | null, policy: string | null): boolean {
   return maxmemory !== 0 && policy !== null && policy.startsWith('allkeys-');
 }
@@ -104,7 +104,7 @@ export function infoField(info: string | null, name: string): string | null {
   return null;
 }
 
-/** Null instead of an error where an ACL forbids the command, or a service has renamed it. */
+/** Null instead of an error where an ACL forbids the command or a hosting service renamed it. */
 export async function permitted<T>(asked: Promise<T>): Promise<T | null> {
   try {
     return await asked;

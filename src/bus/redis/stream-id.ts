@@ -1,6 +1,6 @@
-/** Stream ids, `ms-seq`, two u64. The first one of all: nothing lies at or below it. */
+/** Stream ids are `ms-seq`, two u64. Below every entry: no entry can have this id. */
 export const BEGINNING = '0-0';
-/** No entry lies beyond it but one of the highest id, which XREADGROUP takes for `>`. */
+/** Only the highest id of all lies above it, which XREADGROUP takes for `>`. */
 export const LAST_POSITION = '18446744073709551615-18446744073709551614';
 
 const SEQUENCE_MAX = 18_446_744_073_709_551_615n;
@@ -12,7 +12,7 @@ export function comparePositions(a: string, b: string): number {
   return compareDecimals(aMs, bMs) || compareDecimals(aSequence, bSequence);
 }
 
-/** Of two decimal numbers without leading zeros the longer one is larger: no u64 becomes a float. */
+/** Of two decimal numbers without leading zeros the longer one is larger: no u64 has to become a float. */
 function compareDecimals(a: string, b: string): number {
   if (a.length !== b.length) return a.length - b.length;
   if (a === b) return 0;

@@ -21,11 +21,11 @@ import {
   type GroupReply,
 } from '../replies.ts';
 
-/** Commands that do not block are answered in this time, or the connection is given up, ms. */
+/** A connection whose non-blocking command is not answered within this time is given up, ms. */
 export const ANSWER_MS = 10_000;
-/** Holds what members gave back, until somebody takes it. */
+/** Name of the consumer that has pending what members gave back, until another takes it. */
 export const GIVEN_BACK = '~given-back';
-/** a member that was not seen for so long is not counted any more, ms: members say that they live more often */
+/** members that were not seen for this long are not counted, ms; their heartbeats are more frequent */
 const MEMBER_MS = 30_000;
 
 /** The stream of one partition of a topic. */
@@ -35,7 +35,7 @@ export interface Stream {
   key: string;
 }
 
-/** Groups of the streams: made where they were, looked at, dropped. */
+/** Groups of the streams: created at their checkpoints, listed, dropped. */
 export class RedisGroups {
   readonly #connection: RedisConnection;
   readonly #checkpoints: GroupCheckpoints;
@@ -48,8 +48,8 @@ export class RedisGroups {
   }
 
   /**
-   * Makes the group where it is missing: after its checkpoint, or at the beginning when there is none or when the stream is
-   * another one by now (the checkpoint lies beyond its newest entry). @returns what was made
+   * Creates the group where it is missing: after its checkpoint, or at the beginning when there is none or when the stream
+   * was made anew (the checkpoint lies beyond its newest entry). @returns what was created
    */
   async ensure(streams: readonly Stream[], group: string): Promise<{ stream: Stream; at: string }[]> {
     const made: { stream: Stream; at: string }[] = [];
@@ -68,7 +68,7 @@ export class RedisGroups {
     return made;
   }
 
-  /** Makes a group again that vanished (XGROUP DESTROY, FLUSHALL, an evicted key), and says so. */
+  /** Creates a group again that vanished (XGROUP DESTROY, FLUSHALL, an evicted key), and logs it. */
   async remake(streams: readonly Stream[], group: string): Promise<void> {
     for (const { stream, at } of await this.ensure(streams, group)) {
       const fields = { topic: stream.topic, group, partition: stream.partition, after: at };
@@ -144,14 +144,14 @@ export class RedisGroups {
 }
 
 async function destroyGroup(client: Redis, key: string, group: string): Promise<number> {
-  // XGROUP DESTROY of a stream that is not there is an error without a word of its own
+  // XGROUP DESTROY of a missing stream is an error without a code word of its own
   if ((await readGroups(client, key)).every(({ name }) => name !== group)) return 0;
   return Number(await client.xgroup('DESTROY', key, group));
 }
 
 /**
- * Everything at or below is acknowledged. What was delivered is read before what is pending: an entry delivered in
- * between then lies above both.
+ * Everything at or below is acknowledged. What was delivered is read before what is pending: an entry delivered in between
+ * then lies above both.
  */
 async function acknowledgedOf(client: Redis, key: string, group: GroupReply): Promise<string> {
   const lowest = await readLowestPending(client, key, group.name);
@@ -166,7 +166,7 @@ export async function neededFrom(client: Redis, key: string, group: GroupReply):
 
 interface Waiting {
   acknowledged: string;
-  /** nothing is there that was not handed out */
+  /** every entry was handed out */
   isDelivered: boolean;
   lagMs: number;
 }

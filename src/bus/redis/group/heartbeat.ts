@@ -3,8 +3,8 @@ import type { RedisConnection } from '../connection.ts';
 import { LAST_POSITION } from '../stream-id.ts';
 
 /**
- * Says every few seconds that a consumer lives: it asks for its own pending entries beyond the last possible id. That
- * costs nothing, hands out nothing, and the server notes when it saw the consumer.
+ * Shows every few seconds that a consumer lives: reads its own pending entries after the last possible id. That costs nothing
+ * and delivers nothing, and the server notes when it saw the consumer.
  */
 export class RedisHeartbeat {
   readonly #timer: NodeJS.Timeout;
@@ -33,7 +33,7 @@ export class RedisHeartbeat {
           ]),
         );
       } catch {
-        // whoever reads and acknowledges learns what is wrong; the next beat follows
+        // reading and acknowledging report what is wrong; the next beat follows
       }
     };
     this.#timer = setInterval(() => {
@@ -41,7 +41,7 @@ export class RedisHeartbeat {
     }, everyMs);
   }
 
-  /** Resolves when no beat is under way any more. */
+  /** Resolves when the beat under way has ended. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#beating;

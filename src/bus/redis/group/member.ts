@@ -11,11 +11,11 @@ import { ANSWER_MS, type RedisGroups, type Stream } from './groups.ts';
 import { RedisHeartbeat } from './heartbeat.ts';
 
 const TAKEOVER_MS = 30_000;
-/** a blocking read ends after so long, so that takeovers and close() are not kept waiting, ms */
+/** a blocking read ends after this time, so that takeovers and close() need not wait longer, ms */
 const BLOCK_MS_MAX = 1000;
-/** beyond its BLOCK a read is answered in this time, or the connection is given up, ms */
+/** a connection whose read is not answered this long after its BLOCK is given up, ms */
 const BLOCK_GRACE_MS = 2000;
-/** a read of some partitions, where a limit does not reach for all of them, waits so long for new entries, ms */
+/** a read that must leave out partitions because of its limit waits this long for new entries, ms */
 const TURN_MS = 20;
 const CHECKPOINT_MS = 2000;
 const ACK_IDS_MAX = 1000;
@@ -31,7 +31,7 @@ export interface MemberTools {
   onLeft: () => void;
 }
 
-/** XREADGROUP over all partitions. What a member holds is what the server has pending for its name. */
+/** XREADGROUP over all partitions. What a member has in flight is what the server has pending for its name. */
 export class RedisMember implements GroupMember {
   readonly #streams: readonly Stream[];
   readonly #group: string;
@@ -42,8 +42,8 @@ export class RedisMember implements GroupMember {
   readonly #checkpointing: NodeJS.Timeout;
   readonly #left = new AbortController();
   /** handed to the caller and not acknowledged, ids by partition */
-  readonly #inHand: Set<string>[];
-  /** partitions whose pending entries of ours are to be looked through: at the start, and after an answer that never came */
+  readonly #inFlight: Set<string>[];
+  /** partitions whose pending entries of ours are to be read: at the start, and after a lost answer */
   #unread = new Map<Stream, string | null>();
   #missing = 0;
   #turn = 0;
@@ -58,13 +58,13 @@ export class RedisMember implements GroupMember {
     this.#group = group;
     this.#member = member;
     this.#tools = tools;
-    this.#inHand = streams.map(() => new Set());
+    this.#inFlight = streams.map(() => new Set());
     this.#takeover = new RedisTakeover({ streams, group, member, takeoverMs, clock: tools.env.clock });
     this.#heartbeat = new RedisHeartbeat(tools.commands, streams, group, member, heartbeatMs(takeoverMs));
     this.#checkpointing = setInterval(() => {
       this.#written ??= this.#writeCheckpoints().finally(() => (this.#written = null));
     }, CHECKPOINT_MS);
-    this.#lookThrough();
+    this.#reread();
   }
 
   async next(limit: number, waitMs: number): Promise<Delivery[]> {
@@ -72,7 +72,7 @@ export class RedisMember implements GroupMember {
     const asking = this.#next(limit, waitMs);
     this.#asking = asking.catch(() => {});
     const deliveries = await asking;
-    for (const { partition, position } of deliveries) this.#inHand[partition].add(position);
+    for (const { partition, position } of deliveries) this.#inFlight[partition].add(position);
     return deliveries;
   }
 
@@ -83,7 +83,7 @@ export class RedisMember implements GroupMember {
       byPartition.map(async (ids, partition) => {
         if (ids.length === 0) return;
         await this.#acknowledge(this.#streams[partition], ids);
-        for (const id of ids) this.#inHand[partition].delete(id);
+        for (const id of ids) this.#inFlight[partition].delete(id);
       }),
     );
     if (deliveries.length > 0) this.#hasNews = true;
@@ -97,19 +97,19 @@ export class RedisMember implements GroupMember {
     if (this.#left.signal.aborted) return;
     this.disconnect(false);
     await this.#heartbeat.stop();
-    await this.#asking; // what it still brings is given back, too
+    await this.#asking; // what it still returns is given back as well
     try {
       for (const stream of this.#streams) {
         await this.#tools.commands.run(ANSWER_MS, async (client) => {
           await giveBack(client, stream, this.#group, this.#member);
-          // striking the name would lose what a read that we gave up may still bring it: names are forgotten later
+          // a read that we gave up may still be answered: deleting the consumer would lose that. Names are removed later
           if (!this.#gaveUpReads) await client.xgroup('DELCONSUMER', stream.key, this.#group, this.#member);
         });
       }
       await this.#written;
       await this.#writeCheckpoints();
     } catch (error) {
-      // others wait for the takeover then
+      // then the others have to wait for the takeover
       const fields = { group: this.#group, member: this.#member, error: String(error) };
       this.#tools.env.log('warn', 'What the member had in hand could not be given back', fields);
     }
@@ -117,7 +117,7 @@ export class RedisMember implements GroupMember {
     this.#tools.onLeft();
   }
 
-  /** Without giving anything back; with its connection, unless that is still needed. */
+  /** Stops without giving anything back; closes its connection unless that is still needed. */
   disconnect(withConnection = true): void {
     this.#left.abort();
     clearInterval(this.#checkpointing);
@@ -136,7 +136,7 @@ export class RedisMember implements GroupMember {
     }
   }
 
-  /** One look at everything; waits for new entries, but not for long. */
+  /** Looks once at everything; waits for new entries, but not for long. */
   async #once(limit: number, leftMs: number): Promise<Delivery[]> {
     try {
       const own = await this.#ownPending(limit);
@@ -154,7 +154,7 @@ export class RedisMember implements GroupMember {
       this.#missing = 0;
       return fresh;
     } catch (error) {
-      this.#lookThrough();
+      this.#reread();
       if (isGroupMissing(error)) {
         await this.#remake();
         return [];
@@ -165,11 +165,11 @@ export class RedisMember implements GroupMember {
   }
 
   /**
-   * More is pending for us than we know of: a read of a connection that was given up came through all the same, later
-   * than we looked through what we have.
+   * More is pending for us than we know of: a read on a connection that was given up was executed after all, later than we
+   * read our pending entries.
    */
   readonly #compareOwn = (stream: Stream, pending: number): void => {
-    if (pending > this.#inHand[stream.partition].size) this.#unread.set(stream, null);
+    if (pending > this.#inFlight[stream.partition].size) this.#unread.set(stream, null);
   };
 
   /** What the server has pending for us that was never handed to the caller. */
@@ -184,7 +184,7 @@ export class RedisMember implements GroupMember {
           minIdleMs: 0,
           limit,
           after,
-          skip: this.#inHand[stream.partition],
+          skip: this.#inFlight[stream.partition],
         }),
       );
       if (result.after === null) this.#unread.delete(stream);
@@ -194,7 +194,7 @@ export class RedisMember implements GroupMember {
     return [];
   }
 
-  /** COUNT is for each stream: the limit is shared among them, and what some leave goes to those that have more. */
+  /** COUNT applies to each stream: the limit is divided among them, and what some leave unused goes to those with more. */
   async #fresh(client: Redis, limit: number, blockMs: number): Promise<Delivery[]> {
     const deliveries: Delivery[] = [];
     this.#turn += 1;
@@ -202,7 +202,7 @@ export class RedisMember implements GroupMember {
     let waitMs = blockMs;
     while (deliveries.length < limit && asked.length > 0) {
       const left = limit - deliveries.length;
-      // some must wait for the next turn, which is not to be kept waiting by those without anything new
+      // some must wait for the next turn, and streams without new entries must not delay it
       if (asked.length > left) waitMs = Math.min(waitMs, TURN_MS);
       asked = asked.slice(0, left);
       const count = Math.floor(left / asked.length);
@@ -275,7 +275,8 @@ export class RedisMember implements GroupMember {
     }
   }
 
-  #lookThrough(): void {
+  /** Pending entries are read again, and silences of others measured anew. */
+  #reread(): void {
     this.#unread = new Map(this.#streams.map((stream) => [stream, null]));
     this.#takeover.reset();
   }

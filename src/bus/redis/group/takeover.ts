@@ -10,17 +10,17 @@ const HEARTBEAT_MS_MAX = 5000;
 const FORGET_MS = 7 * 86_400_000;
 /** pending entries read at once */
 const PAGE = 1000;
-/** what was given back looks as if nobody had touched it for so long, ms: any member may take it at once */
+/** idle time that entries are given when they are given back, ms: any member may then take them at once */
 const GIVEN_BACK_IDLE_MS = 365 * 86_400_000;
 
-/** How often a member says that it lives, ms. */
+/** How often a member shows that it lives, ms. */
 export function heartbeatMs(takeoverMs: number): number {
   return Math.min(takeoverMs / 4, HEARTBEAT_MS_MAX);
 }
 
 interface Silence {
   idleMs: number;
-  /** since when it has been known to be silent for too long, by our own monotonic clock, ms */
+  /** when we first saw it silent for too long, by our monotonic clock, ms */
   sinceMs: number;
 }
 
@@ -30,7 +30,7 @@ export interface TakeoverOptions {
   member: string;
   takeoverMs: number;
   clock: Clock;
-  /** names of members that were not seen for so long and hold nothing are struck from the group, ms (default 7 days) */
+  /** members that were not seen for this long and have nothing pending are removed from the group, ms (default 7 days) */
   forgetMs?: number;
 }
 
@@ -41,9 +41,9 @@ interface Source {
 }
 
 /**
- * Finds members that are dead and takes what they had. Judged by when the consumer was last seen, not by the age of an
- * entry: a slow member says that it lives and keeps everything. Silence counts only once it went on, under our own eyes,
- * for longer than the living need to speak: after a server that stood still, everybody was silent.
+ * Finds members that are dead and takes over what they had. Judged by when the consumer was last seen, not by the age of an
+ * entry: a slow member sends heartbeats and keeps everything. Silence counts only after we ourselves watched it for longer
+ * than the interval of two heartbeats: after the server was suspended, every member looks silent.
  */
 export class RedisTakeover {
   readonly #streams: readonly Stream[];
@@ -67,19 +67,19 @@ export class RedisTakeover {
     this.#lookMs = Math.min(takeoverMs / 4, LOOK_MS_MAX);
   }
 
-  /** ms until it should be asked again */
+  /** Until next() should be called again, ms. */
   get dueInMs(): number {
     if (this.#sources.length > 0) return 0;
     return Math.max(0, this.#lookedMs + this.#lookMs - this.#clock.monotonicMs());
   }
 
-  /** Forgets what was seen: the connection failed meanwhile. */
+  /** Forgets what was observed: the connection failed meanwhile. */
   reset(): void {
     this.#silences.clear();
     this.#sources = [];
   }
 
-  /** `onOwn` is told how much the server has pending for this member itself. */
+  /** @param onOwn is called with how many entries the server has pending for this member itself */
   async next(
     client: Redis,
     limit: number,
@@ -109,7 +109,7 @@ export class RedisTakeover {
   async #look(client: Redis, onOwn: (stream: Stream, pending: number) => void): Promise<void> {
     const sources: Source[] = [];
     const nowMs = this.#clock.monotonicMs();
-    // not looked for a while: what happened meanwhile was not under our eyes
+    // after a pause in looking, silences measured before it prove nothing
     if (nowMs - this.#lookedMs > this.#takeoverMs / 2 + this.#lookMs) this.#silences.clear();
     const answers = await Promise.all(
       this.#streams.map(async (stream) => ({
@@ -159,16 +159,16 @@ export interface Claim {
   from: string;
   /** who takes them */
   to: string;
-  /** entries handed out less long ago are left alone, ms: of two that claim, one gets each */
+  /** entries handed out more recently are left alone, ms: of two claiming members one gets each entry */
   minIdleMs: number;
   limit: number;
-  /** entries to pass over */
+  /** ids to skip */
   skip?: ReadonlySet<string> | undefined;
-  /** where the last call stopped */
+  /** where the last call stopped; null: at the beginning */
   after?: string | null;
 }
 
-/** Takes entries that are pending for a consumer. `after`: where to go on; null: there were no more. */
+/** Claims entries that are pending for a consumer. @returns `after`: where to go on; null: there are no more */
 export async function claim(
   client: Redis,
   wanted: Claim,
@@ -189,7 +189,7 @@ export async function claim(
   }
 }
 
-/** Leaves everything that is pending for `from` to whoever comes. @returns how many */
+/** Makes everything that is pending for `from` free for any member. @returns how many entries */
 export async function giveBack(client: Redis, stream: Stream, group: string, from: string): Promise<number> {
   let count = 0;
   for (;;) {
@@ -232,7 +232,7 @@ async function take(client: Redis, wanted: Claim, chosen: readonly Pending[]): P
   return deliveries;
 }
 
-/** An entry that could not be claimed was deleted (then the server forgot it by the claim), or somebody else has it. */
+/** An entry that could not be claimed was deleted (the claim made the server forget it), or another member has it. */
 async function bodyless(client: Redis, key: string, id: string): Promise<RawEntry | null> {
   const found = await client.xrangeBuffer(key, id, id);
   return found.length === 0 ? [Buffer.from(id), null] : null;
