@@ -1,11 +1,11 @@
 import type { Env } from '../core/env.ts';
 
 /**
- * The stream bus: one contract, kept alike by redis.ts, kafka.ts and postgres.ts (test/conformance/suite.ts holds all
- * three to it).
+ * The stream bus: one contract with three implementations, in redis/, kafka/ and postgres/; test/conformance/suite.ts
+ * runs the same cases against each.
  *
  * Promised: at least once, and in order per key as long as one publisher publishes a key. A record is acknowledged by
- * position after the commit of what it led to; until then it comes again, to its member or to the one that takes over.
+ * position once its effects are committed; until then it is delivered again, to its member or to the one that takes over.
  * Nothing that a group still needs is ever trimmed, evicted or dropped: a full bus makes publishers wait.
  */
 
@@ -17,7 +17,7 @@ export type Encoding = 'json' | 'msgpack';
 export interface OutgoingRecord {
   /** the symbol: chooses the partition (core/bus/partitions.ts); records of one key keep their order */
   key: string;
-  /** derived from the content, so that a record sent twice can be told */
+  /** derived from the content, so that a record sent twice can be recognised */
   eventId: string | null;
   data: Uint8Array;
   encoding: Encoding;
@@ -35,21 +35,21 @@ export interface Delivery {
   key: string | null;
   eventId: string | null;
   encoding: Encoding;
-  /** null: the bus lost the body (redis: deleted while pending). There is nothing to store and nothing to keep */
+  /** null: the bus lost the body (redis: deleted while pending). There is nothing to store */
   data: Uint8Array | null;
   /** how often it was handed out to members of the group, this time included; 1 outside groups */
   attempts: number;
 }
 
-/** What the operator must know of a failure; decided by code, never by text. */
+/** What a failure means for the operator; decided by error codes, never by text. */
 export type BusErrorKind =
   /** passes by itself: connection, restart, election, loading */
   | 'unreachable'
-  /** out of memory or disk: wait, nothing is lost */
+  /** out of memory or disk: publishers wait, nothing is lost */
   | 'full'
   /** this record can never be taken (too large) */
   | 'refused'
-  /** wrong password, evicting maxmemory-policy, no such database: waiting does not mend it */
+  /** wrong password, evicting maxmemory-policy, no such database: waiting does not help */
   | 'setup';
 
 export class BusError extends Error {
@@ -62,11 +62,11 @@ export class BusError extends Error {
   }
 }
 
-/** How much of what was published a crash can cost; said at start and in `mdp stream groups`. */
+/** How much of what was published a crash can lose; logged at start and shown by `mdp stream groups`. */
 export interface Durability {
   /** true: what publish() resolved for survives a power loss */
   lossFree: boolean;
-  /** one sentence with the setting that decides it */
+  /** one sentence that names the deciding setting */
   why: string;
 }
 
@@ -75,7 +75,7 @@ export interface GroupOptions {
   group: string;
   /** unique among living members of the group; a restarted member may take its old name */
   member: string;
-  /** a member silent for so long is dead: its entries are taken over, ms (default 30 s) */
+  /** a member silent for this long is dead: its entries are taken over, ms (default 30 s) */
   takeoverMs?: number;
 }
 
@@ -85,16 +85,16 @@ export interface GroupOptions {
  */
 export interface GroupMember {
   /**
-   * Up to `limit` records: first what this member had in hand before a restart, then what a dead member left, then new
+   * Up to `limit` records: first what this member had in flight before a restart, then what a dead member left, then new
    * ones. Waits at most `waitMs` for the first one; [] when none came. What it returned stays this member's as long as it
-   * lives, however slow. Rejects with BusError; the member mends its connection and may be asked again.
+   * lives, however slow it is. Rejects with BusError; the member reconnects by itself and may be called again.
    */
   next(limit: number, waitMs: number): Promise<Delivery[]>;
-  /** Resolves when the bus has it. Twice is once. Those never acknowledged come again. */
+  /** Resolves when the bus has recorded it. Idempotent. What is never acknowledged is delivered again. */
   acknowledge(deliveries: readonly Delivery[]): Promise<void>;
   /** Age of the oldest entry of the group not yet acknowledged, ms by the bus's clock; 0 when there is none. */
   lagMs(): Promise<number>;
-  /** Gives back what is in hand unacknowledged, so that others need not wait for the takeover, and disconnects. */
+  /** Gives back what is in flight, so that others need not wait for the takeover, and disconnects. */
   leave(): Promise<void>;
 }
 
@@ -103,7 +103,7 @@ export interface GroupMember {
  * (src/bus/ownership.ts), and its position lies in the role's own transaction: this only reads.
  */
 export interface PartitionReader {
-  /** Up to `limit` records after the last one returned, in order, none left out. [] after `waitMs` without one. */
+  /** Up to `limit` records after the last one returned, in order, without holes. [] after `waitMs` without one. */
   next(limit: number, waitMs: number): Promise<Delivery[]>;
   /** The group needs nothing at or below this any more: trimming may pass it, and tools show it as acknowledged. */
   release(position: string): Promise<void>;
@@ -128,9 +128,9 @@ export interface GroupInfo {
 }
 
 export interface TrimPolicy {
-  /** records that every group acknowledged are kept so long after the bus took them, ms */
+  /** records that every group acknowledged are kept this long after the bus took them, ms */
   acknowledgedMs: number;
-  /** records of a topic without groups are kept so long, ms */
+  /** records of a topic without groups are kept this long, ms */
   retentionMs: number;
 }
 
@@ -178,12 +178,12 @@ export interface StreamBus {
   groups(topic: string): Promise<GroupInfo[]>;
 
   /**
-   * False when there is none of this name. Its checkpoints stay: joined again it goes on from there, unless whoever drops it for
-   * good drops those too (GroupCheckpoints.drop).
+   * False when there is no group of this name. Its checkpoints stay: a group that is joined again goes on from there. To
+   * drop it for good, drop those as well (GroupCheckpoints.drop).
    */
   dropGroup(topic: string, group: string): Promise<boolean>;
 
-  /** Removes what the policy lets go, never what a group has not acknowledged. Returns how many (an estimate on kafka). */
+  /** Removes what the policy allows, never what a group has not acknowledged. Returns how many (an estimate on kafka). */
   trim(topic: string, policy: TrimPolicy): Promise<number>;
 
   usage(): Promise<BusUsage>;
@@ -201,16 +201,16 @@ export interface BusOptions {
   maxBytes: number;
   /** shown to the server's operators (CLIENT LIST, client.id, application_name) */
   clientName: string;
-  /** where groups' checkpoints live, so that a group that vanished from the bus is made again where it was */
+  /** a group that vanished from the bus is made again where these say it was */
   checkpoints: GroupCheckpoints;
   env: Env;
 }
 
-/** Kept in Postgres (src/store/bus/checkpoints.ts), whatever the bus. */
+/** How far groups have acknowledged; in Postgres (src/store/bus/checkpoints.ts) for every kind of bus. */
 export interface GroupCheckpoints {
   /** everything at or below was acknowledged; null: never written */
   read(topic: string, group: string, partition: number): Promise<string | null>;
-  /** may lag behind by some seconds: what lies between comes again. */
+  /** May lag by some seconds: records in between are delivered again. */
   write(topic: string, group: string, partition: number, position: string): Promise<void>;
   /**
    * Counts how often work on a partition began at this position, this time included (kafka has no count of deliveries

@@ -8,11 +8,11 @@ import {
 import { BusError, type BusUsage, type StreamBus } from './bus.ts';
 
 const LOOK_MS = 3000;
-/** while it is filling up */
-const CRAMPED_LOOK_MS = 1000;
-/** a full bus is said again after so many looks */
+/** how often it looks while the bus is nearly full, ms */
+const NEARLY_FULL_LOOK_MS = 1000;
+/** a bus that stays full is logged again after this many looks */
 const REPEAT_ALARM_LOOKS = 60;
-/** a refusal is over after so many looks at which nobody was refused again, also when nobody publishes */
+/** a refusal is over after this many looks without another one, also when nobody publishes */
 const REFUSAL_LOOKS = 60;
 
 export interface BusCapacityOptions {
@@ -21,25 +21,25 @@ export interface BusCapacityOptions {
   topics: readonly string[];
   env: Env;
   limits?: CapacityLimits;
-  /** how often it looks while there is room, ms (default 3 s) */
+  /** how often it looks while the bus is not nearly full, ms (default 3 s) */
   lookMs?: number;
 }
 
-type State = 'roomy' | 'full' | 'refused' | 'probing';
+type State = 'normal' | 'full' | 'refused' | 'probing';
 
 /**
  * Keeps a bus from filling up: trims what every group has acknowledged, and makes publishers wait when that is not
- * enough. Every process with a bus runs one; several do no harm to each other.
+ * enough. Every process with a bus runs one; several do not disturb each other.
  *
  *   state    publishers  alarm   leaves it
- *   roomy    go on       off     measured at 80 % ─► full;  the bus refused a record ─► refused
- *   full     wait        on      measured below 75 % ─► roomy
- *   refused  wait        on      a look that measures room ─► probing, or none ─► full;  a record was taken ─► roomy
- *   probing  go on       on      refused again ─► refused;  a record was taken, or a minute of looks passed ─► roomy;
+ *   normal   go on       off     measured at 80 % ─► full;  the bus refused a record ─► refused
+ *   full     wait        on      measured below 75 % ─► normal
+ *   refused  wait        on      measured below 80 % ─► probing, or none ─► full;  a record was taken ─► normal
+ *   probing  go on       on      refused again ─► refused;  a record was taken, or a minute of looks passed ─► normal;
  *                                measured at 80 % ─► full
  *
- * A full disk shows in no measure of the bus: only a record that was taken proves that there is room again. Refusals that
- * follow one another are one alarm, said once.
+ * A full disk does not show in the measured usage: only a record that was taken proves that there is capacity again.
+ * Refusals in a row are one alarm, logged once.
  */
 export class BusCapacity implements Backpressure {
   readonly #bus: StreamBus;
@@ -50,7 +50,7 @@ export class BusCapacity implements Backpressure {
   readonly #waiting = new Set<{ resolve: () => void; reject: (reason: unknown) => void }>();
   #usage: BusUsage | null = null;
   #trimmed = 0;
-  #state: State = 'roomy';
+  #state: State = 'normal';
   /** during the look that is under way */
   #wasRefused = false;
   #looksWhileProbing = 0;
@@ -75,7 +75,7 @@ export class BusCapacity implements Backpressure {
 
   /** The alarm: it is full, or refused a record and has taken none since. */
   get alarmed(): boolean {
-    return this.#state !== 'roomy';
+    return this.#state !== 'normal';
   }
 
   /** As last seen; null: never yet. */
@@ -93,7 +93,7 @@ export class BusCapacity implements Backpressure {
     this.#schedule(0);
   }
 
-  /** Whoever waits for room is told that it will not come (BusError). */
+  /** Publishers that wait are rejected (BusError). */
   async stop(): Promise<void> {
     this.#isStopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
@@ -102,7 +102,7 @@ export class BusCapacity implements Backpressure {
     await this.#looking;
   }
 
-  /** Resolves when publishers may go on: at once while there is room. Rejects with the signal's reason, or at stop(). */
+  /** Resolves when publishers may go on, at once unless they are to wait. Rejects with the signal's reason, or at stop(). */
   async relieved(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     if (!this.full) return;
@@ -120,17 +120,17 @@ export class BusCapacity implements Backpressure {
     }
   }
 
-  /** A publisher was refused for want of room (BusError `full`): all of them wait for the next look. */
+  /** The bus refused a record for want of memory or disk (BusError `full`): all publishers wait for the next look. */
   reportFull(): void {
     this.#wasRefused = true;
     const before = this.#state;
-    if (before === 'roomy' || before === 'probing') this.#state = 'refused';
-    if (before === 'roomy') this.#raiseAlarm('the bus refused a record');
+    if (before === 'normal' || before === 'probing') this.#state = 'refused';
+    if (before === 'normal') this.#raiseAlarm('the bus refused a record');
   }
 
-  /** The bus took records, so that whatever it refused them for is over. */
+  /** The bus took records, so the reason of a refusal is gone. */
   reportTaken(): void {
-    if (this.#state === 'refused' || this.#state === 'probing') this.#becomeRoomy();
+    if (this.#state === 'refused' || this.#state === 'probing') this.#becomeNormal();
   }
 
   /** One look, also between the regular ones. Never rejects. */
@@ -142,7 +142,7 @@ export class BusCapacity implements Backpressure {
   #schedule(inMs: number): void {
     if (this.#isStopped) return;
     this.#timer = setTimeout(() => {
-      void this.look().then(() => this.#schedule(this.#isNearlyFull() ? CRAMPED_LOOK_MS : this.#lookMs));
+      void this.look().then(() => this.#schedule(this.#isNearlyFull() ? NEARLY_FULL_LOOK_MS : this.#lookMs));
     }, inMs);
   }
 
@@ -154,7 +154,7 @@ export class BusCapacity implements Backpressure {
       let removed = 0;
       for (const topic of this.#topics) removed += await this.#bus.trim(topic, policy);
       this.#trimmed += removed;
-      // what was trimmed may have made the room that is wanted
+      // trimming may have freed enough
       this.#usage = isFilling && removed > 0 ? await this.#bus.usage() : usage;
       this.#failures = 0;
     } catch (error) {
@@ -167,12 +167,12 @@ export class BusCapacity implements Backpressure {
   /** @param isFull as it was measured just now */
   #judge(isFull: boolean): void {
     switch (this.#state) {
-      case 'roomy':
+      case 'normal':
         if (isFull) this.#becomeFull();
         return;
       case 'full':
-        // refused during this very look: the next one decides
-        if (!isFull && !this.#wasRefused) this.#becomeRoomy();
+        // refused during this look: the next one decides
+        if (!isFull && !this.#wasRefused) this.#becomeNormal();
         else if (isFull && ++this.#looksWhileFull % REPEAT_ALARM_LOOKS === 0) void this.#alarm('still');
         return;
       case 'refused':
@@ -181,7 +181,7 @@ export class BusCapacity implements Backpressure {
         return;
       case 'probing':
         if (isFull) this.#state = 'full';
-        else if (++this.#looksWhileProbing >= REFUSAL_LOOKS) this.#becomeRoomy();
+        else if (++this.#looksWhileProbing >= REFUSAL_LOOKS) this.#becomeNormal();
     }
   }
 
@@ -201,25 +201,25 @@ export class BusCapacity implements Backpressure {
     void this.#alarm(why);
   }
 
-  /** Publishers try again, and tell whether the bus takes it. */
+  /** Publishers try again; reportFull() or reportTaken() tells how it went. */
   #probe(): void {
     this.#state = 'probing';
     this.#looksWhileProbing = 0;
-    this.#letGo();
+    this.#wakePublishers();
   }
 
-  #becomeRoomy(): void {
-    this.#state = 'roomy';
+  #becomeNormal(): void {
+    this.#state = 'normal';
     this.#env.log('info', 'The bus has room again, publishers go on', { ...this.#usage });
-    this.#letGo();
+    this.#wakePublishers();
   }
 
-  #letGo(): void {
+  #wakePublishers(): void {
     for (const { resolve } of this.#waiting) resolve();
     this.#waiting.clear();
   }
 
-  /** With the group that holds it up: most often one that nobody runs any more. */
+  /** Names the slowest group: most often one that nobody runs any more. */
   async #alarm(why: string): Promise<void> {
     let slowest: { topic: string; group: string; lagMs: number } | null = null;
     try {
@@ -229,7 +229,7 @@ export class BusCapacity implements Backpressure {
         }
       }
     } catch {
-      // the alarm is more than who is to blame
+      // the alarm matters more than the name of the group
     }
     if (this.#isStopped) return;
     this.#env.log('error', 'The bus is full, publishers wait', { why, ...this.#usage, slowest });

@@ -1,9 +1,9 @@
 import type { GroupCheckpoints } from './bus.ts';
 
 /**
- * Marks that belong to one log: a position means nothing on another server, or in a topic that was made anew, and taking it
- * for one's own would pass over records. Each is kept together with the name of its log, and one of another log counts as
- * none: the group then begins at the beginning.
+ * Checkpoints that are valid for one log only: a position means nothing on another server or in a topic that was made
+ * anew, and using it there would skip records. Each is stored with the name of its log, and a checkpoint of another log
+ * counts as none: the group then begins at the beginning.
  */
 export class LogScopedCheckpoints implements GroupCheckpoints {
   readonly #checkpoints: GroupCheckpoints;

@@ -4,22 +4,22 @@ import type { Delivery, OutgoingRecord, StreamBus } from './bus.ts';
 /** A delivery with what its content says, as the role that reads it has parsed it. */
 export interface ParsedDelivery {
   delivery: Delivery;
-  /** null: its content names none */
+  /** null: its content has none */
   symbol: string | null;
-  /** derived from the content; keeps a record that is forwarded twice one event */
+  /** derived from the content, so that a record forwarded twice remains one event */
   eventId: string | null;
 }
 
 export interface Forwarded<T> {
-  /** those that lie where they should, in their order: the role's work */
+  /** those in their right partition, in order: the role's work */
   kept: T[];
-  /** those that are in their right partition now: to be acknowledged, or passed over */
+  /** those published again to their right partition: to be acknowledged or skipped here */
   moved: T[];
 }
 
 /**
- * Puts records of foreign programs into the partition of their symbol, so that no symbol is split between two owners. For
- * members and readers of partitions alike, right after next() and before the role looks at anything.
+ * Moves records of foreign programs to the partition of their symbol, so that no symbol is split between two owners. Members
+ * and partition readers use it right after next(), before anything else looks at the records.
  */
 export class Forwarder {
   readonly #bus: StreamBus;
@@ -33,7 +33,7 @@ export class Forwarder {
   /**
    * Resolves when the misplaced ones are published again, with the symbol as key and their eventId. All of one topic.
    * Rejects with BusError: nothing may be acknowledged then, and forwarding again makes equal eventIds.
-   * @param isNew false: it was forwarded before, and is only told from the others
+   * @param isNew false: it was forwarded before, and only has to be separated from the others
    */
   async forward<T extends ParsedDelivery>(
     parsed: readonly T[],

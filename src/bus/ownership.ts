@@ -21,7 +21,7 @@ import { BusError } from './bus.ts';
 import { pause } from '../core/wait.ts';
 import { busError } from './postgres/errors.ts';
 
-/** a member that lives renews within this time, ms; how often that is looked at while a name may be in use */
+/** a living member renews within this time, ms; how often that is checked while a name may be in use, ms */
 const NAME_WAIT_MS = 1500;
 const NAME_LOOK_MS = 250;
 /** leases last 5 s and are renewed this often, ms */
@@ -30,26 +30,26 @@ const RENEW_MS = 1000;
 const ANSWER_MS = 5000;
 const DRAIN_MS = 10_000;
 
-/** A partition that is this member's; `position`: everything up to it is done (null: nothing), as its role committed it. */
+/** A partition of this member; `position`: everything up to it is done, as its role committed it (null: nothing is). */
 export type OwnedPartition = Readonly<TakenPartition>;
 
 export interface OwnershipOptions {
   topic: string;
   group: string;
-  /** whose group this is: another role is refused */
+  /** the group belongs to this role: another one is refused */
   role: string;
   /** unique among living members */
   member: string;
   partitions: number;
   /** a connection of its own to the store */
   connect: () => Promise<Client>;
-  /** Begins behind `position`. What it commits it commits with commitPosition() (src/store/bus/partitions.ts). */
+  /** Begins after `position`. What it commits it commits with commitPosition() (src/store/bus/partitions.ts). */
   onAssign: (owned: OwnedPartition) => void;
   /** Finishes what is under way; once it resolves, and after drainMs at the latest, the partition is given away. */
   onRevoke: (owned: OwnedPartition) => Promise<void>;
-  /** Somebody else has it: nothing more of it can be committed. */
+  /** Another member owns it: nothing more of it can be committed. */
   onLost: (owned: OwnedPartition) => void;
-  /** Another living member bears this one's name: this one takes nothing more. */
+  /** Another living member has the same name: this one takes no more partitions. */
   onNameTaken?: (error: BusError) => void;
   drainMs?: number;
   env: Env;
@@ -69,7 +69,7 @@ export interface OwnershipOptions {
 export class Ownership {
   readonly #options: OwnershipOptions;
   readonly #session: Session;
-  readonly #held = new Map<number, OwnedPartition>();
+  readonly #owned = new Map<number, OwnedPartition>();
   readonly #draining = new Map<number, Promise<void>>();
   readonly #stopping = new AbortController();
   #failures = 0;
@@ -108,9 +108,9 @@ export class Ownership {
     return this.#stopping.signal.aborted;
   }
 
-  /** What is this member's now, those that are being drained included; ascending. */
+  /** What this member owns now, partitions that are being drained included; ascending. */
   get owned(): OwnedPartition[] {
-    return [...this.#held.values()].sort((a, b) => a.partition - b.partition);
+    return [...this.#owned.values()].sort((a, b) => a.partition - b.partition);
   }
 
   /** Drains and gives back everything; the other members have it within a second. Idempotent. */
@@ -126,7 +126,7 @@ export class Ownership {
 
   async #run(): Promise<void> {
     const { clock } = this.#options.env;
-    while (!this.#isStopping || this.#held.size > 0) {
+    while (!this.#isStopping || this.#owned.size > 0) {
       const dueMs = clock.monotonicMs() + RENEW_MS;
       try {
         await this.#beat(dueMs);
@@ -142,7 +142,7 @@ export class Ownership {
 
   async #beat(dueMs: number): Promise<void> {
     const state = await this.#session.run((client) =>
-      renewLeases(client, this.#options, this.#options.member, [...this.#held.values()]),
+      renewLeases(client, this.#options, this.#options.member, [...this.#owned.values()]),
     );
     this.#noticeLost(state);
     const share = this.#isStopping || this.#isNameTaken ? 0 : this.#share(state);
@@ -150,7 +150,7 @@ export class Ownership {
     await this.#take(state, share, dueMs);
   }
 
-  /** Waits until whoever had this name is seen not to renew. Rejects with BusError when it lives. */
+  /** Waits until the member that had this name is seen not to renew. Rejects with BusError when it lives. */
   async #awaitName(): Promise<void> {
     const { member, env } = this.#options;
     const { clock } = env;
@@ -179,10 +179,10 @@ export class Ownership {
     for (const owned of this.owned) {
       const lease = leases.find(({ partition }) => partition === owned.partition);
       if (lease?.epoch === owned.epoch) continue;
-      this.#held.delete(owned.partition);
+      this.#owned.delete(owned.partition);
       this.#options.onLost(owned);
       if (lease?.holder !== this.#options.member || this.#isNameTaken) continue;
-      // two of one name would take from each other for ever
+      // two members of one name would take partitions from each other for ever
       this.#isNameTaken = true;
       this.#options.onNameTaken?.(this.#nameTaken());
     }
@@ -200,7 +200,7 @@ export class Ownership {
   /** Begins to drain what is above the share, the highest partitions first. */
   #giveBack(share: number): void {
     const surplus = this.owned.toReversed().filter(({ partition }) => !this.#draining.has(partition));
-    const count = this.#held.size - this.#draining.size - share;
+    const count = this.#owned.size - this.#draining.size - share;
     for (const owned of surplus.slice(0, Math.max(0, count))) {
       this.#draining.set(
         owned.partition,
@@ -228,8 +228,8 @@ export class Ownership {
     } finally {
       clearTimeout(timer);
     }
-    if (this.#held.get(partition) !== owned) return;
-    this.#held.delete(partition);
+    if (this.#owned.get(partition) !== owned) return;
+    this.#owned.delete(partition);
     try {
       await this.#session.run((client) => releasePartition(client, this.#options, member, owned));
     } catch (error) {
@@ -240,24 +240,24 @@ export class Ownership {
   /** Takes free partitions up to the share, as long as the next renewal is not due. */
   async #take({ leases }: GroupState, share: number, dueMs: number): Promise<void> {
     const { partitions, member, onAssign, env } = this.#options;
-    // one that is ours and that we do not know of: an earlier life's, or taken by a call whose answer was lost
+    // one of ours that we do not know of: from before a restart, or taken by a call whose answer was lost
     const free = leases.filter(
       ({ holder, partition }) =>
-        (holder === null || holder === member) && partition < partitions && !this.#held.has(partition),
+        (holder === null || holder === member) && partition < partitions && !this.#owned.has(partition),
     );
     for (const lease of free) {
-      if (this.#held.size - this.#draining.size >= share || env.clock.monotonicMs() > dueMs) return;
+      if (this.#owned.size - this.#draining.size >= share || env.clock.monotonicMs() > dueMs) return;
       const taken = await this.#session.run((client) => takePartition(client, this.#options, member, lease));
       if (taken === null) continue;
-      this.#held.set(taken.partition, taken);
-      this.#say('A partition was taken', lease, taken);
+      this.#owned.set(taken.partition, taken);
+      this.#logTaken(lease, taken);
       onAssign(taken);
     }
   }
 
-  #say(message: string, before: LeaseState, { partition, epoch, position }: OwnedPartition): void {
+  #logTaken(before: LeaseState, { partition, epoch, position }: OwnedPartition): void {
     const { topic, group, env } = this.#options;
-    env.log('info', message, {
+    env.log('info', 'A partition was taken', {
       topic,
       group,
       partition,
@@ -277,7 +277,7 @@ export class Ownership {
   async #pause(ms: number): Promise<void> {
     if (ms <= 0) return;
     if (!this.#isStopping) return pause(ms, this.#stopping.signal);
-    // once it stops, only what is drained ends the pause before its time
+    // while stopping, only the end of all draining cuts the pause short
     const drained = new AbortController();
     void Promise.allSettled(this.#draining.values()).then(() => drained.abort());
     await pause(ms, drained.signal);

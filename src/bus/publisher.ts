@@ -7,7 +7,7 @@ import { backoffMs, type BackoffLimits } from '../core/retry.ts';
 import { Signal, pause, unlessAborted } from '../core/wait.ts';
 import { BusError, type BusErrorKind, type Encoding, type OutgoingRecord, type StreamBus } from './bus.ts';
 
-/** A record and whom it is counted for. */
+/** A record and the provider that it is counted for. */
 export interface PublishRecord extends OutgoingRecord {
   provider: string;
 }
@@ -17,12 +17,12 @@ export interface PublisherLimits {
   batchRecords: number;
   /** bytes of one publish, as far as records are smaller */
   batchBytes: number;
-  /** handed in and not yet on the bus: beyond either, add() waits */
+  /** accepted and not yet on the bus: above either limit, add() waits */
   queueRecords: number;
   queueBytes: number;
-  /** between attempts, without end */
+  /** between attempts, which never end */
   backoff: BackoffLimits;
-  /** how long stop() goes on trying */
+  /** how long stop() goes on trying, ms */
   drainMs: number;
 }
 
@@ -61,15 +61,15 @@ export class PublisherStopped extends Error {
 }
 
 /**
- * The way of every producer onto the bus: a bounded queue, one batch under way at a time, in order.
+ * What every producer publishes through: a bounded queue, one batch in flight at a time, in order.
  *
  *   add ─► queue ─► [full?] ─► publish ─► counted
  *            ▲ full: add() waits   │ unreachable, full ─► the same batch again, later, without end (full: alarm)
  *                                  │ refused ─► halves, down to the record that cannot be taken ─► dead letter
  *                                  └ setup, or anything unknown ─► add() and settled() reject from now on
  *
- * A batch whose answer was lost is sent again: records may be on the bus twice, with equal event ids. Batches make
- * themselves: what arrives while one is under way is the next.
+ * A batch whose answer was lost is sent again: records may be on the bus twice, with equal event ids. No timer forms
+ * batches: what arrives while one is in flight is the next.
  */
 export class Publisher {
   readonly #options: PublisherOptions;
@@ -81,8 +81,8 @@ export class Publisher {
   readonly #finished: Promise<void>;
   #queue: PublishRecord[] = [];
   #queueBytes = 0;
-  /** how many were ever handed in, and how many of them are settled: on the bus or a dead letter */
-  #taken = 0;
+  /** records accepted since the start, and how many of them are on the bus or dead letters */
+  #accepted = 0;
   #settled = 0;
   #stopping = false;
   #failure: Error | null = null;
@@ -97,19 +97,19 @@ export class Publisher {
     });
   }
 
-  /** Aborts with what ended it, for those who have nothing to add; not with stop(). */
+  /** Aborts with the failure that ended it, for callers that add nothing at the moment; not with stop(). */
   get broken(): AbortSignal {
     return this.#broken.signal;
   }
 
-  /** Records handed in and not yet on the bus. */
+  /** Records accepted and not yet on the bus. */
   get queued(): number {
-    return this.#taken - this.#settled;
+    return this.#accepted - this.#settled;
   }
 
   /**
-   * Takes records, in order, and resolves when the queue has taken all of them: not when they are published. Rejects with
-   * what ended the publisher; then some of them may have been taken.
+   * Accepts records, in order, and resolves when all are in the queue: not when they are published. Rejects with what ended
+   * the publisher; then some of them may have been accepted.
    */
   async add(records: readonly PublishRecord[]): Promise<void> {
     for (const record of records) {
@@ -120,14 +120,14 @@ export class Publisher {
       this.#assertOpen();
       this.#queue.push(record);
       this.#queueBytes += record.data.length;
-      this.#taken += 1;
+      this.#accepted += 1;
       this.#added.fire();
     }
   }
 
-  /** Resolves when everything handed in before is on the bus or a dead letter; rejects when that will not be. */
+  /** Resolves when everything accepted before is on the bus or a dead letter; rejects when that will not happen. */
   async settled(): Promise<void> {
-    const target = this.#taken;
+    const target = this.#accepted;
     while (this.#settled < target) {
       if (this.#failure !== null) throw this.#failure;
       await this.#progress.wait();
@@ -200,7 +200,7 @@ export class Publisher {
       return;
     }
     if (batch.length === 1) {
-      await this.#keep(batch[0]);
+      await this.#deadLetter(batch[0]);
       this.#settle(batch);
       return;
     }
@@ -209,7 +209,7 @@ export class Publisher {
     await this.#deliver(topic, batch.slice(middle));
   }
 
-  /** False: the bus refuses one of them. Tries again as long as time may mend it. */
+  /** False: the bus refuses one of them. Repeats what may pass by itself. */
   async #publish(topic: string, batch: readonly PublishRecord[]): Promise<boolean> {
     for (let attempt = 0; ; attempt += 1) {
       try {
@@ -235,10 +235,10 @@ export class Publisher {
     }
   }
 
-  async #keep(record: PublishRecord): Promise<void> {
+  async #deadLetter(record: PublishRecord): Promise<void> {
     const { topic, deadLetterTopic, env } = this.#options;
     const { provider, key, eventId, encoding, data } = record;
-    const letter = deadLetterOf({
+    const deadLetter = deadLetterOf({
       topic,
       msgId: null,
       group: null,
@@ -249,16 +249,19 @@ export class Publisher {
       raw: data,
       at: env.clock.nowMicros(),
     });
-    const kept: PublishRecord = {
+    const replacement: PublishRecord = {
       provider,
       key,
-      eventId: deadLetterId(letter),
+      eventId: deadLetterId(deadLetter),
       encoding: 'json',
-      data: encodeDeadLetter(letter),
+      data: encodeDeadLetter(deadLetter),
     };
     env.log('error', 'The bus refuses an event', { topic, event_id: eventId, bytes: data.length });
-    if (!(await this.#publish(deadLetterTopic, [kept]))) {
-      throw new BusError('setup', `${deadLetterTopic} refuses a dead letter of ${kept.data.length} bytes`);
+    if (!(await this.#publish(deadLetterTopic, [replacement]))) {
+      throw new BusError(
+        'setup',
+        `${deadLetterTopic} refuses a dead letter of ${replacement.data.length} bytes`,
+      );
     }
   }
 

@@ -35,7 +35,7 @@ const RECORD_BYTES_MAX = 16 * 2 ** 20;
 const APPEND_RECORDS_MAX = 5000;
 const APPEND_BYTES_MAX = 16 * 2 ** 20;
 const SEGMENT: SegmentLimits = { rows: 250_000, bytes: 64 * 2 ** 20 };
-/** how old the known size may be when a publisher asks whether there is room, ms */
+/** a publisher is judged by a measured size at most this old, ms */
 const USAGE_MS = 1000;
 
 export interface PostgresBusOptions extends BusOptions {
@@ -44,7 +44,7 @@ export interface PostgresBusOptions extends BusOptions {
   segment?: SegmentLimits;
 }
 
-/** The bus in the database itself: no further server, and a publisher may append in the transaction of its own rows. */
+/** The bus in the database itself: no other server is needed, and a publisher may append in the transaction of its own rows. */
 export class PostgresBus implements StreamBus {
   readonly kind = 'postgres';
   readonly #options: PostgresBusOptions;
@@ -55,7 +55,7 @@ export class PostgresBus implements StreamBus {
   #closed: Promise<void> | null = null;
 
   constructor(options: PostgresBusOptions) {
-    // the log and the checkpoints lie in one database: they come and go together
+    // the log and the checkpoints are in one database: they come and go together
     const checkpoints = new LogScopedCheckpoints(options.checkpoints, () => this.logName());
     this.#options = { ...options, checkpoints };
     this.#sessions = new PostgresSessions(options.databaseUrl, this.#options);
@@ -70,7 +70,7 @@ export class PostgresBus implements StreamBus {
   async publish(topic: string, records: readonly OutgoingRecord[]): Promise<string[]> {
     refuseTooLarge(records);
     if (records.length === 0) return [];
-    await this.#insistOnRoom();
+    await this.#assertCapacity();
     const positions: string[] = [];
     for (const part of partsOf(records)) {
       positions.push(...(await this.#publisher.run((client) => this.publishWithin(client, topic, part))));
@@ -125,7 +125,7 @@ export class PostgresBus implements StreamBus {
     return offset?.toString() ?? null;
   }
 
-  /** It lives and dies with the checkpoints and positions themselves. */
+  /** The same for all logs: the checkpoints are lost together with the log. */
   logName(): Promise<string> {
     return Promise.resolve('postgres');
   }
@@ -190,7 +190,7 @@ export class PostgresBus implements StreamBus {
     return this.#closed;
   }
 
-  async #insistOnRoom(): Promise<void> {
+  async #assertCapacity(): Promise<void> {
     if (this.#bytes.stale) await this.usage();
     const { value } = this.#bytes;
     const { maxBytes } = this.#options;

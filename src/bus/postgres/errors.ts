@@ -6,12 +6,12 @@ import { BusError } from '../bus.ts';
 /** undefined table, column, function, schema: the schema is not that of this program */
 const BEHIND_CODES = new Set(['42P01', '42703', '42883', '3F000']);
 
-/** What a call to the database was rejected with, as a BusError. */
+/** The error of a call to the database as a BusError. */
 export function busError(error: unknown): BusError {
   if (error instanceof BusError) return error;
   const said = error instanceof Error ? error.message : String(error);
   if (error instanceof ConnectError) {
-    // too many connections, starting up and the like are unreachable: connectFailureKind knows
+    // connectFailureKind counts too many connections, starting up and the like as unreachable
     const kind = connectFailureKind(error) === 'unreachable' ? 'unreachable' : 'setup';
     return new BusError(kind, `postgres bus: ${said}`, error);
   }

@@ -23,14 +23,14 @@ const TAKEOVER_MS = 30_000;
 /** a member renews this often within its takeover time, and at least every RENEW_MS_MAX */
 const RENEWALS = 5;
 const RENEW_MS_MAX = 5000;
-/** how far checkpoints lie behind, ms */
+/** checkpoints lag by at most this, ms */
 const CHECKPOINT_MS = 2000;
 /** how often a member looks for what others left behind, ms */
 const LEFT_MS_MAX = 1000;
 
 /**
- * A member of a group whose members share all partitions. What it has in hand are ranges in bus_claims; its life is a row
- * in bus_members that a timer renews, whatever it does with what it took.
+ * A member of a group whose members share all partitions. What it has in flight are ranges in bus_claims; that it lives
+ * says a row in bus_members, which a timer renews however long its records take.
  */
 export class PostgresMember implements GroupMember {
   readonly #sessions: PostgresSessions;
@@ -41,7 +41,7 @@ export class PostgresMember implements GroupMember {
   #call = 0;
   /** the last call whose answer arrived */
   #seen = 0;
-  /** there may be something in hand that next() has not returned in this life */
+  /** something may be in flight that next() has not returned since this member joined */
   #own = true;
   /** it is time to look for what others left */
   #left = true;
@@ -128,7 +128,7 @@ export class PostgresMember implements GroupMember {
     const call = ++this.#call;
     const own = this.#own;
     const left = this.#left;
-    // an answer that does not arrive may have held something
+    // an answer that was lost may have contained records
     this.#own = true;
     const taken = await this.#session.run(async (client) => {
       const options = { limit, call, seen: this.#seen, own, left };
@@ -144,7 +144,7 @@ export class PostgresMember implements GroupMember {
       }
     });
     this.#seen = call;
-    // what was handed out before comes alone, and new ones only when there is nothing of it
+    // an answer has either records that were handed out before or, when there are none of these, new ones
     const wereKnown = [...taken.records, ...taken.unread].some(({ attempts }) => attempts > 1);
     this.#own = own && wereKnown;
     if (!wereKnown) this.#left = false;
@@ -152,11 +152,11 @@ export class PostgresMember implements GroupMember {
   }
 
   async #renew(): Promise<void> {
-    // what is wrong is said by the next call of the member
+    // the member's next call reports what is wrong
     await this.#session.run((client) => renewMember(client, this.#member)).catch(() => {});
   }
 
-  /** Writes down how far the group is, for the day when it is dropped and made again. */
+  /** Writes how far the group is, in case it is dropped and made again. */
   async #writeCheckpoints(): Promise<void> {
     const { topic, group } = this.#member;
     const { checkpoints, env } = this.#sessions.options;
@@ -188,7 +188,7 @@ function lostDelivery(topic: string, partition: number, offset: bigint, attempts
   };
 }
 
-/** As few ranges as there can be. */
+/** As few ranges as possible. */
 function rangesOf(deliveries: readonly Delivery[]): OffsetRange[] {
   const sorted = deliveries
     .map(({ partition, position }) => ({ partition, offset: offsetOf(position) }))

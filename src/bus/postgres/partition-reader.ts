@@ -4,7 +4,7 @@ import type { Delivery, GroupOptions, PartitionReader } from '../bus.ts';
 import { busError } from './errors.ts';
 import { deliveryOf, offsetOf, type PostgresSessions, type BusSession } from './sessions.ts';
 
-/** how far checkpoints lie behind, ms */
+/** checkpoints lag by at most this, ms */
 const CHECKPOINT_MS = 2000;
 
 type ReaderOptions = Omit<GroupOptions, 'takeoverMs'> & { partition: number; after: string | null };
@@ -16,7 +16,7 @@ export class PostgresPartitionReader implements PartitionReader {
   readonly #options: ReaderOptions;
   readonly #endTimer: () => void;
   #next: bigint;
-  /** what the next record's offset must be; null: anything, it is the first */
+  /** offset that the next record must have; null: any, it is the first */
   #expected: bigint | null;
   #released: string | null = null;
   #written: string | null = null;
@@ -66,7 +66,7 @@ export class PostgresPartitionReader implements PartitionReader {
       const range = { partition, from: this.#next, to: LAST_OFFSET };
       const records = await this.#session.run((client) => readRecords(client, topic, range, limit));
       for (const { offset } of records) {
-        if (this.#expected !== null && offset > this.#expected) this.#sayMissing(this.#expected, offset - 1n);
+        if (this.#expected !== null && offset > this.#expected) this.#logMissing(this.#expected, offset - 1n);
         this.#expected = offset + 1n;
       }
       this.#next = this.#expected ?? this.#next;
@@ -87,7 +87,7 @@ export class PostgresPartitionReader implements PartitionReader {
     await this.#session.close();
   }
 
-  #sayMissing(first: bigint, last: bigint): void {
+  #logMissing(first: bigint, last: bigint): void {
     const { topic, group, partition } = this.#options;
     this.#sessions.options.env.log(
       'error',
@@ -102,7 +102,7 @@ export class PostgresPartitionReader implements PartitionReader {
     );
   }
 
-  /** For the day when the group is dropped and made again. */
+  /** In case the group is dropped and made again. */
   async #writeCheckpoints(): Promise<void> {
     const { topic, group, partition } = this.#options;
     const position = this.#released;

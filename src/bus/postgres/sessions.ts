@@ -6,13 +6,13 @@ import { Session, connectDurable } from '../../store/postgres/session.ts';
 import { BusError, type BusOptions, type Delivery } from '../bus.ts';
 import { busError } from './errors.ts';
 
-/** a call whose server does not answer for so long failed, ms; above the server's own limit for a statement */
+/** a call without an answer for this long has failed, ms; above the server's own limit for a statement */
 const ANSWER_MS = 30_000;
-/** who waits looks by himself so often: with notifications, and without them, ms */
+/** a waiting call looks by itself this often: with notifications, and without them, ms */
 const POLL_MS = 1000;
-const POLL_DEAF_MS = 200;
+const POLL_UNNOTIFIED_MS = 200;
 
-/** What the parts of one postgres bus share: where the server is, who listens, and how errors are said. */
+/** What the parts of one postgres bus share: sessions, timers and the listener for notifications. */
 export class PostgresSessions {
   readonly options: BusOptions;
   readonly listener: BusListener;
@@ -26,7 +26,7 @@ export class PostgresSessions {
     this.listener = new BusListener(() => this.#connect('listen'), options.env.random);
   }
 
-  /** A connection of its own for one purpose; it is made with the first call. */
+  /** A connection for one purpose alone; it is made with the first call. */
   open(purpose: string): BusSession {
     const session = new Session(() => this.#connect(purpose), ANSWER_MS);
     this.#sessions.add(session);
@@ -46,8 +46,8 @@ export class PostgresSessions {
   }
 
   /**
-   * Until the function it returns is called, or the bus is closed. The work must not reject; while it is under way it is
-   * not begun again, so that a silent server is not waited for by ever more calls.
+   * Repeats work until the function it returns is called or the bus is closed. The work must not reject; while it runs it is
+   * not begun again, so that calls to a silent server do not pile up.
    */
   every(ms: number, work: () => Promise<void> | void): () => void {
     let isUnderWay = false;
@@ -71,18 +71,18 @@ export class PostgresSessions {
     return Object.hasOwn(partitions, topic) ? partitions[topic] : 1;
   }
 
-  /** Creates the group where its checkpoints say, else at the beginning; nothing when it is there. */
+  /** Creates the group where its checkpoints say, else at the beginning. Does nothing when it exists. */
   async makeGroup(client: Client, topic: string, group: string): Promise<void> {
     const { checkpoints } = this.options;
     await makeGroup(client, { topic, group }, this.partitions(topic), async (partition) => {
       const checkpoint = await checkpoints.read(topic, group, partition);
-      // a checkpoint of another kind of bus tells nothing here
+      // a checkpoint of another kind of bus means nothing here
       return checkpoint === null || !OFFSET.test(checkpoint) ? null : BigInt(checkpoint);
     });
   }
 
   /**
-   * What `look` finds, as soon as it finds something; [] when it found nothing for waitMs. `look` is called at once, after
+   * What `look` returns, as soon as it returns something; [] after waitMs without anything. `look` is called at once, after
    * each notification of the topic, and every second.
    */
   async waitFor<T>(
@@ -106,7 +106,7 @@ export class PostgresSessions {
         await this.listener.wait(
           topic,
           count,
-          this.listener.isListening ? POLL_MS : POLL_DEAF_MS,
+          this.listener.isListening ? POLL_MS : POLL_UNNOTIFIED_MS,
           over.promise,
         );
       }
