@@ -17,8 +17,11 @@ export interface BarsLatencySize {
   /** events, by the clock */
   perSecond: number;
   seconds: number;
-  /** p95 from an event's ingest_ts to the commit of its bar, in windows */
-  windowsMax: number;
+  /**
+   * p95 from an event's ingest_ts to the commit of its bar, in windows; null where other tests share the machine: then all
+   * that is timed is a figure and no condition
+   */
+  windowsMax: number | null;
 }
 
 const LOOK_MS = 1_000;
@@ -73,13 +76,16 @@ export function staysWithinTheWindow(
     assert.equal(latency.lost, 0, 'events without a bar');
     const counts = await harness.equalsOracle(file);
     context.say(`${JSON.stringify(latency)}; the producer ended ${Math.round(behind)} ms late`);
-    const figures = watch.judge(perSecond);
-    const reached = file.count / (seconds * perSecond);
-    assert.ok(reached > 0.95, `only ${file.count} events in ${seconds} s: the producer did not keep up`);
-    assert.ok(
-      latency.p95 <= windowsMax * WINDOW_MS,
-      `p95 is ${latency.p95} ms, asked is ${windowsMax} x ${WINDOW_MS} ms`,
-    );
+    const { worst, growth, figures } = watch.figures();
+    if (windowsMax !== null) {
+      const reached = file.count / (seconds * perSecond);
+      assert.ok(reached > 0.95, `only ${file.count} events in ${seconds} s: the producer did not keep up`);
+      assert.ok(
+        latency.p95 <= windowsMax * WINDOW_MS,
+        `p95 is ${latency.p95} ms, asked is ${windowsMax} x ${WINDOW_MS} ms`,
+      );
+      judge(worst, growth, perSecond);
+    }
     return {
       events: file.count,
       'events/s': perSecond,
@@ -146,23 +152,28 @@ class Watch {
     }
   }
 
-  judge(perSecond: number): Figures {
+  /** worst: the longest lag of each minute, ms; growth: of what is not acknowledged, events over the run */
+  figures(): { worst: number[]; growth: number; figures: Figures } {
     const worst = this.#lags.map((lags) => Math.max(...lags));
     const mean = this.#lags.map((lags) => lags.reduce((sum, lag) => sum + lag, 0) / lags.length);
     const from = this.#seconds * WARM_SHARE;
     const growth = this.#waiting.slopePerSecond(from) * (this.#seconds - from);
-    const lagMsMax = LAG_WINDOWS_MAX * WINDOW_MS;
-    worst.forEach((lag, minute) => assert.ok(lag < lagMsMax, `lag of ${lag} ms in minute ${minute + 1}`));
-    const growthMax = (GROWTH_WINDOWS_MAX * WINDOW_MS * perSecond) / 1000;
-    assert.ok(
-      growth <= growthMax,
-      `what is not acknowledged grew by ${growth} events, allowed are ${growthMax}`,
-    );
-    return {
+    const figures = {
       'lag at most': `${Math.round(Math.max(...worst))} ms`,
       'mean lag of the worst minute': `${Math.round(Math.max(...mean))} ms`,
       'not acknowledged at most': this.#waiting.highest,
       'growth over the run': Math.round(growth),
     };
+    return { worst, growth, figures };
   }
+}
+
+function judge(worst: readonly number[], growth: number, perSecond: number): void {
+  const lagMsMax = LAG_WINDOWS_MAX * WINDOW_MS;
+  worst.forEach((lag, minute) => assert.ok(lag < lagMsMax, `lag of ${lag} ms in minute ${minute + 1}`));
+  const growthMax = (GROWTH_WINDOWS_MAX * WINDOW_MS * perSecond) / 1000;
+  assert.ok(
+    growth <= growthMax,
+    `what is not acknowledged grew by ${growth} events, allowed are ${growthMax}`,
+  );
 }

@@ -10,8 +10,8 @@ import { mebibytes, type Figures, type ScenarioContext } from '../harness.ts';
 
 /** The events are on the bus before the micro-batcher starts. */
 export interface BarsSpeedSize extends EventsSize {
-  /** of one member, by the clock */
-  eventsPerSecondMin: number;
+  /** of one member, by the clock; null where other tests share the machine: then it is a figure and no condition */
+  eventsPerSecondMin: number | null;
 }
 
 const POLL_MS = 50;
@@ -61,7 +61,8 @@ export function isFastEnough(context: ScenarioContext, bus: BusName, size: BarsS
     await harness.stop(batcher.program);
     const counts = await harness.oracle('expected_bars', [file]);
     await compareBars(harness.client, 'expected_bars', 'bars_ohlcv');
-    assert.ok(rate >= eventsPerSecondMin, `${rate} events/s, asked are ${eventsPerSecondMin}`);
+    if (eventsPerSecondMin !== null)
+      assert.ok(rate >= eventsPerSecondMin, `${rate} events/s, asked are ${eventsPerSecondMin}`);
     return {
       backlog: marks.total,
       'one member': `${rate} events/s`,

@@ -16,6 +16,7 @@ export interface ProgramEnd {
 export class Program {
   readonly #child: ChildProcess;
   readonly #tail: string[] = [];
+  readonly #spoken = Promise.withResolvers<void>();
   readonly ended: Promise<ProgramEnd>;
   end: ProgramEnd | null = null;
   #peakBytes = 0;
@@ -44,6 +45,7 @@ export class Program {
       const stream = this.#child[name];
       if (stream === null) continue;
       createInterface({ input: stream }).on('line', (text) => {
+        this.#spoken.resolve();
         this.#tail.push(text);
         if (this.#tail.length > LINES_KEPT) this.#tail.shift();
         if (name === 'stdout' && text.startsWith('{')) onLine(JSON.parse(text) as Record<string, unknown>);
@@ -75,8 +77,9 @@ export class Program {
     await this.ended;
   }
 
-  /** SIGTERM, and its exit code. */
+  /** SIGTERM, and its exit code. One that has said nothing yet still loads its modules: it has no handler, so it is waited for. */
   async stop(): Promise<number | null> {
+    await Promise.race([this.#spoken.promise, this.ended]);
     this.peakBytes();
     this.#child.kill('SIGTERM');
     return (await this.ended).code;
