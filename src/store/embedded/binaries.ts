@@ -142,8 +142,8 @@ async function copyOnce(
     await rm(fresh, { recursive: true, force: true });
     return target;
   }
-  const putAside = await renamed(target, `${fresh}.old`);
-  return putAside && (await renamed(fresh, target)) ? target : fresh;
+  const isMoved = await renamed(target, `${fresh}.old`);
+  return isMoved && (await renamed(fresh, target)) ? target : fresh;
 }
 
 async function renamed(from: string, to: string): Promise<boolean> {

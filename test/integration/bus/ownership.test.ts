@@ -42,7 +42,7 @@ interface Harness {
   holders: () => Promise<(string | null)[]>;
 }
 
-async function sceneOf(t: Test, server: OpenTestServer): Promise<Harness> {
+async function harnessOf(t: Test, server: OpenTestServer): Promise<Harness> {
   const url = await server.createDatabase({ schema: false });
   await migrateAll(url);
   const client = async (): Promise<Client> => {
@@ -85,7 +85,7 @@ for (const candidate of testServers()) {
     t.teardown(() => server.close());
 
     await t.test('members share fairly; a killed, a frozen and a leaving one are replaced', async (s) => {
-      const { member, holders, client } = await sceneOf(s, server);
+      const { member, holders, client } = await harnessOf(s, server);
       const settles = async (what: string, expected: Record<string, number>): Promise<void> => {
         await until(
           what,
@@ -162,7 +162,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('a takeover waits for the transaction of the old owner, which still counts', async (s) => {
-      const { client } = await sceneOf(s, server);
+      const { client } = await harnessOf(s, server);
       const { old, fresh, owned } = await expired(client);
       await old.query('BEGIN');
       await commitPosition(old, NAME, owned, '7');
@@ -183,7 +183,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('a frozen owner in an open transaction is ended, and what it wrote is gone', async (s) => {
-      const { client } = await sceneOf(s, server);
+      const { client } = await harnessOf(s, server);
       const { old, fresh, owned } = await expired(client);
       await commitPosition(old, NAME, owned, '3');
       await old.query('BEGIN');
@@ -199,7 +199,7 @@ for (const candidate of testServers()) {
     await t.test(
       'a late commit is refused, also one whose transaction began before the takeover',
       async (s) => {
-        const { client } = await sceneOf(s, server);
+        const { client } = await harnessOf(s, server);
         const { old, fresh, owned } = await expired(client);
         await old.query('BEGIN');
         await old.query("INSERT INTO work VALUES (0, 1, 'old')"); // a snapshot and a transaction id
@@ -218,7 +218,7 @@ for (const candidate of testServers()) {
     );
 
     await t.test('of two who take a free partition one has it; epochs never repeat', async (s) => {
-      const { client } = await sceneOf(s, server);
+      const { client } = await harnessOf(s, server);
       const [one, two] = [await client(), await client()];
       await makePartitions(one, NAME, 1);
       const seen = new Set<bigint>();
@@ -244,7 +244,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('a name belongs to one living member; a dead one’s is free at once', async (s) => {
-      const { url, member, holders } = await sceneOf(s, server);
+      const { url, member, holders } = await harnessOf(s, server);
       const a = member('a');
       await until('it has all', async () => sizes(await holders())['a'] === PARTITIONS);
       const second = Ownership.start({
@@ -267,7 +267,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('a group belongs to one role', async (s) => {
-      const { client, url } = await sceneOf(s, server);
+      const { client, url } = await harnessOf(s, server);
       const session = await client();
       await claimGroup(session, NAME, 'bars');
       await claimGroup(session, NAME, 'bars');
@@ -298,7 +298,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('one that does not drain in time gives its partition away all the same', async (s) => {
-      const { client, url } = await sceneOf(s, server);
+      const { client, url } = await harnessOf(s, server);
       const said: string[] = [];
       const options = (member: string): OwnershipOptions => ({
         ...NAME,

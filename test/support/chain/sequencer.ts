@@ -24,7 +24,7 @@ export interface SequencerOptions {
   random: Random;
 }
 
-/** The simulator of a rig: it can be frozen and be replaced by another process, its log goes on. */
+/** The simulator of a harness: it can be frozen and be replaced by another process, its log goes on. */
 export class Sequencer {
   readonly proxy: TcpProxy | null;
   readonly #options: SequencerOptions;

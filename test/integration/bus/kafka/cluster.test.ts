@@ -42,13 +42,13 @@ await test(
       }
     })();
     const total = ROUNDS * KEYS.length;
-    const blows = [
+    const faults = [
       { at: 0.1, run: () => nodes[1].kill() },
       { at: 0.3, run: () => nodes[1].start() },
       { at: 0.5, run: () => nodes[2].kill() },
       { at: 0.7, run: () => nodes[2].start() },
     ];
-    for (const { at, run } of blows) {
+    for (const { at, run } of faults) {
       await until(`${at} seen`, () => seen.length > total * at, { progress: () => seen.length });
       await run();
     }

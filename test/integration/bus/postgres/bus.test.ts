@@ -33,7 +33,7 @@ interface Harness {
 
 const PARTITIONS = 4;
 
-async function sceneOf(t: Test, server: OpenTestServer): Promise<Harness> {
+async function harnessOf(t: Test, server: OpenTestServer): Promise<Harness> {
   const url = await server.createDatabase({ schema: false });
   await migrateAll(url);
   const said: Said[] = [];
@@ -103,7 +103,7 @@ for (const candidate of testServers()) {
     t.teardown(() => server.close());
 
     await t.test('no reader passes a commit that comes late', async (s) => {
-      const { bus, topic, client } = await sceneOf(s, server);
+      const { bus, topic, client } = await harnessOf(s, server);
       const publisher = bus();
       await publisher.publish(topic, recordsOf('A', 3));
       const reader = await bus().openPartition({
@@ -136,7 +136,7 @@ for (const candidate of testServers()) {
     await t.test(
       'publishers in transactions of their own leave no hole and take none of the others',
       async (s) => {
-        const { bus, client } = await sceneOf(s, server);
+        const { bus, client } = await harnessOf(s, server);
         const topic = 'wide';
         const keys = ['SPY', 'AAPL', 'MSFT', 'QQQ', 'TSLA', 'GLD', 'IWM', 'SOL-USDC'];
         const publisher = bus();
@@ -184,7 +184,7 @@ for (const candidate of testServers()) {
     );
 
     await t.test('a log is cut into segments; those of which nothing is needed are dropped', async (s) => {
-      const { bus, topic, client, said } = await sceneOf(s, server);
+      const { bus, topic, client, said } = await harnessOf(s, server);
       const publisher = bus({ segment: { rows: 100, bytes: 2 ** 30 } });
       for (let at = 0; at < 20; at++) await publisher.publish(topic, recordsOf('A', 50, at * 50));
       const session = await client();
@@ -228,7 +228,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('segments are cut by bytes as well; one batch is never cut', async (s) => {
-      const { bus, topic, client } = await sceneOf(s, server);
+      const { bus, topic, client } = await harnessOf(s, server);
       const publisher = bus({ segment: { rows: 1_000_000, bytes: 100_000 } });
       const data = new Uint8Array(30_000);
       for (let at = 0; at < 8; at++) {
@@ -250,7 +250,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('a reader that meets a dropped segment goes on with the next and says so', async (s) => {
-      const { bus, topic, client, said } = await sceneOf(s, server);
+      const { bus, topic, client, said } = await harnessOf(s, server);
       const publisher = bus({ segment: { rows: 10, bytes: 2 ** 30 } });
       for (let at = 0; at < 5; at++) await publisher.publish(topic, recordsOf('A', 10, at * 10));
       const reader = await bus().openPartition({
@@ -298,7 +298,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('a batch of large records comes in pieces', async (s) => {
-      const { bus, topic } = await sceneOf(s, server);
+      const { bus, topic } = await harnessOf(s, server);
       const publisher = bus();
       const large = Array.from({ length: 12 }, (_, at) => ({
         key: 'A',
@@ -335,7 +335,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('a notification that is lost costs a second, not a record', async (s) => {
-      const { bus, topic, client } = await sceneOf(s, server);
+      const { bus, topic, client } = await harnessOf(s, server);
       const publisher = bus();
       await publisher.publish(topic, recordsOf('A', 1));
       const consumer = bus();
@@ -357,7 +357,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('publishers notify only where somebody waits, once for a batch', async (s) => {
-      const { bus, topic, client } = await sceneOf(s, server);
+      const { bus, topic, client } = await harnessOf(s, server);
       const publisher = bus();
       const ear = await client();
       const heard: string[] = [];
@@ -380,7 +380,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('a member whose name another process took is told so', async (s) => {
-      const { bus, topic } = await sceneOf(s, server);
+      const { bus, topic } = await harnessOf(s, server);
       await bus().publish(topic, recordsOf('A', 20));
       const old = await bus().join({ topic, group: 'g', member: 'm' });
       const held = await old.next(10, 0);
@@ -400,7 +400,7 @@ for (const candidate of testServers()) {
     await t.test(
       'what was in hand comes again in pieces as they are asked for, each piece counted alone',
       async (s) => {
-        const { bus, topic } = await sceneOf(s, server);
+        const { bus, topic } = await harnessOf(s, server);
         await bus().publish(topic, recordsOf('A', 30));
         const first = await bus().join({ topic, group: 'g', member: 'm' });
         s.equal((await first.next(30, 0)).length, 30);
@@ -419,7 +419,7 @@ for (const candidate of testServers()) {
     );
 
     await t.test('a group that is dropped under a living member is made again', async (s) => {
-      const { bus, topic, said } = await sceneOf(s, server);
+      const { bus, topic, said } = await harnessOf(s, server);
       const publisher = bus();
       await publisher.publish(topic, recordsOf('A', 5));
       const member = await bus().join({ topic, group: 'g', member: 'm' });
@@ -432,7 +432,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('acknowledging pieces in any order leaves exactly the rest', async (s) => {
-      const { bus, topic, client } = await sceneOf(s, server);
+      const { bus, topic, client } = await harnessOf(s, server);
       await bus().publish(topic, recordsOf('A', 1000));
       const member = await bus().join({ topic, group: 'g', member: 'm' });
       const taken = [...(await member.next(600, 0)), ...(await member.next(400, 0))];
@@ -453,7 +453,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('errors say what the operator must know', async (s) => {
-      const { bus, topic, url, client } = await sceneOf(s, server);
+      const { bus, topic, url, client } = await harnessOf(s, server);
       const at = (change: (u: URL) => void): string => {
         const other = new URL(url);
         change(other);
@@ -496,7 +496,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('a call that waits ends with the bus', async (s) => {
-      const { bus, topic, client } = await sceneOf(s, server);
+      const { bus, topic, client } = await harnessOf(s, server);
       const closing = bus();
       const session = await client();
       const member = await closing.join({ topic, group: 'g', member: 'm' });
@@ -509,7 +509,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('a position beyond a log that was made anew is no reason to wait for ever', async (s) => {
-      const { bus, topic, said } = await sceneOf(s, server);
+      const { bus, topic, said } = await harnessOf(s, server);
       await bus().publish(topic, recordsOf('A', 5));
       const reader = await bus().openPartition({
         topic,
@@ -523,7 +523,7 @@ for (const candidate of testServers()) {
     });
 
     await t.test('whoever may read the list of segments may read what is made later', async (s) => {
-      const { bus, topic, url, client } = await sceneOf(s, server);
+      const { bus, topic, url, client } = await harnessOf(s, server);
       const session = await client();
       const role = `reader_${randomUUID().slice(0, 8)}`;
       await session.query(`CREATE ROLE ${role} LOGIN PASSWORD 'x'`);

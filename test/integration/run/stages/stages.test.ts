@@ -15,14 +15,14 @@ import { until } from '../../../support/until.ts';
 let postgres: SharedPostgres | null = null;
 after(() => postgres?.stop());
 
-interface Rig {
+interface Harness {
   url: string;
   client: Client;
   metricsPort: number;
   start(env: Record<string, string>, killableThreads?: boolean): Daemon;
 }
 
-async function rigOf(t: Test, { schema }: { schema: boolean } = { schema: true }): Promise<Rig> {
+async function harnessOf(t: Test, { schema }: { schema: boolean } = { schema: true }): Promise<Harness> {
   postgres ??= await sharedPostgres();
   const url = await postgres.createDatabase(undefined, { schema: false });
   const client = await connect(parseDatabaseUrl(url), { applicationName: 'test' });
@@ -53,7 +53,7 @@ async function rigOf(t: Test, { schema }: { schema: boolean } = { schema: true }
 }
 
 /** What the stages measure; null while nobody serves it. */
-function metrics({ metricsPort }: Rig): Promise<string | null> {
+function metrics({ metricsPort }: Harness): Promise<string | null> {
   return new Promise((resolve) => {
     const request = get(
       { host: '127.0.0.1', port: metricsPort, path: '/metrics', agent: false },
@@ -67,19 +67,19 @@ function metrics({ metricsPort }: Rig): Promise<string | null> {
   });
 }
 
-async function untilMetrics(rig: Rig, daemon: Daemon, part: string): Promise<string> {
+async function untilMetrics(harness: Harness, daemon: Daemon, part: string): Promise<string> {
   return until(
     `the metrics have ${part}`,
     async () => {
-      const text = await metrics(rig);
+      const text = await metrics(harness);
       return text?.includes(part) === true ? text : null;
     },
-    { deadlineMs: 30_000, context: async () => `${await metrics(rig)}\n${daemon.tail()}` },
+    { deadlineMs: 30_000, context: async () => `${await metrics(harness)}\n${daemon.tail()}` },
   );
 }
 
 /** Ticks of symbol SPY, seq from … to − 1, as a foreign program puts them on the bus. */
-async function publish({ client }: Rig, from: number, to: number): Promise<void> {
+async function publish({ client }: Harness, from: number, to: number): Promise<void> {
   // a statement of its own for every few: each record updates the counter of the log
   for (let first = from; first < to; first += 500) {
     await client.query(
@@ -90,24 +90,24 @@ async function publish({ client }: Rig, from: number, to: number): Promise<void>
   }
 }
 
-async function stored({ client }: Rig): Promise<number> {
+async function stored({ client }: Harness): Promise<number> {
   const { rows } = await client.query<{ n: number }>('SELECT count(*)::int AS n FROM tick_data');
   return rows[0]?.n ?? -1;
 }
 
-async function untilStored(rig: Rig, daemon: Daemon, count: number): Promise<void> {
+async function untilStored(harness: Harness, daemon: Daemon, count: number): Promise<void> {
   await until(
     `${count} ticks are stored`,
     async () => {
       if (daemon.exit !== null) throw new Error(`the daemon ended\n${daemon.tail()}`);
-      return (await stored(rig)) === count;
+      return (await stored(harness)) === count;
     },
     { deadlineMs: 30_000, context: () => daemon.tail() },
   );
 }
 
 /** Nothing in hand, nothing waiting. */
-async function left({ client }: Rig): Promise<number> {
+async function left({ client }: Harness): Promise<number> {
   const { rows } = await client.query<{ n: number }>(
     "SELECT coalesce(sum(pending + lag), 0)::int AS n FROM bus_group_status('mdp.events', 'tick-consumer')",
   );
@@ -115,9 +115,9 @@ async function left({ client }: Rig): Promise<number> {
 }
 
 void test('the stage ticks alone', async (t) => {
-  const rig = await rigOf(t);
-  const daemon = rig.start({ STAGES: 'ticks' });
-  const text = await untilMetrics(rig, daemon, '# TYPE');
+  const harness = await harnessOf(t);
+  const daemon = harness.start({ STAGES: 'ticks' });
+  const text = await untilMetrics(harness, daemon, '# TYPE');
   for (const series of [
     'tick_forward_total{provider="synthetic"} 0',
     'tick_forward_total{provider="continuum"} 0',
@@ -131,102 +131,104 @@ void test('the stage ticks alone', async (t) => {
   }
   await daemon.untilReady('ready');
   t.equal((await daemon.get('/health'))?.code, 200);
-  await publish(rig, 0, 300);
-  await untilStored(rig, daemon, 300);
-  const after = await untilMetrics(rig, daemon, 'tick_forward_total{provider="ibkr"} 300');
+  await publish(harness, 0, 300);
+  await untilStored(harness, daemon, 300);
+  const after = await untilMetrics(harness, daemon, 'tick_forward_total{provider="ibkr"} 300');
   t.match(after, /^stage_heartbeat_timestamp_seconds\{stage="ticks"\} \d/m);
   t.match(after, /^stream_consumer_lag_ms\{topic="mdp\.events",group="tick-consumer",consumer=".*"\} \d/m);
   t.match((await daemon.get('/metrics'))?.body, /^process_resident_memory_bytes /m);
   await daemon.stop();
-  t.equal(await left(rig), 0, 'everything is acknowledged');
-  const { rows } = await rig.client.query('SELECT job_name, status, rows_written::int FROM job_runs');
+  t.equal(await left(harness), 0, 'everything is acknowledged');
+  const { rows } = await harness.client.query('SELECT job_name, status, rows_written::int FROM job_runs');
   t.strictSame(rows, [{ job_name: 'tick_consumer', status: 'success', rows_written: 300 }]);
 });
 
 void test('SIGTERM while records come: what is in hand is stored and acknowledged, the rest is left', async (t) => {
-  const rig = await rigOf(t);
-  await publish(rig, 0, 6_000);
-  const first = rig.start({ STAGES: 'ticks' });
+  const harness = await harnessOf(t);
+  await publish(harness, 0, 6_000);
+  const first = harness.start({ STAGES: 'ticks' });
   await first.logged('TickConsumer wrote batch');
   await first.stop();
-  const count = await stored(rig);
-  t.equal(count + (await left(rig)), 6_000, `${count} stored, the others wait`);
-  const second = rig.start({ STAGES: 'ticks' });
-  await untilStored(rig, second, 6_000);
+  const count = await stored(harness);
+  t.equal(count + (await left(harness)), 6_000, `${count} stored, the others wait`);
+  const second = harness.start({ STAGES: 'ticks' });
+  await untilStored(harness, second, 6_000);
   await second.stop();
-  t.equal(await left(rig), 0);
+  t.equal(await left(harness), 0);
 });
 
 void test('a stage whose thread dies is started again and loses nothing', async (t) => {
-  const rig = await rigOf(t);
-  const daemon = rig.start({ STAGES: 'ticks' }, true);
+  const harness = await harnessOf(t);
+  const daemon = harness.start({ STAGES: 'ticks' }, true);
   await daemon.logged('TickConsumer started');
   for (let round = 0; round < 2; round += 1) {
     const from = daemon.log.length;
-    await publish(rig, round * 2_000, (round + 1) * 2_000);
+    await publish(harness, round * 2_000, (round + 1) * 2_000);
     await daemon.logged('TickConsumer wrote batch', { from });
     daemon.killThread('ticks');
     const line = await daemon.logged('A stage ended (will be started again)', { from });
     t.equal(line['stage'], 'ticks');
     await daemon.logged('TickConsumer started', { from });
-    await untilStored(rig, daemon, (round + 1) * 2_000);
+    await untilStored(harness, daemon, (round + 1) * 2_000);
   }
-  await untilMetrics(rig, daemon, 'errors_total{component="ticks",reason="stage_ended"} 2');
+  await untilMetrics(harness, daemon, 'errors_total{component="ticks",reason="stage_ended"} 2');
   t.equal((await daemon.get('/health'))?.code, 200);
-  await until('all are acknowledged', async () => (await left(rig)) === 0, { context: () => daemon.tail() });
+  await until('all are acknowledged', async () => (await left(harness)) === 0, {
+    context: () => daemon.tail(),
+  });
   await daemon.stop();
   t.equal(daemon.stderr, '');
 });
 
 void test('ingest, orders and ticks in one process', async (t) => {
-  const rig = await rigOf(t);
+  const harness = await harnessOf(t);
   const sim = await startSim(['--seed', '5', '--rate', '200', '--txs', '2', '--vdf', 'fast']);
   t.after(() => sim.stop());
-  const daemon = rig.start({
+  const daemon = harness.start({
     STAGES: 'ingest,orders,ticks',
     CONTINUUM_GRPC_URL: sim.address,
     START_TICK: '1',
     DB_MIGRATE: 'off',
   });
   await daemon.untilReady('ready');
-  const text = await untilMetrics(rig, daemon, 'stage_heartbeat_timestamp_seconds{stage="orders"}');
+  const text = await untilMetrics(harness, daemon, 'stage_heartbeat_timestamp_seconds{stage="orders"}');
   t.match(text, /^orders_read_total\{kind="order"\} \d/m);
   t.match(
     text,
     /^stream_events_ingested_total\{bus="postgres",topic="mdp\.events",provider="continuum"\} \d/m,
   );
-  await publish(rig, 0, 10);
+  await publish(harness, 0, 10);
   await until('foreign ticks are stored beside', async () => {
-    const { rows } = await rig.client.query("SELECT 1 FROM tick_data WHERE provider = 'ibkr'");
+    const { rows } = await harness.client.query("SELECT 1 FROM tick_data WHERE provider = 'ibkr'");
     return rows.length === 10;
   });
   t.ok((await daemon.metric('tick_ingester_ticks_written_total').catch(() => 1)) >= 0);
   await daemon.stop();
-  const { rows } = await rig.client.query(
+  const { rows } = await harness.client.query(
     "SELECT count(*)::int AS n FROM job_runs WHERE status <> 'success'",
   );
   t.strictSame(rows, [{ n: 0 }]);
 });
 
 void test('a schema that is behind is said and waited for', async (t) => {
-  const rig = await rigOf(t, { schema: false });
-  const daemon = rig.start({ STAGES: 'ticks', DB_MIGRATE: 'off' });
+  const harness = await harnessOf(t, { schema: false });
+  const daemon = harness.start({ STAGES: 'ticks', DB_MIGRATE: 'off' });
   const line = await daemon.logged(({ msg }) => msg.startsWith('The schema is behind'));
   t.match(line.msg, /003_bus_log\.sql.*mdp db migrate/);
   t.strictSame((await daemon.untilReady('schema')).reasons, ['schema']);
   t.equal((await daemon.get('/health'))?.code, 200);
-  await migrate(rig.client);
+  await migrate(harness.client);
   await daemon.untilReady('ready');
-  await publish(rig, 0, 5);
-  await untilStored(rig, daemon, 5);
+  await publish(harness, 0, 5);
+  await untilStored(harness, daemon, 5);
   await daemon.stop();
 });
 
 void test('a port of metrics that is taken stops nothing', async (t) => {
-  const rig = await rigOf(t);
-  const first = rig.start({ STAGES: 'ticks' });
+  const harness = await harnessOf(t);
+  const first = harness.start({ STAGES: 'ticks' });
   await first.logged('TickConsumer started');
-  const second = rig.start({ STAGES: 'ticks', SERVICE_NAME: 'second' });
+  const second = harness.start({ STAGES: 'ticks', SERVICE_NAME: 'second' });
   const line = await second.logged('The metrics of the stages are not served');
   t.equal(line.level, 'warn');
   await second.logged('TickConsumer started');

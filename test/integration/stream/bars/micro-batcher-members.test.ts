@@ -20,7 +20,7 @@ const program = fileURLToPath(new URL('micro-batcher-child.ts', import.meta.url)
 let postgres: TestPostgres | null = null;
 after(() => postgres?.stop());
 
-async function sceneOf(t: Test, partitions: number): Promise<BarHarness> {
+async function harnessOf(t: Test, partitions: number): Promise<BarHarness> {
   postgres ??= await startPostgres();
   const url = await postgres.createDatabase(undefined, { schema: false });
   return BarHarness.open(t, url, { kind: 'postgres' }, partitions);
@@ -77,7 +77,7 @@ async function untilAll(
 }
 
 void test('members that leave, are killed and freeze lose and double no bar', async (t) => {
-  const harness = await sceneOf(t, PARTITIONS);
+  const harness = await harnessOf(t, PARTITIONS);
   const random = seededRandom();
   t.comment(`SEED=${random.seed}`);
   await harness.consumer();
@@ -148,7 +148,7 @@ void test('members that leave, are killed and freeze lose and double no bar', as
 });
 
 void test('records in a wrong partition are forwarded and counted, each once', async (t) => {
-  const harness = await sceneOf(t, PARTITIONS);
+  const harness = await harnessOf(t, PARTITIONS);
   await harness.consumer();
   const ticks = SYMBOLS.flatMap((symbol) => [0, 1, 2.5].map((at) => tick(symbol, at, 10 + at)));
   await misplace(harness, ticks, 1);
@@ -171,7 +171,7 @@ void test('records in a wrong partition are forwarded and counted, each once', a
 });
 
 void test('a database that goes away for a while costs nothing', async (t) => {
-  const harness = await sceneOf(t, 1);
+  const harness = await harnessOf(t, 1);
   const server = postgres!;
   await harness.consumer();
   const batcher = await harness.batcher({ idleTimeoutMs: 300 });
@@ -203,7 +203,7 @@ void test('a database that goes away for a while costs nothing', async (t) => {
 });
 
 void test('answers of COMMIT that get lost cost and double nothing', async (t) => {
-  const harness = await sceneOf(t, 1);
+  const harness = await harnessOf(t, 1);
   const proxy = await PostgresProxy.at(harness.url);
   t.teardown(() => proxy.stop());
   await harness.consumer();

@@ -13,7 +13,7 @@ const SOON_MS = 300;
 let postgres: SharedPostgres | null = null;
 after(() => postgres?.stop());
 
-async function sceneOf(t: Test): Promise<BarHarness> {
+async function harnessOf(t: Test): Promise<BarHarness> {
   postgres ??= await sharedPostgres();
   return BarHarness.open(t, await postgres.createDatabase(undefined, { schema: false }));
 }
@@ -28,7 +28,7 @@ const CLOSED = [tick('SPY', 0, 10), tick('SPY', 1, 11), tick('SPY', 5, 12)];
 const LATE = [tick('SPY', 0.5, 99), tick('SPY', 1.5, 98)];
 
 void test('late: drop counts late ticks, each once, and changes no bar', async (t) => {
-  const harness = await sceneOf(t);
+  const harness = await harnessOf(t);
   const batcher = await harness.batcher({ late: 'drop', idleTimeoutMs: NEVER_MS });
   await harness.publish(CLOSED);
   await harness.untilBars('SPY', CLOSED.slice(0, 2));
@@ -50,7 +50,7 @@ void test('late: drop counts late ticks, each once, and changes no bar', async (
 });
 
 void test('late: dlq puts late ticks aside with their bytes, before their position is committed', async (t) => {
-  const harness = await sceneOf(t);
+  const harness = await harnessOf(t);
   await harness.batcher({ late: 'dlq', idleTimeoutMs: NEVER_MS });
   await harness.publish(CLOSED);
   await harness.untilBars('SPY', CLOSED.slice(0, 2));
@@ -71,7 +71,7 @@ void test('late: dlq puts late ticks aside with their bytes, before their positi
 });
 
 void test('what is no event, lies ahead, comes too late or contradicts another is put aside, its neighbours count', async (t) => {
-  const harness = await sceneOf(t);
+  const harness = await harnessOf(t);
   await harness.batcher({ idleTimeoutMs: NEVER_MS, reviseHorizonMs: 60_000 });
   await harness.consumer();
   const good = [tick('SPY', 0, 10, 1, 1), tick('SPY', 1, 11, 1, 2)];
@@ -123,7 +123,7 @@ function barEvent(
 }
 
 void test('bar events are merged whole; ticks are the truth where there are some', async (t) => {
-  const harness = await sceneOf(t);
+  const harness = await harnessOf(t);
   const send = async (...[each, more]: ReturnType<typeof barEvent>): Promise<string> =>
     (await harness.publish([each], more))[0];
   await harness.batcher({ idleTimeoutMs: NEVER_MS });
@@ -178,7 +178,7 @@ void test('bar events are merged whole; ticks are the truth where there are some
 });
 
 void test('replayed events go to bars_replay and leave live bars, watermarks and late policies alone', async (t) => {
-  const harness = await sceneOf(t);
+  const harness = await harnessOf(t);
   await harness.consumer();
   await harness.batcher({ idleTimeoutMs: SOON_MS });
   const live = [tick('SPY', 0, 10, 1), tick('SPY', 1, 11, 1), tick('SPY', 3, 12, 1)];

@@ -17,7 +17,7 @@ const SOON_MS = 300;
 let postgres: SharedPostgres | null = null;
 after(() => postgres?.stop());
 
-async function sceneOf(t: Test, place?: BusPlace): Promise<BarHarness> {
+async function harnessOf(t: Test, place?: BusPlace): Promise<BarHarness> {
   postgres ??= await sharedPostgres();
   return BarHarness.open(t, await postgres.createDatabase(undefined, { schema: false }), place);
 }
@@ -49,7 +49,7 @@ for (const kind of ['postgres', 'redis'] as const) {
     async (t) => {
       const redis = kind === 'redis' ? await startRedis() : null;
       t.teardown(() => redis?.stop());
-      const harness = await sceneOf(t, redis === null ? { kind } : { kind, uri: redis.uri });
+      const harness = await harnessOf(t, redis === null ? { kind } : { kind, uri: redis.uri });
       const spy = walk('SPY', 7);
       // the watermark of 7 s less 0.5 s is past 6 s
       await harness.publish([...spy, tick('SPY', 7, 1, 1, 5)]);
@@ -116,7 +116,7 @@ async function forgetting(t: Test, harness: BarHarness): Promise<StoreClient> {
 }
 
 void test('a late tick is in its bar once the tick consumer has passed it, and no earlier', async (t) => {
-  const harness = await sceneOf(t);
+  const harness = await harnessOf(t);
   const ticks = [
     tick('SPY', 0, 10, 1),
     tick('SPY', 1, 12, 2),
@@ -176,7 +176,7 @@ void test('a late tick is in its bar once the tick consumer has passed it, and n
 });
 
 void test('what closed is committed at stop(), and what is open goes on with the next member', async (t) => {
-  const harness = await sceneOf(t);
+  const harness = await harnessOf(t);
   const ticks = walk('SPY', 5);
   const batcher = await harness.batcher({
     idleTimeoutMs: NEVER_MS,
@@ -212,7 +212,7 @@ void test('what closed is committed at stop(), and what is open goes on with the
 });
 
 void test('a run that ends at once has its row, and a group of another role is refused', async (t) => {
-  const harness = await sceneOf(t);
+  const harness = await harnessOf(t);
   const short = await harness.batcher();
   await short.stop();
   const runs = (): Promise<{ status: string }[]> =>

@@ -32,7 +32,7 @@ async function server(): Promise<SharedPostgres> {
 after(() => postgres?.stop());
 
 /** `mdp stream` on one bus and one database, both new. */
-class Rig {
+class Harness {
   readonly url: string;
   readonly client: Client;
   readonly config: string;
@@ -44,20 +44,20 @@ class Rig {
     this.config = config;
   }
 
-  static async start(t: Test, bus: string): Promise<Rig> {
+  static async start(t: Test, bus: string): Promise<Harness> {
     const url = await (await server()).createDatabase(undefined, { schema: false });
     await migrateAll(url);
     const client = await connect(parseDatabaseUrl(url), { applicationName: 'test' });
     const folder = await mkdtemp(join(tmpdir(), 'tick-stream-'));
     const config = join(folder, 'streaming.yaml');
     await writeFile(config, `version: 1\nbus:\n  ${bus}\n`);
-    const rig = new Rig(url, client, config);
+    const harness = new Harness(url, client, config);
     t.after(async () => {
-      for (const program of rig.programs) if (program.end === null) await program.kill();
+      for (const program of harness.programs) if (program.end === null) await program.kill();
       await client.end();
       await rm(folder, { recursive: true, force: true });
     });
-    return rig;
+    return harness;
   }
 
   run(...args: string[]): Promise<Ended> {
@@ -123,12 +123,12 @@ for (const name of ['redis', 'postgres'] as const) {
       t.after(() => redis.stop());
       place = `type: redis\n  redis:\n    uri: ${redis.uri}`;
     }
-    const rig = await Rig.start(t, place);
+    const harness = await Harness.start(t, place);
 
     await t.test('produce --count ends by itself, and is a run', async (t) => {
-      const { code, stderr, stdout } = await rig.produce('--count', `${MADE}`);
+      const { code, stderr, stdout } = await harness.produce('--count', `${MADE}`);
       t.equal(code, 0, stderr + stdout);
-      t.match(await rig.runs('produce'), [
+      t.match(await harness.runs('produce'), [
         {
           status: 'success',
           rows_written: MADE,
@@ -140,32 +140,32 @@ for (const name of ['redis', 'postgres'] as const) {
     });
 
     await t.test('ticks stores all of them; SIGTERM ends it cleanly, and is a run', async (t) => {
-      const program = rig.program(['ticks', '--consumer', 'tick-1', '--metrics-port', '0']);
-      await untilIn(program, 'all are stored', async () => (await rig.stored()) === MADE);
+      const program = harness.program(['ticks', '--consumer', 'tick-1', '--metrics-port', '0']);
+      await untilIn(program, 'all are stored', async () => (await harness.stored()) === MADE);
       t.equal(await program.stop(), 0, program.tail);
-      const { rows } = await rig.client.query(
+      const { rows } = await harness.client.query(
         'SELECT min(ts)::text AS min_ts, max(ts)::text AS max_ts FROM tick_data',
       );
       const range = rows[0] as { min_ts: string; max_ts: string };
-      t.match(await rig.runs('tick_consumer'), [
+      t.match(await harness.runs('tick_consumer'), [
         { status: 'success', rows_written: MADE, symbols: SYMBOLS, completed: true, ...range },
       ]);
-      t.match(await rig.runs('produce'), [range]);
+      t.match(await harness.runs('produce'), [range]);
     });
 
     await t.test('ticks once more: what was acknowledged does not come again', async (t) => {
-      await rig.produce('--count', `${MADE + 10}`);
+      await harness.produce('--count', `${MADE + 10}`);
       let ticks = 0;
-      const program = rig.program(['ticks', '--metrics-port', '0', '--batch-size', '7'], (line) => {
+      const program = harness.program(['ticks', '--metrics-port', '0', '--batch-size', '7'], (line) => {
         if (line['msg'] === 'TickConsumer wrote batch') ticks += line['ticks'] as number;
       });
-      await untilIn(program, 'the new ones are stored', async () => (await rig.stored()) === MADE + 10);
+      await untilIn(program, 'the new ones are stored', async () => (await harness.stored()) === MADE + 10);
       t.equal(await program.stop(), 0, program.tail);
       t.equal(ticks, MADE + 10, 'those published twice are known');
     });
 
     await t.test('tail', async (t) => {
-      const { code, stdout, stderr } = await rig.run(
+      const { code, stdout, stderr } = await harness.run(
         'tail',
         '--topic',
         'mdp.events',
@@ -180,22 +180,22 @@ for (const name of ['redis', 'postgres'] as const) {
         t.match(event, { ver: 1, kind: 'tick', provider: 'synthetic', price: Number });
         t.match({ id, partition, at }, { id: /^\d+(-\d+)?$/, partition: 0, at: /^\d{4}-.*\.\d{6}Z$/ });
       }
-      t.equal(lines((await rig.run('tail', '--topic', 'mdp.events')).stdout).length, 20, 'by default');
-      t.equal((await rig.run('tail', '--topic', 'nobody.wrote.it')).stdout, '');
+      t.equal(lines((await harness.run('tail', '--topic', 'mdp.events')).stdout).length, 20, 'by default');
+      t.equal((await harness.run('tail', '--topic', 'nobody.wrote.it')).stdout, '');
     });
 
     await t.test('tail --where', async (t) => {
       const newest = ['tail', '--topic', 'mdp.events', '--limit', '100', '--json', '--where'];
-      const spy = objects((await rig.run(...newest, 'symbol == "SPY" && price > 1')).stdout);
+      const spy = objects((await harness.run(...newest, 'symbol == "SPY" && price > 1')).stdout);
       t.ok(spy.length > 10 && spy.length < 100, `${spy.length} of 100`);
       for (const { event } of spy) t.match(event, { symbol: 'SPY' });
       t.equal(
-        (await rig.run(...newest, 'price < 0 || interval == "1s"')).stdout,
+        (await harness.run(...newest, 'price < 0 || interval == "1s"')).stdout,
         '',
         'an absent field is null',
       );
       for (const bad of ['symbl == "SPY"', '1 + 1']) {
-        const { code, stdout, stderr } = await rig.run(...newest, bad);
+        const { code, stdout, stderr } = await harness.run(...newest, bad);
         t.equal(code, 2, bad);
         t.equal(stdout, '');
         t.equal(lines(stderr).length, 1, stderr);
@@ -205,26 +205,26 @@ for (const name of ['redis', 'postgres'] as const) {
 
     await t.test('tail --follow shows what comes, until SIGINT', async (t) => {
       const seen: Record<string, unknown>[] = [];
-      const program = rig.program(
+      const program = harness.program(
         ['tail', '--topic', 'mdp.events', '--limit', '1', '--follow', '--json'],
         (line) => seen.push(line),
       );
       await untilIn(program, 'it shows the newest', () => seen.length > 0);
-      await rig.produce('--count', '5');
+      await harness.produce('--count', '5');
       await untilIn(program, 'it shows what came', () => seen.length === 6);
       program.signal('SIGINT');
       t.strictSame(await program.ended, { code: 0, signal: null }, program.tail);
     });
 
     await t.test('groups: a table, --json, and --drop', async (t) => {
-      const table = await rig.run('groups');
+      const table = await harness.run('groups');
       t.equal(table.code, 0, table.stderr);
       t.match(table.stdout, /^group +partition +members +pending +lag +age +acknowledged/);
       t.match(table.stdout, /^tick-consumer +0 +\d+ +0 +5 /m);
       t.match(table.stdout, new RegExp(`^${name}: \\d+ of 2147483648 bytes`, 'm'));
-      const [{ topic, bus, groups, durability }] = objects((await rig.run('groups', '--json')).stdout) as [
-        Record<string, unknown>,
-      ];
+      const [{ topic, bus, groups, durability }] = objects(
+        (await harness.run('groups', '--json')).stdout,
+      ) as [Record<string, unknown>];
       t.match(
         { topic, bus, groups },
         {
@@ -235,38 +235,38 @@ for (const name of ['redis', 'postgres'] as const) {
       );
       t.match(durability, { lossFree: Boolean, why: String });
 
-      const absent = await rig.run('groups', '--drop', 'nobody');
+      const absent = await harness.run('groups', '--drop', 'nobody');
       t.equal(absent.code, 1);
       t.match(absent.stderr, /there is no group nobody/);
-      const refused = await rig.run('groups', '--drop', 'tick-consumer');
+      const refused = await harness.run('groups', '--drop', 'tick-consumer');
       t.equal(refused.code, 1);
       t.match(refused.stderr, /has 5 records that it did not acknowledge; --yes drops it/);
-      const dropped = await rig.run('groups', '--drop', 'tick-consumer', '--yes');
+      const dropped = await harness.run('groups', '--drop', 'tick-consumer', '--yes');
       t.equal(dropped.code, 0, dropped.stderr);
       t.match(dropped.stdout, /group tick-consumer of mdp.events is dropped/);
-      t.match((await rig.run('groups')).stdout, /^mdp\.events has no groups/);
+      t.match((await harness.run('groups')).stdout, /^mdp\.events has no groups/);
     });
 
     await t.test('dropped, the group begins where the topic does', async (t) => {
-      await rig.client.query('TRUNCATE tick_data');
-      const program = rig.program(['ticks', '--metrics-port', '0']);
-      await untilIn(program, 'all are stored again', async () => (await rig.stored()) === MADE + 10);
+      await harness.client.query('TRUNCATE tick_data');
+      const program = harness.program(['ticks', '--metrics-port', '0']);
+      await untilIn(program, 'all are stored again', async () => (await harness.stored()) === MADE + 10);
       t.equal(await program.stop(), 0, program.tail);
     });
   });
 }
 
 void test('a record that is no event is shown as it is, and matches no --where', async (t) => {
-  const rig = await Rig.start(t, 'type: postgres');
+  const harness = await Harness.start(t, 'type: postgres');
   for (const value of [{ ...EVENT, nested: { a: [1] } }, [1, 2], 'text', null]) {
-    await rig.client.query("SELECT bus_publish('mdp.events', 'SPY', $1)", [JSON.stringify(value)]);
+    await harness.client.query("SELECT bus_publish('mdp.events', 'SPY', $1)", [JSON.stringify(value)]);
   }
-  await rig.client.query("SELECT bus_publish('mdp.events', 'SPY', $1)", ['{not json \u001b[31m']);
-  const all = await rig.run('tail', '--topic', 'mdp.events');
+  await harness.client.query("SELECT bus_publish('mdp.events', 'SPY', $1)", ['{not json \u001b[31m']);
+  const all = await harness.run('tail', '--topic', 'mdp.events');
   t.equal(all.code, 0, all.stderr);
   t.equal(lines(all.stdout).length, 5);
   t.notOk(all.stdout.includes('\u001b'), 'nothing that a terminal obeys');
-  const some = await rig.run(
+  const some = await harness.run(
     'tail',
     '--topic',
     'mdp.events',
@@ -279,30 +279,30 @@ void test('a record that is no event is shown as it is, and matches no --where',
 });
 
 void test('a group of another role is refused', async (t) => {
-  const rig = await Rig.start(t, 'type: postgres');
-  await rig.client.query(
+  const harness = await Harness.start(t, 'type: postgres');
+  await harness.client.query(
     "INSERT INTO bus_groups (topic, group_name, role) VALUES ('mdp.events', 'mdp-consumers', 'micro_batch')",
   );
-  const { code, stderr } = await rig.run('ticks', '--group', 'mdp-consumers', '--metrics-port', '0');
+  const { code, stderr } = await harness.run('ticks', '--group', 'mdp-consumers', '--metrics-port', '0');
   t.equal(code, 1);
   t.equal(lines(stderr).length, 1, stderr);
   t.match(
     stderr,
     /group mdp-consumers of mdp\.events belongs to the role micro_batch: give .* --drop mdp-consumers/,
   );
-  t.match(await rig.runs('tick_consumer'), [
+  t.match(await harness.runs('tick_consumer'), [
     { status: 'failed', error_message: /belongs to the role micro_batch/ },
   ]);
 });
 
 void test('a port of metrics that is taken is a warning; one that is free serves them', async (t) => {
-  const rig = await Rig.start(t, 'type: postgres');
+  const harness = await Harness.start(t, 'type: postgres');
   const taken = createServer().listen(0, '0.0.0.0');
   await new Promise((resolve) => taken.once('listening', resolve));
   t.after(() => taken.close());
   const { port } = taken.address() as AddressInfo;
   const warnings: unknown[] = [];
-  const producer = rig.program(
+  const producer = harness.program(
     ['produce', '--provider', 'synthetic', '--count', '3', '--metrics-port', `${port}`],
     (line) => line['level'] === 'warn' && warnings.push(line['msg']),
   );
@@ -310,8 +310,8 @@ void test('a port of metrics that is taken is a warning; one that is free serves
   t.match(warnings[0], new RegExp(`${port} is taken by another program`));
 
   const free = await freePort();
-  const consumer = rig.program(['ticks', '--metrics-port', `${free}`]);
-  await untilIn(consumer, 'the ticks are stored', async () => (await rig.stored()) === 3);
+  const consumer = harness.program(['ticks', '--metrics-port', `${free}`]);
+  await untilIn(consumer, 'the ticks are stored', async () => (await harness.stored()) === 3);
   const text = await until('the metrics say so', async () => {
     const answer = await fetch(`http://127.0.0.1:${free}/metrics`);
     const body = await answer.text();
@@ -419,18 +419,18 @@ void test('--help of every command names options, units, defaults and an example
 });
 
 void test('another number of partitions than the topic has is refused', async (t) => {
-  const rig = await Rig.start(t, 'type: postgres\n  partitions: 4');
-  t.equal((await rig.produce('--count', '50')).code, 0);
-  const consumer = rig.program(['ticks', '--metrics-port', '0']);
-  await untilIn(consumer, 'all are stored', async () => (await rig.stored()) === 50);
+  const harness = await Harness.start(t, 'type: postgres\n  partitions: 4');
+  t.equal((await harness.produce('--count', '50')).code, 0);
+  const consumer = harness.program(['ticks', '--metrics-port', '0']);
+  await untilIn(consumer, 'all are stored', async () => (await harness.stored()) === 50);
   t.equal(await consumer.stop(), 0, consumer.tail);
-  await writeFile(rig.config, 'version: 1\nbus:\n  type: postgres\n  partitions: 3\n');
+  await writeFile(harness.config, 'version: 1\nbus:\n  type: postgres\n  partitions: 3\n');
   for (const role of [['ticks'], ['produce', '--provider', 'synthetic', '--count', '1']]) {
-    const { code, stderr } = await rig.run(...role, '--metrics-port', '0');
+    const { code, stderr } = await harness.run(...role, '--metrics-port', '0');
     t.equal(code, 1);
     t.match(stderr, /mdp\.events has 4 partition\(s\), and 3 here: set bus\.partitions to 4 .*--drop/);
     t.equal(lines(stderr).length, 1, stderr);
   }
-  t.equal((await rig.run('groups', '--drop', 'tick-consumer', '--yes')).code, 0);
-  t.equal((await rig.produce('--count', '51')).code, 0, 'without groups the number is free');
+  t.equal((await harness.run('groups', '--drop', 'tick-consumer', '--yes')).code, 0);
+  t.equal((await harness.produce('--count', '51')).code, 0, 'without groups the number is free');
 });
