@@ -20,21 +20,21 @@ export interface ConsoleOptions {
   startTick: bigint;
   ring: Parameters<typeof planRing>[0];
   reader: Omit<ReaderSetup, 'geometry' | 'memory'>;
-  /** Resolves when the output takes more: a slow terminal stops the stream. */
+  /** Resolves when the output accepts more: a slow terminal stops the stream. */
   print(text: string): Promise<void>;
 }
 
-/** What console mode tells of its work, but for log lines. */
+/** What console mode reports, apart from log lines. */
 export interface ConsoleObserver extends ReaderObserver {
   printed(ticks: number): void;
-  /** a frame that is no tick */
+  /** a frame that does not decode to a tick */
   refused(): void;
 }
 
 /** the reader runs once here */
 const RUN = 1;
 
-/** OUTPUT_MODE=console: the same reader and ring, with stdout in the place of parsers, writers and database. */
+/** OUTPUT_MODE=console: the same reader and ring, with stdout in place of parsers, writers and database. */
 export class ConsoleIngester {
   readonly #options: ConsoleOptions;
   readonly #ring: Ring;
@@ -94,7 +94,7 @@ export class ConsoleIngester {
 
   #fromReader(message: ReaderMessage): void {
     if (message.type === 'sealed') this.#printing = this.#printing.then(() => this.#print(message.batch));
-    // nothing is stored that they could be compared with
+    // nothing is stored to compare them with
     if (message.type === 'repeated') this.#reader.post({ type: 'audited', run: RUN });
     if (message.type === 'forked')
       this.#options.env.log('error', 'The sequencer has another chain', { reason: message.reason });

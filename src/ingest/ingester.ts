@@ -22,7 +22,7 @@ import type { DatabaseTrouble } from './writer/batch-writer.ts';
 export interface IngesterOptions extends RunOptions, ThreadsOptions {
   env: Env;
   observer: IngestObserver;
-  /** who holds the lease, for operators */
+  /** identifies the lease holder to operators */
   holder: string;
   ring: { bufferBytes: number; bufferTicks: number; tickBytesMax: number; batchTicksMax: number };
   /** CHAIN_CHECK */
@@ -34,17 +34,17 @@ export interface IngesterOptions extends RunOptions, ThreadsOptions {
 export interface IngesterHost {
   connect(purpose: string, onLost: (error: Error) => void): Promise<Client>;
   checkSchema(client: Client): Promise<void>;
-  /** nothing can go on: the process should end with this */
+  /** the ingester cannot continue: the process should exit with this error */
   fatal(error: Error): void;
 }
 
-/** What the ingester is doing, for /ready, `status` and the metrics. */
+/** The ingester's state, for /ready, `status` and the metrics. */
 export interface IngesterStatus {
   leadership: LeadershipState;
   stream: StreamState;
-  /** why nothing is ingested until an operator decides */
+  /** why ingestion is halted until an operator decides */
   halt: Halt | null;
-  /** by writer; empty when all of them are well */
+  /** by writer; empty when all are healthy */
   databaseTrouble: Map<number, DatabaseTrouble>;
   position: bigint | null;
   completeUpTo: bigint | null;
@@ -58,7 +58,7 @@ export interface IngesterStatus {
 const RENEW_MS = 1_000;
 const ANSWER_MS = 3_000;
 
-/** The stage `ingest`: reader thread, parser pool, writer threads, the lease and the runs that it allows, joined. */
+/** The stage `ingest`: joins reader thread, parser pool, writer threads, the lease and the runs it permits. */
 export class Ingester {
   readonly #options: IngesterOptions;
   readonly #host: IngesterHost;
@@ -145,7 +145,7 @@ export class Ingester {
     };
   }
 
-  /** How long the oldest parse has been under way, ms; 0 when none is. */
+  /** How long the oldest parse has been in flight, ms; 0 when none is. */
   get oldestParseMs(): number {
     return this.#threads.oldestParseMs;
   }
@@ -156,7 +156,7 @@ export class Ingester {
     this.#maintenance.start();
   }
 
-  /** Closes the stream, writes what was read, gives the lease back. False when drainMs were not enough. */
+  /** Closes the stream, writes what was read, releases the lease. False when drainMs was not enough. */
   async stop(): Promise<boolean> {
     this.#maintenance.stop();
     if (!(await atMost(this.#drain(), this.#options.drainMs))) return false;
@@ -178,7 +178,7 @@ export class Ingester {
     try {
       await this.#runs.lead(epoch);
     } catch (error) {
-      // stopping, or replaced already: the next renewal says so
+      // stopping, or already replaced: the next renewal reports it
       this.#options.env.log('warn', 'The run did not begin', { error: (error as Error).message });
     }
   }

@@ -5,16 +5,16 @@ import type { ReaderStats } from './reader/reader-thread.ts';
 import type { ThreadStats } from './thread-stats.ts';
 import type { WriterStats } from './writer/writer-thread.ts';
 
-/** What the reader thread tells of its work, with a database behind it or without. */
+/** What the reader thread reports, with or without a database behind it. */
 export interface ReaderObserver {
-  /** A thread lives; names are reader, parser-0, writer-0 … Twice a second, of a parser after each task. */
+  /** A thread's heartbeat; names are reader, parser-0, writer-0 … Twice a second; a parser's after each task. */
   threadStats(thread: string, stats: ThreadStats): void;
   readerStats(stats: ReaderStats): void;
 }
 
 /**
- * Everything that the stage `ingest` tells of its work, but for log lines (Env.log) and its present state
- * (Ingester.status): for metrics and logs. Nothing is decided by it.
+ * Everything the stage `ingest` reports besides log lines (Env.log) and its current state (Ingester.status): for
+ * metrics and logs. No decision depends on it.
  */
 export interface IngestObserver extends ReaderObserver, AuditObserver {
   writerStats(writer: number, stats: WriterStats): void;

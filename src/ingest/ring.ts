@@ -1,21 +1,21 @@
 import { INDEX_WORDS } from '../core/copy/transcode.ts';
 
 /**
- * The ring between the reader thread and all others: batch-sized slabs in one SharedArrayBuffer. A slab is free
- * when its batch is committed, which is one atomic word; there is no wrap-around inside a batch. The lowest free slab
- * is taken, so that a quiet daemon touches few pages however large BUFFER_BYTES is.
+ * The ring between the reader thread and all others: batch-sized slabs in one SharedArrayBuffer. A slab is freed when
+ * its batch is committed, by one atomic word; there is no wrap-around inside a batch. The lowest free slab is taken, so
+ * that a quiet daemon touches few pages however large BUFFER_BYTES is.
  *
  *   | words: buffered ticks, in flight, reader waits, slab states … | slab 0: index, arrivals, frames | slab 1 … |
  *
- * This file is the one home of the layout.
+ * The layout is defined in this file only.
  */
 export interface RingGeometry {
   slabCount: number;
-  /** capacity of a slab for frames, bytes */
+  /** a slab's capacity for frames, bytes */
   slabBytes: number;
-  /** most frames in a slab */
+  /** maximum frames in a slab */
   framesMax: number;
-  /** most ticks in the whole ring (BUFFER_SIZE) */
+  /** maximum ticks in the whole ring (BUFFER_SIZE) */
   ticksMax: number;
 }
 
@@ -29,9 +29,9 @@ const SLABS_MAX = HEADER_BYTES / 4 - WORD_SLABS;
 const SLAB_FREE = 0;
 const SLAB_TAKEN = 1;
 
-/** A slab much larger than a batch wastes memory, one smaller than a batch cuts it: 16 MiB holds BATCH_MAX full ticks. */
+/** A slab much larger than a batch wastes memory, a smaller one cuts the batch: 16 MiB holds BATCH_MAX full ticks. */
 const SLAB_BYTES_MAX = 16 * 1024 * 1024;
-/** Fewer slabs than this and reading would wait for writing. */
+/** With fewer slabs, reading would wait for writing. */
 const SLABS_MIN = 4;
 
 export function planRing(limits: {
@@ -92,7 +92,7 @@ export class Ring {
     return undefined;
   }
 
-  /** The batch in this slab is committed (or its reading starts over). */
+  /** The batch in this slab is committed (or is being read again). */
   free(id: number): void {
     if (Atomics.compareExchange(this.#words, WORD_SLABS + id, SLAB_TAKEN, SLAB_FREE) !== SLAB_TAKEN) {
       throw new Error(`slab ${id} was freed twice`);
@@ -109,7 +109,7 @@ export class Ring {
     };
   }
 
-  /** Everything is free. Only while no thread uses the ring. */
+  /** Frees everything. Only while no thread uses the ring. */
   clear(): void {
     this.#words.fill(0);
   }
@@ -139,7 +139,7 @@ export class Ring {
     return taken;
   }
 
-  /** Whether the reader has paused the stream until something is freed. */
+  /** Whether the reader has paused the stream until a slab is freed. */
   get readerWaits(): boolean {
     return Atomics.load(this.#words, WORD_READER_WAITS) === 1;
   }
@@ -162,9 +162,9 @@ export interface RingStatus {
 
 export interface Slab {
   readonly id: number;
-  /** INDEX_WORDS words a frame, as transcode() takes them */
+  /** INDEX_WORDS words per frame, as transcode() takes them */
   readonly index: Uint32Array;
-  /** µs after the batch's first frame, one word a frame */
+  /** µs after the batch's first frame, one word per frame */
   readonly arrivals: Uint32Array;
   readonly bytes: Uint8Array;
 }

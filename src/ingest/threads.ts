@@ -16,25 +16,25 @@ export interface ThreadsOptions {
   writers: Omit<WriterSetup, 'orphans'>[];
 }
 
-/** What the reader thread decides or brings. Its log lines and counts go to Env.log and the observer. */
+/** What the reader thread decides or delivers. Its log lines and counts go to Env.log and the observer. */
 export interface ReaderHost {
   fromReader(message: ReaderMessage): void;
   /** it died, and was replaced by one that waits to be started */
   readerDied(error: Error): void;
 }
 
-/** All but log lines, which go to Env.log. */
+/** Everything but log lines, which go to Env.log. */
 export type ReaderMessage = Exclude<FromReader, { type: 'log' }>;
 
 /** How soon a thread that died is replaced, ms. */
 const RESTART_MS = 500;
 
-/** The threads around one ring: one that reads, some that parse, some that write; and what hinders the writers. */
+/** The threads around one ring: one that reads, some that parse, some that write; and what blocks the writers. */
 export class IngestThreads implements PipelineThreads {
   readonly #reader: ReaderThread;
   readonly #parsers: ParserPool;
   readonly #writers: WriterThread[];
-  /** by writer; empty when all of them are well */
+  /** by writer; empty when all are healthy */
   readonly databaseTrouble = new Map<number, DatabaseTrouble>();
 
   constructor(ring: Ring, options: ThreadsOptions, env: Env, observer: IngestObserver, host: ReaderHost) {
@@ -56,7 +56,7 @@ export class IngestThreads implements PipelineThreads {
     return this.#writers.length;
   }
 
-  /** How long the oldest parse has been under way, ms; 0 when none is. */
+  /** How long the oldest parse has been in flight, ms; 0 when none is. */
   get oldestParseMs(): number {
     return this.#parsers.oldestMs;
   }
@@ -88,7 +88,7 @@ export class IngestThreads implements PipelineThreads {
   }
 }
 
-/** The reader thread. A dead one is replaced; whoever uses it then starts it from the position. */
+/** The reader thread. A dead one is replaced; its user then starts it from the position. */
 export class ReaderThread {
   readonly #worker: RestartedWorker<ToReader, FromReader>;
 
@@ -135,11 +135,11 @@ export class ReaderThread {
 class WriterThread {
   readonly #worker: RestartedWorker<ToWriter, FromWriter>;
   #waiting: { resolve(outcome: WriteOutcome): void; reject(error: Error): void } | null = null;
-  /** of the connection that the thread made last */
+  /** of the connection that the thread opened last */
   #backend: Backend | null = null;
   readonly #stopped = Promise.withResolvers<void>();
 
-  /** trouble: null when the writer is well again. */
+  /** trouble: null when the writer is healthy again. */
   constructor(
     setup: Omit<WriterSetup, 'orphans'>,
     env: Env,
@@ -192,7 +192,7 @@ class WriterThread {
     });
   }
 
-  /** Closes the connection; a batch under way is given up after its present attempt. */
+  /** Closes the connection; a batch in flight is given up after its current attempt. */
   stop(): Promise<void> {
     return this.#worker.stop({ type: 'stop' }, { done: this.#stopped.promise });
   }

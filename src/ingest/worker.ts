@@ -11,23 +11,23 @@ export interface WorkerOptions<From> {
   clock: Clock;
   /** of the thread, for operators and debuggers */
   name: string;
-  /** workerData, asked for at each start */
+  /** workerData, evaluated at each start */
   data(): unknown;
   message(message: From): void;
-  /** It ended by itself, and is started again after `waitMs`. */
+  /** It exited on its own, and is restarted after `waitMs`. */
   died(failure: Error, waitMs: number): void;
-  /** Its successor runs and takes messages. */
+  /** Its successor runs and accepts messages. */
   restarted?(failure: Error): void;
-  /** How long to wait before the next start, ms; `deaths`: how often it died before without having lived for long. */
+  /** How long to wait before the next start, ms; `deaths`: how many times in a row it died young. */
   waitMs(deaths: number): number;
 }
 
-/** A thread that lived this long does not die at once: its next wait is short again, ms. */
+/** A thread that lived this long did not die at once: its next wait is short again, ms. */
 const LONG_LIFE_MS = 60_000;
 
 /**
- * A worker thread that is started again when it ends by itself, after a wait, so that one that dies at once does not
- * spin. What was sent to the dead one is lost: whoever sent it learns so by died() or restarted().
+ * A worker thread that is restarted when it exits on its own, after a wait, so that one that dies at once does not
+ * spin. Messages sent to the dead one are lost: their sender learns so by died() or restarted().
  *
  *   running ── ends ─► died() ── waitMs ─► running, restarted()
  *      └────── stop() or terminate(), from either ─► stopped
@@ -44,12 +44,12 @@ export class RestartedWorker<To, From> {
     this.#spawn();
   }
 
-  /** A message that is sent while the thread is away is lost. */
+  /** A message sent while the thread is down is lost. */
   post(message: To): void {
     this.#worker?.postMessage(message);
   }
 
-  /** Asks the thread to end, and ends it when it has said that it is `done`, or after `ms`. Resolves when it is gone. */
+  /** Asks the thread to end, and terminates it when it has reported `done`, or after `ms`. Resolves when it is gone. */
   async stop(request: To, { done, ms }: { done?: Promise<void>; ms?: number }): Promise<void> {
     this.#endRestarts();
     const worker = this.#worker;
@@ -62,7 +62,7 @@ export class RestartedWorker<To, From> {
     await worker.terminate();
   }
 
-  /** Ends it at once. */
+  /** Terminates it at once. */
   async terminate(): Promise<void> {
     this.#endRestarts();
     await this.#worker?.terminate();

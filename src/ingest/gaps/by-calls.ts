@@ -4,20 +4,20 @@ import type { FetchedFrame } from './fetched-frames.ts';
 import type { TickServer } from '../sequencer/connection.ts';
 
 export interface CallLimits {
-  /** GetTick calls under way at once */
+  /** GetTick calls in flight at once */
   calls: number;
   /** a chunk ends when its frames reach this, bytes */
   chunkBytes: number;
 }
 
-/** What asking for a range number by number brought. What is in none of the three was not asked for. */
+/** The outcome of requesting a range number by number. A number in none of the three was not requested. */
 export interface CallResults {
   /** in order */
   frames: FetchedFrame[];
-  /** said not to be there */
+  /** the server answered "not there" */
   missing: RangeSet;
   failed: FailedCall[];
-  /** whether any call was answered with a tick or with "not there" */
+  /** whether any call was answered, with a tick or with "not there" */
   answered: boolean;
 }
 
@@ -26,20 +26,20 @@ export interface FailedCall {
   error: string;
 }
 
-/** Asks for single ticks, several at once. Keeps what it learns of their size: large ones are asked for one by one. */
+/** Requests single ticks, several at once. Remembers how large they were: large ones are requested one by one. */
 export class TickCaller {
   readonly #limits: CallLimits;
   #largestBytes: number;
 
   constructor(limits: CallLimits) {
     this.#limits = limits;
-    // until the first answer says otherwise one tick may fill a chunk
+    // until the first answer, assume that one tick may fill a chunk
     this.#largestBytes = limits.chunkBytes;
   }
 
   /**
-   * Asks for the numbers of `ranges` in order until all are answered, the chunk is full, or as many calls in a row
-   * failed as there are workers: then the server is to blame. Never rejects.
+   * Requests the numbers of `ranges` in order until all are answered, the chunk is full, or as many consecutive calls
+   * failed as there are workers: then the server is at fault. Never rejects.
    */
   async ask(server: TickServer, ranges: readonly TickRange[]): Promise<CallResults> {
     const results: CallResults = { frames: [], missing: new RangeSet(), failed: [], answered: false };
@@ -84,7 +84,7 @@ function* numbersOf(ranges: readonly TickRange[]): Generator<bigint, undefined> 
   for (const { first, last } of ranges) for (let number = first; number <= last; number += 1n) yield number;
 }
 
-/** The tick's bytes, null when it is not there. Rejects when the answer is not the tick that was asked for. */
+/** The tick's bytes, null when it is not there. Rejects when the answer is a different tick. */
 async function askOne(server: TickServer, number: bigint): Promise<Uint8Array | null> {
   const bytes = await server.tick(number);
   if (bytes === null) return null;

@@ -6,10 +6,13 @@ import { RangeStream, streamsFrom, type RangeStreamLimits } from './range-stream
 import { oldestServed } from '../sequencer/oldest-served.ts';
 import type { StreamFailure } from '../sequencer/connection.ts';
 
-/** How many numbers of a long hole that a stream passed over are asked for, both ends among them. */
+/** How many numbers of a long hole are requested after a stream passed over it, both ends included. */
 const SAMPLE = 16;
 
-/** Reads a long hole from a stream of its own, up to its last number. What that leaves out is asked for otherwise. */
+/**
+ * Reads a long hole from its own stream, up to the hole's last number. What the stream leaves out is requested by
+ * GetTick.
+ */
 export async function fillByStream(
   pass: FillPass,
   range: TickRange,
@@ -35,7 +38,7 @@ export async function fillByStream(
         done = upTo;
       }
       const rest = { first: done + 1n, last: range.last };
-      // what began and fell silent is tried again from there
+      // a stream that started and fell silent is retried from there
       if (end === 'silent' && !began) pass.again(rest, 'left_out');
       if (end === 'whole' || end === 'silent') return;
       if (end !== null) return await brokenOff(pass, rest, end, began, limits);
@@ -56,17 +59,17 @@ async function brokenOff(
 ): Promise<void> {
   const verdict = streamVerdict(code);
   if (verdict === 'too_large') {
-    // by GetTick it costs its neighbours nothing
+    // by GetTick it does not delay its neighbours
     const end = rest.first + BigInt(limits.streamTicks) - 1n;
     return pass.again({ first: rest.first, last: end < rest.last ? end : rest.last }, 'each');
   }
   if (verdict === 'position_not_served') return passTooOld(pass, rest, limits);
-  if (began) return; // the next pass goes on from there
+  if (began) return; // the next pass continues from there
   await pass.askHead();
   pass.failed(rest, text);
 }
 
-/** The sequencer keeps a part of the chain alone: no stream has what lies before it. */
+/** The sequencer keeps only part of the chain: no stream has what lies before it. */
 async function passTooOld(pass: FillPass, rest: TickRange, limits: RangeStreamLimits): Promise<void> {
   await pass.askHead();
   const serves = async (number: bigint): Promise<boolean> => {
@@ -82,8 +85,8 @@ async function passTooOld(pass: FillPass, rest: TickRange, limits: RangeStreamLi
 }
 
 /**
- * A long hole that a stream passed over. Too long to ask for each number: a sample is asked for, and all of them when
- * one of it is there.
+ * A long hole that a stream passed over. It is too long to request every number: a sample is requested, and all of them
+ * if any of the sample is there.
  */
 export async function fillBySample(pass: FillPass, range: TickRange, caller: TickCaller): Promise<void> {
   for (const number of sampleOf(range, () => pass.env.random())) {
@@ -99,7 +102,7 @@ export async function fillBySample(pass: FillPass, range: TickRange, caller: Tic
   await pass.notThere([range]);
 }
 
-/** Both ends, and one number out of each equal part between them. */
+/** Both ends, and one number from each equal part between them. */
 function sampleOf({ first, last }: TickRange, random: () => number): bigint[] {
   const parts = BigInt(SAMPLE - 2);
   const between = Array.from({ length: SAMPLE - 2 }, (_, at) => {

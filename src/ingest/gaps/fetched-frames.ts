@@ -1,8 +1,8 @@
-/** A frame that was asked for beside the stream, to fill a gap. */
+/** A frame that was fetched outside the live stream, to fill a gap. */
 export interface FetchedFrame {
   /** null when the frame has no usable number */
   number: bigint | null;
-  /** its number, or the one that it should have had */
+  /** its number, or the one it should have had */
   due: bigint;
   bytes: Uint8Array;
 }
@@ -13,14 +13,14 @@ export interface FetchedTaker {
   isBusy(): boolean;
   /** the frame needs no batch of its own */
   continues(frame: FetchedFrame): boolean;
-  /** false: no room now */
+  /** false: no capacity now */
   accept(frame: FetchedFrame): boolean;
 }
 
-/** Fetched frames give way to the stream while all parsers and writers are busy; after this time they go first, ms. */
+/** Fetched frames yield to the stream while all parsers and writers are busy; after this time they go first, ms. */
 const WAIT_MS = 100;
 
-/** One chunk of fetched frames on its way into the ring. A run of numbers is a batch of its own. */
+/** One chunk of fetched frames on its way into the ring. Each run of consecutive numbers is a batch of its own. */
 export class FetchedFrames {
   #chunk: readonly FetchedFrame[] = [];
   #sinceMs = 0;
@@ -40,8 +40,8 @@ export class FetchedFrames {
   }
 
   /**
-   * Offers them run by run: while a parser or writer is free, and one run after WAIT_MS in any case. False when even
-   * that one found no room: nothing else may go before it.
+   * Offers them run by run: while a parser or writer is free, and in any case one run after WAIT_MS. False when even
+   * that one did not fit: nothing else may go before it.
    */
   offer(nowMs: number, ring: FetchedTaker): boolean {
     const isUrgent = nowMs - this.#sinceMs >= WAIT_MS;

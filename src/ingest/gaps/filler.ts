@@ -12,9 +12,9 @@ import type { FetchedFrame } from './fetched-frames.ts';
 import type { TickServer } from '../sequencer/connection.ts';
 
 export interface FillLimits extends FillPlanLimits, CallLimits, RangeStreamLimits {
-  /** ticks asked for by calls before they go into the ring together; chunkBytes ends a chunk earlier */
+  /** ticks requested by calls before they go into the ring together; chunkBytes ends a chunk earlier */
   chunkTicks: number;
-  /** a hole of more ticks is read from a stream of its own */
+  /** a hole of more ticks than this is read from its own stream */
   longTicks: number;
   /** the connection is closed when nothing was missing for this long, ms */
   lingerMs: number;
@@ -23,25 +23,26 @@ export interface FillLimits extends FillPlanLimits, CallLimits, RangeStreamLimit
 }
 
 export interface FillHost {
-  /** A connection of its own; throws when it cannot be made. */
+  /** Opens a separate connection; throws when it cannot be created. */
   connect(): TickServer;
-  /** The lowest part of this range that is missing still: the stream may send ticks late. */
+  /** The lowest part of this range that is still missing: the stream may deliver ticks late. */
   missing(range: TickRange): TickRange | null;
-  /** Puts frames into the ring, in order, as soon as it has room; one chunk at a time. */
+  /** Puts frames into the ring, in order, as soon as there is capacity; one chunk at a time. */
   fill(chunk: readonly FetchedFrame[]): void;
-  /** Whether the chunk waits for room. */
+  /** Whether the chunk is waiting for capacity. */
   filling(): boolean;
   report(report: FillReport): void;
 }
 
 /**
- * Fills gaps beside the live stream, on a connection of its own: the live one is thrown away at every reconnect, and
- * what a paused stream holds back would keep single answers waiting.
+ * Fills gaps beside the live stream, on its own connection: the live one is discarded at every reconnect, and the
+ * backlog of a paused stream would delay single answers.
  *
- * The lowest that is due comes first. Short holes are asked for by GetTick, a chunk at a time with several calls under
- * way; a long one is read from a second stream. What either brings goes into the ring in runs; what is said not to be
- * there is asked for again, and given up after missesMax answers if the sequencer's head is beyond it; what fails is
- * tried again without end. All that is known is known of ranges: a hole of 2^62 ticks costs what a hole of one costs.
+ * The lowest range that is due comes first. Short holes are requested by GetTick, a chunk at a time with several calls
+ * in flight; a long one is read from a second stream. Frames from either go into the ring in runs. Numbers answered
+ * with "not there" are requested again, and given up after missesMax answers if the sequencer's head is beyond them;
+ * failures are retried without a limit. All state is kept per range: a hole of 2^62 ticks costs what a hole of one
+ * costs.
  */
 export class GapFiller {
   readonly #host: FillHost;
@@ -53,7 +54,7 @@ export class GapFiller {
   #plan: FillPlan;
   #server: TickServer | null = null;
   #head = -1n;
-  /** rises with each start and stop: what began before is over */
+  /** incremented at each start and stop: work of an earlier value is obsolete */
   #run = 0;
   #downAttempt = 0;
   #afterLong = false;
@@ -69,7 +70,7 @@ export class GapFiller {
     this.#plan = new FillPlan(limits, () => env.random());
   }
 
-  /** Begins with these gaps; whatever was under way is forgotten. */
+  /** Starts with these gaps; whatever was in flight is forgotten. */
   start(gaps: readonly TickRange[]): void {
     this.stop();
     this.#plan = new FillPlan(this.#limits, () => this.#env.random());
@@ -77,7 +78,7 @@ export class GapFiller {
     void this.#work(this.#run);
   }
 
-  /** The stream left more out. */
+  /** The stream left out more. */
   add(gaps: readonly TickRange[]): void {
     for (const gap of gaps) this.#plan.add(gap);
     this.#pause.wake();
@@ -92,7 +93,7 @@ export class GapFiller {
     this.#turned?.();
   }
 
-  /** Something was committed, or time has passed: the ring may have taken the chunk. */
+  /** Something was committed, or time has passed: the ring may have accepted the chunk. */
   turn(): void {
     if (!this.#host.filling()) this.#turned?.();
   }
@@ -130,7 +131,7 @@ export class GapFiller {
     }
   }
 
-  /** What the server does not answer costs the numbers nothing but time. */
+  /** When the server does not answer, the numbers lose time but no attempts. */
   async #serverDown(run: number, { first, last }: TickRange, error: string): Promise<void> {
     this.#disconnect();
     this.counts.failed += 1;
@@ -145,14 +146,14 @@ export class GapFiller {
     while (run === this.#run && this.#nowMs < untilMs) await this.#idleUntil(untilMs);
   }
 
-  /** The lowest ranges that are due; after a long one the short ones have their turn. */
+  /** The lowest ranges that are due; after a long one the short ones get their turn. */
   #takeDue(): FillEntry[] {
     const short = this.#afterLong ? this.#takeChunk(false) : [];
     this.#afterLong = false;
     return short.length > 0 ? short : this.#takeChunk(true);
   }
 
-  /** The lowest range that is due; when it is short, more of them, as many as make a chunk. */
+  /** The lowest range that is due; if it is short, more of them, up to a full chunk. */
   #takeChunk(mayBeLong: boolean): FillEntry[] {
     let ticks = 0;
     let hasLong = false;
@@ -167,7 +168,7 @@ export class GapFiller {
     return due.flatMap((entry) => this.#stillMissing(entry));
   }
 
-  /** Its lowest part that the stream has not sent meanwhile; what is beyond it waits for another turn. */
+  /** Its lowest part that the stream has not delivered meanwhile; what lies beyond waits for another turn. */
   #stillMissing(entry: FillEntry): FillEntry[] {
     const part = this.#host.missing(entry);
     if (part === null) return [];
@@ -204,7 +205,7 @@ export class GapFiller {
     pass.check();
     this.counts.missing += Number(missing.count());
     this.counts.failed += failed.length;
-    // GetStatus tells whether it is the numbers or the server
+    // GetStatus tells whether the numbers or the server are at fault
     if (!answered) await pass.askHead();
     await pass.came(frames);
     for (const { number, error } of failed) pass.failed({ first: number, last: number }, error);
@@ -247,7 +248,7 @@ export class GapFiller {
   }
 }
 
-/** Infinity when it is beyond what a number counts exactly. */
+/** Infinity when it exceeds Number.MAX_SAFE_INTEGER. */
 function sizeOf({ first, last }: TickRange): number {
   const size = last - first + 1n;
   return size > BigInt(Number.MAX_SAFE_INTEGER) ? Infinity : Number(size);

@@ -5,18 +5,18 @@ import type { FillReporter } from './report.ts';
 import type { FetchedFrame } from './fetched-frames.ts';
 import type { TickServer } from '../sequencer/connection.ts';
 
-/** The sequencer does not answer: no number is to blame. */
+/** The sequencer does not answer: no individual number is at fault. */
 export class ServerDown extends Error {}
-/** The run that it belonged to is over. */
+/** The run that the pass belonged to is over. */
 export class FillStopped extends Error {}
 
-/** What a pass needs of the filler that makes it. */
+/** What a pass needs from the filler that starts it. */
 export interface PassHost {
   plan: FillPlan;
   reporter: FillReporter;
   env: Env;
   counts: FillCounts;
-  /** whether the run that the pass belongs to goes on */
+  /** whether the pass's run is still active */
   isCurrent(): boolean;
   /** see FillHost */
   fill(chunk: readonly FetchedFrame[]): void;
@@ -27,11 +27,11 @@ export interface PassHost {
 
 /** Absolute counts since this thread started; they only grow. */
 export interface FillCounts {
-  /** ticks that came, by GetTick or by a stream */
+  /** ticks received, by GetTick or from a stream */
   found: number;
   /** answers "not there" */
   missing: number;
-  /** no answer, or one without meaning */
+  /** no answer, or an unusable one */
   failed: number;
   /** streams opened for long holes */
   streams: number;
@@ -40,15 +40,15 @@ export interface FillCounts {
 const NOT_THERE = 'the sequencer does not have it';
 
 /**
- * One go at some ranges of the plan. Each number in them gets one outcome: it came, was said not to be there, failed, or is
- * to be asked for in another way; what has none in the end goes back into the plan as it was.
+ * One attempt at some ranges of the plan. Each number gets one outcome: received, not there, failed, or to be requested
+ * in another way; numbers without an outcome at the end go back into the plan unchanged.
  */
 export class FillPass {
   readonly server: TickServer;
   readonly entries: readonly FillEntry[];
   readonly #host: PassHost;
   readonly #open: RangeSet;
-  /** the sequencer's latest tick when it was asked last */
+  /** the sequencer's latest tick at the last query */
   head: bigint;
 
   constructor(host: PassHost, server: TickServer, head: bigint, entries: readonly FillEntry[]) {
@@ -76,13 +76,13 @@ export class FillPass {
     return this.#open.within(range);
   }
 
-  /** Whether something else could be asked for now. */
+  /** Whether something else could be requested now. */
   get othersWait(): boolean {
     const { nextMs } = this.#host.plan;
     return nextMs !== null && nextMs <= this.#nowMs;
   }
 
-  /** Throws when the run is over: to be called after every wait. */
+  /** Throws when the run is over; call it after every await. */
   check(): void {
     if (!this.#host.isCurrent()) throw new FillStopped();
   }
@@ -93,7 +93,7 @@ export class FillPass {
     this.head = head;
   }
 
-  /** Puts frames, in order, into the ring and waits until it has taken them. */
+  /** Puts frames, in order, into the ring and waits until it has accepted them. */
   async came(frames: readonly FetchedFrame[]): Promise<void> {
     if (frames.length === 0) return;
     this.#host.counts.found += frames.length;
@@ -105,12 +105,12 @@ export class FillPass {
     for (const { number } of frames) if (number !== null) this.settle({ first: number, last: number });
   }
 
-  /** Decided elsewhere. */
+  /** The outcome is decided elsewhere. */
   settle(range: TickRange): void {
     this.#open.remove(range);
   }
 
-  /** Said not to be there. It counts when the sequencer has come to it. */
+  /** The sequencer answered "not there". It counts once the sequencer's head has reached the number. */
   async notThere(ranges: readonly TickRange[]): Promise<void> {
     if (ranges.length === 0) return;
     await this.askHead();
@@ -138,7 +138,7 @@ export class FillPass {
     }
   }
 
-  /** To be asked for in another way, at once. */
+  /** To be requested in another way, at once. */
   again(range: TickRange, mode: FillMode): void {
     for (const { range: part, entry } of this.#byEntry([range])) {
       this.settle(part);
@@ -146,14 +146,14 @@ export class FillPass {
     }
   }
 
-  /** The end of the pass; returns what has no outcome. */
+  /** Ends the pass; returns what has no outcome. */
   end(): TickRange[] {
     const rest = this.#open.list().slice();
     for (const { range, entry } of this.#byEntry(rest)) this.#host.plan.put(range, entry, 0);
     return rest;
   }
 
-  /** Only of what has no outcome yet. */
+  /** Only the parts that have no outcome yet. */
   *#byEntry(ranges: readonly TickRange[]): Generator<{ range: TickRange; entry: FillEntry }> {
     for (const wanted of ranges) {
       for (const open of this.#open.within(wanted)) {
@@ -167,7 +167,7 @@ export class FillPass {
   }
 }
 
-/** A call whose failure is the server's. */
+/** A call whose failure is the server's fault. */
 export async function answered<T>(call: Promise<T>): Promise<T> {
   try {
     return await call;

@@ -7,33 +7,33 @@ import type { FetchedFrame } from './fetched-frames.ts';
 import type { StreamFailure, TickServer } from '../sequencer/connection.ts';
 
 export interface RangeStreamLimits {
-  /** frames, and bytes of frames, after which the stream is paused until they are taken */
+  /** number of frames, and their bytes, after which the stream is paused until they are taken */
   streamTicks: number;
   chunkBytes: number;
-  /** ticks after which other gaps that wait have their turn */
+  /** ticks after which other waiting gaps get their turn */
   turnTicks: number;
-  /** frames are handed over when no other one came for this long, ms */
+  /** frames are handed over when no further one arrived for this long, ms */
   flushMs: number;
   /** a stream that is silent for this long has nothing more, ms */
   stallMs: number;
 }
 
-/** Some frames of a range that is streamed. */
+/** Some frames of a streamed range. */
 export interface StreamedChunk {
   /** in order of `due` */
   frames: FetchedFrame[];
-  /** up to here everything of the range has come, or was left out; first − 1 before the first frame */
+  /** everything of the range up to here was received or left out; first − 1 before the first frame */
   upTo: bigint;
-  /** null: there is more. whole: the end of the range was reached; silent: nothing came for stallMs */
+  /** null: there is more. whole: the end of the range was reached; silent: nothing arrived for stallMs */
   end: 'whole' | 'silent' | StreamFailure | null;
 }
 
-/** The largest number that the store can hold has this upper word. */
+/** The largest number that the store accepts has this upper word. */
 const HIGHEST_HI = 0x7fff_ffff;
 
 /**
- * Reads one range from a stream of its own, a chunk at a time: between two chunks the stream is paused, so its memory is
- * a chunk and what gRPC had decoded already.
+ * Reads one range from its own stream, a chunk at a time: the stream is paused between two chunks, so its memory is one
+ * chunk plus what gRPC had already decoded.
  */
 export class RangeStream {
   readonly #server: TickServer;
@@ -61,7 +61,7 @@ export class RangeStream {
     });
   }
 
-  /** To be called again until `end` is not null. */
+  /** Call it again until `end` is not null. */
   async next(): Promise<StreamedChunk> {
     this.#heardMs = this.#clock.monotonicMs();
     this.#server.resume();
@@ -80,7 +80,7 @@ export class RangeStream {
     this.#server.endStream();
   }
 
-  /** How long next() may wait from now on, ms; 0 when a chunk is ready. */
+  /** How long next() may still wait, ms; 0 when a chunk is ready. */
   #restMs(): number {
     const { streamTicks, chunkBytes, flushMs, stallMs } = this.#limits;
     if (this.#end !== null || this.#frames.length >= streamTicks || this.#bytes >= chunkBytes) return 0;
@@ -99,7 +99,7 @@ export class RangeStream {
       this.#over('whole');
       return;
     }
-    // what comes late, out of order, is kept as well: whether it is missing still is for the sequence to say
+    // late, out-of-order frames are kept as well: the sequence decides whether they are still missing
     if (due < this.#range.first) return;
     this.#frames.push({ number, due, bytes });
     this.#bytes += bytes.length;
@@ -117,15 +117,15 @@ export class RangeStream {
   }
 }
 
-/** A frame without a number stands before the one whose place it took. */
+/** A frame without a number precedes the one whose position it took. */
 function inOrder(a: FetchedFrame, b: FetchedFrame): number {
   if (a.due !== b.due) return a.due < b.due ? -1 : 1;
   return a.number === b.number ? 0 : a.number === null ? -1 : 1;
 }
 
 /**
- * Whether a stream can be opened at this number: any frame comes, or it stays open and silent for silentMs.
- * Rejects when it fails for another reason than that this position is not served.
+ * Whether a stream can be opened at this number: some frame arrives, or it stays open and silent for silentMs. Rejects
+ * when it fails for any reason other than that this position is not served.
  */
 export async function streamsFrom(server: TickServer, number: bigint, silentMs: number): Promise<boolean> {
   let timer: NodeJS.Timeout | null = null;

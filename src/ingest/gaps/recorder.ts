@@ -3,17 +3,17 @@ import { GapWatch } from '../../core/ingest/gap-watch.ts';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import type { FillReport, TriedRange } from './report.ts';
 
-/** Writes under the fence of an epoch; rejects when that failed. */
+/** Writes under the fence of an epoch; rejects when the write failed. */
 export interface FillingRecorder {
   recordFilling(report: FillReport, epoch: bigint): Promise<void>;
 }
 
-/** Most ranges written in one transaction. */
+/** Maximum ranges written in one transaction. */
 const RECORD_MAX = 500;
 
 /**
- * Keeps the main thread's record of gaps: writes what the filler reports into the store, one transaction a report at most, and
- * tells operators of each gap when it is filled or given up.
+ * Keeps the main thread's record of gaps: writes the filler's reports to the store, at most one transaction per report,
+ * and logs each gap when it is filled or given up.
  */
 export class GapRecorder {
   readonly #recorder: FillingRecorder;
@@ -22,18 +22,18 @@ export class GapRecorder {
   #run = 0;
   #epoch = 0n;
   #watch = new GapWatch([]);
-  /** given up, and not yet recorded as such */
+  /** given up, but not yet recorded as such */
   #unfillable = new RangeSet();
   #recording = false;
 
-  /** gaveUp: is told that the store has recorded a range as given up. */
+  /** gaveUp: called when the store has recorded a range as given up. */
   constructor(recorder: FillingRecorder, gaveUp: (range: TickRange) => void, { log }: Pick<Env, 'log'>) {
     this.#recorder = recorder;
     this.#gaveUp = gaveUp;
     this.#log = log;
   }
 
-  /** A run of the reader begins with what the store says. */
+  /** A run of the reader starts from the stored gaps. */
   began(run: number, epoch: bigint, openGaps: readonly TickRange[]): void {
     this.#run = run;
     this.#epoch = epoch;
@@ -41,7 +41,7 @@ export class GapRecorder {
     this.#unfillable = new RangeSet();
   }
 
-  /** A batch is in the store. */
+  /** A batch was committed. */
   committed(batch: { range: TickRange | null; gaps: readonly TickRange[]; fills: boolean }): void {
     for (const gap of batch.gaps) this.#watch.add(gap);
     if (!batch.fills || batch.range === null) return;
@@ -60,7 +60,7 @@ export class GapRecorder {
     await this.#record(tried);
   }
 
-  /** What could not be written before. */
+  /** Reports that could not be written before. */
   async retry(): Promise<void> {
     if (this.#unfillable.size > 0) await this.#record([]);
   }
@@ -71,7 +71,7 @@ export class GapRecorder {
     try {
       await this.#recordOnce(this.#run, tried);
     } catch {
-      // the writers and the lease tell of the database's state; what was given up is told again
+      // the writers and the lease report the database's state; given-up ranges are reported again
     } finally {
       this.#recording = false;
     }

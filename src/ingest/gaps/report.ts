@@ -1,8 +1,8 @@
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 
-/** What became of gaps, for the store: sent from the filler to the main thread. */
+/** Outcomes of gaps, for the store: sent from the filler to the main thread. */
 export interface FillReport {
-  /** asked for in vain */
+  /** requested in vain */
   tried: TriedRange[];
   /** proved not to exist on the sequencer */
   unfillable: TickRange[];
@@ -10,16 +10,16 @@ export interface FillReport {
 
 export interface TriedRange extends TickRange {
   error: string;
-  /** when it is asked for again, ms from now */
+  /** when it is requested again, ms from now */
   waitMs: number;
 }
 
-/** Most attempts told of at once: of more the lowest are told, the others at one of their next turns. */
+/** Maximum attempts in one report: the lowest ones are reported, the others at one of their next turns. */
 const TRIED_MAX = 256;
-/** Least time between two reports, ms. */
+/** Minimum time between two reports, ms. */
 const REPORT_MS = 1_000;
 
-/** Gathers what is to be reported and sends it once a second at most. */
+/** Collects reports and sends them at most once a second. */
 export class FillReporter {
   readonly #send: (report: FillReport) => void;
   #tried: TriedRange[] = [];
@@ -43,7 +43,7 @@ export class FillReporter {
     this.#arm();
   }
 
-  /** What was not sent is forgotten: the next start asks again. */
+  /** Unsent reports are dropped: the next start requests those numbers again. */
   clear(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;

@@ -7,34 +7,34 @@ import type { ConflictLetter, Counterpart } from '../../store/chain/conflicts.ts
 import type { RepeatedFrame } from '../reader/repeated-frames.ts';
 
 export interface AuditorHost {
-  /** whether what was received of this number is committed, or the number lies below the origin */
+  /** whether everything received of this number is committed, or the number lies below the origin */
   isSettled(number: bigint): boolean;
-  /** waits for the database as long as it takes; rejects when the daemon stops */
+  /** waits for the database without a limit; rejects when the daemon stops */
   readCounterparts(numbers: bigint[]): Promise<Map<bigint, Counterpart>>;
-  /** the same; rejects as well when another daemon has the epoch */
+  /** the same; also rejects when another daemon has the epoch */
   recordConflicts(epoch: bigint, letters: ConflictLetter[]): Promise<void>;
-  /** whether this many more dead letters may be written; the brake halts the run otherwise */
+  /** whether this many more dead letters may be written; otherwise the brake halts the run */
   admit(deadLetters: number): boolean;
   /** The reader may send another packet. */
   credit(run: number): void;
   /** conflicts were written as dead letters */
   deadLettersWritten(): void;
-  /** CONFLICTS_MAX frames in a row say something else than what is stored */
+  /** CONFLICTS_MAX frames in a row differ from what is stored */
   forked(reason: string): void;
 }
 
-/** Is told of each packet; part of IngestObserver. */
+/** Called for each packet; part of IngestObserver. */
 export interface AuditObserver {
   audited(result: Audited): void;
 }
 
-/** What became of the frames of a packet. */
+/** Outcomes of a packet's frames. */
 export interface Audited {
   /** equal to what is stored, repeated by the stream */
   repeated: number;
-  /** equal, and asked for again by our own resume */
+  /** equal, and requested again by our own resume */
   resumed: number;
-  /** nothing is stored of them: below the origin, skipped by an operator, or dropped by retention */
+  /** nothing is stored for them: below the origin, skipped by an operator, or dropped by retention */
   unwanted: number;
   conflicts: { tickNumber: bigint; detail: string }[];
 }
@@ -47,9 +47,8 @@ interface Packet {
 /**
  * Compares every repeated tick with what is stored, field by field (spec P5): equal ones are counted, others kept as
  * dead letters beside the stored row. A frame waits until the first one of its number is committed. Bounded by the
- * reader, which sends no further packet before credit().
- *
- * What is under way when a run ends is forgotten: such a frame has lost nothing, only its comparison.
+ * reader, which sends no further packet before credit(). Frames in flight when a run ends are dropped: no data is lost,
+ * only the comparison.
  */
 export class Auditor {
   readonly #observer: AuditObserver;
@@ -59,7 +58,7 @@ export class Auditor {
   #run = 0;
   #packets: Packet[] = [];
   #isBusy = false;
-  /** an operator goes on although the sequencer has another chain */
+  /** an operator chose to continue although the sequencer has another chain */
   forkAccepted = false;
 
   constructor(observer: AuditObserver, host: AuditorHost) {
@@ -137,7 +136,7 @@ export class Auditor {
 
 const FIELDS_NAMED_MAX = 8;
 
-/** Null when the frame says what is stored, or what was kept as a dead letter. */
+/** Null when the frame equals what is stored, or what was kept as a dead letter. */
 function conflictOf({ number, bytes }: RepeatedFrame, { tick, letters }: Counterpart): ConflictLetter | null {
   const raw = createHash('sha256').update(bytes).digest();
   if (tick === null) {

@@ -7,13 +7,13 @@ import { WakeableWait } from '../../core/wait.ts';
 
 export interface LeadershipHost {
   connect(onLost: (error: Error) => void): Promise<Client>;
-  /** Resolves when the schema is there; rejects with what is missing. */
+  /** Resolves when the schema is complete; rejects with what is missing. */
   checkSchema(client: Client): Promise<void>;
-  /** This daemon may write now. Not waited for: the lease is renewed meanwhile. */
+  /** This daemon may write now. Not awaited: the lease is renewed meanwhile. */
   lead(epoch: bigint): void;
   /** Another daemon took over: nothing may be written from here on. */
   follow(): Promise<void>;
-  /** The server restarted, or another one answers: it may have gone backwards. */
+  /** The server restarted, or a different one answers: it may have gone backwards. */
   serverChanged(): void;
   state(state: LeadershipState): void;
 }
@@ -29,21 +29,21 @@ export interface LeadershipLimits {
   backoff: BackoffLimits;
   /** between two renewals, ms; a fifth of the lease */
   renewMs: number;
-  /** the connection is given up when a renewal is not answered within this time, ms */
+  /** the connection is dropped when a renewal is not answered within this time, ms */
   answerMs: number;
 }
 
-/** Between two looks at a schema that is behind, ms: an operator migrates and the daemon goes on by itself. */
+/** Between two checks of an outdated schema, ms: once an operator has migrated it, the daemon continues by itself. */
 const SCHEMA_POLL_MS = 2_000;
-/** Applying the schema is part of it with DB_MIGRATE=auto. */
+/** With DB_MIGRATE=auto this includes applying the schema. */
 const SCHEMA_MS_MAX = 120_000;
 
 /**
- * Keeps the lease of the chain on a connection of its own:
+ * Keeps the lease of the chain on its own connection:
  *
  *   connecting ─► schema ─► standby ─► leading ─► (epoch raised by another) ─► standby …
  *
- * A leader that cannot reach the database stays leader in its own eyes and goes on reading; the fence decides what it
+ * A leader that cannot reach the database still considers itself leader and keeps reading; the fence decides what it
  * may write.
  */
 export class Leadership {
@@ -57,11 +57,11 @@ export class Leadership {
   #stopped = false;
   readonly #pause = new WakeableWait();
   #serverStarted = '';
-  /** the connection is a new one since the last renewal */
+  /** the connection was replaced since the last renewal */
   #reconnected = false;
   #running: Promise<void> = Promise.resolve();
 
-  /** holder: who we are, for operators. */
+  /** holder: identifies us to operators. */
   constructor(chainId: string, holder: string, limits: LeadershipLimits, env: Env, host: LeadershipHost) {
     this.#chainId = chainId;
     this.#holder = holder;
@@ -98,12 +98,12 @@ export class Leadership {
     }
   }
 
-  /** The epoch was found raised by a writer. */
+  /** A writer found that the epoch was raised. */
   fenced(epoch: bigint): void {
     if (this.#epoch === epoch) this.#pause.wake();
   }
 
-  /** Gives the lease back, so that the next daemon need not wait for it to run out. */
+  /** Releases the lease, so that the next daemon need not wait for it to expire. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#pause.wake();
@@ -152,7 +152,7 @@ export class Leadership {
       return;
     }
     this.#host.state({ kind: 'leading', epoch });
-    // a backend that crashes takes all connections and asynchronous commits with it, and the postmaster stays
+    // a backend that crashes takes all connections and asynchronous commits with it, while the postmaster survives
     if (this.#reconnected || this.#serverStarted !== renewal.serverStarted) this.#host.serverChanged();
     this.#reconnected = false;
     this.#serverStarted = renewal.serverStarted;
@@ -162,7 +162,7 @@ export class Leadership {
   async #ensureConnected(): Promise<Client> {
     if (this.#client !== null) return this.#client;
     const client = await this.#host.connect(() => {
-      if (this.#client !== client) return; // dropped by ourselves
+      if (this.#client !== client) return; // dropped by us
       this.#drop();
       this.#pause.wake();
     });
@@ -184,8 +184,8 @@ export class Leadership {
   }
 }
 
-/** One schema holds one chain; going on would mix two. */
+/** One schema holds one chain; continuing would mix two. */
 export class OtherChain extends Error {}
 
-/** The schema lacks something; the message names the command that mends it. */
+/** The schema lacks something; the message names the command that fixes it. */
 export class SchemaBehind extends Error {}

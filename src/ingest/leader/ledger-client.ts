@@ -24,16 +24,16 @@ import { recordFilling } from '../../store/chain/gaps.ts';
 import { answerWithin, Session, SessionClosedError } from '../../store/postgres/session.ts';
 import { isFenced } from '../../store/postgres/sqlstate.ts';
 
-/** What operators are shown about gaps and dead letters. */
+/** What operators see of gaps and dead letters. */
 export type IncidentCounts = Awaited<ReturnType<typeof readIncidentCounts>>;
 
 const ANSWER_MS = 10_000;
-/** connecting included, whose limit the database's URL sets */
+/** includes connecting, whose limit the database URL sets */
 const TURN_MS = 40_000;
 
 /**
- * What the leader reads and writes beside the batches, on a session of its own, so that neither the lease nor the batches
- * wait for it: the origin, the check after the server changed, merging the ledger, counting gaps and dead letters.
+ * The leader's reads and writes other than the batches, on a separate session so that neither the lease nor the batches
+ * wait for them: the origin, the check after the server changed, merging the ledger, counting gaps and dead letters.
  */
 export class LedgerClient {
   readonly #backoff: BackoffLimits;
@@ -46,7 +46,7 @@ export class LedgerClient {
     this.#session = new Session(connect, TURN_MS);
   }
 
-  /** Tries until the origin is recorded. Resolves with the origin that holds, or null when the epoch has moved on. */
+  /** Retries until the origin is recorded. Resolves with the effective origin, or null when the epoch has moved on. */
   recordOrigin(first: bigint, epoch: bigint): Promise<bigint | null> {
     return this.#untilDone((client) => recordOrigin(client, first, epoch));
   }
@@ -80,22 +80,22 @@ export class LedgerClient {
     return this.#untilDone((client) => readOutput(client, tick));
   }
 
-  /** Once; rejects when it fails. */
+  /** One attempt; rejects when it fails. */
   mergeLedger(epoch: bigint, upTo: bigint): Promise<void> {
     return this.#once((client) => mergeLedger(client, epoch, upTo));
   }
 
-  /** Once; rejects when it fails. */
+  /** One attempt; rejects when it fails. */
   recordFilling(report: FillReport, epoch: bigint): Promise<void> {
     return this.#once((client) => recordFilling(client, report, epoch));
   }
 
-  /** Once; rejects when it fails. */
+  /** One attempt; rejects when it fails. */
   readIncidentCounts(): Promise<IncidentCounts> {
     return this.#once(readIncidentCounts);
   }
 
-  /** Requests under way and later ones reject with SessionClosedError. */
+  /** Requests in flight and later ones reject with SessionClosedError. */
   stop(): Promise<void> {
     return this.#session.close();
   }

@@ -5,7 +5,9 @@ import type { LedgerClient } from './ledger-client.ts';
 
 const EVERY_MS = 5_000;
 
-/** What the leader does every few seconds: merges the ledger, counts gaps and dead letters. One round at a time. */
+/**
+ * The leader's periodic work, every few seconds: merges the ledger, counts gaps and dead letters. One round at a time.
+ */
 export class Maintenance {
   readonly #ledger: LedgerClient;
   readonly #pipeline: Pipeline;
@@ -46,7 +48,7 @@ export class Maintenance {
       await this.#gaps.retry();
       this.#observer.incidents(await this.#ledger.readIncidentCounts());
     } catch {
-      // none of it is urgent: the next round tries again; the lease and the writers report the database's state
+      // none of it is urgent: the next round retries; the lease and the writers report the database's state
     } finally {
       this.#isBusy = false;
     }

@@ -12,9 +12,9 @@ import type { LedgerClient } from './ledger-client.ts';
 
 export interface RunOptions {
   chainId: string;
-  /** where a chain without a position begins; 0 is the latest tick */
+  /** where a chain without a position starts; 0 is the latest tick */
   startTick: bigint;
-  /** begin at startTick although there is a position (--ignore-watermark); the first run only */
+  /** start at startTick although there is a position (--ignore-watermark); the first run only */
   ignorePosition: boolean;
   /** DEAD_LETTER_MAX */
   deadLetterMax: number;
@@ -22,17 +22,17 @@ export interface RunOptions {
 
 export interface RunSupervisorHost {
   toReader(message: ToReader): void;
-  /** a run begins, with these gaps open */
+  /** a run starts, with these gaps open */
   began(run: number, epoch: bigint, openGaps: readonly TickRange[]): void;
   /** the sequencer's latest tick; waits until it answers */
   latestTick(): Promise<bigint>;
-  /** nothing can go on: the process should end with this */
+  /** the ingester cannot continue: the process should exit with this error */
   fatal(error: Error): void;
 }
 
 /**
- * The runs of the ingester, one after the other: a run begins at the ledger's position and ends when the lease is lost,
- * the database went backwards or the reader died. Whatever begins or ends one is a turn; turns never overlap.
+ * The runs of the ingester, one after the other: a run starts at the ledger's position and ends when the lease is lost,
+ * the database went backwards or the reader died. Whatever starts or ends a run is a turn; turns never overlap.
  */
 export class RunSupervisor {
   readonly #options: RunOptions;
@@ -70,17 +70,17 @@ export class RunSupervisor {
     this.#ignorePosition = options.ignorePosition;
   }
 
-  /** This daemon has the lease: no other one can change the ledger any more. */
+  /** This daemon has the lease: no other daemon can change the ledger any more. */
   lead(epoch: bigint): Promise<void> {
     return this.#turn(async () => this.#begin(epoch, await this.#ledger.readLedger()));
   }
 
-  /** Why nothing is ingested until an operator decides; null otherwise. */
+  /** Why ingestion is halted until an operator decides; null otherwise. */
   get halted(): Halt | null {
     return this.#halt;
   }
 
-  /** Whether this many more dead letters may be written; they are counted if so, and the run ends otherwise. */
+  /** Whether this many more dead letters may be written; if so they are counted, otherwise the run ends. */
   admit(deadLetters: number): boolean {
     if (this.#halt !== null) return false;
     if (this.#brake.admit(deadLetters, this.#env.clock.monotonicMs())) return true;
@@ -97,7 +97,7 @@ export class RunSupervisor {
     this.halt({ kind: 'poison', reason });
   }
 
-  /** The run ends, and no other one begins before an operator has accepted it (tick-ingester resume). */
+  /** The run ends, and no other starts before an operator has accepted the halt (tick-ingester resume). */
   halt(halt: Halt): void {
     if (this.#halt !== null) return;
     this.#halt = halt;
@@ -107,7 +107,7 @@ export class RunSupervisor {
     });
   }
 
-  /** From the reader: a head that an operator accepted is below our position no longer. */
+  /** From the reader: a head that an operator accepted is no longer below our position. */
   headReached(run: number): void {
     const { progress } = this.#pipeline;
     if (run !== this.#run || progress === null) return;
@@ -123,23 +123,23 @@ export class RunSupervisor {
     });
   }
 
-  /** The server restarted: with asynchronous commits or a failover it may have lost what it had confirmed. */
+  /** The server restarted: with asynchronous commits or a failover it may have lost confirmed commits. */
   serverChanged(): Promise<void> {
     return this.#turn(() => this.#verify());
   }
 
-  /** The reader thread ended by itself and was replaced. */
+  /** The reader thread exited on its own and was replaced. */
   readerDied(): Promise<void> {
     this.#readerStopped?.(this.#run);
     return this.#turn(() => this.#startOver());
   }
 
-  /** The reader has given its slab back. */
+  /** The reader has returned its slab. */
   readerStopped(run: number): void {
     this.#readerStopped?.(run);
   }
 
-  /** No turn is begun any more; resolves when the present one is over. */
+  /** No further turn starts; resolves when the current one is over. */
   async stop(): Promise<void> {
     this.#stopping = true;
     await this.#turns;
@@ -163,7 +163,7 @@ export class RunSupervisor {
     const previousOutput = start === null ? null : await this.#ledger.readOutput(start);
     this.#pipeline.start(epoch, { ...ledger, position: start });
     this.#run += 1;
-    // --ignore-watermark may have asked for ticks that do not exist yet
+    // --ignore-watermark may have requested ticks that do not exist yet
     const forkAccepted = ledger.brake.forkAccepted || start !== ledger.position;
     this.#auditor.forkAccepted = forkAccepted;
     this.#auditor.start(epoch, this.#run);
@@ -203,7 +203,7 @@ export class RunSupervisor {
     return position;
   }
 
-  /** --ignore-watermark: what lies between the position and START_TICK is not wanted. Returns the new position. */
+  /** --ignore-watermark: the ticks between the position and START_TICK are not wanted. Returns the new position. */
   async #skip(epoch: bigint, position: bigint): Promise<bigint> {
     const { startTick } = this.#options;
     if (startTick !== 0n && startTick <= position) {
@@ -248,7 +248,7 @@ export class RunSupervisor {
   async #verify(): Promise<void> {
     const { progress } = this.#pipeline;
     if (progress === null) return;
-    // as it was before the ledger was asked: batches go on being committed meanwhile
+    // taken before the ledger is read: batches keep being committed meanwhile
     const { epoch, position } = progress;
     const ours = { recorded: progress.list(), openGaps: [...progress.openGaps] };
     if (ours.recorded.length === 0) return;
@@ -266,8 +266,8 @@ export class RunSupervisor {
   }
 
   /**
-   * A dead reader took its open slab with it: the new one is stopped (a turn may have started it), what is at a writer
-   * is finished, and the ring starts over.
+   * A dead reader took its open slab with it: the new one is stopped (a turn may have started it), batches at a writer
+   * are finished, and the ring is reset.
    */
   async #startOver(): Promise<void> {
     const { progress } = this.#pipeline;

@@ -2,22 +2,22 @@ import type { CopyBytes } from './parse.ts';
 
 const TABLES = 3;
 
-/** Shared memory for COPY bytes that is used again: fresh memory costs a page fault for every 4 KiB. */
+/** Recycled shared memory for COPY bytes: fresh memory costs a page fault for every 4 KiB. */
 export class CopyMemory {
   readonly #free: SharedArrayBuffer[] = [];
   readonly #max: number;
 
-  /** batchesMax: how many batches can be under way at once */
+  /** batchesMax: how many batches can be in flight at once */
   constructor(batchesMax: number) {
     this.#max = TABLES * batchesMax;
   }
 
-  /** What there is for one batch; less than three pieces mean that the parser makes its own. */
+  /** The recycled memory for one batch; if fewer than three pieces, the parser allocates its own. */
   take(): SharedArrayBuffer[] {
     return this.#free.splice(0, TABLES);
   }
 
-  /** Its writer is done with this memory for good: the answer came, or the connection is closed. */
+  /** Its writer no longer uses this memory: the answer arrived, or the connection is closed. */
   recycle(copy: CopyBytes): void {
     for (const { buffer } of [copy.ticks, copy.proofs, copy.transactions]) {
       if (buffer instanceof SharedArrayBuffer && this.#free.length < this.#max) this.#free.push(buffer);

@@ -10,7 +10,7 @@ import {
 import type { Ring } from '../ring.ts';
 import type { SealedBatch } from '../reader/batch-builder.ts';
 
-/** Frames of one slab that lie together, or the one in `side`. */
+/** Adjacent frames of one slab, or the one in `side`. */
 export interface ParsedFrames extends Pick<
   SealedBatch,
   'slab' | 'side' | 'frames' | 'first' | 'ticks' | 'previous'
@@ -19,7 +19,7 @@ export interface ParsedFrames extends Pick<
   from: number;
 }
 
-/** One task for the parser pool: a sealed batch, or a part of one, and the recycled memory its COPY bytes go into. */
+/** One task for the parser pool: a sealed batch, or a part of one, and the recycled memory for its COPY bytes. */
 export interface ParseTask {
   batch: ParsedFrames;
   memory: SharedArrayBuffer[];
@@ -31,9 +31,9 @@ export interface ParseTask {
 }
 
 /**
- * COPY bytes for each table, ready for the socket (CopyData … CopyDone), in shared memory. Moving ArrayBuffers from
- * thread to thread instead made the main thread collect garbage half of its time: V8 counts each one as external memory
- * of the isolate that it passes through.
+ * COPY bytes for each table, ready for the socket (CopyData … CopyDone), in shared memory. Transferring ArrayBuffers
+ * between threads instead made the main thread spend half its time in garbage collection: V8 counts each one as
+ * external memory of every isolate it passes through.
  */
 export interface CopyBytes {
   ticks: Uint8Array;
@@ -46,20 +46,20 @@ export interface ParsedBatch extends Omit<TranscodeResult, 'deadLetters'> {
   deadLetters: RawDeadLetter[];
 }
 
-/** A dead letter with its bytes, out of the ring. */
+/** A dead letter with its bytes, copied out of the ring. */
 export interface RawDeadLetter extends Omit<DeadLetter, 'offset' | 'length' | 'reason'> {
   reason: DeadLetter['reason'] | IsolationReason;
   raw: Uint8Array<ArrayBuffer>;
   /** of the database's refusal, else null */
   sqlstate: string | null;
-  /** reason conflict: the canonical digest of the tick that is stored, else null */
+  /** reason conflict: the canonical digest of the stored tick, else null */
   storedSha256: Uint8Array | null;
 }
 
-/** Why a tick that the parser has nothing against is not stored: the database refuses it, or holds another one. */
+/** Why a tick that the parser accepts is not stored: the database refuses it, or holds a different one. */
 export type IsolationReason = 'refused_by_database' | 'conflict';
 
-/** Turns the frames of a batch into COPY bytes. Runs in a parser thread; a lost one costs a second run, no data. */
+/** Turns the frames of a batch into COPY bytes. Runs in a parser thread; losing one costs a second run, no data. */
 export class BatchParser {
   readonly #ring: Ring;
   readonly #sinks = {

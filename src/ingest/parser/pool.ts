@@ -7,21 +7,23 @@ import type { ParsedBatch, ParseTask } from './parse.ts';
 
 export interface ParserPoolHost {
   stats(thread: string, stats: ThreadStats): void;
-  /** a thread ended by itself and is being replaced */
+  /** a thread exited on its own and is being replaced */
   died(error: Error): void;
 }
 
-/** Between two looks at the pool, ms: see #replenish. */
+/** Between two checks of the pool, ms: see #replenish. */
 const WATCH_MS = 500;
 
-/** The parser threads. One task a thread; the pipeline bounds how many are asked for, the queue bounds it once more. */
+/**
+ * The parser threads. One task per thread; the pipeline bounds how many are requested, the queue bounds them once more.
+ */
 export class ParserPool {
   #pool: Piscina;
   readonly #create: () => Piscina;
   readonly #watch: NodeJS.Timeout;
   readonly #host: ParserPoolHost;
   readonly #clock: Clock;
-  /** thread ids, in the order in which they were heard first */
+  /** thread ids, in the order in which they first reported */
   readonly #threads: number[] = [];
   readonly #startedMs = new Map<ParseTask, number>();
 
@@ -46,7 +48,7 @@ export class ParserPool {
     this.#watch = setInterval(() => this.#replenish(size), WATCH_MS);
   }
 
-  /** Piscina starts no further thread once one died before it was ready, and its queue would wait for ever. */
+  /** Piscina starts no further thread after one died before it was ready, and its queue would wait without a limit. */
   #replenish(size: number): void {
     const pool = this.#pool;
     if (pool.threads.length >= size) return;
@@ -71,7 +73,7 @@ export class ParserPool {
     }
   }
 
-  /** How long the oldest task has been under way, ms; 0 when none is. */
+  /** How long the oldest task has been in flight, ms; 0 when none is. */
   get oldestMs(): number {
     const [oldest] = this.#startedMs.values();
     return oldest === undefined ? 0 : this.#clock.monotonicMs() - oldest;

@@ -2,7 +2,7 @@ import { FRAME_UNNUMBERED, INDEX_WORDS } from '../../core/copy/transcode.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import type { SealedBatch } from '../reader/batch-builder.ts';
 
-/** Some of a sealed batch's frames, in their order: what one transaction holds. At first that is all of them. */
+/** Some of a sealed batch's frames, in their order: what one transaction covers. Initially all of them. */
 export interface Part {
   /** frames of the batch before it */
   from: number;
@@ -13,7 +13,7 @@ export interface Part {
   ticks: number;
   /** bytes of its frames */
   bytes: number;
-  /** holes directly below its first tick: they are recorded with the first part that has one */
+  /** holes directly below its first tick: recorded with the first part that has one */
   gaps: readonly TickRange[];
 }
 
@@ -21,12 +21,12 @@ export function wholePart({ frames, first, ticks, bytes, gaps }: SealedBatch): P
   return { from: 0, frames, first, ticks, bytes, gaps };
 }
 
-/** Null when no frame of it has a number. */
+/** Null when none of its frames has a number. */
 export function rangeOf({ first, ticks }: Part): TickRange | null {
   return ticks === 0 ? null : { first, last: first + BigInt(ticks) - 1n };
 }
 
-/** @param index the slab's, INDEX_WORDS words a frame */
+/** @param index the slab's, INDEX_WORDS words per frame */
 export function halves(part: Part, index: Uint32Array): [Part, Part] {
   const frames = part.frames >>> 1;
   let ticks = 0;

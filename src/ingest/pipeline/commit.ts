@@ -14,11 +14,11 @@ export interface CommittedBatch {
   ticks: number;
   transactions: number;
   deadLetters: number;
-  /** the tick of it that the database does not take; null nearly always */
+  /** its tick that the database does not accept; null nearly always */
   isolated: IsolatedTick | null;
-  /** what the chain check found, but for the ends of the range */
+  /** what the chain check found, apart from the ends of the range */
   alarms: readonly ChainAlarm[];
-  /** ticks whose link to the tick before is broken: those among `alarms`, and those at the ends of the range */
+  /** ticks whose link to the previous tick is broken: those in `alarms`, and those at the ends of the range */
   linkBreaks: number;
   bytes: number;
   gaps: readonly TickRange[];
@@ -32,7 +32,7 @@ export interface CommittedBatch {
   lastTimestampMicros: bigint;
 }
 
-/** More samples of a batch would cost more than they tell. */
+/** Further samples of a batch would cost more than they are worth. */
 const SAMPLES_PER_BATCH = 32;
 
 const NOTHING_PRESENT = { ticks: 0, transactions: 0 };
@@ -56,7 +56,7 @@ export function batchWrite(inFlight: InFlightBatch, parsed: ParsedBatch, epoch: 
   };
 }
 
-/** What is told of it afterwards. */
+/** What is reported about it afterwards. */
 export function committedBatch(
   { isolated, parts: [part] }: InFlightBatch,
   parsed: ParsedBatch,
@@ -83,7 +83,10 @@ export function committedBatch(
   };
 }
 
-/** Ages of the frames of the first part of a batch since they came from the stream, ms; a sample spread evenly over the part. */
+/**
+ * Ages of the frames in the first part of a batch since the stream delivered them, ms; a sample spread evenly over the
+ * part.
+ */
 export function sampleAges(ring: Ring, { batch, parts: [part] }: InFlightBatch, nowMs: number): number[] {
   const oldestMs = nowMs - batch.openedMs;
   if (batch.slab === null) return [oldestMs];

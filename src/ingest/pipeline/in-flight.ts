@@ -10,26 +10,26 @@ import type { RunProgress } from './progress.ts';
 /** A sealed batch on its way through the pipeline. */
 export interface InFlightBatch {
   batch: SealedBatch;
-  /** what of it is not yet committed, in order; the fields below are about the first of them */
+  /** its parts that are not yet committed, in order; the fields below are about the first of them */
   parts: [Part, ...Part[]];
   /** null until parsed */
   parsed: ParsedBatch | null;
-  /** in the place of a tick that the database refused */
+  /** replaces a tick that the database refused */
   isolated: Isolated | null;
-  /** the links at the ends of its range are to be compared with what is stored */
+  /** the links at the ends of its range must be compared with what is stored */
   checkLinks: boolean;
   writing: boolean;
   /** an attempt at it died with its writer */
   unknown: boolean;
-  /** its dead letters are counted by the brake */
+  /** the brake has counted its dead letters */
   isAdmitted: boolean;
 }
 
 const UNTOUCHED = { parsed: null, isolated: null, checkLinks: false, writing: false, unknown: false };
 
 /**
- * The batches that are under way, in the order of sealing. Each one has its slab, its ticks in the ring and one of the
- * reader's credits until it is forgotten.
+ * The batches in flight, in the order of sealing. Each one has its slab, its ticks in the ring and one of the reader's
+ * credits until it is forgotten.
  */
 export class InFlightBatches {
   readonly #ring: Ring;
@@ -64,7 +64,7 @@ export class InFlightBatches {
     return bytes;
   }
 
-  /** Up to where there are none of them, at most `position`. */
+  /** Up to where none is in flight, at most `position`. */
   quietUpTo(position: bigint | null): bigint | null {
     let quiet = position;
     for (const { batch } of this.#batches) {
@@ -95,17 +95,17 @@ export class InFlightBatches {
   }
 }
 
-/** The first part has an outcome: nothing that was known of it is kept. */
+/** The first part has an outcome: everything known about it is reset. */
 export function resetFirstPart(inFlight: InFlightBatch): void {
   Object.assign(inFlight, UNTOUCHED);
 }
 
 /**
  * Whether the batch's own transaction must compare the links at the ends of its range with what is stored. The parser
- * compared each tick with the one before it in the same part, and the first one with the tick before as the reader knew
- * it. The store is asked where nobody has compared: in gaps, where the tick before was not known or is another one (it
- * may not even be stored), and below what an earlier run has left. Such a batch waits for all earlier ones: of two
- * neighbours, the later one asks, and finds the other.
+ * compared each tick with the previous one in the same part, and the first one with the previous tick as the reader
+ * knew it. The store is asked where nobody has compared: in gaps, where the previous tick was not known or is a
+ * different one (it may not even be stored), and below ranges left by an earlier run. Such a batch waits for all
+ * earlier ones: of two neighbours, the later one asks, and finds the other.
  */
 export function needsLinkCheck(
   { batch, parts: [part] }: InFlightBatch,
@@ -128,14 +128,14 @@ export interface RefusedBatch {
   error: string;
 }
 
-/** Null when it is only a part of the batch that is refused. */
+/** Null when only a part of the batch is refused. */
 export function refusedBatch({ batch, parts: [part] }: InFlightBatch, refusal: Refusal): RefusedBatch | null {
   if (part.frames !== batch.frames) return null;
   const { sqlstate, message: error } = refusal;
   return { first_tick: part.first, last_tick: rangeOf(part)?.last ?? null, sqlstate, error };
 }
 
-/** Halves take the place of the first part. False when it is a single frame. */
+/** Halves replace the first part. False when it is a single frame. */
 export function halve(inFlight: InFlightBatch, ring: Ring): boolean {
   const { slab } = inFlight.batch;
   const [part, ...rest] = inFlight.parts;
@@ -144,7 +144,7 @@ export function halve(inFlight: InFlightBatch, ring: Ring): boolean {
   return true;
 }
 
-/** The first part is a single frame: what stands for it takes its place, as if it had been parsed. */
+/** The first part is a single frame: its replacement takes its position, as if it had been parsed. */
 export function isolateFrame(inFlight: InFlightBatch, refusal: Refusal, ring: Ring): Isolated {
   const { slab, side } = inFlight.batch;
   const [part] = inFlight.parts;

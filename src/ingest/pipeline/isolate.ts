@@ -3,16 +3,16 @@ import { tickDigest } from '../../core/chain/digest.ts';
 import type { IsolationReason, ParsedBatch } from '../parser/parse.ts';
 import type { Refusal } from '../writer/batch-writer.ts';
 
-/** A tick that the database does not take; for the log. */
+/** A tick that the database does not accept; for the log. */
 export interface IsolatedTick {
   tick: bigint;
-  /** `stored`: the very same tick was in the tables already */
+  /** `stored`: the identical tick was already in the tables */
   reason: IsolationReason | 'stored';
   sqlstate: string;
   detail: string;
 }
 
-/** What stands in the place of a refused tick's rows: a transaction that moves past it. */
+/** What replaces a refused tick's rows: a transaction that moves past it. */
 export interface Isolated {
   parsed: ParsedBatch;
   /** see BatchWrite.present */
@@ -20,7 +20,7 @@ export interface Isolated {
   isolated: IsolatedTick;
 }
 
-/** A message of the server can hold a whole row; what follows is in the server's log. */
+/** A server message can contain a whole row; the remainder is in the server's log. */
 const DETAIL_CHARS_MAX = 500;
 const NO_ROWS = new Uint8Array(0);
 const NOTHING: ParsedBatch = {
@@ -35,8 +35,8 @@ const NOTHING: ParsedBatch = {
 };
 
 /**
- * A single tick was refused. It is a dead letter `refused_by_database`, unless the tables hold a tick of this number
- * that no row of the ledger covers (inserted by hand): the same tick counts as stored, another one makes this one a
+ * A single tick was refused. It becomes a dead letter `refused_by_database`, unless the tables hold a tick of this
+ * number that no ledger row covers (inserted by hand): the same tick counts as stored, a different one makes this one a
  * dead letter `conflict`.
  */
 export function isolate(tick: bigint, raw: Uint8Array<ArrayBuffer>, refusal: Refusal): Isolated {

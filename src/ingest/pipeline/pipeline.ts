@@ -21,7 +21,7 @@ import { RunProgress } from './progress.ts';
 import type { Ring } from '../ring.ts';
 import type { Refusal, WriteOutcome } from '../writer/batch-writer.ts';
 
-/** A parser that died is being replaced: its batch is tried again after this, ms. */
+/** Delay before a batch is retried while the parser that died is being replaced, ms. */
 const PARSE_AGAIN_MS = 100;
 
 /** The threads, as the pipeline needs them. */
@@ -35,11 +35,11 @@ export interface PipelineThreads {
   credit(): void;
 }
 
-/** What the pipeline asks of the run it works for, and what that must know at once. */
+/** What the pipeline asks of the run it works for, and what the run must learn at once. */
 export interface PipelineHost {
-  /** Records the first tick of a new chain; resolves with the origin that holds, null when the epoch has moved on. */
+  /** Records the first tick of a new chain; resolves with the effective origin, null when the epoch has moved on. */
   recordOrigin(first: bigint, epoch: bigint): Promise<bigint | null>;
-  /** Whether this many more dead letters may be written; the brake halts the run otherwise. */
+  /** Whether this many more dead letters may be written; otherwise the brake halts the run. */
   admit(deadLetters: number): boolean;
   committed(batch: CommittedBatch): void;
   fenced(epoch: bigint): void;
@@ -53,17 +53,17 @@ export interface PipelineLimits {
 }
 
 /**
- * Takes sealed batches through parser and writer and frees their slabs: the part of the daemon that knows what is
- * under way, what is committed and where the position is. Runs on the main thread; a message a batch and thread.
+ * Takes sealed batches through parser and writer and frees their slabs: the part of the daemon that knows what is in
+ * flight, what is committed and where the position is. Runs on the main thread; one message per batch and thread.
  *
- * Order: batches are written by several writers at once and may commit in any order; the ledger, not the order, makes
- * the position. Only a batch that fills gaps waits until everything before it is committed (its gap is recorded by
- * then), and so does one whose first tick must be compared with a stored one; and nothing is written before the origin
- * is recorded.
+ * Order: several writers write batches at once and may commit in any order; the ledger, not the order, determines the
+ * position. Only a batch that fills gaps waits until everything before it is committed (its gap is recorded by then),
+ * as does one whose first tick must be compared with a stored one; and nothing is written before the origin is
+ * recorded.
  *
- * A batch whose rows the database refuses is cut in halves, parsed again from the ring and written part by part in its
+ * A batch whose rows the database refuses is cut in halves, parsed again from the ring and written part by part in
  * order, down to single frames; one that is refused alone becomes a dead letter in the transaction that moves past it.
- * Its slab is free when all parts are committed. A bad tick among n costs about log n transactions more.
+ * Its slab is freed when all parts are committed. A bad tick among n costs about 2·log₂ n extra transactions.
  */
 export class Pipeline {
   readonly #ring: Ring;
@@ -97,14 +97,14 @@ export class Pipeline {
     for (let writer = 0; writer < threads.writers; writer += 1) this.#idleWriters.push(writer);
   }
 
-  /** A new run under this epoch, from what the store says. */
+  /** A new run under this epoch, starting from what is stored. */
   start(epoch: bigint, ledger: Omit<LedgerState, 'brake'>): void {
     this.#run = new RunProgress(epoch, ledger);
   }
 
   /**
-   * No batch is begun any more. Resolves when the ones at a writer have an outcome; everything else is forgotten and
-   * its slabs are free.
+   * No further batch is started. Resolves when those at a writer have an outcome; everything else is forgotten and its
+   * slabs are freed.
    */
   async stop(): Promise<void> {
     this.#run = null;
@@ -112,7 +112,7 @@ export class Pipeline {
     await this.settled();
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when nothing is in flight. */
   settled(): Promise<void> {
     return this.#batches.settled();
   }
@@ -127,7 +127,7 @@ export class Pipeline {
     return this.#run;
   }
 
-  /** Up to where no batch is under way: what may be merged in the ledger. */
+  /** Up to where no batch is in flight: what may be merged in the ledger. */
   get quietUpTo(): bigint | null {
     return this.#batches.quietUpTo(this.#run?.position ?? null);
   }
@@ -181,7 +181,7 @@ export class Pipeline {
     const run = this.#run;
     if (run === null || this.#recordingOrigin) return;
     if (run.origin === null) {
-      // the first in the order of sealing, parsed or not: a later batch may be parsed before it
+      // the first in the order of sealing, parsed or not: a later batch may be parsed earlier
       const first = [...this.#batches].find((inFlight) => inFlight.batch.ticks > 0);
       if (first !== undefined) {
         void this.#recordOrigin(run.epoch, first.batch.first);
@@ -222,7 +222,7 @@ export class Pipeline {
     try {
       outcome = await this.#threads.write(writer, write, inFlight.unknown);
     } catch {
-      // the writer thread died; whether it had committed is for the next one to find out, with the same bytes
+      // the writer thread died; the next one finds out whether it had committed, with the same bytes
       this.#idleWriters.push(writer);
       inFlight.writing = false;
       inFlight.unknown = true;
@@ -268,12 +268,12 @@ export class Pipeline {
       return;
     }
     inFlight.parts = [next, ...rest];
-    // the brake has counted the frames of all parts with the whole
+    // the brake counted the frames of all parts with the whole batch
     inFlight.isAdmitted = true;
     void this.#parse(inFlight);
   }
 
-  /** The first part is refused: its halves take its place, and a single frame what stands for it. */
+  /** The first part is refused: its halves replace it; a single frame is replaced by its dead letter or stored tick. */
   #split(inFlight: InFlightBatch, refusal: Refusal): void {
     const whole = refusedBatch(inFlight, refusal);
     if (whole !== null)
@@ -286,7 +286,7 @@ export class Pipeline {
     inFlight.checkLinks = this.#checksLinks && present.ticks > 0;
   }
 
-  /** Another daemon has raised the epoch: this run is over, and nothing more of it can be written. */
+  /** Another daemon has raised the epoch: this run is over, and it can write nothing more. */
   #replaced(epoch: bigint): void {
     if (this.#run?.epoch === epoch) {
       this.#run = null;

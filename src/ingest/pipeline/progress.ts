@@ -2,7 +2,7 @@ import { contiguousPrefix, RangeSet, type TickRange } from '../../core/ingest/ra
 import type { BatchWrite } from '../../store/chain/batch.ts';
 import type { LedgerState } from '../../store/chain/ledger.ts';
 
-/** What one run knows to be recorded: the ledger at its start, and what it has committed since. */
+/** What one run knows to be recorded: the ledger at its start, and its own commits since. */
 export class RunProgress {
   readonly epoch: bigint;
   /** the first tick of the chain; null until it is recorded */
@@ -38,7 +38,7 @@ export class RunProgress {
     return this.origin === null ? null : contiguousPrefix(this.origin, this.#ranges);
   }
 
-  /** Below the lowest open gap. */
+  /** The position, or the end of what lies below the lowest open gap. */
   get completeUpTo(): bigint | null {
     const { position } = this;
     const gap = this.#openGaps.list()[0];
@@ -49,22 +49,22 @@ export class RunProgress {
     return this.#openGaps.list();
   }
 
-  /** Gaps counted. */
+  /** Includes gaps. */
   list(): TickRange[] {
     return this.#ranges.list().map((range) => ({ ...range }));
   }
 
-  /** The store says so: these are not open any more. */
+  /** The store reports that these are no longer open. */
   gaveUp(range: TickRange): void {
     this.#openGaps.remove(range);
   }
 
-  /** Whether what was received of this number is committed, or it lies below the origin. */
+  /** Whether everything received of this number is committed, or the number lies below the origin. */
   isSettled(number: bigint): boolean {
     return this.origin !== null && (number < this.origin || this.#ranges.has(number));
   }
 
-  /** Whether an earlier run has stored it beyond the position at which this one began. */
+  /** Whether an earlier run stored it beyond the position at which this run started. */
   wasAhead(tick: bigint): boolean {
     return this.#ahead.has(tick);
   }

@@ -8,8 +8,8 @@ export interface PausedStream {
 }
 
 /**
- * What was delivered after the ring had no room, in its order. The stream is paused meanwhile, so it is bounded by what
- * grpc-js delivers after pause().
+ * Frames delivered after the ring ran out of capacity, in order. The stream is paused meanwhile, so the backlog is
+ * bounded by what grpc-js delivers after pause().
  */
 export class Backlog {
   readonly #ring: Ring;
@@ -34,7 +34,7 @@ export class Backlog {
     this.wait();
   }
 
-  /** The first of them found their place. */
+  /** The first of them were placed. */
   took(frames: number): void {
     if (frames > 0) this.#frames = this.#frames.slice(frames);
   }

@@ -9,31 +9,31 @@ import type { Ring, Slab } from '../ring.ts';
 export interface SealedBatch {
   /** the slab, or null when the frames came in `side` */
   slab: number | null;
-  /** one frame too large for a slab, in memory of its own */
+  /** one frame too large for a slab, in its own memory */
   side: Uint8Array<ArrayBuffer> | null;
   frames: number;
   /** numbered frames; their numbers are first … first + ticks - 1 */
   ticks: number;
-  /** the number due at the batch's first frame, also when no frame is numbered */
+  /** the number due at the batch's first frame, even when no frame is numbered */
   first: bigint;
   /** bytes of all frames */
   bytes: number;
   /** new holes directly below this batch */
   gaps: TickRange[];
-  /** the numbers lie in gaps that were declared before: nothing may overtake it, and the gaps become smaller */
+  /** the numbers lie in gaps declared earlier: nothing may overtake the batch, and it shrinks the gaps */
   fills: boolean;
-  /** vdf output (hex digits) of the tick first - 1 where the reader knows it, else null */
+  /** vdf output (hex digits) of tick first - 1 if the reader knows it, else null */
   previous: string | null;
   /** when the first frame arrived, monotonic ms */
   openedMs: number;
 }
 
-/** A longer one is treated as not known: it travels with a message. An output of the chain has 512 digits. */
+/** A longer one is treated as unknown, because it travels in a message. An output of the chain has 512 digits. */
 const OUTPUT_DIGITS_MAX = 4096;
 
 /**
- * The open batch. A batch covers one contiguous range of numbers, so it is cut at every hole; unnumbered frames ride
- * along at their place. One slab is open at a time.
+ * The open batch. A batch covers one contiguous range of numbers, so it is cut at every hole; unnumbered frames stay at
+ * their position within it. One slab is open at a time.
  */
 export class BatchBuilder {
   readonly #ring: Ring;
@@ -48,10 +48,10 @@ export class BatchBuilder {
   #gaps: TickRange[] = [];
   #openedMs = 0;
   #newGaps: TickRange[] = [];
-  /** where in the slab's index the last numbered frame of the open batch stands */
+  /** position in the slab's index of the open batch's last numbered frame */
   #lastTickWord = 0;
   #previous: string | null = null;
-  /** the number behind the last batch, and the output of the tick before it */
+  /** the number after the last batch, and the output of the tick before it */
   #behind: OutputBefore | null;
   readonly #wire = new TickWire();
 
@@ -73,13 +73,13 @@ export class BatchBuilder {
     this.#newGaps.push(...gaps);
   }
 
-  /** Whether a late tick of this number goes into the batch that is open. */
+  /** Whether a late tick of this number belongs to the open batch. */
   continues(number: bigint): boolean {
     const isNext = number === this.#first + BigInt(this.#ticks);
     return this.#fills && this.#frames > 0 && isNext && this.#newGaps.length === 0;
   }
 
-  /** False when the ring has no room now. */
+  /** False when the ring has no capacity now. */
   append(number: bigint, fills: boolean, bytes: Uint8Array, arrivedMs: number): boolean {
     if (this.#ring.bufferedTicks >= this.#ring.geometry.ticksMax) {
       this.seal(arrivedMs);
@@ -98,7 +98,7 @@ export class BatchBuilder {
     return true;
   }
 
-  /** A frame whose number cannot be used; due: the number it should have had, by which a dead letter is known. */
+  /** A frame whose number cannot be used; due: the number it should have had, which identifies its dead letter. */
   appendUnnumbered(due: bigint, bytes: Uint8Array, arrivedMs: number): boolean {
     const cut = this.#frames > 0 && due !== this.#first + BigInt(this.#ticks);
     if (this.#fills || cut) this.#seal();
@@ -120,7 +120,7 @@ export class BatchBuilder {
     this.#seal();
   }
 
-  /** Gives the open slab back unwritten. */
+  /** Returns the open slab unwritten. */
   abandon(): void {
     if (this.#slab !== null) this.#ring.free(this.#slab.id);
     this.#ring.addBufferedTicks(-this.#ticks);
@@ -129,7 +129,7 @@ export class BatchBuilder {
     this.#reset();
   }
 
-  /** Makes sure that a slab is open with room for one more frame. */
+  /** Ensures that a slab is open with capacity for one more frame. */
   #room(number: bigint, fills: boolean, numbered: boolean, length: number, arrivedMs: number): boolean {
     const { slabBytes, framesMax } = this.#ring.geometry;
     if (this.#slab !== null && (this.#frames >= framesMax || this.#bytes + length > slabBytes)) this.#seal();
@@ -146,7 +146,7 @@ export class BatchBuilder {
     this.#fills = fills;
     this.#openedMs = arrivedMs;
     this.#previous = !fills && this.#behind?.next === number ? this.#behind.output : null;
-    if (!numbered) return; // without a range of its own it could be sent twice, and its gaps with it
+    if (!numbered) return; // without its own range it could be sent twice, and its gaps with it
     this.#gaps = this.#newGaps;
     this.#newGaps = [];
   }
@@ -165,7 +165,7 @@ export class BatchBuilder {
 
   #appendSide(number: bigint, fills: boolean, flags: number, bytes: Uint8Array, arrivedMs: number): boolean {
     this.#seal();
-    // such a frame is a dead letter for certain; one of them at a time keeps memory bounded
+    // such a frame always becomes a dead letter; one of them at a time keeps memory bounded
     if (this.#ring.inFlight > 0) return false;
     const ticks = flags === FRAME_UNNUMBERED ? 0 : 1;
     this.#open(number, fills, ticks === 1, arrivedMs);
@@ -186,7 +186,7 @@ export class BatchBuilder {
     this.#emit(this.#slab.id, null);
   }
 
-  /** Of the batch's last tick: one frame a batch is read, for the link to the next one. */
+  /** Of the batch's last tick: one frame per batch is read, for the link to the next one. */
   #lastOutput({ index, bytes }: Slab): string | null {
     const start = index[this.#lastTickWord];
     const status = this.#wire.readTick(bytes, start, start + index[this.#lastTickWord + 1]);
@@ -236,7 +236,7 @@ export function outputBefore({ expected, previousOutput = null }: SequenceStart)
 
 /**
  * memmove into shared memory. TypedArray.set takes a slow path there (word by word, 200 ns for a full tick), and so
- * does Buffer.copy of a whole buffer; of a part it is native (90 ns). Hence all but the last byte, and then that one.
+ * does Buffer.copy of a whole buffer; copying a part is native (90 ns). Hence all but the last byte, and then that one.
  */
 function copyInto(slab: Slab, at: number, frame: Uint8Array): void {
   const last = frame.length - 1;

@@ -15,23 +15,23 @@ export interface ReaderLimits extends SealLimits, ReorderLimits {}
 
 export interface ReaderEvents extends PausedStream {
   sealed: (batch: SealedBatch) => void;
-  /** False when there is no room for it now: it is offered again. */
+  /** False when it has no capacity for it now: it is offered again. */
   repeated(frame: RepeatedFrame): boolean;
   /** Whether a very large hole before this number may be declared a gap; asked again until it may. */
   mayJump(number: bigint): boolean;
-  /** holes that were given up waiting for */
+  /** holes that are no longer waited for */
   gaps: (gaps: readonly TickRange[]) => void;
 }
 
 const HIGHEST_HI = 0x7fff_ffff;
 
 /**
- * Puts frames into the ring in the order of the chain: the reader's own work, apart from the connection they come
- * from. Not knowing gRPC, it is tested with plain bytes.
+ * Puts frames into the ring in chain order: the reader's own work, separate from the connection the frames come from.
+ * It does not know gRPC, so it is tested with plain bytes.
  *
  * Each frame's number is read from the wire (no decoding beyond the top level); the frame that is due goes straight
  * into the open batch, everything else takes the slow path through the sequence. When the ring is full the stream is
- * paused and what was already delivered waits in `#backlog`.
+ * paused and frames already delivered wait in `#backlog`.
  */
 export class FrameReader {
   readonly #ring: Ring;
@@ -48,12 +48,12 @@ export class FrameReader {
   readonly #reorder: ReorderBuffer;
   readonly #giveUnnumbered = (frame: UnnumberedFrame): boolean => this.#appendUnnumbered(frame);
   readonly #fetched = new FetchedFrames();
-  /** highest number of this stream so far, or the one before the number it was asked for */
+  /** highest number of this stream so far, or the one before the number it was opened at */
   #seen = -1n;
   readonly #backlog: Backlog;
-  /** a hole is too large to be believed yet: nothing is read on */
+  /** a hole is too large to be believed yet: reading is suspended */
   #doubts = false;
-  /** frames that found their place so far */
+  /** frames placed so far */
   #placed = 0;
 
   /** clockMs: monotonic ms with a fraction. */
@@ -76,7 +76,7 @@ export class FrameReader {
     this.#seen = this.#beforeDue;
   }
 
-  /** The number that is due, to ask for when the stream is opened again; null before the first frame of a chain. */
+  /** The number that is due, to request when the stream is reopened; null before the first frame of a chain. */
   get due(): bigint | null {
     return this.#sequence.expected;
   }
@@ -111,7 +111,7 @@ export class FrameReader {
     this.#offerFetched();
   }
 
-  /** Whether fetched frames wait for room in the ring. */
+  /** Whether fetched frames wait for capacity in the ring. */
   get filling(): boolean {
     return this.#fetched.any;
   }
@@ -127,7 +127,7 @@ export class FrameReader {
     if (mayPass && !this.#doubts && this.#backlog.waits && this.#isClear()) this.#backlog.wake();
   }
 
-  /** The stream was lost: what is not in the ring will be sent again, from the number that is due. */
+  /** The stream was lost: frames not in the ring will be sent again, from the number that is due. */
   disconnected(): void {
     this.#backlog.clear();
     this.#doubts = false;
@@ -136,8 +136,8 @@ export class FrameReader {
   }
 
   /**
-   * Seals everything that was read, whatever the batch's size. False while the ring has no room for all of it: to be
-   * called again. Frames that wait for missing ones are left: the next start reads them again.
+   * Seals everything that was read, whatever the batch's size. False while the ring lacks capacity for all of it: call
+   * it again. Frames that wait for missing ones are left: the next start reads them again.
    */
   drain(): boolean {
     if (this.#doubts) this.disconnected();
@@ -147,7 +147,7 @@ export class FrameReader {
     return this.#isClear();
   }
 
-  /** Gives the open slab back; nothing of it is written. */
+  /** Returns the open slab; nothing of it is written. */
   abandon(): void {
     this.disconnected();
     this.#fetched.clear();
@@ -155,7 +155,7 @@ export class FrameReader {
     this.#backlog.abandon();
   }
 
-  /** False when the ring has no room for it now: the same frame must be offered again. */
+  /** False when the ring has no capacity for it now: the same frame must be offered again. */
   #accept(bytes: Uint8Array, arrivedMs: number): boolean {
     if (!this.#place(bytes, arrivedMs)) return false;
     this.#placed += 1;
@@ -182,14 +182,14 @@ export class FrameReader {
     return this.#appendUnnumbered({ after: this.#seen, bytes, arrivedMs });
   }
 
-  /** Not by the number that is due: read again after a restart, it must be the same dead letter. */
+  /** Not keyed by the number that is due: read again after a restart, it must be the same dead letter. */
   #appendUnnumbered({ after, bytes, arrivedMs }: UnnumberedFrame): boolean {
     if (!this.#builder.appendUnnumbered(after + 1n, bytes, arrivedMs)) return false;
     this.counts.unnumbered += 1;
     return true;
   }
 
-  /** False when they wait for too long already: nothing of the stream goes before them then. */
+  /** False when they have waited too long: then no frame of the stream goes before them. */
   #offerFetched(): boolean {
     const nowMs = this.#clockMs();
     return this.#fetched.offer(nowMs, {
@@ -202,7 +202,7 @@ export class FrameReader {
     });
   }
 
-  /** What the stream has sent meanwhile is not needed any more. */
+  /** Fetched frames that the stream has delivered meanwhile are no longer needed. */
   #appendFetched(number: bigint, bytes: Uint8Array, nowMs: number): boolean {
     return this.#sequence.place(number) !== 'late' || this.#appendLate(number, bytes, nowMs);
   }
@@ -262,11 +262,11 @@ export class FrameReader {
     this.#noteDue();
     if (gaps.length > 0) this.#events.gaps(gaps);
     this.#takeReordered();
-    // what is still buffered waits for another hole, from now on
+    // what is still buffered waits for another hole from now on
     this.#reorder.sinceMs = this.#clockMs();
   }
 
-  /** Appends buffered frames while the number that is due is among them, and what belongs behind them. */
+  /** Appends buffered frames while the number that is due is among them, and the unnumbered ones that follow them. */
   #takeReordered(): void {
     while (this.#reorder.giveUnnumbered(this.#giveUnnumbered)) {
       const { due } = this.#reorder;
@@ -277,7 +277,7 @@ export class FrameReader {
     this.#backlog.wait();
   }
 
-  /** Everything that was delivered is in the ring, or waits for missing ticks. */
+  /** Everything delivered is in the ring, or waits for missing ticks. */
   #isClear(): boolean {
     return this.#backlog.frames.length === 0 && !this.#reorder.isNext;
   }

@@ -34,8 +34,8 @@ export interface ReaderSetup {
 export type ToReader =
   /**
    * Read from here; everything of an earlier run is abandoned. ask: what to request while no number is due. fill: the
-   * gaps to begin with, null when none are filled, those to come included. forkAccepted: a head below our position is
-   * no reason to halt, until it is not any more.
+   * gaps to start with; null when gaps are not filled, later ones included. forkAccepted: a head below our position is
+   * no reason to halt, until it is no longer below.
    */
   | {
       type: 'start';
@@ -45,7 +45,7 @@ export type ToReader =
       fill: readonly TickRange[] | null;
       forkAccepted: boolean;
     }
-  /** Stop and give the open slab back. */
+  /** Stop and return the open slab. */
   | { type: 'stop'; run: number }
   /** Close the stream, seal and send what was read, then say 'drained'. */
   | { type: 'drain' }
@@ -59,9 +59,9 @@ export type FromReader =
   | { type: 'repeated'; run: number; frames: RepeatedFrame[] }
   | { type: 'filling'; run: number; report: FillReport }
   | { type: 'state'; state: StreamState }
-  /** The sequencer's head stays below what it had sent. */
+  /** The sequencer's head stays below what its stream had sent. */
   | { type: 'forked'; run: number; reason: string }
-  /** The head is not below our position any more. */
+  /** The head is no longer below our position. */
   | { type: 'headReached'; run: number }
   | { type: 'head'; head: bigint }
   | { type: 'stopped'; run: number }
@@ -77,10 +77,10 @@ export interface ReaderStats extends ThreadStats {
 }
 
 const STATS_MS = 500;
-/** Flush and reorder deadlines are kept to this precision, ms. */
+/** Precision of flush and reorder deadlines, ms. */
 const TURN_MS_MAX = 20;
 
-/** The reader thread: joins the stream, the frame reader and the ring, and speaks with the main thread. */
+/** The reader thread: joins the stream, the frame reader and the ring, and exchanges messages with the main thread. */
 export class ReaderLoop {
   readonly #setup: ReaderSetup;
   readonly #port: MessagePort;
@@ -197,7 +197,7 @@ export class ReaderLoop {
   #streamHost(): StreamHost {
     return {
       frame: (bytes) => this.#reader?.frame(bytes),
-      // a drain closes the stream for good, and what was delivered is still sealed and sent
+      // a drain closes the stream for good, and frames already delivered are still sealed and sent
       disconnected: () => {
         if (!this.#draining) this.#reader?.disconnected();
       },

@@ -1,44 +1,44 @@
 import type { Sequence } from '../../core/ingest/sequence.ts';
 
-/** How many out-of-order frames wait for the missing ones, how long, and how many bytes of them. */
+/** How many out-of-order frames wait for the missing ones, for how long, and how many bytes of them. */
 export interface ReorderLimits {
   reorderTicks: number;
   reorderMs: number;
   reorderBytes: number;
 }
 
-/** A frame that waits, and when it came, monotonic ms. */
+/** A waiting frame, and when it arrived, monotonic ms. */
 export interface WaitingFrame {
   bytes: Uint8Array;
   arrivedMs: number;
 }
 
-/** A frame without a usable number: it belongs behind the highest number that came before it on its stream. */
+/** A frame without a usable number: it follows the highest number before it on its stream. */
 export interface UnnumberedFrame extends WaitingFrame {
   after: bigint;
 }
 
 interface BufferedFrame extends WaitingFrame {
   number: bigint;
-  /** frames without a usable number that came right after it: their place is behind it */
+  /** frames without a usable number that arrived right after it: they are placed behind it */
   unnumbered: UnnumberedFrame[];
 }
 
-/** Frames that came before their turn (the reorder window), by number, and what belongs behind them. */
+/** Frames that arrived before their turn (the reorder window), by number, and the unnumbered ones that follow them. */
 export class ReorderBuffer {
   readonly #sequence: Sequence;
   readonly #limits: ReorderLimits;
   #byNumber = new Map<bigint, BufferedFrame>();
   #last: BufferedFrame | null = null;
-  /** their numbered frames are in the ring already: they go before anything else */
+  /** their numbered frames are already in the ring: they go before anything else */
   #unnumbered: UnnumberedFrame[] = [];
-  /** of everything that is kept here */
+  /** of everything buffered here */
   #frames = 0;
   #bytes = 0;
-  /** since when the lowest one waits for the same hole, monotonic ms */
+  /** since when the lowest one has waited for the same hole, monotonic ms */
   sinceMs = 0;
 
-  /** sequence: is told which numbers are buffered. */
+  /** sequence: notified of which numbers are buffered. */
   constructor(sequence: Sequence, limits: ReorderLimits) {
     this.#sequence = sequence;
     this.#limits = limits;
@@ -59,13 +59,13 @@ export class ReorderBuffer {
     return this.any && nowMs - this.sinceMs >= this.#limits.reorderMs;
   }
 
-  /** The frame of the number that is due, if it is among them. */
+  /** The frame of the number that is due, if it is buffered. */
   get due(): BufferedFrame | undefined {
     const due = this.#sequence.expected;
     return due === null ? undefined : this.#byNumber.get(due);
   }
 
-  /** The ring had no room for it: nothing that came later may overtake it. */
+  /** The ring had no capacity for it: nothing that arrived later may overtake it. */
   get isNext(): boolean {
     return this.#unnumbered.length > 0 || this.due !== undefined;
   }
@@ -78,7 +78,7 @@ export class ReorderBuffer {
     this.#sequence.buffered(number);
   }
 
-  /** A frame without a usable number. False when no buffered frame is before it. */
+  /** A frame without a usable number. False when no buffered frame precedes it. */
   addUnnumbered(frame: UnnumberedFrame): boolean {
     if (this.#last === null) return false;
     this.#last.unnumbered.push(frame);
@@ -86,7 +86,7 @@ export class ReorderBuffer {
     return true;
   }
 
-  /** Those that go before anything else. False when one of them found no room. */
+  /** Those that go before anything else. False when one of them did not fit. */
   giveUnnumbered(append: (frame: UnnumberedFrame) => boolean): boolean {
     for (let frame = this.#unnumbered[0]; frame !== undefined; frame = this.#unnumbered[0]) {
       if (!append(frame)) return false;
@@ -103,7 +103,7 @@ export class ReorderBuffer {
     this.#release(frame);
   }
 
-  /** The stream sends them again. */
+  /** The stream will send them again. */
   forget(): void {
     this.#sequence.forgetBuffered();
     this.#byNumber.clear();

@@ -1,9 +1,9 @@
-/** A frame whose number was received before: to be compared with what is stored. */
+/** A frame whose number was received before: it is compared with what is stored. */
 export interface RepeatedFrame {
   number: bigint;
-  /** it was stored before this start, and our own resume asked for it again */
+  /** it was stored before this start, and our own resume requested it again */
   isOwn: boolean;
-  /** its place among all frames of the run, from 0 */
+  /** its index among all frames of the run, from 0 */
   ordinal: number;
   bytes: Uint8Array;
 }
@@ -25,7 +25,7 @@ export class RepeatPackets {
     this.#send = send;
   }
 
-  /** False when there is no room now: the same frame must be offered again. */
+  /** False when there is no capacity now: the same frame must be offered again. */
   offer(frame: RepeatedFrame): boolean {
     if (this.#isFull) this.flush();
     if (this.#isFull) return false;

@@ -8,7 +8,7 @@ import type { Env } from '../../core/env.ts';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
 import type { Clock } from '../../core/time.ts';
 
-/** Where the sequencer is and how to speak to it. */
+/** Where the sequencer is and how to connect to it. */
 export interface SourceOptions {
   /** host:port */
   target: string;
@@ -27,9 +27,9 @@ export interface SourceTls {
 }
 
 export interface StreamEvents {
-  /** One raw Tick message; the bytes are the receiver's to keep. */
+  /** One raw Tick message; the receiver may keep the bytes. */
   frame(bytes: Uint8Array): void;
-  /** The stream is over; nothing more comes from it. Called once. */
+  /** The stream is over; nothing more arrives from it. Called once. */
   ended(failure: StreamFailure): void;
 }
 
@@ -39,21 +39,21 @@ export interface StreamFailure {
   text: string;
 }
 
-/** What is asked of a sequencer: one open stream, and calls beside it. */
+/** The requests to a sequencer: one open stream, and calls beside it. */
 export interface TickServer {
   /** Its latest tick. Rejects with a grpc.ServiceError. */
   head(): Promise<bigint>;
   /**
-   * The bytes of one Tick message; null when it is not there to be had (found = false, NOT_FOUND, OUT_OF_RANGE).
+   * The bytes of one Tick message; null when it is not there (found = false, NOT_FOUND, OUT_OF_RANGE).
    * Rejects with a grpc.ServiceError, or a RangeError when the answer cannot be read.
    */
   tick(number: bigint): Promise<Uint8Array | null>;
   /** Opens the tick stream at `start`; 0 is the latest tick. Frames arrive undecoded. */
   stream(start: bigint, events: StreamEvents): void;
-  /** Flow control: no further frame is delivered, and the window towards the sequencer closes. */
+  /** Flow control: no further frame is delivered, and the flow-control window towards the sequencer closes. */
   pause(): void;
   resume(): void;
-  /** Nothing more is told of the stream that is open. */
+  /** The open stream reports nothing more. */
   endStream(): void;
   close(): void;
 }
@@ -61,9 +61,9 @@ export interface TickServer {
 const PROTO = fileURLToPath(new URL('../../../proto/continuum.proto', import.meta.url));
 const STREAM_PATH = '/continuum.sequencer.v1.SequencerService/StreamTicks';
 const TICK_PATH = '/continuum.sequencer.v1.SequencerService/GetTick';
-/** How much the sequencer may send ahead of us. The default of 64 KiB gave a third of the rate, 4 MiB no more. */
+/** How far the sequencer may send ahead. The default of 64 KiB gave a third of the rate, 4 MiB no more than this. */
 const FLOW_WINDOW_BYTES = 1024 * 1024;
-/** Servers answer faster pings with GOAWAY too_many_pings; silence is the stall watchdog's business. */
+/** Servers answer faster pings with GOAWAY too_many_pings; silence is left to the stall watchdog. */
 const KEEPALIVE_MS = 60_000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
 const UNARY_DEADLINE_MS = 5_000;
@@ -96,7 +96,7 @@ const { SequencerService } = (
 
 /**
  * One connection to the sequencer: one open tick stream and the unary calls beside it. A connection that failed is
- * closed and never used again (a grpc-js channel can stay CONNECTING for ever after its server restarts).
+ * closed and never reused (a grpc-js channel can stay CONNECTING indefinitely after its server restarts).
  */
 export class SequencerConnection implements TickServer {
   readonly #client: SequencerClient;
@@ -216,7 +216,7 @@ export class SequencerConnection implements TickServer {
   }
 }
 
-/** The sequencer's latest tick, by a connection of its own. Rejects with a grpc.ServiceError. */
+/** The sequencer's latest tick, over a separate connection. Rejects with a grpc.ServiceError. */
 export async function latestTick(options: SourceOptions, clock: Clock): Promise<bigint> {
   const connection = new SequencerConnection(options, clock);
   try {
@@ -226,7 +226,7 @@ export async function latestTick(options: SourceOptions, clock: Clock): Promise<
   }
 }
 
-/** The same; asks until it answers. Rejects once `isWanted` says no. */
+/** The same, retried until the sequencer answers. Rejects once `isWanted` returns false. */
 export async function awaitLatestTick(
   source: SourceOptions,
   backoff: BackoffLimits,

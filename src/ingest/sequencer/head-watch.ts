@@ -1,21 +1,21 @@
 import type { LogLine } from '../../core/env.ts';
 
 export interface HeadWatchHost {
-  /** The sequencer has another chain than the one we have. One sentence. */
+  /** The sequencer has a different chain from ours. One sentence. */
   forked(reason: string): void;
-  /** An accepted head below our position is so no longer. */
+  /** An accepted head is no longer below our position. */
   headReached(): void;
 }
 
-/** How soon what looks wrong is checked again, ms: GetStatus may lag behind the stream. */
+/** How soon a suspicious head is checked again, ms: GetStatus may lag behind the stream. */
 export const DOUBT_MS = 1_000;
-/** A larger hole is believed only when the head of the sequencer lies beyond it, ticks. */
+/** A larger hole is believed only when the sequencer's head lies beyond it, ticks. */
 export const JUMP_MAX = 1_000_000n;
 
 /**
- * Compares the sequencer's head with what its stream brought (spec P5). Two things are believed when they are seen
- * twice, a second apart: a head below the ticks that we had when we asked, and a tick far beyond the head. Both are
- * another chain, or none, and must not move the position.
+ * Compares the sequencer's head with what its stream delivered (spec P5). Two findings are believed only when seen
+ * twice, a second apart: a head below the ticks that we had at the time of the query, and a tick far beyond the head.
+ * Both mean another chain, or none, and must not move the position.
  */
 export class HeadWatch {
   readonly #log: LogLine;
@@ -30,31 +30,31 @@ export class HeadWatch {
     this.#host = host;
   }
 
-  /** isAccepted: an operator goes on although the head is below our position. */
+  /** isAccepted: an operator chose to continue although the head is below our position. */
   begin(isAccepted: boolean): void {
     this.#isAccepted = isAccepted;
     this.#low = null;
     this.#jump = null;
   }
 
-  /** The stream was lost: what it brought and we did not believe comes again, or not. */
+  /** The stream was lost: a tick that we did not believe will either be sent again or not. */
   forgetJump(): void {
     this.#jump = null;
   }
 
-  /** The head should be asked for within DOUBT_MS. */
+  /** The head should be queried within DOUBT_MS. */
   get isDoubtful(): boolean {
     return this.#low !== null || this.#jump !== null;
   }
 
-  /** Whether the hole before this number may be declared a gap; asked again and again until it may. */
+  /** Whether the hole before this number may be declared a gap; asked repeatedly until it may. */
   mayJump(number: bigint): boolean {
     if (this.#isAccepted || (this.#head !== null && this.#head >= number)) return true;
     if (this.#jump?.number !== number) this.#jump = { number, sinceMs: null };
     return false;
   }
 
-  /** had: the last tick before the one that was due when the head was asked for; null before the first one. */
+  /** had: the last tick before the one that was due when the head was queried; null before the first one. */
   answered(head: bigint, had: bigint | null, nowMs: number): void {
     this.#head = head;
     this.#compareJump(head, nowMs);

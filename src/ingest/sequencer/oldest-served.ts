@@ -3,15 +3,15 @@ import type { SequencerConnection } from './connection.ts';
 export interface OldestServedHost {
   /** the last tick before the one that is due; null before the first one of a chain */
   had(): bigint | null;
-  /** the sequencer's head, and what `had` was then */
+  /** the sequencer's head, and the value of `had` at that time */
   answered(head: bigint, had: bigint | null): void;
-  /** the stream has moved on: the answer is not wanted any more */
+  /** the stream has moved on: the answer is no longer wanted */
   isOver(): boolean;
 }
 
 /**
- * A position that is not served may be older than what the sequencer keeps. Returns the oldest tick that it has, from
- * where a stream can go on; null when that is not the cause, or cannot be found out.
+ * A position that is not served may be older than what the sequencer keeps. Returns the oldest tick that it has, where
+ * a stream can continue; null when that is not the cause, or cannot be determined.
  */
 export async function findOldestServed(
   connection: SequencerConnection,
@@ -32,8 +32,8 @@ export async function findOldestServed(
 }
 
 /**
- * The oldest tick that is still served in [wanted, head], or null when not even the head is. What is served is a
- * suffix of the chain, so a binary search by GetTick finds its beginning.
+ * The oldest tick still served in [wanted, head], or null when not even the head is. The served ticks are a suffix of
+ * the chain, so a binary search by GetTick finds its start.
  */
 export async function oldestServed(
   serves: (number: bigint) => Promise<boolean>,

@@ -3,9 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { streamVerdict } from '../../core/retry.ts';
 import type { StreamFailure, TickServer } from './connection.ts';
 
-/** Once may be an accident of the server's resources; twice at one position is the message. */
+/** One may be a transient resource problem of the server; two at one position are caused by the message. */
 const TIMES_MAX = 2;
-/** What arrives in one piece with the message that is too large is dropped by grpc-js with it: a window of 1 MiB. */
+/** grpc-js drops whatever arrives in one piece with the oversized message: a window of 1 MiB. */
 const TICKS_MAX = 8_192;
 const ROOM_POLL_MS = 20;
 
@@ -18,11 +18,11 @@ export interface OversizedHost {
   state(state: { kind: 'poison'; error: string }): void;
 }
 
-/** The message above GRPC_MAX_MESSAGE_BYTES that a stream meets: how often, and which tick it is. */
+/** The message above GRPC_MAX_MESSAGE_BYTES that a stream runs into: how often, and which tick it is. */
 export class OversizedMessages {
   readonly #log: LogLine;
   readonly #host: OversizedHost;
-  /** how often one was met since the last tick came */
+  /** how often one was met since the last tick arrived */
   times = 0;
 
   constructor(log: LogLine, host: OversizedHost) {
@@ -44,7 +44,7 @@ export class OversizedMessages {
     this.#host.state({ kind: 'poison', error: text });
   }
 
-  /** Reads up to the tick that is too large, so that an operator knows its number and nothing else is in the way. */
+  /** Reads up to the oversized tick, so that an operator knows its number and nothing else is in the way. */
   async name(server: TickServer, failure: StreamFailure, isOver: () => boolean): Promise<void> {
     const tick = await this.#find(server, isOver);
     if (tick === null || isOver()) return;
@@ -56,9 +56,9 @@ export class OversizedMessages {
   }
 
   /**
-   * Such a message ends a stream without saying which tick it was, and takes ticks before it along. So the ticks that
-   * are due are asked for one by one, and read like those of the stream, until one is too large as well. Null when it
-   * was not found.
+   * Such a message ends a stream without saying which tick it was, and the ticks before it may be lost with it. So the
+   * ticks that are due are requested one by one, and read like those of the stream, until one is too large as well.
+   * Null when it was not found.
    */
   async #find(server: TickServer, isOver: () => boolean): Promise<bigint | null> {
     for (let asked = 0; asked < TICKS_MAX && !isOver(); asked += 1) {

@@ -5,7 +5,7 @@ import { DOUBT_MS } from './head-watch.ts';
 export interface SilenceLimits {
   /** a stream that has been silent for this long may hang, ms */
   stallMs: number;
-  /** how often GetStatus is asked for the head, ms */
+  /** how often GetStatus queries the head, ms */
   headMs: number;
 }
 
@@ -14,27 +14,27 @@ export interface SilenceHost {
   waiting(): boolean;
   /** the last tick before the one that is due; null before the first one of a chain */
   had(): bigint | null;
-  /** something looks wrong with the head: it is to be asked for more often */
+  /** the head looks suspicious: it is queried more often */
   isDoubtful(): boolean;
-  /** the connection that was asked is not used any more: no answer is wanted */
+  /** the connection that was queried is no longer in use: the answer is not wanted */
   isOver(connection: TickServer): boolean;
-  /** the sequencer's head, and what `had` was when it was asked for */
+  /** the sequencer's head, and the value of `had` when it was queried */
   answered(head: bigint, had: bigint | null): void;
 }
 
-/** The stream is open, and nothing has come for silentMs. */
+/** The stream is open, and nothing arrived for silentMs. */
 export interface Silence {
   silentMs: number;
   /** null when GetStatus was not answered either */
   head: bigint | null;
 }
 
-/** Asks GetStatus for the head while a stream is open: every now and then, and at once when the stream is silent. */
+/** Queries the head with GetStatus while a stream is open: periodically, and at once when the stream is silent. */
 export class SilenceWatch {
   readonly #limits: SilenceLimits;
   readonly #clock: Clock;
   readonly #host: SilenceHost;
-  /** set for each frame, so no clock there: look() turns the flag into a time */
+  /** set for each frame, so that a frame reads no clock: look() turns the flag into a time */
   heardLately = false;
   #heardMs = 0;
   #askedMs = 0;
@@ -51,7 +51,7 @@ export class SilenceWatch {
     this.#heardMs = this.#clock.monotonicMs();
   }
 
-  /** To be called several times a second. Resolves with the silence when there is too much of it, else with null. */
+  /** Call it several times a second. Resolves with the silence when it is too long, else with null. */
   async look(connection: TickServer): Promise<Silence | null> {
     const nowMs = this.#clock.monotonicMs();
     if (this.heardLately || this.#host.waiting()) this.#heardMs = nowMs;
@@ -70,7 +70,7 @@ export class SilenceWatch {
     return { silentMs, head };
   }
 
-  /** Null when it is not answered: that only matters while the stream is silent as well. */
+  /** Null when there is no answer: that only matters while the stream is silent as well. */
   async #ask(connection: TickServer): Promise<bigint | null> {
     this.#isAsking = true;
     try {

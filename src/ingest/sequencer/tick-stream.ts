@@ -6,7 +6,7 @@ import { SequencerConnection, type SourceOptions, type StreamFailure } from './c
 import { OversizedMessages } from './oversized.ts';
 import { SilenceWatch, type SilenceLimits } from './silence-watch.ts';
 
-/** What the stream is doing, for /ready, the log and the metrics. */
+/** The stream's state, for /ready, the log and the metrics. */
 export type StreamState =
   | { kind: 'connecting' }
   | { kind: 'streaming' }
@@ -23,7 +23,7 @@ export interface StreamLimits extends SilenceLimits {
 export interface StreamHost {
   frame(bytes: Uint8Array): void;
   disconnected(): void;
-  /** the tick to ask for; 0 is the latest */
+  /** the tick to request; 0 is the latest */
   resumeAt(): bigint;
   /** the last tick before the one that is due; null before the first one of a chain */
   had(): bigint | null;
@@ -37,17 +37,17 @@ export interface StreamHost {
   headReached(): void;
 }
 
-/** The timer behind the watchdog and the questions for the head, ms. */
+/** The timer interval of the watchdog and the head queries, ms. */
 const WATCH_MS = 250;
-/** gRPC's code for what our own watchdog found */
+/** gRPC's code for what our own watchdog detected */
 const DEADLINE_EXCEEDED = 4;
 const UNKNOWN = 2;
-/** Between two attempts of a halted stream, ms: the sequencer may have been the one that was out of resources. */
+/** Between two attempts of a halted stream, ms: the sequencer itself may have run out of resources. */
 const POISON_RETRY_MS = 60_000;
 
 /**
- * What operators are told goes on being told while the stream is opened again, until something speaks against it: a
- * stream that opens says nothing against a stall, nor against a message that is too large.
+ * What operators are shown stays while the stream is reopened, until something disproves it: a stream that merely opens
+ * disproves neither a stall nor an oversized message.
  */
 type Doubt = 'stalled' | 'oversized' | null;
 
@@ -60,7 +60,7 @@ type State =
   | { kind: 'waiting'; timer: NodeJS.Timeout; doubt: Doubt };
 
 /**
- * Keeps one tick stream open for ever.
+ * Keeps one tick stream open without a limit.
  *
  *   state    what it is                            event                                  next
  *   stopped                                        start()                                opening
@@ -80,8 +80,8 @@ type State =
  *                                                  position no longer served              opening at the oldest tick
  *   opening is entered as parked while the stream is paused; stop() leads from everywhere to stopped.
  *
- * Every attempt has a connection of its own. A stream that is open and silent is found by asking GetStatus: a head
- * beyond what we have means that the stream hangs, an equal one that the chain is quiet.
+ * Every attempt has its own connection. An open but silent stream is diagnosed by GetStatus: a head beyond what we have
+ * means that the stream hangs, an equal one that the chain is quiet.
  */
 export class TickStream {
   readonly #options: SourceOptions;
@@ -93,11 +93,11 @@ export class TickStream {
   readonly #silence: SilenceWatch;
   #state: State = { kind: 'stopped' };
   #watchdog: NodeJS.Timeout | null = null;
-  /** failures in a row, without a frame between them */
+  /** consecutive failures, without a frame between them */
   #attempt = 0;
-  /** the oldest tick served, in the place of a position that is not; until a frame comes */
+  /** the oldest tick served, in place of a position that is not; until a frame arrives */
   #skipTo: bigint | null = null;
-  /** by the ring, in whatever state */
+  /** paused by the ring, in any state */
   #paused = false;
   /** absolute, since the thread started */
   reconnects = 0;
@@ -121,7 +121,7 @@ export class TickStream {
     });
   }
 
-  /** forkAccepted: an operator goes on although the head is below our position. */
+  /** forkAccepted: an operator chose to continue although the head is below our position. */
   start(forkAccepted: boolean): void {
     this.stop();
     this.#heads.begin(forkAccepted);
@@ -151,7 +151,7 @@ export class TickStream {
     if (this.#state.kind === 'parked') this.#open(this.#doubt);
   }
 
-  /** Whether the hole before this number may be declared a gap: not while the head says that there is no such tick. */
+  /** Whether the hole before this number may be declared a gap: not while the head says that no such tick exists. */
   mayJump(number: bigint): boolean {
     return this.#heads.mayJump(number);
   }
@@ -164,7 +164,7 @@ export class TickStream {
     return 'doubt' in this.#state ? this.#state.doubt : null;
   }
 
-  /** Ends what belongs to the present state: its connection or its timer. */
+  /** Ends what belongs to the current state: its connection or its timer. */
   #leave(next: State): void {
     const connection = this.#connection;
     if (this.#state.kind === 'waiting') clearTimeout(this.#state.timer);
@@ -177,7 +177,7 @@ export class TickStream {
 
   #open(doubt: Doubt): void {
     if (this.#paused) {
-      // grpc-js buffers without bound what comes on a stream that was paused before its first message
+      // grpc-js buffers without a bound what arrives on a stream that was paused before its first message
       this.#leave({ kind: 'parked', doubt });
       return;
     }
@@ -198,7 +198,7 @@ export class TickStream {
     });
   }
 
-  /** null when it cannot even be made: a certificate that is being replaced, say. */
+  /** null when it cannot even be created: a certificate that is being replaced, say. */
   #connect(): SequencerConnection | null {
     try {
       return new SequencerConnection(this.#options, this.#env.clock);
@@ -233,7 +233,7 @@ export class TickStream {
     if (this.#connection === connection) this.#retry(failure);
   }
 
-  /** Where the position is no longer served: the hole is a gap. */
+  /** Continues at the oldest tick when the position is no longer served: the hole is a gap. */
   async #openAtOldest(connection: SequencerConnection, start: bigint): Promise<boolean> {
     const oldest = await findOldestServed(connection, start, {
       had: () => this.#host.had(),
@@ -264,7 +264,7 @@ export class TickStream {
     server.close();
   }
 
-  /** shown: what operators are told, when it is not simply the failure. */
+  /** shown: what operators are shown, if different from the failure itself. */
   #retry(failure: StreamFailure, shown?: StreamState & { kind: 'stalled' }): void {
     const waitMs = backoffMs(this.#attempt, this.#limits.backoff, this.#env.random());
     this.#attempt += 1;
@@ -303,7 +303,7 @@ export class TickStream {
     this.#retry(failure, { kind: 'stalled', silentMs, head });
   }
 
-  /** The chain is quiet: there is nothing beyond what we have, or nothing yet of what we ask for. */
+  /** The chain is quiet: there is nothing beyond what we have, or nothing yet at the tick we request. */
   #hasAll(head: bigint): boolean {
     const highest = this.#host.highest();
     if (highest !== null) return head <= highest;

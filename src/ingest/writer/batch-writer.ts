@@ -12,7 +12,7 @@ import { deadline, WakeableWait } from '../../core/wait.ts';
 
 export interface WriterLimits {
   backoff: BackoffLimits;
-  /** the connection is given up when a batch is not answered within this time, ms */
+  /** the connection is dropped when a batch is not answered within this time, ms */
   answerMs: number;
   /** DB_MAX_CONN_LIFETIME, ms */
   lifetimeMs: number;
@@ -24,10 +24,10 @@ export interface WriterLimits {
 
 export interface WriterHost {
   connect(onLost: (error: Error) => void): Promise<Client>;
-  /** null: connected; otherwise why not */
+  /** null: connected; otherwise the reason why not */
   database(trouble: DatabaseTrouble | null): void;
   retried(): void;
-  /** a connection was made: to be remembered in case this thread dies */
+  /** a connection was opened: remembered in case this thread dies */
   backend(backend: Backend): void;
 }
 
@@ -38,13 +38,13 @@ export interface DatabaseTrouble {
 }
 
 export type WriteOutcome =
-  /** `resolved`: the COMMIT's answer was lost and the ledger answered instead */
+  /** `resolved`: the answer to COMMIT was lost and the ledger answered instead */
   | {
       kind: 'committed';
       resolved: boolean;
       ambiguous: number;
       durationMs: number;
-      /** found by the check of links in the batch's own transaction; not known when the ledger answered */
+      /** found by the link check in the batch's own transaction; unknown when the ledger answered */
       brokenLinks: readonly bigint[];
     }
   | Refusal
@@ -53,14 +53,14 @@ export type WriteOutcome =
   | { kind: 'stopped' };
 
 /**
- * The database refuses rows of this batch, and the ledger does not have it: smaller batches will tell which ones. Only
- * errors that depend on the rows come as an outcome; all others are tried again.
+ * The database refuses rows of this batch, and the ledger does not have it: smaller batches will isolate them. Only
+ * errors that depend on the rows become an outcome; all others are retried.
  */
 export interface Refusal {
   kind: 'refused';
   sqlstate: string;
   message: string;
-  /** of a batch of one tick that is there already although no ledger row covers it: what is stored */
+  /** of a one-tick batch whose tick is already there although no ledger row covers it: what is stored */
   stored: StoredCopy | null;
 }
 
@@ -70,7 +70,7 @@ export interface StoredCopy {
   transactions: number;
 }
 
-/** A backend of the server; `started` tells it from a later one with the same pid. */
+/** A backend of the server; `started` distinguishes it from a later one with the same pid. */
 export interface Backend {
   pid: number;
   started: string;
@@ -82,15 +82,15 @@ interface Connected {
   sinceMs: number;
 }
 
-/** How long an ended backend may take to disappear before it is ended again, ms. */
+/** How long a terminated backend may take to disappear before it is terminated again, ms. */
 const BACKEND_POLL_MS = 100;
 /** A server that does not end the session in time is left alone, ms. */
 const CLOSE_MS = 2_000;
 
 /**
  * One writer: one connection, one transaction at a time. A batch leaves write() committed, refused, fenced or stopped,
- * and in no other way; errors of the connection, of resources and of the schema are retried without end with the same
- * bytes.
+ * and in no other way; errors of the connection, of resources and of the schema are retried without a limit with the
+ * same bytes.
  *
  *   connect ─► send ─► committed
  *               │ error or no answer: the outcome is unknown
@@ -111,7 +111,7 @@ export class BatchWriter {
   readonly #pause = new WakeableWait();
   #working = false;
 
-  /** orphans: what a writer that died left behind. */
+  /** orphans: backends that a dead writer left behind. */
   constructor(limits: WriterLimits, env: Env, host: WriterHost, orphans: readonly Backend[] = []) {
     this.#orphans = [...orphans];
     this.#limits = limits;
@@ -132,7 +132,7 @@ export class BatchWriter {
     }
   }
 
-  /** A batch that is under way ends as soon as its present attempt does. */
+  /** A batch in flight ends as soon as its current attempt does. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#pause.wake();
@@ -173,16 +173,16 @@ export class BatchWriter {
           error instanceof BatchError || error instanceof DatabaseError ? error.code : undefined;
         const verdict = storeVerdict(sqlstate);
         if (verdict === 'fenced') {
-          // its transaction is aborted and part of the data may still be on its way: never used again
+          // its transaction is aborted and part of the data may still be in transit: never reused
           this.#give(false);
           this.#host.database(null);
           return { kind: 'fenced' };
         }
         if (error instanceof NoAnswer) ambiguous += 1;
-        // also after an error with a SQLSTATE: a backend that is told to end may say so after its commit
+        // also after an error with a SQLSTATE: a backend that is being terminated may report that after its commit
         unknown = true;
         this.#give(true);
-        // then only the ledger is to be asked, and it is no outage
+        // then only the ledger must be asked, and it is no outage
         atOnce = error instanceof BatchError && liesInRows(error, verdict, batch);
         if (atOnce) refusal = error as BatchError;
         else this.#report(verdict, sqlstate, (error as Error).message, attempt);
@@ -190,7 +190,7 @@ export class BatchWriter {
     }
   }
 
-  /** Sends the batch and waits for its answer, or for nothing long enough. */
+  /** Sends the batch and waits for its answer, or gives up when the server has been silent for too long. */
   async #send({ client }: Connected, batch: BatchWrite): Promise<WrittenBatch> {
     const { answerMs, asynchronousCommit } = this.#limits;
     const late = (): Error => new NoAnswer(`no answer for ${answerMs} ms`);
@@ -213,7 +213,7 @@ export class BatchWriter {
     return answerWithin(ledgerCovers(client, batch.range), this.#limits.answerMs);
   }
 
-  /** A key that is there twice: somebody may have inserted this very tick by hand. */
+  /** A duplicate key: somebody may have inserted this very tick by hand. */
   async #storedCopy(client: Client, { range }: BatchWrite, refusal: BatchError): Promise<StoredCopy | null> {
     if (storeVerdict(refusal.code) !== 'look' || range === null || range.first !== range.last) return null;
     const found = await answerWithin(readStoredTicks(client, [range.first]), this.#limits.answerMs);
@@ -248,7 +248,7 @@ export class BatchWriter {
     }
   }
 
-  /** The connection is never used again; a backend that may be writing is remembered until it is known to be gone. */
+  /** The connection is never reused; a backend that may be writing is remembered until it is known to be gone. */
   #give(mayBeWriting: boolean): void {
     const connected = this.#connected;
     this.#connected = null;
@@ -281,9 +281,9 @@ export class BatchWriter {
 }
 
 /**
- * Whether the rows are what the database refuses, so that smaller transactions get further: the COPYs or the COMMIT
- * (deferred constraints) failed with an error of data. Or a part of the range is in the ledger, and the rest is not.
- * The error of a dead letter, of the ledger or of the schema is nothing that smaller transactions would mend.
+ * Whether the database refuses the rows themselves, so that smaller transactions get further: the COPYs or the COMMIT
+ * (deferred constraints) failed with a data error, or part of the range is in the ledger and the rest is not. Smaller
+ * transactions would not fix an error of a dead letter, of the ledger or of the schema.
  */
 function liesInRows(error: BatchError, verdict: StoreVerdict, { ticks, range }: BatchWrite): boolean {
   if (error.stage === 'rows' || error.stage === 'commit') {
@@ -292,5 +292,5 @@ function liesInRows(error: BatchError, verdict: StoreVerdict, { ticks, range }: 
   return error.stage === 'before' && verdict === 'look' && range !== null && range.first < range.last;
 }
 
-/** The connection ended or was silent while a batch was under way: whether it was committed is not known. */
+/** The connection ended or was silent while a batch was in flight: whether it was committed is unknown. */
 class NoAnswer extends Error {}
