@@ -1,7 +1,7 @@
 import type { RunOnSession } from './postgres/session.ts';
 import { timeOf } from './postgres/time-sql.ts';
 
-/** What a run of the program does (table job_runs). */
+/** The kinds of runs of the program (table job_runs). */
 export type JobName =
   | 'tick_replay'
   | 'tick_export'
@@ -20,7 +20,7 @@ export interface JobStart {
   metadata?: Readonly<Record<string, unknown>>;
 }
 
-/** How far a run is; times in µs since 1970, null before the first row. */
+/** The progress of a run; times in µs since 1970, null before the first row. */
 export interface JobProgress {
   rowsWritten: number;
   minTs: bigint | null;
@@ -28,12 +28,12 @@ export interface JobProgress {
   symbols?: readonly string[];
 }
 
-/** A running run whose heartbeat is older than this has no process any more. */
+/** A running run whose heartbeat is older than this has lost its process. */
 const DEAD_AFTER = "interval '2 minutes'";
 
 /**
- * The audit of runs: one row of job_runs for each. Every method rejects with the server's error, or as Session.run does:
- * what to do then is for the run to decide.
+ * The audit of runs: one row of job_runs for each. Every method rejects with the server's error, or as Session.run
+ * does: the run decides how to react.
  */
 export class JobRunTracker {
   readonly #run: RunOnSession;
@@ -42,7 +42,7 @@ export class JobRunTracker {
     this.#run = run;
   }
 
-  /** Its id. Runs of the same name that died without a word are marked failed. */
+  /** Returns its id. Earlier runs of the same name that died without reporting are marked failed. */
   async start({ jobName, provider, symbols, metadata }: JobStart): Promise<number> {
     await this.#run((client) =>
       client.query(
@@ -60,7 +60,7 @@ export class JobRunTracker {
     return Number(rows[0]?.id);
   }
 
-  /** To be called every few seconds, also when nothing was written: it is the heartbeat. */
+  /** Call it every few seconds, even when nothing was written: it is the heartbeat. */
   async progress(id: number, { rowsWritten, minTs, maxTs, symbols }: JobProgress): Promise<void> {
     await this.#run((client) =>
       client.query(

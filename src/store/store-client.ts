@@ -15,27 +15,27 @@ export interface StoreClientOptions {
   applicationName?: string;
 }
 
-/** A market tick as programs hand it over; names after the columns of tick_data. */
+/** A market tick as programs pass it in; names follow the columns of tick_data. */
 export interface UpsertTick {
   provider: string;
   symbol: string;
   price: number;
-  /** ISO-8601 (UTC when it names no zone), or µs since 1970. Never a Date: it has no microseconds. */
+  /** ISO-8601 (UTC if no zone is given), or µs since 1970. Never a Date: it has no microseconds. */
   ts: string | bigint;
   size?: number | null;
   bid?: number | null;
   ask?: number | null;
   side?: 'buy' | 'sell' | null;
-  /** tells ticks of one µs apart; default 0 */
+  /** distinguishes ticks of the same µs; default 0 */
   seq?: bigint | number | string;
 }
 
-/** No answer for so long: the connection is given up, and what was asked may be asked again. Above the limit of a statement. */
+/** After this long without an answer the connection is dropped, and the request may be repeated. Above the statement timeout. */
 const ANSWER_MS_MAX = 30_000;
 
 /**
- * The store as the pipeline knows it: rows in, no SQL. One session writes ticks, one bars, and one keeps the books
- * (runs, checkpoints), so that none sees another's failed transaction.
+ * The store as the pipeline sees it: rows in, no SQL. One session writes ticks, one bars, and one the bookkeeping
+ * (runs, checkpoints), so that none is affected by another's failed transaction.
  */
 export class StoreClient {
   readonly #write: Session;
@@ -58,7 +58,7 @@ export class StoreClient {
     this.bars = new BarsStore((work) => this.#bars.run(work));
   }
 
-  /** A connection of the caller's own, whose commits are for good. Rejects with ConnectError. */
+  /** A separate connection for the caller, with durable commits. Rejects with ConnectError. */
   connect(purpose: string): Promise<Client> {
     return this.#connect(purpose);
   }
@@ -68,13 +68,13 @@ export class StoreClient {
     await this.#write.run(() => Promise.resolve());
   }
 
-  /** Holds every process to one number of partitions of a topic. Rejects with PartitionsDifferError. */
+  /** Enforces one number of partitions of a topic on every process. Rejects with PartitionsDifferError. */
   async agreePartitions(topic: string, partitions: number): Promise<void> {
     await this.#books.run((client) => agreePartitions(client, topic, partitions));
   }
 
   /**
-   * Makes a group of a topic the role's own. Rejects with GroupInUseError when another role has it, with
+   * Assigns a group of a topic to the role. Rejects with GroupInUseError when another role has it, with
    * PartitionsDifferError when the topic has another number of partitions.
    */
   async claimGroup(topic: string, group: string, role: string, partitions: number): Promise<void> {
@@ -84,20 +84,20 @@ export class StoreClient {
     });
   }
 
-  /** What is known here of a group that is dropped from the bus. */
+  /** Deletes what is recorded here of a group that is dropped from the bus. */
   async forgetGroup(topic: string, group: string): Promise<void> {
     await this.#books.run((client) => forgetGroup(client, { topic, group }));
   }
 
   /**
-   * Inserts what is new, in one transaction; what is there stays as it is. Rejects with the server's error, and with
-   * RangeError for a value that no column holds; the same ticks may be handed over again at any time.
+   * Inserts new rows, in one transaction; existing ones stay unchanged. Rejects with the server's error, and with
+   * RangeError for a value that no column can hold; the same ticks may be passed again at any time.
    */
   upsertTicks(ticks: readonly UpsertTick[]): Promise<TickDataResult> {
     return this.writeTicks(ticks.map(rowOf));
   }
 
-  /** The same for rows that are checked and normalised already. */
+  /** The same for rows that are already checked and normalised. */
   writeTicks(rows: readonly TickDataRow[]): Promise<TickDataResult> {
     return this.#write.run((client) => {
       let writer = this.#writers.get(client);

@@ -6,8 +6,8 @@ import { commitStep, type BarsPolicy, type StepResult } from './commit-step.ts';
 import type { RunOnSession } from '../postgres/session.ts';
 
 /**
- * Bars and the state they rest on. Every method rejects with the server's error or as Session.run does, and may be called
- * again with the same arguments after any failure; SQLSTATE MDF01: the partition was taken over.
+ * Bars and the state they rest on. Every method rejects with the server's error or as Session.run does, and may be
+ * retried with the same arguments after any failure; SQLSTATE MDF01: the partition was taken over.
  */
 export class BarsStore {
   readonly #run: RunOnSession;

@@ -13,27 +13,27 @@ import { readRepairs, type Repair } from './repairs.ts';
 export interface BarsPolicy {
   windowMs: number;
   late: LatePolicy;
-  /** what is closed of a symbol as far as steps were taken, µs; null: unknown */
+  /** the close of each symbol as of the steps taken, µs; null: unknown */
   closedEndUs: (key: SymbolKey) => number | null;
 }
 
 export interface StepResult {
-  /** rows that were added or changed */
+  /** rows added or changed */
   written: number;
-  /** final bars that were replaced by richer ones */
+  /** final bars replaced by richer ones */
   corrected: ChangedBar[];
-  /** rollups as they are stored, where that may be otherwise than in the step: to be taken over */
+  /** stored rollups that may differ from those in the step: the caller adopts them */
   restore: BarRow[];
-  /** marks that came of bars that were there with other values */
+  /** marks caused by stored bars with different values */
   late: LateWindow[];
 }
 
 const NOTHING: StepResult = { written: 0, corrected: [], restore: [], late: [] };
 
 /**
- * One step of a partition: position, watermarks, closed bars, rollups and marks become true together. May be called again
- * with the same step after any failure. Rejects with SQLSTATE MDF01 when the partition was taken over; whatever fails, the
- * session throws the connection away, and the server ends the transaction.
+ * One step of a partition: position, watermarks, closed bars, rollups and marks take effect together. May be retried
+ * with the same step after any failure. Rejects with SQLSTATE MDF01 when the partition was taken over; on any failure
+ * the session drops the connection, and the server ends the transaction.
  */
 export async function commitStep(
   client: Client,
@@ -56,7 +56,7 @@ export async function commitStep(
   };
 }
 
-/** Of a step that is committed already, what its owner goes on with and was never told. */
+/** For a step that is already committed but was never answered: what its owner continues with. */
 async function readAgain(
   client: Client,
   { differing }: SentStep,
@@ -76,7 +76,7 @@ async function readAgain(
   };
 }
 
-/** What the table had otherwise: the ticks themselves decide, or, without them, the bar that holds more of them. */
+/** Where the table has other values: the ticks themselves decide, or, without them, the bar with more of them. */
 async function settleLive(
   client: Client,
   frame: StepFrame,
@@ -106,7 +106,7 @@ function lateOf({ provider, symbol, startUs, intervalMs }: BarRow, position: str
   return { provider, symbol, startUs, endUs: windowEndUs(startUs, intervalMs), position };
 }
 
-/** Bars of replays have tables of their own; those of a repair also fill what live bars lack. */
+/** Bars of replays have their own tables; those of a repair also fill what live bars lack. */
 async function writeReplayed(client: Client, step: Step, policy: BarsPolicy): Promise<StepResult> {
   const closed = step.windows.filter(({ runId }) => runId !== 0n);
   const rollups = step.rollups.filter(({ runId }) => runId !== 0n);
@@ -150,13 +150,13 @@ async function extend(client: Client, { extensions }: Step, windowMs: number): P
 }
 
 /**
- * Live bars from those of a repair: windows wholly inside its range, where there is none or one with fewer ticks. Not those
- * that live events still have open: their bar comes, and its rollups would count it twice.
+ * Live bars from those of a repair: windows wholly inside its range that have no bar, or one with fewer ticks. Windows
+ * that live events still have open are left out: their bar will be written, and its rollups would count it twice.
  */
 async function repair(client: Client, rows: readonly BarRow[], policy: BarsPolicy): Promise<ChangedBar[]> {
   const repairs = await readRepairs(client, [...new Set(rows.map(({ runId }) => runId))]);
   if (repairs.size === 0) return [];
-  // the newest version of a window is the last one
+  // the last version of a window is the newest
   const inside = new Map(
     rows.filter((row) => liesInside(row, repairs.get(row.runId))).map((row) => [barId(row), row]),
   );

@@ -23,7 +23,7 @@ const PAGE = {
           ORDER BY ts, seq LIMIT ${PAGE_ROWS}`,
 };
 
-/** The bar of a window as tick_data has it: the set of its distinct ticks. null: there is none. */
+/** The bar of a window according to tick_data: the set of its distinct ticks. null: there is none. */
 export async function barOfTicks(
   client: Client,
   { provider, symbol, startUs, endUs }: TickWindow,

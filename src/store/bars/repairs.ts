@@ -8,8 +8,8 @@ export interface Repair {
 }
 
 /**
- * Which of these runs repair live bars: job_runs.metadata says `"repair": true`, with `start` and `end` as ISO-8601. A run
- * whose times are none repairs nothing.
+ * Which of these runs repair live bars: job_runs.metadata has `"repair": true`, with `start` and `end` as ISO-8601. A
+ * run whose times do not parse repairs nothing.
  */
 export async function readRepairs(client: Client, runIds: readonly bigint[]): Promise<Map<bigint, Repair>> {
   const { rows } = await client.query<{ id: string; start: string | null; end: string | null }>(

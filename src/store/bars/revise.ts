@@ -8,23 +8,24 @@ import { beginStep, type StepFrame } from './step-statements.ts';
 import type { BarsPolicy } from './commit-step.ts';
 import { barOfTicks } from './from-ticks.ts';
 
-/** read in one transaction: a window may hold a million, and the live ones wait */
+/** ticks read per transaction: a window may hold a million, and the live windows wait meanwhile */
 const TICKS_MAX = 200_000;
 
 export interface Revision {
-  /** the windows that were looked at; those beyond TICKS_MAX come in another transaction */
+  /** the windows examined; those beyond TICKS_MAX are left to another transaction */
   done: LateWindow[];
-  /** windows whose bar is another one now, or is there now */
+  /** windows whose bar is different or new */
   windows: ChangedBar[];
-  /** rollups that followed */
+  /** rollups recomputed as a result */
   rollups: ChangedBar[];
-  /** rollups as they are stored now: to be taken over */
+  /** rollups as they are stored now: the caller adopts them */
   restore: BarRow[];
 }
 
 /**
- * Recomputes windows from tick_data, the set of distinct ticks, and the rollups above those that changed, as one step of the
- * partition. Only once the tick consumer has passed what made them late: before, a bar would shrink. A bar never loses ticks.
+ * Recomputes windows from tick_data, the set of distinct ticks, and the rollups above those that changed, as one step
+ * of the partition. Only once the tick consumer has passed what made them late: earlier, a bar would shrink. A bar
+ * never loses ticks.
  */
 export async function reviseWindows(
   client: Client,
@@ -34,7 +35,7 @@ export async function reviseWindows(
   policy: BarsPolicy,
 ): Promise<Revision> {
   if (!(await beginStep(client, frame, { ...at, dropped: 0 }))) {
-    // what it changed is not known any more
+    // its changes are no longer known
     const live = late.map((window) => ({ ...window, runId: 0n }));
     const restore = await rollupsAbove(client, 'bars_ohlcv', policy.windowMs, live);
     return { done: [], windows: [], rollups: [], restore };

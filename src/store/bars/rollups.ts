@@ -7,9 +7,9 @@ import { readBars, replaceBars, type BarRange, type ChangedBar } from './rows.ts
 import type { BarTable } from './sql.ts';
 import { barOfTicks } from './from-ticks.ts';
 
-/** A rollup that must be merged anew. */
+/** A rollup that must be rebuilt. */
 interface RollupKey extends Pick<BarRow, 'runId' | 'provider' | 'symbol' | 'intervalMs' | 'startUs'> {
-  /** to the finer bars, since it was merged from them */
+  /** to the finer bars, since the rollup was built from them */
   ticksAdded: number;
 }
 
@@ -17,13 +17,13 @@ export interface RemergeOptions {
   table: BarTable;
   windowMs: number;
   late: LatePolicy;
-  /** what is closed of a symbol as far as it is stored, µs; null: unknown */
+  /** the close of each symbol as stored, µs; null: unknown */
   closedEndUs: (key: SymbolKey) => number | null;
 }
 
 /**
- * Merges rollups anew from the finer bars that are stored, from the finest on: those named, and those above what changed.
- * A sum cannot be taken back out of a maximum, so a correction is never added to what is there. Returns what changed.
+ * Rebuilds rollups from the stored finer bars, finest first: those named, and those above what changed. A correction
+ * cannot be subtracted from a maximum, so stored rollups are never patched. Returns what changed.
  */
 export async function remergeRollups(
   client: Client,
@@ -92,7 +92,7 @@ async function remergeLevel(
     const closed = closedEndUs(key);
     let bar = mergeBars(finer[at].map((row) => row.bar));
     const had = stored[at][0]?.bar.tickCount ?? 0;
-    // what a step itself adds to finer bars is in its rollup already
+    // what a step itself adds to finer bars is already in its rollup
     const added = late === 'revise' ? key.ticksAdded : 0;
     // it held more than the finer bars did: windows of another length were merged into it before the length was changed
     if (table === 'bars_ohlcv' && finerMs === windowMs && (bar?.tickCount ?? 0) - added < had) {

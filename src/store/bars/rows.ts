@@ -11,7 +11,7 @@ import {
   type ReplaceRule,
 } from './sql.ts';
 
-/** Bars as the statements read them. A double beyond all bounds has no JSON: it travels as its name. */
+/** Bars as the statements read them. JSON has no infinities: such a double travels by name. */
 export function rowsJson(rows: readonly BarRow[]): string {
   return JSON.stringify(
     rows.map(({ runId, provider, symbol, intervalMs, startUs, bar, isFinal, lastSeq }) => ({
@@ -41,7 +41,7 @@ function double(value: number): number | string {
   return Number.isFinite(value) ? value : String(value);
 }
 
-/** A row as the statements name it: pg hands int8 over as text. */
+/** A row with the columns of the statements: pg returns int8 as text. */
 export interface SelectedBar {
   run: string;
   provider: string;
@@ -93,7 +93,7 @@ export function barRowOf(row: SelectedBar): BarRow {
   };
 }
 
-/** Adds those that are not there. Returns the others whose values differ from the stored ones, which stay. */
+/** Adds those that are missing. Returns the others whose values differ from the stored ones, which stay. */
 export async function insertBars(
   client: Client,
   table: BarTable,
@@ -107,8 +107,8 @@ export async function insertBars(
 }
 
 /**
- * Writes open rollups in place, and makes final what is complete. Rows that are final already, or hold more ticks, know more
- * than the caller and stay. Returns the final ones that the table has otherwise.
+ * Writes open rollups in place, and finalises complete ones. Rows that are already final, or hold more ticks, are ahead
+ * of the caller and stay. Returns the final ones that differ in the table.
  */
 export async function writeRollups(
   client: Client,
@@ -133,15 +133,15 @@ async function differingBars(client: Client, table: BarTable, json: string): Pro
 /** A bar that was added or changed. */
 export interface ChangedBar {
   row: BarRow;
-  /** as it is now; above 0 a final one was replaced, 0: it was not there, or still open */
+  /** the current revision; above 0 a final bar was replaced, 0: it was missing, or still open */
   revision: number;
-  /** how many more it holds than before */
+  /** how many ticks it gained */
   ticksAdded: number;
 }
 
 /**
- * Corrects bars: adds what is not there, and writes over what differs and the rule lets go. A final row that is replaced goes
- * to bars_history and its revision rises. Returns those that changed.
+ * Corrects bars: adds missing ones, and overwrites those that differ if the rule allows it. A final row that is
+ * replaced goes to bars_history and its revision rises. Returns those that changed.
  */
 export async function replaceBars(
   client: Client,
@@ -161,7 +161,7 @@ export async function replaceBars(
   }));
 }
 
-/** Which bars: all of one length whose windows begin in [startUs, endUs). */
+/** Which bars: all of one length whose windows start in [startUs, endUs). */
 export interface BarRange {
   runId: bigint;
   provider: string;
@@ -171,7 +171,7 @@ export interface BarRange {
   endUs: number;
 }
 
-/** The bars of each range, in the order of their windows; [] where there are none. */
+/** The bars of each range, in the order of their windows; [] if none. */
 export async function readBars(
   client: Client,
   table: BarTable,

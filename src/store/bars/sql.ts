@@ -1,6 +1,9 @@
 import { microsOf, timeOf } from '../postgres/time-sql.ts';
 
-/** The statements that write, compare and read bars, for each of the two tables. `json` is SQL of rows as rowsJson() writes them. */
+/**
+ * The statements that write, compare and read bars, for each of the two tables. `json` is SQL yielding rows as
+ * rowsJson() writes them.
+ */
 
 /** bars_ohlcv holds live bars and keeps replaced versions; bars_replay holds those of replay runs. */
 export type BarTable = 'bars_ohlcv' | 'bars_replay';
@@ -29,7 +32,10 @@ const COLUMNS: Readonly<Record<BarTable, string>> = {
 };
 const HISTORY_COLUMNS = `provider, symbol, "interval", ts, revision, ${VALUES.join(', ')}, is_final, created_at, updated_at`;
 
-/** Rows of a JSON text (rowsJson; SQL of it) with the names and types of the columns. JSON carries doubles digit by digit. */
+/**
+ * Rows of a JSON text (SQL yielding rowsJson output) with the names and types of the columns. JSON keeps every digit of
+ * a double.
+ */
 const incoming = (json: string): string => `incoming AS MATERIALIZED (
   SELECT r.replay_run_id, r.provider, r.symbol, r."interval", ${timeOf('r.ts')} AS ts, r.open, r.high, r.low, r.close, r.volume,
          r.vwap, r.tick_count, ${timeOf('r.first_ts')} AS first_ts, ${timeOf('r.last_ts')} AS last_ts,
@@ -57,14 +63,17 @@ const SELECTED = (of: string, table: BarTable): string =>
    ${microsOf(`${of}.first_ts`)} AS first_ts, ${microsOf(`${of}.last_ts`)} AS last_ts, ${of}.volume_parts, ${of}.pv_parts, ${of}.is_final,
    ${table === 'bars_replay' ? `${of}.last_seq` : '0'} AS last_seq`;
 
-/** Adds those that are not there; the others stay. One row: how many were added (n). */
+/** Adds missing ones; the others stay. One row: how many were added (n). */
 export function insertStatement(table: BarTable, json: string): string {
   return `WITH ${incoming(json)}, written AS (
        INSERT INTO ${table} (${COLUMNS[table]}) ${SELECT_INCOMING(table)} ON CONFLICT DO NOTHING RETURNING 1)
      SELECT count(*) AS n FROM written`;
 }
 
-/** Open rollups in place, and final ones; rows that are final or hold more ticks stay. One row: how many were written (n). */
+/**
+ * Writes open rollups in place, and final ones; rows that are final or hold more ticks stay. One row: how many were
+ * written (n).
+ */
 export function rollupStatement(table: BarTable, json: string): string {
   return `WITH ${incoming(json)}, written AS (
        INSERT INTO ${table} AS b (${COLUMNS[table]}) ${SELECT_INCOMING(table)}
@@ -75,13 +84,13 @@ export function rollupStatement(table: BarTable, json: string): string {
      SELECT count(*) AS n FROM written`;
 }
 
-/** Final ones of the rows that the table has with other values, or not as final. */
+/** Final rows that the table has with other values, or not as final. */
 export function differingStatement(table: BarTable, json: string): string {
   return `WITH ${incoming(json)} SELECT ${SELECTED('i', 'bars_replay')} FROM incoming i JOIN ${table} b ON ${SAME_KEY(table)}
       WHERE i.is_final AND (${DIFFERS('i', 'b')} OR NOT b.is_final)`;
 }
 
-/** Which rows may be written over: any that differ, those with at most as many ticks, those with fewer. */
+/** Which rows may be overwritten: any that differ, those with at most as many ticks, those with fewer. */
 export type ReplaceRule = 'differs' | 'not_poorer' | 'richer';
 
 const REPLACED_WHEN: Readonly<Record<ReplaceRule, string>> = {
@@ -90,8 +99,8 @@ const REPLACED_WHEN: Readonly<Record<ReplaceRule, string>> = {
   richer: ' AND NEW.tick_count > b.tick_count',
 };
 
-/** Adds rows, and writes over what differs and the rule lets go; final ones go to bars_history before. The rows that changed, and
- * how many ticks each gained (added). */
+/** Adds rows, and overwrites those that differ if the rule allows it; final ones go to bars_history first. Returns the changed rows,
+ * and how many ticks each gained (added). */
 export function replaceStatement(table: BarTable, json: string, rule: ReplaceRule): string {
   const when = (row: string): string =>
     `(${DIFFERS('b', row)} OR (${row}.is_final AND NOT b.is_final))${REPLACED_WHEN[rule].replace('NEW', row)}`;

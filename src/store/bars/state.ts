@@ -16,7 +16,7 @@ export interface BarsPlace {
   held: { partition: number };
 }
 
-/** All that a new owner of a partition goes on from. */
+/** Everything that a new owner of a partition continues from. */
 export interface BarsState {
   /** of the last committed transaction */
   step: bigint;
@@ -25,11 +25,11 @@ export interface BarsState {
   late: LateWindow[];
 }
 
-/** listened to by whoever shows bars */
+/** the channel that viewers of bars listen to */
 const REVISED_CHANNEL = 'bars_revised';
-/** a notification has 8,000 bytes at most, and the longest names take 256 each where JSON escapes every byte of them */
+/** a notification has at most 8,000 bytes, and the longest names take 256 each where JSON escapes every byte of them */
 const REVISED_MAX = 16;
-/** a replay that was silent for so long is over, and forgotten here */
+/** a replay that was silent for this long is over, and its state is dropped */
 const REPLAY_SILENCE = "interval '1 day'";
 /** symbols whose rollups are read at once */
 const SYMBOLS_READ = 500;
@@ -38,7 +38,7 @@ const PLACE = 'topic = $1 AND group_name = $2 AND partition = $3';
 
 /**
  * @param position as its owner committed it
- * @param log the log that is on the bus now; positions of another one mean nothing in it
+ * @param log the current log on the bus; positions of another log mean nothing in it
  */
 export async function loadBarsState(
   client: Client,
@@ -57,7 +57,7 @@ export async function loadBarsState(
   const found = rows[0];
   const isSameLog = found?.log === log;
   if (!isSameLog) {
-    // what is to be waited for there is not in this log: the tick consumer has it, or nobody has
+    // the awaited entry is not in this log: the tick consumer has it, or nobody has
     await client.query(`UPDATE bars_late_windows SET "position" = NULL WHERE ${PLACE}`, at);
   }
   return {
@@ -134,7 +134,7 @@ async function withRollups(
   return symbols.map((symbol, index) => ({ ...symbol, rollups: rollups[index] }));
 }
 
-/** SQL that writes watermarks down. */
+/** SQL that stores watermarks. */
 export function watermarksStatement(
   place: BarsPlace,
   watermarks: readonly (SymbolKey & Watermark)[],
@@ -154,7 +154,7 @@ export function watermarksStatement(
        SET max_ts = excluded.max_ts, closed_end = excluded.closed_end, updated_at = now()`;
 }
 
-/** SQL that marks closed windows. Of two marks of one window the later decides what is waited for. */
+/** SQL that marks closed windows. If a window is marked twice, the later mark decides what is waited for. */
 export function markStatement(place: BarsPlace, late: readonly LateWindow[]): string {
   const windows = [...new Map(late.map((each) => [lateId(each), each])).values()];
   return `INSERT INTO bars_late_windows (topic, group_name, partition, provider, symbol, ts, ts_end, "position")
@@ -164,7 +164,7 @@ export function markStatement(place: BarsPlace, late: readonly LateWindow[]): st
      ON CONFLICT (topic, group_name, partition, provider, symbol, ts, ts_end) DO UPDATE SET "position" = excluded."position"`;
 }
 
-/** Takes back marks that are done with, unless a later event came meanwhile. */
+/** Removes marks that are done, unless a later event arrived meanwhile. */
 export async function unmarkLate(
   client: Client,
   place: BarsPlace,
@@ -186,7 +186,7 @@ export async function unmarkLate(
   );
 }
 
-/** Marks; those of windows of another length also mark the windows of this length that they lie in. */
+/** Marks; those of windows of another length also mark the windows of this length that contain them. */
 async function readLate(client: Client, place: BarsPlace, windowMs: number): Promise<LateWindow[]> {
   const late = await readMarks(client, place);
   const others = late
@@ -233,7 +233,7 @@ export function lateId({ provider, symbol, startUs, endUs }: LateWindow): string
   return `${provider}|${symbol}|${startUs}|${endUs}`;
 }
 
-/** Says which final bars were corrected, at the commit. One notification a transaction; the rest is in bars_history. */
+/** Notifies, at the commit, which final bars were corrected. One notification per transaction; the details are in bars_history. */
 export async function notifyRevised(client: Client, corrected: readonly ChangedBar[]): Promise<void> {
   if (corrected.length === 0) return;
   const bars = corrected.slice(0, REVISED_MAX).map(({ row, revision }) => ({
@@ -249,7 +249,7 @@ export async function notifyRevised(client: Client, corrected: readonly ChangedB
   ]);
 }
 
-/** For statements that are sent together: those have no parameters. */
+/** For statements that are sent together: those cannot have parameters. */
 function placeLiterals(place: BarsPlace): string {
   const [topic, group, partition] = placeOf(place);
   return `${escapeLiteral(topic)}, ${escapeLiteral(group)}, ${partition}`;

@@ -6,28 +6,28 @@ import { differingStatement, insertStatement, rollupStatement } from './sql.ts';
 import { markStatement, watermarksStatement } from './state.ts';
 import type { GroupName, HeldPartition } from '../bus/partitions.ts';
 
-/** Whose transaction it is, and which: a step is committed once. */
+/** The owner and number of the transaction: a step is committed once. */
 export interface StepFrame {
   name: GroupName;
   held: HeldPartition;
   /** one more than the last committed one */
   number: bigint;
-  /** the log that positions belong to */
+  /** the log that the positions belong to */
   log: string;
 }
 
-/** What a step says of the partition. */
+/** What a step writes about the partition. */
 export type StepPlace = Resume & Pick<Step, 'dropped'>;
 
-/** What the live rows of a step met. */
+/** What the live rows of a step ran into. */
 export interface SentStep {
-  /** false: it is committed already, its answer was lost; nothing is open then */
+  /** false: it is already committed, its answer was lost; no transaction is open then */
   isNew: boolean;
   inserted: number;
-  /** windows that are there with another bar, which stays */
+  /** windows that already have a different bar, which stays */
   differing: BarRow[];
   merged: number;
-  /** final rollups that the table has otherwise */
+  /** final rollups that differ in the table */
   differingRollups: BarRow[];
 }
 
@@ -37,7 +37,7 @@ function text(value: string | null): string {
   return value === null ? 'NULL' : escapeLiteral(value);
 }
 
-/** Fence, epoch and number of the step. MDF01 when the partition was taken over; false: this step is committed already. */
+/** Fence, epoch and number of the step. MDF01 when the partition was taken over; false: this step is already committed. */
 function beginStatement({ name, held, number, log }: StepFrame, at: StepPlace): string {
   const values = [
     text(name.topic),
@@ -54,15 +54,15 @@ function beginStatement({ name, held, number, log }: StepFrame, at: StepPlace): 
   return `SELECT bars_begin_step(${values.join(', ')}) AS begun`;
 }
 
-/** Begins the transaction of a step. False: it is committed already, its answer was lost; nothing is open then. */
+/** Begins the transaction of a step. False: it is already committed, its answer was lost; no transaction is open then. */
 export async function beginStep(client: Client, frame: StepFrame, at: StepPlace): Promise<boolean> {
   const results = await sendTogether(client, [BEGIN, beginStatement(frame, at)]);
   return hasBegun(client, results[1]);
 }
 
 /**
- * Begins the transaction of a step and writes what nearly every step has, in one round trip: the thread that waits for the
- * answers is the one that takes the next entries.
+ * Begins the transaction of a step and writes what nearly every step has, in one round trip: the thread that waits for
+ * the answers also takes the next entries.
  */
 export async function sendStep(
   client: Client,
@@ -114,7 +114,7 @@ async function hasBegun(client: Client, result: QueryResult | undefined): Promis
   return false;
 }
 
-/** A simple query of several statements, answered one by one. */
+/** A simple query of several statements, answered individually. */
 async function sendTogether(client: Client, statements: readonly string[]): Promise<QueryResult[]> {
   return (await client.query(statements.join(';\n'))) as unknown as QueryResult[];
 }

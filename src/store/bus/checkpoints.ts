@@ -1,7 +1,7 @@
 import type { RunOnSession } from '../postgres/session.ts';
 
 /**
- * How far groups have acknowledged (table bus_marks), for whichever bus: a group that vanished from the bus is made again
+ * How far groups have acknowledged (table bus_marks), for any bus: a group that vanished from the bus is recreated from
  * there. Every method rejects with the server's error, or as Session.run does.
  */
 export class BusCheckpoints {
@@ -11,7 +11,7 @@ export class BusCheckpoints {
     this.#run = run;
   }
 
-  /** Everything at or below was acknowledged; null: nothing is known. */
+  /** Everything at or below was acknowledged; null: unknown. */
   async read(topic: string, group: string, partition: number): Promise<string | null> {
     const { rows } = await this.#run((client) =>
       client.query<{ acknowledged: string | null }>(
@@ -33,7 +33,7 @@ export class BusCheckpoints {
     );
   }
 
-  /** How often work on the partition began at this position, this time included. */
+  /** How many times work on the partition started at this position, this time included. */
   async starting(topic: string, group: string, partition: number, position: string): Promise<number> {
     const { rows } = await this.#run((client) =>
       client.query<{ start_count: number }>(

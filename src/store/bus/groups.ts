@@ -21,13 +21,16 @@ export interface MemberName {
   member: string;
 }
 
-/** One life of a member. */
+/** One incarnation of a member. */
 export interface MemberSession extends MemberName {
   session: bigint;
   takeoverMs: number;
 }
 
-/** Creates what the group lacks of `partitions`: each behind its checkpoint (the last acknowledged offset), else at the beginning. */
+/**
+ * Creates what the group lacks of `partitions`: each after its checkpoint (the last acknowledged offset), else at the
+ * beginning.
+ */
 export async function makeGroup(
   client: Client,
   { topic, group }: { topic: string; group: string },
@@ -70,7 +73,7 @@ export async function renewMember(client: Client, member: MemberSession): Promis
   ]);
 }
 
-/** Records in hand that were not read yet, or not wholly: offsets, both included. */
+/** Claimed records that were not read yet, or only in part: offsets, both included. */
 export interface TakenRange {
   partition: number;
   from: bigint;
@@ -86,7 +89,7 @@ export interface TakenRecord {
   record: StoredRecord | null;
 }
 
-/** What was taken: records, and ranges that were left out because the records before them are so large. */
+/** What was claimed: records, and ranges left out because the records before them are so large. */
 export interface Taken {
   records: TakenRecord[];
   unread: TakenRange[];
@@ -94,7 +97,7 @@ export interface Taken {
 
 export interface TakeOptions {
   limit: number;
-  /** number of this call, rising, and of the last one whose answer arrived: what a lost answer held comes again */
+  /** number of this call, rising, and of the last one whose answer arrived: records of a lost answer are delivered again */
   call: number;
   seen: number;
   /** look for what the member had before, and for what others left behind */
@@ -103,8 +106,9 @@ export interface TakeOptions {
 }
 
 /**
- * Takes records for a member and reads them, in one round trip; the group is locked while they are handed out, not while
- * they are read. Handing out need not survive a crash of the server (they come again then), so its commit waits for no disk.
+ * Claims records for a member and reads them, in one round trip; the group is locked while they are handed out, not
+ * while they are read. Claims need not survive a server crash (the records are delivered again then), so the commit
+ * does not wait for the disk.
  */
 export async function takeRecords(
   client: Client,
@@ -149,10 +153,10 @@ export async function takeRecords(
   return taken;
 }
 
-/** partition, first and last offset and attempts of a claim come before its records */
+/** partition, first and last offset and attempts of a claim precede its records */
 const RECORD_AT = 4;
 
-/** Reads on in what was taken and left out. */
+/** Continues reading what was claimed and left out. */
 export async function readTaken(
   client: Client,
   topic: string,
@@ -163,7 +167,7 @@ export async function readTaken(
   const taken: Taken = { records: [], unread: [] };
   const wanted = Number(range.to - range.from) + 1;
   if (wanted > limit && records.length < limit && bytesOf(records) < READ_BYTES) {
-    // some are lost: what is there of the first `limit` offsets
+    // some are lost: return what exists of the first `limit` offsets
     const cut = range.from + BigInt(limit) - 1n;
     addRange(
       taken,
@@ -178,7 +182,7 @@ export async function readTaken(
   return taken;
 }
 
-/** `isCut`: what lies behind the last record was not read; otherwise what is missing is lost. */
+/** `isCut`: records after the last one were not read; otherwise missing ones are lost. */
 function addRange(taken: Taken, range: TakenRange, records: StoredRecord[], isCut: boolean): void {
   const { partition, attempts } = range;
   let next = range.from;
@@ -231,7 +235,7 @@ export async function leaveGroup(client: Client, member: MemberSession): Promise
   ]);
 }
 
-/** A reader that owns a partition needs nothing at or below this any more. */
+/** A reader that owns a partition no longer needs anything at or below this. */
 export async function releaseOffset(
   client: Client,
   { topic, group }: { topic: string; group: string },
@@ -253,7 +257,7 @@ export interface GroupStatus {
   lagMs: number;
   idleMs: number | null;
   members: number;
-  /** null: nothing is */
+  /** null: there is none */
   acknowledged: bigint | null;
 }
 
@@ -285,7 +289,7 @@ export async function groupStatus(
   }));
 }
 
-/** What the group has acknowledged of each partition; nothing of those that are left out. */
+/** What the group has acknowledged of each partition; partitions without any are left out. */
 export async function acknowledgedOffsets(
   client: Client,
   topic: string,

@@ -3,25 +3,25 @@ import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
 import { answerWithin, destroy } from '../postgres/session.ts';
 
 const BACKOFF: BackoffLimits = { firstMs: 100, maxMs: 5000 };
-/** how often a quiet connection is asked whether it lives, and how long it may take to answer, ms */
+/** how often an idle connection is probed, and how long it may take to answer, ms */
 const PING_MS = 15_000;
 const ANSWER_MS = 10_000;
-/** how long publishers go on notifying for the sake of this listener, and how often it says that it is still there */
+/** how long publishers keep notifying for this listener, and how often it renews its registration */
 const WAIT_FOR = "interval '6 seconds'";
 const STILL_FRESH = "interval '3 seconds'";
 const REGISTER_MS = 2000;
 
 /**
- * Hears which topics have new records. Its connection is no Session: it answers no calls, notifications come at any time, and
- * it is made again by itself, for ever, so that they go on coming. It only saves time: a notification may be lost, so whoever
- * waits looks again after a while.
+ * Listens for topics with new records. Its connection is no Session: it answers no calls, notifications arrive at any
+ * time, and it reconnects by itself, without a limit, to keep them coming. It only saves time: a notification may be
+ * lost, so waiters also poll.
  */
 export class BusListener {
   readonly #connect: () => Promise<Client>;
   readonly #random: () => number;
   readonly #counts = new Map<string, number>();
   readonly #waiters = new Map<string, Set<() => void>>();
-  /** topics for which publishers know that somebody listens */
+  /** topics whose publishers know that somebody listens */
   readonly #registered = new Set<string>();
   #client: Client | null = null;
   #isListening = false;
@@ -39,14 +39,14 @@ export class BusListener {
     return this.#isListening;
   }
 
-  /** Grows with each notification of the topic. */
+  /** Incremented by each notification of the topic. */
   count(topic: string): number {
     return this.#counts.get(topic) ?? 0;
   }
 
   /**
-   * Tells publishers that a notification of this topic is of use (they send none otherwise), from time to time. True: it
-   * said so now, and what came until now must be looked for once more.
+   * Tells publishers, from time to time, that a notification of this topic is of use (they send none otherwise). True:
+   * it did so now, and records that arrived before must be looked for once more.
    */
   async register(client: Client, topic: string): Promise<boolean> {
     this.#running ??= this.#run();
@@ -61,7 +61,7 @@ export class BusListener {
     return true;
   }
 
-  /** Until the topic's count differs from `count`, for `ms` at most, or until `over`. */
+  /** Waits until the topic's count differs from `count`, for at most `ms`, or until `over`. */
   async wait(topic: string, count: number, ms: number, over: Promise<void>): Promise<void> {
     if (this.#closed || this.count(topic) !== count) return;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -77,7 +77,7 @@ export class BusListener {
     }
   }
 
-  /** Who waits is let go. Idempotent. */
+  /** Releases all waiters. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#wakeUp?.();
@@ -90,7 +90,7 @@ export class BusListener {
       try {
         await this.#listen(() => (attempt = 0));
       } catch {
-        // whoever publishes or reads sees what is wrong with the server; here it is tried again
+        // publishers and readers report what is wrong with the server; here it is only retried
       }
       this.#registered.clear();
       if (!this.#closed) await this.#pause(backoffMs(attempt, BACKOFF, this.#random()));

@@ -7,7 +7,7 @@ import { copyOut } from '../postgres/copy-out.ts';
 /** How records of the postgres bus are encoded (column encoding). */
 export const ENCODINGS = ['json', 'msgpack'] as const;
 
-/** A record to append; the partition is the caller's choice. */
+/** A record to append; the caller chooses the partition. */
 export interface LogRecord {
   partition: number;
   key: string | null;
@@ -16,7 +16,7 @@ export interface LogRecord {
   data: Uint8Array;
 }
 
-/** A record as it lies in its partition. */
+/** A record as stored in its partition. */
 export interface StoredRecord {
   offset: bigint;
   /** µs since 1970, by the server's clock */
@@ -24,25 +24,25 @@ export interface StoredRecord {
   key: string | null;
   eventId: string | null;
   encoding: (typeof ENCODINGS)[number];
-  /** shares the memory of what was read together */
+  /** shares the memory of the records read together */
   data: Uint8Array;
 }
 
-/** A segment takes no more than this, a larger batch excepted. */
+/** Maximum size of a segment, unless a single batch is larger. */
 export interface SegmentLimits {
   rows: number;
   bytes: number;
 }
 
-/** A read ends with the record that reaches this, so the memory of a batch is bounded whatever its records hold. */
+/** A read ends with the record that reaches this, so a batch's memory is bounded whatever the size of its records. */
 export const READ_BYTES = 16 * 2 ** 20;
-/** what one answer may hold: the record that reaches the limit may itself be large */
+/** maximum size of one answer: the record that reaches the limit may itself be large */
 export const ANSWER_BYTES_MAX = 2 ** 30;
 
 /**
- * Appends in one round trip and returns the offsets, in the order of the records. The records of a partition are visible
- * with the commit, in the order of their offsets. Inside a transaction of the caller's own (READ COMMITTED): the counters
- * stay locked until its end, so append last.
+ * Appends in one round trip and returns the offsets, in the order of the records. The records of a partition become
+ * visible with the commit, in the order of their offsets. Inside the caller's own transaction (READ COMMITTED): the
+ * counters stay locked until it ends, so append last.
  */
 export async function appendRecords(
   client: Client,
@@ -80,7 +80,7 @@ export async function appendRecords(
 }
 
 interface Grouped {
-  /** where each record of the grouped order stands among the given ones; null: nothing moves */
+  /** the index of each record of the grouped order among the given ones; null: the order is unchanged */
   order: number[] | null;
   /** ascending, as the locks must be taken */
   partitions: number[];
@@ -103,11 +103,11 @@ function byPartition(records: readonly LogRecord[]): Grouped {
   return { order: members.flat(), partitions, counts: members.map(({ length }) => length) };
 }
 
-/** Columns of what readRecords() and takeRecords() ask for. */
+/** Columns that readRecords() and takeRecords() select. */
 export const RECORD_COLUMNS = `r."position", r.taken_us, r.key, r.event_id, r.encoding, r.data`;
 export const RECORD_FIELDS = 6;
 
-/** What bus_read() is asked for: offsets, both included. */
+/** The arguments of bus_read(): offsets, both included. */
 export interface ReadRange {
   partition: number;
   from: bigint;
@@ -117,8 +117,8 @@ export interface ReadRange {
 export const LAST_OFFSET = 2n ** 63n - 1n;
 
 /**
- * Records of a range in order, `limit` at most, and fewer where they are large; trimmed ones are left out. Their bodies
- * come as bytes and never as text.
+ * Records of a range in order, at most `limit`, and fewer if they are large; trimmed ones are left out. Their bodies
+ * arrive as bytes and never as text.
  */
 export async function readRecords(
   client: Client,
@@ -144,7 +144,7 @@ function readCall(topic: string, { partition, from, to }: ReadRange, limit: numb
   return `bus_read(${topic}, ${partition}, ${from}, ${to}, ${limit}, ${READ_BYTES})`;
 }
 
-/** Stands before the first row of what a COPY sent. The bytes belong to the records from here on. */
+/** Positioned before the first row of a COPY's output. From here on the bytes belong to the records. */
 export function beginRows(sink: ByteSink, fields: number): CopyRows {
   const bytes = sink.release();
   const rows = new CopyRows(fields);
@@ -152,7 +152,7 @@ export function beginRows(sink: ByteSink, fields: number): CopyRows {
   return rows;
 }
 
-/** Of the present row, whose RECORD_COLUMNS begin with this field. */
+/** Of the current row, whose RECORD_COLUMNS start with this field. */
 export function recordAt(rows: CopyRows, field: number): StoredRecord {
   return {
     offset: rows.int64(field),
@@ -164,7 +164,7 @@ export function recordAt(rows: CopyRows, field: number): StoredRecord {
   };
 }
 
-/** Offset of the newest record, null when there never was one. */
+/** Offset of the newest record, null if there never was one. */
 export async function lastOffset(client: Client, topic: string, partition: number): Promise<bigint | null> {
   const { rows } = await client.query<{ next: string }>(
     'SELECT next_offset AS next FROM bus_logs WHERE topic = $1 AND partition = $2',

@@ -10,13 +10,13 @@ export interface GroupName {
   group: string;
 }
 
-/** A lease that a member holds; the epoch refuses those who held it before. */
+/** A lease that a member holds; the epoch refuses earlier holders. */
 export interface HeldPartition {
   partition: number;
   epoch: bigint;
 }
 
-/** A group belongs to one role: another one uses this. */
+/** A group belongs to one role: another role uses this one. */
 export class GroupInUseError extends Error {
   override name = 'GroupInUseError';
 }
@@ -27,9 +27,8 @@ export class PartitionsDifferError extends Error {
 }
 
 /**
- * Records over how many partitions a topic is spread, and holds everybody to it as long as the topic has groups: another
- * number would put the records of one symbol in two partitions. To be called before claimGroup(). Rejects with
- * PartitionsDifferError.
+ * Records how many partitions a topic is spread over, and enforces it while the topic has groups: another number would
+ * put the records of one symbol in two partitions. Call it before claimGroup(). Rejects with PartitionsDifferError.
  */
 export async function agreePartitions(client: Client, topic: string, partitions: number): Promise<void> {
   await client.query(
@@ -51,8 +50,8 @@ export async function agreePartitions(client: Client, topic: string, partitions:
 }
 
 /**
- * Makes the group the role's own. Rejects with GroupInUseError when another role has it: two programs under one group would
- * take each other's records.
+ * Assigns the group to the role. Rejects with GroupInUseError when another role has it: two programs under one group
+ * would take each other's records.
  */
 export async function claimGroup(client: Client, { topic, group }: GroupName, role: string): Promise<void> {
   await client.query(
@@ -75,8 +74,8 @@ export async function claimGroup(client: Client, { topic, group }: GroupName, ro
 const BARS_STATE = ['bars_partitions', 'bars_watermarks', 'bars_late_windows'];
 
 /**
- * Forgets the role, the leases, the positions, the checkpoints and the state of a group: started again, it begins where the topic
- * does; who still works for it is refused from then on.
+ * Deletes the role, the leases, the positions, the checkpoints and the state of a group: when restarted, it begins
+ * where the topic does; processes still working for it are refused from then on.
  */
 export async function forgetGroup(client: Client, { topic, group }: GroupName): Promise<void> {
   const { rows: state } = await client.query<{ name: string }>(
@@ -96,7 +95,7 @@ export async function forgetGroup(client: Client, { topic, group }: GroupName): 
   );
 }
 
-/** Makes the rows of the group's partitions 0 … partitions − 1 where they are missing, and forgets members long dead. */
+/** Creates the missing rows of the group's partitions 0 … partitions − 1, and deletes members long dead. */
 export async function makePartitions(
   client: Client,
   { topic, group }: GroupName,
@@ -114,7 +113,7 @@ export async function makePartitions(
   );
 }
 
-/** Until when the member lives if it does not renew, µs since 1970 by the database's clock; null: it does not live. */
+/** When the member expires unless it renews, µs since 1970 by the database's clock; null: it is not alive. */
 export async function memberExpiry(
   client: Client,
   { topic, group }: GroupName,
@@ -131,19 +130,19 @@ export async function memberExpiry(
 export interface LeaseState {
   partition: number;
   epoch: bigint;
-  /** null: nobody holds it, or its lease has run out */
+  /** null: nobody holds it, or its lease has expired */
   holder: string | null;
 }
 
 export interface GroupState {
-  /** names of the living, this one included */
+  /** names of the live members, this one included */
   members: string[];
   leases: LeaseState[];
 }
 
 /**
- * To be called every second: keeps the member and its leases alive and tells how the group stands afterwards. A lease that
- * ran out is kept all the same if nobody took it; one with another epoch is lost.
+ * Call it every second: keeps the member and its leases alive and returns the resulting state of the group. An expired
+ * lease is still renewed if nobody took it; one with another epoch is lost.
  */
 export async function renewLeases(
   client: Client,
@@ -178,15 +177,15 @@ export async function renewLeases(
   };
 }
 
-/** A partition that was taken, and how far its role is with it. */
+/** A partition that was taken, and how far its role has got in it. */
 export interface TakenPartition extends HeldPartition {
-  /** null: it never committed one */
+  /** null: the role never committed one */
   position: string | null;
 }
 
 /**
- * Takes a partition that nobody else holds, as `state` says; null when somebody was faster. Waits for the transactions of the
- * old owner, and ends those that hang: none of them can commit after it.
+ * Takes a partition that nobody else holds, with the given `state`; null when another member was faster. Waits for the
+ * transactions of the old owner, and ends those that hang: none of them can commit afterwards.
  */
 export async function takePartition(
   client: Client,
@@ -216,7 +215,7 @@ export async function takePartition(
   return { partition: state.partition, epoch: BigInt(won.epoch), position: won.position };
 }
 
-/** Gives a partition back: the next member need not wait for the lease to run out. */
+/** Releases a partition: the next member need not wait for the lease to expire. */
 export async function releasePartition(
   client: Client,
   { topic, group }: GroupName,
@@ -242,8 +241,9 @@ export async function leaveMembers(
 }
 
 /**
- * First in the transaction of what the role made of the records up to `position`: from here to its end the partition cannot
- * be taken over. READ COMMITTED. Rejects with SQLSTATE MDF01 (storeVerdict: fenced) when it was.
+ * First statement in the transaction that writes the role's results for the records up to `position`: until that
+ * transaction ends the partition cannot be taken over. READ COMMITTED. Rejects with SQLSTATE MDF01 (storeVerdict:
+ * fenced) if it already was.
  */
 export async function commitPosition(
   client: Client,

@@ -1,10 +1,10 @@
 import { DatabaseError, type Client } from 'pg';
 
-/** How long dropping a segment waits for those who read it: new readers wait behind it. */
+/** How long dropping a segment waits for its readers: new readers queue behind it. */
 const DROP_WAIT = '500ms';
 const LOCK_NOT_AVAILABLE = '55P03';
 
-/** Trims all partitions of a topic; returns how many records. Their segments are still there (dropTrimmed). */
+/** Trims all partitions of a topic; returns how many records. Their segments remain (see dropTrimmed). */
 export async function trimTopic(
   client: Client,
   topic: string,
@@ -19,11 +19,11 @@ export async function trimTopic(
 
 export interface DroppedSegments {
   dropped: number;
-  /** read by somebody for longer than a drop may wait: the next time */
+  /** a reader has it for longer than a drop may wait: left for the next time */
   inUse: number;
 }
 
-/** Drops the segments of which nothing is left, each in a transaction of its own. */
+/** Drops fully trimmed segments, each in its own transaction. */
 export async function dropTrimmed(client: Client, topic: string): Promise<DroppedSegments> {
   const { rows } = await client.query<{ id: string }>('SELECT bus_trimmed_segments($1) AS id', [topic]);
   const result: DroppedSegments = { dropped: 0, inUse: 0 };
@@ -43,7 +43,7 @@ export async function dropTrimmed(client: Client, topic: string): Promise<Droppe
   return result;
 }
 
-/** What all segments take on disk. */
+/** Size of all segments on disk. */
 export async function segmentBytes(client: Client): Promise<number> {
   const { rows } = await client.query<{ bytes: string }>('SELECT bus_bytes() AS bytes');
   return Number(rows[0].bytes);

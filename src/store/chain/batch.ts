@@ -6,23 +6,23 @@ import { sendPipelined, type PipelinedPlan } from '../postgres/pipelined-copy.ts
 
 /** Everything that one transaction writes. */
 export interface BatchWrite {
-  /** of the lease under which it is written: another one in the store refuses the batch */
+  /** of the lease under which it is written: the store refuses the batch if it has another one */
   epoch: bigint;
-  /** the contiguous range it covers, null when it holds frames without a number alone */
+  /** the contiguous range it covers, null when it holds only frames without a number */
   range: TickRange | null;
   /** ticks with rows in `copy`; the rest of the range is in deadLetters, or `present` */
   ticks: number;
   transactions: number;
-  /** what of the range is in the tables already: for the ledger's row only */
+  /** ticks of the range already in the tables: only counted in the ledger's row */
   present: { ticks: number; transactions: number };
   gaps: readonly TickRange[];
   fills: boolean;
   deadLetters: readonly DeadLetterRow[];
   /** recorded in chain_alarms */
   alarms: readonly ChainAlarm[];
-  /** compare the links at both ends of the range with what is stored */
+  /** compare the links at both ends of the range with the stored ticks */
   checkLinks: boolean;
-  /** CopyData … CopyDone of each table; not used when `ticks` is 0 */
+  /** CopyData … CopyDone of each table; unused when `ticks` is 0 */
   copy: { ticks: Uint8Array; proofs: Uint8Array; transactions: Uint8Array };
 }
 
@@ -40,7 +40,7 @@ export interface DeadLetterRow {
 }
 
 export interface WrittenBatch {
-  /** ticks that checkLinks found not to continue the tick before, and that were not known before */
+  /** ticks that checkLinks found not to continue the previous tick, and that were not known before */
   brokenLinks: bigint[];
 }
 
@@ -74,7 +74,7 @@ interface BatchPlan extends PipelinedPlan {
 
 function batchPlan(batch: BatchWrite, asynchronousCommit: boolean): BatchPlan {
   const { range, gaps, present, alarms } = batch;
-  // of a conflict the tables hold the number: to the ledger it is a stored tick
+  // the tables hold the number of a conflict: to the ledger it is a stored tick
   const inRange = batch.deadLetters.filter(
     ({ tickNumber, reason }) => tickNumber !== null && reason !== 'conflict',
   ).length;
@@ -114,7 +114,7 @@ function sqlRange(range: TickRange | null): string {
   return range === null ? 'NULL, NULL' : `${range.first}, ${range.last}`;
 }
 
-/** A function call and no COPY: the same frame sent twice must be the same row (ON CONFLICT), and these are rare. */
+/** A function call, not a COPY: the same frame sent twice must be the same row (ON CONFLICT), and these are rare. */
 function deadLetterSql(letter: DeadLetterRow, epoch: bigint): string {
   const { tickNumber, afterTick, reason, detail, sqlstate, raw, storedSha256 } = letter;
   const values = [

@@ -4,10 +4,10 @@ import { underFence } from './ledger.ts';
 import { readStoredTicks } from './stored-ticks.ts';
 import { inSnapshot } from '../postgres/transaction.ts';
 
-/** What the store has of a number: the tick, or the frame that became a dead letter in its place, or neither. */
+/** What the store has for a number: the tick, or the frame that became a dead letter instead, or neither. */
 export interface Counterpart {
   tick: Tick | null;
-  /** sha256 of the raw frames that were kept as dead letters of this number, conflicts apart */
+  /** sha256 of the raw frames kept as dead letters of this number, conflicts excluded */
   letters: Buffer[];
 }
 
@@ -19,13 +19,13 @@ export interface ConflictLetter {
   storedDigest: Uint8Array;
 }
 
-/** Numbers of which the store has nothing are absent. One snapshot. */
+/** Numbers that the store does not have are absent. One snapshot. */
 export async function readCounterparts(
   client: Client,
   numbers: readonly bigint[],
 ): Promise<Map<bigint, Counterpart>> {
   return inSnapshot(client, async () => {
-    // as many rows as numbers: without statistics the planner may think that it is all of them
+    // as many rows as numbers: without statistics the planner may assume that it needs the whole table
     await client.query('SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off');
     const stored = await readStoredTicks(client, numbers);
     const letters = await client.query<{ tick_number: string; raw_sha256: Buffer }>(
@@ -45,7 +45,7 @@ export async function readCounterparts(
   });
 }
 
-/** Keeps frames that say something else than what is stored; the stored rows stay as they are. Once for each frame. */
+/** Keeps frames that differ from what is stored; the stored rows stay unchanged. Once for each frame. */
 export async function recordConflicts(
   client: Client,
   epoch: bigint,

@@ -5,7 +5,7 @@ import { inSnapshot } from '../postgres/transaction.ts';
 /** A row of dead_letters; numbers as text where they exceed a double, times ISO-8601 in UTC. */
 export interface DeadLetterInfo {
   id: string;
-  /** the number the frame states, null when it has none to be read */
+  /** the number the frame states, null when it has no readable one */
   tick: string | null;
   /** the tick before a frame without a usable number */
   afterTick: string | null;
@@ -18,7 +18,7 @@ export interface DeadLetterInfo {
   resolvedAt: string | null;
 }
 
-/** With everything that the table has. */
+/** All columns of the table. */
 export interface DeadLetterRecord extends DeadLetterInfo {
   raw: Buffer;
   rawDigest: Buffer;
@@ -30,7 +30,7 @@ export interface DeadLetterRecord extends DeadLetterInfo {
 export interface DeadLetterFilter {
   status: 'open' | 'resolved' | null;
   reason: string | null;
-  /** ticks, both ends included; a frame without a number stands right behind its after_tick */
+  /** ticks, both ends included; a frame without a number is ordered right after its after_tick */
   from: bigint | null;
   to: bigint | null;
 }
@@ -46,7 +46,7 @@ function parameters({ status, reason, from, to }: DeadLetterFilter): (string | n
   return [status, reason, from?.toString() ?? null, to?.toString() ?? null];
 }
 
-/** The newest first, at most `limit`, and how many there are in all; one snapshot. */
+/** The newest first, at most `limit`, and the total count; one snapshot. */
 export async function listDeadLetters(
   client: Client,
   filter: DeadLetterFilter,
@@ -76,7 +76,7 @@ export async function readDeadLetter(client: Client, id: bigint): Promise<DeadLe
   return rows[0] ?? null;
 }
 
-/** In the order in which they came, which is nearly that of the chain. */
+/** In order of arrival, which is nearly that of the chain. */
 export async function findDeadLetters(client: Client, filter: DeadLetterFilter): Promise<bigint[]> {
   const { rows } = await client.query<{ id: string }>(
     `SELECT dead_letter_id AS id FROM dead_letters WHERE ${MATCHES} ORDER BY dead_letter_id`,

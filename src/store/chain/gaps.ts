@@ -2,16 +2,16 @@ import type { Client } from 'pg';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { underFence } from './ledger.ts';
 
-/** Ranges that were asked for in vain, and ranges that are proved not to be had. */
+/** Ranges that were requested in vain, and ranges proved to be unavailable. */
 export interface FillingRecord {
-  /** waitMs: when they are asked for again, from now */
+  /** waitMs: when they are requested again, from now */
   tried: readonly (TickRange & { error: string; waitMs: number })[];
   unfillable: readonly TickRange[];
 }
 
 const UNFILLABLE = 'the sequencer does not have it';
 
-/** Records how the filling of gaps goes, in one transaction under the fence. */
+/** Records the progress of filling gaps, in one transaction under the fence. */
 export async function recordFilling(
   client: Client,
   { tried, unfillable }: FillingRecord,

@@ -4,7 +4,7 @@ import { DEPOSE_SQL, takeFence } from './lease.ts';
 import { msOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
-/** Why ingestion waits for an operator: too many dead letters, or a chain that is not the one we stored. */
+/** Why ingestion waits for an operator: too many dead letters, or a chain other than the one we stored. */
 export type HaltKind = 'poison' | 'forked';
 
 export interface Halt {
@@ -13,16 +13,16 @@ export interface Halt {
   reason: string;
 }
 
-/** What the brake of a run begins with. */
+/** The initial state of a run's brake. */
 export interface BrakeState {
   halt: Halt | null;
-  /** an operator goes on although the sequencer's head is below our position */
+  /** an operator chose to continue although the sequencer's head is below our position */
   forkAccepted: boolean;
   /** dead letters of the last minutes that no operator has accepted */
   deadLetters: DeadLettersSeen[];
 }
 
-/** To be read in the snapshot of the ledger. */
+/** Read it in the snapshot of the ledger. */
 export async function readBrake(client: Client): Promise<BrakeState> {
   const state = await client.query<{
     halt: HaltKind | null;
@@ -45,7 +45,7 @@ export async function readBrake(client: Client): Promise<BrakeState> {
   };
 }
 
-/** The first reason holds; nothing happens when another daemon has the epoch. */
+/** The first reason is kept; nothing happens when another daemon has the epoch. */
 export async function recordHalt(client: Client, epoch: bigint, { kind, reason }: Halt): Promise<void> {
   await client.query(
     `UPDATE ingest_state SET halt = $2, halt_reason = $3, halted_at = clock_timestamp()
@@ -54,7 +54,7 @@ export async function recordHalt(client: Client, epoch: bigint, { kind, reason }
   );
 }
 
-/** The sequencer has caught up with our position: from here on a head below it is a fork again. */
+/** The sequencer has caught up with our position: from now on a head below it is a fork again. */
 export async function forgetForkAcceptance(client: Client, epoch: bigint): Promise<void> {
   await client.query('UPDATE ingest_state SET fork_accepted = false WHERE epoch = $1 AND fork_accepted', [
     epoch.toString(),
@@ -65,7 +65,7 @@ export async function forgetForkAcceptance(client: Client, epoch: bigint): Promi
 export class DecisionRefused extends Error {}
 
 /**
- * `tick-ingester resume --accept KIND`: clears the halt. The epoch rises, so that a running daemon begins anew from the
+ * `tick-ingester resume --accept KIND`: clears the halt. The epoch rises, so that a running daemon starts over from the
  * ledger. Returns the halt that was accepted.
  * @throws DecisionRefused when there is no halt, or one of another kind
  */
@@ -95,12 +95,12 @@ export async function acceptHalt(client: Client, kind: HaltKind): Promise<Halt> 
 export type SkippedTick =
   /** it was the next one to be read */
   | 'due'
-  /** it was missing and is looked for no longer */
+  /** it was missing and is no longer looked for */
   | 'gap';
 
 /**
- * `tick-ingester skip --tick N`: records N as a gap of state "skipped", which is not filled and not read again. Only
- * what is missing can be skipped: the tick that is due next, or one in a gap.
+ * `tick-ingester skip --tick N`: records N as a gap of state "skipped", which is neither filled nor read again. Only a
+ * missing tick can be skipped: the one that is due next, or one in a gap.
  * @throws DecisionRefused otherwise
  */
 export async function skipTick(client: Client, tick: bigint): Promise<SkippedTick> {
@@ -140,8 +140,8 @@ export async function skipTick(client: Client, tick: bigint): Promise<SkippedTic
 }
 
 /**
- * One transaction under the exclusive fence, as a takeover: no batch is under way, and what a running daemon has not
- * committed is refused afterwards. Its lease is over with it, so that it begins anew at once.
+ * One transaction under the exclusive fence, like a takeover: no batch is in flight, and whatever a running daemon has
+ * not committed is refused afterwards. Its lease ends too, so that it starts over at once.
  */
 async function deciding<T>(client: Client, decide: () => Promise<T>): Promise<T> {
   return inTransaction(client, async () => {

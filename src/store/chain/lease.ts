@@ -3,11 +3,11 @@ import { NEXT_EPOCH, takeExclusiveFence } from '../postgres/fence.ts';
 import { msOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
-/** How long a lease lasts without renewal; a standby touches nothing before it is over. Spec P6. */
+/** How long a lease lasts without renewal; a standby touches nothing before it has expired. Spec P6. */
 const LEASE = "interval '5 seconds'";
 /**
- * Under the exclusive fence: nobody leads any more, and what a running daemon has not committed is refused. It begins
- * anew from the ledger at once, since the lease is over.
+ * Under the exclusive fence: ends all leadership, and whatever a running daemon has not committed is refused. It starts
+ * over from the ledger at once, since its lease has ended.
  */
 export const DEPOSE_SQL = `UPDATE ingest_state SET epoch = ${NEXT_EPOCH}, holder = NULL, lease_expires_at = clock_timestamp()`;
 
@@ -19,7 +19,7 @@ export type LeaseAttempt =
 export interface LeaseRenewal {
   /** false: another daemon has raised the epoch */
   held: boolean;
-  /** changes when the server was restarted or another one answers: the position must be read again then */
+  /** changes when the server restarted or a different one answers: the position must then be read again */
   serverStarted: string;
 }
 
@@ -62,7 +62,7 @@ export async function tryLease(client: Client, chainId: string, holder: string):
   });
 }
 
-/** To be called every second on a connection of its own. */
+/** Call it every second on a dedicated connection. */
 export async function renewLease(client: Client, holder: string, epoch: bigint): Promise<LeaseRenewal> {
   const sql = `WITH renewed AS (
       UPDATE ingest_state SET lease_expires_at = clock_timestamp() + ${LEASE} WHERE epoch = $1 AND holder = $2 RETURNING 1
@@ -71,7 +71,7 @@ export async function renewLease(client: Client, holder: string, epoch: bigint):
   return { held: rows[0]?.held === '1', serverStarted: rows[0]?.started ?? '' };
 }
 
-/** A clean shutdown: the next daemon need not wait for the lease to run out. */
+/** A clean shutdown: the next daemon need not wait for the lease to expire. */
 export async function releaseLease(client: Client, holder: string, epoch: bigint): Promise<void> {
   await client.query(
     'UPDATE ingest_state SET lease_expires_at = clock_timestamp() WHERE epoch = $1 AND holder = $2',
@@ -80,8 +80,8 @@ export async function releaseLease(client: Client, holder: string, epoch: bigint
 }
 
 /**
- * Ends a backend whose connection was given up and says whether it is gone. Until it is, its transaction may still
- * commit, so nothing of that batch may be sent again.
+ * Terminates a backend whose connection was dropped and returns whether it is gone. Until it is, its transaction may
+ * still commit, so nothing of that batch may be sent again.
  */
 export async function endBackend(
   client: Client,
@@ -94,7 +94,7 @@ export async function endBackend(
   return rows.length === 0;
 }
 
-/** Which backend a connection has; `started` tells it from a later one with the same pid. */
+/** The backend of a connection; `started` distinguishes it from a later one with the same pid. */
 export async function ownBackend(client: Client): Promise<{ pid: number; started: string }> {
   const { rows } = await client.query<{ pid: number; started: string }>(
     'SELECT pid, backend_start::text AS started FROM pg_stat_activity WHERE pid = pg_backend_pid()',
@@ -114,7 +114,7 @@ async function readState(client: Client): Promise<StateRow> {
   return row;
 }
 
-/** Waits for the batches of the old leader, and ends those that hang. */
+/** Waits for the batches of the old leader, and terminates those that hang. */
 export async function takeFence(client: Client): Promise<void> {
   await takeExclusiveFence(client, { first: 'ingest_fence_key()', second: 1 });
 }

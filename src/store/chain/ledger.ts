@@ -7,13 +7,13 @@ import { inSnapshot, inTransaction } from '../postgres/transaction.ts';
 export interface LedgerState {
   /** the first tick ever received; null before it */
   origin: bigint | null;
-  /** end of the contiguous prefix of what is recorded, open gaps counted; null without an origin */
+  /** end of the contiguous prefix of what is recorded, open gaps included; null without an origin */
   position: bigint | null;
-  /** ranges of the ledger beyond the position: stored, and not to be written again */
+  /** ranges of the ledger beyond the position: stored, and must not be written again */
   storedAhead: TickRange[];
   openGaps: TickRange[];
   brake: BrakeState;
-  /** gaps that were given up; a tick that comes after all still fills them */
+  /** gaps that were given up; a tick that arrives later still fills them */
   unfillable: TickRange[];
 }
 
@@ -27,8 +27,8 @@ interface RangeRow {
 }
 
 /**
- * Reads position, ranges and gaps in one snapshot. To be called by the leader after it raised the epoch: nobody else
- * can then change them.
+ * Reads position, ranges and gaps in one snapshot. Call it as the leader, after raising the epoch: then nobody else can
+ * change them.
  */
 export async function readLedger(client: Client): Promise<LedgerState> {
   return inSnapshot(client, async () => {
@@ -37,7 +37,7 @@ export async function readLedger(client: Client): Promise<LedgerState> {
       'SELECT first_tick, last_tick FROM ingest_ledger ORDER BY first_tick',
     );
     const gaps = await client.query<RangeRow & { state: string }>(
-      // the ledger covers what was filled
+      // the ledger covers the filled ones
       "SELECT first_tick, last_tick, state FROM ingest_gaps WHERE state <> 'filled' ORDER BY first_tick",
     );
     const origin = state.rows[0]?.origin;
@@ -61,7 +61,7 @@ export async function readLedger(client: Client): Promise<LedgerState> {
   });
 }
 
-/** Records the first tick of the chain before anything else is written. Returns the origin that holds. */
+/** Records the first tick of the chain before anything else is written. Returns the effective origin. */
 export async function recordOrigin(client: Client, first: bigint, epoch: bigint): Promise<bigint | null> {
   const sql = 'UPDATE ingest_state SET origin = coalesce(origin, $1) WHERE epoch = $2 RETURNING origin';
   const { rows } = await client.query<StateRow>(sql, [first.toString(), epoch.toString()]);
@@ -70,8 +70,8 @@ export async function recordOrigin(client: Client, first: bigint, epoch: bigint)
 }
 
 /**
- * An operator's `--ignore-watermark`: these ticks are not wanted. They may lie beyond the head of the sequencer, which
- * is no fork then.
+ * An operator's `--ignore-watermark`: these ticks are not wanted. They may lie beyond the sequencer's head, which is no
+ * fork then.
  */
 export async function recordSkipped(
   client: Client,
@@ -87,7 +87,7 @@ export async function recordSkipped(
   });
 }
 
-/** Whether the whole range is in the ledger: the answer to a COMMIT whose answer was lost. */
+/** Whether the whole range is in the ledger: resolves a COMMIT whose answer was lost. */
 export async function ledgerCovers(client: Client, { first, last }: TickRange): Promise<boolean> {
   const sql = 'SELECT first_tick, last_tick FROM ingest_ledger WHERE last_tick >= $1 AND first_tick <= $2';
   const { rows } = await client.query<RangeRow>(sql, [first.toString(), last.toString()]);
@@ -101,7 +101,7 @@ export async function readOutput(client: Client, tick: bigint): Promise<string |
   return rows[0]?.output ?? null;
 }
 
-/** Open gaps, dead letters by status: what the metrics and `status` show. */
+/** Open gaps, dead letters by status: for the metrics and `status`. */
 export async function readIncidentCounts(
   client: Client,
 ): Promise<{ openGaps: TickRange[]; gaps: Map<string, number>; deadLetters: Map<string, number> }> {
@@ -121,7 +121,7 @@ export async function readIncidentCounts(
   };
 }
 
-/** A row for each batch would be 300,000 an hour: rows that touch each other become one. */
+/** One row per batch would be 300,000 an hour: adjacent rows are merged. */
 const MERGE_SQL = `
 WITH old AS (
   DELETE FROM ingest_ledger WHERE last_tick <= $1 RETURNING *
@@ -134,13 +134,13 @@ FROM island GROUP BY island`;
 
 /**
  * Merges the ledger's rows up to `upTo`, under the fence like every other write. The caller keeps `upTo` below every
- * range whose COMMIT is under way or unresolved.
+ * range whose COMMIT is in flight or unresolved.
  */
 export async function mergeLedger(client: Client, epoch: bigint, upTo: bigint): Promise<void> {
   await underFence(client, epoch, () => client.query(MERGE_SQL, [upTo.toString()]));
 }
 
-/** A transaction that commits nothing once this daemon was replaced: it is refused with MDF01 then. */
+/** A transaction that commits nothing once this daemon was replaced: it is then refused with MDF01. */
 export async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
   await inTransaction(client, async () => {
     await client.query('SELECT ingest_begin_batch($1, NULL, NULL, 0, 0, 0, NULL, NULL, false)', [

@@ -15,7 +15,7 @@ export interface ChainOrdersOptions {
   applicationName: string;
 }
 
-/** A transaction as the market side needs it. */
+/** The columns of a transaction that the market side needs. */
 export interface ChainTransaction {
   tick: bigint;
   sequence: bigint;
@@ -25,19 +25,22 @@ export interface ChainTransaction {
   tickTimestamp: bigint;
 }
 
-/** An order has some 500 bytes; what is longer is not read, so that a page of a thousand has a bound. */
+/** An order has some 500 bytes; longer payloads are not read, so that a page of a thousand is bounded. */
 export const PAYLOAD_BYTES_MAX = 64 * 1024;
 const CURSOR = 'orders';
-/** No answer for so long: the session is given up, and the lock with it. */
+/** The session is dropped, and the lock with it, after this long without an answer. */
 const ANSWER_MS_MAX = 30_000;
-/** The index, whatever statistics say: a page is a small share of its tables, and a cursor far behind makes it look large. */
+/**
+ * Forces the index, whatever statistics say: a page is a small share of its tables, but a cursor far behind makes it
+ * look large.
+ */
 const PLANNING =
   'SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; SET max_parallel_workers_per_gather = 0';
 
 /**
- * The committed transactions of the chain in order, and the cursor of the stage that publishes them. One stage at a time:
- * whoever holds the lock; it goes with the session, and with it the right to write the cursor. Every method rejects
- * with ConnectError or the server's error.
+ * The committed transactions of the chain in order, and the cursor of the stage that publishes them. Only one stage at
+ * a time, the holder of the lock; if the session ends, so does the lock, and with it the right to write the cursor.
+ * Every method rejects with ConnectError or the server's error.
  */
 export class ChainOrders {
   readonly #session: Session;
@@ -52,11 +55,11 @@ export class ChainOrders {
     this.#session = new Session(open, ANSWER_MS_MAX);
   }
 
-  /** Whether this is the one that publishes, and its cursor; to be asked again after every error. */
+  /** Whether this stage is the publisher, and its cursor; ask again after every error. */
   lead(): Promise<{ cursor: OrdersCursor | null } | null> {
     return this.#session.run(async (client) => {
       if (client !== this.#holder) {
-        // the first key is of this schema's own; Postgres takes two int4
+        // the first key is specific to this schema; Postgres takes two int4
         const { rows } = await client.query<{ held: boolean }>(
           `SELECT pg_try_advisory_lock('stage_cursors'::regclass::oid::bigint::bit(32)::int, hashtext($1)) AS held`,
           [CURSOR],
@@ -72,7 +75,7 @@ export class ChainOrders {
     });
   }
 
-  /** In one statement, so of one moment. */
+  /** In one statement, so from one snapshot. */
   async reach(from: bigint): Promise<ChainReach> {
     const rows = await this.#rows<{
       origin: string | null;
@@ -98,7 +101,7 @@ export class ChainOrders {
     };
   }
 
-  /** Transactions behind (tick, sequence) up to a tick, in order, at most `limit`. */
+  /** Transactions after (tick, sequence) up to a tick, in order, at most `limit`. */
   async page(tick: bigint, sequence: bigint, upTo: bigint, limit: number): Promise<ChainTransaction[]> {
     const rows = await this.#rows<{
       tick_number: string;
@@ -146,7 +149,7 @@ export class ChainOrders {
     await this.#session.close();
   }
 
-  /** On the session that holds the lock; another one has to take it first, and read the cursor again. */
+  /** On the session that holds the lock; another one must first take it, and read the cursor again. */
   #rows<R extends QueryResultRow>(sql: string, values: unknown[]): Promise<R[]> {
     return this.#session.run(async (client) => {
       if (client !== this.#holder) throw new Error('the session that held the lock was lost');
@@ -171,7 +174,7 @@ SELECT tick_number, sequence_number, ${microsOf('tick_timestamp')} AS tick_us,
  WHERE tick_number >= $1 AND tick_number <= $3 AND (tick_number > $1 OR sequence_number > $2)
  ORDER BY tick_number, sequence_number LIMIT $4`;
 
-/** The expression is that of the unique index of dead_letters. */
+/** The same expression as in the unique index of dead_letters. */
 const DEAD_LETTERS_SQL = `
 SELECT DISTINCT d.tick_number FROM dead_letters d
  WHERE d.status = 'open' AND d.tick_number IS NOT NULL AND d.after_tick IS NULL

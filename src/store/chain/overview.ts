@@ -4,7 +4,7 @@ import { isoSeconds, isoTime } from '../postgres/time-sql.ts';
 import { readChainFloor } from '../retention/chain.ts';
 import { inSnapshot } from '../postgres/transaction.ts';
 
-/** What an operator asks first; as text where it exceeds a double. */
+/** The figures an operator asks for first; text where they exceed a double. */
 export interface Overview {
   chainId: string | null;
   origin: string | null;
@@ -14,7 +14,7 @@ export interface Overview {
   floor: string | null;
   /** timestamp of the newest stored tick, ISO */
   newestTimestamp: string | null;
-  /** those below the floor left out */
+  /** excludes those below the floor */
   gaps: { state: string; ranges: number; ticks: string }[];
   openGaps: {
     first: string;
@@ -30,7 +30,7 @@ export interface Overview {
   edition: EditionInfo;
 }
 
-/** How many open gaps are listed one by one. */
+/** How many open gaps are listed individually. */
 const GAPS_LISTED = 20;
 
 /** One consistent snapshot. */
@@ -126,15 +126,15 @@ export async function countStored(client: Client): Promise<{
   };
 }
 
-/** Which ticks the store answers for. */
+/** Which ticks the store can answer for. */
 export interface Extent {
-  /** lowest tick that can be asked for, null before the first one */
+  /** lowest tick that can be requested, null before the first one */
   floor: bigint | null;
-  /** end of what is recorded without a hole, gaps counted; null when nothing is */
+  /** end of what is recorded without a hole, gaps included; null when nothing is */
   position: bigint | null;
 }
 
-/** Also on a standby. */
+/** Works on a standby as well. */
 export async function readExtent(client: Client): Promise<Extent> {
   const dropped = await readChainFloor(client);
   const { rows } = await client.query<{ origin: string | null; position: string | null }>(

@@ -11,7 +11,7 @@ import { BatchError, sendPipelined } from '../postgres/pipelined-copy.ts';
 import { DEPOSE_SQL, takeFence } from './lease.ts';
 import { readStoredTicks } from './stored-ticks.ts';
 
-/** What became of a dead letter. Only the first two resolve it; the others leave everything as it was. */
+/** The outcome for a dead letter. Only the first two resolve it; the others leave everything unchanged. */
 export type RetryOutcome =
   | {
       kind: 'stored';
@@ -21,18 +21,18 @@ export type RetryOutcome =
       also: string[];
       /** state of the gap that its number was in, null when it was in none */
       gap: string | null;
-      /** ticks whose link to the one before is broken, now recorded in chain_alarms */
+      /** ticks whose link to the previous one is broken, now recorded in chain_alarms */
       brokenLinks: string[];
     }
   /** the store has the same tick already */
   | { kind: 'equal'; tick: bigint }
-  /** the store has another tick of this number */
+  /** the store has a different tick of this number */
   | { kind: 'conflict'; tick: bigint; fields: string[] }
-  /** the frame is still no tick */
+  /** the frame still does not decode to a tick */
   | { kind: 'bad'; reason: string; detail: string }
-  /** the database does not take its rows */
+  /** the database does not accept its rows */
   | { kind: 'refused'; tick: bigint; sqlstate: string; detail: string }
-  /** its number has no place to go */
+  /** its number fits nowhere in the recorded chain */
   | { kind: 'unplaced'; tick: bigint; detail: string }
   | { kind: 'resolved before'; at: string }
   | { kind: 'absent' };
@@ -47,27 +47,27 @@ interface DeadLetterRow {
   resolved_at: string | null;
 }
 
-/** Where the number of a frame lies. */
+/** The position of a frame's number. */
 interface Place {
   /** in a range of the ledger */
   recorded: boolean;
-  /** state of the gap it lies in, null when in none */
+  /** state of the gap that contains it, null when none does */
   gap: string | null;
   origin: string | null;
 }
 
-/** Somebody else stored the same number between our look and our write: looked at again so often. */
+/** Attempts while somebody else stores the same number between our look and our write. */
 const ATTEMPTS = 3;
-/** A program that freezes here must not hold the fence for long. */
+/** If this program freezes it must not hold the fence for long. */
 const IDLE_TIMEOUT = '10s';
 
 /**
- * Tries a dead letter again by today's rules: its rows, the count of the ledger (or the gap that it closes) and the
- * mark `resolved` are one transaction. Two of them never run at once, whoever started them.
+ * Retries a dead letter under the current rules: its rows, the count of the ledger (or the gap that it closes) and the
+ * status `resolved` are one transaction. Two retries never run at once, no matter who started them.
  *
  * A number that the ledger covers changes no range, so a running daemon need not know of it and the fence is taken
- * shared, as by a batch. A number in a gap does: then, as at a takeover, no batch is under way, and the epoch rises, so
- * that the daemon begins anew from the ledger and cannot fill the gap as well.
+ * shared, as by a batch. A number in a gap does: then, as in a takeover, no batch is in flight, and the epoch rises, so
+ * that the daemon starts over from the ledger and cannot fill the gap as well.
  *
  * @throws DatabaseError, BatchError or the connection's error; nothing was changed then, unless the answer to COMMIT was lost, and
  *   the next retry says what is true.
@@ -92,7 +92,7 @@ export async function retryDeadLetter(
       tick = frame.number;
       return await placeFrame(client, id, letter.raw, frame);
     } catch (error) {
-      await client.query('ROLLBACK').catch(() => {}); // of a lost connection: `error` says so
+      await client.query('ROLLBACK').catch(() => {}); // of a lost connection: `error` reports it
       if (!(error instanceof DatabaseError || error instanceof BatchError) || tick === null) throw error;
       const verdict = storeVerdict(error.code);
       if (verdict === 'look' && attempt < ATTEMPTS) continue;
@@ -111,7 +111,8 @@ async function lockDeadLetter(client: Client, id: bigint): Promise<DeadLetterRow
   await client.query(`SET LOCAL idle_in_transaction_session_timeout = '${IDLE_TIMEOUT}'`);
   // without statistics the planner may prefer to read whole tables for a single number
   await client.query('SET LOCAL enable_seqscan = off');
-  // 4: apart from the fence (1), the migrators (2) and the gaps (3). A takeover would end one of two that wait for each other.
+  // 4: distinct from the fence (1), the migrators (2) and the gaps (3). A takeover would terminate one of two that wait
+  // for each other.
   await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 4)');
   const { rows } = await client.query<DeadLetterRow>(
     `SELECT tick_number, after_tick, raw, status,
@@ -129,7 +130,7 @@ async function placeFrame(client: Client, id: bigint, raw: Uint8Array, frame: Ro
   } else {
     await takeFence(client);
   }
-  // once more: a batch that held the fence may have brought it
+  // once more: a batch that held the fence may have stored it
   const place = await findPlace(client, tick);
   const found = await readFound(client, tick);
   if (found === 'in part') {
@@ -189,7 +190,7 @@ async function compareWithStored(
 const RESOLVE_SQL =
   "UPDATE dead_letters SET status = 'resolved', resolved_at = clock_timestamp() WHERE dead_letter_id = $1";
 
-/** The ledger counts the number among its dead letters: it becomes one of its ticks. */
+/** The ledger counts the number among its dead letters: move it to its ticks. */
 async function fillDeadLetter(client: Client, id: bigint, frame: Rows): Promise<RetryOutcome> {
   const { number: tick, transactions } = frame;
   const standing = await standingLetters(client, tick);
@@ -201,7 +202,7 @@ async function fillDeadLetter(client: Client, id: bigint, frame: Rows): Promise<
   return { kind: 'stored', tick, transactions, also: except(standing, id), gap: null, brokenLinks };
 }
 
-/** The letters that stand for a tick: a conflict stands beside one. */
+/** The dead letters recorded in place of a tick: a conflict is recorded beside one. */
 async function standingLetters(client: Client, tick: bigint): Promise<string[]> {
   const { rows } = await client.query<{ id: string }>(
     `SELECT dead_letter_id AS id FROM dead_letters
@@ -212,7 +213,7 @@ async function standingLetters(client: Client, tick: bigint): Promise<string[]> 
   return rows.map(({ id }) => id);
 }
 
-/** Again when nothing was found: rows of the ledger are merged, and the merged one is invisible to a statement that waited. */
+/** Retried when nothing was found: rows of the ledger get merged, and the merged one is invisible to a statement that waited. */
 async function countAsTick(client: Client, tick: bigint, transactions: number): Promise<boolean> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const { rowCount } = await client.query(
@@ -245,7 +246,7 @@ async function fillGap(client: Client, id: bigint, frame: Rows, state: string): 
   return { kind: 'stored', tick, transactions, also: except(standing, id), gap: state, brokenLinks };
 }
 
-/** Takes a number out of a gap that an operator made; what remains on either side stays as it was. */
+/** Takes a number out of a gap made by an operator; what remains on either side stays as it was. */
 async function cutSkippedGap(client: Client, tick: bigint): Promise<void> {
   const columns = 'detected_at, closed_at, attempts, last_error';
   await client.query(
@@ -256,12 +257,12 @@ async function cutSkippedGap(client: Client, tick: bigint): Promise<void> {
      SELECT first_tick, $2::bigint, state, ${columns} FROM gap WHERE first_tick < $1
      UNION ALL SELECT $3::bigint, last_tick, state, ${columns} FROM gap WHERE last_tick > $1
      UNION ALL SELECT $1::bigint, $1, 'filled', detected_at, clock_timestamp(), attempts, last_error FROM gap`,
-    // at the ends of bigint the parts that would need them are empty
+    // at the ends of bigint, the parts that would overflow are empty
     [tick, tick > 0n ? tick - 1n : 0n, tick < INT64_MAX ? tick + 1n : tick].map(String),
   );
 }
 
-/** The last round trip: the rows and what belongs to them, COMMIT included. Returns the broken links. */
+/** The last round trip: the rows and their bookkeeping, COMMIT included. Returns the broken links. */
 async function commitRows(client: Client, frame: Rows, statements: readonly string[]): Promise<string[]> {
   const { number: tick, transactions, copy } = frame;
   const tables = [TICKS, PROOFS, ...(transactions > 0 ? [TRANSACTIONS] : [])];

@@ -40,8 +40,8 @@ SELECT tick_number, sequence_number, tx_hash, coalesce(tx_id_raw, convert_to(tx_
   FROM tick_transactions WHERE tick_number = ANY ($1::bigint[]) ORDER BY tick_number, sequence_number`;
 
 /**
- * Stored ticks as the sequencer sent them, by number; those that are not stored are absent. For a few hundred numbers
- * at a time. To be called in one snapshot when it matters: two statements.
+ * Stored ticks as the sequencer sent them, by number; those not stored are absent. For a few hundred numbers at a time.
+ * It runs two statements: call it inside one snapshot when that matters.
  */
 export async function readStoredTicks(
   client: Client,

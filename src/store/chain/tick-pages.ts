@@ -7,11 +7,11 @@ import { copyOut } from '../postgres/copy-out.ts';
 import { readChainFloor } from '../retention/chain.ts';
 
 /**
- * Reads what is stored of ranges of ticks as binary COPY, on a session of its own. A page is one snapshot (REPEATABLE
- * READ) that ends with it: a run over the whole chain must not hold back vacuum for hours, and rows of ticks are only
- * ever added. Ticks, proofs and transactions come as three plain scans of an index on tick_number, unsorted and
- * unjoined: fresh tables have no statistics, a hypertable of ticks is cut by time, and each of these makes a planner
- * that may choose choose badly. The memory is used again by the next page.
+ * Reads stored data for ranges of ticks as binary COPY, on its own session. A page is one snapshot (REPEATABLE READ)
+ * that ends with it: a run over the whole chain must not hold back vacuum for hours, and rows of ticks are only ever
+ * added. Ticks, proofs and transactions are three plain scans of an index on tick_number, unsorted and unjoined: fresh
+ * tables have no statistics, a hypertable of ticks is partitioned by time, and either leads a planner with a choice to
+ * a bad plan. The next page reuses the memory.
  */
 export class TickPages {
   readonly #client: Client;
@@ -26,14 +26,14 @@ export class TickPages {
     return new TickPages(client);
   }
 
-  /** Most of the memory that pages took, bytes. */
+  /** Peak memory used by pages, bytes. */
   get bytes(): number {
     return this.#sinks.reduce((sum, { length }) => sum + length, 0);
   }
 
   /**
-   * Reads a page and leaves its snapshot open, for holes() and nextStored(), until done().
-   * Rejects with CopyTooLargeError above bytesMax; the session is closed then.
+   * Reads a page and leaves its snapshot open, for holes() and nextStored(), until done(). Rejects with
+   * CopyTooLargeError above bytesMax; the session is then closed.
    */
   async begin(range: TickRange, bytesMax: number): Promise<PageBytes> {
     await copyOut(this.#client, pageSql(range), this.#sinks, bytesMax);
@@ -52,7 +52,7 @@ export class TickPages {
     await this.#client.query('COMMIT');
   }
 
-  /** What is known of the numbers of a range that are not stored. */
+  /** What is recorded of the numbers of a range that are not stored. */
   async holes({ first, last }: TickRange, position: bigint | null): Promise<KnownHoles> {
     const range = [first.toString(), last.toString()];
     const gaps = await this.#client.query<{
@@ -72,12 +72,12 @@ export class TickPages {
     };
   }
 
-  /** Of the snapshot: what lies below was dropped by retention. */
+  /** Of the snapshot: ticks below it were dropped by retention. */
   async floor(): Promise<bigint> {
     return (await readChainFloor(this.#client)) ?? 0n;
   }
 
-  /** The lowest number from `number` on of which anything is stored, null when there is none. */
+  /** The lowest number from `number` on for which anything is stored, null when there is none. */
   async nextStored(number: bigint): Promise<bigint | null> {
     const { rows } = await this.#client.query<{ next: string | null }>(NEXT_SQL, [number.toString()]);
     const next = rows[0]?.next ?? null;
@@ -87,7 +87,7 @@ export class TickPages {
 
 const BEGIN = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY';
 
-/** A page is a small share of its tables: the index, without compiling anything and without a second process. */
+/** A page is a small share of its tables: forces the index, without JIT or parallel workers. */
 const PLANNING = 'SET enable_seqscan = off; SET jit = off; SET max_parallel_workers_per_gather = 0';
 
 /** Column names that SQL reads as a type unless they are quoted. */
@@ -111,7 +111,7 @@ const GAPS_SQL = `
 SELECT first_tick, last_tick, state FROM ingest_gaps
  WHERE state <> 'filled' AND last_tick >= $1 AND first_tick <= $2 ORDER BY first_tick`;
 
-/** The expression is that of the unique index: an index of its own would cost every dead letter something. */
+/** The same expression as in the unique index: a separate index would cost every dead letter something. */
 const DEAD_LETTERS_SQL = `
 SELECT DISTINCT tick_number FROM dead_letters
  WHERE status = 'open' AND tick_number IS NOT NULL AND after_tick IS NULL

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, sep } from 'node:path';
 
-/** Where a PostgreSQL lies that can be started as it is: absolute paths of its programs. */
+/** A PostgreSQL that can be started as it is: absolute paths of its programs. */
 export interface EmbeddedBinaries {
   /** e.g. 18.4.0-beta.17: the version of the npm package, not of the server */
   version: string;
@@ -13,17 +13,16 @@ export interface EmbeddedBinaries {
   postgres: string;
 }
 
-/** An account of the operating system, by number. */
+/** An operating system account, by number. */
 export interface SystemUser {
   uid: number;
   gid: number;
 }
 
 /**
- * The embedded server's programs, runnable by `user` (null: by whoever runs this process). Where that user cannot read
- * them (a clone below a 0700 folder), or where npm did not run the package's install script that makes its symbolic
- * links, they are copied once to a folder for temporary files.
- * Throws when npm has no such package for this platform.
+ * The embedded server's programs, executable by `user` (null: by this process's user). Where that user cannot read them
+ * (a clone below a 0700 folder), or where npm did not run the package's install script that creates its symbolic links,
+ * they are copied once to a folder for temporary files. Throws when npm has no such package for this platform.
  */
 export async function embeddedBinaries(
   user: SystemUser | null,
@@ -56,7 +55,7 @@ interface Entry {
   link: string | null;
 }
 
-/** The npm package of this platform, as it was installed. */
+/** The npm package of this platform, as installed. */
 export interface PlatformPackage {
   version: string;
   /** its folder of programs and libraries */
@@ -80,7 +79,7 @@ function platformPackage(): PlatformPackage {
   }
 }
 
-/** Everything that the server needs: no static libraries, no build files. Links come from the package's own list. */
+/** Everything the server needs: no static libraries, no build files. Links come from the package's own list. */
 function listEntries(native: string): Entry[] {
   const entries: Entry[] = [];
   for (const item of readdirSync(native, { recursive: true, withFileTypes: true })) {
@@ -136,8 +135,8 @@ async function copyOnce(
   }
   await chmod(fresh, 0o755);
   if (await renamed(fresh, target)) return target;
-  // Another process was first, or the place holds something of another user's, or a copy that a cleaner of temporary
-  // files has thinned out. A server may run from the latter: it is put aside and never deleted.
+  // Another process was first, or the path belongs to another user, or it holds a copy that a cleaner of temporary
+  // files has thinned out. A server may be running from the latter: it is moved aside and never deleted.
   if (isIntactCopy(target, entries, owner)) {
     await rm(fresh, { recursive: true, force: true });
     return target;
@@ -157,7 +156,7 @@ async function renamed(from: string, to: string): Promise<boolean> {
   }
 }
 
-/** A copy is trusted only when it is ours, nobody else can write to it, and all of it is there. */
+/** A copy is trusted only when we own it, nobody else can write to it, and it is complete. */
 function isIntactCopy(target: string, entries: Entry[], owner: number): boolean {
   try {
     const root = lstatSync(target);

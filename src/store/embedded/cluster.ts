@@ -18,14 +18,14 @@ import { unreachableAncestor, type EmbeddedBinaries, type SystemUser } from './b
 /** initdb on a slow disk with fsync */
 const INITDB_MS_MAX = 120_000;
 
-/** The files of one embedded server. All of them lie in the folder that `embedded:DIR` names. */
+/** The files of one embedded server, all in the folder that `embedded:DIR` names. */
 export interface ClusterFiles {
   dir: string;
   /** PGDATA */
   data: string;
-  /** the superuser's password, for whoever may read PGDATA */
+  /** the superuser's password, for anyone who may read PGDATA */
   password: string;
-  /** the server's own lock: pid, port and state of what runs */
+  /** the server's own lock file: pid, port and state of the running server */
   pidFile: string;
   log: string;
   startLock: string;
@@ -45,8 +45,8 @@ export function clusterFiles(dir: string): ClusterFiles {
 }
 
 /**
- * Who the server runs as: null (this process's user) unless this process is root, which PostgreSQL refuses to run as.
- * As root: the owner of an existing cluster, else `nobody` (initdb needs an account with a name).
+ * The user the server runs as: null (this process's user) unless this process is root, which PostgreSQL refuses to run
+ * as. As root: the owner of an existing cluster, else `nobody` (initdb needs an account with a name).
  */
 export function serverUser(files: ClusterFiles): SystemUser | null {
   if (process.getuid?.() !== 0) return null;
@@ -61,7 +61,7 @@ export function serverUser(files: ClusterFiles): SystemUser | null {
     : { uid: Number(account[2]), gid: Number(account[3]) };
 }
 
-/** Makes the folder, and as root makes sure that the server's user can reach what lies in it. */
+/** Creates the folder, and as root makes sure that the server's user can reach its contents. */
 export function prepareFolder(files: ClusterFiles, user: SystemUser | null): void {
   if (!existsSync(files.dir)) {
     mkdirSync(files.dir, { recursive: true });
@@ -77,7 +77,7 @@ export function prepareFolder(files: ClusterFiles, user: SystemUser | null): voi
   }
 }
 
-/** initdb where there is no cluster yet. A kill at any moment leaves either none or a whole one. */
+/** Runs initdb where there is no cluster yet. A kill at any moment leaves either no cluster or a complete one. */
 export async function ensureCluster(
   files: ClusterFiles,
   binaries: EmbeddedBinaries,
@@ -107,7 +107,7 @@ export async function ensureCluster(
   if (!options.sync) args.push('--no-sync');
   try {
     await run(binaries.initdb, args, fresh, user);
-    // The password is part of the folder before the folder gets its name: there is no cluster without its password.
+    // The password file is in the folder before the folder gets its name: no cluster exists without its password.
     await rename(passwordFile, join(fresh, basename(files.password)));
     await rename(fresh, files.data);
   } catch (error) {
@@ -118,7 +118,7 @@ export async function ensureCluster(
   return 'created';
 }
 
-/** What a server needs of the environment; nothing of ours (it may hold secrets) is passed on. */
+/** What a server needs of the environment; the rest of ours (it may hold secrets) is not passed on. */
 export const SERVER_ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C' };
 
 async function run(program: string, args: string[], cwd: string, user: SystemUser | null): Promise<void> {
@@ -143,12 +143,12 @@ async function run(program: string, args: string[], cwd: string, user: SystemUse
   }
 }
 
-/** Locks of this process: another call here is a living holder although the number is our own. */
+/** Locks of this process: another call here is a live holder although the pid is our own. */
 const LOCKS_HELD = new Set<string>();
 
 /**
- * Runs `work` while this process alone may create or start the server of this folder. A lock left by a process that is
- * gone is removed; one that is held longer than `msMax` is an error that names the file.
+ * Runs `work` while no other process may create or start the server of this folder. A lock left by a dead process is
+ * removed; one held longer than `msMax` is an error that names the file.
  */
 export async function withStartLock<T>(
   files: ClusterFiles,
@@ -181,14 +181,14 @@ function tookLock(path: string): boolean {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
   const holder = Number(readLines(path)[0]);
-  // A container gives the same small numbers again: a lock with our own number is of an earlier life.
+  // Containers reuse the same small pids: a lock with our own pid is from an earlier life.
   const gone = holder === process.pid ? !LOCKS_HELD.has(path) : holder > 0 && !processExists(holder);
-  // Two may remove one stale lock at once and both go on; the server's own lock file then lets one of them through.
+  // Two processes may remove one stale lock at once and both continue; the server's own lock file then lets only one through.
   if (gone) rmSync(path, { force: true });
   return false;
 }
 
-/** The lines of a small file; none when it is not there (any more). */
+/** The lines of a small file; none when it does not exist (any more). */
 export function readLines(path: string): string[] {
   try {
     return readFileSync(path, 'utf8').split('\n');

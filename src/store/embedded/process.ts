@@ -14,7 +14,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { SystemUser } from './binaries.ts';
 import { processExists, readLines, SERVER_ENVIRONMENT, type ClusterFiles } from './cluster.ts';
 
-/** Includes crash recovery after a kill; the copy of the programs and initdb have bounds of their own. */
+/** Includes crash recovery after a kill; copying the programs and initdb have their own limits. */
 export const START_MS_MAX = 120_000;
 const STOP_MS_MAX = 60_000;
 const IMMEDIATE_STOP_MS_MAX = 10_000;
@@ -31,7 +31,7 @@ export interface EmbeddedLog {
   warn(fields: object, message: string): void;
 }
 
-/** A postmaster, whether this process started it or not. */
+/** A postmaster, started by this process or not. */
 export interface ServerProcess {
   pid: number;
   port: number;
@@ -40,17 +40,17 @@ export interface ServerProcess {
   hasExited(): boolean;
 }
 
-/** The server that runs on this folder already, once it is ready; null when none does. */
+/** The server already running on this folder, once it is ready; null when none is. */
 export async function adopt(files: ClusterFiles): Promise<ServerProcess | null> {
   const endsAt = performance.now() + START_MS_MAX;
   for (;;) {
     const lines = readLines(files.pidFile);
     const pid = Number(lines[0]);
     if (!Number.isInteger(pid) || pid <= 0) return null;
-    if (!processExists(pid)) return null; // the server itself knows what to do with a lock of a dead process
+    if (!processExists(pid)) return null; // the server itself handles the lock of a dead process
     if (!isServerOf(pid, files.data)) {
-      // The number belongs to another program now, which the server would take for a running postmaster. A number that
-      // no process can have keeps the rest of its checks (is the shared memory still in use?) alive.
+      // The pid now belongs to another program, which the server would take for a running postmaster. A pid that no
+      // process can have keeps the server's other checks (is the shared memory still in use?) in effect.
       lines[0] = '2147483647';
       writeFileSync(files.pidFile, lines.join('\n'));
       return null;
@@ -63,7 +63,7 @@ export async function adopt(files: ClusterFiles): Promise<ServerProcess | null> 
   }
 }
 
-/** A process that is not our child gives no sign when it ends: it is looked for, at the latest every POLL_ADOPTED_MS. */
+/** A process that is not our child gives no sign when it ends: it is polled, at least every POLL_ADOPTED_MS. */
 function adopted(pid: number, port: number, files: ClusterFiles): ServerProcess {
   const { promise: exited, resolve: settle } = Promise.withResolvers<string>();
   const hasExited = (): boolean => {
@@ -77,7 +77,7 @@ function adopted(pid: number, port: number, files: ClusterFiles): ServerProcess 
   return { pid, port, adopted: true, exited, hasExited };
 }
 
-/** A postmaster works in its data folder. Where that cannot be looked up, a living process counts as the server. */
+/** A postmaster's working directory is its data folder. Where that cannot be looked up, any live process counts as the server. */
 function isServerOf(pid: number, data: string): boolean {
   if (process.platform !== 'linux') return true;
   try {
@@ -92,9 +92,9 @@ export interface Launch {
   program: string;
   files: ClusterFiles;
   user: SystemUser | null;
-  /** 0: a free one */
+  /** 0: any free one */
   port: number;
-  /** they win over ours */
+  /** these override ours */
   settings: Record<string, string>;
   log: EmbeddedLog;
 }
@@ -106,7 +106,7 @@ export async function launch(start: Launch): Promise<ServerProcess> {
     const port = start.port === 0 ? await freePort() : start.port;
     const attempt = await launchOnce(start, port, endsAt);
     if (typeof attempt !== 'string') return attempt;
-    // The server has one exit code for everything; LC_ALL=C keeps these texts stable.
+    // The server has one exit code for everything; LC_ALL=C keeps these messages stable.
     const portWasTaken = /could not (bind|create any TCP)/.test(attempt) && start.port === 0;
     const backendsStillEnd = /shared memory block .* still in use/.test(attempt);
     if (!(portWasTaken || backendsStillEnd) || performance.now() > endsAt) {
@@ -117,7 +117,7 @@ export async function launch(start: Launch): Promise<ServerProcess> {
   }
 }
 
-/** The ready server, or what it said before it ended. */
+/** The ready server, or its output before it ended. */
 async function launchOnce(
   { program, files, user, settings }: Launch,
   port: number,
@@ -129,7 +129,7 @@ async function launchOnce(
   }
   const logStart = rotatedLogSize(files.log);
   const log = openSync(files.log, 'a', 0o600);
-  // A session of its own: Ctrl-C in a terminal must reach the daemon, which drains into this server, not the server.
+  // In its own session: Ctrl-C in a terminal must reach the daemon, which drains into this server, not the server itself.
   const child = spawn(program, args, {
     cwd: files.dir,
     env: SERVER_ENVIRONMENT,
@@ -154,7 +154,7 @@ async function launchOnce(
   return reasonsIn(readFileSync(files.log).subarray(logStart).toString('utf8')) || (await server.exited);
 }
 
-/** What a server's log says of a start that failed, without times and process numbers. */
+/** The server's log of a failed start, without times and process numbers. */
 function reasonsIn(log: string): string {
   const reasons = log
     .split('\n')
@@ -172,7 +172,7 @@ function serverSettings(port: number): Record<string, string> {
     log_timezone: 'UTC',
     shared_buffers: '256MB',
     max_wal_size: '2GB',
-    // no line every few minutes in a log that nobody rotates while the server runs
+    // avoids a line every few minutes in a log that nobody rotates while the server runs
     log_checkpoints: 'off',
   };
 }
@@ -223,8 +223,8 @@ async function ends(server: ServerProcess, signal: NodeJS.Signals, msMax: number
 }
 
 /**
- * A port that is free now, below the range that the system gives to outgoing connections: one that retries while the
- * server is down could otherwise be given this very port and connect to itself.
+ * A free port, below the system's range for outgoing connections: a connection that retries while the server is down
+ * could otherwise be given this very port and connect to itself.
  */
 async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < 100; attempt++) {

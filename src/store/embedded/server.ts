@@ -6,13 +6,13 @@ import { clusterFiles, ensureCluster, prepareFolder, serverUser, withStartLock }
 import { adopt, launch, stop, START_MS_MAX, type EmbeddedLog, type StopMode } from './process.ts';
 
 export interface EmbeddedOptions {
-  /** the folder of `embedded:DIR`; made when absent */
+  /** the folder of `embedded:DIR`; created when absent */
   dataDir: string;
-  /** 0 (default): a free one. Not used when a running server is adopted. */
+  /** 0 (default): any free one. Not used when a running server is adopted. */
   port?: number;
-  /** server settings for this start, e.g. { fsync: 'off' }; they win over ours */
+  /** server settings for this start, e.g. { fsync: 'off' }; these override ours */
   settings?: Record<string, string>;
-  /** made when absent; default market_data */
+  /** created when absent; default market_data */
   database?: string;
   log: EmbeddedLog;
 }
@@ -23,9 +23,9 @@ export interface EmbeddedServer {
   port: number;
   pid: number;
   dataDir: string;
-  /** true: it was running already, started by a process that may be gone */
+  /** true: it was already running, started by a process that may be gone */
   adopted: boolean;
-  /** Resolves, with a word on how, when the server's process has ended for whatever reason. Keeps no process alive. */
+  /** Resolves, with a short reason, when the server's process has ended for any cause. Does not keep the process alive. */
   exited: Promise<string>;
   /** Idempotent. fast (default) ends sessions; immediate is a crash, recovered from at the next start. */
   stop(mode?: StopMode): Promise<void>;

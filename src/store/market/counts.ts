@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 
-/** Market ticks beside what they were made of. */
+/** Counts of market ticks and of their sources. */
 export interface MarketCounts {
   /** events that producers other than the chain's have put on the bus, by their runs in job_runs */
   produced: number;
@@ -14,7 +14,7 @@ export interface MarketCounts {
   inBars: number;
   /** bars, coarser ones included */
   bars: number;
-  /** records of mdp.events.dlq; of the postgres bus alone */
+  /** records of mdp.events.dlq; only for the postgres bus */
   deadLetters: number;
 }
 

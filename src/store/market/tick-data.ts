@@ -4,17 +4,17 @@ import { encodeTickData, type TickDataRow } from '../../core/copy/tick-data.ts';
 import { sendPipelined, BatchError } from '../postgres/pipelined-copy.ts';
 import { microsOf } from '../postgres/time-sql.ts';
 
-/** What became of a batch: every row is one of stored, known and conflicting. */
+/** The outcome of a batch: every row is either stored, known or conflicting. */
 export interface TickDataResult {
   /** new rows */
   stored: number;
-  /** rows whose key was there already with the same content */
+  /** rows whose key already existed with the same content */
   known: number;
-  /** indices of rows whose key is there with another content: the stored one stays */
+  /** indices of rows whose key exists with other content: the stored one stays */
   conflicts: number[];
 }
 
-/** After a batch that met a row that was there already, so many further ones are staged before the short way is tried. */
+/** After a batch with a row that already existed, this many further batches are staged before the direct path is tried again. */
 const STAGED_AFTER_REPEAT = 20;
 
 const COLUMNS = columnList(TICK_DATA);
@@ -35,7 +35,7 @@ const DIFFERS = `(${CONTENT.map((name) => `s.${name}`).join(', ')}) IS DISTINCT 
  *                       ▼
  *           COPY into a temporary table, INSERT … ON CONFLICT DO NOTHING, then ask which keys hold another content
  *
- * The same bytes may be written again at any time: a batch whose answer was lost is simply sent again.
+ * The same bytes may be written again at any time: a batch whose answer was lost is simply resent.
  */
 export class TickDataWriter {
   readonly #client: Client;
@@ -46,7 +46,7 @@ export class TickDataWriter {
     this.#client = client;
   }
 
-  /** Rejects with the server's error (BatchError or a connection's); nothing of the batch is stored then, or unknown. */
+  /** Rejects with the server's error (BatchError or a connection's); nothing of the batch is stored then, or that is unknown. */
   async write(rows: readonly TickDataRow[]): Promise<TickDataResult> {
     if (rows.length === 0) return { stored: 0, known: 0, conflicts: [] };
     const { indices, repeats, conflicts } = settle(rows);
@@ -67,7 +67,7 @@ export class TickDataWriter {
     };
   }
 
-  /** False: a key is there already. */
+  /** False: a key already exists. */
   async #copy(rows: readonly TickDataRow[]): Promise<boolean> {
     const plan = { statements: ['BEGIN', copyStatement(TICK_DATA), 'COMMIT'], firstCopy: 1, copies: 1 };
     try {
@@ -96,7 +96,7 @@ export class TickDataWriter {
          INSERT INTO tick_data (${COLUMNS}) SELECT ${COLUMNS} FROM tick_data_stage ORDER BY provider, symbol, ts, seq
          ON CONFLICT DO NOTHING RETURNING 1)
        SELECT count(*) FROM inserted`,
-      // a statement of its own: it sees what another writer committed while the one before waited for it
+      // a separate statement: it sees what another writer committed while the previous one waited for it
       `SELECT ${KEY_TEXT} FROM tick_data_stage s JOIN tick_data d ON ${SAME_KEY} WHERE ${DIFFERS}`,
       'COMMIT',
     ];
@@ -115,7 +115,7 @@ export class TickDataWriter {
   }
 }
 
-/** Rows of one batch with equal keys: the first one stands, equal ones are repeats, others conflicts. */
+/** Rows of one batch with equal keys: the first one wins, equal ones are repeats, others conflicts. */
 function settle(rows: readonly TickDataRow[]): { indices: number[]; repeats: number; conflicts: number[] } {
   const seen = new Map<string, TickDataRow>();
   const indices: number[] = [];

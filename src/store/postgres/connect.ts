@@ -5,18 +5,18 @@ import type { ConnectOptions } from './database-url.ts';
 
 export { parseDatabaseUrl } from './database-url.ts';
 
-/** What a failure to connect asks of the operator. `unreachable` is the only one that passes by itself. */
+/** What a connection failure requires of the operator. Only `unreachable` may go away by itself. */
 export type ConnectFailureKind =
-  /** wrong password, no such role, not let in by pg_hba.conf */
+  /** wrong password, no such role, rejected by pg_hba.conf */
   | 'password'
   /** no such database, or no privilege to connect to it */
   | 'database'
-  /** certificate files, a certificate that does not verify, or a server without TLS where it is required */
+  /** certificate files, a certificate that does not verify, or a server without TLS although it is required */
   | 'tls'
   /** everything else: refused, timed out, starting up, too many connections */
   | 'unreachable';
 
-/** Its message names the server and never a password. */
+/** The message names the server and never a password. */
 export class ConnectError extends Error {
   override name = 'ConnectError';
   readonly kind: ConnectFailureKind;
@@ -31,19 +31,19 @@ export class ConnectError extends Error {
 }
 
 export interface SessionOptions {
-  /** shown in pg_stat_activity; one of the URL wins */
+  /** shown in pg_stat_activity; one set in the URL takes precedence */
   applicationName: string;
-  /** Called once when an established connection is lost (not after end()); queries under way reject as well. */
+  /** Called once when an established connection is lost (not after end()); queries in flight reject as well. */
   onLost?: (error: Error) => void;
   /** ms, 0 (default): none. It does not end a COPY FROM STDIN whose client is silent. */
   statementTimeoutMs?: number;
-  /** ms, 0: none. Default 60 s: a frozen client must not hold locks for ever. */
+  /** ms, 0: none. Default 60 s: a frozen client must not hold locks without a limit. */
   idleInTransactionTimeoutMs?: number;
 }
 
 /**
- * One session, with every setting that the rest of the program counts on. Values arrive as text where JavaScript has
- * no type that holds them: int8 and numeric (strings), timestamptz, timestamp, date and time (never a Date; ISO, UTC).
+ * One session, with every setting that the rest of the program relies on. Values arrive as text where no JavaScript
+ * type holds them: int8 and numeric (strings), timestamptz, timestamp, date and time (never a Date; ISO, UTC).
  *
  * TLS by sslmode, as libpq: disable never, allow when plaintext is refused, prefer (default) unless TLS is refused,
  * require always but unverified (verified like verify-ca when sslrootcert is given), verify-ca by the authority,
@@ -68,7 +68,7 @@ export async function connect(options: ConnectOptions, session: SessionOptions):
   throw second.error;
 }
 
-/** Of what connect() rejected with; by code, never by text. */
+/** For the error that connect() rejected with; by code, never by text. */
 export function connectFailureKind(error: unknown): ConnectFailureKind {
   if (error instanceof ConnectError) return error.kind;
   const code = codeOf(error);
@@ -81,7 +81,7 @@ export function connectFailureKind(error: unknown): ConnectFailureKind {
 interface Failure {
   error: ConnectError;
   sqlstate: string | undefined;
-  /** the server said that it has no TLS, or its handshake failed */
+  /** the server said that it has no TLS, or the handshake failed */
   tlsRefused: boolean;
 }
 
@@ -112,7 +112,7 @@ async function tryConnect(
     isLost = true;
     session.onLost?.(error);
   });
-  // The server's answer to the request for TLS is one byte; pg turns N into an error without a code.
+  // The server answers the request for TLS with one byte; pg turns N into an error without a code.
   let tlsAnswer = '';
   if (ssl !== false)
     client.connection.stream.once('data', (bytes: Buffer) => (tlsAnswer = bytes.toString('latin1')));
@@ -142,7 +142,7 @@ async function tryConnect(
   }
 }
 
-/** The last three: a client that vanished is noticed within 25 s, and its locks with it. */
+/** The last three: a vanished client is noticed within 25 s, and its locks are released. */
 const SERVER_SETTINGS = {
   timezone: 'UTC',
   datestyle: 'ISO',
@@ -151,7 +151,7 @@ const SERVER_SETTINGS = {
   tcp_keepalives_interval: '5',
   tcp_keepalives_count: '3',
 };
-/** Not every operating system of a server has these. */
+/** Not supported by every server operating system. */
 const OPTIONAL_SETTINGS = { tcp_user_timeout: '20000', client_connection_check_interval: '5000' };
 
 async function applySettings(client: Client, session: SessionOptions): Promise<void> {
@@ -160,7 +160,7 @@ async function applySettings(client: Client, session: SessionOptions): Promise<v
     statement_timeout: String(session.statementTimeoutMs ?? 0),
     idle_in_transaction_session_timeout: String(session.idleInTransactionTimeoutMs ?? 60_000),
   };
-  // one round trip; a statement of several is one transaction, so a refused optional setting undoes the others
+  // one round trip; several statements form one transaction, so a refused optional setting undoes the others
   try {
     await client.query(setStatements({ ...required, ...OPTIONAL_SETTINGS }));
   } catch (error) {
@@ -181,7 +181,7 @@ const asText = (value: string): string => value;
 const TEXT_TYPES = new TypeOverrides();
 for (const oid of TEXT_OIDS) TEXT_TYPES.setTypeParser(oid, asText);
 
-/** Files are read at each attempt: a certificate that was renewed is used by the next connection. */
+/** Files are read at each attempt: a renewed certificate is used by the next connection. */
 function tlsOptions(options: ConnectOptions): TlsOptions {
   const { sslMode, sslRootCert, sslClient } = options;
   const verifies = sslMode.startsWith('verify-') || (sslMode === 'require' && sslRootCert !== null);
@@ -190,7 +190,7 @@ function tlsOptions(options: ConnectOptions): TlsOptions {
     tls.ca =
       sslRootCert === 'system' ? getCACertificates('system') : readPem(options, sslRootCert, 'sslrootcert');
   }
-  // a certificate of the right authority is enough unless the name is asked for
+  // a certificate of the right authority is enough unless the name is checked too
   if (verifies && sslMode !== 'verify-full') tls.checkServerIdentity = () => undefined;
   if (sslClient !== null) {
     tls.cert = readPem(options, sslClient.cert, 'sslcert');
@@ -230,7 +230,7 @@ function connectError(
     code !== undefined &&
     (/^(ERR_SSL_|ERR_TLS_|EPROTO)/.test(code) || (tlsRefused && !/^E[A-Z]+$/.test(code)));
   const said = error instanceof Error ? error.message : String(error);
-  // an AggregateError (a name with several addresses) says nothing itself
+  // an AggregateError (a name with several addresses) has no message of its own
   const detail = said === '' ? '' : `: ${said}`;
   const text = `${target(options)}${code === undefined ? '' : ` (${code})`}${detail}`;
   const password = options.password();

@@ -2,7 +2,7 @@ import type { Client, Connection, Submittable } from 'pg';
 import type { ByteSink } from '../../core/copy/sink.ts';
 import { destroy } from './session.ts';
 
-/** What was to be read exceeds its limit. The connection is closed: the server would go on sending. */
+/** The data to be read exceeds its limit. The connection is closed: the server would keep sending. */
 export class CopyTooLargeError extends Error {
   override name = 'CopyTooLargeError';
 }
@@ -10,17 +10,18 @@ export class CopyTooLargeError extends Error {
 const MESSAGE_HEADER_BYTES = 5;
 /** 'd', CopyData */
 const COPY_DATA = 0x64;
-/** 'H', CopyOutResponse: the data of the next COPY begins */
+/** 'H', CopyOutResponse: the data of the next COPY starts */
 const COPY_OUT = 0x48;
-/** 'Z', ReadyForQuery: the query is over */
+/** 'Z', ReadyForQuery: the query is complete */
 const READY = 0x5a;
 
 /**
- * Runs one simple query of several statements, among them as many `COPY … TO STDOUT` as there are sinks, and puts the
- * data of each into its sink: one round trip, and a memcpy for each row. (The driver's own way costs an object and an
- * event a row, several times what the row is worth.)
+ * Runs one simple query of several statements, including as many `COPY … TO STDOUT` as there are sinks, and puts the
+ * data of each into its sink: one round trip, and a memcpy per row. (The driver's own way costs an object and an event
+ * per row, several times the cost of the row itself.)
  *
- * Rejects with the server's error (a `code`), the connection's (none), or CopyTooLargeError above `bytesMax` in all.
+ * Rejects with the server's error (has a `code`), the connection's (has none), or CopyTooLargeError above `bytesMax` in
+ * total.
  */
 export function copyOut(
   client: Client,
@@ -38,7 +39,7 @@ type DataHandler = (chunk: Buffer) => void;
 
 /**
  * pg's contract for a query object. While it runs it reads the socket itself: CopyData goes into the sinks, every other
- * message goes on to pg, whole.
+ * message is passed on to pg, whole.
  */
 class CopyOut implements Submittable {
   readonly #client: Client;
@@ -48,18 +49,18 @@ class CopyOut implements Submittable {
   readonly #resolve: () => void;
   readonly #reject: (error: Error) => void;
   #failed = false;
-  /** too much came: the rest is not looked at */
+  /** over the limit: the rest is ignored */
   #closed = false;
-  /** the sink that the data goes to, −1 before the first COPY */
+  /** the sink that receives the data, −1 before the first COPY */
   #at = -1;
   #bytes = 0;
-  /** of a CopyData message: what has not come yet */
+  /** of a CopyData message: bytes that have not arrived yet */
   #rest = 0;
-  /** a message of another kind, or a header, that was cut by the end of a chunk */
+  /** a message of another kind, or a header, that was split at the end of a chunk */
   #partial: Buffer | null = null;
   #connection: Connection | null = null;
   #driver: DataHandler | null = null;
-  /** pg insists on a callback of its own kind; the promise is settled here */
+  /** pg requires a callback of its own kind; the promise is settled here */
   readonly callback = (): void => {};
 
   constructor(
@@ -135,7 +136,7 @@ class CopyOut implements Submittable {
     if (at < chunk.length) this.#partial = Buffer.from(chunk.subarray(at));
   };
 
-  /** What of a message's data is in this chunk; returns the position behind it. */
+  /** Consumes the part of a message's data in this chunk; returns the position after it. */
   #takeData(chunk: Buffer, start: number, length: number): number {
     const end = Math.min(chunk.length, start + length);
     this.#rest = start + length - end;

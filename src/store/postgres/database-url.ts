@@ -1,7 +1,7 @@
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 
-/** libpq's names; what each means is in connect.ts. */
+/** libpq's names; connect.ts explains them. */
 export const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
 export type SslMode = (typeof SSL_MODES)[number];
 
@@ -11,14 +11,14 @@ export interface ConnectOptions {
   port: number;
   user: string;
   database: string;
-  /** A function, so that no logger, inspector or JSON prints it. null: PGPASSWORD or ~/.pgpass, as pg does. */
+  /** A function, so that no logger, inspector or JSON prints it. null: PGPASSWORD or ~/.pgpass, like pg. */
   password: () => string | null;
   sslMode: SslMode;
-  /** PEM file, or `system` for the certificates of this machine; null: none was named */
+  /** PEM file, or `system` for this machine's certificates; null: none was named */
   sslRootCert: string | null;
   /** PEM files of the client's own certificate; both or none */
   sslClient: { cert: string; key: string; passphrase: () => string | null } | null;
-  /** the whole of connecting: name lookup, TCP, TLS, authentication */
+  /** covers all of connecting: name lookup, TCP, TLS, authentication */
   connectTimeoutMs: number;
   /** server settings of the URL, e.g. -csearch_path=tenant */
   serverOptions: string | null;
@@ -27,7 +27,7 @@ export interface ConnectOptions {
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** Known to libpq, without a meaning for this program or covered by what it does anyway. */
+/** Known to libpq, but without a meaning for this program or covered by its defaults. */
 const IGNORED_PARAMETERS = new Set([
   'client_encoding', // always UTF8
   'fallback_application_name',
@@ -42,10 +42,10 @@ const IGNORED_PARAMETERS = new Set([
   'tcp_user_timeout',
 ]);
 
-/** What a URL is refused for. Neither text ever quotes the URL, for it may hold a password. */
+/** Why a URL is refused. Neither text ever quotes the URL, because it may hold a password. */
 export class DatabaseUrlError extends Error {
   override name = 'DatabaseUrlError';
-  /** goes on from the name of whatever holds the URL: "has an unknown sslmode …" */
+  /** follows the name of whatever holds the URL: "has an unknown sslmode …" */
   readonly problem: string;
 
   constructor(problem: string) {
@@ -54,7 +54,7 @@ export class DatabaseUrlError extends Error {
   }
 }
 
-/** The parts of a URL as they are written, undecoded; '' where there is none. */
+/** The parts of a URL as written, undecoded; '' for an absent one. */
 interface Parts {
   user: string;
   password: string;
@@ -65,10 +65,10 @@ interface Parts {
 }
 
 /**
- * Cuts a URL where libpq does (conninfo_uri_parse_options): user and password go up to the first `@`, when it comes before
- * the first `/`, and the user up to the first `:`. So a password may hold `#`, `?`, `:` and `&` as they are; only `@`, `/`
- * and `%` must be escaped. libpq would take what is left of a password with a bare `@` or `/` for a host or a database
- * and show it in its error: here such a URL is refused.
+ * Splits a URL where libpq does (conninfo_uri_parse_options): user and password end at the first `@`, if it comes
+ * before the first `/`, and the user at the first `:`. So a password may contain `#`, `?`, `:` and `&` unescaped; only
+ * `@`, `/` and `%` must be escaped. libpq would take the rest of a password with a bare `@` or `/` for a host or a
+ * database and show it in its error: here such a URL is refused.
  */
 function cutUrl(url: string): Parts {
   const prefix = /^postgres(?:ql)?:\/\//.exec(url)?.[0];
@@ -86,8 +86,8 @@ function cutUrl(url: string): Parts {
 }
 
 /**
- * The one judge of database URLs: reads postgres://user:password@host:port/database?parameters as libpq does. Parameters win
- * over the parts before them. One host.
+ * The only parser of database URLs: reads postgres://user:password@host:port/database?parameters like libpq. Parameters
+ * override the parts before them. One host.
  * @throws DatabaseUrlError
  */
 export function parseDatabaseUrl(url: string): ConnectOptions {
@@ -123,7 +123,7 @@ export function parseDatabaseUrl(url: string): ConnectOptions {
   return options;
 }
 
-/** What of a URL nobody may see, as written and as meant; [] when it cannot be read, or its password is a word of itself. */
+/** The secrets in a URL, as written and decoded; [] when it cannot be parsed, or the password equals another word of the URL. */
 export function databaseUrlSecrets(url: string): string[] {
   try {
     const { user, password, host, database, query } = cutUrl(url);
@@ -155,7 +155,7 @@ function readTls(
       'has sslrootcert=system without sslmode=verify-full: anybody can get a certificate from a public authority',
     );
   }
-  // verify-* without a file: the place where libpq looks, so that a URL that works in psql works here
+  // verify-* without a file: libpq's default path, so that a URL that works in psql works here
   if (sslMode.startsWith('verify-')) sslRootCert ??= join(homedir(), '.postgresql', 'root.crt');
 
   const cert = take('sslcert');
@@ -170,7 +170,7 @@ function readTls(
 function readTimeout(text: string | null): number {
   if (text === null) return CONNECT_TIMEOUT_MS;
   const seconds = wholeNumber(text, 'is no valid URL: its connect_timeout', 0, 3600);
-  // libpq: 0 waits for ever, which a service that reports its state must not
+  // libpq: 0 waits without a limit, which a service that reports its state must not
   return seconds === 0 ? CONNECT_TIMEOUT_MS : seconds * 1000;
 }
 
@@ -186,7 +186,7 @@ function refuseUnsupported(take: (name: string) => string | null, parameters: Ma
     throw new DatabaseUrlError('has another sslnegotiation than postgres');
   for (const name of parameters.keys()) {
     if (IGNORED_PARAMETERS.has(name)) continue;
-    // of a URL that is broken in another way this may be a piece of a password
+    // if the URL is malformed elsewhere this may be a piece of a password
     const shown = /^[a-z_]{1,30}$/.test(name) ? name : '(unreadable)';
     throw new DatabaseUrlError(`has the parameter ${shown} that is not supported`);
   }
@@ -202,7 +202,7 @@ function readParameters(query: string): Map<string, string> {
   return parameters;
 }
 
-/** `+` stays: libpq knows percent escapes alone. */
+/** `+` stays: libpq only knows percent escapes. */
 function decoded(text: string, what: string): string {
   if (/%(?![0-9A-Fa-f]{2})/.test(text))
     throw new DatabaseUrlError(`has a % in its ${what} that begins no escape (write %25)`);

@@ -1,26 +1,26 @@
 import type { Client } from 'pg';
 import { microsOf } from './time-sql.ts';
 
-/** How long a takeover waits for the transactions of whoever it replaces before it ends their backends. */
+/** How long a takeover waits for the transactions of its predecessor before it terminates their backends. */
 const FENCE_WAIT = '1s';
 
 /**
- * Never the same epoch twice, also where a failover has forgotten the last takeover: a clock in it tells two leaders
- * apart that a counter would give the same number.
+ * Never the same epoch twice, even if a failover lost the last takeover: the clock in it distinguishes two leaders to
+ * which a counter would give the same number.
  */
 export const NEXT_EPOCH = `greatest(epoch + 1, ${microsOf('clock_timestamp()')})`;
 
-/** The two keys of an advisory lock that transactions take shared as long as they may commit. */
+/** The two keys of an advisory lock that transactions hold shared as long as they may commit. */
 export interface FenceKeys {
-  /** SQL of an int; fixed by the program */
+  /** SQL of an int; a constant of the program */
   first: string;
   second: number;
 }
 
 /**
- * Takes a fence exclusively until the end of the transaction that is open. Who holds it and hangs (frozen client,
- * black-holed network, a backend stalled in COPY, which no timeout of the server ends) is terminated; the lock is then free
- * as soon as its backend is gone.
+ * Takes a fence exclusively until the end of the open transaction. A holder that hangs (frozen client, black-holed
+ * network, a backend stalled in COPY, which no server timeout ends) is terminated; the lock is free as soon as its
+ * backend is gone.
  */
 export async function takeExclusiveFence(client: Client, { first, second }: FenceKeys): Promise<void> {
   const lock = `SELECT pg_advisory_xact_lock(${first}, ${second})`;

@@ -1,6 +1,6 @@
 import { DatabaseError, type Client, type Connection, type Submittable } from 'pg';
 
-/** Which part of a transaction an error came from. `before`: up to the first COPY; `after`: behind the last. */
+/** Which part of a transaction an error came from. `before`: up to the first COPY; `after`: following the last. */
 export type BatchStage = 'before' | 'rows' | 'after' | 'commit';
 
 /** The server's error, and where the transaction was. */
@@ -19,12 +19,12 @@ export class BatchError extends Error {
 export interface PipelinedPlan {
   /** the last one is COMMIT */
   statements: string[];
-  /** index of the first COPY, or of what stands in its place */
+  /** index of the first COPY, or of the statement in its place */
   firstCopy: number;
   copies: number;
 }
 
-/** First column of the rows that statements returned, by the statement's index; nulls left out. */
+/** First column of the rows returned by statements, by the statement's index; nulls left out. */
 export type FirstColumns = Map<number, string[]>;
 
 /**
@@ -46,7 +46,7 @@ export function sendPipelined(
   });
 }
 
-/** pg's contract for a query object: submit() writes, the handlers are called with the server's answers. */
+/** pg's contract for a query object: submit() writes, the handlers receive the server's answers. */
 class PipelinedCopy implements Submittable {
   readonly #plan: PipelinedPlan;
   readonly #parts: readonly Uint8Array[];
@@ -56,7 +56,7 @@ class PipelinedCopy implements Submittable {
   #completed = 0;
   #failed = false;
   #lastTag = '';
-  /** pg insists on a callback of its own kind; the promise is settled here */
+  /** pg requires a callback of its own kind; the promise is settled here */
   readonly callback = (): void => {};
 
   constructor(
@@ -110,7 +110,7 @@ class PipelinedCopy implements Submittable {
     else this.handleError(new Error(`the transaction ended with ${this.#lastTag}`));
   }
 
-  /** Each statement that succeeds is answered with a tag, so the one that failed is the next. */
+  /** Each successful statement is answered with a tag, so the failed one is the next. */
   #stage(): BatchStage {
     const { statements, firstCopy, copies } = this.#plan;
     if (this.#completed < firstCopy) return 'before';

@@ -1,16 +1,16 @@
 import type { Client } from 'pg';
 
-/** What the server can do for large tables. apache and community are TimescaleDB's two editions. */
+/** The server's support for large tables. apache and community are TimescaleDB's two editions. */
 export type Edition = 'plain' | 'apache' | 'community';
 
 export interface EditionInfo {
   /** e.g. 18.4 */
   postgres: string;
-  /** version of the extension in this database, null where it is not created */
+  /** version of the extension in this database, null if it is not created */
   timescale: string | null;
   /** plain also when the extension is created but its library is not preloaded */
   edition: Edition;
-  /** false only in that last case: existing hypertables can then not be read or written */
+  /** false only in that last case: existing hypertables cannot be read or written then */
   usable: boolean;
 }
 
@@ -20,7 +20,7 @@ interface Row {
   license: string | null;
 }
 
-/** Looks at the extension and its license. To be called on the database that holds the tables. */
+/** Inspects the extension and its license. Call it on the database that holds the tables. */
 export async function detectEdition(client: Client): Promise<EditionInfo> {
   const { rows } = await client.query<Row>(
     `SELECT split_part(current_setting('server_version'), ' ', 1) AS postgres,
@@ -30,13 +30,13 @@ export async function detectEdition(client: Client): Promise<EditionInfo> {
   const row = rows[0];
   if (row === undefined) throw new Error('the server did not answer with its version');
   const { postgres, timescale, license } = row;
-  // The setting belongs to the library: without it (or outside shared_preload_libraries) there is no value.
+  // The library defines the setting: without it (or outside shared_preload_libraries) there is no value.
   if (timescale === null) return { postgres, timescale, edition: 'plain', usable: true };
   if (license === null || license === '') return { postgres, timescale, edition: 'plain', usable: false };
   return { postgres, timescale, edition: license === 'apache' ? 'apache' : 'community', usable: true };
 }
 
-/** How many connections the server lets an ordinary role open: max_connections less the ones it reserves. */
+/** How many connections an ordinary role can open: max_connections minus the reserved ones. */
 export async function serverConnections(client: Client): Promise<number> {
   const { rows } = await client.query<{ free: string }>(
     `SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END) AS free FROM pg_settings

@@ -3,17 +3,17 @@ import { deadline } from '../../core/wait.ts';
 import { connect } from './connect.ts';
 import { parseDatabaseUrl } from './database-url.ts';
 
-/** A call to a session that was closed, or that closing overtook. */
+/** The session was closed before or during the call. */
 export class SessionClosedError extends Error {
   override name = 'SessionClosedError';
 }
 
-/** ms; a read of a whole batch of large records takes a few seconds at most */
+/** ms; reading a whole batch of large records takes a few seconds at most */
 const STATEMENT_MS = 20_000;
 
 /**
- * A connection whose commits are for good, also where the server's default is asynchronous: what is acknowledged on a bus
- * rests on them. Rejects with ConnectError.
+ * A connection whose commits are durable, even where the server's default is asynchronous: acknowledgements on a bus
+ * rely on them. Rejects with ConnectError.
  */
 export async function connectDurable(databaseUrl: string, applicationName: string): Promise<Client> {
   const client = await connect(parseDatabaseUrl(databaseUrl), {
@@ -26,22 +26,22 @@ export async function connectDurable(databaseUrl: string, applicationName: strin
   return client;
 }
 
-/** Drops a connection without a word: the server may be gone, and pg has no public way not to ask it. */
+/** Drops a connection without a goodbye: the server may be gone, and pg has no public way to skip it. */
 export function destroy(client: Client): void {
   (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
 }
 
-/** Rejects when the database takes longer than `ms`; the work itself is not stopped, so its connection must be dropped. */
+/** Rejects when the database takes longer than `ms`; the work itself is not cancelled, so its connection must be dropped. */
 export function answerWithin<T>(work: Promise<T>, ms: number): Promise<T> {
   return deadline(work, ms, () => new Error(`no answer from the database for ${ms} ms`));
 }
 
-/** How long closing waits for the server's answer. */
+/** How long close waits for the server's answer. */
 const CLOSE_MS = 2000;
 
 const ignore = (): void => {};
 
-/** As Session.run: how the parts of the store that share a session are handed it. */
+/** Same as Session.run: given to the parts of the store that share a session. */
 export type RunOnSession = <T>(work: (client: Client) => Promise<T>) => Promise<T>;
 
 interface Attempt {
@@ -51,17 +51,17 @@ interface Attempt {
 }
 
 /**
- * One connection, made when it is first needed and made again by the call after one that failed: after an error
- * nobody knows what state a connection is in. Calls run one at a time, in the order they came.
+ * One connection, opened when first needed and reopened by the call after one that failed: after an error the state of
+ * a connection is unknown. Calls run one at a time, in the order they arrived.
  */
 export class Session {
   readonly #connect: () => Promise<Client>;
-  /** the longest that a call may take, connecting included, ms */
+  /** maximum duration of a call, connecting included, ms */
   readonly #answerMs: number;
   #client: Client | null = null;
   #last: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | null = null;
-  /** rejects the call under way */
+  /** rejects the call in flight */
   #endCall: ((error: Error) => void) | null = null;
 
   constructor(connect: () => Promise<Client>, answerMs: number) {
@@ -72,12 +72,12 @@ export class Session {
   /** Rejects with what `work` rejects with, ConnectError, a deadline's Error, or SessionClosedError. */
   run<T>(work: (client: Client) => Promise<T>): Promise<T> {
     const turn = this.#last.then(() => this.#run(work));
-    // only that it is over: the answer is the caller's, and nothing here keeps it until the next call
+    // only the fact that it ended: the result is the caller's, and nothing here keeps it until the next call
     this.#last = turn.then(ignore, ignore);
     return turn;
   }
 
-  /** What is under way fails. Idempotent. */
+  /** Calls in flight fail. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -87,8 +87,8 @@ export class Session {
     if (this.#closed !== null) throw new SessionClosedError('the session is closed');
     const attempt: Attempt = { client: null, isOver: false };
     const call = async (): Promise<T> => work(await this.#open(attempt));
-    // a promise of this call alone: one that lives as long as the session would keep the answer of every call that was
-    // raced against it
+    // a promise of this call alone: one that lives as long as the session would retain the result of every call that
+    // was raced against it
     const ended = Promise.withResolvers<never>();
     this.#endCall = ended.reject;
     try {

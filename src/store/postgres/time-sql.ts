@@ -1,11 +1,11 @@
-/** SQL of times: a timestamptz never becomes a Date, which has no microseconds. Each argument is SQL. */
+/** SQL for times: a timestamptz never becomes a Date, which has no microseconds. Each argument is SQL. */
 
 /** A timestamptz as ISO-8601 text in UTC, to the microsecond. */
 export function isoTime(time: string): string {
   return `to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 }
 
-/** The same to the second, cut. */
+/** The same, truncated to the second. */
 export function isoSeconds(time: string): string {
   return `to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')`;
 }
@@ -16,16 +16,16 @@ export function microsOf(time: string): string {
 }
 
 /**
- * The same as numeric, exact for every finite timestamptz: the last 11 days of their range are beyond a bigint. Counted from
- * 2000, since extract() itself loses the µs of those days.
+ * The same as numeric, exact for every finite timestamptz: the last 11 days of the range exceed a bigint. Counted from
+ * 2000, because extract() itself loses the µs of those days.
  */
 export function wideMicrosOf(time: string): string {
   return `(extract(epoch FROM ${time} - timestamptz '2000-01-01 00:00:00+00') * 1000000 + 946684800000000)::numeric(20, 0)`;
 }
 
 /**
- * A timestamptz of µs since 1970 (bigint, or what becomes one). Exact for |µs| < 2^53, some 285 years around 1970: the
- * server multiplies an interval by a double.
+ * A timestamptz from µs since 1970 (bigint, or an expression cast to it). Exact for |µs| < 2^53, some 285 years around
+ * 1970: the server multiplies an interval by a double.
  */
 export function timeOf(micros: string): string {
   return `(timestamptz 'epoch' + ${micros}::bigint * interval '1 microsecond')`;

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 
-/** All of it or nothing. Statements see what others commit meanwhile. */
+/** All or nothing. Statements see what others commit meanwhile. */
 export async function inTransaction<T>(client: Client, work: () => Promise<T>): Promise<T> {
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   try {
@@ -13,7 +13,7 @@ export async function inTransaction<T>(client: Client, work: () => Promise<T>): 
   }
 }
 
-/** Reads alone; all of it sees one state of the database. */
+/** Read only; all statements see one state of the database. */
 export async function inSnapshot<T>(client: Client, read: () => Promise<T>): Promise<T> {
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   try {

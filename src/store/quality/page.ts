@@ -2,7 +2,7 @@ import { DatabaseError, type Client } from 'pg';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import { microsOf } from '../postgres/time-sql.ts';
 
-/** What can be wrong with a row; the name is the same everywhere. */
+/** What can be wrong with a row; the names are the same everywhere. */
 export const ROW_FINDINGS = [
   'tick_twice',
   'transaction_twice',
@@ -20,7 +20,7 @@ export const ROW_FINDINGS = [
 export type RowFinding = (typeof ROW_FINDINGS)[number];
 
 export interface Page {
-  /** numbers of the range that `ticks` does not hold */
+  /** numbers of the range missing in `ticks` */
   missing: TickRange[];
   transactions: number;
   /** µs since 1970 of the earliest and the latest tick, null without any */
@@ -29,7 +29,7 @@ export interface Page {
   found: Map<RowFinding, bigint[]>;
 }
 
-/** How values become bytes in SQL. */
+/** How values are encoded as bytes in SQL. */
 interface Bytes {
   hex: (column: string) => string;
   /** be64 of a numeric(20, 0) that holds a u64 */
@@ -38,11 +38,11 @@ interface Bytes {
   micros: (column: string) => string;
 }
 
-/** What is above 2^63 - 1 has the bits of a negative number. */
+/** Values above 2^63 - 1 have the bits of a negative number. */
 const WRAPPED = (column: string): string => `int8send((${column} - 18446744073709551616)::bigint)`;
 const MICROS = (column: string): string => `int8send(${microsOf(column)})`;
 
-/** Raises class 22 at a value that the ingester never writes, 0A000 at a number that is none. */
+/** Raises class 22 for a value that the ingester never writes, 0A000 for one that is not a number. */
 const FAST: Bytes = {
   hex: (column) => `decode(${column}, 'hex')`,
   u64: (column) =>
@@ -50,7 +50,7 @@ const FAST: Bytes = {
   micros: MICROS,
 };
 
-/** Rows that somebody changed may hold anything: what cannot be read is null here and equals nothing. Slower by half. */
+/** Rows changed by hand may hold anything: an unreadable value is null here and equals nothing. Slower by half. */
 const CAREFUL: Bytes = {
   hex: (column) =>
     `CASE WHEN ${column} ~ '^[0-9a-fA-F]*$' AND length(${column}) % 2 = 0 THEN decode(${column}, 'hex') END`,
@@ -63,14 +63,14 @@ const CAREFUL: Bytes = {
 const numbersWhere = (condition: string, number = 'n'): string =>
   `array_agg(${number}) FILTER (WHERE n >= $1 AND (${condition}))`;
 
-/** null: hashes are not asked for */
+/** null: hashes are not requested */
 type Reading = Bytes | null;
 
-/** The row before is that of the tick before. */
+/** The previous row belongs to the previous tick. */
 const FOLLOWS = 'n_before = n - 1';
 const PREVIOUS = `coalesce(previous_output, CASE WHEN ${FOLLOWS} THEN output_before END)`;
 
-/** Ticks and proofs side by side in the order of their numbers, each with the row before it. */
+/** Ticks and proofs side by side in the order of their numbers, each with the previous row. */
 const ticksSql = (read: Reading): string => `
 SELECT min(n) FILTER (WHERE n >= $1) AS first, max(n) FILTER (WHERE n >= $1) AS last,
   ${microsOf('min(at) FILTER (WHERE n >= $1 AND isfinite(at))')} AS first_us,
@@ -101,7 +101,7 @@ const inputWrong = ({ hex }: Bytes): string =>
   `tick = proof AND ${PREVIOUS} IS NOT NULL AND ${hex('input')}
      IS DISTINCT FROM sha256(${hex(PREVIOUS)} || ${hex('batch_hash')} || int8send(n))`;
 
-/** The transactions of each tick together, beside their tick. OFFSET 0: a row is judged before the wide ones are sorted. */
+/** The transactions of each tick together, beside their tick. OFFSET 0: a row is checked before the wide ones are sorted. */
 const transactionsSql = (read: Reading): string => `
 SELECT sum(rows) AS rows,
   ${numbersWhere('rows > distinct_rows')} AS transaction_twice,
@@ -125,7 +125,7 @@ FROM (
   ) t ON t.tick_number = x.tick_number
 ) rows`;
 
-/** Also when a value is there in neither or in both of its two columns. */
+/** Also when a value is present in neither or both of its two columns. */
 const txHashWrong = ({ hex, u64, micros }: Bytes): string =>
   `(${hex('tx_hash')} IS DISTINCT FROM sha256(coalesce(tx_id_raw, convert_to(tx_id, 'UTF8'))
     || payload || signature || public_key || ${u64('nonce')}
@@ -139,8 +139,8 @@ const batchHashWrong = ({ hex }: Bytes): string =>
 type Row = Record<string, string | string[] | null>;
 
 /**
- * Everything about the rows of [first, last]: some ten thousand ticks at a time, so that no sort leaves the memory.
- * Within a transaction.
+ * Checks all rows of [first, last]: some ten thousand ticks at a time, so that no sort spills to disk. Call it within a
+ * transaction.
  */
 export async function readPage(client: Client, page: TickRange, hashes: boolean): Promise<Page> {
   if (!hashes) return toPage(page, await readRows(client, page, null));

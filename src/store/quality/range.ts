@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { formatMicros, type Micros } from '../../core/time.ts';
 
-/** A tick number (the range holds both ends), or a time (half-open). */
+/** A tick number (the range includes both ends), or a time (half-open). */
 export type QualityBound = { tick: bigint } | { micros: Micros };
 
 /** Both ends included; `last` is below `first` when no number lies between the bounds. */
@@ -12,8 +12,8 @@ export interface QualityEnds {
 
 /**
  * The numbers between two bounds; null is an end of what is recorded. By time: from the lowest to the highest number
- * with a time in it, also where timestamps go backwards, and what is missing right beside them, because nobody knows on
- * which side of the bound that was.
+ * with a time in it, even if timestamps go backwards, plus the missing numbers directly adjacent, because it is unknown
+ * on which side of the bound they were.
  */
 export async function readEnds(
   client: Client,
@@ -52,7 +52,7 @@ async function numbersInside(
   before: string | null,
 ): Promise<QualityEnds | null> {
   const { rows } = await client.query<Record<'first' | 'last', string | null>>(
-    // + 0: by the index of times, and not along all numbers until a time fits
+    // + 0: forces the index on times, instead of a walk along all numbers until a time fits
     `SELECT min(tick_number + 0) AS first, max(tick_number + 0) AS last FROM ticks
       WHERE "timestamp" >= coalesce($1::timestamptz, '-infinity') AND "timestamp" < coalesce($2::timestamptz, 'infinity')`,
     [after, before],

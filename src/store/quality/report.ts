@@ -14,7 +14,7 @@ export interface QualityOptions {
   to: QualityBound | null;
   /** recompute tx_hash, batch_hash and vdf_input of every row */
   hashes: boolean;
-  /** after each page: how many numbers of the range are done */
+  /** called after each page: how many numbers of the range are done */
   onProgress: (done: bigint, total: bigint) => void;
 }
 
@@ -30,7 +30,7 @@ export const MISSING_CAUSES = [
 
 export type MissingCause = (typeof MISSING_CAUSES)[number];
 
-/** How often something was found, and the first ticks concerned, ascending. */
+/** How many times something was found, and the first ticks concerned, ascending. */
 export interface Found {
   count: number;
   first: bigint[];
@@ -48,9 +48,9 @@ export interface QualityReport {
   origin: bigint;
   position: bigint;
   completeUpTo: bigint | null;
-  /** below it retention has dropped ticks; null: it has not */
+  /** retention has dropped ticks below it; null: it has dropped none */
   floor: bigint | null;
-  /** null: no number lies in it */
+  /** null: it contains no number */
   range: TickRange | null;
   expected: bigint;
   /** numbers of the range that are in `ticks` */
@@ -65,20 +65,20 @@ export interface QualityReport {
   rows: Map<RowFinding, Found>;
   /** what CHAIN_CHECK recorded */
   alarms: Map<string, Found>;
-  /** a frame without a number stands behind its after_tick */
+  /** a frame without a number is ordered after its after_tick */
   deadLetters: DeadLetterGroup[];
 }
 
-/** Nothing of what was asked for was ever received, so nothing can be said about it. */
+/** Nothing in the requested range was ever received, so nothing can be said about it. */
 export class NothingRecordedError extends Error {}
 
-/** Numbers of a page: at 2.7 KB a tick its joins stay within the memory of a session. */
+/** Numbers per page: at 2.7 KB a tick its joins fit in a session's work memory. */
 const PAGE_TICKS = 16_384n;
 const EXAMPLES = 5;
 
 /**
- * Settings for tables that may have no statistics yet: PostgreSQL then takes thousands of rows for a few, and joins
- * them in a loop or reads all of a table for a page of it.
+ * Settings for tables that may not have statistics yet: PostgreSQL then estimates thousands of rows as a few, and joins
+ * them in a nested loop or reads a whole table for one page of it.
  */
 const PLANNER = [
   'enable_nestloop = off',
@@ -89,8 +89,8 @@ const PLANNER = [
 ];
 
 /**
- * Looks at all that is stored of a range of the chain: what is there against what should be, and whether it fits
- * together. One REPEATABLE READ READ ONLY snapshot, so it may run beside the ingester and on a replica.
+ * Checks everything stored of a range of the chain: what is there against what should be, and whether it is consistent.
+ * One REPEATABLE READ READ ONLY snapshot, so it may run beside the ingester and on a replica.
  * @throws NothingRecordedError before the first tick, and when a bound that is a number lies outside of all that is recorded
  */
 export async function readQuality(client: Client, options: QualityOptions): Promise<QualityReport> {
@@ -146,7 +146,7 @@ async function readHeader(client: Client, options: QualityOptions): Promise<Qual
   };
 }
 
-/** Returns what is missing, in order. */
+/** Returns the missing ranges, in order. */
 async function readPages(
   client: Client,
   report: QualityReport,
@@ -155,7 +155,7 @@ async function readPages(
 ): Promise<TickRange[]> {
   const missing: TickRange[] = [];
   for (let next = range.first; next <= range.last;) {
-    // a gap of millions is passed in one step
+    // a gap of millions is passed over in one step
     const start = await nextStored(client, next);
     if (start === null || start > range.last) {
       missing.push({ first: next, last: range.last });
@@ -192,7 +192,7 @@ function widen(report: QualityReport, times: QualityReport['times']): void {
   report.times = { first: smaller(first, times.first), last: times.last > last ? times.last : last };
 }
 
-/** What is known of the numbers that are not there; and of those that are there and should not be. */
+/** What is recorded of the missing numbers; and of numbers that are present and should not be. */
 async function explain(
   client: Client,
   report: QualityReport,
@@ -244,7 +244,7 @@ async function explain(
   }
 }
 
-/** Of a range that was asked for by number: what lies before the first tick and what has not come yet. */
+/** For a range requested by number: the part before the first tick and the part not received yet. */
 function outside({ origin, position }: QualityReport, range: TickRange): RangeSet {
   const known = new RangeSet([{ first: origin, last: position }]);
   return new RangeSet(known.missing(range));

@@ -13,27 +13,27 @@ import {
 import { microsOf, timeOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
-/** Where the chain is cut. */
+/** The cut through the chain. */
 interface Cut {
-  /** the lowest tick that stays */
+  /** the lowest tick that is kept */
   floor: bigint;
-  /** no tick from the floor on is older: chunks of time that end here hold what goes alone */
+  /** no tick from the floor on is older: time chunks that end here hold only ticks to be dropped */
   before: Micros;
   heldBack: string | null;
 }
 
 const DAY_MICROS = 86_400_000_000n;
-/** Ticks whose rows go in one transaction. */
+/** Ticks whose rows are deleted in one transaction. */
 const TICKS_PER_DELETE = BigInt(ROWS_PER_DELETE) / 4n;
-/** ticks, vdf_proofs and tick_transactions have one floor, under this name */
+/** ticks, vdf_proofs and tick_transactions share one floor, under this name */
 const CHAIN = 'chain';
-/** The index on the number, whatever statistics say: what is old is a large share of its tables. */
+/** Forces the index on the number, whatever statistics say: old rows are a large share of the tables. */
 const PLANNING =
   'SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0';
 
-/** Lowest tick that the store answers for; null: nothing was ever dropped. */
+/** Lowest tick that the store can answer for; null: nothing was ever dropped. */
 export async function readChainFloor(client: Client): Promise<bigint | null> {
-  // the table comes with schema/007: a store without retention has none
+  // the table is created by schema/007: a store without retention lacks it
   if (!(await exists(client, 'retention_floors'))) return null;
   const { rows } = await client.query<{ tick_number: string }>(
     'SELECT tick_number FROM retention_floors WHERE name = $1',
@@ -43,8 +43,8 @@ export async function readChainFloor(client: Client): Promise<bigint | null> {
 }
 
 /**
- * Drops ticks that are older than their age, with their proofs and transactions: whole days, below everything that is
- * incomplete or not yet published. The proof of the last one that goes stays: the tick behind it links to its output.
+ * Drops ticks older than their retention age, with their proofs and transactions: whole days, below everything that is
+ * incomplete or not yet published. The proof of the last dropped tick stays: the next tick links to its output.
  */
 export async function dropChain(
   client: Client,
@@ -75,13 +75,13 @@ interface Bounds {
   newest: Micros;
 }
 
-/** Null: nothing is stored that could go. */
+/** Null: nothing stored can be dropped. */
 async function findCut(client: Client, floor: bigint, wanted: Micros): Promise<Cut | null> {
   const bounds = await readBounds(client);
   if (bounds === null) return null;
   const { complete, published, newest } = bounds;
-  // ticks still to come may be older than the newest one, but not by a day: a chain that is read from its beginning is
-  // all old, and its next tick must not fall into a chunk that is just dropped
+  // future ticks may be older than the newest one, but not by a day: a chain read from its beginning is all old, and
+  // its next tick must not fall into a chunk that was just dropped
   const byHead = dayOf(newest - DAY_MICROS);
   const day = wanted < byHead ? wanted : byHead;
   const { rows } = await client.query<{ n: string | null }>(
@@ -127,10 +127,10 @@ async function readBounds(client: Client): Promise<Bounds | null> {
   return { complete: BigInt(complete), published, newest: BigInt(newest.rows[0].micros) };
 }
 
-/** The day, or the time of an older tick from the floor on: timestamps may go backwards along the numbers. */
+/** The day, or the time of an older tick from the floor on: timestamps may go backwards with rising numbers. */
 async function oldestFrom(client: Client, floor: bigint, day: Micros): Promise<Micros> {
   const { rows } = await client.query<{ oldest: string | null }>(
-    // + 0 s: by the index of numbers, and not along all times until a number fits
+    // + 0 s: forces the index on numbers, instead of a walk along all times until a number fits
     `SELECT ${microsOf(`min("timestamp" + interval '0 s')`)} AS oldest FROM ticks
       WHERE tick_number >= $1 AND "timestamp" < ${timeOf('$2')}`,
     [floor.toString(), day.toString()],
@@ -139,7 +139,7 @@ async function oldestFrom(client: Client, floor: bigint, day: Micros): Promise<M
   return oldest == null ? day : BigInt(oldest);
 }
 
-/** The bound below which a table is cut: chunks by its partition column. */
+/** The bound below which a table is cut: chunks by their partition column. */
 function boundOf(table: string, { floor, before }: Cut): { micros: Micros } | { number: bigint } {
   return table === 'vdf_proofs' ? { number: lowestKept(table, floor) } : { micros: before };
 }

@@ -18,7 +18,7 @@ import {
 } from './round.ts';
 import { microsOf, timeOf } from '../postgres/time-sql.ts';
 
-/** A table that is cut at a time; its key begins with these columns, then ts. */
+/** A table that is cut at a time; its key starts with these columns, then ts. */
 interface TimedTable {
   table: string;
   series: readonly string[];
@@ -42,7 +42,7 @@ export interface MarketRule {
 
 type Series = string[];
 
-/** tick_data older than its age, whole days; never what a late event of a live symbol may still need. */
+/** tick_data older than its retention age, whole days; never what a late event of a live symbol may still need. */
 export async function dropTickData(client: Client, known: Hypertables, rule: MarketRule): Promise<Round> {
   const { tickDataMs } = rule.ages;
   if (tickDataMs === null) return { dropped: [], heldBack: [] };
@@ -53,7 +53,7 @@ export async function dropTickData(client: Client, known: Hypertables, rule: Mar
   });
 }
 
-/** Bars and their replaced versions by the time of their window; bars of a replay when its run ended so long ago. */
+/** Bars and their replaced versions by window time; bars of a replay by the time since its run ended. */
 export async function dropBars(client: Client, known: Hypertables, rule: MarketRule): Promise<Round> {
   const { barsMs } = rule.ages;
   if (barsMs === null) return { dropped: [], heldBack: [] };
@@ -102,13 +102,13 @@ async function dropTimed(
 interface BarsPosition {
   /** event time that all partitions of live bars have reached */
   reached: Micros;
-  /** the oldest window that waits to be corrected; null: none does */
+  /** the oldest window waiting to be corrected; null: none */
   late: Micros | null;
 }
 
 /**
- * Null where no bars are made. A partition is as far as the furthest of its symbols: one that is no longer traded holds
- * nothing back, and what comes for it after all makes no bar poorer than it is.
+ * Null where no bars are built. A partition has got as far as its furthest symbol: one that is no longer traded holds
+ * nothing back, and late events for it reduce no bar.
  */
 async function slowestBars(client: Client): Promise<BarsPosition | null> {
   if (!(await exists(client, 'bars_watermarks'))) return null;
@@ -126,7 +126,7 @@ function earlier(a: Micros, b: Micros | null): Micros {
   return b !== null && b < a ? b : a;
 }
 
-/** Whether anything ends before `cut`: a chunk as a whole, or a row of a plain table. */
+/** Whether anything ends before `cut`: a whole chunk, or a row of a plain table. */
 async function isDue(client: Client, known: Hypertables, timed: TimedTable, cut: Micros): Promise<boolean> {
   const before = known.tables.has(timed.table)
     ? await endsOfChunks(client, timed.table, { micros: cut })
@@ -134,7 +134,7 @@ async function isDue(client: Client, known: Hypertables, timed: TimedTable, cut:
   return before.length > 0;
 }
 
-/** Oldest day first, so that what is left after an interruption has one edge. */
+/** Oldest day first, so that an interruption leaves the rest with a single edge. */
 async function deleteDays(client: Client, timed: TimedTable, cut: Micros): Promise<number> {
   let rows = 0;
   for (;;) {
@@ -149,8 +149,8 @@ async function deleteDays(client: Client, timed: TimedTable, cut: Micros): Promi
 }
 
 /**
- * The series with rows before `cut`, each with its first time. No index begins with ts, so each series is one step along
- * the key instead of a scan of the table.
+ * The series with rows before `cut`, each with its first time. No index starts with ts, so each series is one step
+ * along the key instead of a table scan.
  */
 async function seriesBefore(
   client: Client,
@@ -175,7 +175,7 @@ async function seriesBefore(
   return rows.map(({ key, first_us: first }) => ({ key, first: BigInt(first) }));
 }
 
-/** The rows of a series before a time, some thousand a transaction. By key and not by ctid, which chunks share. */
+/** The rows of a series before a time, some thousand per transaction. By key and not by ctid, which is not unique across chunks. */
 async function deleteSeries(
   client: Client,
   { table, series }: TimedTable,
@@ -187,7 +187,7 @@ async function deleteSeries(
   const limit = before === null ? "'infinity'::timestamptz" : timeOf(end);
   const values = before === null ? key : [...key, before.toString()];
   const nth = `SELECT ts FROM ${table} WHERE ${where} AND ts < ${limit} ORDER BY ts OFFSET ${ROWS_PER_DELETE} LIMIT 1`;
-  // more rows than that may have one and the same time: they go together
+  // more rows than that may have the same time: they are deleted together
   const first = `SELECT ts FROM ${table} WHERE ${where} AND ts < ${limit} ORDER BY ts LIMIT 1`;
   const steps = [`ts < coalesce((${nth}), ${limit})`, `ts = (${first})`];
   let rows = 0;
@@ -199,7 +199,7 @@ async function deleteSeries(
   return rows;
 }
 
-/** Replays are of old days by nature: the age of their bars is that of the run. */
+/** Replays cover old days by nature: the age of their bars is that of the run. */
 async function dropReplays(client: Client, endedBefore: Micros): Promise<number> {
   if (!(await exists(client, REPLAY.table)) || !(await exists(client, 'job_runs'))) return 0;
   const runs = await client.query<{ run: string }>(

@@ -4,7 +4,7 @@ import { detectEdition } from '../postgres/server-info.ts';
 import { microsOf, timeOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
-/** What a round has taken out of a table; of a chunk nobody counts the rows. */
+/** What a round removed from a table; rows of dropped chunks are not counted. */
 export interface Dropped {
   table: string;
   chunks: number;
@@ -28,12 +28,12 @@ export interface Hypertables {
   tables: ReadonlySet<string>;
 }
 
-/** Whoever waits for a lock on a chunk makes others wait behind it, batches of the chain among them. */
+/** A session waiting for a lock on a chunk makes others queue behind it, batches of the chain among them. */
 const LOCK_WAIT = '500ms';
-/** A transaction that deletes rows of a plain table; some 50 ms. */
+/** Rows per deleting transaction on a plain table; some 50 ms. */
 export const ROWS_PER_DELETE = 10_000;
 
-/** Whether the schema has what retention writes to. */
+/** Whether the schema has the tables that retention writes to. */
 export async function knowsRetention(client: Client): Promise<boolean> {
   return exists(client, 'retention_floors');
 }
@@ -45,7 +45,7 @@ export async function exists(client: Client, table: string): Promise<boolean> {
   return rows[0].found;
 }
 
-/** One daemon at a time; the lock goes with the session. */
+/** One daemon at a time; the lock ends with the session. */
 export async function tryRetentionLock(client: Client): Promise<boolean> {
   const { rows } = await client.query<{ held: boolean }>(
     `SELECT pg_try_advisory_lock('retention_floors'::regclass::oid::bigint::bit(32)::int, 1) AS held`,
@@ -53,7 +53,7 @@ export async function tryRetentionLock(client: Client): Promise<boolean> {
   return rows[0].held;
 }
 
-/** The earlier of our clock and the database's: one that is ahead must not cost data. */
+/** The earlier of our clock and the database's: a clock that is ahead must not cost data. */
 export async function earlierNow(client: Client, nowMicros: Micros): Promise<Micros> {
   const { rows } = await client.query<{ now: string }>(
     `SELECT least($1::bigint, ${microsOf('clock_timestamp()')}) AS now`,
@@ -93,7 +93,7 @@ export async function endsOfChunks(
   return rows.map((row) => BigInt(row.chunk_end));
 }
 
-/** Chunk by chunk, a transaction each: what is done stays done when a reader holds the next one. Both editions can. */
+/** Chunk by chunk, one transaction each: finished ones stay dropped when a reader blocks the next. Both editions support it. */
 export async function dropChunks(
   client: Client,
   { functions }: Hypertables,
@@ -116,7 +116,7 @@ export async function dropChunks(
   return chunks;
 }
 
-/** The floor is known before the first row below it is gone. */
+/** The floor is recorded before the first row below it is deleted. */
 export async function raiseFloor(
   client: Client,
   name: string,
@@ -131,7 +131,7 @@ export async function raiseFloor(
   );
 }
 
-/** An audit row in job_runs, where there is one: what was dropped, by table. */
+/** An audit row in job_runs, if the table exists: what was dropped, by table. */
 export async function recordRetentionRun(
   client: Client,
   dropped: readonly Dropped[],

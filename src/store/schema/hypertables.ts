@@ -26,7 +26,7 @@ interface Row {
   rows_estimated: string;
 }
 
-/** The tables that are hypertables where TimescaleDB can be used, and what they are here. */
+/** The tables that become hypertables where TimescaleDB can be used, and their current state here. */
 export async function listHypertables(client: Client, timescaleIsUsable: boolean): Promise<HypertableInfo[]> {
   // timescaledb_information exists only with the extension, and only the preloaded library can read it
   const chunks = timescaleIsUsable
@@ -51,8 +51,8 @@ export async function listHypertables(client: Client, timescaleIsUsable: boolean
 }
 
 /**
- * Creates the extension where that is possible. False where TimescaleDB cannot be used; the server's notice (see
- * onNotice) says why.
+ * Creates the extension if possible. False where TimescaleDB cannot be used; the server's notice (see onNotice) says
+ * why.
  */
 export async function ensureTimescale(client: Client, onNotice: (text: string) => void): Promise<boolean> {
   const listener = ({ message }: { message?: string | undefined }): void => onNotice(message ?? '');
@@ -68,8 +68,8 @@ export async function ensureTimescale(client: Client, onNotice: (text: string) =
 }
 
 /**
- * Makes one table of the list a hypertable. With rows in it all of it is rewritten under an exclusive lock: readers and
- * writers of that table wait. Rejects with the server's error; the table is then as it was.
+ * Turns one table of the list into a hypertable. If it has rows, it is rewritten entirely under an exclusive lock: its
+ * readers and writers wait. Rejects with the server's error; the table is then unchanged.
  */
 export async function convertToHypertable(client: Client, table: string): Promise<Conversion> {
   const { rows } = await client.query<{ outcome: Conversion['outcome'] }>(
@@ -77,13 +77,13 @@ export async function convertToHypertable(client: Client, table: string): Promis
     [table],
   );
   const outcome = rows[0]?.outcome ?? 'present';
-  // the planner knew nothing of the new chunks
+  // the planner has no statistics for the new chunks
   if (outcome === 'converted') await client.query(`ANALYZE ${escapeIdentifier(table)}`);
   await compress(client, table);
   return { table, outcome };
 }
 
-/** What its edition can; the function comes with the first table that is ever compressed. */
+/** Compression, if the edition supports it; the function comes with the first table that is ever compressed. */
 async function compress(client: Client, table: string): Promise<void> {
   const { rows } = await client.query<{ known: boolean }>(
     "SELECT to_regprocedure('schema_compress(text)') IS NOT NULL AS known",

@@ -14,11 +14,11 @@ export interface SchemaFile {
 export interface SchemaStatus {
   /** recorded in the database and known here, in the order of their numbers */
   applied: string[];
-  /** known here and not recorded */
+  /** known here but not recorded */
   pending: string[];
   /** recorded but not known here: the schema is newer than this program */
   unknown: string[];
-  /** the pending files that this stage (of STAGES) needs; none: it can run */
+  /** the pending files that this stage (of STAGES) needs; empty: it can run */
   behindFor(stage: string): string[];
 }
 
@@ -27,13 +27,13 @@ export interface MigrateOptions {
   files?: readonly SchemaFile[];
   /** the last file to apply, by its name or number; default all */
   upTo?: string;
-  /** apply recorded files too: each is safe to apply twice */
+  /** apply recorded files too: each can safely be applied twice */
   again?: boolean;
-  /** what the files report with RAISE NOTICE */
+  /** messages that the files report with RAISE NOTICE */
   onNotice?: (text: string) => void;
 }
 
-/** A file that the server refused. Nothing of it is applied. */
+/** A file that the server refused. None of it is applied. */
 export class MigrationError extends Error {
   override name = 'MigrationError';
   readonly code: string | undefined;
@@ -44,7 +44,7 @@ export class MigrationError extends Error {
   }
 }
 
-/** The files of the package, sorted by number. Found from src/ and from dist/ alike. */
+/** The package's files, sorted by number. Found both from src/ and from dist/. */
 export async function schemaFiles(): Promise<SchemaFile[]> {
   const folder = new URL('../../../schema/', import.meta.url);
   const names = (await readdir(folder)).filter((name) => /^\d{3}_.*\.sql$/.test(name)).sort();
@@ -53,7 +53,7 @@ export async function schemaFiles(): Promise<SchemaFile[]> {
   );
 }
 
-/** What is applied in the schema that the connection creates in (the first of search_path). */
+/** What is applied in the schema in which the connection creates objects (the first of search_path). */
 export async function schemaStatus(client: Client, known?: readonly SchemaFile[]): Promise<SchemaStatus> {
   const files = known ?? (await schemaFiles());
   const recorded = await readRecorded(client);
@@ -67,8 +67,8 @@ export async function schemaStatus(client: Client, known?: readonly SchemaFile[]
 }
 
 /**
- * Applies what is pending, file by file, each in its own transaction, while no other migration runs on this schema.
- * Returns the names applied. Throws MigrationError; the files before the failed one stay applied.
+ * Applies pending files one by one, each in its own transaction, while no other migration runs on this schema. Returns
+ * the names applied. Throws MigrationError; the files before the failed one stay applied.
  */
 export async function migrate(client: Client, options: MigrateOptions = {}): Promise<string[]> {
   const files = filesUpTo(options.files ?? (await schemaFiles()), options.upTo);
@@ -84,12 +84,12 @@ export async function migrate(client: Client, options: MigrateOptions = {}): Pro
     });
   } finally {
     client.off('notice', onNotice);
-    // a connection that broke has its own error already
+    // a broken connection has already raised its own error
     await client.query('RESET lock_timeout').catch(() => {});
   }
 }
 
-/** The lock that the files take as well, so that `psql -f` and this wait for each other. */
+/** The files take the same lock, so that `psql -f` and this wait for each other. */
 const LOCK_KEY = `coalesce((SELECT oid FROM pg_namespace WHERE nspname = current_schema()), 0)::bigint::bit(32)::int, 2`;
 
 async function underMigrationLock<T>(client: Client, work: () => Promise<T>): Promise<T> {
@@ -156,7 +156,7 @@ function filesUpTo(files: readonly SchemaFile[], upTo: string | undefined): read
   return files.slice(0, last + 1);
 }
 
-/** Each file says which stages need it in a line `-- stages: all` or `-- stages: ticks, bars`. */
+/** Each file lists the stages that need it in a line `-- stages: all` or `-- stages: ticks, bars`. */
 function neededBy(file: SchemaFile, stage: string): boolean {
   const stages = /^-- stages:(.*)$/m
     .exec(file.sql)?.[1]
@@ -165,7 +165,7 @@ function neededBy(file: SchemaFile, stage: string): boolean {
   return stages.includes('all') || stages.includes(stage);
 }
 
-/** `position` counts characters from 1; the files are ASCII, so these are units of a string as well. */
+/** `position` counts characters from 1; the files are ASCII, so these equal string indices. */
 function lineAt(text: string, position: number): number {
   return text.slice(0, position - 1).split('\n').length;
 }
