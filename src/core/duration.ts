@@ -1,4 +1,4 @@
-/** Durations as Go writes them: `100ms`, `1h30m`, `1.5s`, `500us`, `0`. */
+/** Durations in Go's format: `100ms`, `1h30m`, `1.5s`, `500us`, `0`. */
 
 const NANOS_PER_UNIT: Readonly<Record<string, number>> = {
   ns: 1,
@@ -11,15 +11,15 @@ const NANOS_PER_UNIT: Readonly<Record<string, number>> = {
   h: 3600e9,
 };
 
-/** Go keeps a duration in an int64 of nanoseconds: about 292 years. */
+/** Go stores a duration as int64 nanoseconds: about 292 years. */
 const NANOS_MAX = 2 ** 63;
 
 const EXAMPLES = 'such as 100ms, 1.5s, 500us, 30m or 1h30m';
 
 /**
- * Milliseconds of a Go duration; parts of a millisecond are kept. Negative durations are refused: nothing here waits
- * for a negative time.
- * @throws RangeError with a text that says what is wrong and shows the form
+ * Milliseconds of a Go duration, including fractions. Negative durations are refused: nothing here waits for a negative
+ * time.
+ * @throws RangeError saying what is wrong and showing the format
  */
 export function parseDuration(text: string): number {
   if (text === '0') return 0;

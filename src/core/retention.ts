@@ -1,6 +1,6 @@
 import type { Micros } from './time.ts';
 
-/** How old what is dropped must be, ms; null: kept for ever. */
+/** Age from which data is dropped, ms; null: never. */
 export interface RetentionAges {
   chainMs: number | null;
   tickDataMs: number | null;
@@ -10,12 +10,12 @@ export interface RetentionAges {
 const DAY_MS = 86_400_000;
 const DAY_MICROS = 86_400_000_000n;
 
-/** Late bars are computed again from tick_data up to the horizon; a day more for a clock, or a consumer, that is behind. */
+/** Late bars are recomputed from tick_data up to the horizon; one more day for a clock, or a consumer, that lags. */
 export const TICK_DATA_SPARE_MS = DAY_MS;
-/** A day's bar is merged again from finer ones when its last event is late: its first one is a day older. */
+/** A late event at the end of a day re-merges the day's bar from finer ones, the first of which is a day older. */
 export const BARS_SPARE_MS = 2 * DAY_MS;
 
-/** The settings whose age is less than what late events need, with the least that they may be. */
+/** The settings that are shorter than late events need, with their minimum. */
 export function tooShort(
   { tickDataMs, barsMs }: RetentionAges,
   reviseHorizonMs: number,
@@ -29,7 +29,7 @@ export function tooShort(
     .map(({ key, leastMs }) => ({ key, leastMs }));
 }
 
-/** The midnight (UTC) at or before: whole days are dropped, as chunks are whole days. For times from 1970 on. */
+/** The UTC midnight at or before a time: whole days are dropped, as chunks are whole days. For times from 1970 on. */
 export function dayOf(micros: Micros): Micros {
   return micros - (micros % DAY_MICROS);
 }

@@ -1,31 +1,31 @@
-/** What to do about an operating error of the database: a closed union, decided by SQLSTATE and never by text. */
+/** How to handle a database error: a closed union, decided by SQLSTATE and never by message text. */
 export type StoreVerdict =
-  /** the connection or a resource failed: the same bytes again, later, without end */
+  /** the connection or a resource failed: retry the same bytes later, without a limit */
   | 'retry'
-  /** the outcome may already be in the store: read the ledger before anything else */
+  /** the outcome may already be in the store: read the ledger first */
   | 'look'
-  /** this daemon was replaced by another one */
+  /** another daemon has taken over */
   | 'fenced'
   /** the data itself is refused; neighbours may be good */
   | 'data'
-  /** the program and the store do not fit together (schema behind, privilege missing) */
+  /** program and store do not match (old schema, missing privilege) */
   | 'schema';
 
-/** Raised by ingest_begin_batch (schema/001) when the epoch of the lease has moved on. */
+/** Raised by ingest_begin_batch (schema/001) when the lease has a newer epoch. */
 export const SQLSTATE_FENCED = 'MDF01';
 
 /**
- * Codes that depend on a row although their class does not say so: an exception or assertion of a trigger's own, and a
- * row or an index entry that is too large.
+ * Codes caused by a row although their class does not say so: an exception or assertion raised by a trigger, and a row or
+ * an index entry that is too large.
  */
 const DATA_CODES = new Set(['P0001', 'P0004', '54000']);
-/** Our own binary format is not understood: the column has another type, and every row has the same fault. */
+/** Our binary format is rejected: the column has another type, so every row has the same fault. */
 const FORMAT_CODES = new Set(['22P03', '22P04']);
 
 /**
- * Classes after the PostgreSQL manual, appendix A. Class 53 (resources), 57P0x (shutdown), 40 (serialisation), 55P03
- * (lock) and 58 (I/O) pass by themselves: an outage must never turn good ticks into dead letters. No SQLSTATE at all
- * means that the connection failed.
+ * Classes as in appendix A of the PostgreSQL manual. Class 53 (resources), 57P0x (shutdown), 40 (serialisation), 55P03
+ * (lock) and 58 (I/O) are transient: an outage must never turn good ticks into dead letters. Without a SQLSTATE the
+ * connection failed.
  */
 export function storeVerdict(sqlstate: string | undefined): StoreVerdict {
   if (sqlstate === undefined || sqlstate === '') return 'retry';
@@ -39,12 +39,12 @@ export function storeVerdict(sqlstate: string | undefined): StoreVerdict {
   return 'retry';
 }
 
-/** What an error of the database means to somebody who uses it as a bus (src/bus/bus.ts, BusErrorKind). */
+/** What a database error means when the database is the bus (src/bus/bus.ts, BusErrorKind). */
 export type BusVerdict = 'unreachable' | 'full' | 'refused' | 'setup';
 
-/** Disk full and out of memory: waiting mends it once there is room. */
+/** Disk full and out of memory: publishing works again once space is freed. */
 const FULL_CODES = new Set(['53100', '53200']);
-/** 28: not let in; 3D000: no such database. And what bus_renew (schema/003) says to a member whose name another one took. */
+/** Class 28: access denied; 3D000: no such database; MDB01: bus_renew (schema/003), the member's name was taken. */
 const SETUP_CODES = new Set(['28P01', '28000', '3D000', 'MDB01']);
 
 export function busVerdict(sqlstate: string | undefined): BusVerdict {
@@ -52,7 +52,7 @@ export function busVerdict(sqlstate: string | undefined): BusVerdict {
   if (sqlstate !== undefined && SETUP_CODES.has(sqlstate)) return 'setup';
   const verdict = storeVerdict(sqlstate);
   if (verdict === 'retry') return 'unreachable';
-  // 'look': an offset that is there already means that the counter and the segments do not fit together
+  // 'look': an offset that already exists means that the counter and the segments are inconsistent
   return verdict === 'data' ? 'refused' : 'setup';
 }
 

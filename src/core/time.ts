@@ -1,23 +1,23 @@
-/** Integer microseconds since 1970-01-01T00:00:00Z. Times are never a Date and never a float in this program. */
+/** Integer microseconds since 1970-01-01T00:00:00Z; never a Date, never a float. */
 export type Micros = bigint;
 
-/** Time as a parameter: pure code and tests are handed one. */
+/** Time as a parameter, for pure code and tests. */
 export interface Clock {
   /** Wall clock, µs since 1970. May step when the machine's clock is set. */
   nowMicros(): Micros;
-  /** Milliseconds with fractions that only ever grow, on one scale for all threads of the process. */
+  /** Fractional milliseconds that never decrease, on one scale for all threads of the process. */
   monotonicMs(): number;
 }
 
 const MICROS_PER_SECOND = 1_000_000n;
 const SECONDS_PER_DAY = 86_400;
-/** Days from 0000-03-01 to 1970-01-01: years are counted from March, so that the leap day is a year's last. */
+/** Days from 0000-03-01 to 1970-01-01: years start in March, so that the leap day is the last day of a year. */
 const EPOCH_FROM_MARCH_ZERO_DAYS = 719_468;
 const DAYS_PER_ERA = 146_097; // 400 Gregorian years
 
 /**
  * ISO-8601 in UTC with six decimals and Z. Years outside 0000..9999 have a sign and at least six digits, as ISO-8601
- * asks (`+010000-01-01T00:00:00.000000Z`). Exact over the whole of int64 and uint64, far beyond what a Date holds.
+ * requires (`+010000-01-01T00:00:00.000000Z`). Exact for all of int64 and uint64, far beyond the range of a Date.
  */
 export function formatMicros(micros: Micros): string {
   const seconds = floorDivide(micros, MICROS_PER_SECOND);
@@ -34,9 +34,9 @@ const ISO =
   /^([+-]\d{4,6}|\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?)?\s?(Z|z|[+-]\d\d(?::?\d\d)?)?$/;
 
 /**
- * Microseconds of an ISO-8601 time. A date alone is its midnight; a time without a zone is UTC; digits finer than a
- * microsecond are cut, never rounded up into the next one.
- * @throws RangeError when the text is no such time or names a day or an hour that does not exist
+ * Microseconds of an ISO-8601 time. A date alone is its midnight; a time without a zone is UTC; digits below a
+ * microsecond are truncated, never rounded up.
+ * @throws RangeError when the text is not such a time or has a day or an hour that does not exist
  */
 export function parseIsoMicros(text: string): Micros {
   const match = ISO.exec(text);
@@ -115,12 +115,12 @@ function pad(value: number, digits: number): string {
   return String(value).padStart(digits, '0');
 }
 
-/** Beyond this the wall clock was set while we ran: an anchor is taken afresh. Date.now() itself is cut to 1 ms. */
+/** A larger difference means that the wall clock was set: re-anchor. Date.now() itself is truncated to 1 ms. */
 const CLOCK_STEP_MS = 5;
 
 /**
- * Wall clock with µs resolution: an anchor plus the monotonic counter, and a new anchor when the machine's clock was
- * stepped (slewing by NTP moves both alike).
+ * Wall clock with µs resolution: an anchor plus the monotonic counter, re-anchored when the machine's clock was stepped
+ * (NTP slewing moves both alike).
  */
 function createSystemClock(): Clock {
   let anchorMs = performance.timeOrigin;
@@ -141,8 +141,8 @@ function createSystemClock(): Clock {
 }
 
 /**
- * performance.now() starts at 0 in each thread; process.hrtime does not. The difference, taken once, puts all threads
- * on one scale without a BigInt per call. The tightest of a few brackets: a thread may be preempted between two reads.
+ * performance.now() starts at 0 in each thread; process.hrtime does not. Their difference, measured once, puts all
+ * threads on one scale without a BigInt per call. Takes the tightest of a few brackets: a thread may be preempted.
  */
 function monotonicOffsetMs(): number {
   let offsetMs = 0;
@@ -159,5 +159,5 @@ function monotonicOffsetMs(): number {
   return offsetMs;
 }
 
-/** The only home of Date.now() and performance. */
+/** The only user of Date.now() and performance. */
 export const systemClock: Clock = createSystemClock();

@@ -1,4 +1,4 @@
-/** Every way to wait: for a time, for a signal, for work with a limit. */
+/** All ways to wait: for a time, for a signal, for work with a time limit. */
 
 /** Resolves after `ms`, or at once when `signal` aborts; never rejects. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
@@ -14,7 +14,7 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Resolves with what `work` does, or with null as soon as `signal` aborts; the work itself goes on. */
+/** Resolves with the result of `work`, or with null as soon as `signal` aborts; the work itself continues. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T | null> {
   if (signal.aborted) {
     work.catch(() => {});
@@ -34,8 +34,8 @@ export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): P
 }
 
 /**
- * Settles as `work` does, or rejects with what `late` says after `ms`. The work is not stopped: whatever it holds (a
- * connection, say) must be dropped by the caller. The limit holds also where nothing else keeps the process alive.
+ * Settles like `work`, or rejects with late() after `ms`. The work is not stopped: the caller must release its resources
+ * (a connection, for example). The timer keeps the process alive.
  */
 export function deadline<T>(work: Promise<T>, ms: number, late: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -44,7 +44,7 @@ export function deadline<T>(work: Promise<T>, ms: number, late: () => Error): Pr
   });
 }
 
-/** True when the work has ended within `ms`, well or not; it goes on otherwise. */
+/** True when the work settles within `ms`, successfully or not; otherwise it continues. */
 export function atMost(work: Promise<unknown>, ms: number): Promise<boolean> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(false), ms);
@@ -56,7 +56,7 @@ export function atMost(work: Promise<unknown>, ms: number): Promise<boolean> {
   });
 }
 
-/** Wakes everybody who waits at that moment; a signal that nobody waits for is forgotten, so look before you wait. */
+/** Wakes all current waiters; a signal without waiters is lost, so check the condition before waiting. */
 export class Signal {
   #waiting: (() => void)[] = [];
 
@@ -72,11 +72,11 @@ export class Signal {
   }
 }
 
-/** A wait that something else may end early. One at a time; a wake() while nobody waits is not remembered. */
+/** A wait that can be ended early. One waiter at a time; a wake() without a waiter is lost. */
 export class WakeableWait {
   #end: (() => void) | null = null;
 
-  /** Resolves after `ms`, or at wake(); with Infinity only then. */
+  /** Resolves after `ms` or at wake(); with Infinity only at wake(). */
   wait(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const end = (): void => {

@@ -6,9 +6,9 @@ import {
   type RefusedRecord,
 } from '../core/market/dead-letter.ts';
 
-/** Records as they are put aside on mdp.events.dlq. */
-export function deadLetterRecords(letters: readonly RefusedRecord[]): OutgoingRecord[] {
-  return letters.map(deadLetterOf).map((letter) => ({
+/** Refused records as they are published to mdp.events.dlq. */
+export function deadLetterRecords(refused: readonly RefusedRecord[]): OutgoingRecord[] {
+  return refused.map(deadLetterOf).map((letter) => ({
     key: letter.topic,
     eventId: deadLetterId(letter),
     data: encodeDeadLetter(letter),

@@ -4,8 +4,8 @@ import { parseInterval } from '../core/market/interval.ts';
 import type { RawEvent } from '../core/market/normalise.ts';
 
 /**
- * Event version 1 as a schema, for documentation and OpenAPI. Consumers do not run it: the normaliser of core says the same
- * (a property test holds the two together), needs no package and is half again as fast.
+ * Event version 1 as a schema, for documentation and OpenAPI. Consumers do not run it: core's normaliser enforces the
+ * same rules (a property test keeps the two in step), needs no package and is 1.5 times as fast.
  */
 
 const name = z.string().regex(/^[!-{}~]{1,64}$/, '1-64 bytes of 0x21-0x7E without |');
@@ -71,7 +71,7 @@ export const barEventSchema = z
     return high >= Math.max(open, low, close) && low <= Math.min(open, close);
   }, 'h and l enclose o and c');
 
-/** The other spellings that are taken, by the names of the contract. */
+/** The other accepted spellings, by contract name. */
 function spelled(raw: unknown): unknown {
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) return raw;
   const event: RawEvent = raw;

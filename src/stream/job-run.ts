@@ -8,22 +8,22 @@ export interface JobRunOptions {
   meter: Meter;
   /** null: the run is not recorded */
   jobRuns: JobRunTracker | null;
-  /** of stage_heartbeat_timestamp_seconds and of the log */
+  /** label of stage_heartbeat_timestamp_seconds, and name in the log */
   stage: string;
-  /** of the row; without `symbols` it lists those that saw() was told of */
+  /** content of the row; without `symbols` it lists the symbols passed to saw() */
   start: JobStart;
-  /** every second, for figures of the stage's own; may reject while a server is away */
+  /** called every second, for the stage's own metrics; may reject while a server is down */
   onBeat?: (beat: number) => void | Promise<void>;
 }
 
 const BEAT_MS = 1_000;
-/** what the last beat may take: a server may be away */
+/** time limit of the last beat: a server may be down */
 const LAST_BEAT_MS = 1_000;
 export const PROGRESS_EVERY_BEATS = 5;
-/** symbols kept for the row of the run */
+/** symbols listed in the row of the run */
 const SYMBOLS_MAX = 1_000;
 
-/** One run of a stage, whatever its role: its heartbeat and its row in job_runs. Nothing here stops the stage. */
+/** One run of a stage of any role: its heartbeat and its row in job_runs. No failure here stops the stage. */
 export class JobRun {
   readonly #options: JobRunOptions;
   readonly #symbols: Set<string> | null;
@@ -48,12 +48,12 @@ export class JobRun {
     beat();
   }
 
-  /** Rows that are in the store, or events that are on the bus. */
+  /** Counts rows written to the store, or events published to the bus. */
   wrote(rows: number): void {
     this.#rows += rows;
   }
 
-  /** A time of what was written, µs, and its symbol. */
+  /** Records the symbol and time, µs, of a written row or event. */
   saw(symbol: string, ts: bigint): void {
     if (this.#minTs === null || ts < this.#minTs) this.#minTs = ts;
     if (this.#maxTs === null || ts > this.#maxTs) this.#maxTs = ts;
@@ -63,7 +63,7 @@ export class JobRun {
   /** @param failure why the run failed; null: it did not */
   async finish(failure: string | null): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
-    // so that a run of a moment is not left as running
+    // so that a very short run is not left as running
     if (this.#beating !== null) await atMost(this.#beating, LAST_BEAT_MS);
     const { jobRuns, env, stage } = this.#options;
     if (this.#id === null || jobRuns === null) return;
@@ -97,7 +97,7 @@ export class JobRun {
       const id = await this.#id;
       if (beat % PROGRESS_EVERY_BEATS === 0) await jobRuns.progress(id, this.#progress());
     } catch {
-      // a server is away: the stage's own calls say so, and a run that cannot be recorded is no reason to stop
+      // a server is down: the stage's own calls log that, and a run that cannot be recorded is no reason to stop
     }
   }
 }

@@ -1,6 +1,6 @@
 export type Labels = Readonly<Record<string, string>>;
 
-/** Where stages report their figures; names and labels as in the table of metrics of src/run. */
+/** Where stages report their metrics; names and labels as in the metrics table in src/run. */
 export interface Meter {
   /** counters: `by` defaults to 1 */
   count(name: string, labels: Labels, by?: number): void;
@@ -10,14 +10,14 @@ export interface Meter {
   observe(name: string, labels: Labels, value: number): void;
 }
 
-/** For whoever measures nothing. */
+/** Discards all metrics. */
 export const NO_METER: Meter = { count: () => {}, set: () => {}, observe: () => {} };
 
-/** Series of a metric are kept for ever: so many symbols have one of their own. */
+/** Series of a metric are never dropped: only this many symbols get one of their own. */
 const SYMBOLS_MAX = 200;
 const OTHER = '_other';
 
-/** Values of the label `symbol`: the first 200 symbols by their names, the others together. */
+/** Values of the label `symbol`: the first 200 symbols by name, all others share one. */
 export class SymbolLabels {
   readonly #known = new Set<string>();
 

@@ -2,17 +2,17 @@ import { backoffMs, type BackoffLimits } from '../core/retry.ts';
 import { pause } from '../core/wait.ts';
 
 export interface RetryPolicy {
-  /** false: what failed will fail again, and its error is passed on */
+  /** false: the error is permanent and is rethrown */
   mayPass: (error: unknown) => boolean;
   backoff: BackoffLimits;
   random: () => number;
-  /** of every failure that is tried again */
+  /** called for every failure that is retried */
   onRetry: (error: unknown, waitMs: number) => void;
-  /** ends the waiting: the last error is passed on */
+  /** ends the retries: the last error is rethrown */
   signal: AbortSignal;
 }
 
-/** The work again and again until it is done. Rejects with its error when that cannot pass, or when `signal` says so. */
+/** Repeats the work until it succeeds. Rejects with its error if that is permanent, or once `signal` aborts. */
 export async function retrying<T>(work: () => Promise<T>, policy: RetryPolicy): Promise<T> {
   for (let attempt = 0; ; attempt += 1) {
     try {

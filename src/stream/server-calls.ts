@@ -7,17 +7,17 @@ import { retrying } from './retry.ts';
 export interface ServerCallsOptions {
   env: Env;
   meter: Meter;
-  /** in log lines, such as TickConsumer */
+  /** prefix of log lines, such as TickConsumer */
   name: string;
-  /** in retries_total, followed by _bus or _database */
+  /** label of retries_total, followed by _bus or _database */
   component: string;
 }
 
 const BACKOFF: BackoffLimits = { firstMs: 100, maxMs: 5_000 };
 
 /**
- * What a stage asks of bus and database, each call again and again until it is answered; every failure is counted and
- * logged. A call rejects when its signal ends the waiting, or with what waiting does not mend.
+ * A stage's calls to bus and database, each retried until it is answered; every failure is counted and logged. A call
+ * rejects when its signal aborts, or with a permanent error.
  */
 export class ServerCalls {
   readonly #options: ServerCallsOptions;
@@ -26,12 +26,12 @@ export class ServerCalls {
     this.#options = options;
   }
 
-  /** A bus that is away or full is waited for. */
+  /** Waits while the bus is unreachable or full. */
   bus<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
     return this.#untilAnswered('bus', call, signal, isAwayOrFull);
   }
 
-  /** @param mayPass false for what will fail again (default: nothing does) */
+  /** @param mayPass false for permanent errors (default: there are none) */
   database<T>(
     call: () => Promise<T>,
     signal: AbortSignal,

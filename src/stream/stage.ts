@@ -1,7 +1,7 @@
 /**
- * What every long-running part keeps to. start() resolves when it runs (or waits for a server that is away: that is
- * running, too); stop() stops taking, finishes what is in hand, and resolves when all is closed, also when it is called
- * twice or before start(). `done` settles once: resolved after stop(), rejected with what ended it.
+ * The contract of every long-running part. start() resolves when it runs (waiting for a server that is down counts as
+ * running); stop() takes no more input, finishes work in progress and resolves when everything is closed, also when
+ * called twice or before start(). `done` settles once: resolves after stop(), rejects with the error that ended it.
  */
 export interface Stage {
   start(): Promise<void>;
@@ -12,8 +12,8 @@ export interface Stage {
 type State = 'new' | 'working' | 'ended';
 
 /**
- * Start, stop and end of a stage: work() is called once and runs until `stopping` aborts or until it is done; then finish()
- * closes what it used, whatever came of it.
+ * Start, stop and end of a stage: work() is called once and runs until `stopping` aborts or it is done; then finish()
+ * releases its resources, whatever the outcome.
  *
  *   state     event                        next
  *   new       start()                      working   work() is called
@@ -28,11 +28,11 @@ export class StageLifecycle implements Stage {
   readonly #done = Promise.withResolvers<void>();
   #state: State = 'new';
 
-  /** @param finish is told what ended the work by itself: null when it is done or was stopped */
+  /** @param finish gets the error that ended the work; null when it is done or was stopped */
   constructor(work: () => Promise<void>, finish: (error: Error | null) => Promise<void>) {
     this.#work = work;
     this.#finish = finish;
-    this.#done.promise.catch(() => {}); // whoever awaits it is told; nobody has to
+    this.#done.promise.catch(() => {}); // nobody has to await it: no unhandled rejection
   }
 
   get done(): Promise<void> {

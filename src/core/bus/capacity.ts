@@ -1,14 +1,14 @@
-/** How full a bus may get before what is done about it. Shares are of what it may hold. */
+/** Fill levels of a bus and what happens at each. Shares are fractions of its maximum size. */
 export interface CapacityLimits {
-  /** from here on acknowledged records are trimmed at once */
+  /** from here on acknowledged records are trimmed immediately */
   trimShare: number;
   /** from here on publishers wait … */
   fullShare: number;
-  /** … until it is below this again: publishers are not to start and stop with every record */
+  /** … until it drops below this: hysteresis, so that publishers do not start and stop with every record */
   relievedShare: number;
-  /** acknowledged records stay so long while there is room, ms */
+  /** how long acknowledged records are kept while below trimShare, ms */
   acknowledgedMs: number;
-  /** records of a topic without groups stay so long, ms */
+  /** how long records of a topic without groups are kept, ms */
   retentionMs: number;
 }
 
@@ -26,13 +26,13 @@ export interface CapacityVerdict {
   isFull: boolean;
 }
 
-/** What may be trimmed and whether publishers wait, of bytes held and bytes that may be held. */
+/** What may be trimmed and whether publishers wait, given the bytes used and the maximum. */
 export function judgeCapacity(
   usage: { bytes: number; maxBytes: number },
   wasFull: boolean,
   limits: CapacityLimits = CAPACITY_LIMITS,
 ): CapacityVerdict {
-  // a bus that may hold nothing is full
+  // a bus with a maximum of 0 is always full
   const share = usage.maxBytes > 0 ? usage.bytes / usage.maxBytes : Infinity;
   const isFilling = share >= limits.trimShare;
   return {
@@ -42,13 +42,13 @@ export function judgeCapacity(
   };
 }
 
-/** Whether producers must wait, and what they tell of how their records were taken. */
+/** Tells producers whether to wait, and takes their reports of how the bus responded. */
 export interface Backpressure {
   readonly full: boolean;
-  /** Resolves when it no longer is. */
+  /** Resolves when the bus is no longer full. */
   relieved(): Promise<void>;
-  /** The bus refused records for want of memory or disk. */
+  /** The bus refused records for lack of memory or disk. */
   reportFull(): void;
-  /** The bus took records. */
+  /** The bus accepted records. */
   reportTaken(): void;
 }

@@ -1,11 +1,11 @@
 const MULTIPLIER = 0x5bd1e995;
 const SHIFT = 24;
-/** the seed that Kafka's clients use, so that its own partitioner and ours agree */
+/** the seed of Kafka's clients, so that their partitioner and ours agree */
 const SEED = 0x9747b28c;
 
 const UTF8 = new TextEncoder();
 
-/** murmur2 of Austin Appleby as Kafka's clients compute it; a signed 32-bit number. */
+/** murmur2 by Austin Appleby as Kafka's clients compute it; a signed 32-bit number. */
 export function murmur2(bytes: Uint8Array): number {
   let hash = SEED ^ bytes.length;
   const whole = bytes.length & ~3;
@@ -24,22 +24,22 @@ export function murmur2(bytes: Uint8Array): number {
   return hash ^ (hash >>> 15);
 }
 
-/** The partition of a key (a symbol) among `partitions`: what Kafka's default partitioner answers for the same bytes. */
+/** The partition of a key (a symbol) among `partitions`: as Kafka's default partitioner for the same bytes. */
 export function partitionOf(key: string, partitions: number): number {
   return partitions === 1 ? 0 : (murmur2(UTF8.encode(key)) & 0x7fffffff) % partitions;
 }
 
-/** Where a record lies, and what decides where it should. */
+/** A record's partition, and what determines the right one. */
 export interface Placed {
   partition: number;
-  /** the symbol that its content names, null when it names none */
+  /** the symbol in its content; null when there is none */
   symbol: string | null;
 }
 
 /**
- * The partition that a record must be forwarded to, null when it lies where it should. Foreign programs (kcat, redis-cli)
- * choose partitions by rules of their own; a symbol in two partitions would be two states. A record without a symbol
- * belongs nowhere else: whoever reads it gives it its reason.
+ * The partition that a record must be forwarded to; null when it is in the right one. Foreign programs (kcat, redis-cli)
+ * choose partitions by rules of their own; a symbol in two partitions would have two states. A record without a symbol
+ * stays where it is: its reader refuses it.
  */
 export function forwardTo({ partition, symbol }: Placed, partitions: number): number | null {
   if (symbol === null || partitions === 1) return null;
@@ -47,15 +47,15 @@ export function forwardTo({ partition, symbol }: Placed, partitions: number): nu
   return right === partition ? null : right;
 }
 
-/** A living member of a group and how many partitions it holds. */
+/** A live member of a group and the number of partitions it owns. */
 export interface Holder {
   name: string;
   held: number;
 }
 
 /**
- * How many of `partitions` each member should hold: shares differ by one at most, and the larger ones go to those who hold
- * more already (then by name), so that a member that joins or leaves moves as few partitions as can be.
+ * How many of `partitions` each member should own: shares differ by at most one, and the larger ones go to members that
+ * already own more (then by name), so that a member joining or leaving moves as few partitions as possible.
  */
 export function fairShares(partitions: number, members: readonly Holder[]): Map<string, number> {
   const least = Math.floor(partitions / members.length);

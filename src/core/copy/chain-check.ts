@@ -21,12 +21,12 @@ import {
 import { SpanSource } from './source.ts';
 import { joinWords } from './types/timestamptz.ts';
 
-/** CHAIN_CHECK: nothing, the link to the tick before, or also every hash and a sample of the VDF outputs. */
+/** CHAIN_CHECK: nothing, the link to the previous tick, or also every hash and a sample of the VDF outputs. */
 export type ChainCheckMode = 'off' | 'link' | 'full';
 
 export type ChainAlarmKind = 'link' | 'tx_hash' | 'batch_hash' | 'vdf_input' | 'vdf_output';
 
-/** Something that a tick states and that does not follow from its content. It is stored all the same. */
+/** A value stated by a tick that does not follow from its content. The tick is stored anyway. */
 export interface ChainAlarm {
   tickNumber: bigint;
   kind: ChainAlarmKind;
@@ -34,23 +34,23 @@ export interface ChainAlarm {
   detail: string;
 }
 
-/** Of the ticks whose number this divides, the VDF output is recomputed: 1 %, the same ones in every run. */
+/** The VDF output is recomputed for ticks whose number is a multiple of this: 1 %, the same ones in every run. */
 const VDF_SAMPLE_EVERY = 100n;
-/** Bounds the work that a sender can cause in a parser, 1.6 ms each; beyond it "tick-ingester verify" recomputes them. */
+/** Bounds the work a sender can cause in a parser, 1.6 ms per tick; above it only "tick-ingester verify" recomputes. */
 const SAMPLED_ITERATIONS_MAX = 1024n;
 const SHOWN_DIGITS = 16;
 const EMPTY_BATCH = batchHash([]).toString('hex');
 
-/** The formulas of the chain (core/chain/hash.ts) over slots of the wire reader, for ticks that have passed TickCheck. */
+/** The chain formulas (core/chain/hash.ts) over the wire reader's slots, for ticks that have passed TickCheck. */
 export class ChainCheck {
   alarms: ChainAlarm[] = [];
   linkBreaks = 0;
   #source = new SpanSource(new Uint8Array(0));
   #buffer: Buffer = Buffer.alloc(0);
-  /** what is hashed, one thing at a time */
+  /** input of the current hash */
   #scratch = Buffer.alloc(16 * 1024);
   #length = 0;
-  /** of a tick whose link is broken: the output of the tick before */
+  /** for a tick whose link is broken: the output of the previous tick */
   #before: string | null = null;
 
   begin(source: SpanSource): void {
@@ -63,8 +63,8 @@ export class ChainCheck {
   }
 
   /**
-   * previous_output is not, byte by byte, the output of the tick before, which lies at outputStart. Two that differ
-   * only in the case of their digits are the same bytes: no break of the chain.
+   * previous_output differs, as text, from the output of the previous tick at outputStart. If they differ only in the
+   * case of their digits, they are the same bytes: no break of the chain.
    */
   link(tick: Uint32Array, outputStart: number, outputLength: number): void {
     const { bytes } = this.#source;
@@ -77,14 +77,14 @@ export class ChainCheck {
     this.#alarm(tick, 'link', detail);
   }
 
-  /** The first tick of a span does not continue the tick before, which is not in it; the store will tell the rest. */
+  /** The first tick of a span does not continue the previous one, which is not in the span; the caller reports it. */
   brokenBefore(output: Uint8Array): void {
     this.#before = Buffer.from(output).toString('latin1').toLowerCase();
   }
 
   /**
-   * tx_hash, batch_hash, vdf_input, and of a sample vdf_output. An alarm names the cause and not its consequences: what
-   * is hashed further may follow from what the tick states or from what should stand there.
+   * Checks tx_hash, batch_hash, vdf_input, and for a sample vdf_output. An alarm names the cause and not its
+   * consequences: later hashes may follow either from the stated value or from the correct one.
    */
   tick(wire: TickWire): void {
     const { tick } = wire;
@@ -104,7 +104,7 @@ export class ChainCheck {
     if (isSampled(tick)) this.#output(tick, inputs);
   }
 
-  /** Checks each tx_hash. Returns the batch hash of the stated ones, and that of the true ones where one is false. */
+  /** Checks each tx_hash. Returns the batch hash of the stated ones, and that of the correct ones if any is wrong. */
   #transactions(wire: TickWire): string[] {
     const { tick, transaction } = wire;
     const hashes: { sequence: bigint; stated: string; computed: string }[] = [];
@@ -119,7 +119,7 @@ export class ChainCheck {
       const stated = this.#text(transaction, ORDERED_HASH);
       const sequence = joinWords(transaction[ORDERED_SEQUENCE], transaction[ORDERED_SEQUENCE + 1]);
       hashes.push({ sequence, stated, computed });
-      // one alarm of a kind for a tick
+      // one alarm per kind and tick
       if (stated !== computed && areTrue)
         this.#differs(tick, 'tx_hash', stated, computed, `transactions[${i}].`);
       areTrue &&= stated === computed;
@@ -161,7 +161,7 @@ export class ChainCheck {
     this.alarms.push({ tickNumber: joinWords(tick[TICK_NUMBER], tick[TICK_NUMBER + 1]), kind, detail });
   }
 
-  /** sha256 of the scratch as hex digits. */
+  /** sha256 of the scratch buffer as hex digits. */
   #digest(): string {
     return hash('sha256', this.#scratch.subarray(0, this.#length), 'hex');
   }
@@ -174,33 +174,33 @@ export class ChainCheck {
   }
 
   #put(start: number, length: number): void {
-    this.#room(length);
+    this.#reserve(length);
     this.#buffer.copy(this.#scratch, this.#length, start, start + length);
     this.#length += length;
   }
 
   #putHex(digits: string): void {
-    this.#room(digits.length / 2);
+    this.#reserve(digits.length / 2);
     this.#length += this.#scratch.write(digits, this.#length, 'hex');
   }
 
   /** A u64, big-endian. */
   #putWords(slots: Uint32Array, slot: number): void {
-    this.#room(8);
+    this.#reserve(8);
     this.#scratch.writeUInt32BE(slots[slot], this.#length);
     this.#scratch.writeUInt32BE(slots[slot + 1], this.#length + 4);
     this.#length += 8;
   }
 
-  /** The scratch grows to the largest transaction seen: at most TICK_MAX_BYTES. */
-  #room(count: number): void {
+  /** Grows the scratch buffer to the largest transaction seen: at most TICK_MAX_BYTES. */
+  #reserve(count: number): void {
     if (this.#length + count <= this.#scratch.length) return;
     const larger = Buffer.alloc(Math.max(2 * this.#scratch.length, this.#length + count));
     this.#scratch.copy(larger, 0, 0, this.#length);
     this.#scratch = larger;
   }
 
-  /** Digits in lower case. */
+  /** A hex text in lower case. */
   #text(slots: Uint32Array, slot: number): string {
     return this.#digits(slots[slot], slots[slot + 1]).toLowerCase();
   }
@@ -212,7 +212,7 @@ export class ChainCheck {
 
 const HASHED_RUNS = [TRANSACTION_ID, TRANSACTION_PAYLOAD, TRANSACTION_SIGNATURE, TRANSACTION_PUBLIC_KEY];
 
-/** The last digits: an output of the fast VDF begins with zeros. */
+/** Keeps the last digits, as outputs of the fast VDF start with zeros. */
 function cut(digits: string): string {
   if (digits === '') return 'empty';
   return digits.length <= SHOWN_DIGITS

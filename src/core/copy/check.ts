@@ -25,12 +25,12 @@ import {
 } from './types/timestamptz.ts';
 
 const HASH_DIGITS = 64;
-/** An upper word from here on makes a u64 too large for int8. */
+/** A u64 whose upper word is at least this does not fit in int8. */
 export const INT64_HI_LIMIT = 0x8000_0000;
 
 /**
- * What the sequencer sets and the tables cannot hold; what a client sets is not checked here. A check returns null when
- * all is well, else the reason, with a sentence in `detail`.
+ * Finds values set by the sequencer that the tables cannot hold; client values are not checked here. A check returns null
+ * when all is well, else the reason, with a sentence in `detail`.
  */
 export class TickCheck {
   detail = '';
@@ -108,7 +108,7 @@ export class TickCheck {
 
   /**
    * Why a frame has no usable number.
-   * @throws Error when it has one: its flag is wrong
+   * @throws Error when it does have one: the flag was wrong
    */
   unnumbered(start: number, end: number): DeadLetterReason {
     const number = this.#number;

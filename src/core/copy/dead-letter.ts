@@ -1,6 +1,6 @@
 import { firstNonHex } from '../chain/hex.ts';
 
-/** Why a frame is not in the tables. Only what the sequencer sets can make a tick a dead letter. */
+/** Why a frame is not in the tables. Only values set by the sequencer can make a tick a dead letter. */
 export type DeadLetterReason =
   | 'malformed_frame'
   | 'number_out_of_range'
@@ -17,24 +17,24 @@ export type DeadLetterReason =
   | 'duplicate_sequence'
   | 'too_large';
 
-/** A frame that is kept raw beside the tables. */
+/** A frame kept raw outside the tables. */
 export interface DeadLetter {
   /** null when the frame's number cannot be used */
   tickNumber: bigint | null;
   /**
-   * Of a frame without a usable number: the number before the place where it stood, which is first − 1 before the
-   * span's first tick; null when that would be below 0, and for a frame that has a number.
+   * For a frame without a usable number: the number of the tick it followed, which is first − 1 at the start of the span;
+   * null when that would be below 0, and for a frame that has a number.
    */
   afterTick: bigint | null;
   reason: DeadLetterReason;
-  /** one ASCII sentence: the field and the shape of its value, never the value of a text */
+  /** one ASCII sentence: the field and the shape of its value, never the content of a text */
   detail: string;
-  /** of the raw frame in the span's bytes */
+  /** position of the raw frame in the span's bytes */
   offset: number;
   length: number;
 }
 
-/** One sentence about a text that is not hex. `digits`: the length it should have, or null when any even one will do. */
+/** One sentence about a text that is not hex. `digits`: the required length, or null for any even one. */
 export function describeNonHex(
   field: string,
   bytes: Uint8Array,

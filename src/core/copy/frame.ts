@@ -4,20 +4,20 @@ import { ByteSink } from './sink.ts';
 import { joinWords } from './types/timestamptz.ts';
 import { INDEX_WORDS, transcode, type DeadLetterReason, type TranscodeLimits } from './transcode.ts';
 
-/** One frame by itself: the rows of its tick as binary COPY, or why it has none. */
+/** A single frame: the rows of its tick as binary COPY, or why it has none. */
 export type FrameRows =
   | {
       kind: 'rows';
       number: bigint;
       transactions: number;
-      /** CopyData … CopyDone of each table; previous_output is never null here */
+      /** CopyData … CopyDone per table; previous_output is never null here */
       copy: { ticks: Uint8Array; proofs: Uint8Array; transactions: Uint8Array };
     }
   | { kind: 'bad'; reason: DeadLetterReason | 'other_number'; detail: string };
 
 /**
- * Parses a raw frame outside of any span, by the rules for ticks that arrive.
- * @param expected the number that it must have; null when any will do
+ * Parses a raw frame outside any span, by the same rules as for arriving ticks.
+ * @param expected the number it must have; null for any
  */
 export function transcodeFrame(raw: Uint8Array, expected: bigint | null, limits: TranscodeLimits): FrameRows {
   const words = new Uint32Array(2);

@@ -1,10 +1,10 @@
 import { ByteSink } from './sink.ts';
 
 /**
- * A CopyData message is closed at the first row that brings it to this size. The server keeps a whole message in
- * memory before it reads the first row of it, so a batch in one message would cost the backend its size twice over and
- * start its work late; below some kilobytes the messages themselves begin to cost. (A row is never cut, so a message
- * is at most this and the largest row.)
+ * A CopyData message is closed at the first row that brings it to this size. The server buffers a whole message
+ * before it reads its first row, so a batch in one message would cost the backend twice its size and delay its work;
+ * below a few kilobytes the per-message overhead becomes noticeable. (Rows are never split, so a message is at most this
+ * plus the largest row.)
  */
 export const COPY_MESSAGE_BYTES = 64 * 1024;
 
@@ -19,12 +19,12 @@ const MESSAGE_HEADER_BYTES = 5;
 const SIGNATURE = Uint8Array.of(0x50, 0x47, 0x43, 0x4f, 0x50, 0x59, 0x0a, 0xff, 0x0d, 0x0a, 0x00);
 
 /**
- * The rows of one COPY as messages of the PostgreSQL protocol, in a sink: CopyData … CopyData, CopyDone, ready for the
- * socket. A message is open between begin() and finish(); its length is written when it is closed.
+ * Writes the rows of one COPY into a sink as messages of the PostgreSQL protocol: CopyData … CopyData, CopyDone, ready
+ * for the socket. A message is open between begin() and finish(); its length is written when it is closed.
  */
 export class CopyMessages {
   sink = new ByteSink();
-  /** where the open message begins in the sink */
+  /** start of the open message in the sink */
   #start = 0;
   #markedLength = 0;
   #markedStart = 0;
@@ -35,24 +35,24 @@ export class CopyMessages {
     this.#open();
     sink.putBytes(SIGNATURE);
     sink.putInt32(0); // flags
-    sink.putInt32(0); // bytes of the header's extension
+    sink.putInt32(0); // length of the header extension
   }
 
-  /** Remembers this place: rollback() returns to it. */
+  /** Remembers this position for rollback(). */
   mark(): void {
     this.#markedLength = this.sink.length;
     this.#markedStart = this.#start;
   }
 
-  /** Takes back every row since mark(), messages that were closed since then included. */
+  /** Discards all rows since mark(), including messages closed since then. */
   rollback(): void {
     this.sink.length = this.#markedLength;
     this.#start = this.#markedStart;
   }
 
-  /** The caller has written a whole row up to `length`. */
+  /** Call after writing a whole row up to `length`. */
   endRow(length: number): void {
-    // a copy beyond the memory is cut silently, which must never happen to a row
+    // a copy beyond the end of the memory is truncated silently, which must never happen to a row
     if (length > this.sink.bytes.length) throw new Error('a row was longer than the room reserved for it');
     this.sink.length = length;
     if (length - this.#start >= COPY_MESSAGE_BYTES + MESSAGE_HEADER_BYTES) {
@@ -63,7 +63,7 @@ export class CopyMessages {
 
   finish(): void {
     const sink = this.sink;
-    sink.putInt16(-1); // end of the rows
+    sink.putInt16(-1); // end-of-rows marker
     this.#close();
     sink.ensure(MESSAGE_HEADER_BYTES);
     sink.bytes[sink.length] = COPY_DONE;

@@ -1,24 +1,24 @@
 /** "PGCOPY\n\xff\r\n\0" */
 const SIGNATURE = Buffer.from([0x50, 0x47, 0x43, 0x4f, 0x50, 0x59, 0x0a, 0xff, 0x0d, 0x0a, 0x00]);
-/** signature, flags, length of the header's extension */
+/** signature, flags, length of the header extension */
 const HEADER_BYTES = SIGNATURE.length + 4 + 4;
 const NULL = -1;
-/** the number of fields that stands for the end of the rows */
+/** field count that marks the end of the rows */
 const END = -1;
 
 /**
- * Walks the rows of a `COPY … TO STDOUT (FORMAT binary)` without decoding them: where each field lies. A row
- * can be visited again by its offset.
+ * Walks the rows of a `COPY … TO STDOUT (FORMAT binary)` and locates each field without decoding it. A row can be visited
+ * again by its offset.
  */
 export class CopyRows {
-  /** of the present row: where each field's value begins */
+  /** where each field's value begins in the current row */
   readonly starts: Int32Array;
-  /** of the present row: the bytes of each field, −1 for null */
+  /** length of each field in the current row, bytes; −1 for null */
   readonly lengths: Int32Array;
   bytes: Buffer = Buffer.alloc(0);
-  /** the same memory; its reads are a third of the cost of a Buffer's */
+  /** the same memory; reads cost a third of a Buffer's */
   #view: DataView = new DataView(new ArrayBuffer(0));
-  /** offset of the present row, to be handed to visit() */
+  /** offset of the current row, for visit() */
   row = 0;
   #next = 0;
 
@@ -28,8 +28,8 @@ export class CopyRows {
   }
 
   /**
-   * Stands before the first row of these bytes, which stay the caller's and must not change.
-   * @throws RangeError when they are no binary COPY
+   * Positions before the first row of these bytes, which the caller must not change.
+   * @throws RangeError when they are not a binary COPY
    */
   begin(bytes: Buffer): void {
     if (bytes.length < HEADER_BYTES || !bytes.subarray(0, SIGNATURE.length).equals(SIGNATURE)) {
@@ -41,8 +41,8 @@ export class CopyRows {
   }
 
   /**
-   * Goes to the next row; false behind the last one.
-   * @throws RangeError when the bytes end early or a row has another number of fields
+   * Moves to the next row; false after the last one.
+   * @throws RangeError when the bytes end early or a row has a different number of fields
    */
   next(): boolean {
     const count = this.#view.getInt16(this.#next);
@@ -51,7 +51,7 @@ export class CopyRows {
     return true;
   }
 
-  /** Makes the row at this offset the present one; returns the offset behind it. */
+  /** Makes the row at this offset the current one; returns the offset after it. */
   visit(row: number): number {
     const { starts, lengths } = this;
     const view = this.#view;
@@ -75,37 +75,37 @@ export class CopyRows {
     return this.lengths[field] === NULL;
   }
 
-  /** text or bytea: the bytes themselves, shared; null for null. */
+  /** text or bytea: the bytes, shared; null for null. */
   run(field: number): Buffer | null {
     return this.isNull(field) ? null : this.required(field);
   }
 
-  /** The same of a column that is never null. */
+  /** The same for a column that is never null. */
   required(field: number): Buffer {
     const start = this.starts[field];
     return this.bytes.subarray(start, start + Math.max(0, this.lengths[field]));
   }
 
-  /** int8 of a column that is never null. */
+  /** int8, for a column that is never null. */
   int64(field: number): bigint {
     return this.#view.getBigInt64(this.starts[field]);
   }
 
-  /** timestamptz in µs since 1970; `infinity` is far outside of what a u64 of microseconds can hold. */
+  /** timestamptz in µs since 1970; `infinity` yields a value no valid time has. */
   micros(field: number): bigint | null {
     return this.isNull(field) ? null : this.int64(field) + EPOCH_2000_MICROS;
   }
 
-  /** numeric as a u64; null when it is null or none: negative, with a fraction, NaN, infinite, too large. */
+  /** numeric as a u64; null when it is null or not a u64: negative, with a fraction, NaN, infinite, too large. */
   u64(field: number): bigint | null {
     if (this.isNull(field)) return null;
     const view = this.#view;
     const at = this.starts[field];
     const digits = view.getInt16(at);
     const weight = view.getInt16(at + 2);
-    // any sign but plus: negative, NaN, infinities
+    // any sign other than plus: negative, NaN, infinities
     if (view.getUint16(at + 4) !== 0 || digits > weight + 1 || weight >= WEIGHT_MAX) return null;
-    // most values have 16 decimal digits at most and need no BigInt arithmetic
+    // the first 12 decimal digits need no BigInt arithmetic
     let low = 0;
     const exact = Math.min(weight + 1, 3);
     for (let i = 0; i < exact; i++) low = low * BASE + (i < digits ? view.getInt16(at + 8 + 2 * i) : 0);
@@ -118,7 +118,7 @@ export class CopyRows {
 }
 
 const EPOCH_2000_MICROS = 946_684_800_000_000n;
-/** numeric has digits of base 10,000; five of them hold a u64 */
+/** numeric has base-10,000 digits; five of them hold a u64 */
 const BASE = 10_000;
 const WEIGHT_MAX = 5;
 const U64_MAX = 2n ** 64n - 1n;

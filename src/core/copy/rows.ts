@@ -32,12 +32,12 @@ const TICK_FIELDS = TICKS.columns.length;
 const PROOF_FIELDS = PROOFS.columns.length;
 const TRANSACTION_FIELDS = TRANSACTIONS.columns.length;
 
-/** bytes of a row without those of its runs: the count, a length for each field, and the fixed-size values */
+/** bytes of a row without its runs: the field count, a length per field, and the fixed-size values */
 const TICK_FIXED_BYTES = 2 + 4 * TICK_FIELDS + 8 + 8;
 const PROOF_FIXED_BYTES = 2 + 4 * PROOF_FIELDS + 8 + 8;
 const TRANSACTION_FIXED_BYTES = 2 + 4 * TRANSACTION_FIELDS + 4 * 8 + 2 * NUMERIC_U64_BYTES_MAX;
 
-/** @param linked previous_output is that of the row before: null is written for it */
+/** @param linked previous_output equals the previous row's output: null is written for it */
 export function writeTickRow(
   out: CopyMessages,
   source: SpanSource,
@@ -71,7 +71,7 @@ export function writeProofRow(out: CopyMessages, source: SpanSource, tick: Uint3
   out.endRow(at);
 }
 
-/** What the client chose is stored whatever it is: tx_id as text or raw, its timestamp as timestamptz or as a number. */
+/** Any client value is stored as it is: tx_id as text or raw, its timestamp as timestamptz or as a number. */
 export function writeTransactionRow(
   out: CopyMessages,
   source: SpanSource,

@@ -1,21 +1,22 @@
 /**
- * A sink of one table holds about as much as the frames of its batch: below 3 × BUFFER_BYTES (256 MiB) in the worst
- * case of tiny transactions. More than this is a bug, which must not take the machine's memory with it.
+ * A table's sink holds about as much as the frames of its batch: below 3 × BUFFER_BYTES (256 MiB) in the worst case of
+ * tiny transactions. More than this limit is a bug, which must not exhaust the machine's memory.
  */
 export const SINK_BYTES_MAX = 2 ** 30;
 
-/** The least that a sink grows to, bytes. */
+/** The smallest size a sink grows to, bytes. */
 const SINK_BYTES_MIN = 64 * 1024;
 
-/** Where a sink's memory comes from. `shared` memory can be read by another thread while it stays here. */
+/** The kind of a sink's memory. `shared` memory can be read by another thread without being transferred. */
 export type SinkMemory = 'own' | 'shared';
 
 /**
- * A growable run of bytes, written big-endian. Its memory can go to another thread (release) and come back (adopt). Writers of rows reserve what they need with `ensure`, write at `length` through `bytes` or `view`, and then
- * move `length` on: the put methods do the same for a single value.
+ * A growable run of bytes, written big-endian. Its memory can go to another thread (release) and come back (adopt).
+ * Row writers reserve what they need with `ensure`, write at `length` through `bytes` or `view`, and then advance
+ * `length`; the put methods do the same for a single value.
  */
 export class ByteSink {
-  /** the memory; bytes[0, length) is what was written. Replaced when the sink grows. */
+  /** the memory; bytes[0, length) is the content. Replaced when the sink grows. */
   bytes: Uint8Array = new Uint8Array(0);
   /** the same memory */
   view: DataView = new DataView(this.bytes.buffer);
@@ -26,27 +27,27 @@ export class ByteSink {
     this.#memory = memory;
   }
 
-  /** Forgets what was written and keeps the memory. */
+  /** Discards the content and keeps the memory. */
   reset(): void {
     this.length = 0;
   }
 
-  /** Takes this memory instead of its own, and is empty. The buffer must not be detached. */
+  /** Replaces the memory; the sink is empty then. The buffer must not be detached. */
   adopt(buffer: ArrayBufferLike): void {
     this.bytes = new Uint8Array(buffer);
     this.view = new DataView(buffer);
     this.length = 0;
   }
 
-  /** Gives away what was written, with the whole memory below it (`.buffer`), and is empty. */
+  /** Gives away the content with all of its memory (`.buffer`); the sink is empty then. */
   release(): Uint8Array {
     const written = this.bytes.subarray(0, this.length);
-    this.adopt(new ArrayBuffer(0)); // its own: a shared empty buffer would be detached for every sink by one transfer
+    this.adopt(new ArrayBuffer(0)); // a new one each time: a shared empty buffer would be detached for all sinks by one transfer
     return written;
   }
 
   /**
-   * Makes room for `count` more bytes.
+   * Grows the memory, if needed, to fit `count` more bytes.
    * @throws RangeError above SINK_BYTES_MAX
    */
   ensure(count: number): void {

@@ -1,4 +1,4 @@
-/** The types of the columns that are written, by the names of PostgreSQL. */
+/** PostgreSQL type names of the columns written. */
 export type ColumnType = 'int2' | 'int8' | 'float8' | 'text' | 'bytea' | 'numeric' | 'timestamptz';
 
 interface Column {
@@ -7,7 +7,7 @@ interface Column {
   readonly nullable: boolean;
 }
 
-/** What a binary COPY writes into a table: its columns, in the order of the fields of a row. */
+/** The columns a binary COPY writes into a table, in field order. */
 export interface CopyTable {
   readonly name: string;
   readonly columns: readonly Column[];
@@ -61,7 +61,7 @@ export const TRANSACTIONS: CopyTable = {
   ],
 };
 
-/** The columns that the database fills in by itself (created_at, tx) are left out. */
+/** Without the columns that the database fills in itself (created_at, tx). */
 export const TICK_DATA: CopyTable = {
   name: 'tick_data',
   columns: [
@@ -77,7 +77,7 @@ export const TICK_DATA: CopyTable = {
   ],
 };
 
-/** Column names that SQL reads as a type unless they are quoted. */
+/** Column names that SQL takes for a type unless quoted. */
 const QUOTED = new Set(['timestamp']);
 
 /** `COPY ticks (tick_number, "timestamp", …) FROM STDIN (FORMAT binary)` */

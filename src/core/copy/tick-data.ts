@@ -2,14 +2,14 @@ import { CopyMessages } from './message.ts';
 import { ByteSink } from './sink.ts';
 import { TICK_DATA } from './tables.ts';
 
-/** What a row of tick_data holds. Symbol and provider are ASCII, as every event that was accepted. */
+/** A row of tick_data. Symbol and provider are ASCII, as in every accepted event. */
 export interface TickDataRow {
   provider: string;
   symbol: string;
   /** µs since 1970 */
   srcTs: bigint;
   seq: bigint;
-  /** finite, as are size, bid and ask */
+  /** finite; so are size, bid and ask */
   price: number;
   size: number | null;
   bid: number | null;
@@ -20,9 +20,9 @@ export interface TickDataRow {
 
 const EPOCH_2000_MICROS = 946_684_800_000_000n;
 const FIELDS = TICK_DATA.columns.length;
-/** the count, a length for each field, and the values of fixed size */
+/** the field count, a length per field, and the fixed-size values */
 const FIXED_BYTES = 2 + 4 * FIELDS + 8 * 6 + 2;
-/** Names repeat, so their bytes are cached; beyond this many the cache starts over. */
+/** Names repeat, so their bytes are cached; at this many the cache is cleared. */
 const NAMES_MAX = 10_000;
 
 const names = new Map<string, Uint8Array>();

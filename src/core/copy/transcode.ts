@@ -28,13 +28,13 @@ export const INDEX_WORDS = 3;
 export const FRAME_UNNUMBERED = 1;
 
 /**
- * Frames in the order in which they came. The numbered ones are one contiguous range of ticks: the n-th of them,
- * counted from 0, has the number first + n.
+ * Frames in arrival order. The numbered ones are one contiguous range of ticks: the n-th of them, counted from 0, has
+ * the number first + n.
  */
 export interface FrameSpan {
   /** may lie in shared memory; must not change while it is read */
   bytes: Uint8Array;
-  /** INDEX_WORDS words a frame */
+  /** INDEX_WORDS words per frame */
   index: Uint32Array;
   /** frames, unnumbered ones included */
   count: number;
@@ -43,7 +43,7 @@ export interface FrameSpan {
   firstLo: number;
 }
 
-/** One sink for each table. Afterwards each holds CopyData messages and CopyDone, whether there were rows or not. */
+/** One sink per table. Afterwards each holds CopyData messages and CopyDone, even if there were no rows. */
 export interface TableSinks {
   ticks: ByteSink;
   proofs: ByteSink;
@@ -51,34 +51,34 @@ export interface TableSinks {
 }
 
 export interface TranscodeLimits {
-  /** the time now, µs since 1970: a tick from more than a day ahead of it is refused */
+  /** current time, µs since 1970: a tick more than a day ahead of it is refused */
   nowMicros: bigint;
   /** a longer frame is a dead letter */
   tickMaxBytes: number;
   /** CHAIN_CHECK; absent: link */
   check?: ChainCheckMode;
-  /** hex digits of the output of the tick before the span's first one; absent or null when it is not known */
+  /** hex digits of the output of the tick before the span's first one; absent or null when unknown */
   previousOutput?: Uint8Array | null;
 }
 
 export interface TranscodeResult {
-  /** rows in `ticks`, and as many in `proofs` */
+  /** number of rows in `ticks`, and in `proofs` */
   ticks: number;
   transactions: number;
   deadLetters: DeadLetter[];
-  /** timestamp of the last tick with a row, µs since 1970; 0 when there is none */
+  /** timestamp of the last tick that has a row, µs since 1970; 0 when there is none */
   lastTimestampMicros: bigint;
-  /** what the chain check found in ticks that have a row; links only where the tick before has one in this span, too */
+  /** findings of the chain check in ticks that have a row; links only if the previous tick has a row in this span, too */
   alarms: ChainAlarm[];
   /** how many of them are of kind link */
   linkBreaks: number;
-  /** whether the first tick continues `previousOutput`; unknown without one, `none` without a check or a row */
+  /** whether the first tick continues `previousOutput`; `unknown` without one, `none` without a check or a row */
   boundary: Boundary;
 }
 
 export type Boundary = 'holds' | 'broken' | 'unknown' | 'none';
 
-/** The state of one call. Its slots are used again: nothing is allocated for a tick that is good. */
+/** The state of one call. It is reused, so that a good tick allocates nothing. */
 class Transcoder {
   readonly #wire = new TickWire();
   readonly #check = new TickCheck();
@@ -87,7 +87,7 @@ class Transcoder {
   readonly #proofs = new CopyMessages();
   readonly #transactions = new CopyMessages();
   #source = new SpanSource(new Uint8Array(0));
-  /** the tick before has a row, and its output is this run */
+  /** the previous tick has a row; the next two fields locate its output */
   #previousGood = false;
   #previousOutput = 0;
   #previousOutputLength = 0;
@@ -157,7 +157,7 @@ class Transcoder {
     };
   }
 
-  /** Writes the rows of a tick, or none and says why. */
+  /** Writes the rows of a tick, or none and returns the reason. */
   #tick(
     offset: number,
     length: number,
@@ -199,7 +199,7 @@ class Transcoder {
     return null;
   }
 
-  /** All rows of a tick that is good in itself; takes them back when one of its transactions is not. */
+  /** Writes all rows of a tick that passed its own checks; rolls back when one of its transactions fails. */
   #writeTick(tick: Uint32Array, linked: boolean): DeadLetterReason | null {
     this.#ticks.mark();
     this.#proofs.mark();
@@ -238,7 +238,7 @@ class Transcoder {
     return rising ? null : this.#findDuplicate(count);
   }
 
-  /** Sequence numbers that do not rise are rare, and each may still be there only once: reads the transactions again. */
+  /** Non-ascending sequence numbers are rare and may still be unique: re-reads the transactions to find a duplicate. */
   #findDuplicate(count: number): DeadLetterReason | null {
     const { transaction } = this.#wire;
     const seen = new Map<bigint, number>();
@@ -255,7 +255,7 @@ class Transcoder {
     return null;
   }
 
-  /** Of the span's first tick, which has just been read. */
+  /** The boundary of the span's first tick, which was just read. */
   #boundary(previousOutput: Uint8Array | null): Boundary {
     if (previousOutput === null) return 'unknown';
     const { tick } = this.#wire;
@@ -292,8 +292,8 @@ const transcoder = new Transcoder();
 
 /**
  * Turns the frames of a span into binary COPY for the three chain tables. A tick is in all three sinks or in none.
- * @throws Error when the span contradicts itself (a frame's number does not fit its place, or it lies outside):
- *   that is a broken invariant of the caller, and the sinks are unusable then
+ * @throws Error when the span is inconsistent (a frame's number does not fit its position, or it lies outside): a broken
+ *   invariant of the caller; the sinks are unusable then
  */
 export function transcode(span: FrameSpan, sinks: TableSinks, limits: TranscodeLimits): TranscodeResult {
   return transcoder.transcode(span, sinks, limits);

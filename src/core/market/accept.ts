@@ -3,7 +3,7 @@ import { decodeEvent, type EventEncoding } from './codec/decode.ts';
 import type { DeadLetterReason } from './dead-letter.ts';
 import type { MarketEvent } from './event.ts';
 
-/** A time of its own further than this ahead of the time it was taken is no time but a mistake. Spec §7. */
+/** An event time more than this ahead of its ingest time is considered a mistake. Spec §7. */
 const AHEAD_MICROS_MAX: Micros = 60_000_000n;
 
 export interface NotAccepted {
@@ -13,10 +13,10 @@ export interface NotAccepted {
 }
 
 /**
- * An event that every role may use, or why none may: the bytes are malformed, or its time lies ahead. One rule for all
- * roles, because bars are recomputed from what the tick consumer stored.
+ * Decodes an event, or says why no role may use it: malformed bytes, or a time in the future. One rule for all roles,
+ * because bars are recomputed from what the tick consumer stored.
  *
- * @param takenMs when the bus took it, ms since 1970: stands for an absent ingest_ts
+ * @param takenMs when the bus took it, ms since 1970; replaces an absent ingest_ts
  */
 export function acceptEvent(
   data: Uint8Array,

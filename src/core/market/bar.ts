@@ -1,6 +1,6 @@
 import { ExactSum } from '../window/exact-sum.ts';
 
-/** What one window of one symbol holds. Times are µs since 1970, exact in a double until 2255. */
+/** The bar of one window of one symbol. Times are µs since 1970, exact in a double until 2255. */
 export interface Bar {
   /** of the first tick by (time, seq) */
   open: number;
@@ -9,19 +9,19 @@ export interface Bar {
   close: number;
   /** the exact sum of the sizes, rounded once */
   volume: number;
-  /** the exact sum of price × size (each product rounded once), rounded, by volume; null: no volume, or not known */
+  /** the exact sum of price × size (each product rounded once), rounded, divided by volume; null: no volume, or unknown */
   vwap: number | null;
-  /** distinct ticks; 0: made of bar events */
+  /** distinct ticks; 0: built from bar events */
   tickCount: number;
   firstUs: number;
   lastUs: number;
   /** the exact sums: canonical parts (ExactSum.canonical) */
   volumeParts: readonly number[];
-  /** null: not known */
+  /** null: unknown */
   pvParts: readonly number[] | null;
 }
 
-/** Which bar: provider, symbol, length and start of its window. */
+/** Identifies a bar: provider, symbol, length and start of its window. */
 export interface BarKey {
   provider: string;
   symbol: string;
@@ -29,7 +29,7 @@ export interface BarKey {
   startUs: number;
 }
 
-/** What identifies a bar, for maps. */
+/** A bar's key as text, for maps. */
 export function barId({ provider, symbol, intervalMs, startUs }: BarKey): string {
   return `${provider}|${symbol}|${intervalMs}|${startUs}`;
 }
@@ -45,7 +45,7 @@ export interface BarRow extends BarKey {
   lastSeq: bigint;
 }
 
-/** The bar of what a window holds, from its sums. */
+/** Builds the bar of a window from its prices and sums. */
 export function barOf(
   prices: Pick<Bar, 'open' | 'high' | 'low' | 'close' | 'tickCount' | 'firstUs' | 'lastUs'>,
   volume: ExactSum,
@@ -67,13 +67,13 @@ function finite(value: number): number | null {
   return Number.isFinite(value) ? value : null;
 }
 
-/** Merges bars of one symbol that follow each other into the bar of a longer window, exactly. */
+/** Merges consecutive bars of one symbol into the bar of a longer window, exactly. */
 export class BarMerger {
   #prices: Pick<Bar, 'open' | 'high' | 'low' | 'close' | 'tickCount' | 'firstUs' | 'lastUs'> | null = null;
   readonly #volume = new ExactSum();
   #pv: ExactSum | null = new ExactSum();
 
-  /** In the order of their windows. */
+  /** Bars must be added in window order. */
   add({ volumeParts, pvParts, ...bar }: Bar): void {
     const prices = this.#prices;
     if (prices === null) {
@@ -88,7 +88,7 @@ export class BarMerger {
       prices.lastUs = Math.max(prices.lastUs, bar.lastUs);
     }
     this.#volume.addAll(volumeParts);
-    // one window whose sum is not known makes the whole one not known
+    // one window with an unknown sum makes the total unknown
     if (pvParts === null) this.#pv = null;
     else this.#pv?.addAll(pvParts);
   }

@@ -3,12 +3,12 @@ import type { EventEncoding } from './codec/decode.ts';
 import type { RefusalReason } from './refusal.ts';
 import { formatMicros, parseIsoMicros, type Micros } from '../time.ts';
 
-/** The topic of what could not be used. */
+/** The dead letter topic. */
 export const DEAD_LETTER_TOPIC = 'mdp.events.dlq';
 
 export type DeadLetterReason =
   | RefusalReason
-  /** a stored event has this id and another content */
+  /** a stored event has this id with different content */
   | 'conflict'
   /** the database refuses the row */
   | 'refused_by_database'
@@ -16,51 +16,51 @@ export type DeadLetterReason =
   | 'refused_by_bus'
   /** src_ts is too far ahead of the time it was taken */
   | 'future'
-  /** its window was closed, and the policy is to put it aside; and bar events that come so late */
+  /** its window was closed, and the policy is dlq; also late bar events */
   | 'late'
-  /** behind the horizon within which bars are revised */
+  /** beyond the revision horizon */
   | 'too_late'
-  /** handed out so often that it must be what ends its consumer */
+  /** redelivered so often that it must be what crashes its consumer */
   | 'poison';
 
-/** A record that was taken off its topic and kept. */
+/** A record removed from its topic and kept. */
 export interface MarketDeadLetter {
-  /** where it was; of a topic with several partitions with the partition: mdp.events:3 (partitionName) */
+  /** its source; with the partition if the topic has several: mdp.events:3 (partitionName) */
   topic: string;
-  /** the bus's own id there; null: it never came on the bus */
+  /** its id on the bus; null: it never got onto the bus */
   msgId: string | null;
-  /** who refused it; null: its producer */
+  /** the group that refused it; null: its producer */
   group: string | null;
   reason: DeadLetterReason;
   /** one line for operators */
   detail: string;
   /** the record's key, when it had one */
   key: string | null;
-  /** how `raw` is to be read */
+  /** encoding of `raw` */
   encoding: EventEncoding;
-  /** its bytes, up to RAW_MAX_BYTES of them */
+  /** its first RAW_MAX_BYTES bytes */
   raw: Uint8Array;
-  /** how many there were; more than raw.length when it was cut */
+  /** its full length; more than raw.length when it was truncated */
   rawBytes: number;
-  /** SHA-256 of all of them, hex digits */
+  /** SHA-256 of all its bytes, hex digits */
   rawSha256: string;
   at: Micros;
 }
 
-/** Of what was refused: the bytes as they came. */
+/** A refused record with all its bytes as received. */
 export interface RefusedRecord extends Omit<MarketDeadLetter, 'raw' | 'rawBytes' | 'rawSha256'> {
   raw: Uint8Array;
 }
 
 /**
- * Longer records are cut: base64 of these and the other fields stay below 1 MiB, the most that Kafka takes by default.
- * An event may itself be 1 MiB; one of this length has no meaning that its rest could tell.
+ * Longer records are truncated: base64 of these bytes and the other fields stay below 1 MiB, Kafka's default limit.
+ * An event itself may be 1 MiB, but the rest of one this long would not help anybody.
  */
 export const RAW_MAX_BYTES = 700 * 1024;
 const DETAIL_CHARS_MAX = 500;
 const VERSION = 1;
 
-/** `mdp.events`, or `mdp.events:3` where a topic has several partitions: positions are told apart by it. */
+/** `mdp.events`, or `mdp.events:3` if the topic has several partitions, as positions are unique only within one. */
 export function partitionName(topic: string, partition: number, partitions: number): string {
   return partitions === 1 ? topic : `${topic}:${partition}`;
 }
@@ -76,12 +76,12 @@ export function deadLetterOf(record: RefusedRecord): MarketDeadLetter {
   };
 }
 
-/** topic|msg_id: the same record refused twice, by whomever, is one dead letter. */
+/** topic|msg_id: the same record refused twice, by any group, is one dead letter. */
 export function deadLetterId({ topic, msgId, rawSha256 }: MarketDeadLetter): string {
   return `${topic}|${msgId ?? `sha256:${rawSha256}`}`;
 }
 
-/** JSON, whatever the bus's encoding is: people read these. */
+/** Always JSON, whatever the bus's encoding: people read these. */
 export function encodeDeadLetter(letter: MarketDeadLetter): Uint8Array {
   const { topic, msgId, group, reason, detail, key, encoding, raw, rawBytes, rawSha256, at } = letter;
   const record = {
@@ -103,7 +103,7 @@ export function encodeDeadLetter(letter: MarketDeadLetter): Uint8Array {
   return Buffer.from(JSON.stringify(record));
 }
 
-/** null when the bytes are no such record. */
+/** null when the bytes are not such a record. */
 export function decodeDeadLetter(data: Uint8Array): MarketDeadLetter | null {
   try {
     return letterOf(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data)));
@@ -112,7 +112,7 @@ export function decodeDeadLetter(data: Uint8Array): MarketDeadLetter | null {
   }
 }
 
-/** @throws RangeError when `at` is no time */
+/** @throws RangeError when `at` is not a time */
 function letterOf(value: unknown): MarketDeadLetter | null {
   if (typeof value !== 'object' || value === null) return null;
   const fields = new Map<string, unknown>(Object.entries(value));

@@ -1,6 +1,6 @@
 /**
- * The identity of an event. `srcTs` has six decimals and Z. Neither a provider nor a symbol can hold `|`, so no two
- * events share an id unless they agree in all of its parts.
+ * The identity of an event. `srcTs` has six decimals and Z. Providers and symbols cannot contain `|`, so two events
+ * share an id only if they agree in all of its parts.
  */
 export function eventIdOf(
   provider: string,

@@ -2,10 +2,10 @@ import { formatMicros, parseIsoMicros, type Micros } from '../time.ts';
 
 /** 2000-01-01T00:00:00Z */
 export const EVENT_TIME_FIRST_US: Micros = 946_684_800_000_000n;
-/** 2100-01-01T00:00:00Z, the first µs that no event has */
+/** 2100-01-01T00:00:00Z, exclusive */
 export const EVENT_TIME_END_US: Micros = 4_102_444_800_000_000n;
 
-/** A time and how it is written: six decimals and Z. */
+/** A time and its canonical text: six decimals and Z. */
 export interface EventTime {
   micros: Micros;
   text: string;
@@ -20,8 +20,8 @@ export function eventTime(micros: Micros): EventTime {
 }
 
 /**
- * An ISO-8601 time, UTC when it names no zone.
- * @throws RangeError with what is wrong with it
+ * Parses an ISO-8601 time; UTC if it has no zone.
+ * @throws RangeError saying what is wrong with it
  */
 export function parseEventTime(text: string): EventTime {
   const micros = canonicalMicros(text);
@@ -32,13 +32,13 @@ const CANONICAL_LENGTH = '2025-10-24T14:02:01.234567Z'.length;
 const [ZERO, DASH, COLON, POINT, UPPER_T, UPPER_Z] = [48, 45, 58, 46, 84, 90];
 const MICROS_PER_SECOND = 1_000_000;
 const SECONDS_PER_DAY = 86_400;
-/** days before each month in a year that is not a leap year */
+/** days before each month in a non-leap year */
 const DAYS_BEFORE_MONTH = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
 const DAYS_BEFORE_2000 = 10_957;
 
 /**
- * µs of a time in the one form that this program writes, between 2000 and 2099; −1 for every other text, which
- * parseIsoMicros then judges. It is the hot path of a consumer: no regular expression, and below 2^53 until 2255.
+ * µs of a time in the canonical form this program writes, from 2000 to 2099; −1 for any other text, which is left to
+ * parseIsoMicros. On the hot path of consumers: no regular expression; a double is exact until 2255.
  */
 function canonicalMicros(text: string): number {
   if (
@@ -70,7 +70,7 @@ function canonicalMicros(text: string): number {
   return (days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second) * MICROS_PER_SECOND + fraction;
 }
 
-/** NaN when either is no digit. */
+/** NaN when either is not a digit. */
 function twoDigits(text: string, at: number): number {
   const tens = text.charCodeAt(at) - ZERO;
   const ones = text.charCodeAt(at + 1) - ZERO;

@@ -1,26 +1,26 @@
 import type { Micros } from '../time.ts';
 
-/** Of the aggressor: 1 bought, −1 sold. */
+/** The aggressor's side: 1 bought, −1 sold. */
 export type Side = 1 | -1;
 
 export type Origin = 'live' | 'replay';
 
-/** What ticks and bars share. Times are µs since 1970. */
+/** Fields common to ticks and bars. Times are µs since 1970. */
 interface EventBase {
   /** 1-64 bytes of 0x21-0x7E without `|` */
   provider: string;
-  /** the same, with a-z made A-Z */
+  /** the same, upper-cased */
   symbol: string;
-  /** when it happened, in [2000, 2100); of a bar the start of its window */
+  /** when it happened, in [2000, 2100); for a bar the start of its window */
   srcTs: Micros;
-  /** when the producer took it; null: it did not say */
+  /** when the producer received it; null: not stated */
   ingestTs: Micros | null;
-  /** tells events of one µs apart; 0 … 2^63 − 1 */
+  /** distinguishes events of the same µs; 0 … 2^63 − 1 */
   seq: bigint;
   origin: Origin;
   /** 1 … 2^63 − 1 when origin is replay, else null */
   replayRunId: bigint | null;
-  /** provider|symbol|src_ts|seq, of a bar |interval after it: derived from the fields, never taken from outside */
+  /** provider|symbol|src_ts|seq, plus |interval for a bar: always derived from the fields, never taken from input */
   eventId: string;
 }
 
@@ -37,7 +37,7 @@ export interface TickEvent extends EventBase {
 
 export interface BarEvent extends EventBase {
   kind: 'bar';
-  /** by its largest unit: `1m`, never `60s` (interval.ts) */
+  /** in its largest unit: `1m`, never `60s` (interval.ts) */
   interval: string;
   open: number;
   high: number;
@@ -47,5 +47,5 @@ export interface BarEvent extends EventBase {
   volume: number;
 }
 
-/** An event of topic mdp.events that is good. */
+/** A valid event of topic mdp.events. */
 export type MarketEvent = TickEvent | BarEvent;

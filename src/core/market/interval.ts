@@ -6,13 +6,13 @@ const UNITS = Object.keys(MS_PER_UNIT) as Unit[];
 const FORM = /^([1-9]\d{0,11})(ms|s|m|h|d)$/;
 const INTERVAL_MAX_MS = 366 * MS_PER_UNIT.d;
 
-/** Its length by the largest unit that divides it: 2s, 1500ms, 1m. `ms` is a whole number above 0. */
+/** Formats a length in the largest unit that divides it: 2s, 1500ms, 1m. `ms` is a whole number above 0. */
 export function intervalName(ms: number): string {
   const unit = UNITS.find((unit) => ms % MS_PER_UNIT[unit] === 0) ?? 'ms';
   return `${ms / MS_PER_UNIT[unit]}${unit}`;
 }
 
-/** Milliseconds of an interval such as 500ms, 1s, 5m, 1h or 1d; null when it is none, or longer than 366 days. */
+/** Milliseconds of an interval such as 500ms, 1s, 5m, 1h or 1d; null when it is malformed or longer than 366 days. */
 export function parseInterval(text: string): number | null {
   const match = FORM.exec(text);
   if (match === null) return null;

@@ -15,23 +15,23 @@ import { intervalName, parseInterval } from './interval.ts';
 import { refuse, shown, type Refusal } from './refusal.ts';
 
 /**
- * An event as it was sent, in any of its spellings. null is absent. Unknown fields are not looked at. None of these names
- * is one of Object.prototype's, so reading them sees own properties alone.
+ * An event as sent, in any of its spellings. null means absent; unknown fields are ignored. None of these names exists on
+ * Object.prototype, so reading them sees only own properties.
  */
 export interface RawEvent {
   readonly ver?: unknown;
   readonly kind?: unknown;
   readonly provider?: unknown;
   readonly symbol?: unknown;
-  /** the time: the first of these three that is there */
+  /** the time: the first of these three that is present */
   readonly src_ts?: unknown;
   readonly timestamp?: unknown;
   readonly ts?: unknown;
   readonly ingest_ts?: unknown;
   readonly seq?: unknown;
-  /** of a tick: price, else c */
+  /** for a tick: price, else c */
   readonly price?: unknown;
-  /** of a tick: size, else v, else volume */
+  /** for a tick: size, else v, else volume */
   readonly size?: unknown;
   readonly bid?: unknown;
   readonly ask?: unknown;
@@ -47,10 +47,10 @@ export interface RawEvent {
   readonly replay_run_id?: unknown;
 }
 
-/** Its only version. */
+/** The only version so far. */
 export const EVENT_VERSION = 1;
 
-/** What is the same in a tick and a bar, judged. */
+/** The validated fields common to ticks and bars. */
 interface Head {
   provider: string;
   symbol: string;
@@ -62,8 +62,8 @@ interface Head {
 }
 
 /**
- * The one meaning of every spelling of an event. `kind` decides: a tick has one price and one size, and its o, h and l
- * are not looked at; a bar needs o, h, l, c, v (or volume) and interval. Without `kind` it is a tick when it has a `price`.
+ * Maps every spelling of an event to one meaning. `kind` decides: a tick has one price and one size, and its o, h and l
+ * are ignored; a bar needs o, h, l, c, v (or volume) and interval. Without `kind` it is a tick if it has a `price`.
  */
 export function normalise(raw: RawEvent): MarketEvent | Refusal {
   if (raw.ver != null && raw.ver !== EVENT_VERSION) {
@@ -189,7 +189,7 @@ function readHead(raw: RawEvent): Head | Refusal {
   };
 }
 
-/** A run id says replay by itself; 0 is no run. A replay without one would be taken for live by every role. */
+/** A run id alone implies replay; 0 means no run. Every role would take a replay without a run id for live. */
 function originOf(value: unknown, replayRunId: bigint): Origin | Refusal {
   const origin = value ?? (replayRunId > 0n ? 'replay' : 'live');
   if (origin === 'live' && replayRunId === 0n) return origin;

@@ -1,23 +1,23 @@
-/** Why an event cannot be used. Operators and metrics know these words: they may grow, and never change. */
+/** Why an event cannot be used. Operators and metrics rely on these words: add new ones, never change existing ones. */
 export type RefusalReason =
-  /** longer than the limit; not looked into */
+  /** longer than the limit; not parsed */
   | 'too_large'
-  /** JSON text that is no UTF-8, or a msgpack string that is not */
+  /** JSON text, or a msgpack string, that is not UTF-8 */
   | 'bad_utf8'
   | 'bad_json'
   | 'bad_msgpack'
-  /** JSON or msgpack, but no object */
+  /** JSON or msgpack, but not an object */
   | 'not_an_object'
-  /** `ver` is there and is not 1 */
+  /** `ver` is present and not 1 */
   | 'unknown_version'
-  /** `kind` is neither tick nor bar, or absent where there is no price either */
+  /** `kind` is neither tick nor bar, or both `kind` and price are absent */
   | 'unknown_kind'
   | 'missing_provider'
   | 'bad_provider'
   | 'missing_symbol'
   | 'bad_symbol'
   | 'missing_time'
-  /** no ISO-8601 time; a bare number, whose unit nobody can know, is none either */
+  /** not an ISO-8601 time; also a bare number, as its unit is unknown */
   | 'bad_time'
   /** outside [2000, 2100) */
   | 'time_out_of_range'
@@ -32,7 +32,7 @@ export type RefusalReason =
   /** not a whole number from 0 to 2^63 − 1, or a JSON number above 2^53 − 1, whose digits are lost */
   | 'bad_seq'
   | 'bad_interval'
-  /** o, h, l, c or v is missing or no number, or they contradict each other */
+  /** o, h, l, c or v is missing or not a number, or they contradict each other */
   | 'bad_bar'
   /** origin and replay_run_id: one is malformed, or they contradict each other */
   | 'bad_origin';
@@ -40,7 +40,7 @@ export type RefusalReason =
 export interface Refusal {
   kind: 'refused';
   reason: RefusalReason;
-  /** one line for operators: the field, what it holds (cut, escaped), what it should */
+  /** one line for operators: the field, its value (truncated, escaped), what is expected */
   detail: string;
 }
 
@@ -48,10 +48,10 @@ export function refuse(reason: RefusalReason, detail: string): Refusal {
   return { kind: 'refused', reason, detail };
 }
 
-/** what is shown of a value that somebody else sent */
+/** most characters shown of an untrusted value */
 const SHOWN_CHARS_MAX = 40;
 
-/** A value in a short line: it may be a megabyte, hold NUL or half a surrogate pair. */
+/** A value as one short line: it may be a megabyte long, or hold NUL or half a surrogate pair. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') {
     const cut = value.length > SHOWN_CHARS_MAX;

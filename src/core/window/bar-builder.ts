@@ -1,7 +1,7 @@
 import { barOf, type Bar } from '../market/bar.ts';
 import { ExactSum } from './exact-sum.ts';
 
-/** A bar from its ticks, in any order, each once. */
+/** Builds a bar from its ticks: any order, no duplicates. */
 export class BarBuilder {
   #count = 0;
   #open = 0;
@@ -42,7 +42,7 @@ export class BarBuilder {
     if (size === null || size === 0) return;
     this.#volume.add(size);
     const product = price * size;
-    // beyond a double there is no sum
+    // a product beyond the range of a double makes the sum unknown
     if (Number.isFinite(product)) this.#pv?.add(product);
     else this.#pv = null;
   }

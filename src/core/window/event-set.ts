@@ -1,5 +1,5 @@
 const FIRST_SLOTS = 16;
-/** sequence numbers below this share a key with their time in one exact double: 2^26 µs of a minute, 2^27 numbers */
+/** Sequence numbers below this are packed with their time into one exact double: 2^26 µs of a minute, 2^27 numbers. */
 const SEQ_SLOTS = 2 ** 27;
 const SEQ_LIMIT = BigInt(SEQ_SLOTS);
 
@@ -8,14 +8,14 @@ export type Seen = 'new' | 'repeat' | 'conflict';
 
 /**
  * The events of one window by time and sequence number, each with a fingerprint of its content. Open addressing over two
- * arrays of doubles: a hot symbol has hundreds of thousands of them, and a Map of them is mostly work for the collector.
+ * arrays of doubles: a hot symbol has hundreds of thousands of events, and a Map of them would mostly keep the GC busy.
  */
 export class EventSet {
   #keys = new Float64Array(FIRST_SLOTS);
   #contents = new Float64Array(FIRST_SLOTS);
   #mask = FIRST_SLOTS - 1;
   #slots = 0;
-  /** those with large sequence numbers */
+  /** events with large sequence numbers */
   #others: Map<string, number> | null = null;
 
   get size(): number {
@@ -73,7 +73,7 @@ export class EventSet {
 const DOUBLES = new Float64Array(4);
 const WORDS = new Int32Array(DOUBLES.buffer);
 
-/** 53 bits that tell two contents of one event apart; an absent value is none of the finite ones. */
+/** 53 bits that tell two contents of one event apart; an absent value hashes differently from every finite one. */
 export function fingerprint(
   a: number,
   b: number | null,

@@ -1,14 +1,14 @@
-/** sums below it, and another addend below it, are far from the end of the range */
+/** a sum and an addend that are both below this are far from the end of the range */
 const LARGE = 2 ** 1021;
 
 /**
  * A sum of doubles without any rounding: kept as doubles that do not overlap, the smallest first, whose sum is exact
- * (J. R. Shewchuk, "Adaptive Precision Floating-Point Arithmetic", 1997). So it does not depend on the order of what was
- * added, sums of sums are exact too, and value() is what Python's math.fsum gives.
+ * (J. R. Shewchuk, "Adaptive Precision Floating-Point Arithmetic", 1997). So it does not depend on the order of the
+ * addends, sums of sums are exact too, and value() equals Python's math.fsum.
  */
 export class ExactSum {
   #parts: number[] = [];
-  /** instead of parts, once they come near the end of the range: the sum in units of the smallest double */
+  /** replaces the parts once they come near the end of the range: the sum in units of the smallest double */
   #units: bigint | null = null;
   #isFinite = true;
 
@@ -19,13 +19,13 @@ export class ExactSum {
     return sum;
   }
 
-  /** False while the sum is beyond the range of a double, and for ever once an addend was. */
+  /** False while the sum is beyond the range of a double, and permanently once an addend was. */
   get isFinite(): boolean {
     return Number.isFinite(this.value());
   }
 
   add(addend: number): void {
-    if (addend === 0) return; // -0 would be seen in a sum of nothing else
+    if (addend === 0) return; // a sum of only -0 would otherwise be -0
     const parts = this.#parts;
     const { length } = parts;
     const top = length === 0 ? 0 : parts[length - 1];
@@ -38,7 +38,7 @@ export class ExactSum {
     for (let at = 0; at < length; at += 1) {
       const part = parts[at];
       const sum = high + part;
-      // what the rounding of high + part cut off, exactly, whichever is larger (Knuth)
+      // the exact rounding error of high + part, whichever is larger (Knuth)
       const virtual = sum - high;
       const low = high - (sum - virtual) + (part - virtual);
       if (low !== 0) {
@@ -51,7 +51,7 @@ export class ExactSum {
     parts.length = kept + 1;
   }
 
-  /** A sum may leave the range and come back, in any order of its addends: so it goes on as an integer. */
+  /** A sum may leave the range and come back, in any order of its addends: so it continues as an integer. */
   #addLarge(addend: number): void {
     if (!Number.isFinite(addend)) {
       this.#isFinite = false;
@@ -82,7 +82,7 @@ export class ExactSum {
       low = parts[at] - (high - before);
       if (low !== 0) break;
     }
-    // exactly between two doubles as far as `low` says: what is below it decides
+    // judging by `low`, exactly between two doubles: the parts below it decide
     if (at > 0 && low !== 0 && Math.sign(low) === Math.sign(parts[at - 1])) {
       const twice = low * 2;
       const other = high + twice;
@@ -92,8 +92,8 @@ export class ExactSum {
   }
 
   /**
-   * The exact sum as few doubles, the largest first: each is what is left, rounded. It depends on the sum alone, so equal
-   * sums are equal rows. [] is 0; [Infinity] is beyond the range.
+   * The exact sum as few doubles, the largest first: each is the rounded remainder. It depends only on the sum, so equal
+   * sums give equal rows. [] is 0; [Infinity] is beyond the range.
    */
   canonical(): number[] {
     if (!this.isFinite) return [Infinity];
@@ -123,7 +123,7 @@ function unitsOf(value: number): bigint {
 /** The nearest double, half to even. */
 function doubleOf(units: bigint): number {
   const magnitude = units < 0n ? -units : units;
-  // Number() rounds half to even; of what lies below the first 64 bits it must only know whether there is anything
+  // Number() rounds half to even; of the bits below the first 64 it only matters whether any is set
   const shift = Math.max(0, magnitude.toString(2).length - 64);
   const head = magnitude >> BigInt(shift);
   const rest = magnitude === head << BigInt(shift) ? 0n : 1n;

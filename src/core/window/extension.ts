@@ -2,15 +2,15 @@ import { BarMerger, type Bar } from '../market/bar.ts';
 import { BarBuilder } from './bar-builder.ts';
 import type { Extension } from './step.ts';
 
-/** What a window of a replay holds by now, and its last tick by (time, seq). */
+/** The stored bar of a replay's window, and the sequence number of its last tick by (time, seq). */
 export interface ReplayWindow {
   bar: Bar;
   lastSeq: bigint;
 }
 
 /**
- * A closed window of a replay with what its run emitted later, after a pause, say. A run emits in order, so what lies behind
- * its last tick is new, and what does not was emitted again after a crash and is in it. null: nothing of it is new.
+ * Adds ticks to a closed window of a replay that its run emitted later, after a pause for example. A run emits in order,
+ * so ticks after the window's last one are new; the others were repeated after a crash and are in it. null: none is new.
  */
 export function extendWindow(stored: ReplayWindow | null, ticks: Extension['ticks']): ReplayWindow | null {
   let lastUs = stored?.bar.lastUs ?? -Infinity;

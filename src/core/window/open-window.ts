@@ -4,19 +4,19 @@ import { parseInterval } from '../market/interval.ts';
 import { BarBuilder } from './bar-builder.ts';
 import { EventSet, fingerprint, type Seen } from './event-set.ts';
 
-/** Where an entry lies on its partition: how many came before it, and the position of the one before. */
+/** Where an entry is in its partition: the number of entries before it, and the position of the previous one. */
 export interface Place {
   ordinal: number;
-  /** null: it is the first of all */
+  /** null: it is the very first */
   after: string | null;
 }
 
-/** Why a bar event is not in the bar of its window. */
+/** Why a bar event was left out of its window's bar. */
 export type BarSkip = 'ticks_seen' | 'overlaps';
 
-/** What a window came to. */
+/** The result of a window. */
 export interface Outcome {
-  /** null: nothing of it counts */
+  /** null: no event of it counts */
   bar: Bar | null;
   lastSeq: bigint;
   skipped: Readonly<Record<BarSkip, number>>;
@@ -27,9 +27,9 @@ const MICROS_PER_MS = 1000;
 /** One window of one symbol while it is open: its events, each once. */
 export class OpenWindow {
   readonly startUs: number;
-  /** of its first entry: a restart reads from there */
+  /** place of its first entry: a restart reads from there */
   readonly place: Place;
-  /** ingest time of its oldest event, µs: how late its bar is is measured from there */
+  /** ingest time of its oldest event, µs: the latency of its bar is measured from there */
   oldestIngestUs = Infinity;
   readonly #ticks = new BarBuilder();
   #seen: EventSet | null = null;
@@ -67,8 +67,8 @@ export class OpenWindow {
   }
 
   /**
-   * Ticks are the truth where there are some: bar events of the window then tell the same trades once more. Of bar events
-   * that overlap the earliest, then the longest one counts. Either way it depends on the set of events alone.
+   * If there are ticks, they win: bar events of the window then repeat the same trades. Of overlapping bar events the
+   * earliest counts, then the longest. Either way the result depends only on the set of events.
    */
   outcome(): Outcome {
     const bars = this.#bars === null ? [] : [...this.#bars.values()];
@@ -107,7 +107,7 @@ function apart(bars: readonly BarEvent[]): BarEvent[] {
   });
 }
 
-/** Its volume is a sum, price × size of its ticks nobody told. */
+/** A bar event states its volume, but not the sum of price × size. */
 function barOfEvent({ open, high, low, close, volume, srcTs }: BarEvent): Bar {
   return {
     open,

@@ -10,20 +10,20 @@ import { SymbolWindows, type Watermark } from './symbol-windows.ts';
 /**
  * All windows of one partition: entries in, steps out.
  *
- *   entry ─► its symbol's window, or what the policy makes of a late one
+ *   entry ─► its symbol's window, or the late policy
  *            watermark past the end, or the symbol idle ─► the window closes ─► its bar, rollups merged
- *   takeStep() ─► closed bars, changed rollups, watermarks, marks and the position, for one transaction
+ *   takeStep() ─► closed bars, changed rollups, watermarks, late windows and the position, for one transaction
  *
- * A restart reads from `openAfter`: entries up to `position` rebuild what was open and are passed over where it was closed.
+ * A restart reads from `openAfter`: entries up to `position` rebuild open windows; those of closed ones are skipped.
  */
 export class PartitionWindows {
   readonly #rules: BarRules;
   readonly #resume: Resume;
   readonly #compare: (a: string, b: string) => number;
   readonly #symbols = new SymbolMap();
-  /** those with open windows */
+  /** symbols with open windows */
   readonly #active = new Map<SymbolWindows, SymbolKey>();
-  /** those with something for the next step */
+  /** symbols with changes for the next step */
   readonly #changed = new Map<SymbolWindows, SymbolKey>();
   #late = new Map<string, LateWindow>();
   #extensions = new Map<string, Extension>();
@@ -31,16 +31,16 @@ export class PartitionWindows {
   /** an entry was read that no transaction before the restart covers */
   #isPastResume = false;
   #ordinal = 0;
-  /** everything up to here is done with or in a window; it never goes back */
+  /** everything up to here is processed or in a window; never moves back */
   #position: string | null;
-  /** the entry read last: behind the position where entries from before the restart did not come again */
+  /** the last entry read; before #position if entries from before the restart were not redelivered */
   #readPosition: string | null;
   #stepOrdinal = 0;
   #hasClosed = false;
   #dropped = 0;
   #busMs = -Infinity;
   readonly skipped: Record<BarSkip, number> = { ticks_seen: 0, overlaps: 0 };
-  /** entries of open windows that were there before the restart and are not on the bus any more */
+  /** entries of open windows from before the restart that are no longer on the bus */
   lostEntries = 0;
 
   constructor(
@@ -62,19 +62,19 @@ export class PartitionWindows {
     if (resume.position === null && resume.openCount > 0) this.#loseLog();
   }
 
-  /** Entries are read again that a transaction covered before the restart. */
+  /** Re-reading entries that a transaction covered before the restart. */
   get isRebuilding(): boolean {
     return this.#rebuilding;
   }
 
-  /** Events that the next step would cover. */
+  /** Number of events the next step would cover. */
   get eventsSinceStep(): number {
     return this.#ordinal - this.#stepOrdinal;
   }
 
   /** Whether the next step writes more than a position. */
   get hasWork(): boolean {
-    // without a position there is no step: it waits for the first entry
+    // there can be no step without a position: it waits for the first entry
     if (this.#position === null) return false;
     return this.#hasClosed || this.#late.size > 0 || this.#extensions.size > 0 || this.#dropped > 0;
   }
@@ -86,8 +86,8 @@ export class PartitionWindows {
   }
 
   /**
-   * The next entry of the partition.
-   * @param event null: nothing that bars are made of (malformed, moved to another partition, lost by the bus)
+   * Takes the next entry of the partition.
+   * @param event null: not usable for bars (malformed, moved to another partition, lost by the bus)
    */
   apply(position: string, takenMs: number, event: MarketEvent | null): EventOutcome | null {
     const isOld = this.isOld(position);
@@ -119,17 +119,17 @@ export class PartitionWindows {
     return verdict === 'late' ? this.#judgeLate(event, windows, position) : verdict;
   }
 
-  /** There is nothing behind the last entry for now: what was read before the restart and did not come again is lost. */
+  /** There are no more entries for now: those read before the restart and not redelivered are lost. */
   caughtUp(): void {
     if (this.#rebuilding) this.#endRebuilding();
   }
 
   /**
-   * Closes what is idle. To be called often, also without entries.
-   * @param quietMs since the newest entry was read, with nothing behind it
+   * Closes the windows of idle symbols. Call it often, even when there are no entries.
+   * @param quietMs time since the newest entry was read, if nothing follows it
    */
   closeIdle(quietMs: number): void {
-    // a symbol may seem idle that was not when these entries were first read
+    // a symbol may look idle now that was not when these entries were first read
     if (this.#rebuilding) return;
     const nowMs = this.#busMs + quietMs;
     for (const [windows, key] of this.#active) {
@@ -139,13 +139,13 @@ export class PartitionWindows {
     }
   }
 
-  /** Everything up to here, for one transaction; the next one begins behind it. Never while it rebuilds. */
+  /** Everything up to here, for one transaction; the next step starts after it. Not to be called while rebuilding. */
   takeStep(): Step {
     const { after, ordinal } = this.#oldestOpen();
     const step: Step = {
       position: this.#position,
       openAfter: after,
-      // what did not come again is looked for by the next restart, too, until something newer came
+      // until a newer entry arrives, the next restart must still look for those that were not redelivered
       openCount: Math.max(this.#ordinal, this.#isPastResume ? 0 : this.#resume.openCount) - ordinal,
       dropped: this.#dropped,
       windows: [],
@@ -166,17 +166,17 @@ export class PartitionWindows {
     return step;
   }
 
-  /** What the store holds of a rollup after a step or a correction changed it there. */
+  /** Takes over a rollup as stored, after a step or a correction changed it in the store. */
   restoreRollup({ runId, provider, symbol, bar, intervalMs, startUs, lastSeq }: BarRow): void {
     this.#symbols.get(runId, provider, symbol)?.restore({ intervalMs, startUs, bar, lastSeq });
   }
 
-  /** Before this the windows of the symbol were closed when the last step was taken, µs; null: it is not known here. */
+  /** Windows of the symbol before this were closed when the last step was taken, µs; null: unknown symbol. */
   takenEndUs({ runId, provider, symbol }: SymbolKey): number | null {
     return this.#symbols.get(runId, provider, symbol)?.takenEndUs ?? null;
   }
 
-  /** Whether a transaction before the restart covers the entry: what it led to is done, but for windows that were open. */
+  /** Whether a transaction before the restart covers the entry: its effects are stored, except in windows still open. */
   isOld(position: string): boolean {
     const { position: done } = this.#resume;
     return !this.#isPastResume && done !== null && this.#compare(position, done) <= 0;
@@ -191,15 +191,15 @@ export class PartitionWindows {
     this.#stepOrdinal = this.#ordinal;
   }
 
-  /** The log is another one by now: what was open lay in the old one. */
+  /** The log was replaced: the entries of open windows were in the old one. */
   #loseLog(): void {
     this.lostEntries = this.#resume.openCount;
     if (this.#rules.late === 'revise') this.#closeLost(null);
   }
 
   /**
-   * The bus has lost entries of open windows, and nobody knows of which: all that may have been open are closed, and what the
-   * tick consumer stored of them is asked.
+   * The bus has lost entries of open windows, and it is unknown which: all windows that may have been open are closed and
+   * recomputed from what the tick consumer stored.
    */
   #closeLost(position: string | null): void {
     for (const [windows, key] of this.#symbols.live()) {
@@ -208,7 +208,7 @@ export class PartitionWindows {
     }
   }
 
-  /** After a change of the length of windows one may have begun before what is closed: its ticks are asked. */
+  /** After the window length changed, a window may start before the closed end: it is recomputed from stored ticks. */
   #realign(windows: SymbolWindows, key: SymbolKey): void {
     const startUs = windows.realign();
     if (startUs === null) return;

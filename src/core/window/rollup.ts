@@ -5,12 +5,12 @@ const LEVELS_MS = [60_000, 300_000, 3_600_000, 86_400_000] as const;
 
 const MICROS_PER_MS = 1000;
 
-/** Which lengths are merged from windows of this one: those that are longer. */
+/** The rollup lengths for windows of this length: all that are longer. */
 export function rollupsOf(windowMs: number): number[] {
   return LEVELS_MS.filter((ms) => ms > windowMs);
 }
 
-/** What a rollup is merged from: the next finer one, or the windows themselves. */
+/** The length a rollup is merged from: the next finer rollup, or the windows themselves. */
 export function finerOf(rollupMs: number, windowMs: number): number {
   const below = rollupsOf(windowMs).filter((ms) => ms < rollupMs);
   return below.at(-1) ?? windowMs;
@@ -34,12 +34,12 @@ export interface RollupState {
   lastSeq: bigint;
 }
 
-/** One that is written: final when all its windows are closed. */
+/** A rollup to be written: final once all its windows are closed. */
 export interface RollupRow extends RollupState {
   isFinal: boolean;
 }
 
-/** A window of a rollup, as far as it is merged. */
+/** A rollup in progress. */
 interface Merging {
   readonly intervalMs: number;
   readonly startUs: number;
@@ -62,7 +62,7 @@ export class Rollups {
   /** at most one of each length */
   readonly #open = new Map<number, Merging>();
   readonly #changed = new Set<Merging>();
-  /** closed and not yet taken */
+  /** complete and not yet taken */
   #final: Merging[] = [];
 
   constructor(windowMs: number) {
@@ -73,7 +73,7 @@ export class Rollups {
     return this.#final.length;
   }
 
-  /** The bar of a window that closes; windows come in their order. */
+  /** Merges the bar of a window that closes; windows must come in order. */
   add({ startUs, bar, lastSeq }: ClosedWindow): void {
     this.close(startUs);
     for (const intervalMs of this.#lengths) {
@@ -89,7 +89,7 @@ export class Rollups {
     }
   }
 
-  /** Those that end up to here are complete. */
+  /** Completes the rollups that end at or before closedEndUs. */
   close(closedEndUs: number): void {
     for (const [intervalMs, merging] of this.#open) {
       if (windowEndUs(merging.startUs, intervalMs) > closedEndUs) continue;
@@ -100,15 +100,15 @@ export class Rollups {
   }
 
   /**
-   * What is stored by now of a rollup, at a start and after a correction, in place of what is known here; `waiting` are
-   * windows that closed and are not stored. One that is over and taken is left alone.
+   * Replaces the state of a rollup by what is stored, at a start and after a correction; `waiting` are windows that are
+   * closed but not stored yet. A rollup that was complete and taken is left alone.
    */
   restore(stored: RollupState, closedEndUs: number, waiting: readonly ClosedWindow[]): void {
     const { intervalMs, startUs, bar } = stored;
     if (!this.#lengths.includes(intervalMs)) return;
-    const isIt = (merging: Merging | undefined): boolean =>
+    const isSame = (merging: Merging | undefined): boolean =>
       merging?.intervalMs === intervalMs && merging.startUs === startUs;
-    let merging = [this.#open.get(intervalMs), ...this.#final].find(isIt);
+    let merging = [this.#open.get(intervalMs), ...this.#final].find(isSame);
     if (merging === undefined) {
       if (this.#open.has(intervalMs) || windowEndUs(startUs, intervalMs) <= closedEndUs) return;
       merging = { intervalMs, startUs, merger: new BarMerger(), lastSeq: 0n };
@@ -124,7 +124,7 @@ export class Rollups {
     }
   }
 
-  /** Complete ones, and open ones that changed, since the last call. */
+  /** Rollups that were completed, and open ones that changed, since the last call. */
   take(): RollupRow[] {
     const rows = [
       ...this.#final.flatMap((merging) => rowOf(merging, true)),
@@ -141,7 +141,7 @@ function rowOf({ intervalMs, startUs, merger, lastSeq }: Merging, isFinal: boole
   return bar === null ? [] : [{ intervalMs, startUs, bar, lastSeq, isFinal }];
 }
 
-/** Of a symbol whose windows before closedEndUs are closed: the rollups that may be open, by length and start. */
+/** The rollups that may be open for a symbol whose windows before closedEndUs are closed, by length and start. */
 export function openRollups(
   closedEndUs: number,
   windowMs: number,

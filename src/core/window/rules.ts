@@ -4,22 +4,22 @@ export type LatePolicy = 'revise' | 'drop' | 'dlq';
 
 export interface BarRules extends WindowRules {
   late: LatePolicy;
-  /** revise: how far behind its symbol's watermark the end of a window may lie that is still corrected, ms */
+  /** revise: a window is still corrected if its end is at most this far behind its symbol's watermark, ms */
   reviseHorizonMs: number;
-  /** a symbol without an event for so long has its windows closed, ms by the clock of the bus */
+  /** a symbol's windows are closed after this long without an event, ms by the bus's clock */
   idleTimeoutMs: number;
 }
 
-/** What became of an event; of a late one, what the policy made of it. */
+/** What became of an event; for a late one, what the policy decided. */
 export type EventOutcome =
   | Exclude<Verdict, 'late'>
-  /** its window is marked: recomputed once the tick consumer has passed it */
+  /** its window is marked late: recomputed once the tick consumer has passed the event */
   | 'marked'
   /** policy drop */
   | 'dropped'
-  /** policy dlq, and bars that come late */
+  /** policy dlq, and late bars */
   | 'late'
-  /** beyond the horizon of revisions */
+  /** beyond the revision horizon */
   | 'too_late'
-  /** of a replay, which goes on behind a window that was closed */
+  /** belongs to a replay that continues a window already closed */
   | 'extended';

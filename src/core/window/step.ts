@@ -19,17 +19,17 @@ export interface LateWindow {
   symbol: string;
   startUs: number;
   endUs: number;
-  /** the tick consumer must have passed this; null: nothing is waited for */
+  /** the tick consumer must have passed this position; null: no need to wait */
   position: string | null;
 }
 
-/** Ticks of a replay behind what its closed window holds, in the order they came. */
+/** Late ticks for a closed window of a replay, in arrival order. */
 export interface Extension extends SymbolKey {
   startUs: number;
   ticks: { srcUs: number; seq: bigint; price: number; size: number | null }[];
 }
 
-/** What one transaction makes true: everything up to `position` is in it or was before. */
+/** The content of one transaction; after it everything up to `position` is stored. */
 export interface Step {
   position: string | null;
   openAfter: string | null;
@@ -40,17 +40,17 @@ export interface Step {
   watermarks: (SymbolKey & Watermark)[];
   late: LateWindow[];
   extensions: Extension[];
-  /** events that it covers */
+  /** number of events it covers */
   events: number;
-  /** for the measure of latency: of each window the ingest time of its oldest event, µs */
+  /** for the latency metric: per window the ingest time of its oldest event, µs */
   oldestIngestUs: number[];
 }
 
-/** Where a restart goes on. */
+/** Where a restart resumes. */
 export interface Resume {
-  /** last entry that a transaction covers; null: none was, or it lay in another log */
+  /** last entry covered by a transaction; null: there is none, or it belongs to another log */
   position: string | null;
   openAfter: string | null;
-  /** entries between the two: fewer now means that the bus lost some */
+  /** entries between the two: finding fewer means that the bus lost some */
   openCount: number;
 }

@@ -1,7 +1,7 @@
 import type { SymbolKey } from './step.ts';
 import type { SymbolWindows } from './symbol-windows.ts';
 
-/** The windows of each symbol, by run and provider, then by symbol: what is asked for every event makes no new text. */
+/** The windows of each symbol, by run and provider, then by symbol: a lookup per event allocates no string. */
 export class SymbolMap {
   readonly #symbols = new Map<string, Map<string, SymbolWindows>>();
 
@@ -19,7 +19,7 @@ export class SymbolMap {
   /** Those of live events. */
   *live(): Iterable<[SymbolWindows, SymbolKey]> {
     for (const [provider, symbols] of this.#symbols) {
-      if (provider.includes('|')) continue; // of a replay: no provider has one in its name
+      if (provider.includes('|')) continue; // a replay: provider names cannot contain |
       for (const [symbol, windows] of symbols) yield [windows, { runId: 0n, provider, symbol }];
     }
   }

@@ -12,15 +12,15 @@ import {
 export interface WindowRules {
   /** 500 … 60,000 and a divisor of a minute */
   windowMs: number;
-  /** how far a tick may lie behind the newest of its symbol and find its window open, ms */
+  /** how far a tick may lag behind the newest one of its symbol and still find its window open, ms */
   allowLateMs: number;
 }
 
-/** How far a symbol is: what a restart must know of it. */
+/** Progress of one symbol, as a restart needs it. */
 export interface Watermark {
-  /** greatest time seen, µs */
+  /** latest event time seen, µs */
   maxUs: number;
-  /** everything before is closed, µs; aligned to windows */
+  /** all windows before this are closed, µs; aligned to windows */
   closedEndUs: number;
 }
 
@@ -28,34 +28,34 @@ export interface Watermark {
 export type Verdict =
   /** in its window */
   | 'counted'
-  /** in its window already */
+  /** already in its window */
   | 'repeat'
-  /** the same id is in its window with another content, which stays */
+  /** its window already holds this id with different content, which stays */
   | 'conflict'
   /** its window is closed */
   | 'late'
-  /** of the time before a restart, and done with then */
+  /** already processed before a restart */
   | 'done'
   /** a bar that no window can hold */
   | 'too_long'
-  /** a bar that lies in two windows */
+  /** a bar that spans two windows */
   | 'straddles';
 
-/** The windows of one symbol of one provider, of live events or of those of one replay. */
+/** The windows of one symbol of one provider, either for live events or for one replay. */
 export class SymbolWindows {
   readonly #rules: WindowRules;
   readonly #open: OpenWindow[] = [];
   readonly #rollups: Rollups;
   #maxUs: number;
   #closedEndUs: number;
-  /** before a restart everything before was closed: entries from before it are done with */
+  /** end of the closed windows at the last restart, µs: re-read entries with an earlier time are already processed */
   readonly #doneBeforeUs: number;
   #closed: ClosedWindow[] = [];
-  /** what was closed when the last step was taken */
+  /** end of the closed windows when the last step was taken, µs */
   takenEndUs: number;
-  /** when its newest event came, ms by the clock of the bus */
+  /** when its newest event arrived, ms by the bus's clock */
   heardMs = -Infinity;
-  /** the watermark moved, or windows closed, since somebody wrote it down */
+  /** the watermark moved, or windows closed, since the last take() */
   isChanged = false;
   readonly skipped: Record<BarSkip, number> = { ticks_seen: 0, overlaps: 0 };
 
@@ -71,7 +71,7 @@ export class SymbolWindows {
     return { maxUs: this.#maxUs, closedEndUs: this.#closedEndUs };
   }
 
-  /** Event time below which nothing is waited for, µs. */
+  /** Event time below which no more events are expected, µs. */
   get watermarkUs(): number {
     return this.#maxUs - this.#rules.allowLateMs * 1000;
   }
@@ -106,7 +106,7 @@ export class SymbolWindows {
     return this.#entered(window, window.addBar(bar), srcUs, ingestUs);
   }
 
-  /** Closes every open window although the watermark is not past it; the watermark stays. */
+  /** Closes every open window, even those the watermark has not passed; the watermark stays. */
   closeAll(): void {
     const last = this.#open.at(-1);
     if (last === undefined) return;
@@ -114,8 +114,8 @@ export class SymbolWindows {
   }
 
   /**
-   * What is closed up to the middle of a window, of another length before a restart, is closed up to its end. The start of
-   * that window; null: there is none.
+   * If the closed range ends inside a window (the length changed at a restart), extends it to the end of that window.
+   * Returns the start of that window; null: the range was aligned.
    */
   realign(): number | null {
     const { windowMs } = this.#rules;
@@ -125,7 +125,7 @@ export class SymbolWindows {
     return startUs;
   }
 
-  /** Closes all windows up to the newest event, whether they are known here or not. Their starts. */
+  /** Closes all windows up to the newest event, including those unknown here. Returns their starts. */
   closeSeen(): number[] {
     const { windowMs } = this.#rules;
     const endUs = windowEndUs(windowStartUs(this.#maxUs, windowMs), windowMs);
@@ -137,7 +137,7 @@ export class SymbolWindows {
     return starts;
   }
 
-  /** What closed since the last call, oldest first, and the rollups that changed. */
+  /** Windows closed since the last call, oldest first, and the rollups that changed. */
   take(): { windows: ClosedWindow[]; rollups: RollupRow[] } {
     const taken = { windows: this.#closed, rollups: this.#rollups.take() };
     this.#closed = [];
@@ -146,12 +146,12 @@ export class SymbolWindows {
     return taken;
   }
 
-  /** What is stored of a rollup, in place of what is known here. */
+  /** Replaces the state of a rollup by what is stored. */
   restore(stored: RollupState): void {
     this.#rollups.restore(stored, this.#closedEndUs, this.#closed);
   }
 
-  /** null: it is closed. Very few are open, and nearly always it is the last one. */
+  /** null: it is closed. Very few are open, and the last one nearly always matches. */
   #windowOf(srcUs: number, place: Place): OpenWindow | null {
     const startUs = windowStartUs(srcUs, this.#rules.windowMs);
     if (startUs < this.#closedEndUs) return null;
@@ -176,7 +176,7 @@ export class SymbolWindows {
     return 'counted';
   }
 
-  /** Windows that were closed for idleness may hold the newest event of all. */
+  /** After windows were closed for idleness, a late event may be the newest one of its symbol. */
   #late(srcUs: number): 'late' {
     this.#advance(srcUs);
     return 'late';

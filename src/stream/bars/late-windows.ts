@@ -18,7 +18,7 @@ export class LateWindows {
     for (const window of windows) this.#windows.set(lateId(window), window);
   }
 
-  /** Up to `limit` of those that nothing has to be waited for any more. */
+  /** Up to `limit` windows that need not wait any longer. */
   due(isDue: (window: LateWindow) => boolean, limit: number): LateWindow[] {
     const due: LateWindow[] = [];
     for (const window of this.#windows.values()) {
@@ -29,7 +29,7 @@ export class LateWindows {
     return due;
   }
 
-  /** Those that are done with, unless they were marked again meanwhile. */
+  /** Removes windows that were recomputed, unless they were marked again in the meantime. */
   remove(windows: readonly LateWindow[]): void {
     for (const window of windows) {
       if (this.#windows.get(lateId(window)) === window) this.#windows.delete(lateId(window));

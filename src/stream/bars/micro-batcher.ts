@@ -17,23 +17,23 @@ export interface MicroBatcherOptions {
   storeClient: StoreClient;
   /** length of the windows, seconds (default 2): from 0.5, and a divisor of 60 */
   windowSeconds?: number;
-  /** how far a tick may lie behind the newest of its symbol and find its window open, ms (default 500) */
+  /** how far a tick may lag behind the newest one of its symbol and still find its window open, ms (default 500) */
   allowLateMs?: number;
   /** most events that one transaction covers (default 5,000) */
   maxBatchSize?: number;
   /** how long a closed window may wait for its transaction, ms (default 1,000) */
   flushTimeoutMs?: number;
-  /** what comes behind that: revise (default) recomputes its bar from tick_data, drop counts it, dlq puts it aside */
+  /** later ticks: revise (default) recomputes the bar from tick_data, drop counts the tick, dlq makes it a dead letter */
   late?: LatePolicy;
-  /** revise: how old a window may be, by the times of its symbol, ms (default 24 h) */
+  /** revise: how old a window may be, by its symbol's event time, ms (default 24 h) */
   reviseHorizonMs?: number;
-  /** a symbol without an event for so long has its windows closed, ms (default 5 s) */
+  /** a symbol's windows are closed after this long without an event, ms (default 5 s) */
   idleTimeoutMs?: number;
   /** default mdp-consumers */
   consumerGroup?: string;
   /** unique among the members of the group; default bars-1 */
   consumerName?: string;
-  /** the group of the tick consumer, which revise waits for; default tick-consumer */
+  /** the tick consumer's group, which revise waits for; default tick-consumer */
   tickGroup?: string;
   /** default mdp.events */
   topic?: string;
@@ -42,10 +42,10 @@ export interface MicroBatcherOptions {
   env?: Partial<Env>;
 }
 
-/** whose group this is: another role is refused */
+/** the role that owns the group: any other is refused */
 const ROLE = 'micro_batch';
 
-/** @throws RangeError when the windows would not fit into a minute */
+/** @throws RangeError when a window is shorter than 0.5 s or does not divide a minute */
 export function windowMsOf(seconds: number): number {
   const ms = seconds * 1000;
   if (!Number.isInteger(ms) || ms < 500 || 60_000 % ms !== 0) {
@@ -55,9 +55,9 @@ export function windowMsOf(seconds: number): number {
 }
 
 /**
- * The micro-batcher: market events into bars_ohlcv, each window once and exactly, and the rollups 1m, 5m, 1h and 1d above.
- * Members of the group share the partitions by leases (src/bus/ownership.ts), one PartitionBatcher each; a further member
- * stands by.
+ * The micro-batcher: turns market events into bars_ohlcv, each window exactly once, and the rollups 1m, 5m, 1h and 1d.
+ * Members of the group share the partitions by leases (src/bus/ownership.ts), one PartitionBatcher each; surplus members
+ * stand by.
  */
 export class MicroBatcher implements Stage {
   readonly #options: MicroBatcherOptions;
@@ -162,7 +162,7 @@ export class MicroBatcher implements Stage {
     });
   }
 
-  /** Late events are corrected from what another role stores: without it they wait. */
+  /** Late events are corrected from what the tick consumer stores: without it they wait. */
   async #logWhatReviseNeeds(): Promise<void> {
     if (this.#rules.late !== 'revise') return;
     const groups = await this.#options.bus.groups(this.#topic).catch(() => null);
@@ -203,7 +203,7 @@ export class MicroBatcher implements Stage {
     await found?.ended;
   }
 
-  /** Taken over: the lease says so, too. Anything else ends the stage: it is started again, from the last step. */
+  /** If taken over, the lease shows it too. Any other failure ends the stage; a restart resumes from the last step. */
   #ended({ partition, epoch }: OwnedPartition, error: unknown): void {
     this.#env.log(isFenced(error) ? 'warn' : 'error', 'MicroBatcher: a partition ended', {
       topic: this.#topic,
@@ -222,7 +222,7 @@ export class MicroBatcher implements Stage {
     this.#env.log('info', 'MicroBatcher stopped', { group: this.#group, consumer: this.#name });
   }
 
-  /** Of the partitions that are this member's. */
+  /** Over the partitions this member owns. */
   async #lagMs(): Promise<number> {
     const mine = new Set([...this.#batchers.keys()].map(({ partition }) => partition));
     if (mine.size === 0) return 0;

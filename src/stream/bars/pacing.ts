@@ -9,41 +9,41 @@ export interface StepLimits {
 
 type Waiting = Pick<PartitionWindows, 'hasWork' | 'eventsSinceStep' | 'activeWindows'>;
 
-/** records of one read: enough to be fast, few enough that a step is never much larger than it may be */
+/** records per read: enough to be fast, few enough that a step never exceeds its limit by much */
 const READ_MAX = 1_000;
-/** windows of several symbols close within moments of each other: one transaction for them, ms */
+/** windows of several symbols close at nearly the same time: waits this long to write them in one transaction, ms */
 const GATHER_MS = 50;
-/** a position without anything else is written so often, ms */
+/** how often a position is written when there is nothing else to write, ms */
 const POSITION_MS = 1_000;
-/** between two reads while a transaction is under way, ms */
+/** between two reads while a transaction is in flight, ms */
 const WAIT_MS_MIN = 5;
-/** how often idle symbols are looked for, ms */
+/** how often idle symbols are checked for, ms */
 const IDLE_LOOK_MS = 100;
 
-/** When a step is taken, and how long to wait for entries meanwhile. */
+/** Decides when a step is taken, and how long to wait for entries in the meantime. */
 export class StepPacing {
   readonly #limits: StepLimits;
   readonly readCount: number;
   #lastTookMs: number | null = null;
   #isCaughtUp = true;
-  /** since something waits for its transaction */
+  /** since when something has been waiting for its transaction */
   #workSinceMs: number | null = null;
-  /** since there is anything a position could move for */
+  /** since when there have been events, so that the position can advance */
   #eventsSinceMs: number | null = null;
 
   constructor(limits: StepLimits) {
     this.#limits = limits;
-    // half of a step at most: a read as large as a step would make every one full after its first event
+    // at most half a step: with reads as large as a step, every step would be full after its first event
     this.readCount = Math.min(READ_MAX, Math.ceil(limits.maxBatchSize / 2));
   }
 
-  /** The answer of one read. */
+  /** Records the result of one read. */
   took(count: number, nowMs: number): void {
     if (count > 0) this.#lastTookMs = nowMs;
     this.#isCaughtUp = count < this.readCount;
   }
 
-  /** Since the newest entry, while there is nothing behind it, ms. */
+  /** Time since the newest entry, ms; 0 while there are more to read. */
   quietMs(nowMs: number): number {
     return this.#isCaughtUp && this.#lastTookMs !== null ? nowMs - this.#lastTookMs : 0;
   }
@@ -54,12 +54,12 @@ export class StepPacing {
     return windows.activeWindows > 0 || windows.eventsSinceStep > 0 ? IDLE_LOOK_MS : POSITION_MS;
   }
 
-  /** Another read might make the step larger than it may be. */
+  /** Another read might exceed the step's limit. */
   isFull(windows: Waiting): boolean {
     return windows.eventsSinceStep + this.readCount > this.#limits.maxBatchSize;
   }
 
-  /** @param hasDeadLetters they wait for it, too */
+  /** @param hasDeadLetters dead letters are waiting for the step, too */
   isDue(nowMs: number, windows: Waiting, hasDeadLetters: boolean): boolean {
     if (windows.hasWork || hasDeadLetters) this.#workSinceMs ??= nowMs;
     if (windows.eventsSinceStep > 0) this.#eventsSinceMs ??= nowMs;

@@ -27,11 +27,11 @@ export interface PartitionBatcherOptions {
   report: BarReport;
 }
 
-/** a transaction that is in flight when it stops is given so long; then the next owner does it again */
+/** how long stop() waits for a transaction in flight, ms; after that the next owner repeats it */
 const DRAIN_MS = 8_000;
-/** bars_begin_step: steps do not follow each other; the partition is loaded anew */
+/** raised by bars_begin_step when steps are not consecutive; the partition is reloaded */
 const ASSERT_FAILURE = 'P0004';
-/** how often the bus is told what it may trim, ms */
+/** how often the bus is told up to where it may trim, ms */
 const RELEASE_MS = 200;
 
 const LATE_DETAIL = {
@@ -39,7 +39,7 @@ const LATE_DETAIL = {
   too_late: 'src_ts lies in a window that is closed, beyond the horizon of revisions',
 };
 
-/** What a partition is worked on with, once its state is loaded. */
+/** What a partition needs once its state is loaded. */
 interface Work {
   windows: PartitionWindows;
   writer: StepWriter;
@@ -51,17 +51,17 @@ type State = { kind: 'loading' } | { kind: 'working'; work: Work } | { kind: 'en
 /**
  * The bars of one partition, as long as this member owns it.
  *
- *   load state ─► read from where the oldest open window began
+ *   load state ─► read from where the oldest open window starts
  *        entries ─► windows (pure) ─► step: dead letters, then one transaction, while the next entries are read
- *        late windows ─► once the tick consumer has passed them: recomputed, as a step of its own
+ *        late windows ─► once the tick consumer has passed them: recomputed in a transaction of their own
  *
  *   state    event                                          next
- *   loading  state, log and reader are there                 working
+ *   loading  state, log and reader are loaded                working
  *   loading  stop(), abandon()                               ended
  *   working  stop()                                          ended    after a last step, within DRAIN_MS
- *   working  abandon(), fenced, or what waiting does not mend  ended   at once
+ *   working  abandon(), fenced, or a permanent error         ended    at once
  *
- * Everything here may be lost at any moment: the next owner goes on from the last step.
+ * All state here may be lost at any moment: the next owner resumes from the last step.
  */
 export class PartitionBatcher {
   readonly owned: OwnedPartition;
@@ -71,7 +71,7 @@ export class PartitionBatcher {
   readonly #giveUp = new AbortController();
   readonly #pace: StepPacing;
   #state: State = { kind: 'loading' };
-  /** published before the next step's transaction */
+  /** to be published before the next step's transaction */
   #deadLetters: RefusedRecord[] = [];
   #released: string | null = null;
   #releasedMs = -Infinity;
@@ -92,7 +92,7 @@ export class PartitionBatcher {
     return this.#work?.writer.lateWindows ?? 0;
   }
 
-  /** Records published to the partition of their symbol, since the last call. */
+  /** Records forwarded to their symbol's partition since the last call. */
   takeForwarded(): number {
     const count = this.#events.forwarded - this.#forwarded;
     this.#forwarded += count;
@@ -100,8 +100,8 @@ export class PartitionBatcher {
   }
 
   /**
-   * Resolves after stop(), with what was closed committed where that could be done. Rejects when the partition was taken
-   * over (SQLSTATE MDF01), or with what waiting does not mend.
+   * Resolves after stop(), with closed windows committed if possible. Rejects when the partition was taken over
+   * (SQLSTATE MDF01), or with a permanent error.
    */
   async run(): Promise<void> {
     try {
@@ -110,7 +110,7 @@ export class PartitionBatcher {
       await this.#loop(work);
       await this.#finish(work);
     } catch (error) {
-      // what was not committed is done again by the next owner
+      // the next owner repeats what was not committed
       if (!this.#stopping.signal.aborted || isFenced(error)) throw error;
     } finally {
       const work = this.#work;
@@ -119,13 +119,13 @@ export class PartitionBatcher {
     }
   }
 
-  /** Commits what is closed and ends. */
+  /** Commits closed windows and ends. */
   stop(): void {
     this.#stopping.abort();
     setTimeout(() => this.#giveUp.abort(), DRAIN_MS).unref();
   }
 
-  /** The partition is somebody else's: nothing more can be committed. */
+  /** The partition has another owner: nothing more can be committed. */
   abandon(): void {
     this.#giveUp.abort();
     this.#stopping.abort();
@@ -159,7 +159,7 @@ export class PartitionBatcher {
     let reading = this.#read(work);
     while (!stopping.aborted) {
       const deliveries = await reading;
-      // while there is more, it is read beside the work on this; how long to wait for more depends on that work
+      // when behind, the next read overlaps with this work; otherwise how long it waits depends on this work
       const isBehind = deliveries.length >= this.#pace.readCount;
       if (isBehind) reading = this.#read(work);
       if (stopping.aborted) return;
@@ -179,7 +179,7 @@ export class PartitionBatcher {
     const nowMs = env.clock.monotonicMs();
     const waitMs = Math.min(this.#pace.waitMs(nowMs, windows), writer.reviseWaitMs(nowMs));
     const reading = calls.bus(() => reader.next(this.#pace.readCount, waitMs), this.#stopping.signal);
-    reading.catch(() => {}); // met in the next turn, or in none when it stops
+    reading.catch(() => {}); // handled when awaited in the next turn, if there is one
     return reading;
   }
 
@@ -208,7 +208,7 @@ export class PartitionBatcher {
       return null;
     }
     const outcome = windows.apply(position, takenMs, event);
-    // what came late before the restart was judged then; late by now is what windows of another length had open
+    // late events were handled before the restart; 'late' now means that a window of the former length was still open
     if (isOld && outcome !== 'late' && outcome !== 'too_late') return null;
     if (outcome === 'conflict') {
       const detail = 'an event of this id came before with another content, which stays';
@@ -226,7 +226,7 @@ export class PartitionBatcher {
     this.#deadLetters.push(refusedRecord(delivery, { reason, detail }, context));
   }
 
-  /** Entries are taken while a transaction is under way, up to the size of the next one. */
+  /** While a transaction is in flight, entries are still taken, up to the size of the next one. */
   async #stepWhenDue({ windows, writer }: Work, nowMs: number): Promise<void> {
     if (!writer.isCommitting) await writer.settled();
     if (windows.isRebuilding || !this.#pace.isDue(nowMs, windows, this.#deadLetters.length > 0)) return;
@@ -242,7 +242,7 @@ export class PartitionBatcher {
     writer.commit(deadLetters);
   }
 
-  /** What no restart would read again may be trimmed. A release that fails is repeated with the next one. */
+  /** Entries that no restart would read again may be trimmed. A failed release is repeated by the next one. */
   #release({ reader, writer }: Work, nowMs: number): void {
     const { openAfter } = writer;
     if (openAfter === null || openAfter === this.#released || nowMs - this.#releasedMs < RELEASE_MS) return;
@@ -271,7 +271,7 @@ export class PartitionBatcher {
   }
 }
 
-/** Not when the partition was taken over, nor when its steps do not follow each other. */
+/** False when the partition was taken over or its steps are not consecutive. */
 function isPassing(error: unknown): boolean {
   return !isFenced(error) && sqlstateOf(error) !== ASSERT_FAILURE;
 }

@@ -3,16 +3,16 @@ import type { Delivery, StreamBus } from '../../bus/bus.ts';
 import { acceptEvent, type NotAccepted } from '../../core/market/accept.ts';
 import type { MarketEvent } from '../../core/market/event.ts';
 
-/** A record of the partition, and what it says. */
+/** A record of the partition and its decoded event. */
 export interface PartitionEvent {
   delivery: Delivery;
-  /** null: the body is lost, or it went to the partition of its symbol */
+  /** null: the body is lost, or the record was forwarded to its symbol's partition */
   event: MarketEvent | NotAccepted | null;
 }
 
 /**
- * Reads records of an owned partition. Those whose symbol belongs to another one are published there, with the same id, and
- * are nothing here.
+ * Decodes the records of an owned partition. Those whose symbol belongs to another partition are published there, with
+ * the same id, and ignored here.
  */
 export class PartitionEvents {
   readonly #forwarder: Forwarder;
@@ -35,8 +35,8 @@ export class PartitionEvents {
   }
 
   /**
-   * Rejects with BusError; to be called again then, with the same events.
-   * @param isOld those that were read before a restart, and forwarded then
+   * Rejects with BusError; call it again then, with the same events.
+   * @param isOld whether a position was read, and forwarded, before a restart
    */
   async forward(events: readonly PartitionEvent[], isOld: (position: string) => boolean): Promise<void> {
     if (!this.#isSpread) return;

@@ -21,7 +21,7 @@ export interface BarReportOptions {
   windowMs: number;
 }
 
-/** What the micro-batcher measures and logs of its transactions and of events that are in no bar. */
+/** Metrics and log lines of the micro-batcher: its transactions, and events that are in no bar. */
 export class BarReport {
   readonly #options: BarReportOptions;
   readonly #labels = new SymbolLabels();
@@ -60,7 +60,7 @@ export class BarReport {
     this.#logRevised(windows);
   }
 
-  /** What became of an event, where that is to be counted. */
+  /** Outcomes of events, where they are counted. */
   judged(outcome: EventOutcome, count: number): void {
     const { meter } = this.#options;
     if (outcome === 'marked') meter.count('microbatch_late_total', { policy: 'revise' }, count);
@@ -73,7 +73,7 @@ export class BarReport {
     if (count > 0) this.#options.meter.count('microbatch_skipped_total', { reason }, count);
   }
 
-  /** They are on mdp.events.dlq. */
+  /** They have been published to mdp.events.dlq. */
   deadLettered(refused: readonly RefusedRecord[]): void {
     const { env, meter } = this.#options;
     for (const { reason } of refused) meter.count('errors_total', { component: COMPONENT, reason });

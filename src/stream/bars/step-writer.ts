@@ -19,22 +19,22 @@ export interface StepWriterOptions {
   topic: string;
   group: string;
   owned: OwnedPartition;
-  /** whose acknowledgements say that tick_data has the ticks */
+  /** the group whose acknowledgements prove that tick_data has the ticks */
   tickGroup: string;
   rules: BarRules;
   env: Env;
   report: BarReport;
-  /** A call of the bus until it is answered; rejects when this partition is given up. */
+  /** Calls the bus until it answers; rejects when this partition is given up. */
   ask: <T>(call: () => Promise<T>) => Promise<T>;
-  /** A call of the store until it is answered; rejects when the partition was taken over or is given up. */
+  /** Calls the store until it answers; rejects when the partition was taken over or is given up. */
   store: <T>(call: () => Promise<T>) => Promise<T>;
 }
 
-/** how often late windows are looked at, ms */
+/** how often late windows are checked, ms */
 const REVISE_MS = 250;
-/** between two corrections while there are more, ms */
+/** pause between two corrections while more are due, ms */
 const REVISE_MS_MIN = 5;
-/** windows recomputed in one transaction: the live ones wait for it */
+/** windows recomputed in one transaction; live windows wait for it */
 const REVISE_MAX = 50;
 
 type State =
@@ -46,7 +46,7 @@ type State =
  *   state       event                                   next
  *   idle        commit()                                committing
  *   committing  the transaction is committed            idle
- *   committing  fenced, given up, or not to be mended   failed      settled() rejects with it from now on
+ *   committing  fenced, given up, or a permanent error  failed      settled() rejects with it from now on
  */
 export class StepWriter {
   readonly #options: StepWriterOptions;
@@ -77,25 +77,25 @@ export class StepWriter {
     return this.#late.size;
   }
 
-  /** When late windows are looked at again, ms from now; Infinity: there are none. */
+  /** Time until late windows are checked again, ms; Infinity: there are none. */
   reviseWaitMs(nowMs: number): number {
     return this.#late.size === 0
       ? Infinity
       : Math.ceil(Math.max(REVISE_MS_MIN, this.#revisedMs + REVISE_MS - nowMs));
   }
 
-  /** Nothing behind this is read again; null: everything is. */
+  /** A restart reads from after this position; null: from the start. */
   get openAfter(): string | null {
     return this.#resume.openAfter;
   }
 
-  /** Resolves when nothing is under way. Rejects with what ended it, for good. */
+  /** Resolves when no transaction is in flight. Rejects with the error that ended the writer, from then on every time. */
   async settled(): Promise<void> {
     if (this.#state.kind === 'committing') await this.#state.done;
     if (this.#state.kind === 'failed') throw this.#state.error;
   }
 
-  /** Takes a step and begins its transaction; nothing may be under way. Dead letters are on the bus before it. */
+  /** Takes a step and begins its transaction; none may be in flight. Dead letters are published before it. */
   commit(deadLetters: readonly RefusedRecord[]): void {
     const step = this.#windows.takeStep();
     if (step.position === null) return;
@@ -111,7 +111,7 @@ export class StepWriter {
     this.#state = { kind: 'committing', done };
   }
 
-  /** Recomputes late windows that the tick consumer has passed; nothing may be under way. */
+  /** Recomputes late windows that the tick consumer has passed; no transaction may be in flight. */
   async reviseWhenDue(nowMs: number): Promise<void> {
     if (this.#late.size === 0 || nowMs - this.#revisedMs < REVISE_MS || this.#resume.position === null)
       return;
@@ -150,7 +150,7 @@ export class StepWriter {
     }
   }
 
-  /** A window is due once it is closed and tick_data has what came late. */
+  /** A window is due once it is closed and tick_data has its late ticks. */
   async #whatIsDue(): Promise<(window: LateWindow) => boolean> {
     const { bus, topic, tickGroup, owned } = this.#options;
     const groups = await bus.groups(topic).catch(() => []);

@@ -9,10 +9,10 @@ import type { JobRunTracker } from '../../store/job-runs.ts';
 import { JobRun, PROGRESS_EVERY_BEATS } from '../job-run.ts';
 import { NO_METER, type Meter } from '../meter.ts';
 
-/** What every producer is given. */
+/** Options common to all producers. */
 export interface ProducerOptions {
   bus: Pick<StreamBus, 'kind' | 'publish'>;
-  /** default: there is always room */
+  /** default: the bus is never full */
   backpressure?: Backpressure;
   /** default mdp.events */
   topic?: string;
@@ -27,7 +27,7 @@ export interface ProducerOptions {
 }
 
 export interface ProducerIdentity {
-  /** of the heartbeat, errors_total and the log: synthetic, ibkr, orders */
+  /** name in the heartbeat, errors_total and the log: synthetic, ibkr, orders */
   stage: string;
   provider: string;
   symbols: readonly string[] | null;
@@ -48,7 +48,7 @@ const NEVER_FULL: Backpressure = {
   reportTaken: () => {},
 };
 
-/** How a producer gets its events onto the bus, with the run that this is, its metrics and its progress. */
+/** Publishes a producer's events to the bus and keeps its run, metrics and progress. */
 export class EventPublisher {
   readonly env: Env;
   readonly meter: Meter;
@@ -57,7 +57,7 @@ export class EventPublisher {
   readonly #publisher: Publisher;
   readonly #run: JobRun;
   #published = 0;
-  /** of those, in the last line of the log */
+  /** the part of #published already reported in the log */
   #logged = 0;
 
   constructor(options: ProducerOptions, identity: ProducerIdentity) {
@@ -105,7 +105,7 @@ export class EventPublisher {
     return { published: this.#published, queued: this.#publisher.queued };
   }
 
-  /** Aborts with what ended the publisher, if anything does. */
+  /** Aborts with the error that ended the publisher, if it fails. */
   get broken(): AbortSignal {
     return this.#publisher.broken;
   }
@@ -115,8 +115,8 @@ export class EventPublisher {
   }
 
   /**
-   * Resolves when the queue has taken them, in order, or when `stopping` aborts: then some of them may not be taken.
-   * Rejects with what ended the publisher.
+   * Resolves when the events are queued, in order, or when `stopping` aborts: then some may not be queued. Rejects with
+   * the error that ended the publisher.
    */
   async add(events: readonly MarketEvent[], stopping: AbortSignal): Promise<void> {
     if (events.length === 0) return;
@@ -125,7 +125,7 @@ export class EventPublisher {
     await unlessAborted(this.#publisher.add(records), stopping);
   }
 
-  /** Resolves with true when everything that was added is on the bus or a dead letter, with false when `stopping` aborts. */
+  /** Resolves to true when all added events are on the bus or dead letters, to false when `stopping` aborts. */
   async settled(stopping: AbortSignal): Promise<boolean> {
     return (
       (await unlessAborted(
@@ -135,7 +135,7 @@ export class EventPublisher {
     );
   }
 
-  /** Publishes what is in the queue and ends the run. */
+  /** Publishes the queue and ends the run. */
   async finish(failure: Error | null): Promise<void> {
     const unpublished = await this.#publisher.stop();
     const { stage, provider } = this.#identity;
@@ -155,7 +155,7 @@ export class EventPublisher {
     const published = this.#published - this.#logged;
     if (beat % PROGRESS_EVERY_BEATS !== 0 || published === 0) return;
     this.#logged = this.#published;
-    // a beat is a second
+    // one beat per second
     const perSecond = Math.round(published / PROGRESS_EVERY_BEATS);
     this.env.log('info', 'Published', { stage, provider, ...this.progress, per_second: perSecond });
   }

@@ -27,35 +27,35 @@ export interface OrdersProducerOptions extends ProducerOptions {
   chain: ChainOrders;
   /** default: SOL and USDC */
   mints?: Mints;
-  /** how old an open gap gets before it is passed, ms (default 10 s); what is filled later is published then */
+  /** age at which an open gap is passed, ms (default 10 s); ticks filled in later are published then */
   gapWaitMs?: number;
 }
 
 const GAP_WAIT_MS = 10_000;
-/** transactions of one page */
+/** transactions per page */
 const PAGE_ROWS = 1_000;
-/** looked for at once: numbers of dead letters in a page, and ticks stored after they were passed */
+/** limit of one query: numbers of dead letters in a page, and ticks stored after they were passed */
 const NUMBERS_MAX = 1_000;
-/** between two looks at a chain that has nothing new */
+/** poll interval while the chain has nothing new, ms */
 const POLL_MS = 200;
-/** a standby looks so often whether it has to take over */
+/** how often a standby checks whether it has to take over, ms */
 const STANDBY_MS = 1_000;
-/** Passed numbers are looked for so often, and a cursor that moves over empty ticks is written so often. */
+/** How often passed numbers are looked up, and how often a cursor moving over empty ticks is written, ms. */
 const SELDOM_MS = 1_000;
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 
-/** The database did not do what it was asked: it is asked again. */
+/** A database call failed; it is retried. */
 class StoreFailure extends Error {}
 
 /**
- * The orders of the chain as market events, from the committed ticks, in their order.
+ * Publishes the orders of the chain as market events, from the committed ticks, in order.
  *
  *   cursor ─► [position, first hole] ─► page of transactions ─► events ─► publisher ─► on the bus ─► cursor moves
- *      │            └ at an open gap: waits until it is gapWaitMs old, notes it as passed, goes on behind it
- *      └ passed ─► is a tick of it stored now? ─► its events, whenever it comes
+ *      │            └ at an open gap: waits until it is gapWaitMs old, notes it as passed, continues after it
+ *      └ passed ─► a tick of it is stored by now ─► its events are published late
  *
- * It never reads beyond the ledger's position, and the cursor is written after the bus has the events: a crash publishes a
- * page again, with equal event ids and content. One stage publishes, others stand by (an advisory lock).
+ * It never reads beyond the ledger's position, and the cursor is written after the bus has the events: after a crash
+ * a page is published again, with the same event ids and content. One stage publishes, others stand by (advisory lock).
  */
 export class OrdersProducer implements Stage {
   readonly #chain: ChainOrders;
@@ -66,7 +66,7 @@ export class OrdersProducer implements Stage {
   readonly #meter: Meter;
   readonly #lifecycle: StageLifecycle;
   #cursor: OrdersCursor | null = null;
-  /** of the page before: its events are published while the next one is read */
+  /** saves the cursor of the previous page: its events are published while the next page is read */
   #saving: Promise<void> = Promise.resolve();
   #unsaved = false;
   #savedMs = 0;
@@ -150,7 +150,7 @@ export class OrdersProducer implements Stage {
       this.#attempt = 0;
       if (moved) continue;
       if (this.#unsaved) await this.#save();
-      await this.#saving; // also to hear of a publisher that has ended
+      await this.#saving; // also rejects if the publisher has failed
       await pause(POLL_MS, stopping);
     }
     await this.#saving;
@@ -184,7 +184,7 @@ export class OrdersProducer implements Stage {
   }
 
   async #read(cursor: OrdersCursor, upTo: bigint): Promise<void> {
-    // before the page: what is stored between the two is published twice rather than never
+    // before the page: a tick stored between the two queries is published twice rather than never
     const dead = await this.#ask(() =>
       this.#chain.deadLetters({ first: cursor.tick, last: upTo }, NUMBERS_MAX),
     );
@@ -200,7 +200,7 @@ export class OrdersProducer implements Stage {
     else this.#unsaved = true;
   }
 
-  /** Publishes what was passed and is stored by now; false when there is none, or it was looked for a moment ago. */
+  /** Publishes passed ticks that have since been stored; false if there are none or it checked a moment ago. */
   async #lookBack(): Promise<boolean> {
     const cursor = this.#cursor;
     const nowMs = this.#env.clock.monotonicMs();
@@ -238,7 +238,7 @@ export class OrdersProducer implements Stage {
     await this.#events.add(events, this.#lifecycle.stopping);
   }
 
-  /** Writes the cursor as it is now, once what was added before is on the bus; waits for the one before. */
+  /** Writes a copy of the cursor once all events added so far are on the bus; waits for the previous write. */
   async #save(): Promise<void> {
     const cursor = this.#cursor;
     await this.#saving;
@@ -249,7 +249,7 @@ export class OrdersProducer implements Stage {
     this.#saving = this.#events
       .settled(this.#lifecycle.stopping)
       .then((settled) => (settled ? this.#ask(() => this.#chain.writeCursor(copy)) : undefined));
-    this.#saving.catch(() => {}); // met by the next save
+    this.#saving.catch(() => {}); // handled by the next save
   }
 
   async #ask<T>(work: () => Promise<T>): Promise<T> {
@@ -261,7 +261,7 @@ export class OrdersProducer implements Stage {
   }
 }
 
-/** Numbers in order as ranges. */
+/** Groups ascending numbers into ranges. */
 function rangesOf(numbers: readonly bigint[]): TickRange[] {
   const ranges: TickRange[] = [];
   for (const number of numbers) {

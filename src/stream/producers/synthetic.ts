@@ -7,29 +7,29 @@ import { StageLifecycle, type Stage } from '../stage.ts';
 import { EventPublisher, type ProducerOptions, type ProducerProgress } from './event-publisher.ts';
 
 export interface SyntheticProducerOptions extends ProducerOptions {
-  /** what it draws; tickRate is that of event time, and of the clock as well unless `rate` says otherwise */
+  /** generator settings; tickRate applies to event time, and to the clock as well unless `rate` is set */
   generator: Omit<SyntheticOptions, 'startMicros'>;
   /**
-   * Events a second over all symbols, by the clock and by event time; 0: as fast as the bus takes them, with the event
-   * times of generator.tickRate. null: generator.tickRate for each symbol.
+   * Events per second over all symbols, in clock time and event time; 0: as fast as the bus accepts them, with event
+   * times by generator.tickRate. null: generator.tickRate for each symbol.
    */
   rate: number | null;
-  /** ends after so many; null: never */
+  /** number of events after which it ends; null: never */
   count: number | null;
-  /** the time of the first event; null: now, and for a burst such that it ends about now */
+  /** time of the first event; null: now, or for a burst early enough that it ends about now */
   startMicros: Micros | null;
 }
 
-/** handed to the publisher at once */
+/** most events handed to the publisher at a time */
 const CHUNK_EVENTS = 500;
-/** The clock is looked at again at least so often: it may be set. */
+/** The clock is re-read at least this often, ms: it may be set. */
 const PAUSE_MS_MAX = 1_000;
-/** event time before now where a burst without an end begins */
+/** how far before now the event times of an endless burst start */
 const BURST_LEAD_MICROS = 365n * 86_400_000_000n;
 
 /**
- * Made-up ticks onto the bus. Each is published when the clock reaches its time, so neither rate nor order depends on
- * timers; what was held up by a full bus follows at once.
+ * Publishes synthetic ticks. Each is due when the clock reaches its time, so neither rate nor order depends on timers;
+ * ticks delayed by a full bus follow at once.
  */
 export class SyntheticProducer implements Stage {
   readonly #events: EventPublisher;
@@ -83,13 +83,13 @@ export class SyntheticProducer implements Stage {
     while (!stopping.aborted && this.#taken < this.#count) {
       if (!this.#burst) await this.#reach(this.#peek().srcTs);
       await this.#events.add(this.#takeDue(), stopping);
-      // sockets and timers get their turn, also while the queue has room
+      // lets sockets and timers run, also while the queue is not full
       await setImmediate();
     }
     await this.#events.settled(stopping);
   }
 
-  /** Events whose time has come, at most a chunk of them. */
+  /** Due events, at most CHUNK_EVENTS of them. */
   #takeDue(): TickEvent[] {
     const nowMicros = this.#events.env.clock.nowMicros();
     const due: TickEvent[] = [];
@@ -121,7 +121,7 @@ export class SyntheticProducer implements Stage {
     const now = this.#events.env.clock.nowMicros();
     if (!this.#burst) return now;
     if (this.#count === Infinity) return now - BURST_LEAD_MICROS;
-    // the moments are random: with five standard deviations to spare the last one does not lie in the future
+    // event times are random: a margin of five standard deviations keeps the last one out of the future
     const span = (this.#count + 5 * Math.sqrt(this.#count)) / eventsPerSecond;
     return now - BigInt(Math.ceil(span * 1e6));
   }

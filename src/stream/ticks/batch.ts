@@ -3,22 +3,22 @@ import { acceptEvent } from '../../core/market/accept.ts';
 import { partitionName, type RefusedRecord } from '../../core/market/dead-letter.ts';
 import type { TickEvent } from '../../core/market/event.ts';
 
-/** A tick with where it came from: what the database refuses later is kept with its bytes. */
+/** A tick and its delivery: if the database refuses the tick later, the raw bytes are kept. */
 export interface DeliveredTick {
   tick: TickEvent;
   delivery: Delivery;
 }
 
-/** What a batch of deliveries asks for. */
+/** The deliveries of one batch, sorted by what to do with them. */
 export interface TickBatch {
   ticks: DeliveredTick[];
-  /** malformed: for mdp.events.dlq */
+  /** malformed records, for mdp.events.dlq */
   refused: RefusedRecord[];
-  /** bars and replayed ticks, which others take, and entries whose body the bus has lost */
+  /** bars and replayed ticks, which other consumers handle, and entries whose body the bus has lost */
   skipped: { bars: number; replayed: number; lost: number };
 }
 
-/** @param nowMicros when it is refused */
+/** @param context `nowMicros`: timestamp of refusals, µs */
 export function sortDeliveries(
   deliveries: readonly Delivery[],
   context: { group: string; partitions: number; nowMicros: bigint },

@@ -1,9 +1,9 @@
-/** What is left to do of a batch that is stored: its dead letters, then its acknowledgement. */
+/** The remaining work for a stored batch: publish its dead letters, then acknowledge it. */
 export type Settle = () => Promise<void>;
 
 /**
- * Batches that were read and are not acknowledged yet, two at most: while one is stored, the one before it is settled. Each
- * waits for the one before, so that neither step falls behind the other. What fails rejects every later call.
+ * Batches read but not yet acknowledged, at most two: while one is being stored, the previous one is settled. Each waits
+ * for the previous one, so neither step falls behind the other. A failure rejects every later call.
  */
 export class InFlightBatches {
   #stored: Promise<unknown> = Promise.resolve();
@@ -19,14 +19,14 @@ export class InFlightBatches {
     return this.#settled;
   }
 
-  /** Begins to store a batch and settles it after the one before. Resolves when the one before is settled. */
+  /** Starts storing a batch; it is settled after the previous one. Resolves when the previous one is settled. */
   add(store: () => Promise<Settle>): Promise<void> {
     const before = this.#settled;
     const storing = store();
     return this.#begin(before, storing, settleAfter(before, storing));
   }
 
-  /** The same for a batch that is begun only when nothing else is in flight. */
+  /** The same for a batch that starts only when nothing else is in flight. */
   addAlone(work: () => Promise<void>): Promise<void> {
     const before = this.#settled;
     const done = before.then(work);
@@ -36,7 +36,7 @@ export class InFlightBatches {
   #begin(before: Promise<void>, stored: Promise<unknown>, settled: Promise<void>): Promise<void> {
     this.#stored = stored;
     this.#settled = settled;
-    // a failure is met by whoever asks next; until then it must not count as unhandled
+    // the next caller gets the failure; until then it must not count as unhandled
     stored.catch(() => {});
     settled.catch(() => {});
     return before;

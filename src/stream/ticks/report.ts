@@ -5,7 +5,7 @@ import type { Meter } from '../meter.ts';
 import type { TickBatch } from './batch.ts';
 import type { SinkResult } from './sink.ts';
 
-/** What came of one batch. */
+/** The result of one batch. */
 export interface TickBatchResult extends SinkResult {
   batch: TickBatch;
   deadLetters: readonly RefusedRecord[];
@@ -16,7 +16,7 @@ export const COMPONENT = 'tick_consumer';
 /** log lines for the dead letters of one batch */
 const LOGGED_MAX = 3;
 
-/** What the tick consumer measures and logs of a batch that is done with. */
+/** Metrics and log lines of the tick consumer for a settled batch. */
 export class TickReport {
   readonly #env: Env;
   readonly #meter: Meter;
@@ -64,7 +64,7 @@ export class TickReport {
       if (reason === 'conflict') meter.count('tick_collisions_total', {});
     }
     for (const [provider, count] of counts) {
-      // the failures of a provider are a series from its first tick on
+      // a provider's failure series exists from its first tick on, at 0
       if (!this.#providers.has(provider)) {
         this.#providers.add(provider);
         meter.count('tick_forward_failures_total', { provider }, 0);

@@ -6,7 +6,7 @@ import type { TickDataResult } from '../../store/market/tick-data.ts';
 import type { ServerCalls } from '../server-calls.ts';
 import type { DeliveredTick } from './batch.ts';
 
-/** A tick that the table does not take. */
+/** A tick that cannot be stored. */
 export interface RefusedTick extends DeliveredTick {
   reason: DeadLetterReason;
   detail: string;
@@ -14,19 +14,19 @@ export interface RefusedTick extends DeliveredTick {
 
 export interface SinkResult {
   stored: number;
-  /** stored before, with the same content */
+  /** already stored with the same content */
   known: number;
   refused: RefusedTick[];
 }
 
-/** Whether the database's answer condemns the rows and not the moment. */
+/** Whether the database refused the rows themselves: retrying cannot help. */
 function isOfData(error: unknown): boolean {
   return storeVerdict(sqlstateOf(error)) === 'data';
 }
 
 /**
- * Writes ticks until they are stored. An outage, a lock or a missing table is waited for; a row that the database refuses
- * is found by halving and named, and its neighbours are stored.
+ * Retries until the ticks are stored. It waits out an outage, a lock or a missing table; a row that the database refuses
+ * is found by bisection and reported, and its neighbours are stored.
  *
  * Rejects only when `signal` ends the waiting.
  */

@@ -25,22 +25,22 @@ export interface TickConsumerOptions {
   consumerName?: string;
   /** default mdp.events */
   topic?: string;
-  /** a silent member's entries are taken over after this, ms (default 30 s) */
+  /** entries of a silent member are taken over after this, ms (default 30 s) */
   takeoverMs?: number;
   meter?: Meter;
   /** default: no log, the machine's clock */
   env?: Partial<Env>;
 }
 
-/** whose group this is: another role is refused */
+/** the role that owns the group: any other is refused */
 const ROLE = 'tick_consumer';
-/** How long a read waits for the first record: what stop() waits for at most. */
+/** How long a read waits for the first record, ms; stop() waits for it at most this long. */
 const WAIT_MS = 1_000;
-/** What is in flight at stop() is given so long, then it is left to the next member. */
+/** How long stop() waits for batches in flight, ms; after that they are left to the next member. */
 const DRAIN_MS = 10_000;
-/** From so many deliveries on a record is taken alone: it may be what ended its consumer. */
+/** From this many deliveries on, a record is processed alone: it may be what crashed its consumer. */
 const ALONE_FROM_ATTEMPTS = 4;
-/** Begun alone so often without an end, it is taken for the cause and becomes a dead letter. */
+/** After this many unfinished attempts alone, a record is considered the cause and becomes a dead letter. */
 const ALONE_MAX = 3;
 
 type State =
@@ -49,25 +49,25 @@ type State =
   | { kind: 'consuming'; member: GroupMember; batches: InFlightBatches; limit: number };
 
 /**
- * The tick consumer: market ticks from the bus into tick_data, each once. Bars and replayed ticks are acknowledged and
- * left to others; what is malformed, refused or in conflict goes to mdp.events.dlq.
+ * The tick consumer: writes market ticks from the bus to tick_data, each once. Bars and replayed ticks are acknowledged
+ * and left to other consumers; malformed, refused and conflicting events go to mdp.events.dlq.
  *
  *   next ─► decode ─► write (one transaction) ─► dead letters ─► acknowledge
- *     ▲                 while this batch is written, the next one is read and decoded, and the one before acknowledged
- *     └── nothing is taken ahead of that: a slow database leaves the rest on the bus
+ *     ▲                 while this batch is written, the next one is read and decoded, and the previous one acknowledged
+ *     └── no further read-ahead: with a slow database the rest stays on the bus
  *
  *   state      event                                      next
- *   claiming   the group is this role's                   joining
+ *   claiming   this role owns the group                   joining
  *   joining    the bus has taken it as a member           consuming   nothing in flight, limit = batchSize
  *   consuming  read: nothing                              consuming
  *   consuming  read: a batch, and the last one is stored  consuming   in flight; limit doubles or halves
  *   consuming  read: a batch with a record that came      consuming   in flight alone, record by record
  *              ALONE_FROM_ATTEMPTS times
  *   any        stop()                                     (ends)      in-flight batches are given DRAIN_MS; leaves the group
- *   any        what waiting does not mend                 (ends)      leaves the group; `done` rejects with it
+ *   any        a permanent error                          (ends)      leaves the group; `done` rejects with it
  *
- * Members share all partitions: the writes commute. Whatever ends it, what was not acknowledged comes again, and is known
- * then.
+ * Members share all partitions, as the writes commute. However it ends, unacknowledged records are redelivered, and rows
+ * already stored are recognised.
  */
 export class TickConsumer implements Stage {
   readonly #bus: StreamBus;
@@ -163,7 +163,7 @@ export class TickConsumer implements Stage {
     return this.#calls.bus(() => this.#bus.join(member), this.#lifecycle.stopping);
   }
 
-  /** Reads one batch and puts it in flight, as soon as the last one is stored. */
+  /** Reads one batch and puts it in flight as soon as the previous one is stored. */
   async #consume(state: State & { kind: 'consuming' }): Promise<void> {
     const { member, batches, limit } = state;
     const deliveries = await this.#calls.bus(() => member.next(limit, WAIT_MS), this.#lifecycle.stopping);
@@ -179,7 +179,7 @@ export class TickConsumer implements Stage {
     }
   }
 
-  /** Twice as many while full batches come, half as many while they are mostly empty. */
+  /** Doubles while batches come full, halves while they are mostly empty. */
   #nextLimit(limit: number, got: number): number {
     if (got >= limit) return Math.min(this.#batchMax, limit * 2);
     return got < limit / 4 ? Math.max(this.#batchSize, limit >> 1) : limit;
@@ -198,8 +198,8 @@ export class TickConsumer implements Stage {
   }
 
   /**
-   * Store, then dead letters, then acknowledge: in this order nothing is lost wherever it is interrupted. Resolves when the
-   * batch is stored, with what is left to do: that runs beside the next batch's transaction.
+   * Store, then dead letters, then acknowledge: in this order an interruption loses nothing. Resolves when the batch is
+   * stored, with the remaining work, which overlaps with the next batch's transaction.
    */
   async #write(member: GroupMember, batch: TickBatch, deliveries: readonly Delivery[]): Promise<Settle> {
     const { clock } = this.#env;
@@ -219,8 +219,8 @@ export class TickConsumer implements Stage {
   }
 
   /**
-   * Records that came so often that one of them may be what ended its consumer: one by one. What was begun alone
-   * ALONE_MAX times without an end becomes a dead letter, `poison`. An outage does not count: it is waited for in here.
+   * Processes records one by one after so many deliveries that one of them may be what crashed its consumer. A record
+   * with ALONE_MAX unfinished attempts becomes a dead letter, `poison`. Outages do not count: the attempt waits them out.
    */
   async #oneByOne(member: GroupMember, deliveries: readonly Delivery[]): Promise<void> {
     for (const delivery of deliveries) {
@@ -258,7 +258,7 @@ export class TickConsumer implements Stage {
     try {
       if (this.#state.kind === 'consuming') await this.#state.member.leave();
     } catch {
-      // the bus is away: what is in flight is taken over
+      // the bus is down: another member takes over what is in flight
     }
     this.#env.log('info', 'TickConsumer stopped', { group: this.#group, consumer: this.#name });
     await this.#run.finish(failure?.message ?? null);

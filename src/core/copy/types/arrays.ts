@@ -6,13 +6,13 @@ const OID_TEXT = 25;
 const DIMENSIONS = 1;
 const LOWER_BOUND = 1;
 const NULL = -1;
-/** dimensions, flag of nulls, oid, length, lower bound */
+/** dimensions, null flag, oid, length, lower bound */
 const HEADER_BYTES = 20;
 
-/** text[] in Postgres's binary form, to be sent as a parameter: a tenth of the cost of its text form. */
+/** text[] in Postgres's binary format, for a query parameter: a tenth of the cost of its text format. */
 export function textArray(values: readonly (string | null)[]): Buffer {
   const sink = begun(OID_TEXT, values.length);
-  // of UTF-16 each unit takes 3 bytes of UTF-8 at most
+  // each UTF-16 unit takes at most 3 bytes of UTF-8
   sink.ensure(values.reduce((sum, value) => sum + 4 + (value?.length ?? 0) * 3, 0));
   const bytes = Buffer.from(sink.bytes.buffer, sink.bytes.byteOffset, sink.bytes.byteLength);
   for (const value of values) {
@@ -53,7 +53,7 @@ function begun(oid: number, length: number): ByteSink {
   const sink = new ByteSink();
   sink.ensure(HEADER_BYTES);
   if (length === 0) {
-    // an empty array has no dimension
+    // an empty array has 0 dimensions
     for (const word of [0, 0, oid]) sink.putInt32(word);
     return sink;
   }

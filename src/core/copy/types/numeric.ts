@@ -1,4 +1,4 @@
-/** Most bytes of a u64 as a binary numeric: four int16 of header and five digits of base 10,000. */
+/** Maximum size of a u64 as a binary numeric: four int16 of header and five base-10,000 digits. */
 export const NUMERIC_U64_BYTES_MAX = 18;
 
 const BASE = 10_000;
@@ -7,7 +7,7 @@ const digits = new Int32Array(5);
 
 /**
  * Writes a u64 as PostgreSQL's binary numeric (ndigits, weight, sign, dscale, digits of base 10,000, without leading
- * and trailing zeros) at `at`, where the view has NUMERIC_U64_BYTES_MAX bytes of room. Returns the position after it.
+ * and trailing zeros) at `at`, where the view must have NUMERIC_U64_BYTES_MAX bytes left. Returns the position after it.
  */
 export function writeNumericU64(view: DataView, at: number, hi: number, lo: number): number {
   // schoolbook division by BASE in limbs of 16 bits: each step stays below 2^31

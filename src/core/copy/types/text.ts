@@ -1,11 +1,11 @@
 /**
- * Whether PostgreSQL takes these bytes as text of a UTF-8 database: valid UTF-8 (no overlong form, no surrogate,
+ * Whether PostgreSQL accepts these bytes as text in a UTF-8 database: valid UTF-8 (no overlong form, no surrogate,
  * nothing above U+10FFFF) without a NUL.
  */
 export function isText(view: DataView, start: number, length: number): boolean {
   const end = start + length;
   let at = start;
-  // four bytes of plain ASCII at a time: no high bit, and no byte that borrows from it when 1 is taken away
+  // four bytes of plain ASCII at a time: no high bit set, and no byte borrows into it when 1 is subtracted
   while (at + 4 <= end) {
     const word = view.getInt32(at);
     if (((word | (word - 0x01010101)) & 0x80808080) !== 0) break;
@@ -25,7 +25,7 @@ export function isText(view: DataView, start: number, length: number): boolean {
   return true;
 }
 
-/** Length of the multi-byte sequence at `at`; 0 when it is not valid. */
+/** Length of the multi-byte sequence at `at`; 0 when it is invalid. */
 function sequenceLength(view: DataView, at: number, end: number, lead: number): number {
   if (lead < 0xc2 || lead > 0xf4) return 0;
   const size = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;

@@ -1,11 +1,11 @@
 /**
  * Binary timestamptz is an int64 of µs since 2000-01-01; the chain's times are u64 µs since 1970. Everything here works
- * on pairs of uint32 words (hi, lo), which are exact and need no memory.
+ * on pairs of uint32 words (hi, lo), which are exact and allocate nothing.
  */
 
 const EPOCH_2000_MICROS = 946_684_800_000_000n;
 const DAY_MICROS = 86_400_000_000n;
-/** 294276-12-31 23:59:59.999999, the last time that a timestamptz can hold, in µs since 1970. Every u64 is above the first one. */
+/** 294276-12-31 23:59:59.999999, the latest time a timestamptz can hold, in µs since 1970. Every u64 is above the earliest. */
 const TIMESTAMPTZ_LAST_MICROS = 9_223_371_331_199_999_999n + EPOCH_2000_MICROS;
 
 const EPOCH_2000_HI = hiWord(EPOCH_2000_MICROS);
@@ -37,7 +37,7 @@ export function isFrom2000To(hi: number, lo: number, latestHi: number, latestLo:
   return !early && !late;
 }
 
-/** The latest time a tick may carry: a day from now, within what a timestamptz can hold. */
+/** The latest timestamp a tick may have: a day from now, within the range of a timestamptz. */
 export function latestTickMicros(nowMicros: bigint): bigint {
   const latest = nowMicros + DAY_MICROS;
   if (latest < 0n) return 0n;

@@ -3,20 +3,20 @@ import { readMsgpackMap } from './msgpack-read.ts';
 import { normalise } from '../normalise.ts';
 import { refuse, shown, type Refusal } from '../refusal.ts';
 
-/** How a record's bytes are to be read; the bus says which (bus.encoding, field enc). */
+/** The encoding of a record's bytes, as stated by the bus (bus.encoding, field enc). */
 export type EventEncoding = 'json' | 'msgpack';
 
 export interface DecodeLimits {
-  /** longer ones are refused unread */
+  /** longer records are refused unread */
   eventMaxBytes: number;
 }
 
 export const DECODE_LIMITS: DecodeLimits = { eventMaxBytes: 1024 * 1024 };
 
-/** fatal: bytes that are no UTF-8 must not become U+FFFD silently */
+/** fatal: invalid UTF-8 must not silently become U+FFFD */
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
-/** An event from the bytes that a bus delivers, or why it is none. Never throws, whatever the bytes are. */
+/** Decodes the bytes a bus delivers: an event, or why it is refused. Never throws, whatever the bytes are. */
 export function decodeEvent(
   data: Uint8Array,
   encoding: EventEncoding,
@@ -49,7 +49,7 @@ export function decodeEvent(
 
 const MESSAGE_CHARS_MAX = 160;
 
-/** V8 quotes the text in its message: whatever somebody sent, NUL and newlines included. */
+/** V8 quotes the input in its message: untrusted text that may hold NUL and newlines. */
 function oneLine(message: string): string {
   return JSON.stringify(message.slice(0, MESSAGE_CHARS_MAX)).slice(1, -1);
 }

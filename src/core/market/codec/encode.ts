@@ -7,9 +7,9 @@ import { formatMicros } from '../../time.ts';
 
 /**
  * An event as version 1 on the bus: the names of the contract, absent fields left out, times as ISO-8601 with six
- * decimals and Z in both encodings, and seq and replay_run_id as decimal strings where JSON's numbers end (2^53 − 1).
- * A replayed tick carries its time as `timestamp` as well, which is the replay's own contract.
- * decodeEvent gives the same event back.
+ * decimals and Z in both encodings, and seq and replay_run_id as decimal strings beyond JSON's safe range (2^53 − 1).
+ * A replayed tick also carries its time as `timestamp`, as the replay contract requires.
+ * decodeEvent restores the same event.
  */
 export function encodeEvent(event: MarketEvent, encoding: EventEncoding): Uint8Array {
   return encoding === 'json' ? Buffer.from(eventJson(event), 'latin1') : eventMsgpack(event);
@@ -73,11 +73,11 @@ function eventMsgpack(event: MarketEvent): Uint8Array {
   return map.bytes();
 }
 
-/** of a msgpack event: 20 names and numbers, and each of provider and symbol twice */
+/** upper limit for a msgpack event: 20 names and numbers, plus provider and symbol twice each */
 const EVENT_MAX_BYTES = 640 + 4 * NAME_BYTES_MAX;
 const TIME_LENGTH = '2025-10-24T14:02:01.234567Z'.length;
 
-/** It stands in the id already, where it was formatted once. */
+/** Sliced from the event id, where it is already formatted. */
 function srcTsText({ eventId, provider, symbol }: MarketEvent): string {
   const start = provider.length + symbol.length + 2;
   return eventId.slice(start, start + TIME_LENGTH);

@@ -1,6 +1,6 @@
 import { refuse, shown, type Refusal, type RefusalReason } from '../refusal.ts';
 
-/** A time of msgpack's own type, cut to µs. */
+/** A timestamp of msgpack's own type, truncated to µs. */
 export class MsgpackTime {
   readonly micros: bigint;
 
@@ -9,13 +9,13 @@ export class MsgpackTime {
   }
 }
 
-/** JSON's own grammar of a number: no sign +, no comma, no blanks, no hex, no `.5` */
+/** JSON's number grammar: no + sign, comma, blanks, hex or `.5` */
 const DECIMAL = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 const SPELLED_OUT = /^[+-]?(?:nan|inf|infinity)$/i;
 const WHOLE = /^(?:0|[1-9]\d{0,18})$/;
 const INT64_MAX = 0x7fff_ffff_ffff_ffffn;
 
-/** A finite number, given as one or as its decimal digits. −0 becomes 0: no store and no text keeps them apart. */
+/** A finite number, given as a number or as decimal digits. −0 becomes 0, as stores and text do not keep them apart. */
 export function finiteNumber(value: unknown, name: string, reason: RefusalReason): number | Refusal {
   if (typeof value === 'number') {
     return Number.isFinite(value) ? value + 0 : refuse('not_finite', `${name} is ${value}`);
@@ -86,7 +86,7 @@ export function name(
   return value;
 }
 
-/** a-z to A-Z and nothing else: toUpperCase() on what name() let pass. */
+/** Only a-z to A-Z change: toUpperCase() on what name() accepted. */
 export function upperCased(symbol: string): string {
   for (let at = 0; at < symbol.length; at += 1) {
     const char = symbol.charCodeAt(at);

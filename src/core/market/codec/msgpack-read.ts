@@ -2,22 +2,22 @@ import { MsgpackTime } from './field.ts';
 import type { RawEvent } from '../normalise.ts';
 import { refuse, type Refusal } from '../refusal.ts';
 
-/** The fields of a msgpack map that an event may have; null where they are absent. */
+/** The known event fields of a msgpack map; null where absent. */
 export interface MsgpackFields {
   fields: RawEvent;
 }
 
-/** deeper than any event is; a reader that recurses must end somewhere */
+/** deeper than any event; bounds the recursion */
 const DEPTH_MAX = 32;
 const TIMESTAMP_EXT = -1;
 
-/** what stands for a value that no field of an event can have: a map, an array, bytes, an extension */
+/** placeholder for a value that no event field can have: a map, an array, bytes, an extension */
 const OPAQUE: readonly unknown[] = [];
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
 type Fields = { -readonly [Name in keyof RawEvent]-?: unknown };
 
-/** All of one shape, whatever comes first. */
+/** All of one hidden class, whatever the order of the keys. */
 function noFields(): Fields {
   return {
     ver: null,
@@ -53,11 +53,11 @@ class Malformed extends Error {}
 class NotUtf8 extends Error {}
 
 /**
- * Reads one msgpack map and keeps what an event may have in it; of the rest only the lengths are read. A key that is
- * there twice: the last one holds, as in JSON. 64-bit integers beyond 2^53 are bigint; timestamps are cut to µs.
+ * Reads one msgpack map and keeps the known event fields; everything else is skipped by its length. Of a duplicate key
+ * the last value counts, as in JSON. 64-bit integers beyond 2^53 are bigint; timestamps are truncated to µs.
  *
- * Our own and not a package's: core imports none (parser threads), and a general one builds every value that a hostile
- * record claims, and code for its "records" extension.
+ * Our own rather than a package: core imports none (parser threads), and a general reader builds every value that a
+ * hostile record claims to hold, and generates code for its "records" extension.
  */
 export function readMsgpackMap(bytes: Uint8Array): MsgpackFields | Refusal {
   const reader = new Reader(bytes);
@@ -82,7 +82,7 @@ export function readMsgpackMap(bytes: Uint8Array): MsgpackFields | Refusal {
 class Reader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  /** one character a byte: what is ASCII is cut out of it, which is cheaper than decoding each piece */
+  /** one character per byte: ASCII strings are sliced from it, which is cheaper than decoding each one */
   readonly #characters: string;
   #at = 0;
 
@@ -96,7 +96,7 @@ class Reader {
     return this.#bytes.length - this.#at;
   }
 
-  /** How many entries; −1 when there is no map. */
+  /** Number of entries; −1 when it is not a map. */
   mapHeader(): number {
     const type = this.#byte();
     if (type >= 0x80 && type <= 0x8f) return type & 0x0f;
@@ -105,13 +105,13 @@ class Reader {
     return -1;
   }
 
-  /** A key that an event may have; null for every other one. */
+  /** A known field name; null for any other key. */
   key(): keyof RawEvent | null {
     const key = this.value();
     return typeof key === 'string' && isKnown(key) ? key : null;
   }
 
-  /** A scalar; OPAQUE for everything else, which is passed over. */
+  /** A scalar; OPAQUE for anything else, which is skipped. */
   value(): unknown {
     const type = this.#byte();
     if (type <= 0x7f) return type;
@@ -157,7 +157,7 @@ class Reader {
     }
   }
 
-  /** Passes over so many values. */
+  /** Skips this many values. */
   skip(values: number, depth = 0): void {
     if (depth > DEPTH_MAX) throw new Malformed(`nested more than ${DEPTH_MAX} deep`);
     for (let value = 0; value < values; value += 1) {
@@ -172,7 +172,7 @@ class Reader {
     }
   }
 
-  /** Of a type from 0xc0 to 0xdb, read past its type byte. */
+  /** Payload length of a type from 0xc0 to 0xdb whose type byte has been read. */
   #payloadLength(type: number): number {
     if (type === 0xc1) throw new Malformed('the type 0xc1, which msgpack does not have');
     if (type <= 0xc3) return 0;
@@ -224,7 +224,7 @@ class Reader {
     return bytes === 2 ? this.#view.getUint16(at) : this.#view.getUint32(at);
   }
 
-  /** Moves past so many bytes and says where they begin. */
+  /** Moves past `length` bytes and returns where they begin. */
   #take(length: number): number {
     const at = this.#at;
     if (length > this.#bytes.length - at)

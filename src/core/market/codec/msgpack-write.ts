@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 
-/** map 16: room for the count, which is known at the end */
+/** map 16: reserves space for the count, which is known only at the end */
 const HEADER_BYTES = 3;
 
 /** Writes one msgpack map of ASCII names and values, entry by entry. */
@@ -9,7 +9,7 @@ export class MsgpackMap {
   #entries = 0;
   #at = HEADER_BYTES;
 
-  /** `maxBytes`: what all entries together take at most; bytes() asserts it */
+  /** @param maxBytes upper limit of all entries together; asserted by bytes() */
   constructor(maxBytes: number) {
     this.#bytes = Buffer.allocUnsafe(maxBytes);
   }
@@ -25,7 +25,7 @@ export class MsgpackMap {
     this.#at = this.#bytes.writeDoubleBE(value, this.#at + 1);
   }
 
-  /** 0 … 2^64 − 1, in as few bytes as it needs of 1, 5 and 9 */
+  /** 0 … 2^64 − 1, in 1, 5 or 9 bytes */
   whole(name: string, value: bigint): void {
     this.#name(name);
     if (value <= 0x7fn) {
@@ -39,7 +39,7 @@ export class MsgpackMap {
     }
   }
 
-  /** What was written, in memory of its own. */
+  /** A copy of what was written. */
   bytes(): Uint8Array {
     assert(this.#at <= this.#bytes.length, 'a msgpack map longer than it was said to be');
     this.#bytes[0] = 0xde;
@@ -61,7 +61,7 @@ export class MsgpackMap {
       this.#bytes[this.#at] = 0xd9;
       this.#at = this.#bytes.writeUInt8(text.length, this.#at + 1);
     }
-    this.#bytes.write(text, this.#at, 'latin1'); // cut at the end of the memory, so that is asserted in bytes()
+    this.#bytes.write(text, this.#at, 'latin1'); // truncated at the end of the memory, so bytes() asserts the length
     this.#at += text.length;
   }
 }

@@ -1,41 +1,41 @@
 import { RangeSet, type TickRange } from '../../ingest/ranges.ts';
 
-/** How far the orders of the chain are published. */
+/** Up to where the orders of the chain are published. */
 export interface OrdersCursor {
-  /** the first tick of which not everything is published */
+  /** the first tick that is not completely published */
   tick: bigint;
-  /** what is published of that tick: up to this sequence number; −1: nothing */
+  /** that tick is published up to this sequence number; −1: nothing of it */
   sequence: bigint;
-  /** numbers below `tick` that were not stored when they were passed: open gaps, dead letters. They may be stored yet */
+  /** numbers below `tick` that were not stored when passed: open gaps, dead letters. They may still be stored later */
   passed: RangeSet;
 }
 
-/** What the store says of the chain from the cursor on. */
+/** The state of the stored chain from the cursor on. */
 export interface ChainReach {
-  /** the first tick ever received; null before it */
+  /** the first tick ever received; null: none yet */
   origin: bigint | null;
-  /** end of what is recorded without a hole, gaps counted; null when nothing is */
+  /** end of the contiguously recorded range, counting recorded gaps; null when nothing is recorded */
   position: bigint | null;
-  /** the first gap at or beyond the cursor and below the position that is not filled */
+  /** the first unfilled gap at or beyond the cursor and below the position */
   hole: (TickRange & { state: 'open' | 'unfillable' | 'skipped'; ageMs: number }) | null;
 }
 
 export type OrdersStep =
   /** nothing to publish yet */
   | { kind: 'wait' }
-  /** these numbers are not stored; go on behind them */
+  /** these numbers are not stored; continue after them */
   | { kind: 'pass'; range: TickRange }
   /** everything from the cursor up to this tick is committed */
   | { kind: 'read'; upTo: bigint };
 
-/** Highest number of a tick, and of a sequence, that is stored. */
+/** Highest tick or sequence number that can be stored. */
 const INT64_MAX = 0x7fff_ffff_ffff_ffffn;
 
 export function cursorAt(origin: bigint): OrdersCursor {
   return { tick: origin, sequence: -1n, passed: new RangeSet() };
 }
 
-/** What to do next. An open gap is waited for until it is gapWaitMs old; it is not known when, or whether, it is filled. */
+/** Decides the next step. Waits for an open gap until it is gapWaitMs old; it may be filled later, or never. */
 export function nextStep(cursor: OrdersCursor, reach: ChainReach, gapWaitMs: number): OrdersStep {
   const { position, hole } = reach;
   if (position === null || cursor.tick > position) return { kind: 'wait' };
@@ -48,18 +48,18 @@ export function nextStep(cursor: OrdersCursor, reach: ChainReach, gapWaitMs: num
   return { kind: 'pass', range: { first: cursor.tick, last: hole.last } };
 }
 
-/** The cursor behind a whole tick. */
+/** Moves the cursor to the start of the next tick. */
 export function moveBehind(cursor: OrdersCursor, tick: bigint): void {
   cursor.tick = tick + 1n;
   cursor.sequence = -1n;
 }
 
-/** The last tick that there can be is published: there is nothing to ask for any more. */
+/** Whether the last possible tick is published: nothing can follow. */
 export function isAtEnd({ tick }: OrdersCursor): boolean {
   return tick > INT64_MAX;
 }
 
-/** As the row of stage_cursors holds it. */
+/** As stored in stage_cursors. */
 export function formatCursor({ tick, sequence, passed }: OrdersCursor): string {
   return JSON.stringify({
     tick: tick.toString(),
@@ -68,7 +68,7 @@ export function formatCursor({ tick, sequence, passed }: OrdersCursor): string {
   });
 }
 
-/** @throws Error when it is not what formatCursor wrote */
+/** @throws Error when the value was not written by formatCursor */
 export function parseCursor(value: unknown): OrdersCursor {
   const { tick, sequence, passed } = value as { tick: string; sequence: string; passed: [string, string][] };
   return {

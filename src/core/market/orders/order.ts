@@ -3,11 +3,11 @@ import { isEventTime } from '../event-time.ts';
 import type { Side, TickEvent } from '../event.ts';
 import { formatMicros, type Micros } from '../../time.ts';
 
-/** A Solana mint in the words of the market. */
+/** Market name and precision of a Solana mint. */
 export interface Mint {
-  /** of a symbol such as SOL-USDC */
+  /** its part of a symbol such as SOL-USDC */
   name: string;
-  /** of its integers: 9 for SOL, so 1 SOL is 10^9 */
+  /** decimals of its integer amounts: 9 for SOL, so 1 SOL is 10^9 */
   decimals: number;
 }
 
@@ -18,30 +18,30 @@ export const DEFAULT_MINTS: Mints = new Map([
   ['EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v', { name: 'USDC', decimals: 6 }],
 ]);
 
-/** Where an order stands on the chain. */
+/** Position of an order on the chain. */
 export interface OrderPlace {
-  /** µs, of the tick that holds it */
+  /** timestamp of the tick that holds it, µs */
   tickTimestamp: Micros;
-  /** its number on the chain; it goes up over all ticks */
+  /** its number on the chain, increasing across ticks */
   sequenceNumber: bigint;
   /** when it is published; null leaves ingest_ts out */
   ingestTs: Micros | null;
 }
 
-/** Why a payload is no order that the market side knows. Not an error: it is counted and left alone. */
+/** Why a payload is not an order known to the market side. Not an error: it is counted and ignored. */
 export type UnknownPayloadReason =
-  /** it does not begin with FRM_v1.0: */
+  /** does not start with `FRM_v1.0:` */
   | 'other_protocol'
-  /** longer than any order: it was not read */
+  /** longer than any order; not read */
   | 'too_large'
-  /** no UTF-8, no JSON, or no object with an intent */
+  /** not UTF-8, not JSON, or not an object with an intent */
   | 'not_json'
   /** `type` is not order */
   | 'other_type'
   | 'unknown_mint'
   /** side, price or quantity is absent or malformed */
   | 'bad_field'
-  /** price 0: it asks for any */
+  /** price 0: an order at any price */
   | 'no_price'
   /** the tick's time is outside [2000, 2100) */
   | 'time_out_of_range';
@@ -58,11 +58,11 @@ export interface UnknownPayload {
 
 export const ORDER_PROVIDER = 'continuum';
 const PREFIX = Buffer.from('FRM_v1.0:');
-/** of every price, whatever the mints */
+/** the same for every price, whatever the mints */
 const PRICE_DECIMALS = 9;
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
-/** The market event of a transaction's payload. Never throws, whatever a client put in there. */
+/** The market event of a transaction's payload. Never throws, whatever a client sent. */
 export function orderEvent(payload: Uint8Array, place: OrderPlace, mints: Mints): TickEvent | UnknownPayload {
   if (payload.length < PREFIX.length || PREFIX.compare(payload, 0, PREFIX.length) !== 0) {
     return unknown('other_protocol');
@@ -105,7 +105,7 @@ function unknown(reason: UnknownPayloadReason): UnknownPayload {
   return { kind: 'unknown', reason };
 }
 
-/** A number of JSON by its digits: u64 values exceed what a double holds. */
+/** A JSON number kept as its digits: u64 values exceed a double's precision. */
 class Digits {
   readonly text: string;
 
@@ -114,7 +114,7 @@ class Digits {
   }
 }
 
-/** JSON as maps, so that no name in it can be one of Object's own. null when it is no object. */
+/** Parses JSON into maps, so that no key can collide with Object.prototype. null when it is not an object. */
 function readOrder(bytes: Uint8Array): Map<string, unknown> | null {
   let value: unknown;
   try {
@@ -145,7 +145,7 @@ function sideOf(value: unknown): Side | null {
 const U64_DIGITS = /^(?:0|[1-9]\d{0,19})$/;
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
 
-/** The double nearest to a u64 / 10^decimals: the text is rounded once, by the reader of numbers. */
+/** The double nearest to a u64 / 10^decimals: rounded only once, by Number() reading the decimal text. */
 function scaled(value: unknown, decimals: number): number | null {
   const digits = value instanceof Digits ? value.text : value;
   if (typeof digits !== 'string' || !U64_DIGITS.test(digits) || BigInt(digits) > U64_MAX) return null;

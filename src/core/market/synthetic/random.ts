@@ -1,7 +1,7 @@
 /**
- * Pseudo-random numbers from a seed: sfc32 of Chris Doty-Humphrey. Integer arithmetic alone, and everything drawn from it
- * here is made with + - * / and comparisons, which IEEE 754 rounds alike everywhere: no logarithm or cosine, whose last
- * digit may change with the engine.
+ * Seeded pseudo-random numbers: sfc32 by Chris Doty-Humphrey. It uses integer arithmetic only, and the distributions here
+ * only + - * / and comparisons, which IEEE 754 rounds the same everywhere: no logarithm or cosine, whose last digit may
+ * differ between engines.
  */
 export class Random {
   #a: number;
@@ -46,7 +46,7 @@ export class Random {
     return (this.unit() + this.unit() + this.unit() + this.unit() - 2) * SQRT_3;
   }
 
-  /** Mean 1, exponentially distributed: by comparisons alone (von Neumann 1951). */
+  /** Exponentially distributed with mean 1, using comparisons only (von Neumann 1951). */
   exponential(): number {
     for (let whole = 0; ; whole += 1) {
       const first = this.unit();

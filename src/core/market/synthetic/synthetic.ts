@@ -9,23 +9,23 @@ export interface SyntheticOptions {
   /** the same seed and options give the same events, byte for byte, on every machine */
   seed: string;
   provider: string;
-  /** upper case, each once */
+  /** upper case, no duplicates */
   symbols: readonly string[];
-  /** events a second of each symbol, on average; they come at random moments (a Poisson process) */
+  /** mean events per second of each symbol, at random times (a Poisson process) */
   tickRate: number;
-  /** standard deviation of a day's log return, 0.02 = 2 % */
+  /** standard deviation of the daily log return, 0.02 = 2 % */
   priceVolatility: number;
-  /** ask less bid, in basis points of the price; at least two price steps */
+  /** ask minus bid, in basis points of the price; at least two price steps */
   spreadBps: number;
-  /** prices are whole multiples of step / 10^decimals: 1 and 2 are cents, 5 and 2 are 0.05 */
+  /** prices are multiples of step / 10^decimals: step 1 with 2 decimals is 0.01, step 5 is 0.05 */
   priceStep: { step: number; decimals: number };
-  /** no event is before it */
+  /** lower bound of event times */
   startMicros: Micros;
 }
 
 const MICROS_PER_SECOND = 1e6;
 const MICROS_PER_DAY = 86_400e6;
-/** of a symbol's first price, in whole units */
+/** range of a symbol's first price, in whole units */
 const [FIRST_PRICE_LEAST, FIRST_PRICE_RANGE] = [20, 480];
 const [SIZE_LOT, SIZE_LOTS_MAX] = [100, 10];
 
@@ -38,9 +38,9 @@ interface Walk {
 }
 
 /**
- * Trades and quotes of made-up symbols without end: a geometric random walk of the mid price in whole price steps, a
- * trade now at the bid and now at the ask. Times never fall; several trades may share a µs, and `seq`, which counts
- * each symbol's events from 0, tells them apart. What was drawn before never depends on how many follow.
+ * Endless trades and quotes of synthetic symbols: a geometric random walk of the mid price in whole price steps, with
+ * trades randomly at the bid or the ask. Times never decrease; several trades may share a µs, and `seq`, which counts
+ * each symbol's events from 0, tells them apart. Events never depend on how many follow them.
  */
 export class SyntheticTicks {
   readonly #random: Random;
@@ -52,7 +52,7 @@ export class SyntheticTicks {
   readonly #step: number;
   readonly #scale: number;
   readonly #startMicros: number;
-  /** since the start, with the parts of a µs that no time shows */
+  /** since the start, with fractions of a µs, which event times drop */
   #elapsedMicros = 0;
   #micros: number;
   #second = { at: -1, text: '' };
@@ -86,7 +86,7 @@ export class SyntheticTicks {
     const days = (this.#micros - walk.lastMicros) / MICROS_PER_DAY;
     walk.lastMicros = this.#micros;
     const change = this.#volatility * Math.sqrt(days) * random.normal();
-    // a price stays above 0, whatever options ask for
+    // the price stays above 0 with any options
     walk.mid *= 1 + Math.max(-0.5, Math.min(1, change));
     const mid = Math.round(walk.mid);
     const half = Math.max(1, Math.round(walk.mid * this.#halfSpread));
@@ -115,12 +115,12 @@ export class SyntheticTicks {
     };
   }
 
-  /** Of a whole number of steps: one division, so the double nearest to the decimal. */
+  /** The price of a whole number of steps: a single division, so it is the double nearest to the decimal. */
   #price(steps: number): number {
     return (steps * this.#step) / this.#scale;
   }
 
-  /** Events of one second share its text. */
+  /** The text up to the second is cached. */
   #timeText(): string {
     const second = Math.floor(this.#micros / MICROS_PER_SECOND);
     if (second !== this.#second.at) {

@@ -1,26 +1,26 @@
-/** What a message of TWS asks of us; decided by its code, never by its text. */
+/** How to react to a message of TWS; decided by its code, never by its text. */
 export type TwsVerdict =
-  /** something is well, or well again */
+  /** something works, or works again */
   | 'good'
   /** worth a line in the log, nothing to do */
   | 'notice'
-  /** TWS lost Interactive Brokers; the socket stays, data does not come */
+  /** TWS lost its connection to Interactive Brokers; the socket stays open, data stops */
   | 'upstream_lost'
-  /** it is back, and what was subscribed is forgotten */
+  /** the connection is back, the subscriptions are lost */
   | 'upstream_back_empty'
-  /** it is back, and so is the data */
+  /** the connection is back with its subscriptions */
   | 'upstream_back'
-  /** this connection is over or of no use: another one, later */
+  /** this connection has ended or is unusable: reconnect later */
   | 'reconnect'
-  /** too many requests a second: the request again, more slowly */
+  /** too many requests per second: repeat the request, more slowly */
   | 'pacing'
-  /** no further tick-by-tick subscription: the instrument gets its trades from a market data line instead */
+  /** no more tick-by-tick subscriptions: the instrument gets its trades from a market data line instead */
   | 'tick_limit'
-  /** no market data line left, or the account may not see this: the instrument again, much later */
+  /** no market data line left, or not permitted for this account: retry the instrument much later */
   | 'denied'
-  /** no such instrument, or not one of this name */
+  /** no such instrument, or the symbol is ambiguous */
   | 'no_contract'
-  /** a failure of one request that nobody foresaw: again, later */
+  /** an unknown failure of one request: retry later */
   | 'other';
 
 const CODES: Readonly<Record<number, TwsVerdict>> = {

@@ -3,9 +3,9 @@ import { normalise } from '../../../core/market/normalise.ts';
 import type { Refusal } from '../../../core/market/refusal.ts';
 import { formatMicros, type Micros } from '../../../core/time.ts';
 
-/** A trade as TWS tells it. */
+/** A trade as TWS reports it. */
 export interface TwsTrade {
-  /** µs; TWS has whole seconds tick by tick, and ms on a market data line */
+  /** µs; TWS reports whole seconds tick by tick, and ms on a market data line */
   micros: Micros;
   price: number;
   size: number | null;
@@ -15,8 +15,8 @@ export interface TwsTrade {
  * The trades of one instrument as events. bid and ask are the last quote before the trade. TWS does not say who was the
  * aggressor: a trade at or above the ask counts as a buy, at or below the bid as a sell, between them as neither.
  *
- * TWS numbers nothing, and a second has many trades: seq is the µs at which the trade came here, and more than the one
- * before it, so that two trades never share an id, also after a restart.
+ * TWS does not number trades, and a second has many of them: seq is the µs at which the trade was received, always above
+ * the previous one, so that two trades never share an id, even across a restart.
  */
 export class Instrument {
   readonly provider: string;
@@ -30,7 +30,7 @@ export class Instrument {
     this.symbol = symbol;
   }
 
-  /** 0 and −1 are how TWS says that there is none. */
+  /** TWS sends 0 or −1 when there is none. */
   bid(price: number | undefined): void {
     this.#bid = price === undefined || price === 0 || price === -1 ? null : price;
   }
@@ -39,7 +39,7 @@ export class Instrument {
     this.#ask = price === undefined || price === 0 || price === -1 ? null : price;
   }
 
-  /** What was quoted before a break says nothing about what is traded after it. */
+  /** Quotes from before an interruption say nothing about trades after it. */
   forgetQuote(): void {
     this.#bid = null;
     this.#ask = null;
@@ -61,7 +61,7 @@ export class Instrument {
       size,
       bid,
       ask,
-      // a locked or crossed quote tells nothing
+      // a locked or crossed quote is ambiguous
       side: isBuy === isSell ? null : isBuy ? 'buy' : 'sell',
     });
   }
@@ -78,7 +78,7 @@ export function secondsToMicros(time: string | number): Micros | null {
 const RT_VOLUME = /^([^;]*);([^;]*);(\d{12,14});/;
 
 /**
- * The text of generic tick 233: price;size;time in ms;total volume;vwap;single. null when it tells of no trade: TWS sends
+ * The text of generic tick 233: price;size;time in ms;total volume;vwap;single. null when it holds no trade: TWS sends
  * one without a price when only the volume changed.
  */
 export function parseRtVolume(text: string): TwsTrade | null {

@@ -11,7 +11,7 @@ import { COMPONENT, TwsSession, type TwsLimits } from './session.ts';
 export interface IbkrProducerOptions extends ProducerOptions {
   host: string;
   port: number;
-  /** one of its own for each program at one TWS */
+  /** must be unique among the programs connected to one TWS */
   clientId: number;
   /** the provider of the events */
   providerId: string;
@@ -30,20 +30,20 @@ const TWS_LIMITS: TwsLimits = {
   spacingMs: REQUEST_SPACING_MS,
 };
 const RECONNECT = { firstMs: 1_000, maxMs: 60_000 };
-/** Trades read and not yet handed to the publisher; at so many the socket is not read any more. */
+/** Limit of trades read but not yet handed to the publisher; at the limit the socket is paused. */
 const PENDING_MAX = 10_000;
 const CHUNK_EVENTS = 500;
-/** what was read before stop() is handed over for so long */
+/** how long stop() keeps handing over trades already read, ms */
 const DRAIN_MS = 5_000;
 
-/** Trades of Interactive Brokers, through TWS or IB Gateway, onto the bus. Reconnects without end. */
+/** Publishes trades of Interactive Brokers, received through TWS or IB Gateway. Reconnects indefinitely. */
 export class IbkrProducer implements Stage {
   readonly #options: IbkrProducerOptions;
   readonly #limits: TwsLimits;
   readonly #instruments: readonly Instrument[];
   readonly #events: EventPublisher;
   readonly #lifecycle: StageLifecycle;
-  /** the publisher has ended */
+  /** the publisher has failed */
   readonly #broken = new AbortController();
   readonly #giveUp = new AbortController();
   #pending: MarketEvent[] = [];
@@ -139,7 +139,7 @@ export class IbkrProducer implements Stage {
     });
   }
 
-  /** Hands over what is pending, in order. */
+  /** Hands pending trades to the publisher, in order. */
   async #pump(): Promise<void> {
     try {
       while (this.#pending.length > 0 && !this.#giveUp.signal.aborted) {

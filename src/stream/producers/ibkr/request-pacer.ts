@@ -1,10 +1,10 @@
 import type { Clock } from '../../../core/time.ts';
 import { pause } from '../../../core/wait.ts';
 
-/** TWS ends a client that sends more than 50 messages a second; so many milliseconds apart it is at most 44. */
+/** TWS disconnects a client that sends more than 50 messages a second; at this spacing it is at most 44. */
 export const REQUEST_SPACING_MS = 23;
 
-/** Sends requests one after the other, never closer together than the spacing, whatever window they are counted in. */
+/** Sends requests in order, never closer together than the spacing, so the limit holds for any one-second window. */
 export class RequestPacer {
   readonly #spacingMs: number;
   readonly #signal: AbortSignal;
@@ -18,7 +18,7 @@ export class RequestPacer {
     this.#spacingMs = spacingMs;
   }
 
-  /** Calls `send` when it is its turn, in the order of the calls; not at all once the signal has aborted. */
+  /** Calls `send` in its turn, in call order; not at all once the signal has aborted. */
   send(send: () => void): Promise<void> {
     this.#turn = this.#turn.then(async () => {
       for (let waitMs = this.#waitMs(); waitMs > 0 && !this.#signal.aborted; waitMs = this.#waitMs()) {
@@ -31,7 +31,7 @@ export class RequestPacer {
     return this.#turn;
   }
 
-  /** Nothing is sent for so long: the server has complained. */
+  /** Sends nothing for `ms`, after the server has complained. */
   hold(ms: number): void {
     this.#nextMs = Math.max(this.#nextMs, this.#clock.monotonicMs() + ms);
   }

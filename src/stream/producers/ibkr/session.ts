@@ -8,15 +8,15 @@ import { RequestPacer } from './request-pacer.ts';
 import { TwsLink, type TwsAddress } from './tws-link.ts';
 
 export interface TwsLimits {
-  /** from connecting to the first number that may be used, ms */
+  /** from connecting to the first usable request number, ms */
   connectMs: number;
-  /** silence after which TWS is asked something, and as long again until it is given up, ms */
+  /** silence after which TWS is probed, and again as long until the connection is given up, ms */
   silentMs: number;
   /** between two tick-by-tick requests for one instrument, ms: TWS refuses more than one in 15 s */
   sameInstrumentMs: number;
-  /** what was denied is asked for again after this, ms */
+  /** denied requests are retried after this, ms */
   deniedMs: number;
-  /** without requests after a complaint about their rate, ms */
+  /** pause in requests after a complaint about their rate, ms */
   holdMs: number;
   /** between two requests, ms */
   spacingMs: number;
@@ -34,10 +34,10 @@ type RequestKind = 'contract' | 'trades' | 'quotes' | 'line';
 
 interface Subscription {
   readonly instrument: Instrument;
-  /** null until TWS has named it */
+  /** null until TWS has resolved it */
   contract: Contract | null;
   found: Contract[];
-  /** trades come tick by tick, so those of a market data line are the same ones again */
+  /** trades arrive tick by tick, so those on a market data line are duplicates */
   hasTrades: boolean;
   tickRequestMs: number;
 }
@@ -49,7 +49,7 @@ interface Request {
 
 export interface SessionEnd {
   why: string;
-  /** it came as far as requests */
+  /** the handshake had completed */
   wasReady: boolean;
 }
 
@@ -59,14 +59,14 @@ type State = 'connecting' | 'heard' | 'quiet' | 'probed';
  * One connection to TWS from handshake to end: finds each symbol's contract, then subscribes to its trades and quotes.
  *
  *   ready ─► contract ─► trades, tick by tick ─► (sameInstrumentMs) ─► quotes, tick by tick
- *                          │ no more of them: 10190 ─► market data line: quotes, and trades by RTVolume
- *                          └ denied ─► again after deniedMs
+ *                          │ limit reached: 10190 ─► market data line: quotes, and trades by RTVolume
+ *                          └ denied ─► retried after deniedMs
  *
  *   state       event                       next
  *   connecting  TWS takes requests          heard
  *   connecting  connectMs are over          (ends)
  *   heard       silentMs are over           quiet
- *   quiet       silentMs are over           probed   asked something
+ *   quiet       silentMs are over           probed   a probe is sent
  *   probed      silentMs are over           (ends)
  *   any but connecting  a message of TWS    heard
  */
@@ -117,7 +117,7 @@ export class TwsSession {
     });
   }
 
-  /** Until the connection is over, or `signal` aborts; never rejects. */
+  /** Resolves when the connection has ended or `signal` aborts; never rejects. */
   async run(signal: AbortSignal): Promise<SessionEnd> {
     const stop = (): void => this.#end('stopped');
     signal.addEventListener('abort', stop);
@@ -137,7 +137,7 @@ export class TwsSession {
     return { why, wasReady: this.#state !== 'connecting' };
   }
 
-  /** TWS has to wait; its socket is not read. */
+  /** Stops reading the socket, so that TWS has to wait. */
   pause(): void {
     this.#link.pause();
   }
@@ -204,7 +204,7 @@ export class TwsSession {
       await pause(dueMs - clock.monotonicMs(), this.#over.signal);
     }
     await this.#pacer.send(() => {
-      // it may have been given up while it waited for its turn
+      // the request may have been dropped while it waited for its turn
       if (!this.#requests.has(number)) return;
       if (kind === 'contract') this.#link.askContract(number, instrument.symbol);
       if (contract === null) return;
@@ -236,14 +236,14 @@ export class TwsSession {
         this.#forgetQuotes();
         return;
       case 'upstream_back_empty':
-        this.#subscribeAnew();
+        this.#resubscribe();
         return;
       case 'reconnect':
         this.#end(`${code}: ${text}`);
         return;
       case 'pacing':
         this.#pacer.hold(this.#limits.holdMs);
-        // which request was not taken is unknown
+        // without a known request there is nothing to repeat
         if (failed === undefined) this.#end(`${code}: ${text}`);
         else this.#again(request, failed, 0);
         return;
@@ -272,7 +272,7 @@ export class TwsSession {
     });
   }
 
-  /** One line is enough for both, whichever of the two was refused. */
+  /** One line carries both trades and quotes, whichever of the two was refused. */
   #useLine(request: number, { kind, subscription }: Request): void {
     this.#requests.delete(request);
     if (kind === 'trades') {
@@ -287,8 +287,8 @@ export class TwsSession {
     if (!hasLine) this.#request('line', subscription);
   }
 
-  /** What was subscribed is forgotten at the other end. */
-  #subscribeAnew(): void {
+  /** TWS has lost our subscriptions. */
+  #resubscribe(): void {
     this.#forgetQuotes();
     for (const [number, { kind }] of this.#requests) if (kind !== 'contract') this.#requests.delete(number);
     for (const subscription of this.#subscriptions) {

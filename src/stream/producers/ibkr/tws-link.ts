@@ -8,32 +8,32 @@ export interface TwsAddress {
   clientId: number;
 }
 
-/** What TWS tells of, by the number of the request that it answers. */
+/** Callbacks for what TWS sends, with the number of the request it answers. */
 export interface TwsEvents {
   /** requests may be sent from now on */
   ready: () => void;
   contract: (request: number, contract: Contract) => void;
   contractsEnd: (request: number) => void;
-  /** `micros` null: TWS named no time */
+  /** `micros` null: TWS sent no time */
   trade: (request: number, micros: bigint | null, price: number, size: number | null) => void;
   bid: (request: number, price: number | undefined) => void;
   ask: (request: number, price: number | undefined) => void;
   /** generic tick 233 of a market data line (parseRtVolume) */
   rtVolume: (request: number, text: string) => void;
-  /** request −1: it belongs to none */
+  /** request −1: it belongs to no request */
   message: (code: number, text: string, request: number) => void;
-  /** anything at all came */
+  /** anything was received */
   heard: () => void;
   closed: () => void;
 }
 
 const NO_REQUEST = -1;
-/** Above our own pacing: the package's limiter must never be the one that waits, it goes on after a disconnect. */
+/** Above our own pacing: the package's limiter must never be what waits, as it keeps sending after a disconnect. */
 const PACKAGE_REQUESTS_PER_SECOND = 1_000;
 /** Generic tick: RTVolume, the trades of a market data line. */
 const RT_VOLUME = '233';
 
-/** One connection to TWS or IB Gateway, for the few calls that are made here. Never used again after it closed. */
+/** One connection to TWS or IB Gateway, for the few calls needed here. Not reusable once closed. */
 export class TwsLink {
   readonly #ib: IBApi;
 
@@ -69,15 +69,15 @@ export class TwsLink {
     this.#ib.connect();
   }
 
-  /** Nothing is told any more. */
+  /** No callback is called after this. */
   close(): void {
     this.#ib.removeAllListeners();
-    // what the package still tries to write fails, and an error that nobody listens to ends the process
+    // later writes by the package fail, and an error event without a listener would end the process
     this.#ib.on(EventName.error, () => {});
     this.#ib.disconnect();
   }
 
-  /** Stock symbols as traded in US dollars through SMART; a dot is Interactive Brokers' blank: BRK.B. */
+  /** Stock symbols as traded in US dollars through SMART; a dot stands for Interactive Brokers' blank: BRK.B. */
   askContract(request: number, symbol: string): void {
     const contract = {
       symbol: symbol.replaceAll('.', ' '),
@@ -101,12 +101,12 @@ export class TwsLink {
     this.#ib.reqMktData(request, contract, RT_VOLUME, false, false);
   }
 
-  /** Something that has to be answered. */
+  /** Sends a request that TWS must answer. */
   probe(): void {
     this.#ib.reqCurrentTime();
   }
 
-  /** Nothing more is read from the socket until resume(): TWS has to wait. */
+  /** Stops reading the socket until resume(), so that TWS has to wait. */
   pause(): void {
     this.#socket()?.pause();
   }
