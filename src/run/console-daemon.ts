@@ -18,7 +18,7 @@ export async function runConsole(config: Config, log: Log, signals: Signals): Pr
     onError: (err) => log.error({ err }, 'A health probe failed'),
   });
   log.info({ port: server.port, format: config.outputFormat }, 'Printing ticks to stdout');
-  // `tick-ingester | head` closes our stdout: that is an end like a signal
+  // `tick-ingester | head` closes our stdout: treated like a signal
   const closed = new Promise<string>((resolve) => {
     process.stdout.on('error', () => resolve('stdout closed'));
   });

@@ -21,17 +21,17 @@ export interface DaemonSetup {
   streaming: StreamingConfig | null;
   /** --ignore-watermark */
   ignorePosition: boolean;
-  /** null: nothing is to be dropped */
+  /** null: nothing is dropped */
   retention: RetentionRules | null;
   log: Log;
   signals: Signals;
 }
 
-/** What closing takes beyond the drain before the process ends anyhow. */
+/** Time allowed for closing, after the drain, before the process ends anyway. */
 const CLOSE_MS = 5_000;
 
 /**
- * The daemon, joined. Five phases: probes, database, work, a signal, drain. Resolves with the exit code.
+ * The whole daemon, in five phases: probes, database, work, a signal, drain. Resolves with the exit code.
  *
  *   gRPC ─► reader thread ─► ring ─► parser pool ─► writer threads ─► Postgres
  *              (src/ingest/ingester.ts joins these; the lease decides when they run)
@@ -74,7 +74,7 @@ interface Probes {
   close(): Promise<void>;
 }
 
-/** /health, /ready, /metrics and systemd. All of it answers before there is a database, and while it is away. */
+/** /health, /ready, /metrics and systemd. All of it answers before the database does, and during its outages. */
 async function startProbes(config: Config, log: Log, telemetry: Telemetry): Promise<Probes> {
   const server = await startHealthServer({
     port: config.healthCheckPort,

@@ -9,17 +9,17 @@ const RESTART_MS = 2_000;
 /** The database that the configuration names, for as long as the daemon runs. */
 export interface Database {
   readonly url: string;
-  /** ends it where it is ours */
+  /** stops the server if it is ours */
   stop(): Promise<void>;
 }
 
-/** Waits until an embedded server is up; one that is not ours is not looked at yet. */
+/** Waits until an embedded server is up; an external one is not contacted yet. */
 export async function openDatabase({ database }: Config, log: Log): Promise<Database> {
   if (database?.kind === 'embedded') return EmbeddedDatabase.start(database.dataDir, log);
   return { url: database?.url ?? '', stop: () => Promise.resolve() };
 }
 
-/** DATABASE_URL=embedded:DIR: our own PostgreSQL, started again on the same port when it ends by itself. */
+/** DATABASE_URL=embedded:DIR: our own PostgreSQL, restarted on the same port when it ends by itself. */
 class EmbeddedDatabase implements Database {
   readonly #dataDir: string;
   readonly #log: Log;

@@ -1,8 +1,8 @@
-/** What the programs end with; 0 is success, also after a signal that asked for the end. */
+/** Exit codes of all programs; 0 is success, also after a shutdown by signal. */
 
-/** It failed, or what it checks is not in order. */
+/** The program failed, or its check found problems. */
 export const EXIT_FAILED = 1;
-/** A mistake in the command line or the configuration. systemd does not restart on it: only an operator can mend it. */
+/** A mistake in the command line or the configuration. systemd does not restart on it: only an operator can fix it. */
 export const EXIT_USAGE = 2;
 /** Ended at once by a second signal: 128 + the signal's number, as a shell reports it. */
 export const EXIT_SIGINT = 130;

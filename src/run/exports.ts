@@ -1,5 +1,5 @@
 import { envOf, type LogLine } from '../core/env.ts';
-/** What the package exports: the parts that programs of one's own are made of. */
+/** What the package exports: parts for building your own programs. */
 import type { StreamBus } from '../bus/bus.ts';
 import { StoreClient } from '../store/store-client.ts';
 import { readVariable } from './config/load.ts';
@@ -16,7 +16,7 @@ export { TickConsumer, type TickConsumerOptions } from '../stream/ticks/tick-con
 export interface StreamBusSettings {
   /** the configuration; default STREAMING_CONFIG, or configs/streaming.yaml */
   config?: string;
-  /** default DATABASE_URL: where groups' checkpoints are, whatever the bus */
+  /** default DATABASE_URL: holds the groups' checkpoints, whatever the bus */
   databaseUrl?: string;
   log?: LogLine;
 }

@@ -23,14 +23,14 @@ export interface IngesterSetup {
 }
 
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
-/** No answer to a whole batch for so long: the connection is given up. A disk that stalls for less is waited for. */
+/** Without an answer to a batch for this long the connection is given up; a disk that stalls for less is waited for. */
 const BATCH_ANSWER_MS = 30_000;
 export const DRAIN_MS = 30_000;
 
 /** How often the sequencer is asked for its head, ms. */
 const HEAD_MS = 2_000;
 
-/** How gaps are filled. Three answers "not there", at least three seconds from first to last, prove that there is nothing. */
+/** How gaps are filled. Three "not there" answers over at least three seconds prove that a tick does not exist. */
 const FILLING = {
   chunkTicks: 256,
   streamTicks: 1_000,
@@ -119,7 +119,7 @@ export function ringLimits(config: Config): Parameters<typeof planRing>[0] {
   };
 }
 
-/** inFlightMax: batches that may be beyond the reader at once. */
+/** inFlightMax: batches that may be past the reader at once. */
 export function readerSetup(
   config: Config,
   inFlightMax: number,

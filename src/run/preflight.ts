@@ -12,24 +12,24 @@ import type { Signals } from './signals.ts';
 import type { Telemetry } from './telemetry/ingest-telemetry.ts';
 import type { Log } from './telemetry/log.ts';
 
-/** What the daemon must know of the database before it sizes its threads. */
+/** What the daemon must know about the database before it sizes its threads. */
 export interface Preflight {
   edition: EditionInfo;
   /** connections that an ordinary role may open */
   serverConnections: number;
 }
 
-/** A mistake that waiting does not mend: one line for the operator, exit code 1. */
+/** An error that waiting cannot fix: one line for the operator, exit code 1. */
 export class StartError extends Error {}
 
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
-/** A server that takes a connection and then says nothing is unreachable. */
+/** A server that accepts a connection and then says nothing counts as unreachable. */
 const CONTACT_MS_MAX = 10_000;
 const CLOSE_MS_MAX = 5_000;
 
 /**
- * Waits for the database, and for its schema where no leader of ingest will apply it. Null when a signal came first.
- * @throws StartError for a wrong password or a missing database: that is no outage
+ * Waits for the database, and for its schema where no ingest leader will apply it. Null when a signal came first.
+ * @throws StartError for a wrong password or a missing database: not an outage
  */
 export async function firstContact(
   config: Config,

@@ -27,17 +27,17 @@ export interface RetentionRules {
 }
 
 export interface RetentionOptions extends RetentionRules {
-  /** a session of its own; a round takes minutes at most where much is to be deleted */
+  /** its own session; a round that deletes a lot takes minutes at most */
   connect(): Promise<Client>;
   env: Env;
   /** from the end of a round to the next one, ms */
   intervalMs: number;
-  /** a round, or a part of it, failed and is tried again */
+  /** a round, or a part of it, failed and will be retried */
   failed(): void;
 }
 
 const HOUR_MS = 3_600_000;
-/** Finding the first tick to keep of a chain that was never cut walks along all that is old. */
+/** On a chain that was never cut, finding the first tick to keep scans everything old. */
 const STATEMENT_MS_MAX = 600_000;
 /** After a failure, and while the schema is not there yet. */
 const AGAIN_MS = 300_000;
@@ -63,7 +63,7 @@ export function retentionRules(config: Config, horizonMs: () => number): Retenti
   return { ages, reviseHorizonMs };
 }
 
-/** How late an event may be and still correct its bar, ms: for so long what the bar is computed from must be there. */
+/** How late an event may be and still correct its bar, ms: the ticks of the bar must be kept for that long. */
 export function reviseHorizonMs({ micro_batch: bars }: StreamingConfig): number {
   return bars.late === 'revise' ? bars.revise_horizon : 0;
 }
@@ -73,7 +73,7 @@ function retentionAges(config: Config): RetentionAges | null {
   return chainMs === null && tickDataMs === null && barsMs === null ? null : { chainMs, tickDataMs, barsMs };
 }
 
-/** The stages that the schema is judged by: retention has a file of its own. */
+/** The stages whose schema files are needed: retention has one of its own. */
 export function schemaStages(config: Config): readonly string[] {
   return retentionAges(config) === null ? config.stages : [...config.stages, 'retention'];
 }
@@ -86,7 +86,7 @@ export interface RetentionHost {
   failed(): void;
 }
 
-/** Begins the first round; then one an hour. */
+/** Starts the first round; then one an hour. */
 export function startRetention(rules: RetentionRules, host: RetentionHost): Retention {
   const { databaseUrl, serviceName, env } = host;
   const retention = new Retention({
@@ -105,8 +105,8 @@ export function startRetention(rules: RetentionRules, host: RetentionHost): Rete
 }
 
 /**
- * Drops what is older than RETENTION_* says, at the start and every hour. One daemon at a time, whoever comes first: it
- * needs no lease, since the floor it writes never goes down and it never touches what is above.
+ * Drops what is older than RETENTION_* says, at the start and every hour. One daemon at a time, the first to get the
+ * lock: no lease is needed, since the floor never goes down and nothing above it is touched.
  */
 export class Retention {
   readonly #options: RetentionOptions;
@@ -124,7 +124,7 @@ export class Retention {
     this.#round = this.#turn();
   }
 
-  /** Ends a round that is under way; what it has dropped stays dropped. Idempotent. */
+  /** Stops a round in progress; what it has dropped stays dropped. Idempotent. */
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
@@ -148,7 +148,7 @@ export class Retention {
       if (this.#stopped) return 'failed';
       this.#client = client;
       if (!(await knowsRetention(client))) return 'not ready';
-      // the other one does it
+      // another daemon does it
       if (!(await tryRetentionLock(client))) return 'done';
       return await this.#dropAll(client);
     } catch (error) {
@@ -156,7 +156,7 @@ export class Retention {
       return 'failed';
     } finally {
       this.#client = null;
-      // the lock goes with the session
+      // the lock is released with the session
       if (client !== null) await client.end().catch(() => {});
     }
   }
@@ -182,7 +182,7 @@ export class Retention {
         dropped.push(...round.dropped);
         this.#tellHeldBack(name, round);
       } catch (error) {
-        // a reader that holds a chunk stops this part alone
+        // a reader that locks a chunk stops only this part
         this.#fail(name, error);
         errors.push(`${name}: ${(error as Error).message}`);
       }
@@ -195,7 +195,7 @@ export class Retention {
     return errors.length === 0 ? 'done' : 'failed';
   }
 
-  /** Once for each reason, until it is gone. */
+  /** Logs each reason once, until it is gone. */
   #tellHeldBack(part: string, { heldBack }: Round): void {
     const reasons = new Map(heldBack.map(({ what, by }) => [`${part} ${what}: ${by}`, { what, by }]));
     for (const told of this.#told) {

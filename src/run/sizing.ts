@@ -16,13 +16,13 @@ export interface SizingInput {
   /** DB_MAX_CONNECTIONS, DB_MIN_CONNECTIONS */
   connectionsMax: number;
   connectionsMin: number;
-  /** what the server lets an ordinary role open (max_connections less the reserved ones) */
+  /** what the server lets an ordinary role open (max_connections minus the reserved ones) */
   serverConnections: number;
 }
 
 /** The lease and the housekeeping have a connection each. */
 const OTHER_CONNECTIONS = 2;
-/** Parsers are faster than the database by far; writers beyond this only wait for each other's WAL. */
+/** Parsers are far faster than the database; writers beyond this only wait for each other's WAL. */
 const PARSERS_MAX = 4;
 const WRITERS_MAX = 16;
 

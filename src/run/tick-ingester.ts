@@ -78,7 +78,7 @@ async function run(ignorePosition: boolean): Promise<void> {
   process.exit();
 }
 
-/** One variable, for commands that need no whole configuration. */
+/** One variable, for commands that do not need the whole configuration. */
 function setting(name: string): string | null {
   return orExit(() => readVariable(name));
 }

@@ -2,7 +2,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { formatMicros, type Clock } from '../core/time.ts';
 
 /**
- * The simulator's account of what it did, as JSON lines; u64 are strings. Events and their fields:
+ * The simulator's log of what it did, as JSON lines; u64 are strings. Events and their fields:
  *
  * - `listening` address; `stop`; `frozen` head (on SIGUSR1: the last tick there will be)
  * - `stream` id, peer, start_tick: a StreamTicks call came in
@@ -28,7 +28,7 @@ export class EventLog {
     if (this.#file === null) return;
     const line = { time: formatMicros(this.#clock.nowMicros()), event, ...fields };
     this.#lines += `${JSON.stringify(line, (_, value: unknown) => (typeof value === 'bigint' ? `${value}` : value))}\n`;
-    // One write for all events of a turn: faults may come by the thousand.
+    // One write for all events of an event loop turn: faults may come by the thousand.
     this.#flush ??= setImmediate(() => this.flush());
   }
 

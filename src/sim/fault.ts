@@ -56,15 +56,15 @@ export const MALFORMED_FORMS = [
 ] as const;
 export type MalformedForm = (typeof MALFORMED_FORMS)[number];
 
-/** what a tick states although it does not follow from its content; all of it well formed */
+/** false statements in a tick, well formed but contradicting its content */
 export const UNTRUE_FORMS = ['link', 'tx-hash', 'batch-hash', 'vdf-input', 'vdf-output'] as const;
 export type UntrueForm = (typeof UNTRUE_FORMS)[number];
 
-/** a rewrite sends again the tick this many numbers below */
+/** a rewrite resends the tick this many numbers below */
 export const REWRITE_BACK = 5n;
 const FORK_BACK_DEFAULT = 100;
 const STALL_MS_MAX = 86_400_000;
-/** more than anybody asks */
+/** more than any client asks */
 const TIMES_MAX = 1e9;
 const OVERSIZE_BYTES_MAX = 512 * 1024 * 1024;
 
@@ -214,9 +214,9 @@ export interface TickFaults {
   rewrite: boolean;
 }
 
-/** Answers, for a tick number, which faults hit it. A function of the number alone: the same after a reconnect. */
+/** Which faults hit a tick. Depends on its number alone, so it is the same after a reconnect. */
 export class FaultPlan {
-  /** a stream ends after so many ticks; Infinity without that fault */
+  /** a stream ends after this many ticks; Infinity without that fault */
   readonly cutEvery: number;
   readonly fork: ForkFault | null;
   readonly stalls: readonly StallFault[];
@@ -275,7 +275,7 @@ export class FaultPlan {
     return this.#faults.some((fault) => fault.kind === 'gap-forever' && number % fault.every === 0n);
   }
 
-  /** The bad form in which GetTick answers, too; null for a good answer. */
+  /** The malformed form GetTick answers with; null for a good answer. */
   malformedForever(number: bigint): MalformedForm | null {
     for (const fault of this.#faults) {
       if (fault.kind === 'malformed-forever' && number % fault.every === 0n)
@@ -290,7 +290,7 @@ function hits(fault: Fault, number: bigint, start: bigint): boolean {
   if (fault.kind === 'hole') return start < fault.first && number >= fault.first && number <= fault.last;
   if (!('every' in fault)) return false;
   if (number % fault.every === 0n) return true;
-  // what this stream left out, and nothing else
+  // only ticks that this stream left out
   return fault.kind === 'late' && number - fault.by >= start && (number - fault.by) % fault.every === 0n;
 }
 

@@ -17,7 +17,7 @@ try {
   const simulator = await startSimulator(options, systemClock, say, fail);
   let stopping = false;
   const stop = (): void => {
-    if (stopping) process.exit(1); // asked twice: at once
+    if (stopping) process.exit(1); // second signal: exit at once
     stopping = true;
     simulator.stop().then(() => process.exit(0), fail);
   };

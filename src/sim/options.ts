@@ -8,7 +8,7 @@ export interface SimOptions {
   port: number;
   seed: number;
   first: bigint;
-  /** null: the default, which is other for a replay */
+  /** null: the default, which differs for a replay */
   head: number | null;
   limit: bigint | null;
   rate: number;
@@ -51,7 +51,7 @@ const TICKS_MAX = 9_000_000_000;
 const EXIT_AFTER_MS_MAX = 2 ** 31 - 1;
 const PAYLOAD_BYTES_MAX = 16 * 2 ** 20;
 const RATE_MAX = 10_000_000;
-/** numbers in orders have a fixed count of digits */
+/** numbers in orders have a fixed number of digits */
 const START_EARLIEST = parseIsoMicros('2002-01-01');
 const START_LATEST = parseIsoMicros('2200-01-01');
 

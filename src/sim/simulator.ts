@@ -18,7 +18,7 @@ const SERVICE = '/continuum.sequencer.v1.SequencerService';
 const TICKS_PER_SECOND_DEFAULT = 2500;
 const PROGRESS_EVERY_MS = 2000;
 
-/** Says something to whoever started the program; never on stdout, which carries the address alone. */
+/** Prints a message for the user; never on stdout, which carries only the address. */
 export type Say = (line: string) => void;
 
 /** A running simulator. */
@@ -31,8 +31,8 @@ export interface Simulator {
 }
 
 /**
- * Renders what is to be rendered ahead, then listens.
- * @param failed is told when the simulator cannot go on
+ * Renders the ticks that are made in advance, then listens.
+ * @param failed called when the simulator cannot go on
  */
 export async function startSimulator(
   options: SimOptions,
@@ -112,7 +112,7 @@ function contentOptions(options: SimOptions, plan: FaultPlan, clock: Clock): Con
   return content;
 }
 
-/** The other chain ends BACK/2 ticks after where it begins, below the tick that set it off. */
+/** The fork ends BACK/2 ticks after it begins, below the tick that triggered it. */
 function forkOf(plan: FaultPlan, source: TickSource): Sequencer['fork'] {
   if (plan.fork === null) return null;
   const at = source.indexFrom(plan.fork.at);

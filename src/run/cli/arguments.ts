@@ -26,7 +26,7 @@ export function wholeNumber(text: string): number {
   return value;
 }
 
-/** What commander itself complains about is a mistake in the command line: 2. Commands name their own codes. */
+/** Errors that commander itself reports are usage errors: exit code 2. Commands set their own codes. */
 export function exitCodeOf(error: CommanderError): number {
   return error.exitCode === 1 && error.code !== 'commander.error' ? EXIT_USAGE : error.exitCode;
 }
@@ -36,7 +36,7 @@ export function endWithUsage(command: Command, message: string): never {
   return command.error(`${nameOf(command)}: ${message}`, { exitCode: EXIT_USAGE });
 }
 
-/** As it is typed: `mdp db migrate`. */
+/** The full command as typed: `mdp db migrate`. */
 export function nameOf(command: Command): string {
   return command.parent === null ? command.name() : `${nameOf(command.parent)} ${command.name()}`;
 }

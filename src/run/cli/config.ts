@@ -6,7 +6,7 @@ import { YamlError } from '../config/streaming/yaml.ts';
 import { EXIT_FAILED } from '../exit-codes.ts';
 import { printOf } from './text.ts';
 
-/** `mdp config check`: is the file of the bus right, and what does it say once variables and defaults are in it? */
+/** `mdp config check`: is streaming.yaml valid, and what does it say with variables and defaults filled in? */
 export function registerConfig(program: Command): void {
   program
     .command('config')

@@ -7,7 +7,7 @@ import { EXIT_FAILED } from '../exit-codes.ts';
 import { nameOf } from './arguments.ts';
 import { printOf, type Print } from './text.ts';
 
-/** @param serverUrl where further sessions of the same database are to be had, also when it is embedded */
+/** @param serverUrl for further sessions on the same database, embedded or not */
 export type DatabaseWork<T> = (client: Client, serverUrl: string) => Promise<T>;
 
 /** DATABASE_URL is not set. */
@@ -27,7 +27,7 @@ export function withDatabase<T>(
   return withServerUrl(databaseUrl, (serverUrl) => withSession(serverUrl, applicationName, work));
 }
 
-/** The same for work that makes its own sessions: it is handed the address of the server. */
+/** The same for work that opens its own sessions: it gets the server's URL. */
 export async function withServerUrl<T>(
   databaseUrl: string | undefined,
   work: (serverUrl: string) => Promise<T>,
@@ -45,7 +45,7 @@ export async function withServerUrl<T>(
   try {
     return await work(server.url());
   } finally {
-    // one that ran before belongs to a daemon
+    // a server that was already running belongs to a daemon
     if (!server.adopted) await server.stop();
   }
 }
@@ -59,10 +59,10 @@ async function withSession<T>(url: string, applicationName: string, work: Databa
   }
 }
 
-/** What a command does with its session; returns in one line why it failed, or null. */
+/** What a command does with its session; returns a one-line reason for failure, or null. */
 export type CommandWork = (client: Client, print: Print) => Promise<string | null>;
 
-/** Runs a command with one session on DATABASE_URL; when it fails it ends with one line on stderr and EXIT_FAILED. */
+/** Runs a command with one session on DATABASE_URL; a failure is one line on stderr and EXIT_FAILED. */
 export async function runOnDatabase(
   command: Command,
   databaseUrl: string | undefined,

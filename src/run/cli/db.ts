@@ -12,7 +12,7 @@ import { runOnDatabase } from './database.ts';
 import type { Print } from './text.ts';
 
 const APPLICATION = 'mdp db';
-/** between two lines while a table is converted, ms */
+/** between progress lines while a table is converted, ms */
 const PROGRESS_MS = 5_000;
 
 export interface DatabaseEnvironment {
@@ -34,7 +34,7 @@ interface HypertablesArguments {
   table?: string[];
 }
 
-/** `mdp db migrate|status|hypertables`. DATABASE_URL comes from the environment alone: a command line is public. */
+/** `mdp db migrate|status|hypertables`. DATABASE_URL comes only from the environment: command lines are public. */
 export function registerDb(program: Command, env: DatabaseEnvironment): void {
   const db = program
     .command('db')
@@ -150,7 +150,7 @@ async function runHypertables(
   return null;
 }
 
-/** The server says nothing of how far it is: the lines tell that it still works. */
+/** The server reports no progress: these lines show that it is still working. */
 async function convert(client: Client, info: HypertableInfo, print: Print): Promise<void> {
   let seconds = 0;
   const rows = info.rowsEstimated < 0 ? 'an unknown number of' : `about ${info.rowsEstimated}`;

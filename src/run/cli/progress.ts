@@ -1,7 +1,7 @@
 import { Bar, Presets } from 'cli-progress';
 import type { Clock } from '../../core/time.ts';
 
-/** Tells how far long work is: a bar on a terminal, a line every few seconds elsewhere. On stderr. */
+/** Progress of long work: a bar on a terminal, a line every few seconds elsewhere. On stderr. */
 export interface Progress {
   update(done: number): void;
   stop(): void;

@@ -8,11 +8,11 @@ export function printOf(command: Command): Print {
   return (line) => output.writeOut?.(`${line}\n`);
 }
 
-/** Control characters and what turns the direction of a line: they would act on the terminal. */
+/** Control and bidirectional formatting characters: the terminal would act on them. */
 // eslint-disable-next-line no-control-regex
 const ACTING = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
-/** Text of foreign origin on one line of a terminal. */
+/** Makes untrusted text safe to print on one terminal line. */
 export function printable(text: string): string {
   return text.replace(ACTING, (character) => {
     const code = character.charCodeAt(0).toString(16);
@@ -29,7 +29,7 @@ export interface TableColumn {
   align: 'left' | 'right';
 }
 
-/** Aligned lines, the titles first; no blanks at the ends of lines. */
+/** Aligned columns, titles first; no trailing blanks. */
 export function tableLines(columns: readonly TableColumn[], rows: readonly (readonly string[])[]): string[] {
   const all = [columns.map(({ title }) => title), ...rows];
   const widths = columns.map((_, at) => Math.max(...all.map((row) => row[at]?.length ?? 0)));

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { DatabaseUrlError, parseDatabaseUrl } from '../../store/postgres/database-url.ts';
 import { type Parser, withoutComment } from './parsers.ts';
 
-/** Where the sequencer is and how it is spoken to. */
+/** Where the sequencer is and how to connect to it. */
 export interface GrpcEndpoint {
   /** host:port as grpc-js takes it */
   address: string;

@@ -1,26 +1,26 @@
-/** What variables ask of each other. Seen after each of them parsed on its own. */
+/** Rules between variables, checked after each was parsed on its own. */
 import type { GrpcEndpoint } from './addresses.ts';
 import { type Values, type VariableKey, VARIABLES } from './variables.ts';
 
-/** One mistake of an operator. */
+/** One configuration mistake. */
 export interface Problem {
   variable: string;
   problem: string;
   allowed: string;
 }
 
-/** What was read so far; checks adapt values and add to the two lists. */
+/** The configuration read so far; checks adapt values and add to the two lists. */
 export interface Draft {
   values: Values;
   /** set to something by file or environment */
   given: ReadonlySet<VariableKey>;
-  /** did not parse: its value is the default, and checks that need it are left out */
+  /** did not parse: its value is the default, and checks that need it are skipped */
   failed: ReadonlySet<VariableKey>;
   problems: Problem[];
   warnings: string[];
 }
 
-/** The ring needs capacity for a frame in each of reading, parsing and writing, and one to spare. */
+/** The ring needs capacity for one frame each being read, parsed and written, and one to spare. */
 const TICKS_PER_BUFFER_MIN = 4;
 
 export function checkValues(draft: Draft, readFile: (path: string) => string): void {
@@ -148,7 +148,7 @@ function checkTlsFiles(draft: Draft, readFile: (path: string) => string): void {
   }
 }
 
-/** A setting that nothing acts on is said, not swallowed. */
+/** A setting without effect is reported, not silently ignored. */
 function warnWithoutEffect(draft: Draft): void {
   const idle = [...draft.given].map((key) => VARIABLES[key]).filter((variable) => variable.later);
   for (const variable of idle) {

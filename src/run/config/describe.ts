@@ -1,9 +1,9 @@
-/** The configuration for people: what the log says at start, what is secret in it, and the table of the variables. */
+/** The configuration for people: the log line at start, which values are secret, and the table of the variables. */
 import type { Config } from './load.ts';
 import { ENV_FILE, VARIABLE_KEYS, VARIABLES } from './variables.ts';
 import { createRedactor, urlSecrets } from './redact.ts';
 
-/** What no line of a log may hold: passwords of connection URLs and tokens. For createRedactor. */
+/** Secrets that must never be logged: passwords in connection URLs and tokens. For createRedactor. */
 export function configSecrets(config: Config): string[] {
   const urls = [
     config.database?.kind === 'server' ? config.database.url : '',
@@ -13,7 +13,7 @@ export function configSecrets(config: Config): string[] {
   return [...urls.flatMap(urlSecrets), ...(config.apiToken === null ? [] : [config.apiToken])];
 }
 
-/** Every setting in effect, fit for a log line: no passwords, no BigInt; what is unset is left out. */
+/** Every setting in effect, fit for a log line: no passwords, no BigInt; unset ones are left out. */
 export function describeConfig(config: Config): Record<string, unknown> {
   const redact = createRedactor(configSecrets(config));
   const { warnings: _warnings, notify, database, apiToken, ...settings } = config;

@@ -7,9 +7,9 @@ export interface EnvFile {
 }
 
 /**
- * Reads KEY=VALUE lines: blank lines and lines that begin with # are left out, `export ` before a name is tolerated,
+ * Reads KEY=VALUE lines: blank lines and lines that begin with # are skipped, `export ` before a name is tolerated,
  * one pair of quotes around a value is removed, a comment behind an unquoted value is dropped as a shell does. Nothing
- * is expanded and nothing spans lines. A name given twice has its last value.
+ * is expanded and nothing spans lines. For a repeated name the last value wins.
  */
 export function parseEnvFile(text: string): EnvFile {
   const file: EnvFile = { values: new Map(), problems: [] };

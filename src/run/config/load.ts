@@ -24,7 +24,7 @@ export interface Config extends Omit<Values, RawGrpcKey | 'dbMigrate'> {
   envFile: string | null;
   /** systemd's notify protocol; both null outside a unit */
   notify: { socket: string | null; watchdogMs: number | null };
-  /** NO_COLOR is set: logs for people stay plain also on a terminal */
+  /** NO_COLOR is set: human-readable logs stay plain even on a terminal */
   noColor: boolean;
   /** to be logged at start */
   warnings: readonly string[];
@@ -38,7 +38,7 @@ export interface ConfigSources {
   readFile: (path: string) => string;
 }
 
-/** Every mistake at once. The program that gets it prints the message and exits with 2. */
+/** Every mistake at once. The program that catches it prints the message and exits with 2. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly problems: readonly Problem[];
@@ -55,7 +55,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** @throws ConfigError with all that is wrong; the values of secrets are never in it */
+/** @throws ConfigError with everything that is wrong, never with the value of a secret */
 export function loadConfig(sources: Partial<ConfigSources> = {}): Config {
   const { env, cwd, readFile } = withDefaults(sources);
   const problems: Problem[] = [];
@@ -85,7 +85,7 @@ export function loadConfig(sources: Partial<ConfigSources> = {}): Config {
   };
 }
 
-/** One variable by the same rules, for programs that need no whole configuration; null = unset. Not validated. */
+/** One variable by the same rules, for programs that do not need the whole configuration; null = unset. Not validated. */
 export function readVariable(name: string, sources: Partial<ConfigSources> = {}): string | null {
   const complete = withDefaults(sources);
   const problems: Problem[] = [];
@@ -111,7 +111,7 @@ export function readSetting<K extends VariableKey>(key: K, sources: Partial<Conf
 }
 
 interface ReadEnvFile {
-  /** as messages call it */
+  /** its name in messages */
   name: string;
   path: string | null;
   values: ReadonlyMap<string, { value: string; line: number }>;
@@ -133,7 +133,7 @@ function readEnvFile(sources: ConfigSources, problems: Problem[], warnings: stri
         allowed: 'a readable file',
       });
     } else if (code !== 'ENOENT') {
-      // A unit's EnvironmentFile may be readable by root alone: systemd has passed its values on already.
+      // A unit's EnvironmentFile may be readable only by root: systemd has already passed its values on.
       warnings.push(`${path} exists but cannot be read (${code}); only the environment counts`);
     }
     return { name, path: null, values: new Map() };
@@ -180,7 +180,7 @@ function parseAll(
   return { values: values as Values, given, failed, ...lists };
 }
 
-/** The real environment wins; an empty value is as good as none. */
+/** The real environment wins; an empty value counts as unset. */
 function writtenValue(
   name: string,
   env: ConfigSources['env'],
@@ -195,7 +195,7 @@ function writtenValue(
 
 function quote(text: string): string {
   const short = text.length > SHOWN_CHARS_MAX ? `${text.slice(0, SHOWN_CHARS_MAX)}…` : text;
-  // A user and password before a host are no secret by the table, but may well be one.
+  // user:password@ before a host is no secret by the table, but may well be one.
   return JSON.stringify(createRedactor()(short).replace(/^.*@/s, '***@'));
 }
 

@@ -5,15 +5,15 @@ import { ENV_FILE, VARIABLE_KEYS, VARIABLES } from './variables.ts';
 const FAMILIES =
   /^(CONTINUUM|BATCH|BUFFER|GRPC|TICK|CHAIN|STALL|REORDER|FLUSH|RETENTION|DEAD_?LETTER|DB|DATABASE|READ_DATABASE|START_TICK|WORKER|HEALTH|OUTPUT|STAGE|STREAMING|API|METRICS|EXPORT)(_|S_|[A-Z]*$)/;
 
-/** What Kubernetes and docker links put beside a service of the same name. */
+/** Variables that Kubernetes and docker links set for a service of the same name. */
 const SERVICE_LINK = /_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP).*)?$|_ENV_|_NAME$/;
 
-/** Names this near to one of ours are taken for it, whatever they begin with: one letter in four, two at most. */
+/** Edit distance up to which any name counts as one of ours misspelt: one edit per four letters, two at most. */
 const distanceMax = (name: string): number => Math.min(2, Math.floor(name.length / 4));
 
 const KNOWN = [...VARIABLE_KEYS.map((key) => VARIABLES[key].name), ENV_FILE];
 
-/** Warnings for names of the real environment that are near to ours, and for every unknown name of the file. */
+/** Warnings for names of the real environment that are close to ours, and for every unknown name of the file. */
 export function unknownNames(
   environment: Iterable<string>,
   file: Iterable<string>,
@@ -49,7 +49,7 @@ function plain(name: string): string {
   return name.toUpperCase().replaceAll('_', '');
 }
 
-/** Least number of insertions, deletions and replacements (Levenshtein). */
+/** Minimum number of insertions, deletions and replacements (Levenshtein). */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, column) => column);
   for (let i = 1; i <= a.length; i++) {

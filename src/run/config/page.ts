@@ -1,12 +1,12 @@
 import { configMarkdown } from './describe.ts';
 import { streamingMarkdown } from './streaming/meanings.ts';
 
-/** docs/configuration.md with its two tables as this version has them; the text around them stays. */
+/** docs/configuration.md with its two tables regenerated; the text around them stays. */
 export function configurationPage(text: string): string {
   return withTable(withTable(text, 'configuration', configMarkdown()), 'keys', streamingMarkdown());
 }
 
-/** @throws Error when the page has no place for it */
+/** @throws Error when the page has no markers for it */
 function withTable(text: string, name: string, table: string): string {
   const begin = `<!-- ${name}:begin -->\n`;
   const end = `<!-- ${name}:end -->`;

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { parseDuration } from '../../core/duration.ts';
 
 export interface Parser<T> {
-  /** what may be written, for messages and documentation */
+  /** accepted values, for messages and documentation */
   readonly allowed: string;
   /** unit of a bare number, '' when it has none */
   readonly unit: string;
@@ -13,7 +13,7 @@ export interface Parser<T> {
 
 /**
  * A copied tuning profile may carry a comment behind the value. A shell drops it, systemd and docker keep it; no
- * number, duration, size or word holds one, so it is dropped here.
+ * number, duration, size or word contains one, so it is dropped here.
  */
 export function withoutComment(text: string): string {
   return text.replace(/\s+#.*$/, '').trim();

@@ -5,7 +5,7 @@ export type Redact = (text: string) => string;
 
 const HIDDEN = '***';
 
-/** What a URL may stretch over in a line. */
+/** How far a URL extends in a line. */
 const WORD = /[^\s"<>]+/g;
 /** libpq strings and query parameters: password=…, sslpassword=…, token=… */
 const KEY_VALUE = /\b((?:ssl)?password|passwd|pwd|token|secret|api_?key)=(?:'[^']*'|[^\s&"',;]+)/gi;
@@ -14,10 +14,10 @@ const JSON_MEMBER =
   /("[^"\\]{0,40}(?:password|passwd|secret|token|authorization|api_?key)[^"\\]{0,40}":)"(?:[^"\\]|\\.)*"/gi;
 const BEARER = /\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}/gi;
 
-/** Shorter ones would blacken ordinary words of a line; inside a URL they are found by its form. */
+/** Shorter secrets would redact ordinary words; inside a URL they are found by its syntax. */
 const LITERAL_MIN_CHARS = 6;
 
-/** `secrets` are replaced wherever they stand, also escaped as in a URL or in JSON; the usual forms always are. */
+/** `secrets` are replaced wherever they occur, URL- or JSON-escaped too; the usual forms always are. */
 export function createRedactor(secrets: readonly string[] = []): Redact {
   const literals = new Set<string>();
   for (const secret of secrets) {
@@ -39,7 +39,7 @@ export function createRedactor(secrets: readonly string[] = []): Redact {
 
 /**
  * user:password@ of a URL, up to the last @ of the word: passwords often hold an @ or a / that should have been
- * escaped. A word of several URLs loses what stands between them: too much rather than too little.
+ * escaped. A word of several URLs loses everything between them: better too much than too little.
  */
 function hidePassword(word: string): string {
   const at = word.lastIndexOf('@');

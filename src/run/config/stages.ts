@@ -1,6 +1,6 @@
 import { type Parser, withoutComment } from './parsers.ts';
 
-/** Every stage that the project knows, in the order of the data. */
+/** Every stage of the project, in the order of the data flow. */
 const STAGES = ['ingest', 'orders', 'ticks', 'bars', 'signals', 'api'] as const;
 
 export type Stage = (typeof STAGES)[number];
@@ -8,7 +8,7 @@ export type Stage = (typeof STAGES)[number];
 /** The stages that this version has. A stage that is added to the daemon is added here, and nowhere else. */
 const IMPLEMENTED_STAGES: readonly Stage[] = ['ingest', 'orders', 'ticks', 'bars'];
 
-/** Those that work on the bus: they have a thread each, and STREAMING_CONFIG. */
+/** Those that work on the bus: each has its own thread, and they read STREAMING_CONFIG. */
 const BUS_STAGES = ['orders', 'ticks', 'bars'] as const;
 
 export type BusStage = (typeof BUS_STAGES)[number];

@@ -19,7 +19,7 @@ import { stageList } from './stages.ts';
 export interface Variable<T> {
   readonly name: string;
   readonly parser: Parser<T>;
-  /** as it would be written; null = unset */
+  /** as an operator would write it; null = unset */
   readonly initial: string | null;
   /** one sentence for docs/configuration.md, messages and the example file */
   readonly doc: string;
@@ -48,7 +48,7 @@ function optional<T>(name: string, parser: Parser<T>, doc: string, traits: Trait
   return { name, parser, initial: null, doc, secret: traits.secret ?? false, later: traits.later ?? false };
 }
 
-/** A dead letter travels as hex in one statement: twice this must fit into a string of V8 and a message of Postgres. */
+/** A dead letter is sent as hex in one statement: twice this must fit into a V8 string and a Postgres message. */
 const MESSAGE_BYTES_MAX = '128MiB';
 /** Beyond this setTimeout would overflow its int32 of milliseconds. */
 const TIMER_MAX = '576h';

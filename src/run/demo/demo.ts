@@ -22,15 +22,15 @@ import {
 import { end, freePort, lineWith, start, START_MS_MAX } from './processes.ts';
 import { watchSignals, type Signals } from '../signals.ts';
 
-/** Ticks a second: what the real chain has. */
+/** Ticks per second, as on the real chain. */
 const RATE = 3000;
 const CATCH_UP_MS_MAX = 30_000;
 const LOOK_MS = 50;
 
 /**
  * `make demo`: embedded PostgreSQL, the sequencer simulator, the daemon with every stage and a producer of market ticks, as
- * the processes that they are in real life, and one line a second about them. Ends by Ctrl-C or after DEMO_SECONDS; then the
- * simulator stops making ticks and the producer ends, the daemon writes what was sent, and both are counted.
+ * separate processes as in production, with one status line a second. Ends by Ctrl-C or after DEMO_SECONDS: the simulator
+ * stops making ticks, the producer ends, the daemon writes what was sent, and both are counted.
  */
 async function demo(): Promise<number> {
   const seconds = readSeconds();
@@ -127,7 +127,7 @@ async function untilReady(port: number, daemon: ChildProcess, signals: Signals):
   }
 }
 
-/** A program of Node needs seconds to start where all cores are busy; the demo's own time begins after that. */
+/** A Node program takes seconds to start when all cores are busy; the demo's own time begins after that. */
 async function untilMarket(ports: Ports, producer: ChildProcess, signals: Signals): Promise<void> {
   const deadlineMs = performance.now() + START_MS_MAX;
   while (signals.seen === null && producer.exitCode === null && performance.now() < deadlineMs) {
@@ -188,7 +188,7 @@ async function observe(port: number): Promise<Observation | null> {
       reasons: body.reasons ?? [],
     };
   } catch {
-    return null; // not listening yet, or no more
+    return null; // not listening yet, or no longer
   }
 }
 

@@ -1,4 +1,4 @@
-/** The market side of the demo: a producer of made-up ticks, what is seen of them, and their count at the end. */
+/** The market side of the demo: a producer of synthetic ticks, its metrics, and the count at the end. */
 import type { ChildProcess } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,14 +8,14 @@ import { countMarket, type MarketCounts } from '../../store/market/counts.ts';
 import { start } from './processes.ts';
 
 const SYMBOLS = ['SPY', 'AAPL', 'MSFT', 'NVDA'];
-/** ticks a second and symbol */
+/** ticks per second per symbol */
 const TICK_RATE = 500;
 /** of the bars */
 export const WINDOW = '2s';
 export const MARKET_RATE = SYMBOLS.length * TICK_RATE;
 const LOOK_MS = 200;
 
-/** The bus is in the demo's own database: nothing further runs. */
+/** The bus is in the demo's own database: no other server is needed. */
 export async function writeStreamingConfig(folder: string): Promise<string> {
   const path = join(folder, 'streaming.yaml');
   const lines = [
@@ -25,7 +25,7 @@ export async function writeStreamingConfig(folder: string): Promise<string> {
     '  synthetic:',
     `    symbols: [${SYMBOLS.join(', ')}]`,
     `    tick_rate: ${TICK_RATE}`,
-    // short, so that the last bars are there soon after the last tick
+    // short, so that the last bars are written soon after the last tick
     'micro_batch: { window_ms: 2000, idle_timeout: 2s }',
     'telemetry: { log_level: warn }',
   ];
@@ -66,7 +66,7 @@ export async function observeMarket(
       bars: sum(stages, 'microbatch_flush_total'),
     };
   } catch {
-    return null; // not listening yet, or no more
+    return null; // not listening yet, or no longer
   }
 }
 
@@ -75,7 +75,7 @@ async function metricsOf(port: number): Promise<string> {
   return reply.text();
 }
 
-/** Over all series of a metric in Prometheus' text format. */
+/** Sum over all series of a metric in Prometheus' text format. */
 function sum(text: string, metric: string): number {
   return text
     .split('\n')

@@ -1,4 +1,4 @@
-/** The programs of the demo, as the processes that they are in real life. */
+/** The programs of the demo, each a process of its own as in production. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -33,7 +33,7 @@ export async function end(child: ChildProcess): Promise<number | null> {
   return exit;
 }
 
-/** What the first group of the pattern is in its output. */
+/** The pattern's first group, once it matches the output. */
 export async function lineWith(child: ChildProcess, pattern: RegExp): Promise<string> {
   let text = '';
   const found = new Promise<string>((resolve, reject) => {
@@ -52,7 +52,7 @@ export async function lineWith(child: ChildProcess, pattern: RegExp): Promise<st
   ]);
 }
 
-/** A port that was free a moment ago: the daemon's health port is fixed in real life and so cannot be asked for. */
+/** A port that was free a moment ago: the daemon's health port is configured and cannot be chosen by the system. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

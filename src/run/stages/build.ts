@@ -12,7 +12,7 @@ import type { Role, StageSetup, SyntheticAmount } from './stage-setup.ts';
 
 type StageBuilder = (setup: StageSetup, connections: Connections) => Stage;
 
-/** Every stage by its name. A stage more is one entry here and one function below. */
+/** Every stage by its name. A new stage is one entry here and one function below. */
 const BUILDERS: Readonly<Record<Role, StageBuilder>> = {
   orders: buildOrders,
   ticks: buildTicks,

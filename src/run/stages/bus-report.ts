@@ -10,7 +10,7 @@ import type { StreamingConfig } from '../config/streaming/load.ts';
 export interface BusReportOptions {
   bus: StreamBus;
   streaming: StreamingConfig;
-  /** false: another stage of this process trims and reports; this one only knows whether there is room */
+  /** false: another stage of this process trims and reports; this one only knows whether there is capacity */
   maintainsBus: boolean;
   env: Env;
   meter: Meter;
@@ -77,7 +77,7 @@ export class BusReport {
         }
       }
     } catch {
-      // the bus is away: whoever works on it says so
+      // the bus is away: the stages that use it log that
     } finally {
       this.#reporting = null;
     }

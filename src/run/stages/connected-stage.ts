@@ -14,7 +14,7 @@ export interface StageHost {
   meter: Meter;
 }
 
-/** What a stage is built on. */
+/** What a stage is built from. */
 export interface Connections extends StageHost {
   bus: StreamBus;
   store: StoreClient;
@@ -24,8 +24,8 @@ export interface Connections extends StageHost {
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 
 /**
- * A stage with its own connections to bus and store: they are waited for, then the stage is built and started; at its end
- * all is closed.
+ * A stage with its own connections to bus and store: waits for them, then builds and starts the stage; closes everything
+ * at its end.
  */
 export class ConnectedStage implements Stage {
   readonly #setup: StageSetup;
@@ -96,7 +96,7 @@ export class ConnectedStage implements Stage {
     return this.#untilAnswered('bus', () => openBus(streaming, parts), isPassing);
   }
 
-  /** What a power loss may cost is said at start, not assumed. */
+  /** Logs at start what a power loss may cost. */
   async #logDurability(bus: StreamBus): Promise<void> {
     try {
       const { lossFree, why } = await bus.durability();
@@ -106,7 +106,7 @@ export class ConnectedStage implements Stage {
     }
   }
 
-  /** Producers too: what they put into a partition that nobody else has would split a symbol. */
+  /** Producers too: with another partition count they would split a symbol over two partitions. */
   #agreePartitions(bus: StreamBus): Promise<void> {
     const topic = eventsTopic(this.#setup.streaming);
     return this.#untilAnswered(
@@ -136,7 +136,7 @@ export class ConnectedStage implements Stage {
   }
 }
 
-/** A bus that is set up wrongly stays so. */
+/** A misconfigured bus stays misconfigured. */
 function isPassing(error: unknown): boolean {
   return error instanceof BusError && error.kind !== 'setup';
 }

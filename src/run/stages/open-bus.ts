@@ -6,7 +6,7 @@ import { PostgresBus } from '../../bus/postgres/bus.ts';
 import { openRedisBus } from '../../bus/redis/bus.ts';
 import type { StreamingConfig } from '../config/streaming/load.ts';
 
-/** Topics that do not bear a name of the configuration. */
+/** Topics whose names the configuration does not set. */
 const EVENTS_TOPIC = 'mdp.events';
 const SIGNALS_TOPIC = 'mdp.signals';
 

@@ -9,23 +9,23 @@ export interface StageThreadHost {
   readonly env: Env;
   /** what a stage measured; at least once a second while it lives */
   metrics(stage: string, entries: readonly MeterEntry[]): void;
-  /** it ended by itself and is started again */
+  /** it ended by itself and is restarted */
   died(stage: string): void;
 }
 
 const BACKOFF = { firstMs: 500, maxMs: 30_000 };
-/** What a stage needs to finish what is in hand; then its thread is ended, and what it had comes again. */
+/** Time for a stage to finish work in progress; then its thread is ended, and unacknowledged records come again. */
 const STOP_MS = 15_000;
 
 /**
- * One stage of the bus in a thread of its own. A thread that ends by itself is started again, with growing waits: what it
- * had in hand was not acknowledged.
+ * One stage of the bus in its own thread. A thread that ends by itself is restarted, with growing waits: its work in
+ * progress was not acknowledged.
  */
 export class StageThread {
   readonly #setup: StageSetup;
   readonly #host: StageThreadHost;
   #worker: RestartedWorker<ToStage, FromStage> | null = null;
-  /** what the thread itself said about its end */
+  /** the thread's own account of its end */
   #reason: string | null = null;
 
   constructor(setup: StageSetup, host: StageThreadHost) {

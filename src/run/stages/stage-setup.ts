@@ -4,19 +4,19 @@ import type { StreamingConfig } from '../config/streaming/load.ts';
 /** What runs on the bus: stages of the daemon, and producers that are programs of their own. */
 export type Role = BusStage | 'synthetic' | 'ibkr';
 
-/** How much a producer of made-up ticks makes. */
+/** How much the producer of synthetic ticks publishes. */
 export interface SyntheticAmount {
-  /** events in all; null: without end */
+  /** total events; null: no limit */
   count: number | null;
-  /** events a second over all symbols; 0: as fast as the bus takes them; null: tick_rate for each symbol */
+  /** events per second over all symbols; 0: as fast as the bus takes them; null: tick_rate for each symbol */
   rate: number | null;
-  /** null: of the configuration */
+  /** null: from the configuration */
   seed: number | null;
   /** time of the first event, µs; null: now */
   startMicros: bigint | null;
 }
 
-/** What a stage is made of: values alone, so that they can go to a thread. */
+/** What a stage is made from: plain values only, so that they can be sent to a thread. */
 export interface StageSetup {
   stage: Role;
   streaming: StreamingConfig;
@@ -27,7 +27,7 @@ export interface StageSetup {
   /** other than the configuration's */
   group?: string;
   batchSize?: number;
-  /** trims the bus and watches how full it is: one of the stages of a process does */
+  /** trims the bus and watches how full it is: one stage per process does */
   maintainsBus: boolean;
   synthetic?: SyntheticAmount;
 }

@@ -16,7 +16,7 @@ export interface BusStagesOptions {
   env: Env;
 }
 
-/** A stage that was not heard of for so long hangs. */
+/** A stage that was silent for this long is hung. */
 const SILENCE_MS = 15_000;
 
 /** The stages on the bus, a thread each, and the port that serves what they measure. */
@@ -30,7 +30,7 @@ export class BusStages {
   constructor(options: BusStagesOptions) {
     this.#options = options;
     this.#metrics = new StageMetrics(knownProviders(options.streaming));
-    // the one that publishes, where there is one: only it learns that the bus refuses a record
+    // the publishing one, if any: only it learns that the bus refuses a record
     const keeper = options.stages.includes('orders') ? 'orders' : options.stages[0];
     this.#threads = options.stages.map(
       (stage) =>
@@ -65,7 +65,7 @@ export class BusStages {
       });
       env.log('info', 'Metrics of the stages are served', { port: this.#server.port });
     } catch (error) {
-      // telemetry that cannot be served stops no data
+      // failing telemetry must not stop data
       env.log('warn', 'The metrics of the stages are not served', { err: error });
     }
     for (const thread of this.#threads) thread.start();
@@ -85,7 +85,7 @@ function stageSetup(options: BusStagesOptions, stage: BusStage, maintainsBus: bo
     streaming,
     databaseUrl,
     serviceName,
-    // stable over restarts, so that a stage finds what it had in hand; two daemons of a machine differ by SERVICE_NAME
+    // stable across restarts, so that a stage finds its pending records; two daemons on a machine differ by SERVICE_NAME
     consumer: `${serviceName}@${hostname()}`,
     maintainsBus,
   };

@@ -23,8 +23,8 @@ export interface RoleOptions {
 const STDOUT = 1;
 
 /**
- * One stage as a program of its own, on the main thread: log lines on stdout, its metrics on a port, and SIGTERM or SIGINT
- * for a clean end; a second signal ends it at once. Rejects with what ended the stage.
+ * One stage as its own program, on the main thread: log lines on stdout, metrics on a port, a clean shutdown on SIGTERM or
+ * SIGINT; a second signal ends it at once. Rejects with the error that ended the stage.
  */
 export async function runRole(options: RoleOptions, make: (host: StageHost) => Stage): Promise<void> {
   const log = roleLog(options);
@@ -35,7 +35,7 @@ export async function runRole(options: RoleOptions, make: (host: StageHost) => S
     metrics: () => metrics.render(),
     onError: (err) => log.error({ err }, 'The metrics failed'),
   }).catch((error: Error) => {
-    // telemetry that cannot be served stops no data
+    // failing telemetry must not stop data
     log.warn(`${error.message} (metrics are not served)`);
     return null;
   });

@@ -1,4 +1,4 @@
-/** Histograms that prom-client has no form for: many equal observations at once, and quantiles of the last seconds. */
+/** Histograms that prom-client lacks: many equal observations at once, and quantiles over the last seconds. */
 import type { Histogram } from 'prom-client';
 
 /** A Prometheus histogram whose observations have a weight: one call counts all ticks of a batch. */
@@ -6,7 +6,7 @@ export class WeightedHistogram {
   readonly #name: string;
   readonly #help: string;
   readonly #bounds: readonly number[];
-  /** one more than bounds: the last is beyond them */
+  /** one more than bounds: the last counts values beyond them */
   readonly #counts: Float64Array;
   #sum = 0;
 
@@ -23,7 +23,7 @@ export class WeightedHistogram {
     this.#sum += value * weight;
   }
 
-  /** In the shape that a registry of prom-client reads; its types know only metrics of its own classes. */
+  /** In the shape that prom-client's registry reads; its types allow only its own classes. */
   asMetric(): Histogram {
     return {
       name: this.#name,

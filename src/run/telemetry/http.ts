@@ -2,14 +2,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** Why a daemon that runs is not ready. */
+/** Why a running daemon is not ready. */
 export type ReadyReason =
   'database' | 'schema' | 'stream' | 'stalled' | 'gap' | 'standby' | 'poison' | 'forked';
 
 export interface Probe {
   /** names of the threads that neither make progress nor wait for a known reason; empty = healthy */
   health(): { failingThreads: readonly string[] };
-  /** no reasons = ready; details are asked for by ?verbose=1 alone and may hold BigInt, which become strings */
+  /** no reasons = ready; details are requested only by ?verbose=1 and may hold BigInt, sent as strings */
   ready(verbose: boolean): { reasons: readonly ReadyReason[]; details?: Readonly<Record<string, unknown>> };
   /** Prometheus' text format */
   metrics(): Promise<string>;
@@ -18,10 +18,10 @@ export interface Probe {
 export interface HealthServerOptions {
   /** 0 = any free port */
   port: number;
-  /** all addresses when left out: a balancer asks from another machine, a container's neighbour from another network */
+  /** default all addresses: load balancers ask from other machines, neighbouring containers from other networks */
   host?: string;
   probe: Probe;
-  /** a probe that threw; the reply says no more than that */
+  /** a probe that threw; the reply says only that it failed */
   onError: (error: unknown) => void;
 }
 
@@ -30,7 +30,7 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
-/** An address that cannot be listened on: a mistake of the operator, with the variable to change. */
+/** An address that cannot be listened on: an operator error, with the variable to change. */
 export class PortError extends Error {
   override readonly name = 'PortError';
 }
@@ -78,7 +78,7 @@ export function startMetricsServer(options: MetricsServerOptions): Promise<Healt
 interface ServerOptions extends Pick<HealthServerOptions, 'port' | 'host' | 'onError'> {
   /** which setting the port came from, for messages */
   variable: string;
-  /** by path; what they are given is the query without its question mark */
+  /** by path; they get the query string without its question mark */
   routes: Readonly<Record<string, (query: string) => Reply | Promise<Reply>>>;
 }
 
@@ -125,7 +125,7 @@ async function answer(
     'x-content-type-options': 'nosniff',
     ...reply.headers,
   });
-  // Node leaves the body of an answer to HEAD out.
+  // Node omits the body in answers to HEAD.
   response.end(reply.body);
 }
 
@@ -168,7 +168,7 @@ function json(status: number, body: unknown): Reply {
   return { status, type: JSON_TYPE, body: text };
 }
 
-/** The target is foreign text: `new URL` would throw on some of it. */
+/** The target is untrusted text: `new URL` would throw on some of it. */
 function splitTarget(target: string): [path: string, query: string] {
   const mark = target.indexOf('?');
   return mark < 0 ? [target, ''] : [target.slice(0, mark), target.slice(mark + 1)];

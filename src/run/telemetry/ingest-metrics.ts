@@ -1,11 +1,11 @@
-/** What HEALTH_CHECK_PORT serves under /metrics: the seed's names exactly, and what operators need beside them. */
+/** What HEALTH_CHECK_PORT serves under /metrics: the seed's names exactly, and what else operators need. */
 import { collectDefaultMetrics } from 'prom-client';
 import type { Clock } from '../../core/time.ts';
 import type { ThreadStats } from '../../ingest/thread-stats.ts';
 import { SlidingQuantiles } from './histogram.ts';
 import { Metrics, type MetricTable } from './metric-table.ts';
 
-/** Parts of the daemon that try again; each is a series of retries_total from the start. */
+/** Components that retry; each is a series of retries_total from the start. */
 export const RETRY_COMPONENTS = ['database', 'grpc', 'lease', 'parser', 'retention', 'writer'] as const;
 export type RetryComponent = (typeof RETRY_COMPONENTS)[number];
 
@@ -136,7 +136,7 @@ const METRICS = {
   },
 } as const satisfies MetricTable;
 
-/** A committed batch in figures. */
+/** The figures of a committed batch. */
 export interface BatchFigures {
   ticks: number;
   transactions: number;
@@ -146,7 +146,7 @@ export interface BatchFigures {
   alarms: Readonly<Partial<Record<(typeof ALARM_KINDS)[number], number>>>;
   /** BEGIN to the answer of COMMIT */
   writeMs: number;
-  /** ages at the commit, since the frame came from the stream, of ticks spread evenly over the batch */
+  /** ages at the commit, since the frame's arrival, of ticks sampled evenly over the batch */
   agesMs: readonly number[];
 }
 
@@ -168,7 +168,7 @@ export interface IngestMetricsOptions {
   bufferCapacityBytes: number;
 }
 
-/** The registry of the stage `ingest` and of its process, and what is more than one figure of the table at once. */
+/** The registry of the stage `ingest` and its process, and updates that touch several metrics at once. */
 export class IngestMetrics extends Metrics<keyof typeof METRICS> {
   readonly #clock: Clock;
   readonly #latencyWindow = new SlidingQuantiles(LATENCY_WINDOW_SECONDS);
@@ -181,7 +181,7 @@ export class IngestMetrics extends Metrics<keyof typeof METRICS> {
     collectDefaultMetrics({ register: this.registry });
   }
 
-  /** Counts a batch everywhere it counts: ticks, batches, sizes, write time and latency. Once per committed batch. */
+  /** Records a batch in all its metrics: ticks, batches, sizes, write time and latency. Once per committed batch. */
   batchCommitted(batch: BatchFigures): void {
     this.count('tick_ingester_ticks_total', { status: 'success' }, batch.ticks);
     this.count('tick_ingester_batches_total', {});

@@ -16,14 +16,14 @@ import type { Log } from './log.ts';
 import { IngestMetrics, type RetryComponent } from './ingest-metrics.ts';
 import { notReadyReasons } from './readiness.ts';
 
-/** Alarms of a batch that are told in full; chain_alarms has all of them. */
+/** Alarms per batch that are logged in full; chain_alarms has all of them. */
 const ALARMS_SHOWN = 3;
-/** A thread that was not heard of for so long hangs. */
+/** A thread that was silent for this long is hung. */
 const SILENCE_MS = 15_000;
-/** conflicts of one packet that have a log line of their own */
+/** conflicts per packet that get their own log line */
 const CONFLICTS_LOGGED = 5;
 
-/** Everything the ingester tells, as metrics, log lines and answers of the probes. */
+/** Turns everything the ingester reports into metrics, log lines and probe answers. */
 export class Telemetry implements Probe, IngestObserver {
   readonly #metrics: IngestMetrics;
   readonly #log: Log;
@@ -72,7 +72,7 @@ export class Telemetry implements Probe, IngestObserver {
     return verbose ? { reasons, details: this.#details() } : { reasons };
   }
 
-  /** The database as a daemon without the stage ingest knows it; [] = ready. */
+  /** The database as seen by a daemon without the stage ingest; [] = ready. */
   withoutIngest(reasons: readonly ReadyReason[]): void {
     this.#withoutIngest = reasons;
   }
@@ -86,7 +86,7 @@ export class Telemetry implements Probe, IngestObserver {
     return this.#metrics.render();
   }
 
-  // --- what the ingester tells ---
+  // --- what the ingester reports ---
 
   committed(batch: CommittedBatch): void {
     this.#metrics.batchCommitted({
@@ -127,7 +127,7 @@ export class Telemetry implements Probe, IngestObserver {
     this.#logAlarms(batch);
   }
 
-  /** One line a batch, however much of the chain is broken. */
+  /** One line per batch, however much of the chain is broken. */
   #logAlarms(batch: CommittedBatch): void {
     const counts = countAlarms(batch);
     const kinds = Object.entries(counts).filter(([, count]) => count > 0);
@@ -149,7 +149,7 @@ export class Telemetry implements Probe, IngestObserver {
   }
 
   threadStats(thread: string, stats: ThreadStats): void {
-    // a parser speaks only when it has worked; what it works on is watched instead
+    // a parser reports only after it has worked; its work in progress is watched instead
     if (thread !== 'main' && !thread.startsWith('parser'))
       this.#heardMs.set(thread, systemClock.monotonicMs());
     this.#metrics.threadReported(thread, stats);
@@ -211,7 +211,7 @@ export class Telemetry implements Probe, IngestObserver {
   }
 
   #refresh(): void {
-    // the main thread speaks for itself: it is the one that answers
+    // the main thread needs no heartbeat: it is the one that answers
     this.threadStats('main', threadStats(this.#delay));
     const status = this.ingester?.status;
     this.#metrics.set('tick_ingester_ready', {}, this.#reasons().length === 0 ? 1 : 0);
@@ -258,7 +258,7 @@ export class Telemetry implements Probe, IngestObserver {
   }
 }
 
-/** By kind; links at the ends of the batch's range are known by their number alone. */
+/** By kind; of broken links at the ends of the batch's range only the count is known. */
 function countAlarms({ alarms, linkBreaks }: CommittedBatch): Partial<Record<ChainAlarmKind, number>> {
   const counts: Partial<Record<ChainAlarmKind, number>> = {};
   for (const { kind } of alarms) counts[kind] = (counts[kind] ?? 0) + 1;

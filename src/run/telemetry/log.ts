@@ -1,4 +1,4 @@
-/** Log lines: JSON in production, for people elsewhere. Written synchronously, so that the last one before an exit stays. */
+/** Log lines: JSON in production, for people elsewhere. Written synchronously, so that none is lost at exit. */
 import { isatty } from 'node:tty';
 import { type DestinationStream, destination, type Level, type Logger, type LoggerOptions, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';
@@ -24,7 +24,7 @@ export interface LogOptions {
 }
 
 /**
- * Keys of a line: level (a word), timestamp (ISO-8601, six decimals), service, what the caller gives, msg. `err` takes
+ * Keys of a line: level (a word), timestamp (ISO-8601, six decimals), service, the caller's fields, msg. `err` takes
  * an Error. No line holds a secret: the redactor sees each one whole, just before it is written.
  */
 export function createLog(options: LogOptions): Log {
@@ -57,7 +57,7 @@ export function logOptions(config: Config, clock: Clock): LogOptions {
   };
 }
 
-/** What services are handed in a daemon that logs to `log`. */
+/** The environment of services in a daemon that logs to `log`. */
 export function envOf(log: Log): Env {
   return {
     log: (level, message, fields) => log[level](fields, message),
@@ -111,7 +111,7 @@ function prettyStream({ color, destination }: LogOptions): DestinationStream {
     translateTime: 'UTC:yyyy-mm-dd HH:MM:ss.l',
     ignore: 'service',
     singleLine: true,
-    // A line break in foreign text must not look like a line of ours.
+    // A line break in untrusted text must not start what looks like a line of ours.
     messageFormat: (line, key) =>
       JSON.stringify(line[key] ?? '')
         .slice(1, -1)

@@ -1,6 +1,6 @@
 import type { Labels, Meter } from '../../stream/meter.ts';
 
-/** What a call of a Meter said. */
+/** One recorded call of a Meter. */
 export type MeterEntry = readonly [
   kind: 'count' | 'set' | 'observe',
   name: string,
@@ -8,10 +8,10 @@ export type MeterEntry = readonly [
   value: number,
 ];
 
-/** Observations kept between two flushes; beyond it the oldest half goes: a distribution and not a sum is lost. */
+/** Observations kept between two flushes; beyond it the oldest half is dropped: distributions lose data, sums do not. */
 const OBSERVATIONS_MAX = 20_000;
 
-/** Measures in a thread, until the thread sends it: counts are added up, gauges replaced, observations kept. */
+/** Collects a thread's measurements until it sends them: counts are added up, gauges replaced, observations kept. */
 export class MeterBuffer implements Meter {
   readonly #sums = new Map<string, [name: string, labels: Labels, value: number]>();
   readonly #gauges = new Map<string, [name: string, labels: Labels, value: number]>();

@@ -1,6 +1,6 @@
 /**
- * Metrics of one port from one table: a description each, of which the registry is made. Whoever measures names the
- * metric, so that a new one is a line in the table and a call where it happens.
+ * The registry of one port is built from one table of metric descriptions. Callers refer to a metric by its name there,
+ * so that a new one is a line in the table and a call where it happens.
  */
 import { Counter, Gauge, Histogram, Registry, Summary } from 'prom-client';
 import type { Labels, Meter } from '../../stream/meter.ts';
@@ -11,7 +11,7 @@ import { MonotonicFeed } from './monotonic-feed.ts';
 interface Described {
   help: string;
   /**
-   * By label, its values that are known beforehand; [] = any. Series of known values exist at 0 from the start: a rate
+   * By label, its values known in advance; [] = any. Series of known values exist at 0 from the start: a rate
    * over a series that appears with its first error misses that error.
    */
   labels?: Readonly<Record<string, readonly string[]>>;
@@ -28,7 +28,7 @@ export type MetricDescription = Described &
 
 export type MetricTable = Readonly<Record<string, MetricDescription>>;
 
-/** A summary's window moves on by a part of it at a time. */
+/** A summary's window slides in this many parts. */
 const SUMMARY_PARTS = 5;
 
 type Metric = Counter | Gauge | Histogram | Summary | WeightedHistogram;
@@ -66,7 +66,7 @@ export class Metrics<Name extends string = string> implements Meter {
     for (const value of known) this.set(name, { [label]: value }, values[value] ?? 0);
   }
 
-  /** A gauge that tells by its labels: this series alone, at 1. */
+  /** An info gauge: only the series of these labels, at 1. */
   setInfo(name: Name, labels: Labels): void {
     this.#metric(name, Gauge).reset();
     this.set(name, labels, 1);

@@ -1,5 +1,5 @@
 /**
- * Totals that threads count on their own reach a counter here. A thread reports its total so far; a total below the
+ * Feeds totals counted by threads into a counter. A thread reports its total so far; a total below the
  * last one means that the thread was restarted and began at 0 again, so all of it is new: a counter never falls.
  */
 export class MonotonicFeed {

@@ -8,7 +8,7 @@ const WINDOW_MS = [
   100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 30_000, 60_000, 120_000,
 ];
 
-/** Names and labels as the dashboards ask for them; the others are what operators need beside them. */
+/** Names and labels that dashboards query, and what else operators need. */
 const METRICS: MetricTable = {
   stream_events_ingested_total: {
     kind: 'counter',
@@ -153,7 +153,7 @@ export class StageMetrics extends Metrics {
     }
   }
 
-  /** What a MeterBuffer of another thread held. */
+  /** Adds the contents of another thread's MeterBuffer. */
   add(entries: readonly MeterEntry[]): void {
     for (const [kind, name, labels, value] of entries) this[kind](name, labels, value);
   }

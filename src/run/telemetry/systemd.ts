@@ -20,7 +20,7 @@ export interface Notifier {
   ready(): void;
   /** the drain begins; the watchdog is still fed until close() */
   stopping(): void;
-  /** ends the watchdog's timer and waits for what is under way, a few seconds at most */
+  /** stops the watchdog's timer and waits for sends in progress, a few seconds at most */
   close(): Promise<void>;
 }
 
@@ -40,7 +40,7 @@ class SystemdNotifier implements Notifier {
   readonly #options: NotifierOptions;
   readonly #socket: string;
   readonly #watchdog: NodeJS.Timeout | null;
-  /** assignments such as READY=1; what is asked for twice while one is sent goes once */
+  /** assignments such as READY=1; one requested twice during a send goes out once */
   readonly #waiting = new Set<string>();
   #sending: Promise<void> | null = null;
   #closed = false;

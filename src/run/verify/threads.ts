@@ -14,7 +14,7 @@ const STOP_MS = 5_000;
 
 /** A pool of threads that read and verify pages, each with its own sessions: rows never cross a thread. */
 export class VerifyThreads {
-  /** tasks that can be under way at once; each has a session */
+  /** tasks that can run at once; each has a session */
   readonly capacity: number;
   readonly #pool: Piscina;
   readonly #stopChannel: BroadcastChannel;
@@ -36,7 +36,7 @@ export class VerifyThreads {
       // a thread waits in its event loop, not in Atomics.wait: its sessions need it
       atomics: 'disabled',
     });
-    // a thread that ends without a task: what waits for one would wait for ever
+    // a thread that ends without a task: work waiting for one would wait forever
     this.#pool.on('error', (error: Error) => {
       this.#failure ??= error;
       void this.#pool.destroy();
@@ -54,7 +54,7 @@ export class VerifyThreads {
     }
   }
 
-  /** Closes the sessions; what is still under way after a while is ended with its thread. */
+  /** Closes the sessions; tasks still running after a while are ended with their thread. */
   async stop(): Promise<void> {
     await atMost(this.#closeSessions(), STOP_MS);
     this.#stopChannel.close();

@@ -50,19 +50,19 @@ export type VerifyOutcome =
   | { kind: 'hole'; report: VerifyReport }
   /** a page that must be asked for in parts */
   | { kind: 'too_large' }
-  /** a hole that holds ticks meanwhile */
+  /** a hole that has ticks by now */
   | { kind: 'no_hole' };
 
 /** A page of more than one tick is split above this. */
 const PAGE_BYTES_MAX = 64 * 2 ** 20;
-/** A single tick: what the store itself can hold of one is not much more. */
+/** For a single tick: the store itself cannot hold much more. */
 const TICK_BYTES_MAX = 2 ** 30 - 1;
 
-/** Reading is tried again when the connection failed or the server ended it, as a standby does that falls behind. */
+/** Reads are retried when the connection failed or the server ended it, as a lagging standby does. */
 const ATTEMPTS_MAX = 6;
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 
-/** What a verifier thread holds. Tasks that are under way at the same time have a session each. */
+/** What a verifier thread holds. Concurrent tasks have a session each. */
 export class Verifiers {
   readonly #setup: VerifierSetup;
   readonly #env: VerifierEnv;
@@ -192,7 +192,7 @@ function notBelow(ranges: readonly TickRange[], floor: bigint): TickRange[] {
     .map(({ first, last }) => ({ first: first < floor ? floor : first, last }));
 }
 
-/** Whether the same may work when it is tried again. */
+/** Whether a retry may succeed. */
 function isPassing(error: unknown): boolean {
   if (error instanceof ConnectError) return error.kind === 'unreachable';
   // ours, not the store's

@@ -14,9 +14,9 @@ export interface VerifyRun {
   vdf: VdfMode;
   /** of the store when the run began, null when it has none */
   position: bigint | null;
-  /** at most so many */
+  /** upper bound */
   threads: number;
-  /** how many numbers of the range are done, as an approximation above 2^53 */
+  /** how many numbers of the range are done, approximate above 2^53 */
   progress(done: number): void;
 }
 
@@ -61,7 +61,7 @@ export async function verifyStored(run: VerifyRun): Promise<VerifyReport> {
   return sum;
 }
 
-/** Keeps `width` tasks under way until the plan has none left and none that is under way brings another. */
+/** Keeps `width` tasks running until the plan is empty and no running task can add another. */
 async function drain(
   plan: VerifyPlan,
   width: number,
@@ -73,7 +73,7 @@ async function drain(
       const task = plan.take();
       if (task === null) break;
       const work: Promise<void> = perform(task).finally(() => underWay.delete(work));
-      work.catch(() => {}); // the first failure ends the run; those of the others are its consequences
+      work.catch(() => {}); // the first failure ends the run; later ones are its consequences
       underWay.add(work);
     }
     if (underWay.size === 0) return;

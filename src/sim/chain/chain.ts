@@ -5,7 +5,7 @@ import type { TickSource } from '../source/source.ts';
 export interface ChainOptions {
   /** how many ticks exist at the start */
   head: number;
-  /** ticks per second that come to exist afterwards */
+  /** ticks created per second afterwards */
   rate: number;
   /** number of the last tick ever; null = no end */
   limit: bigint | null;
@@ -13,17 +13,17 @@ export interface ChainOptions {
   history: number;
 }
 
-/** Whoever waits for a tick, and may go away meanwhile. */
+/** A waiter for a tick, which may go away in the meantime. */
 export interface Waiting {
   readonly over: boolean;
-  /** returns what takes the listener back */
+  /** returns a function that removes the listener */
   onClose(listener: () => void): () => void;
 }
 
 /** How often streams look whether there are new ticks; at 10,000 ticks/s they get 50 at a time. */
 const PACE_MS = 5;
 
-/** Which ticks of a source exist by now and are still served. All streams and queries look at the same one. */
+/** Which ticks of a source exist so far and are still served. Shared by all streams and queries. */
 export class Chain {
   readonly source: TickSource;
   /** 1 once a fork has happened */
@@ -53,7 +53,7 @@ export class Chain {
     return Math.min(this.#base + made, this.#most);
   }
 
-  /** How many there will ever be as things stand. */
+  /** How many there will ever be, as far as is known now. */
   finalCount(): number {
     return this.#options.rate > 0 ? this.#most : this.#base;
   }
@@ -67,7 +67,7 @@ export class Chain {
     return this.source.chunk(this.branch, Math.floor(index / this.source.chunkTicks));
   }
 
-  /** From now on the ticks from `index` on are others, and the chain ends at `count` and grows from there. */
+  /** Switches to the fork; the chain now ends at `count` and grows from there. */
   fork(count: number): void {
     this.branch = 1;
     this.#base = Math.min(count, this.#most);
@@ -75,7 +75,7 @@ export class Chain {
     this.#wake();
   }
 
-  /** No further tick comes to exist. Returns how many there are. */
+  /** Stops the growth of the chain. Returns how many ticks there are. */
   freeze(): number {
     this.#most = this.count();
     return this.#most;

@@ -1,6 +1,6 @@
 /**
- * What stands in a simulated tick. Tick n of seed s is a pure function of (s, n, previous_output) and of the options,
- * simple enough to be computed again by other code (test/integration/sim/oracle.ts does).
+ * The content of a simulated tick. Tick n of seed s is a pure function of (s, n, previous_output) and of the options,
+ * simple enough to be recomputed by other code (test/integration/sim/oracle.ts does).
  *
  * Everything is drawn from one 32-bit mix; all arithmetic is modulo 2^32, G = 0x9E3779B1:
  *
@@ -10,7 +10,7 @@
  *     draw(t, lane) fmix(t ^ (lane + 1)·G)
  *
  * Below, t = tick(s, n); d(j) = draw(t, 64·(k+1) + j) for transaction k = 0, 1, …; words are written big-endian; i is
- * the index of the tick in its chain, n = first + i; / is the whole quotient.
+ * the index of the tick in its chain, n = first + i; / is integer division.
  *
  * - timestamp T = start + 1,000,000·i / (ticks per second), µs.
  * - number of transactions: --txs; with `mixed` draw(t, 0) mod 100 says 0 below 80, 1 below 90, 2 below 95, 3 below 98,
@@ -22,7 +22,7 @@
  *   key of 8 words, word w = draw(base(s), 65536 + 8·o + w). signature: 16 words d(16 + w).
  * - payload of P = --payload-bytes, by d(0) mod 64: 0 = a text that is no order, `MEMO_v1.0:{"note":"<d(8) as 8 hex
  *   digits>"}`; 1 = empty; 2, and any P too small for the text = opaque bytes, word w = draw(d(8), w); else an order.
- *   Texts are filled up with spaces.
+ *   Texts are padded with spaces.
  * - order: `FRM_v1.0:` and the JSON of orderText() in transaction-content.ts; side = Buy when d(3) is even; quantity = 10^10 +
  *   10^4·(d(2) mod 4,000,000) (10 to 50 SOL); price in cents = 15000 + wave(20)/1024 + wave(14)/64 + d(1) mod 17 − 8
  *   where wave(b) = |n mod 2^b − 2^(b−1)|, times 10^7; expiry = C/10^6 + 3600; timestamp_ms = C/1000.
@@ -55,9 +55,9 @@ export interface ContentOptions {
   forkIndex: number | null;
 }
 
-/** sequence numbers leave 10 bits for the place in the tick */
+/** sequence numbers leave 10 bits for the position in the tick */
 export const TXS_MAX = 1024;
-/** --payload-bytes unless said otherwise: just above what an order needs */
+/** default of --payload-bytes: just above what an order needs */
 export const ORDER_BYTES_DEFAULT = 528;
 const GOLDEN = 0x9e37_79b1;
 const FORK_SEED_MASK = 0xf0f0_f0f0;

@@ -17,7 +17,7 @@ export function malformTick(message: Uint8Array, form: MalformedForm): Uint8Arra
 }
 
 const MALFORMERS: Readonly<Record<MalformedForm, (message: Uint8Array) => Uint8Array>> = {
-  // Inside vdf_proof: some decoders forgive a last string that is cut short, none an embedded message.
+  // Inside vdf_proof: some decoders accept a truncated last string, none a truncated embedded message.
   truncated: (message) =>
     changed(message, (tick) => {
       tick.transactions = [];
@@ -50,7 +50,7 @@ const FALSIFIERS: Readonly<Record<UntrueForm, (tick: Tick) => unknown>> = {
   'vdf-output': (tick) => (tick.vdfProof.output = otherHex(tick.vdfProof.output)),
 };
 
-/** Another last digit. */
+/** Changes the last digit. */
 function otherHex(digits: string): string {
   return `${digits.slice(0, -1)}${digits.endsWith('0') ? '1' : '0'}`;
 }
@@ -64,7 +64,7 @@ export function rewriteTick(message: Uint8Array): Uint8Array {
     const input = vdfInput(Buffer.from(tick.previousOutput, 'hex'), batch, tick.tickNumber);
     tick.transactionBatchHash = batch.toString('hex');
     tick.vdfProof.input = input.toString('hex');
-    if (tick.vdfProof.iterations > VDF_ITERATIONS_MAX) tick.vdfProof.iterations = 0n; // only a replayed file's
+    if (tick.vdfProof.iterations > VDF_ITERATIONS_MAX) tick.vdfProof.iterations = 0n; // only in a replayed file
     tick.vdfProof.output = vdfOutput(input, tick.vdfProof.iterations).toString('hex');
   });
 }

@@ -14,7 +14,7 @@ const TRANSACTION_BYTES_MAX = 256;
 
 /**
  * Renders ticks of one chain in order, as gRPC messages with their prefix, straight into a slab: no object per tick, so
- * that a benchmark next to it is not one of the simulator. What it writes is canonical (encodeTick writes the same).
+ * that a benchmark beside it does not measure the simulator. What it writes is canonical (encodeTick writes the same).
  */
 export class TickRenderer {
   /** where the next tick goes, and how much of the slab is used */
@@ -32,7 +32,7 @@ export class TickRenderer {
   /** the tick's transaction hashes one after the other */
   #txHashes = Buffer.alloc(HASH_BYTES * 8);
 
-  /** @param branch 0 = the chain, 1 = the same with what a fork has made of it from options.forkIndex on */
+  /** @param branch 0 = the chain, 1 = its fork, which differs from options.forkIndex on */
   constructor(options: ContentOptions, branch: 0 | 1) {
     this.#options = options;
     this.#branch = branch;
@@ -46,7 +46,7 @@ export class TickRenderer {
     this.previousOutput = genesisOutput(options.seed);
   }
 
-  /** The output of the tick before the next one. */
+  /** The output of the last tick, for the next one. */
   get previousOutput(): Buffer {
     return Buffer.from(this.#vdfPreimage.subarray(0, VDF_OUTPUT_BYTES));
   }
@@ -56,7 +56,7 @@ export class TickRenderer {
     putHex(this.#previousHex, 0, output, 0, output.length);
   }
 
-  /** Appends the tick with this index; previousOutput has to be that of the tick before, and is this one's afterwards. */
+  /** Appends the tick with this index; previousOutput must be that of the tick before, and is this one's afterwards. */
   append(index: number): void {
     const options = this.#options;
     const sum = this.#firstLow + index; // below 2^53
@@ -76,7 +76,7 @@ export class TickRenderer {
     this.#varintField(8, high, low);
     const proofAt = this.length;
     const proofBytes = proofLength(options.vdf);
-    this.length += proofBytes; // its place; what stands in it depends on the transactions after it
+    this.length += proofBytes; // reserved; its content depends on the transactions after it
 
     if (this.#txHashes.length < count * HASH_BYTES) this.#txHashes = Buffer.alloc(count * HASH_BYTES);
     const content = this.#contents[forked ? 1 : 0];
@@ -135,7 +135,7 @@ export class TickRenderer {
     this.#varintField(32, ingestionHigh, ingestionLow);
   }
 
-  /** vdf_proof into the place kept for it; its output becomes the previous one. */
+  /** Writes vdf_proof into the space reserved for it; its output becomes the previous one. */
   #proof(at: number): void {
     const end = this.length;
     this.length = at;
@@ -153,7 +153,7 @@ export class TickRenderer {
     this.length = end;
   }
 
-  /** core's vdfSeed without its allocations: the low 32 bytes of the output, the others are zero for good. */
+  /** core's vdfSeed without its allocations: the low 32 bytes of the output, the others stay zero. */
   #seedBecomesOutput(): void {
     const at = VDF_OUTPUT_BYTES - HASH_BYTES;
     sha256Into(this.#vdfPreimage, at, this.#vdfInput);

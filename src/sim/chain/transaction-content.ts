@@ -1,6 +1,6 @@
 import { draw, fmix, type ContentOptions } from './content.ts';
 
-/** How the transactions of content.ts are put into bytes. */
+/** Renders the transactions of content.ts to bytes. */
 const OWNERS = 8;
 const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
 const SIGNATURE_WORDS = 16;
@@ -30,7 +30,7 @@ function makeOwners(seed: number): Owner[] {
   });
 }
 
-/** Numbers have a fixed count of digits, so that an order is a template with places to fill in. */
+/** Numbers have a fixed number of digits, so that an order is a template with slots to fill in. */
 interface OrderTemplate {
   bytes: Buffer;
   expiryAt: number;
@@ -64,11 +64,11 @@ function makeTemplate(owner: string, side: string, payloadBytes: number): OrderT
   };
 }
 
-/** Orders need this much room; below it payloads are opaque bytes. */
+/** Orders need this many bytes; smaller payloads are opaque bytes. */
 export const ORDER_BYTES = orderText('o'.repeat(44), 'Sell').length;
 
 /**
- * One transaction after the other in the same memory, laid out as its hash reads it: tx_id ‖ payload ‖ signature ‖
+ * Renders one transaction at a time, in the same memory, laid out as its hash reads it: tx_id ‖ payload ‖ signature ‖
  * public_key ‖ be64(nonce) ‖ be64(timestamp).
  */
 export class TransactionContent {
@@ -184,7 +184,7 @@ export class TransactionContent {
 
   #opaque(at: number, byteLength: number, state: number): number {
     const end = at + byteLength;
-    // Up to three bytes too many are written; the signature comes over them.
+    // Up to three bytes too many are written; the signature overwrites them.
     for (let word = 0, position = at; position < end; word++)
       position = putWord(this.bytes, position, draw(state, word));
     return end;

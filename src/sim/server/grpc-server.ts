@@ -8,8 +8,8 @@ import {
 import type { AddressInfo } from 'node:net';
 
 /**
- * The server half of gRPC over plaintext HTTP/2, as much as this service needs: calls with one request message, not
- * compressed. It stands on node:http2 because @grpc/grpc-js writes one HTTP/2 DATA frame sequence per message; here many
+ * The server half of gRPC over plaintext HTTP/2, only what this service needs: calls with one request message, not
+ * compressed. It uses node:http2 because @grpc/grpc-js writes one HTTP/2 DATA frame sequence per message; here many
  * messages go out in one write, which gRPC allows. Measured with ticks of 2.7 KB to a grpc-js client in another process:
  * 325,000 against 101,000 ticks/s, 1.0 against 9.4 CPU seconds per million on the server's side.
  */
@@ -29,7 +29,7 @@ export type Handler = (call: Call, request: Uint8Array) => Promise<void>;
 
 const PREFIX_BYTES = 5;
 const REQUEST_BYTES_MAX = 64 * 1024;
-/** What nghttp2 may hold for a connection; large messages wait there for the client's window. Node's default is 10. */
+/** nghttp2's memory limit per connection; large messages wait there for the client's window. Node's default is 10. */
 const SESSION_MEMORY_MB = 1024;
 const CLOSE_DEADLINE_MS = 500;
 
@@ -54,18 +54,18 @@ export class Call {
     });
   }
 
-  /** Nothing can be written any more: it was ended here, or the client went away. */
+  /** Nothing more can be written: the call was ended here, or the client went away. */
   get over(): boolean {
     return this.closed || this.#ended || this.#stream.destroyed;
   }
 
-  /** Calls back when the call is closed, not when it already is; the returned function takes the listener back. */
+  /** Calls back when the call closes, not if it already has; the returned function removes the listener. */
   onClose(listener: () => void): () => void {
     this.#closeListeners.add(listener);
     return () => this.#closeListeners.delete(listener);
   }
 
-  /** Writes messages with their prefixes. Resolves when the client's window has room again or the call is over. */
+  /** Writes messages with their prefixes. Resolves when the client's window is open again or the call is over. */
   async write(frames: Uint8Array): Promise<void> {
     if (this.over) return;
     this.#respond();
@@ -120,7 +120,7 @@ export class GrpcServer {
     this.#server = createServer({ maxSessionMemory: SESSION_MEMORY_MB });
     this.#server.on('session', (session) => {
       this.#sessions.add(session);
-      session.on('error', () => {}); // its streams close and say so
+      session.on('error', () => {}); // its streams close and report it
       session.on('close', () => this.#sessions.delete(session));
     });
     this.#server.on('stream', (stream, headers) => this.#accept(stream, headers));
@@ -188,7 +188,7 @@ async function answer(handler: Handler, call: Call, body: Buffer): Promise<void>
   }
 }
 
-/** As gRPC wants its messages in a header: UTF-8 with all but printable ASCII, and %, as %XX. */
+/** Encodes a grpc-message header: UTF-8, with % and everything but printable ASCII as %XX. */
 function percentEncoded(text: string): string {
   return Array.from(Buffer.from(text, 'utf8'), (byte) =>
     byte >= 0x20 && byte <= 0x7e && byte !== 0x25

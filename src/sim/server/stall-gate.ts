@@ -24,7 +24,7 @@ export class StallGate {
     this.#nowMs = nowMs;
   }
 
-  /** How long a stream whose next tick is this one has to be silent, and by which fault; null when it may go on. */
+  /** How long a stream must be silent before this tick, and by which fault; null when it may go on. */
   enter(index: number): { kind: string; ms: number } | null {
     for (const stall of this.#stalls) {
       const now = this.#nowMs();
@@ -40,7 +40,7 @@ export class StallGate {
     return null;
   }
 
-  /** The first tick after this one that a stream has to stop in front of; Infinity when there is none. */
+  /** The first tick after this one that a stream must stop before; Infinity when there is none. */
   nextAfter(index: number): number {
     const ahead = this.#stalls.flatMap((stall) => (stall.index > index ? [stall.index] : []));
     return Math.min(...ahead, Infinity);

@@ -23,8 +23,8 @@ export interface Sequencer {
 type Ending = { code: StatusCode; text: string };
 
 /**
- * One StreamTicks call: ticks from `start` on as fast as the client reads, then as they come to exist. A stream holds
- * at most one write of one chunk that its client has not taken. Where a fault hits, it takes the ticks one by one.
+ * One StreamTicks call: ticks from `start` on as fast as the client reads, then as they are made. A stream has at most
+ * one write in flight, of one chunk. Where a fault hits, ticks are sent one by one.
  */
 export class TickStream {
   readonly #sequencer: Sequencer;
@@ -117,7 +117,7 @@ export class TickStream {
     return this.#call.over;
   }
 
-  /** Sends what there is from `index` on, up to the end of its chunk; returns the index to go on with. */
+  /** Sends what there is from `index` on, up to the end of its chunk; returns the next index to send. */
   async #send(index: number): Promise<number> {
     const { chain, plan, fork, stalls } = this.#sequencer;
     const chunk = await chain.chunkOf(index);
@@ -181,7 +181,7 @@ export class TickStream {
     return index;
   }
 
-  /** What the stream carries in place of one tick. */
+  /** What the stream sends in place of one tick. */
   async #framesOf(index: number, hit: TickFaults | null): Promise<Uint8Array[]> {
     const { chain } = this.#sequencer;
     const number = chain.source.numberAt(index);

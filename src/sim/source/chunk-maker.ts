@@ -2,7 +2,7 @@ import { TXS_MAX, type ContentOptions } from '../chain/content.ts';
 import { TickRenderer } from '../chain/tick-renderer.ts';
 
 const CHUNK_TICKS_MAX = 512;
-/** what a chunk of large ticks may weigh, unless a single one is larger */
+/** size of a chunk of large ticks, unless a single tick is larger */
 const CHUNK_BYTES_AIM = 4 * 1024 * 1024;
 /** of 256 bytes each */
 const CHECKPOINTS_MAX = 65_536;
@@ -31,8 +31,8 @@ export interface ChunkReply extends ChunkRequest {
 
 /**
  * Makes any chunk of a chain. Each tick needs the output of the one before, so a chunk far ahead costs all those up to
- * it; one that lies behind starts from a checkpoint of the outputs. When there are too many checkpoints every other one
- * goes, so memory has a bound however long the chain gets.
+ * it; an earlier one starts from a checkpoint of the outputs. When there are too many checkpoints every other one
+ * is dropped, so memory is bounded however long the chain gets.
  */
 export class ChunkMaker {
   readonly #options: ContentOptions;
@@ -52,7 +52,7 @@ export class ChunkMaker {
     this.#checkpoints = [new Map([[0, this.#renderers[0].previousOutput]]), new Map()];
   }
 
-  /** @param passing is told the index at each chunk that has to be made on the way */
+  /** @param passing called with the index of each chunk made on the way */
   make(request: ChunkRequest, passing: (index: number) => void = () => {}): ChunkReply {
     const { branch, chunk } = request;
     const renderer = (this.#renderers[branch] ??= new TickRenderer(this.#options, branch));
@@ -77,7 +77,7 @@ export class ChunkMaker {
     return ends;
   }
 
-  /** The branch in whose checkpoints the start of a chunk stands: up to the fork both have the same. */
+  /** The branch whose checkpoints hold the start of a chunk: up to the fork both share them. */
   #owner(branch: 0 | 1, chunk: number): 0 | 1 {
     return chunk * this.#chunkTicks <= (this.#options.forkIndex ?? Infinity) ? 0 : branch;
   }

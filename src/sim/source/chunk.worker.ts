@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { ChunkMaker, type ChunkReply, type ChunkRequest } from './chunk-maker.ts';
 import type { ContentOptions } from '../chain/content.ts';
 
-/** What the thread says: a chunk that was asked for, or how far it is on a long way to one. */
+/** Messages of the thread: a requested chunk, or its progress towards a distant one. */
 export type ChunkMessage = ChunkReply | { passingIndex: number };
 
 const PROGRESS_EVERY_MS = 2000;

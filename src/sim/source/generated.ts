@@ -13,7 +13,7 @@ const WORKER_URL = new URL(
 );
 
 export interface GeneratedSourceEvents {
-  /** the thread is on a long way to a chunk that was asked for */
+  /** the thread is still far from a requested chunk */
   passing(number: bigint): void;
   /** the thread died; nothing more can be served */
   failed(error: Error): void;
@@ -25,8 +25,8 @@ class Pending {
 }
 
 /**
- * Ticks made in a thread of their own, chunk by chunk. Those used last stay in memory up to `cacheBytesMax`; one that
- * was dropped is made again.
+ * Ticks made in their own thread, chunk by chunk. The most recently used chunks stay in memory up to `cacheBytesMax`;
+ * dropped ones are made again.
  */
 export class GeneratedSource implements TickSource {
   readonly chunkTicks: number;
@@ -99,7 +99,7 @@ export class GeneratedSource implements TickSource {
 
   prefetch(branch: 0 | 1, chunk: number): void {
     const key = `${branch}:${chunk}`;
-    // What is made ahead must not push out what is about to be asked for.
+    // Chunks made ahead must not evict those about to be requested.
     const room = this.#cacheBytesMax >= (this.#pending.size + 2) * this.#chunkBytes;
     if (room && !this.#cache.has(key)) this.#ask({ branch, chunk }, key);
   }

@@ -21,7 +21,7 @@ export class ReplaySource implements TickSource {
 
   /**
    * @param path JSON lines, a tick in proto3-JSON on each; empty lines are skipped
-   * @throws Error with file and line when one is no tick
+   * @throws Error with file and line when one is not a tick
    */
   static async read(path: string): Promise<ReplaySource> {
     const source = new ReplaySource();
@@ -106,7 +106,7 @@ export class ReplaySource implements TickSource {
   }
 }
 
-/** A message with the prefix that gRPC puts in front: not compressed, and its length. */
+/** A message with its gRPC prefix: not compressed, and its length. */
 export function grpcFrame(message: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(GRPC_PREFIX_BYTES + message.length);
   frame[0] = 0;

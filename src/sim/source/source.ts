@@ -1,6 +1,6 @@
 import type { Chunk } from './chunk.ts';
 
-/** Where the ticks of a chain come from: made (generated-source.ts) or read from a file (replay-source.ts). */
+/** Where the ticks of a chain come from: made (generated.ts) or read from a file (replay.ts). */
 export interface TickSource {
   /** the ticks of chunk c have the indexes from c · chunkTicks on */
   readonly chunkTicks: number;
@@ -14,7 +14,7 @@ export interface TickSource {
   /** Transactions in the ticks before this index. */
   transactionsBefore(index: number, branch: 0 | 1): bigint;
   chunk(branch: 0 | 1, chunk: number): Promise<Chunk>;
-  /** Has a chunk made that is likely to be asked for. */
+  /** Makes a chunk ahead of time that is likely to be requested. */
   prefetch(branch: 0 | 1, chunk: number): void;
   close(): Promise<void>;
 }

@@ -50,7 +50,7 @@ const RANGES_SHOWN = 5;
 const RANGES_LISTED = 1000;
 const NONE: Found = { count: 0, first: [] };
 
-/** Names of what makes the exit code 1, as in the JSON. */
+/** Names of the problems that make the exit code 1, as in the JSON. */
 export function problemsOf(report: QualityReport): string[] {
   return [
     ...MISSING_CAUSES.filter(
@@ -81,7 +81,7 @@ function openConflicts({ deadLetters }: QualityReport): Found {
   );
 }
 
-/** Numbers of ticks, and counts of them that reach as far, as strings; counts of rows as numbers. */
+/** Tick numbers, and tick counts that can be as large, are strings; row counts are numbers. */
 export function qualityJson(report: QualityReport): Record<string, unknown> {
   const problems = problemsOf(report);
   return {

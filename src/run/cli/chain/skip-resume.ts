@@ -6,7 +6,7 @@ import { databaseUrlOf } from '../../config/addresses.ts';
 import { tickNumber } from '../arguments.ts';
 import { runOnDatabase } from '../database.ts';
 
-/** `tick-ingester skip` and `resume`: what only an operator may decide. The daemon may run meanwhile; it begins anew. */
+/** `tick-ingester skip` and `resume`: decisions only an operator may take. A running daemon starts over from the ledger. */
 export function registerDecisions(program: Command, loadConfig: () => Config): void {
   program
     .command('skip')

@@ -13,7 +13,7 @@ interface StatusArguments {
 /** The sequencer's head, or why it is not known. */
 type Head = { head: string } | { unknown: string };
 
-/** `tick-ingester status`: what is stored, what is missing, who writes. Reads alone; the daemon need not run. */
+/** `tick-ingester status`: what is stored, what is missing, who writes. Read-only; the daemon need not be running. */
 export function registerStatus(program: Command, loadConfig: () => Config): void {
   program
     .command('status')

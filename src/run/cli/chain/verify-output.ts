@@ -4,7 +4,7 @@ import { FINDING_KINDS, type Finding, type FindingKind } from '../../../core/cha
 import type { VdfMode, VerifyReport } from '../../../core/chain/verify/page.ts';
 import { tableLines } from '../text.ts';
 
-/** What a run of `verify` is told as. */
+/** What is reported about a run of `verify`. */
 export interface Verdict {
   range: TickRange;
   vdf: VdfMode;
@@ -17,7 +17,7 @@ export function firstBad({ report }: Verdict): Finding | null {
   return report.findings[0] ?? null;
 }
 
-/** One line for stderr: what is bad first, and where to look. */
+/** One line for stderr: the first bad tick, and where to look. */
 export function firstBadLine({ tick, last, kind, detail }: Finding): string {
   const place = tick === last ? `tick ${tick}` : `ticks ${tick} to ${last}`;
   const look =

@@ -29,7 +29,7 @@ export interface VerifyEnvironment {
   serviceName: string;
 }
 
-/** Asked for what cannot be: a range that is empty or begins before the chain. */
+/** An impossible range: empty, or beginning before the chain. */
 class UsageError extends Error {}
 
 const HELP = `
@@ -48,7 +48,7 @@ Example:
 
 Reads READ_DATABASE_URL, or DATABASE_URL when that is not set (environment or .env.ingester), in short snapshots.`;
 
-/** `tick-ingester verify`: whether what is stored is complete and true. Reads alone; the daemon need not run. */
+/** `tick-ingester verify`: is the stored chain complete and correct? Read-only; the daemon need not be running. */
 export function registerVerify(program: Command, environment: () => VerifyEnvironment): void {
   program
     .command('verify')
@@ -79,7 +79,7 @@ export function registerVerify(program: Command, environment: () => VerifyEnviro
     .action(async (args: VerifyArguments) => process.exit(await run(args, environment())));
 }
 
-/** Resolves with the exit code; everything is said already. */
+/** Resolves with the exit code; all output is written by then. */
 async function run(args: VerifyArguments, environment: VerifyEnvironment): Promise<number> {
   const applicationName = `${environment.serviceName} verify`;
   let verdict: Verdict;

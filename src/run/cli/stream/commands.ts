@@ -20,7 +20,7 @@ export interface StreamCommands {
   /** with --config */
   command(name: string, description: string): Command;
   run(command: Command, work: (config: StreamingConfig) => Promise<void>): Promise<void>;
-  /** A bus for as long as the work takes; the database is asked for only where the bus is in it. */
+  /** A bus for as long as the work takes; a database is required only when the bus is in it. */
   withBus(config: StreamingConfig, work: BusWork): Promise<void>;
 }
 
@@ -77,7 +77,7 @@ async function withCheckpoints(
   }
 }
 
-/** A command that only looks stores no checkpoint. */
+/** Read-only commands store no checkpoint. */
 const NO_CHECKPOINTS = {
   read: () => Promise.resolve(null),
   write: () => Promise.resolve(),

@@ -10,7 +10,7 @@ import { wholeNumber } from '../arguments.ts';
 import type { StreamCommands, StreamEnvironment } from './commands.ts';
 import { withServerUrl } from '../database.ts';
 
-/** What every role that takes from the bus is told. */
+/** Options of every role that consumes from the bus. */
 interface RoleArguments {
   config?: string;
   group?: string;
@@ -35,7 +35,7 @@ function withRoleOptions(command: Command, batchSize: string): Command {
     );
 }
 
-/** The role as a program of its own, on the main thread, until it is told to end. */
+/** Runs the role as its own program, on the main thread, until a signal ends it. */
 function runConsumer(
   stage: BusStage,
   options: RoleArguments,

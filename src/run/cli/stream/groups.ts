@@ -14,7 +14,7 @@ interface GroupsArguments {
   json?: true;
 }
 
-/** A group nobody was seen of for so long keeps the bus from being trimmed, ms. */
+/** A group is reported as blocking trimming when none of its members was seen for this long, ms. */
 const IDLE_MS = 3_600_000;
 
 /** `mdp stream groups`: who reads a topic, how far, and what holds back its trimming. */
@@ -39,7 +39,7 @@ export function registerGroups(commands: StreamCommands): void {
           const groups = await bus.groups(topic);
           if (options.drop !== undefined) {
             const refusal = dropRefusal(groups, options.drop, options.yes === true);
-            // its role, its positions and its marks are rows there
+            // its role, positions and checkpoints are rows there
             if (store === null) throw new NoDatabaseError('--drop needs the database too: set DATABASE_URL');
             if (refusal !== null) command.error(`${nameOf(command)}: ${refusal}`, { exitCode: EXIT_FAILED });
             await bus.dropGroup(topic, options.drop);

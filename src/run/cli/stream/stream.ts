@@ -5,7 +5,7 @@ import { registerGroups } from './groups.ts';
 import { registerProduce } from './produce.ts';
 import { registerTail } from './tail.ts';
 
-/** `mdp stream …`: the roles on the bus as programs of their own, and looks at what is on it. */
+/** `mdp stream …`: the roles on the bus as separate programs, and commands that inspect the bus. */
 export function registerStream(program: Command, env: StreamEnvironment): void {
   const stream = program
     .command('stream')

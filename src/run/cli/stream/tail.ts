@@ -19,7 +19,7 @@ interface TailArguments {
 
 /** How often --follow looks for more, ms. */
 const POLL_MS = 250;
-/** Records read at once. */
+/** Records per read. */
 const PAGE = 1_000;
 const SHOWN_CHARS_MAX = 400;
 
@@ -95,7 +95,7 @@ function show(delivery: Delivery, { where, json }: TailArguments, print: Print):
   print(`${delivery.position}  ${takenAt}  ${printable(shorten(text, SHOWN_CHARS_MAX))}`);
 }
 
-/** An expression that does not fit a record (a number compared with a text) does not match it. */
+/** An expression that does not fit a record (a number compared with a string) does not match it. */
 function matches(where: Where, fields: Record<string, unknown>): boolean {
   try {
     return where(fields);

@@ -1,10 +1,10 @@
 import { Environment } from '@marcbachmann/cel-js';
 import { InvalidArgumentError } from 'commander';
 
-/** A filter over records; throws what the expression makes of a record that it does not fit. */
+/** A filter over records; throws CEL's error when the expression does not fit a record. */
 export type Where = (fields: Readonly<Record<string, unknown>>) => boolean;
 
-/** The fields of events and signals: one that a record lacks is null, any other name is a mistake. */
+/** The fields of events and signals: one that a record lacks is null, any other name is an error. */
 const FIELDS = [
   'ver',
   'kind',
@@ -44,12 +44,12 @@ const FIELDS = [
 ];
 const ABSENT = Object.fromEntries(FIELDS.map((name) => [name, null]));
 
-/** A filter is typed by hand: far below what a machine would write. */
+/** Filters are typed by hand: limits far below generated ones. */
 const NODES_MAX = 1_000;
 
 const environment = new Environment({ limits: { maxAstNodes: NODES_MAX } });
 for (const name of FIELDS) environment.registerVariable(name, 'dyn');
-// numbers of JSON are doubles, and people write 2 as often as 2.0
+// JSON numbers are doubles, and people write 2 as often as 2.0
 for (const [operator, apply] of [
   ['+', (a: number, b: number) => a + b],
   ['-', (a: number, b: number) => a - b],

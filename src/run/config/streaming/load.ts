@@ -8,7 +8,7 @@ import { readSetting, readVariable } from '../load.ts';
 import { byteSize, duration, type Parser } from '../parsers.ts';
 import { readYaml, YamlError } from './yaml.ts';
 
-/** A value that is written as in the environment: `2GiB`, `24h`, or a bare number where that has a meaning. */
+/** A value with the syntax of environment variables: `2GiB`, `24h`, or a bare number where that has a meaning. */
 function written<T>(parser: Parser<T>): z.ZodType<T> {
   return z
     .union([z.string(), z.number()])
@@ -30,7 +30,7 @@ const topic = z
   .regex(/^[A-Za-z0-9._-]{1,200}$/, 'must be letters, digits, dots, hyphens, underscores');
 const symbols = z.array(name).min(1).max(10_000);
 
-/** Files in PEM; left out: the authorities of the system, and no certificate of our own. */
+/** PEM files; without them: the system's CAs and no client certificate. */
 const tls = z
   .strictObject({
     ca: z.string().min(1).optional(),
@@ -184,7 +184,7 @@ export const streamingSchema = z.strictObject({
 /** Every key with its value: durations in ms, sizes in bytes. */
 export type StreamingConfig = z.output<typeof streamingSchema>;
 
-/** Whose events our own producers publish. */
+/** The providers of our own producers. */
 export function knownProviders({ producers }: StreamingConfig): string[] {
   return [producers.synthetic.provider, producers.ibkr.provider_id, ORDER_PROVIDER];
 }
@@ -209,7 +209,7 @@ export function streamingConfigPath(): string {
 }
 
 /**
- * @param path as it was named, for messages
+ * @param path as given, for messages
  * @param lookup what `${NAME}` stands for; null: unset
  * @throws YamlError with every mistake and its line
  */

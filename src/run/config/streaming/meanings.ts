@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { streamingSchema } from './load.ts';
 
-/** By path; a key with further keys below it stands for all of them. */
+/** By path; an entry for a parent key covers all keys below it. */
 const MEANINGS: Readonly<Record<string, string>> = {
   version: 'Of this file.',
   'bus.type': 'Which bus; postgres is the tables of DATABASE_URL and needs no further server.',
@@ -55,7 +55,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'telemetry.log_level': 'Least level that is logged: trace, debug, info, warn, error or fatal.',
 };
 
-/** What is used of JSON Schema. */
+/** The part of JSON Schema used here. */
 interface Shape {
   properties?: Record<string, Shape>;
   default?: unknown;
@@ -104,7 +104,7 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** A sentence, or nothing where every text will do. */
+/** A sentence, or nothing where any text is allowed. */
 function allowedText(shape: Shape): string {
   const { enum: words, description, minimum, exclusiveMinimum, maximum, type } = shape;
   if (words !== undefined) return ` Allowed: ${words.join(' | ')}.`;

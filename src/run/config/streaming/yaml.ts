@@ -2,7 +2,7 @@
 import { isMap, isScalar, LineCounter, parseDocument, Scalar, visit, type Document } from 'yaml';
 import type { z } from 'zod';
 
-/** A mistake in a file, with its place. */
+/** A mistake in a file, with its position. */
 export interface YamlProblem {
   /** from 1 */
   line: number;
@@ -11,7 +11,7 @@ export interface YamlProblem {
   problem: string;
 }
 
-/** Every mistake at once; the program that gets it prints the message and exits with 2. */
+/** Every mistake at once; the program that catches it prints the message and exits with 2. */
 export class YamlError extends Error {
   override name = 'YamlError';
   readonly problems: readonly YamlProblem[];
@@ -28,10 +28,10 @@ export class YamlError extends Error {
 }
 
 /**
- * The value of a file by its schema. Text `${VAR}` and `${VAR:-default}` is replaced by what `lookup` has (null: unset),
+ * The value of a file by its schema. Text `${VAR}` and `${VAR:-default}` is replaced by what `lookup` returns (null: unset),
  * before its type is decided, so that an unquoted `${PORT:-9101}` is a number.
  *
- * @throws YamlError with all that is wrong: syntax, unset variables, unknown keys, values
+ * @throws YamlError with everything that is wrong: syntax, unset variables, unknown keys, values
  */
 export function readYaml<T extends z.ZodType>(
   file: string,
@@ -79,7 +79,7 @@ function expand(
   });
 }
 
-/** What an unquoted scalar of this text would be. */
+/** The value this text has as an unquoted scalar. */
 function plainValue(text: string): unknown {
   const { contents, errors } = parseDocument(text);
   return errors.length === 0 && isScalar(contents) ? contents.value : text;
@@ -101,7 +101,7 @@ function problemsOf(
   }));
 }
 
-/** Where a key stands; of one that is absent, the nearest that is there. */
+/** Position of a key, or of its nearest parent when it is absent. */
 function offsetOf(document: Document, path: readonly string[]): number {
   for (let length = path.length; length > 0; length -= 1) {
     const parent = document.getIn(path.slice(0, length - 1), true) ?? document.contents;
