@@ -39,7 +39,7 @@ const ANSWER_MS_MAX = 30_000;
  */
 export class StoreClient {
   readonly #write: Session;
-  readonly #books: Session;
+  readonly #bookkeeping: Session;
   readonly #bars: Session;
   readonly #connect: (purpose: string) => Promise<Client>;
   readonly #writers = new WeakMap<Client, TickDataWriter>();
@@ -51,10 +51,10 @@ export class StoreClient {
     this.#connect = (purpose) => connectDurable(dbUri, `${applicationName} ${purpose}`);
     const session = (purpose: string): Session => new Session(() => this.#connect(purpose), ANSWER_MS_MAX);
     this.#write = session('ticks');
-    this.#books = session('books');
+    this.#bookkeeping = session('books');
     this.#bars = session('bars');
-    this.jobRuns = new JobRunTracker((work) => this.#books.run(work));
-    this.busCheckpoints = new BusCheckpoints((work) => this.#books.run(work));
+    this.jobRuns = new JobRunTracker((work) => this.#bookkeeping.run(work));
+    this.busCheckpoints = new BusCheckpoints((work) => this.#bookkeeping.run(work));
     this.bars = new BarsStore((work) => this.#bars.run(work));
   }
 
@@ -70,7 +70,7 @@ export class StoreClient {
 
   /** Enforces one number of partitions of a topic on every process. Rejects with PartitionsDifferError. */
   async agreePartitions(topic: string, partitions: number): Promise<void> {
-    await this.#books.run((client) => agreePartitions(client, topic, partitions));
+    await this.#bookkeeping.run((client) => agreePartitions(client, topic, partitions));
   }
 
   /**
@@ -78,7 +78,7 @@ export class StoreClient {
    * PartitionsDifferError when the topic has another number of partitions.
    */
   async claimGroup(topic: string, group: string, role: string, partitions: number): Promise<void> {
-    await this.#books.run(async (client) => {
+    await this.#bookkeeping.run(async (client) => {
       await agreePartitions(client, topic, partitions);
       await claimGroup(client, { topic, group }, role);
     });
@@ -86,7 +86,7 @@ export class StoreClient {
 
   /** Deletes what is recorded here of a group that is dropped from the bus. */
   async forgetGroup(topic: string, group: string): Promise<void> {
-    await this.#books.run((client) => forgetGroup(client, { topic, group }));
+    await this.#bookkeeping.run((client) => forgetGroup(client, { topic, group }));
   }
 
   /**
@@ -110,7 +110,7 @@ export class StoreClient {
   }
 
   async aclose(): Promise<void> {
-    await Promise.all([this.#write.close(), this.#books.close(), this.#bars.close()]);
+    await Promise.all([this.#write.close(), this.#bookkeeping.close(), this.#bars.close()]);
   }
 }
 

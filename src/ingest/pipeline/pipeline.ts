@@ -194,8 +194,8 @@ export class Pipeline {
       const blocked = (inFlight.batch.fills || inFlight.checkLinks) && earlier > 0;
       earlier += 1;
       if (inFlight.parsed === null || inFlight.writing || blocked) continue;
-      const letters = inFlight.isAdmitted ? 0 : inFlight.parsed.deadLetters.length;
-      if (letters > 0 && !this.#host.admit(letters)) return;
+      const deadLetters = inFlight.isAdmitted ? 0 : inFlight.parsed.deadLetters.length;
+      if (deadLetters > 0 && !this.#host.admit(deadLetters)) return;
       inFlight.isAdmitted = true;
       void this.#write(inFlight, inFlight.parsed, run.epoch, this.#idleWriters.shift()!);
     }

@@ -45,23 +45,23 @@ export class Backlog {
 
   wait(): void {
     if (this.waits) return;
-    this.#mark(true);
+    this.#setWaiting(true);
     this.#counts.pauses += 1;
     this.#stream.pause();
   }
 
   wake(): void {
-    this.#mark(false);
+    this.#setWaiting(false);
     this.#stream.resume();
   }
 
   /** The stream is over: nothing waits any more. */
   abandon(): void {
     this.clear();
-    this.#mark(false);
+    this.#setWaiting(false);
   }
 
-  #mark(waits: boolean): void {
+  #setWaiting(waits: boolean): void {
     this.waits = waits;
     this.#ring.readerWaits = waits;
   }

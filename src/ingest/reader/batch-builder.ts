@@ -52,20 +52,20 @@ export class BatchBuilder {
   #lastTickWord = 0;
   #previous: string | null = null;
   /** the number after the last batch, and the output of the tick before it */
-  #behind: OutputBefore | null;
+  #outputBefore: OutputBefore | null;
   readonly #wire = new TickWire();
 
-  /** behind: what is known of the tick before the first one. */
+  /** outputBefore: what is known of the tick before the first one. */
   constructor(
     ring: Ring,
     limits: SealLimits,
     sealed: (batch: SealedBatch) => void,
-    behind: OutputBefore | null = null,
+    outputBefore: OutputBefore | null = null,
   ) {
     this.#ring = ring;
     this.#limits = limits;
     this.#sealed = sealed;
-    this.#behind = behind;
+    this.#outputBefore = outputBefore;
   }
 
   /** These holes are recorded with the next batch that has a range. */
@@ -89,7 +89,7 @@ export class BatchBuilder {
     if (cut || (this.#newGaps.length > 0 && this.#frames > 0)) this.#seal();
     if (bytes.length > this.#ring.geometry.slabBytes)
       return this.#appendSide(number, fills, 0, bytes, arrivedMs);
-    if (!this.#room(number, fills, true, bytes.length, arrivedMs)) return false;
+    if (!this.#ensureSlab(number, fills, true, bytes.length, arrivedMs)) return false;
     this.#ticks += 1;
     this.#ring.addBufferedTicks(1);
     this.#lastTickWord = this.#frames * INDEX_WORDS;
@@ -104,7 +104,7 @@ export class BatchBuilder {
     if (this.#fills || cut) this.#seal();
     if (bytes.length > this.#ring.geometry.slabBytes)
       return this.#appendSide(due, false, FRAME_UNNUMBERED, bytes, arrivedMs);
-    if (!this.#room(due, false, false, bytes.length, arrivedMs)) return false;
+    if (!this.#ensureSlab(due, false, false, bytes.length, arrivedMs)) return false;
     this.#copy(bytes, FRAME_UNNUMBERED, arrivedMs);
     return true;
   }
@@ -125,12 +125,12 @@ export class BatchBuilder {
     if (this.#slab !== null) this.#ring.free(this.#slab.id);
     this.#ring.addBufferedTicks(-this.#ticks);
     this.#newGaps = [];
-    this.#behind = null;
+    this.#outputBefore = null;
     this.#reset();
   }
 
   /** Ensures that a slab is open with capacity for one more frame. */
-  #room(number: bigint, fills: boolean, numbered: boolean, length: number, arrivedMs: number): boolean {
+  #ensureSlab(number: bigint, fills: boolean, numbered: boolean, length: number, arrivedMs: number): boolean {
     const { slabBytes, framesMax } = this.#ring.geometry;
     if (this.#slab !== null && (this.#frames >= framesMax || this.#bytes + length > slabBytes)) this.#seal();
     if (this.#slab !== null) return true;
@@ -145,7 +145,7 @@ export class BatchBuilder {
     this.#first = number;
     this.#fills = fills;
     this.#openedMs = arrivedMs;
-    this.#previous = !fills && this.#behind?.next === number ? this.#behind.output : null;
+    this.#previous = !fills && this.#outputBefore?.next === number ? this.#outputBefore.output : null;
     if (!numbered) return; // without its own range it could be sent twice, and its gaps with it
     this.#gaps = this.#newGaps;
     this.#newGaps = [];
@@ -181,7 +181,7 @@ export class BatchBuilder {
     if (this.#frames === 0 || this.#slab === null) return;
     if (!this.#fills && this.#ticks > 0) {
       const next = this.#first + BigInt(this.#ticks);
-      this.#behind = { next, output: this.#lastOutput(this.#slab) };
+      this.#outputBefore = { next, output: this.#lastOutput(this.#slab) };
     }
     this.#emit(this.#slab.id, null);
   }

@@ -60,25 +60,25 @@ type State =
   | { kind: 'waiting'; timer: NodeJS.Timeout; doubt: Doubt };
 
 /**
- * Keeps one tick stream open without a limit.
+ * Keeps one tick stream open, reconnecting without a limit.
  *
  *   state    what it is                            event                                  next
  *   stopped                                        start()                                opening
  *   parked   the ring is full, so it is not        resume()                               opening
  *            opened
- *   opening  a stream was asked for on a           the channel is ready, without doubt    open
- *            connection of its own                 GetStatus: nothing new, after a stall  open
+ *   opening  a stream was requested on a new       the channel is ready, without doubt    open
+ *            connection                            GetStatus: nothing new, after a stall  open
  *                                                  first frame                            flowing
  *   open     connected, and no frame yet           first frame                            flowing
- *   flowing  frames came: earlier failures are     –
+ *   flowing  frames arrive: earlier failures are   –
  *            forgotten
- *   waiting  the connection is closed; another     its time is over                       opening
- *            one after a while
+ *   waiting  the connection is closed; a new one   the delay is over                      opening
+ *            follows after a delay
  *
- *   opening, open and flowing end alike:           error, end or silence                  waiting, then longer
- *                                                  message too large, twice in one place  waiting a minute (halt)
+ *   opening, open and flowing end the same way:    error, end or silence                  waiting, then longer
+ *                                                  message too large twice at a position  waiting a minute (halt)
  *                                                  position no longer served              opening at the oldest tick
- *   opening is entered as parked while the stream is paused; stop() leads from everywhere to stopped.
+ *   opening is entered as parked while the stream is paused; stop() leads from every state to stopped.
  *
  * Every attempt has its own connection. An open but silent stream is diagnosed by GetStatus: a head beyond what we have
  * means that the stream hangs, an equal one that the chain is quiet.

@@ -28,14 +28,14 @@ export async function readCounterparts(
     // as many rows as numbers: without statistics the planner may assume that it needs the whole table
     await client.query('SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off');
     const stored = await readStoredTicks(client, numbers);
-    const letters = await client.query<{ tick_number: string; raw_sha256: Buffer }>(
+    const deadLetters = await client.query<{ tick_number: string; raw_sha256: Buffer }>(
       `SELECT tick_number, raw_sha256 FROM dead_letters
         WHERE coalesce(tick_number, -1) = ANY ($1::numeric[]) AND reason <> 'conflict'`,
       [numbers.map(String)],
     );
     const found = new Map<bigint, Counterpart>();
     for (const [number, tick] of stored) found.set(number, { tick, letters: [] });
-    for (const row of letters.rows) {
+    for (const row of deadLetters.rows) {
       const number = BigInt(row.tick_number);
       const counterpart = found.get(number) ?? { tick: null, letters: [] };
       counterpart.letters.push(row.raw_sha256);

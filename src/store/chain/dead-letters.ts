@@ -54,7 +54,7 @@ export async function listDeadLetters(
 ): Promise<{ letters: DeadLetterInfo[]; total: number }> {
   return inSnapshot(client, async () => {
     const values = parameters(filter);
-    const letters = await client.query<DeadLetterInfo>(
+    const page = await client.query<DeadLetterInfo>(
       `SELECT ${COLUMNS} FROM dead_letters WHERE ${MATCHES} ORDER BY dead_letter_id DESC LIMIT $5`,
       [...values, limit],
     );
@@ -62,7 +62,7 @@ export async function listDeadLetters(
       `SELECT count(*) AS count FROM dead_letters WHERE ${MATCHES}`,
       values,
     );
-    return { letters: letters.rows, total: Number(total.rows[0]?.count ?? 0) };
+    return { letters: page.rows, total: Number(total.rows[0]?.count ?? 0) };
   });
 }
 

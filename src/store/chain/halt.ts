@@ -29,7 +29,7 @@ export async function readBrake(client: Client): Promise<BrakeState> {
     halt_reason: string | null;
     fork_accepted: boolean;
   }>('SELECT halt, halt_reason, fork_accepted FROM ingest_state');
-  const letters = await client.query<{ age_ms: number; count: string }>(
+  const deadLetters = await client.query<{ age_ms: number; count: string }>(
     `SELECT min(${msOf('clock_timestamp() - created_at')}) AS age_ms, count(*) AS count
        FROM dead_letters
       WHERE created_at > clock_timestamp() - $1 * interval '1 millisecond'
@@ -41,7 +41,7 @@ export async function readBrake(client: Client): Promise<BrakeState> {
   return {
     halt: row?.halt == null ? null : { kind: row.halt, reason: row.halt_reason ?? '' },
     forkAccepted: row?.fork_accepted ?? false,
-    deadLetters: letters.rows.map(({ age_ms, count }) => ({ ageMs: age_ms, count: Number(count) })),
+    deadLetters: deadLetters.rows.map(({ age_ms, count }) => ({ ageMs: age_ms, count: Number(count) })),
   };
 }
 

@@ -36,7 +36,7 @@ interface StateRow {
  *   read the row ──► the lease runs: standby, again when it is over
  *        │ expired
  *        ▼
- *   exclusive fence (waits for every batch of the old leader; ends its backends when they do not finish)
+ *   exclusive fence (waits for every batch of the old leader; terminates its backends if they do not finish)
  *        ▼
  *   epoch + 1, holder, expiry, in the same transaction ──► leader
  *

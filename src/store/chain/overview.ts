@@ -79,9 +79,9 @@ export async function readOverview(client: Client): Promise<Overview> {
       'SELECT status, reason, count(*) AS count FROM dead_letters GROUP BY status, reason ORDER BY status, reason',
     );
     const row = position.rows[0];
-    const held = state.rows[0];
+    const chain = state.rows[0];
     return {
-      chainId: held?.chain_id ?? null,
+      chainId: chain?.chain_id ?? null,
       origin: row?.origin ?? null,
       position: row?.position ?? null,
       completeUpTo: row?.complete_up_to ?? null,
@@ -91,13 +91,13 @@ export async function readOverview(client: Client): Promise<Overview> {
       openGaps: open.rows.map(({ error, next, ...gap }) => ({ ...gap, lastError: error, nextAttempt: next })),
       deadLetters: dead.rows.map((letter) => ({ ...letter, count: Number(letter.count) })),
       halt:
-        held?.halt == null
+        chain?.halt == null
           ? null
-          : { kind: held.halt, reason: held.halt_reason ?? '', since: held.halted_at ?? '' },
+          : { kind: chain.halt, reason: chain.halt_reason ?? '', since: chain.halted_at ?? '' },
       leader:
-        held?.holder == null
+        chain?.holder == null
           ? null
-          : { holder: held.holder, epoch: held.epoch, live: held.live, since: held.since },
+          : { holder: chain.holder, epoch: chain.epoch, live: chain.live, since: chain.since },
       edition,
     };
   });

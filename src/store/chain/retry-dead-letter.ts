@@ -70,7 +70,7 @@ const IDLE_TIMEOUT = '10s';
  * that the daemon starts over from the ledger and cannot fill the gap as well.
  *
  * @throws DatabaseError, BatchError or the connection's error; nothing was changed then, unless the answer to COMMIT was lost, and
- *   the next retry says what is true.
+ *   the next retry finds out.
  */
 export async function retryDeadLetter(
   client: Client,

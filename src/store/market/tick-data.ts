@@ -29,11 +29,11 @@ const DIFFERS = `(${CONTENT.map((name) => `s.${name}`).join(', ')}) IS DISTINCT 
 /**
  * Writes market ticks into tick_data, each once, on one session.
  *
- *   rows ─► those with equal keys inside the batch are settled here
- *        ─► COPY straight into the table, the short way ──► committed
- *                       │ 23505: some row is there already (a redelivery)
+ *   rows ─► rows with equal keys inside the batch are resolved here
+ *        ─► COPY straight into the table, the direct path ──► committed
+ *                       │ 23505: some row already exists (a redelivery)
  *                       ▼
- *           COPY into a temporary table, INSERT … ON CONFLICT DO NOTHING, then ask which keys hold another content
+ *           COPY into a temporary table, INSERT … ON CONFLICT DO NOTHING, then query which keys have other content
  *
  * The same bytes may be written again at any time: a batch whose answer was lost is simply resent.
  */

@@ -26,7 +26,7 @@ export async function connectDurable(databaseUrl: string, applicationName: strin
   return client;
 }
 
-/** Drops a connection without a goodbye: the server may be gone, and pg has no public way to skip it. */
+/** Drops a connection without sending Terminate: the server may be gone, and pg has no public way to skip it. */
 export function destroy(client: Client): void {
   (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
 }

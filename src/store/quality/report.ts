@@ -214,23 +214,23 @@ async function explain(
           last: smaller(BigInt(gap.last_tick), range.last),
         })),
     );
-  const letters = await client.query<{ n: string }>(
+  const deadLetters = await client.query<{ n: string }>(
     `SELECT DISTINCT tick_number AS n FROM dead_letters
       WHERE after_tick IS NULL AND reason <> 'conflict' AND status = 'open' AND tick_number BETWEEN $1 AND $2 ORDER BY 1`,
     bounds,
   );
-  const standing = new RangeSet(letters.rows.map(({ n }) => ({ first: BigInt(n), last: BigInt(n) })));
+  const standing = new RangeSet(deadLetters.rows.map(({ n }) => ({ first: BigInt(n), last: BigInt(n) })));
   const inGaps: [MissingCause, RangeSet][] = [
     ['open_gap', ofState('open')],
     ['unfillable_gap', ofState('unfillable')],
     ['skipped_gap', ofState('skipped')],
   ];
-  const held: [MissingCause, RangeSet][] = [
+  const byCause: [MissingCause, RangeSet][] = [
     ...inGaps,
     ['dead_letter', standing],
     ['not_recorded', outside(report, range)],
   ];
-  const causes = held.map(([cause, set]) => [cause, set.list()] as const);
+  const causes = byCause.map(([cause, set]) => [cause, set.list()] as const);
   for (const cause of MISSING_CAUSES) report.missing.set(cause, new RangeSet());
   const absent = new RangeSet(missing);
   for (const part of explainMissing(absent.list(), causes, 'unexplained')) {

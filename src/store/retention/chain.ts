@@ -169,17 +169,17 @@ async function dropTable(
   let rows = 0;
   let next = await lowestIn(client, table, 0n, end);
   while (next !== null) {
-    const behind = next + TICKS_PER_DELETE < end ? next + TICKS_PER_DELETE : end;
+    const until = next + TICKS_PER_DELETE < end ? next + TICKS_PER_DELETE : end;
     const from = next;
     rows += await inTransaction(client, async () => {
       await client.query(PLANNING);
       const { rowCount } = await client.query(
         `DELETE FROM ${table} WHERE tick_number >= $1 AND tick_number < $2`,
-        [from.toString(), behind.toString()],
+        [from.toString(), until.toString()],
       );
       return rowCount ?? 0;
     });
-    next = await lowestIn(client, table, behind, end);
+    next = await lowestIn(client, table, until, end);
   }
   return { chunks: 0, rows };
 }

@@ -111,7 +111,7 @@ async function underMigrationLock<T>(client: Client, work: () => Promise<T>): Pr
 
 async function apply(client: Client, file: SchemaFile): Promise<void> {
   try {
-    await client.query(file.sql); // the file is a transaction of its own
+    await client.query(file.sql); // the file contains its own transaction
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {});
     if (!(error instanceof DatabaseError)) throw error;
