@@ -508,9 +508,11 @@ as $$
       from start
   )
   select start.origin, prefix."position",
-         least(prefix."position",
-               (select min(g.first_tick) - 1 from ingest_gaps g where g.state = 'open' and g.last_tick >= start.origin))
-           as complete_up_to
+         -- least() passes over a null: without a position nothing is complete, whatever gap is open further up
+         case when prefix."position" is not null then
+           least(prefix."position",
+                 (select min(g.first_tick) - 1 from ingest_gaps g where g.state = 'open' and g.last_tick >= start.origin))
+         end as complete_up_to
     from start, prefix
 $$;
 
