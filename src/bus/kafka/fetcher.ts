@@ -4,7 +4,7 @@ import { backoffMs } from '../../core/retry.ts';
 import { BusError, type Delivery } from '../bus.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { busError } from './errors.ts';
-import { atMost } from '../../core/wait.ts';
+import { atMost, Signal } from '../../core/wait.ts';
 import { fetchOnce, isOutOfRange } from './fetch.ts';
 import type { BrokerConnections } from './connections.ts';
 import { offsetsAt } from './group/offsets.ts';
@@ -40,7 +40,8 @@ export class KafkaFetcher {
   #failed: BusError | null = null;
   #failures = 0;
   #lastAnswerMs: number;
-  #wake = Promise.withResolvers<void>();
+  /** an answer has come, or the buffers have changed */
+  readonly #news = new Signal();
   #closed = false;
 
   constructor(cluster: KafkaCluster, topic: string) {
@@ -52,7 +53,7 @@ export class KafkaFetcher {
 
   add(buffer: PartitionBuffer): void {
     this.#buffers.set(buffer.partition, buffer);
-    this.#signal();
+    this.#news.fire();
   }
 
   remove(buffer: PartitionBuffer): void {
@@ -77,8 +78,8 @@ export class KafkaFetcher {
       if (found.length > 0 || limit <= 0) return found;
       const leftMs = endMs - this.#cluster.env.clock.monotonicMs();
       if (leftMs <= 0 || this.#closed) break;
-      // a promise that nobody resolves (a member without partitions) would keep every expired wait in memory
-      if (!(await atMost(this.#wake.promise, leftMs))) this.#signal();
+      // without it a signal that nobody fires (a member without partitions) would keep every expired wait in memory
+      if (!(await atMost(this.#news.wait(), leftMs))) this.#news.fire();
       idleMs = Math.max(idleMs, this.#lastAnswerMs);
       if (this.#inTurn().some(may) && this.#cluster.env.clock.monotonicMs() - idleMs > STALLED_MS) {
         this.#renew();
@@ -93,13 +94,8 @@ export class KafkaFetcher {
   async close(): Promise<void> {
     this.#closed = true;
     this.#buffers.clear();
-    this.#signal();
+    this.#news.fire();
     await this.#cluster.discard(this.#connections);
-  }
-
-  #signal(): void {
-    this.#wake.resolve();
-    this.#wake = Promise.withResolvers();
   }
 
   #take(
@@ -177,7 +173,7 @@ export class KafkaFetcher {
       if (connections === this.#connections && !this.#closed) await this.#fail(error);
     } finally {
       if (this.#underWay.get(leader) === fetch) this.#underWay.delete(leader);
-      this.#signal();
+      this.#news.fire();
     }
   }
 
@@ -247,7 +243,7 @@ export class KafkaFetcher {
     this.#cluster.noteFailure(error);
     this.#failed = busError(error, `reading ${this.#topic}`);
     this.#failures += 1;
-    if (this.#failed.kind !== 'unreachable') this.#signal();
+    if (this.#failed.kind !== 'unreachable') this.#news.fire();
     await delay(backoffMs(this.#failures, BACKOFF, this.#cluster.env.random()), undefined, { ref: false });
   }
 
