@@ -100,7 +100,7 @@ export interface GroupMember {
 
 /**
  * One partition in its order from a position, for a role that owns it. Who owns it is decided by a lease in Postgres
- * (src/bus/ownership.ts), and its position lies in the role's own transaction: this only reads.
+ * (src/bus/ownership.ts), and its position is stored in the role's own transaction: this only reads.
  */
 export interface PartitionReader {
   /** Up to `limit` records after the last one returned, in order, without holes. [] after `waitMs` without one. */
@@ -169,7 +169,7 @@ export interface StreamBus {
   /** Position of the newest record; null when there never was one. */
   end(topic: string, partition: number): Promise<string | null>;
 
-  /** A name of the topic's log that no other log has: positions mean nothing in one that was made anew. Rejects with BusError. */
+  /** Unique name of the topic's log: positions mean nothing in a log that was made anew. Rejects with BusError. */
   logName(topic: string): Promise<string>;
 
   /** Order of two positions of one partition: negative, 0, positive. */
@@ -179,7 +179,7 @@ export interface StreamBus {
 
   /**
    * False when there is no group of this name. Its checkpoints stay: a group that is joined again goes on from there. To
-   * drop it for good, drop those as well (GroupCheckpoints.drop).
+   * forget it for good, drop those as well (GroupCheckpoints.drop).
    */
   dropGroup(topic: string, group: string): Promise<boolean>;
 
@@ -201,7 +201,7 @@ export interface BusOptions {
   maxBytes: number;
   /** shown to the server's operators (CLIENT LIST, client.id, application_name) */
   clientName: string;
-  /** a group that vanished from the bus is made again where these say it was */
+  /** where a group that vanished from the bus is created again */
   checkpoints: GroupCheckpoints;
   env: Env;
 }

@@ -1,7 +1,7 @@
 import { forwardTo } from '../core/bus/partitions.ts';
 import type { Delivery, OutgoingRecord, StreamBus } from './bus.ts';
 
-/** A delivery with what its content says, as the role that reads it has parsed it. */
+/** A delivery with what its role has parsed from its content. */
 export interface ParsedDelivery {
   delivery: Delivery;
   /** null: its content has none */

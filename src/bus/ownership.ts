@@ -63,8 +63,8 @@ export interface OwnershipOptions {
  *        ├─ more than its fair share ──► onRevoke, awaited ──► released
  *        └─ fewer, and some are free (released, or not renewed for 5 s) ──► fence, epoch + 1 ──► onAssign
  *
- * A partition that is being drained is renewed like the others. While the database cannot be reached everything stays as it
- * is: whoever was replaced meanwhile is refused by the fence when it commits.
+ * The lease of a partition that is being drained is renewed like the others. While the database cannot be reached everything
+ * stays as it is: a member that was replaced meanwhile is refused by the fence when it commits.
  */
 export class Ownership {
   readonly #options: OwnershipOptions;
@@ -233,7 +233,7 @@ export class Ownership {
     try {
       await this.#session.run((client) => releasePartition(client, this.#options, member, owned));
     } catch (error) {
-      this.#failed(error); // its lease is renewed no more and runs out
+      this.#failed(error); // its lease is not renewed any more and runs out
     }
   }
 

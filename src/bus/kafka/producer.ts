@@ -175,7 +175,7 @@ class PartitionProducer {
         await this.#halve(batch, maxBatchBytes);
         return;
       }
-      // whether it is there is unknown: another sequence begins; and the topic may have been deleted
+      // it may or may not be stored, so another sequence begins; and the topic may have been deleted
       this.#producer = null;
       this.#topics.forget(this.#topic);
       const failure = busError(error, `publishing to ${this.#topic}`);
@@ -184,7 +184,7 @@ class PartitionProducer {
     }
   }
 
-  /** The limit of the topic is lower than it was: in halves, down to the record that is too large by itself. */
+  /** The limit of the topic was lowered: sends in halves, down to the single record that is too large. */
   async #halve(batch: readonly Waiting[], maxBatchBytes: number): Promise<void> {
     this.#topics.forget(this.#topic);
     if (batch.length === 1) {

@@ -30,7 +30,7 @@ export async function readTail(
   if (limit <= 0) return [];
   return cluster.retry(`reading ${topic}`, async () => {
     const { start, end } = await extent(cluster, topic, partition);
-    // offsets without a record (ends of transactions) lie between: further back until there are enough
+    // some offsets have no record (ends of transactions): reads further back until there are enough
     for (let back = limit; ; back *= 2) {
       const from = Math.max(start, end - back);
       const records = await read(cluster, topic, partition, from, end, Number.POSITIVE_INFINITY);

@@ -29,8 +29,8 @@ const CHECKPOINT_MS = 2000;
 const LEFT_MS_MAX = 1000;
 
 /**
- * A member of a group whose members share all partitions. What it has in flight are ranges in bus_claims; that it lives
- * says a row in bus_members, which a timer renews however long its records take.
+ * A member of a group whose members share all partitions. What it has in flight are ranges in bus_claims. A row in
+ * bus_members shows that it lives: a timer renews it, however long the member works on its records.
  */
 export class PostgresMember implements GroupMember {
   readonly #sessions: PostgresSessions;
