@@ -70,12 +70,15 @@ export interface Durability {
   why: string;
 }
 
+/** Of GroupOptions, where nothing is configured. */
+export const TAKEOVER_MS = 30_000;
+
 export interface GroupOptions {
   topic: string;
   group: string;
   /** unique among living members of the group; a restarted member may take its old name */
   member: string;
-  /** a member silent for this long is dead: its entries are taken over, ms (default 30 s) */
+  /** a member silent for this long is dead: its entries are taken over, ms (default TAKEOVER_MS) */
   takeoverMs?: number;
 }
 

@@ -1,5 +1,8 @@
 import type { GroupCheckpoints } from './bus.ts';
 
+/** Checkpoints lag behind what was acknowledged by about this, ms. */
+export const CHECKPOINT_MS = 2000;
+
 /**
  * Checkpoints that are valid for one log only: a position means nothing on another server or in a topic that was made
  * anew, and using it there would skip records. Each is stored with the name of its log, and a checkpoint of another log

@@ -1,5 +1,6 @@
 import {
   BusError,
+  TAKEOVER_MS,
   type BusOptions,
   type BusUsage,
   type Delivery,
@@ -28,7 +29,6 @@ import { sessionMs } from './group/session-timeout.ts';
 import { KafkaTopics } from './topics.ts';
 import { trim, usage } from './capacity.ts';
 
-const TAKEOVER_MS = 30_000;
 /** the first version in which a member chooses its own id */
 const KIP_848_VERSION = 1;
 

@@ -15,16 +15,14 @@ import {
   type Taken,
   type TakenRange,
 } from '../../store/bus/groups.ts';
-import type { Delivery, GroupMember, GroupOptions } from '../bus.ts';
+import { TAKEOVER_MS, type Delivery, type GroupMember, type GroupOptions } from '../bus.ts';
+import { CHECKPOINT_MS } from '../checkpoints.ts';
 import { busError } from './errors.ts';
 import { deliveryOf, offsetOf, type PostgresSessions, type BusSession } from './sessions.ts';
 
-const TAKEOVER_MS = 30_000;
 /** a member renews this often within its takeover time, and at least every RENEW_MS_MAX */
 const RENEWALS = 5;
 const RENEW_MS_MAX = 5000;
-/** checkpoints lag by at most this, ms */
-const CHECKPOINT_MS = 2000;
 /** how often a member looks for what others left behind, ms */
 const LEFT_MS_MAX = 1000;
 

@@ -1,11 +1,9 @@
 import { releaseOffset } from '../../store/bus/groups.ts';
 import { LAST_OFFSET, lastOffset, readRecords } from '../../store/bus/log.ts';
 import type { Delivery, GroupOptions, PartitionReader } from '../bus.ts';
+import { CHECKPOINT_MS } from '../checkpoints.ts';
 import { busError } from './errors.ts';
 import { deliveryOf, offsetOf, type PostgresSessions, type BusSession } from './sessions.ts';
-
-/** checkpoints lag by at most this, ms */
-const CHECKPOINT_MS = 2000;
 
 type ReaderOptions = Omit<GroupOptions, 'takeoverMs'> & { partition: number; after: string | null };
 

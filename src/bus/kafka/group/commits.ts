@@ -1,13 +1,12 @@
 import type { LogLine } from '../../../core/env.ts';
 import type { GroupCheckpoints, GroupOptions } from '../../bus.ts';
+import { CHECKPOINT_MS } from '../../checkpoints.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { busError, hasCode, KafkaCode } from '../errors.ts';
 import type { OffsetTracker } from './offset-tracker.ts';
 import type { Membership } from './membership.ts';
 import { commitOnce } from './offsets.ts';
 
-/** checkpoints are written this long after a commit, ms */
-const CHECKPOINT_MS = 2000;
 /** the group has changed, or this member no longer belongs to it: the next heartbeat tells which */
 const NOT_NOW = [
   KafkaCode.staleMemberEpoch,

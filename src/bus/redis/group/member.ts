@@ -1,7 +1,8 @@
 import type { Env } from '../../../core/env.ts';
 import type { Redis } from 'ioredis';
 import { backoffMs } from '../../../core/retry.ts';
-import { BusError, type Delivery, type GroupMember, type GroupOptions } from '../../bus.ts';
+import { BusError, TAKEOVER_MS, type Delivery, type GroupMember, type GroupOptions } from '../../bus.ts';
+import { CHECKPOINT_MS } from '../../checkpoints.ts';
 import { claim, giveBack, heartbeatMs, RedisTakeover } from './takeover.ts';
 import type { RedisConnection } from '../connection.ts';
 import { pause } from '../../../core/wait.ts';
@@ -10,14 +11,12 @@ import { isGroupMissing, toBusError } from '../errors.ts';
 import { ANSWER_MS, type RedisGroups, type Stream } from './groups.ts';
 import { RedisHeartbeat } from './heartbeat.ts';
 
-const TAKEOVER_MS = 30_000;
 /** a blocking read ends after this time, so that takeovers and close() need not wait longer, ms */
 const BLOCK_MS_MAX = 1000;
 /** a connection whose read is not answered this long after its BLOCK is given up, ms */
 const BLOCK_GRACE_MS = 2000;
 /** a read that must leave out partitions because of its limit waits this long for new entries, ms */
 const TURN_MS = 20;
-const CHECKPOINT_MS = 2000;
 const ACK_IDS_MAX = 1000;
 const REMAKE_BACKOFF = { firstMs: 50, maxMs: 2000 };
 
