@@ -1,7 +1,6 @@
 import { ChainOrders } from '../../store/chain/orders.ts';
 import { MicroBatcher } from '../../stream/bars/micro-batcher.ts';
 import type { ProducerOptions } from '../../stream/producers/event-publisher.ts';
-import { IbkrProducer } from '../../stream/producers/ibkr/producer.ts';
 import { OrdersProducer } from '../../stream/producers/orders.ts';
 import { SyntheticProducer } from '../../stream/producers/synthetic.ts';
 import type { Stage } from '../../stream/stage.ts';
@@ -10,7 +9,7 @@ import { ConnectedStage, type Connections, type StageHost } from './connected-st
 import { eventsTopic } from './open-bus.ts';
 import type { Role, StageSetup, SyntheticAmount } from './stage-setup.ts';
 
-type StageBuilder = (setup: StageSetup, connections: Connections) => Stage;
+type StageBuilder = (setup: StageSetup, connections: Connections) => Stage | Promise<Stage>;
 
 /** Every stage by its name. A new stage is one entry here and one function below. */
 const BUILDERS: Readonly<Record<Role, StageBuilder>> = {
@@ -74,7 +73,9 @@ function buildOrders(setup: StageSetup, connections: Connections): Stage {
   });
 }
 
-function buildIbkr(setup: StageSetup, connections: Connections): Stage {
+async function buildIbkr(setup: StageSetup, connections: Connections): Promise<Stage> {
+  // loaded where it is used: no other program needs TWS's client
+  const { IbkrProducer } = await import('../../stream/producers/ibkr/producer.ts');
   const config = setup.streaming.producers.ibkr;
   return new IbkrProducer({
     ...producerOptions(setup, connections),

@@ -30,13 +30,17 @@ const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 export class ConnectedStage implements Stage {
   readonly #setup: StageSetup;
   readonly #host: StageHost;
-  readonly #build: (connections: Connections) => Stage;
+  readonly #build: (connections: Connections) => Stage | Promise<Stage>;
   readonly #store: StoreClient;
   readonly #lifecycle: StageLifecycle;
   #bus: StreamBus | null = null;
   #busReport: BusReport | null = null;
 
-  constructor(setup: StageSetup, host: StageHost, build: (connections: Connections) => Stage) {
+  constructor(
+    setup: StageSetup,
+    host: StageHost,
+    build: (connections: Connections) => Stage | Promise<Stage>,
+  ) {
     this.#setup = setup;
     this.#host = host;
     this.#build = build;
@@ -73,7 +77,8 @@ export class ConnectedStage implements Stage {
     const busReport = new BusReport({ bus, streaming, maintainsBus, ...this.#host });
     this.#busReport = busReport;
     busReport.start();
-    const stage = this.#build({ bus, store: this.#store, busReport, ...this.#host });
+    const stage = await this.#build({ bus, store: this.#store, busReport, ...this.#host });
+    if (stopping.aborted) return;
     stopping.addEventListener('abort', () => void stage.stop());
     await stage.start();
     await stage.done;
