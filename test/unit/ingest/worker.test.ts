@@ -21,7 +21,7 @@ interface Opened {
   life: { ms: number };
 }
 
-function open(): Opened {
+function open(waitMs = (deaths: number): number => deaths + 1): Opened {
   const born: number[] = [];
   const deaths: Opened['deaths'] = [];
   const restarts: string[] = [];
@@ -36,7 +36,7 @@ function open(): Opened {
     message: (message) => born.push(message),
     died: (failure, waitMs) => deaths.push({ error: failure.message, waitMs }),
     restarted: (failure) => restarts.push(failure.message),
-    waitMs: (count) => count + 1,
+    waitMs,
   });
   return { worker, born, deaths, restarts, life };
 }
@@ -84,7 +84,7 @@ void test('a thread that is stopped is not started again, whether it goes by its
   const told = open();
   await until('it lives', () => told.born.length === 1);
   await told.worker.stop('unknown', { done: Promise.resolve() });
-  const away = open();
+  const away = open(() => 60_000);
   await until('it lives', () => away.born.length === 1);
   away.worker.post('die');
   await until('it died', () => away.deaths.length === 1);
