@@ -2,7 +2,7 @@ import { ConsoleIngester } from '../ingest/console.ts';
 import type { Config } from './config/load.ts';
 import { ConsoleTelemetry } from './telemetry/console-telemetry.ts';
 import { startHealthServer } from './telemetry/http.ts';
-import { envOf, type Log } from './telemetry/log.ts';
+import { loggingEnv, type Log } from './telemetry/log.ts';
 import type { Signals } from './signals.ts';
 import { readerSetup, ringLimits } from './ingest-setup.ts';
 
@@ -23,7 +23,7 @@ export async function runConsole(config: Config, log: Log, signals: Signals): Pr
     process.stdout.on('error', () => resolve('stdout closed'));
   });
   const ingester = new ConsoleIngester({
-    env: envOf(log),
+    env: loggingEnv(log),
     observer: telemetry,
     format: config.outputFormat,
     startTick: config.startTick,

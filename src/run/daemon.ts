@@ -12,7 +12,7 @@ import type { Signals } from './signals.ts';
 import { BusStages } from './stages/stages.ts';
 import { startHealthServer } from './telemetry/http.ts';
 import { Telemetry } from './telemetry/ingest-telemetry.ts';
-import { envOf, type Log } from './telemetry/log.ts';
+import { loggingEnv, type Log } from './telemetry/log.ts';
 import { createNotifier } from './telemetry/systemd.ts';
 
 export interface DaemonSetup {
@@ -129,7 +129,7 @@ async function startWork(
         : startRetention(retention, {
             databaseUrl,
             serviceName: config.serviceName,
-            env: envOf(log),
+            env: loggingEnv(log),
             failed: () => telemetry.retried('retention'),
           }),
   };
@@ -142,7 +142,7 @@ function busStagesOf(config: Config, streaming: StreamingConfig, databaseUrl: st
     databaseUrl,
     serviceName: config.serviceName,
     metricsPort: config.metricsPort ?? streaming.telemetry.metrics_port,
-    env: envOf(log),
+    env: loggingEnv(log),
   });
 }
 

@@ -7,7 +7,7 @@ import type { ReaderSetup } from '../ingest/reader/reader-thread.ts';
 import type { planRing } from '../ingest/ring.ts';
 import { connect, parseDatabaseUrl } from '../store/postgres/connect.ts';
 import type { Config } from './config/load.ts';
-import { envOf, type Log } from './telemetry/log.ts';
+import { loggingEnv, type Log } from './telemetry/log.ts';
 import { ensureSchema, type Preflight } from './preflight.ts';
 import { planThreads, type Sizing } from './sizing.ts';
 import type { Telemetry } from './telemetry/ingest-telemetry.ts';
@@ -68,7 +68,7 @@ function ingesterOptions(
   sizing: Sizing,
 ): IngesterOptions {
   return {
-    env: envOf(log),
+    env: loggingEnv(log),
     observer: telemetry,
     chainId: config.chainId,
     holder: `${config.serviceName}@${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,

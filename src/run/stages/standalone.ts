@@ -5,7 +5,7 @@ import type { Stage } from '../../stream/stage.ts';
 import { readVariable } from '../config/load.ts';
 import { EXIT_SIGINT } from '../exit-codes.ts';
 import { startMetricsServer } from '../telemetry/http.ts';
-import { createLog, envOf, type Log } from '../telemetry/log.ts';
+import { createLog, loggingEnv, type Log } from '../telemetry/log.ts';
 import { createRedactor } from '../config/redact.ts';
 import { watchSignals } from '../signals.ts';
 import { StageMetrics } from '../telemetry/stage-metrics.ts';
@@ -40,7 +40,7 @@ export async function runRole(options: RoleOptions, make: (host: StageHost) => S
     return null;
   });
   if (server !== null) log.info({ port: server.port }, 'Metrics are served');
-  const stage = make({ env: envOf(log), meter: metrics });
+  const stage = make({ env: loggingEnv(log), meter: metrics });
   try {
     await stage.start();
     await Promise.race([stage.done, signals.first]);

@@ -2,8 +2,8 @@
 import { isatty } from 'node:tty';
 import { type DestinationStream, destination, type Level, type Logger, type LoggerOptions, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';
-import type { Env } from '../../core/env.ts';
-import { type Clock, formatMicros, systemClock } from '../../core/time.ts';
+import { envOf, type Env } from '../../core/env.ts';
+import { type Clock, formatMicros } from '../../core/time.ts';
 import type { Config } from '../config/load.ts';
 import { configSecrets } from '../config/describe.ts';
 import { createRedactor, type Redact } from '../config/redact.ts';
@@ -58,12 +58,8 @@ export function logOptions(config: Config, clock: Clock): LogOptions {
 }
 
 /** The environment of services in a daemon that logs to `log`. */
-export function envOf(log: Log): Env {
-  return {
-    log: (level, message, fields) => log[level](fields, message),
-    clock: systemClock,
-    random: Math.random,
-  };
+export function loggingEnv(log: Log): Env {
+  return envOf({ log: (level, message, fields) => log[level](fields, message) });
 }
 
 /** One line about an error for a terminal or a reply: its message and code, never its stack. */
