@@ -4,7 +4,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY tsconfig.json ./
 COPY src src
-RUN node_modules/.bin/tsc -p tsconfig.json && npm prune --omit=dev
+RUN node node_modules/typescript-7/bin/tsc -p tsconfig.json && npm prune --omit=dev
 
 # Node itself is among the production dependencies, so the image needs no other.
 FROM debian:12-slim
