@@ -236,7 +236,8 @@ const CHUNK_TICKS = 50_000_000n;
 function farBit(tick: bigint, first: bigint, last: bigint): number {
   for (let bit = 0; bit < 26; bit++) {
     const moved = tick ^ (1n << BigInt(bit));
-    if ((moved < first || moved > last) && moved / CHUNK_TICKS === tick / CHUNK_TICKS) return bit;
+    // a proof at first - 1 would be the one before the chain, and the first link is then rightly found false
+    if ((moved < first - 1n || moved > last) && moved / CHUNK_TICKS === tick / CHUNK_TICKS) return bit;
   }
   throw new Error(`tick ${tick} has no bit that makes it a number which is not stored`);
 }
