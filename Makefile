@@ -27,7 +27,7 @@ build-ingester: dist/.built ## compile to dist/, which bin/tick-ingester, bin/md
 
 test: dist/.built ## every test, some 20 minutes; as root on Debian it installs what they need
 	sh scripts/test-machine.sh
-	node scripts/test.ts
+	node scripts/test.ts --all
 
 test-ingester: dist/.built ## the tests of the ingester alone
 	node scripts/test.ts 'test/unit/{core,ingest,store,sim}/**/*.test.ts' 'test/integration/{ingest,store,sim}/**/*.test.ts' test/integration/run/cli/chain test/fault/chain

@@ -1,7 +1,7 @@
 /**
- * Runs test files (all of test/, or the globs, folders and paths given), each in a process of its own, and ends with the ten
- * slowest files, every test that was skipped with its reason, and one plain line that adds up the tests of all files: not
- * their single assertions. Exit code 1 when anything failed, or when nothing ran.
+ * Runs test files (the globs, folders and paths given; all of test/ with --all and no path), each in a process of its own, and
+ * ends with the ten slowest files, every test that was skipped with its reason, and one plain line that adds up the tests of
+ * all files: not their single assertions. Exit code 1 when anything failed, or when nothing ran; 2 when nothing was named.
  *
  * The suite runs as a stranger's would: without what lies outside this repository. Where the real ticks are there, the tests
  * that were skipped for want of them run afterwards, on top.
@@ -15,11 +15,21 @@ import { REAL_TICKS_ABSENT, realTicks } from '../test/support/chain/content/real
 
 const SLOWEST = 10;
 
-const asked = process.argv.slice(2);
+const USAGE = `usage: node scripts/test.ts PATH…   these files, folders or globs
+       node scripts/test.ts --all   all of test/, some 20 minutes on real servers: "make test" installs what they need`;
+
+const paths = process.argv.slice(2).filter((argument) => argument !== '--all');
+const isAll = paths.length < process.argv.length - 2;
+// no argument is a mistake and not everything: the whole suite keeps a machine busy for a long time
+if ((paths.length === 0 && !isAll) || paths.some((path) => path.startsWith('-'))) {
+  console.error(USAGE);
+  process.exit(2);
+}
+// paths win, because npm test -- PATH adds them to the --all of package.json
 const patterns =
-  asked.length === 0
+  paths.length === 0
     ? ['test/**/*.test.ts']
-    : asked.map((path) => (isFolder(path) ? join(path, '**/*.test.ts') : path));
+    : paths.map((path) => (isFolder(path) ? join(path, '**/*.test.ts') : path));
 const files = [...new Set(patterns.flatMap((pattern) => globSync(pattern)))].sort();
 if (files.length === 0) {
   console.error(`no test file matches ${patterns.join(' ')}`);
