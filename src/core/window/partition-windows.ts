@@ -8,6 +8,13 @@ import { SymbolMap } from './symbol-map.ts';
 import { SymbolWindows, type Watermark } from './symbol-windows.ts';
 
 /**
+ * - rebuilding: re-reading entries that a transaction covered before the restart
+ * - rebuilt: the windows are as they were then; one of these entries may still come
+ * - live: an entry was read that no transaction before the restart covers
+ */
+type Phase = 'rebuilding' | 'rebuilt' | 'live';
+
+/**
  * All windows of one partition: entries in, steps out.
  *
  *   entry ─► its symbol's window, or the late policy
@@ -15,6 +22,9 @@ import { SymbolWindows, type Watermark } from './symbol-windows.ts';
  *   takeStep() ─► closed bars, changed rollups, watermarks, late windows and the position, for one transaction
  *
  * A restart reads from `openAfter`: entries up to `position` rebuild open windows; those of closed ones are skipped.
+ *
+ *   rebuilding ─► rebuilt           the entry at `position` was read, or there are no more for now: the others are lost
+ *   rebuilding or rebuilt ─► live   an entry after `position`
  */
 export class PartitionWindows {
   readonly #rules: BarRules;
@@ -27,9 +37,7 @@ export class PartitionWindows {
   readonly #changed = new Map<SymbolWindows, SymbolKey>();
   #late = new Map<string, LateWindow>();
   #extensions = new Map<string, Extension>();
-  #rebuilding: boolean;
-  /** an entry was read that no transaction before the restart covers */
-  #isPastResume = false;
+  #phase: Phase;
   #ordinal = 0;
   /** everything up to here is processed or in a window; never moves back */
   #position: string | null;
@@ -53,7 +61,8 @@ export class PartitionWindows {
     this.#resume = resume;
     this.#compare = compare;
     this.#position = this.#readPosition = resume.openAfter;
-    this.#rebuilding = resume.position !== null && resume.position !== resume.openAfter;
+    const isCovered = resume.position !== null && resume.position !== resume.openAfter;
+    this.#phase = isCovered ? 'rebuilding' : 'rebuilt';
     for (const { runId, provider, symbol, rollups, ...watermark } of known) {
       const windows = this.#add({ runId, provider, symbol }, watermark);
       for (const rollup of rollups) windows.restore(rollup);
@@ -64,7 +73,7 @@ export class PartitionWindows {
 
   /** Re-reading entries that a transaction covered before the restart. */
   get isRebuilding(): boolean {
-    return this.#rebuilding;
+    return this.#phase === 'rebuilding';
   }
 
   /** Number of events the next step would cover. */
@@ -92,13 +101,13 @@ export class PartitionWindows {
   apply(position: string, takenMs: number, event: MarketEvent | null): EventOutcome | null {
     const isOld = this.isOld(position);
     if (!isOld) {
-      if (this.#rebuilding) this.#endRebuilding();
-      this.#isPastResume = true;
+      if (this.isRebuilding) this.#endRebuilding();
+      this.#phase = 'live';
     }
     const place: Place = { ordinal: this.#ordinal, after: isOld ? this.#readPosition : this.#position };
     this.#ordinal += 1;
     this.#readPosition = position;
-    if (!isOld || this.#rebuilding) this.#position = position;
+    if (!isOld || this.isRebuilding) this.#position = position;
     if (takenMs > this.#busMs) this.#busMs = takenMs;
     if (event === null) return null;
     const windows = this.#windowsOf(event);
@@ -115,13 +124,13 @@ export class PartitionWindows {
       windows.closedCount !== closedCount ||
       windows.isChanged !== wasChanged;
     if (isTouched) this.#touched(windows, keyOf(event));
-    if (this.#rebuilding && this.#resume.position === position) this.#endRebuilding();
+    if (this.isRebuilding && this.#resume.position === position) this.#endRebuilding();
     return verdict === 'late' ? this.#judgeLate(event, windows, position) : verdict;
   }
 
   /** There are no more entries for now: those read before the restart and not redelivered are lost. */
   caughtUp(): void {
-    if (this.#rebuilding) this.#endRebuilding();
+    if (this.isRebuilding) this.#endRebuilding();
   }
 
   /**
@@ -130,7 +139,7 @@ export class PartitionWindows {
    */
   closeIdle(quietMs: number): void {
     // a symbol may look idle now that was not when these entries were first read
-    if (this.#rebuilding) return;
+    if (this.isRebuilding) return;
     const nowMs = this.#busMs + quietMs;
     for (const [windows, key] of this.#active) {
       if (nowMs - windows.heardMs < this.#rules.idleTimeoutMs) continue;
@@ -146,7 +155,7 @@ export class PartitionWindows {
       position: this.#position,
       openAfter: after,
       // until a newer entry arrives, the next restart must still look for those that were not redelivered
-      openCount: Math.max(this.#ordinal, this.#isPastResume ? 0 : this.#resume.openCount) - ordinal,
+      openCount: Math.max(this.#ordinal, this.#phase === 'live' ? 0 : this.#resume.openCount) - ordinal,
       dropped: this.#dropped,
       windows: [],
       rollups: [],
@@ -179,12 +188,12 @@ export class PartitionWindows {
   /** Whether a transaction before the restart covers the entry: its effects are stored, except in windows still open. */
   isOld(position: string): boolean {
     const { position: done } = this.#resume;
-    return !this.#isPastResume && done !== null && this.#compare(position, done) <= 0;
+    return this.#phase !== 'live' && done !== null && this.#compare(position, done) <= 0;
   }
 
   #endRebuilding(): void {
     const { position, openCount } = this.#resume;
-    this.#rebuilding = false;
+    this.#phase = 'rebuilt';
     this.#position = position;
     this.lostEntries = Math.max(0, openCount - this.#ordinal);
     if (this.lostEntries > 0 && this.#rules.late === 'revise') this.#closeLost(position);
