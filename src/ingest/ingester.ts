@@ -248,7 +248,7 @@ export class Ingester {
     return {
       isSettled: (number) => this.#pipeline.progress?.isSettled(number) ?? false,
       readCounterparts: (numbers) => this.#ledger.readCounterparts(numbers),
-      recordConflicts: (epoch, letters) => this.#ledger.recordConflicts(epoch, letters),
+      recordConflicts: (epoch, deadLetters) => this.#ledger.recordConflicts(epoch, deadLetters),
       admit: (deadLetters) => this.#runs.admit(deadLetters),
       credit: (run) => this.#threads.toReader({ type: 'audited', run }),
       deadLettersWritten: () => this.#runs.deadLettersWritten(),

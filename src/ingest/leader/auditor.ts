@@ -3,7 +3,7 @@ import { decodeTick, WireError } from '../../core/chain/decode.ts';
 import { compareTicks, fieldsText, tickDigest } from '../../core/chain/digest.ts';
 import type { Tick } from '../../core/chain/tick.ts';
 import { CONFLICTS_MAX, ConflictStreak } from '../../core/ingest/brake.ts';
-import type { ConflictLetter, Counterpart } from '../../store/chain/conflicts.ts';
+import type { ConflictDeadLetter, Counterpart } from '../../store/chain/conflicts.ts';
 import type { RepeatedFrame } from '../reader/repeated-frames.ts';
 
 export interface AuditorHost {
@@ -12,7 +12,7 @@ export interface AuditorHost {
   /** waits for the database without a limit; rejects when the daemon stops */
   readCounterparts(numbers: bigint[]): Promise<Map<bigint, Counterpart>>;
   /** the same; also rejects when another daemon has the epoch */
-  recordConflicts(epoch: bigint, letters: ConflictLetter[]): Promise<void>;
+  recordConflicts(epoch: bigint, deadLetters: ConflictDeadLetter[]): Promise<void>;
   /** whether this many more dead letters may be written; otherwise the brake halts the run */
   admit(deadLetters: number): boolean;
   /** The reader may send another packet. */
@@ -106,7 +106,7 @@ export class Auditor {
     const counterparts = await this.#host.readCounterparts([...new Set(frames.map(({ number }) => number))]);
     if (this.#epoch !== epoch || this.#run !== run) return;
     const result: Audited = { repeated: 0, resumed: 0, unwanted: 0, conflicts: [] };
-    const letters: ConflictLetter[] = [];
+    const deadLetters: ConflictDeadLetter[] = [];
     let streak = 0;
     for (const frame of frames) {
       const counterpart = counterparts.get(frame.number);
@@ -114,16 +114,16 @@ export class Auditor {
       if (counterpart === undefined) result.unwanted += 1;
       else if (conflict === null) result[frame.isOwn ? 'resumed' : 'repeated'] += 1;
       else {
-        letters.push(conflict);
+        deadLetters.push(conflict);
         result.conflicts.push({ tickNumber: conflict.tickNumber, detail: conflict.detail });
         streak = Math.max(streak, this.#streak.conflict(frame.ordinal));
       }
     }
-    if (letters.length > 0) {
-      if (!this.#host.admit(letters.length)) return;
-      await this.#host.recordConflicts(epoch, letters);
+    if (deadLetters.length > 0) {
+      if (!this.#host.admit(deadLetters.length)) return;
+      await this.#host.recordConflicts(epoch, deadLetters);
     }
-    if (letters.length > 0) this.#host.deadLettersWritten();
+    if (deadLetters.length > 0) this.#host.deadLettersWritten();
     this.#observer.audited(result);
     if (streak >= CONFLICTS_MAX && !this.forkAccepted) {
       const numbers = result.conflicts.slice(-CONFLICTS_MAX).map(({ tickNumber }) => tickNumber);
@@ -137,16 +137,19 @@ export class Auditor {
 const FIELDS_NAMED_MAX = 8;
 
 /** Null when the frame equals what is stored, or what was kept as a dead letter. */
-function conflictOf({ number, bytes }: RepeatedFrame, { tick, letters }: Counterpart): ConflictLetter | null {
+function conflictOf(
+  { number, bytes }: RepeatedFrame,
+  { tick, deadLetters }: Counterpart,
+): ConflictDeadLetter | null {
   const raw = createHash('sha256').update(bytes).digest();
   if (tick === null) {
-    const kept = letters[0];
-    if (kept === undefined || letters.some((letter) => letter.equals(raw))) return null;
+    const kept = deadLetters[0];
+    if (kept === undefined || deadLetters.some((deadLetter) => deadLetter.equals(raw))) return null;
     const detail = `received ${raw.toString('hex')}, but the dead letter of this tick is ${kept.toString('hex')}`;
     return { tickNumber: number, detail, raw: bytes, storedDigest: kept };
   }
-  if (letters.some((letter) => letter.equals(raw))) return null;
-  const conflict = (received: Buffer, stored: Buffer, differs: string): ConflictLetter => {
+  if (deadLetters.some((deadLetter) => deadLetter.equals(raw))) return null;
+  const conflict = (received: Buffer, stored: Buffer, differs: string): ConflictDeadLetter => {
     const detail = `received ${received.toString('hex')}, stored ${stored.toString('hex')}; ${differs}`;
     return { tickNumber: number, detail, raw: bytes, storedDigest: stored };
   };

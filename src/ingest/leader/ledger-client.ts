@@ -16,7 +16,7 @@ import {
 import {
   readCounterparts,
   recordConflicts,
-  type ConflictLetter,
+  type ConflictDeadLetter,
   type Counterpart,
 } from '../../store/chain/conflicts.ts';
 import { forgetForkAcceptance, recordHalt, type Halt } from '../../store/chain/halt.ts';
@@ -71,8 +71,8 @@ export class LedgerClient {
     return this.#untilDone((client) => readCounterparts(client, numbers));
   }
 
-  recordConflicts(epoch: bigint, letters: readonly ConflictLetter[]): Promise<void> {
-    return this.#untilDone((client) => recordConflicts(client, epoch, letters));
+  recordConflicts(epoch: bigint, deadLetters: readonly ConflictDeadLetter[]): Promise<void> {
+    return this.#untilDone((client) => recordConflicts(client, epoch, deadLetters));
   }
 
   /** The VDF output of a stored tick; null when it is not stored. */

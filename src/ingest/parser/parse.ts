@@ -98,11 +98,11 @@ export class BatchParser {
     });
     return {
       ...result,
-      deadLetters: deadLetters.map(({ offset, length, ...letter }) => ({
-        ...letter,
+      deadLetters: deadLetters.map(({ offset, length, ...deadLetter }) => ({
+        ...deadLetter,
         sqlstate: null,
         storedSha256: null,
-        afterTick: letter.tickNumber === null ? (letter.afterTick ?? before(batch.first)) : null,
+        afterTick: deadLetter.tickNumber === null ? (deadLetter.afterTick ?? before(batch.first)) : null,
         raw: bytes.slice(offset, offset + length),
       })),
       copy: {

@@ -64,9 +64,9 @@ function deadLetter(
   storedSha256: Uint8Array | null,
   present: Isolated['present'],
 ): Isolated {
-  const letter = { tickNumber: tick, afterTick: null, reason, detail, sqlstate, storedSha256, raw };
+  const deadLetter = { tickNumber: tick, afterTick: null, reason, detail, sqlstate, storedSha256, raw };
   return {
-    parsed: { ...NOTHING, deadLetters: [letter] },
+    parsed: { ...NOTHING, deadLetters: [deadLetter] },
     present,
     isolated: { tick, reason, sqlstate, detail },
   };

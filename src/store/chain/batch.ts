@@ -86,7 +86,7 @@ function batchPlan(batch: BatchWrite, asynchronousCommit: boolean): BatchPlan {
       .slice(1)
       .map((gap) => `INSERT INTO ingest_gaps (first_tick, last_tick) VALUES (${sqlRange(gap)})`),
     `SELECT ingest_begin_batch(${batch.epoch}, ${sqlRange(range)}, ${batch.ticks + present.ticks}, ${batch.transactions + present.transactions}, ${inRange}, ${sqlRange(firstGap ?? null)}, ${batch.fills})`,
-    ...batch.deadLetters.map((letter) => deadLetterSql(letter, batch.epoch)),
+    ...batch.deadLetters.map((deadLetter) => deadLetterSql(deadLetter, batch.epoch)),
   ];
   const firstCopy = statements.length;
   if (batch.ticks > 0) {
@@ -115,8 +115,8 @@ function sqlRange(range: TickRange | null): string {
 }
 
 /** A function call, not a COPY: the same frame sent twice must be the same row (ON CONFLICT), and these are rare. */
-function deadLetterSql(letter: DeadLetterRow, epoch: bigint): string {
-  const { tickNumber, afterTick, reason, detail, sqlstate, raw, storedSha256 } = letter;
+function deadLetterSql(deadLetter: DeadLetterRow, epoch: bigint): string {
+  const { tickNumber, afterTick, reason, detail, sqlstate, raw, storedSha256 } = deadLetter;
   const values = [
     tickNumber ?? 'NULL',
     afterTick ?? 'NULL',

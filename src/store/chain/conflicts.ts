@@ -8,10 +8,10 @@ import { inSnapshot } from '../postgres/transaction.ts';
 export interface Counterpart {
   tick: Tick | null;
   /** sha256 of the raw frames kept as dead letters of this number, conflicts excluded */
-  letters: Buffer[];
+  deadLetters: Buffer[];
 }
 
-export interface ConflictLetter {
+export interface ConflictDeadLetter {
   tickNumber: bigint;
   detail: string;
   raw: Uint8Array;
@@ -34,11 +34,11 @@ export async function readCounterparts(
       [numbers.map(String)],
     );
     const found = new Map<bigint, Counterpart>();
-    for (const [number, tick] of stored) found.set(number, { tick, letters: [] });
+    for (const [number, tick] of stored) found.set(number, { tick, deadLetters: [] });
     for (const row of deadLetters.rows) {
       const number = BigInt(row.tick_number);
-      const counterpart = found.get(number) ?? { tick: null, letters: [] };
-      counterpart.letters.push(row.raw_sha256);
+      const counterpart = found.get(number) ?? { tick: null, deadLetters: [] };
+      counterpart.deadLetters.push(row.raw_sha256);
       found.set(number, counterpart);
     }
     return found;
@@ -49,10 +49,10 @@ export async function readCounterparts(
 export async function recordConflicts(
   client: Client,
   epoch: bigint,
-  letters: readonly ConflictLetter[],
+  deadLetters: readonly ConflictDeadLetter[],
 ): Promise<void> {
   await underFence(client, epoch, async () => {
-    for (const { tickNumber, detail, raw, storedDigest } of letters) {
+    for (const { tickNumber, detail, raw, storedDigest } of deadLetters) {
       await client.query(
         `INSERT INTO dead_letters (tick_number, reason, detail, raw, raw_sha256, stored_sha256, epoch)
          VALUES ($1, 'conflict', $2, $3, sha256($3), $4, $5) ON CONFLICT DO NOTHING`,

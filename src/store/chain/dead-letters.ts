@@ -51,7 +51,7 @@ export async function listDeadLetters(
   client: Client,
   filter: DeadLetterFilter,
   limit: number,
-): Promise<{ letters: DeadLetterInfo[]; total: number }> {
+): Promise<{ deadLetters: DeadLetterInfo[]; total: number }> {
   return inSnapshot(client, async () => {
     const values = parameters(filter);
     const page = await client.query<DeadLetterInfo>(
@@ -62,7 +62,7 @@ export async function listDeadLetters(
       `SELECT count(*) AS count FROM dead_letters WHERE ${MATCHES}`,
       values,
     );
-    return { letters: page.rows, total: Number(total.rows[0]?.count ?? 0) };
+    return { deadLetters: page.rows, total: Number(total.rows[0]?.count ?? 0) };
   });
 }
 

@@ -89,7 +89,7 @@ export async function readOverview(client: Client): Promise<Overview> {
       newestTimestamp: newest.rows[0]?.newest ?? null,
       gaps: gaps.rows.map((gap) => ({ ...gap, ranges: Number(gap.ranges) })),
       openGaps: open.rows.map(({ error, next, ...gap }) => ({ ...gap, lastError: error, nextAttempt: next })),
-      deadLetters: dead.rows.map((letter) => ({ ...letter, count: Number(letter.count) })),
+      deadLetters: dead.rows.map((deadLetter) => ({ ...deadLetter, count: Number(deadLetter.count) })),
       halt:
         chain?.halt == null
           ? null

@@ -81,16 +81,20 @@ export async function retryDeadLetter(
     let tick: bigint | null = null;
     await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
     try {
-      const letter = await lockDeadLetter(client, id);
-      if (letter === null) return await undo(client, { kind: 'absent' });
-      if (letter.status === 'resolved') {
-        return await undo(client, { kind: 'resolved before', at: letter.resolved_at ?? '' });
+      const deadLetter = await lockDeadLetter(client, id);
+      if (deadLetter === null) return await undo(client, { kind: 'absent' });
+      if (deadLetter.status === 'resolved') {
+        return await undo(client, { kind: 'resolved before', at: deadLetter.resolved_at ?? '' });
       }
-      const isNumbered = letter.tick_number !== null && letter.after_tick === null;
-      const frame = transcodeFrame(letter.raw, isNumbered ? BigInt(letter.tick_number ?? 0) : null, limits);
+      const isNumbered = deadLetter.tick_number !== null && deadLetter.after_tick === null;
+      const frame = transcodeFrame(
+        deadLetter.raw,
+        isNumbered ? BigInt(deadLetter.tick_number ?? 0) : null,
+        limits,
+      );
       if (frame.kind === 'bad') return await undo(client, frame);
       tick = frame.number;
-      return await placeFrame(client, id, letter.raw, frame);
+      return await placeFrame(client, id, deadLetter.raw, frame);
     } catch (error) {
       await client.query('ROLLBACK').catch(() => {}); // of a lost connection: `error` reports it
       if (!(error instanceof DatabaseError || error instanceof BatchError) || tick === null) throw error;

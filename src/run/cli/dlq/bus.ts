@@ -10,13 +10,13 @@ import { formatMicros } from '../../../core/time.ts';
 import { wholeBigint } from '../arguments.ts';
 import { printable, type Print, shorten, tableLines } from '../text.ts';
 
-/** Records read at once: a letter may be 1 MiB. */
+/** Records read at once: a dead letter may be 1 MiB. */
 const PAGE = 100;
 const DETAIL_CHARS = 60;
 const RAW_CHARS = 2_000;
 
-/** A letter of the chain has a number, one of the bus has topic|msg_id; for commander's argParser. */
-export function letterId(text: string): bigint | string {
+/** A dead letter of the chain has a number, one of the bus has topic|msg_id; for commander's argParser. */
+export function parseDeadLetterId(text: string): bigint | string {
   if (!text.includes('|')) return wholeBigint(text);
   if (text.length > 300)
     throw new InvalidArgumentError('Expected topic|msg_id as "mdp dlq list --bus" shows it.');
@@ -25,10 +25,10 @@ export function letterId(text: string): bigint | string {
 
 type Summary = Omit<MarketDeadLetter, 'raw'> & { isCut: boolean };
 
-/** Every letter that is on the bus now, the oldest first; `visit` gets those that are there twice only once. */
-async function eachLetter(
+/** Every dead letter that is on the bus now, the oldest first; `visit` gets those that are there twice only once. */
+async function eachDeadLetter(
   bus: StreamBus,
-  visit: (id: string, letter: MarketDeadLetter) => Promise<void> | void,
+  visit: (id: string, deadLetter: MarketDeadLetter) => Promise<void> | void,
 ): Promise<void> {
   const seen = new Set<string>();
   for (let partition = 0; partition < bus.partitions(DEAD_LETTER_TOPIC); partition += 1) {
@@ -39,11 +39,11 @@ async function eachLetter(
       if (records.length === 0) break;
       for (const { data, position } of records) {
         after = position;
-        const letter = data === null ? null : decodeDeadLetter(data);
-        const id = letter === null ? '' : deadLetterId(letter);
-        if (letter !== null && !seen.has(id)) {
+        const deadLetter = data === null ? null : decodeDeadLetter(data);
+        const id = deadLetter === null ? '' : deadLetterId(deadLetter);
+        if (deadLetter !== null && !seen.has(id)) {
           seen.add(id);
-          await visit(id, letter);
+          await visit(id, deadLetter);
         }
         if (position === last) break;
       }
@@ -51,19 +51,19 @@ async function eachLetter(
   }
 }
 
-export async function listBusLetters(
+export async function listBusDeadLetters(
   bus: StreamBus,
   { reason, limit, isJson }: { reason: string | null; limit: number; isJson: boolean },
   print: Print,
 ): Promise<void> {
   const found: (Summary & { id: string })[] = [];
-  await eachLetter(bus, (id, { raw, ...letter }) => {
-    if (reason === null || letter.reason === reason)
-      found.push({ ...letter, id, isCut: letter.rawBytes > raw.length });
+  await eachDeadLetter(bus, (id, { raw, ...deadLetter }) => {
+    if (reason === null || deadLetter.reason === reason)
+      found.push({ ...deadLetter, id, isCut: deadLetter.rawBytes > raw.length });
   });
   const shown = found.toReversed().slice(0, limit === 0 ? found.length : limit);
   if (isJson) {
-    for (const letter of shown) print(JSON.stringify(letterJson(letter.id, letter)));
+    for (const deadLetter of shown) print(JSON.stringify(deadLetterJson(deadLetter.id, deadLetter)));
     return;
   }
   const rows = shown.map(({ id, reason, rawBytes, at, group, detail }) => [
@@ -84,8 +84,8 @@ const COLUMNS = [
   { title: 'detail', align: 'left' },
 ] as const;
 
-function letterJson(id: string, letter: Summary): Record<string, unknown> {
-  const { topic, msgId, group, reason, detail, key, encoding, rawBytes, rawSha256, at, isCut } = letter;
+function deadLetterJson(id: string, deadLetter: Summary): Record<string, unknown> {
+  const { topic, msgId, group, reason, detail, key, encoding, rawBytes, rawSha256, at, isCut } = deadLetter;
   return {
     event_id: id,
     source: 'bus',
@@ -104,19 +104,19 @@ function letterJson(id: string, letter: Summary): Record<string, unknown> {
 }
 
 /** @param writeRaw takes the exact bytes; true: nothing else is to be shown. Returns why it failed, or null. */
-export async function showBusLetter(
+export async function showBusDeadLetter(
   bus: StreamBus,
   id: string,
   { isJson, writeRaw }: { isJson: boolean; writeRaw: ((raw: Uint8Array) => Promise<boolean>) | null },
   print: Print,
 ): Promise<string | null> {
   const found: MarketDeadLetter[] = [];
-  await eachLetter(bus, (other, letter) => void (other === id && found.push(letter)));
-  const [letter] = found;
-  if (letter === undefined) return `there is no dead letter ${printable(id)} on the bus`;
-  const { raw } = letter;
+  await eachDeadLetter(bus, (other, deadLetter) => void (other === id && found.push(deadLetter)));
+  const [deadLetter] = found;
+  if (deadLetter === undefined) return `there is no dead letter ${printable(id)} on the bus`;
+  const { raw } = deadLetter;
   if ((await writeRaw?.(raw)) === true) return null;
-  const fields = letterJson(id, { ...letter, isCut: letter.rawBytes > raw.length });
+  const fields = deadLetterJson(id, { ...deadLetter, isCut: deadLetter.rawBytes > raw.length });
   if (isJson) {
     print(JSON.stringify({ ...fields, raw: Buffer.from(raw).toString('base64') }));
     return null;
@@ -126,7 +126,7 @@ export async function showBusLetter(
     print(`${name.padEnd(10)}  ${value === null ? '-' : printable(text)}`);
   }
   const text =
-    letter.encoding === 'json' ? Buffer.from(raw).toString('utf8') : Buffer.from(raw).toString('hex');
+    deadLetter.encoding === 'json' ? Buffer.from(raw).toString('utf8') : Buffer.from(raw).toString('hex');
   print(`${'raw'.padEnd(10)}  ${printable(shorten(text, RAW_CHARS))}`);
   return null;
 }
@@ -139,7 +139,7 @@ export interface BusRetry {
 }
 
 /** Publishes their records again, each on its topic, under its key and in its encoding. Returns why it failed, or null. */
-export async function retryBusLetters(
+export async function retryBusDeadLetters(
   bus: StreamBus,
   { ids, reason, isJson }: BusRetry,
   print: Print,
@@ -153,16 +153,16 @@ export async function retryBusLetters(
     else
       print(`${printable(id)}  ${outcome.replaceAll('_', ' ')}${position === null ? '' : ` as ${position}`}`);
   };
-  await eachLetter(bus, async (id, letter) => {
-    if (!(wanted?.delete(id) ?? (reason === null || letter.reason === reason))) return;
+  await eachDeadLetter(bus, async (id, deadLetter) => {
+    if (!(wanted?.delete(id) ?? (reason === null || deadLetter.reason === reason))) return;
     if (wanted === null) chosen += 1;
-    if (letter.rawBytes > letter.raw.length) {
+    if (deadLetter.rawBytes > deadLetter.raw.length) {
       tell(id, 'cut', null);
       return;
     }
     // mdp.events:3 names a partition, which the key decides
-    const [topic = letter.topic] = letter.topic.split(':');
-    const [position = ''] = await bus.publish(topic, [recordOf(letter)]);
+    const [topic = deadLetter.topic] = deadLetter.topic.split(':');
+    const [position = ''] = await bus.publish(topic, [recordOf(deadLetter)]);
     tell(id, 'published_again', position);
   });
   for (const id of wanted ?? []) tell(id, 'not_found', null);

@@ -6,8 +6,8 @@ import type { Clock } from '../../../core/time.ts';
 import { listDeadLetters, type DeadLetterInfo } from '../../../store/chain/dead-letters.ts';
 import { endWithUsage, wholeBigint, wholeNumber } from '../arguments.ts';
 import { runOnDatabase } from '../database.ts';
-import { letterId, listBusLetters, retryBusLetters, showBusLetter } from './bus.ts';
-import { filterOf, letterJson, placeText } from './letter.ts';
+import { parseDeadLetterId, listBusDeadLetters, retryBusDeadLetters, showBusDeadLetter } from './bus.ts';
+import { filterOf, deadLetterJson, placeText } from './dead-letter.ts';
 import { runRetry } from './retry.ts';
 import { putRaw, runShow, type ShowArguments } from './show.ts';
 import { runStreaming, withBus } from '../stream/commands.ts';
@@ -67,7 +67,7 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
       'after',
       help(
         'mdp dlq list --status all --reason malformed_frame --from 541000000 --limit 20',
-        'A frame without a usable number stands behind the tick before it ("after N"); --from and --to take it as N + 1.\n\nOn the bus a letter is counted once, however often its record was refused:\n  $ mdp dlq list --bus --reason bad_price',
+        'A frame without a usable number stands behind the tick before it ("after N"); --from and --to take it as N + 1.\n\nOn the bus a dead letter is counted once, however often its record was refused:\n  $ mdp dlq list --bus --reason bad_price',
       ),
     )
     .action((options: ListArguments, command: Command) => {
@@ -76,7 +76,7 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
         if (from !== undefined || to !== undefined || status !== 'open')
           endWithUsage(command, '--from, --to and --status are of the chain: --bus has none of them');
         return onBus(command, env, async (bus, print) => {
-          await listBusLetters(bus, { reason, limit, isJson: json === true }, print);
+          await listBusDeadLetters(bus, { reason, limit, isJson: json === true }, print);
           return null;
         });
       }
@@ -92,7 +92,7 @@ function registerShow(dlq: Command, env: DlqEnvironment): void {
   dlq
     .command('show')
     .description('show one dead letter: its tick where it decodes, and what differs from the stored one')
-    .addArgument(new Argument('<id>', 'as shown by "mdp dlq list"').argParser(letterId))
+    .addArgument(new Argument('<id>', 'as shown by "mdp dlq list"').argParser(parseDeadLetterId))
     .addOption(configOption())
     .option(
       '--raw <file>',
@@ -113,7 +113,7 @@ function registerShow(dlq: Command, env: DlqEnvironment): void {
       if (typeof id === 'string') {
         const writeRaw = (raw: Uint8Array): Promise<boolean> => putRaw(options.raw, raw);
         return onBus(command, env, (bus, print) =>
-          showBusLetter(bus, id, { isJson: options.json === true, writeRaw }, print),
+          showBusDeadLetter(bus, id, { isJson: options.json === true, writeRaw }, print),
         );
       }
       return runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
@@ -133,7 +133,7 @@ function registerRetry(dlq: Command, env: DlqEnvironment): void {
     .option('--all', 'instead of ids: every open one (default: off)')
     .addOption(busOption())
     .addOption(configOption())
-    .option('--json', 'NDJSON: one object a letter (default: one line a letter, and a count)')
+    .option('--json', 'NDJSON: one object a dead letter (default: one line a dead letter, and a count)')
     .addHelpText('after', help('TICK_MAX_BYTES=16MiB mdp dlq retry --reason too_large', RETRY_HELP))
     .action((given: (bigint | string)[], options: RetryArguments, command: Command) => {
       const ids = given.filter((id) => typeof id === 'bigint');
@@ -147,7 +147,7 @@ function registerRetry(dlq: Command, env: DlqEnvironment): void {
         const { reason = null, json } = options;
         const chosen = given.length > 0 ? given.map(String) : null;
         return onBus(command, env, (bus, print) =>
-          retryBusLetters(bus, { ids: chosen, reason, isJson: json === true }, print),
+          retryBusDeadLetters(bus, { ids: chosen, reason, isJson: json === true }, print),
         );
       }
       // a mistake in it is told before anything is done
@@ -161,10 +161,10 @@ function registerRetry(dlq: Command, env: DlqEnvironment): void {
 
 const RETRY_HELP = `Outcomes: stored; already stored (equal, so resolved); conflict (another tick of that number is stored);
 still bad; refused by the database; no place (its number is not recorded yet, or below the first tick). Only the first two
-resolve a letter. A frame above TICK_MAX_BYTES (default 4MiB) stays too_large. The ingester may run meanwhile.
+resolve a dead letter. A frame above TICK_MAX_BYTES (default 4MiB) stays too_large. The ingester may run meanwhile.
 
-On the bus: the record is published again as it was, with its key and encoding. Its letter stays on mdp.events.dlq until the
-retention ends; what is stored already changes nothing, and what is still bad becomes a letter again, under its new place.
+On the bus: the record is published again as it was, with its key and encoding. Its dead letter stays on mdp.events.dlq until the
+retention ends; what is stored already changes nothing, and what is still bad becomes a dead letter again, under its new place.
   $ mdp dlq retry --bus --reason future`;
 
 function help(example: string, more?: string): string {
@@ -177,7 +177,7 @@ The database is named by the environment variable DATABASE_URL (no default).`;
 }
 
 function collectIds(text: string, before: (bigint | string)[] | undefined): (bigint | string)[] {
-  return [...(before ?? []), letterId(text)];
+  return [...(before ?? []), parseDeadLetterId(text)];
 }
 
 function busOption(): Option {
@@ -206,14 +206,16 @@ function onBus(
 async function runList(client: Client, options: ListArguments, print: Print): Promise<null> {
   const filter = filterOf(options.status, options.reason, options.from, options.to);
   const limit = options.limit === 0 ? Number.MAX_SAFE_INTEGER : options.limit;
-  const { letters, total } = await listDeadLetters(client, filter, limit);
+  const { deadLetters, total } = await listDeadLetters(client, filter, limit);
   if (options.json === true) {
-    for (const letter of letters) print(JSON.stringify(letterJson(letter)));
+    for (const deadLetter of deadLetters) print(JSON.stringify(deadLetterJson(deadLetter)));
     return null;
   }
   const kind = options.status === 'all' ? '' : ` ${options.status}`;
-  if (letters.length > 0) for (const line of tableLines(LIST_COLUMNS, letters.map(listRow))) print(line);
-  const shown = letters.length < total ? `, the newest ${letters.length} shown (--limit 0 shows all)` : '';
+  if (deadLetters.length > 0)
+    for (const line of tableLines(LIST_COLUMNS, deadLetters.map(listRow))) print(line);
+  const shown =
+    deadLetters.length < total ? `, the newest ${deadLetters.length} shown (--limit 0 shows all)` : '';
   print(`${total}${kind} dead letter${total === 1 ? '' : 's'}${shown}`);
   return null;
 }
@@ -230,8 +232,8 @@ const LIST_COLUMNS: readonly TableColumn[] = [
   { title: 'detail', align: 'left' },
 ];
 
-function listRow(letter: DeadLetterInfo): string[] {
-  const { id, reason, detail, sqlstate, bytes, status, createdAt } = letter;
-  const cells = [id, 'chain', placeText(letter), reason, sqlstate ?? '', `${bytes}`, status, createdAt];
+function listRow(deadLetter: DeadLetterInfo): string[] {
+  const { id, reason, detail, sqlstate, bytes, status, createdAt } = deadLetter;
+  const cells = [id, 'chain', placeText(deadLetter), reason, sqlstate ?? '', `${bytes}`, status, createdAt];
   return [...cells.map(printable), shorten(printable(detail ?? ''), DETAIL_CHARS)];
 }

@@ -3,10 +3,10 @@ import { fieldsText } from '../../../core/chain/digest.ts';
 import type { TranscodeLimits } from '../../../core/copy/transcode.ts';
 import { findDeadLetters } from '../../../store/chain/dead-letters.ts';
 import { retryDeadLetter, type RetryOutcome } from '../../../store/chain/retry-dead-letter.ts';
-import { filterOf } from './letter.ts';
+import { filterOf } from './dead-letter.ts';
 import { printable, type Print } from '../text.ts';
 
-/** Parses letters again and stores what is good now. Returns why some are left, or null. */
+/** Parses dead letters again and stores what is good now. Returns why some are left, or null. */
 export async function runRetry(
   client: Client,
   ids: bigint[] | null,

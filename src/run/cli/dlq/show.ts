@@ -6,7 +6,7 @@ import { formatTick } from '../../../core/chain/tick-json.ts';
 import { INT64_MAX, type OrderedTransaction, type Tick } from '../../../core/chain/tick.ts';
 import { readDeadLetter, type DeadLetterRecord } from '../../../store/chain/dead-letters.ts';
 import { readStoredTicks } from '../../../store/chain/stored-ticks.ts';
-import { letterJson, placeText } from './letter.ts';
+import { deadLetterJson, placeText } from './dead-letter.ts';
 import { printable, type Print, tableLines } from '../text.ts';
 
 export interface ShowArguments {
@@ -15,7 +15,7 @@ export interface ShowArguments {
 }
 
 interface Shown {
-  letter: DeadLetterRecord;
+  deadLetter: DeadLetterRecord;
   /** what the frame says, or where it stops making sense */
   frame: Tick | string;
   /** the stored tick of the frame's number */
@@ -36,15 +36,15 @@ export async function runShow(
   options: ShowArguments,
   print: Print,
 ): Promise<string | null> {
-  const letter = await readDeadLetter(client, id);
-  if (letter === null)
+  const deadLetter = await readDeadLetter(client, id);
+  if (deadLetter === null)
     return `there is no dead letter ${id}. "mdp dlq list --status all" shows which there are`;
-  if (await putRaw(options.raw, letter.raw)) return null;
-  const shown = await examine(client, letter);
+  if (await putRaw(options.raw, deadLetter.raw)) return null;
+  const shown = await examine(client, deadLetter);
   if (options.json === true) print(JSON.stringify(showJson(shown)));
   else for (const line of showLines(shown)) print(line);
   if (options.raw !== undefined && options.json !== true)
-    print(`${letter.bytes} bytes written to ${options.raw}`);
+    print(`${deadLetter.bytes} bytes written to ${options.raw}`);
   return null;
 }
 
@@ -70,30 +70,30 @@ async function writeBytes(path: string, bytes: Uint8Array): Promise<void> {
   }
 }
 
-async function examine(client: Client, letter: DeadLetterRecord): Promise<Shown> {
+async function examine(client: Client, deadLetter: DeadLetterRecord): Promise<Shown> {
   let frame: Tick | string;
   try {
-    frame = decodeTick(letter.raw);
+    frame = decodeTick(deadLetter.raw);
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
     frame = error.message;
   }
-  const number = typeof frame === 'string' ? BigInt(letter.tick ?? -1) : frame.tickNumber;
-  if (number < 0n || number > INT64_MAX) return { letter, frame, stored: null, differs: [] };
+  const number = typeof frame === 'string' ? BigInt(deadLetter.tick ?? -1) : frame.tickNumber;
+  if (number < 0n || number > INT64_MAX) return { deadLetter, frame, stored: null, differs: [] };
   const stored = (await readStoredTicks(client, [number])).get(number) ?? null;
   const differs = stored === null || typeof frame === 'string' ? [] : differingFields(stored, frame);
-  return { letter, frame, stored, differs };
+  return { deadLetter, frame, stored, differs };
 }
 
 // --- JSON ---
 
-function showJson({ letter, frame, stored, differs }: Shown): Record<string, unknown> {
+function showJson({ deadLetter, frame, stored, differs }: Shown): Record<string, unknown> {
   const isDecoded = typeof frame !== 'string';
   return {
-    ...letterJson(letter),
-    epoch: letter.epoch,
-    raw_sha256: letter.rawDigest.toString('hex'),
-    stored_sha256: letter.storedDigest?.toString('hex') ?? null,
+    ...deadLetterJson(deadLetter),
+    epoch: deadLetter.epoch,
+    raw_sha256: deadLetter.rawDigest.toString('hex'),
+    stored_sha256: deadLetter.storedDigest?.toString('hex') ?? null,
     frame: isDecoded ? tickShape(frame) : null,
     frame_digest: isDecoded ? tickDigest(frame).toString('hex') : null,
     frame_error: isDecoded ? null : frame,
@@ -110,41 +110,44 @@ function tickShape(tick: Tick): unknown {
 // --- text ---
 
 function showLines(shown: Shown): string[] {
-  const { letter, frame, stored } = shown;
+  const { deadLetter, frame, stored } = shown;
   const isDecoded = typeof frame !== 'string';
   const facts: [string, string][] = [
     ['source', 'chain'],
-    ['tick', placeText(letter)],
-    ['reason', letter.reason],
-    ['detail', letter.detail ?? ''],
-    ['sqlstate', letter.sqlstate ?? ''],
-    ['status', letter.resolvedAt === null ? letter.status : `${letter.status} at ${letter.resolvedAt}`],
-    ['created', letter.createdAt],
-    ['epoch', letter.epoch ?? ''],
-    ['bytes', `${letter.bytes}`],
-    ['sha256', letter.rawDigest.toString('hex')],
+    ['tick', placeText(deadLetter)],
+    ['reason', deadLetter.reason],
+    ['detail', deadLetter.detail ?? ''],
+    ['sqlstate', deadLetter.sqlstate ?? ''],
+    [
+      'status',
+      deadLetter.resolvedAt === null ? deadLetter.status : `${deadLetter.status} at ${deadLetter.resolvedAt}`,
+    ],
+    ['created', deadLetter.createdAt],
+    ['epoch', deadLetter.epoch ?? ''],
+    ['bytes', `${deadLetter.bytes}`],
+    ['sha256', deadLetter.rawDigest.toString('hex')],
   ];
-  if (letter.storedDigest !== null || stored !== null) facts.push(...digestFacts(shown));
+  if (deadLetter.storedDigest !== null || stored !== null) facts.push(...digestFacts(shown));
   const width = Math.max(...facts.map(([name]) => name.length));
   return [
-    `dead letter ${letter.id}`,
+    `dead letter ${deadLetter.id}`,
     ...facts
       .filter(([, value]) => value !== '')
       .map(([name, value]) => `  ${name.padEnd(width)}  ${printable(value)}`),
     ...comparisonLines(shown),
     '',
-    ...(isDecoded ? decodedLines(frame) : undecodedLines(frame, letter.raw)),
+    ...(isDecoded ? decodedLines(frame) : undecodedLines(frame, deadLetter.raw)),
   ];
 }
 
 /** Of the canonical bytes of a tick, so that two are equal exactly when the ticks are. */
-function digestFacts({ letter, frame, stored }: Shown): [string, string][] {
+function digestFacts({ deadLetter, frame, stored }: Shown): [string, string][] {
   return [
     [
       'digest of the frame',
       typeof frame === 'string' ? 'none: it does not decode' : tickDigest(frame).toString('hex'),
     ],
-    ['digest stored then', letter.storedDigest?.toString('hex') ?? ''],
+    ['digest stored then', deadLetter.storedDigest?.toString('hex') ?? ''],
     [
       'digest stored now',
       stored === null ? 'none: no tick of this number is stored' : tickDigest(stored).toString('hex'),

@@ -3,7 +3,7 @@ import { test } from 'tap';
 import { decodeTick } from '../../../../src/core/chain/decode.ts';
 import { Auditor, type Audited } from '../../../../src/ingest/leader/auditor.ts';
 import type { RepeatedFrame } from '../../../../src/ingest/reader/repeated-frames.ts';
-import type { ConflictLetter, Counterpart } from '../../../../src/store/chain/conflicts.ts';
+import type { ConflictDeadLetter, Counterpart } from '../../../../src/store/chain/conflicts.ts';
 import { allTicks, chainSpec, type ExpectedTick } from '../../../support/chain/content/expected.ts';
 import { wireTick } from '../../../support/chain/content/wire.ts';
 
@@ -14,7 +14,7 @@ interface Opened {
   settled: Set<bigint>;
   stored: Map<bigint, Counterpart>;
   results: Audited[];
-  letters: ConflictLetter[];
+  letters: ConflictDeadLetter[];
   forks: string[];
   credits: () => number;
   brake: { open: boolean };
@@ -23,9 +23,10 @@ interface Opened {
 function open(): Opened {
   const settled = new Set(ticks.keys());
   const stored = new Map<bigint, Counterpart>();
-  for (const [number, tick] of ticks) stored.set(number, { tick: decodeTick(wireTick(tick)), letters: [] });
+  for (const [number, tick] of ticks)
+    stored.set(number, { tick: decodeTick(wireTick(tick)), deadLetters: [] });
   const results: Audited[] = [];
-  const letters: ConflictLetter[] = [];
+  const letters: ConflictDeadLetter[] = [];
   const forks: string[] = [];
   const brake = { open: true };
   let credits = 0;
@@ -117,7 +118,7 @@ void test('three in a row are a fork; a frame of another kind between them break
 void test('what became a dead letter is compared with that', async (t) => {
   const { auditor, stored, results, letters } = open();
   const bad = wireTick(other(4n));
-  stored.set(4n, { tick: null, letters: [createHash('sha256').update(bad).digest()] });
+  stored.set(4n, { tick: null, deadLetters: [createHash('sha256').update(bad).digest()] });
   stored.delete(2n); // below the origin, or skipped
   auditor.accept(1, [frame(other(4n), 0), frame(ticks.get(4n)!, 2), frame(ticks.get(2n)!, 4)]);
   await idle();

@@ -7,19 +7,19 @@ export function placeText({ tick, afterTick }: Pick<DeadLetterInfo, 'tick' | 'af
 }
 
 /** u64 as strings, ids and bytes as numbers, times as ISO-8601. */
-export function letterJson(letter: DeadLetterInfo): Record<string, unknown> {
+export function deadLetterJson(deadLetter: DeadLetterInfo): Record<string, unknown> {
   return {
-    id: Number(letter.id),
+    id: Number(deadLetter.id),
     source: 'chain',
-    tick_number: letter.tick,
-    after_tick: letter.afterTick,
-    reason: letter.reason,
-    detail: letter.detail,
-    sqlstate: letter.sqlstate,
-    bytes: letter.bytes,
-    status: letter.status,
-    created_at: letter.createdAt,
-    resolved_at: letter.resolvedAt,
+    tick_number: deadLetter.tick,
+    after_tick: deadLetter.afterTick,
+    reason: deadLetter.reason,
+    detail: deadLetter.detail,
+    sqlstate: deadLetter.sqlstate,
+    bytes: deadLetter.bytes,
+    status: deadLetter.status,
+    created_at: deadLetter.createdAt,
+    resolved_at: deadLetter.resolvedAt,
   };
 }
 
