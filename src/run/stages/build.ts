@@ -84,6 +84,8 @@ async function buildIbkr(setup: StageSetup, connections: Connections): Promise<S
     clientId: config.client_id,
     providerId: config.provider_id,
     symbols: config.symbols,
+    contracts: config.contracts,
+    tws: { staleMs: config.stale_after },
   });
 }
 

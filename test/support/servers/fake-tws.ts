@@ -29,8 +29,12 @@ export interface TwsRequest {
   kind: 'start' | 'contract' | 'tick_by_tick' | 'cancel_tick_by_tick' | 'line' | 'cancel_line' | 'time';
   /** the client's number of it; −1 when it has none */
   id: number;
-  /** of contract: the symbol; of subscriptions: the symbol of its contract */
+  /** of contract: the symbol; of subscriptions and of a contract asked for by its number: the symbol of its contract */
   symbol: string;
+  /** of contract: how it was described; of subscriptions: conId and exchange alone */
+  contract: Record<string, string>;
+  /** of line: its generic ticks */
+  generic: string;
   /** of tick_by_tick: Last or BidAsk */
   type: string;
   /** which connection it came on, from 1 */
@@ -47,8 +51,34 @@ export interface FakeTwsOptions {
   tickByTickMax?: number;
   /** requests of any second; more get 100, and the third time the connection is closed */
   perSecondMax?: number;
+  /** when its symbols are traded; it does not say so of others */
+  hours?: Record<string, { zone: string; trading: string; liquid: string }>;
   /** asked before a request is answered: a code refuses it */
   refuse?: (request: TwsRequest) => number | null;
+  /** the same, said of a request that is held nevertheless */
+  warn?: (request: TwsRequest) => number | null;
+}
+
+/** The fields of a contract in a request, in their order. */
+const CONTRACT_FIELDS = [
+  'conId',
+  'symbol',
+  'secType',
+  'expiry',
+  'strike',
+  'right',
+  'multiplier',
+  'exchange',
+  'primaryExchange',
+  'currency',
+  'localSymbol',
+  'tradingClass',
+];
+
+/** Those that are said. */
+function contractIn(fields: readonly string[], first: number): Record<string, string> {
+  const all = CONTRACT_FIELDS.map((name, at) => [name, fields[first + at]]);
+  return Object.fromEntries(all.filter(([, value]) => value !== ''));
 }
 
 /**
@@ -65,6 +95,8 @@ export class FakeTws {
   #port = 0;
   /** it takes connections and requests, and says nothing */
   mute = false;
+  /** so many questions for a contract get no answer */
+  unanswered = 0;
 
   private constructor(options: FakeTwsOptions) {
     this.#options = {
@@ -72,13 +104,19 @@ export class FakeTws {
       contracts: { SPY: [756_733], AAPL: [265_598] },
       tickByTickMax: Infinity,
       perSecondMax: 50,
+      hours: {},
       refuse: () => null,
+      warn: () => null,
       ...options,
     };
     this.#server = createServer((socket) => {
       const client = new FakeClient(++this.#connections, socket, this.#options, (request) => {
         this.requests.push(request);
         this.#changed.fire();
+        if (request.kind === 'contract' && this.unanswered > 0) {
+          this.unanswered -= 1;
+          return false;
+        }
         return !this.mute;
       });
       this.#clients.add(client);
@@ -133,8 +171,14 @@ export class FakeTws {
     this.#tell(symbol, 'Last', (id) => [TICK_BY_TICK, id, LAST, seconds, price, size, 0, 'ARCA', '']);
   }
 
-  quote(symbol: string, seconds: number, bid: number, ask: number): void {
-    this.#tell(symbol, 'BidAsk', (id) => [TICK_BY_TICK, id, BID_ASK, seconds, bid, ask, 100, 200, 0]);
+  quote(
+    symbol: string,
+    seconds: number,
+    bid: number | string,
+    ask: number | string,
+    sizes = [100, 200],
+  ): void {
+    this.#tell(symbol, 'BidAsk', (id) => [TICK_BY_TICK, id, BID_ASK, seconds, bid, ask, ...sizes, 0]);
   }
 
   lineQuote(symbol: string, bid: number, ask: number): void {
@@ -144,6 +188,22 @@ export class FakeTws {
 
   lineTrade(symbol: string, text: string): void {
     this.#tell(symbol, 'line', (id) => [TICK_STRING, 6, id, RT_VOLUME, text]);
+  }
+
+  /** What it holds for its clients: `SPY Last`, `SPY BidAsk`, `SPY line`, sorted. */
+  get held(): string[] {
+    const all = [...this.#clients].flatMap(({ subscriptions }) => [...subscriptions.values()]);
+    return all.map(({ symbol, type }) => `${symbol} ${type}`).sort();
+  }
+
+  /** The subscriptions are gone, and it does not say so. */
+  forget(): void {
+    for (const { subscriptions } of this.#clients) subscriptions.clear();
+  }
+
+  /** A message about each subscription of this kind, which it keeps. */
+  complain(symbol: string, type: 'Last' | 'BidAsk' | 'line', code: number, text: string): void {
+    this.#tell(symbol, type, (id) => [ERROR, 2, id, code, text, '']);
   }
 
   /** A message that belongs to no request. */
@@ -223,6 +283,8 @@ class FakeClient {
           id: -1,
           symbol: '',
           type: 'handshake',
+          contract: {},
+          generic: '',
           connection: this.#connection,
           atMs: performance.now(),
         })
@@ -251,22 +313,43 @@ class FakeClient {
       id: -1,
       symbol: '',
       type: '',
+      contract: {},
+      generic: '',
       connection: this.#connection,
       atMs: at,
     };
-    if (kind === 'contract') Object.assign(request, { id: Number(fields[2]), symbol: fields[4] });
-    if (kind === 'tick_by_tick') {
-      Object.assign(request, { id: Number(fields[1]), symbol: this.#symbolOf(fields[2]), type: fields[14] });
+    if (kind === 'contract' || kind === 'line') {
+      const contract = contractIn(fields, 3);
+      const symbol = contract['conId'] === undefined ? contract['symbol'] : this.#symbolOf(contract['conId']);
+      const generic = kind === 'line' ? fields[16] : '';
+      Object.assign(request, {
+        id: Number(fields[2]),
+        symbol,
+        type: kind === 'line' ? 'line' : '',
+        contract,
+        generic,
+      });
     }
-    if (kind === 'line') {
-      Object.assign(request, { id: Number(fields[2]), symbol: this.#symbolOf(fields[3]), type: 'line' });
+    if (kind === 'tick_by_tick') {
+      const contract = contractIn(fields, 2);
+      Object.assign(request, {
+        id: Number(fields[1]),
+        symbol: this.#symbolOf(contract['conId']),
+        type: fields[14],
+        contract,
+      });
     }
     if (kind.startsWith('cancel')) request.id = Number(fields.at(-1));
     if (!this.#taken(request)) return;
     if (this.#isTooFast(request)) return;
     const refusal = this.#options.refuse(request);
-    if (refusal !== null) this.complain(request.id, refusal, 'refused by the test');
-    else this.#answer(request);
+    if (refusal !== null) {
+      this.complain(request.id, refusal, 'refused by the test');
+      return;
+    }
+    const warning = this.#options.warn(request);
+    if (warning !== null) this.complain(request.id, warning, 'said by the test');
+    this.#answer(request);
   }
 
   #isTooFast(request: TwsRequest): boolean {
@@ -300,7 +383,7 @@ class FakeClient {
         return;
       case 'cancel_line':
       case 'cancel_tick_by_tick':
-        this.subscriptions.delete(id);
+        if (!this.subscriptions.delete(id)) this.complain(id, 300, `Can't find EId with tickerId:${id}`);
         return;
       case 'time':
         this.send(CURRENT_TIME, 1, Math.floor(Date.now() / 1000));
@@ -308,22 +391,24 @@ class FakeClient {
     }
   }
 
-  #contracts({ id, symbol }: TwsRequest): void {
+  #contracts({ id, symbol, contract }: TwsRequest): void {
     const ids = this.#options.contracts[symbol] ?? [];
     if (ids.length === 0) {
       this.complain(id, 200, 'No security definition has been found for the request');
       return;
     }
+    const { secType = 'STK', expiry = '', strike = '0', right = '', exchange, currency = 'USD' } = contract;
+    const { zone, trading, liquid } = this.#options.hours[symbol] ?? { zone: '', trading: '', liquid: '' };
     for (const conId of ids) {
-      const instrument = [symbol, 'STK', '', 0, '', 'SMART', 'USD', symbol, 'NMS', 'NMS', conId, 0.01, ''];
-      const names = ['LMT,MKT', 'SMART,ARCA', 1, 0, `${symbol} ’s long name`, 'ARCA', '', '', '', ''];
-      const hours = ['US/Eastern', '', '', '', '', 0];
-      this.send(CONTRACT, id, ...instrument, ...names, ...hours, 1, '', '', '26', '', 'ETF', 1, 1, 100);
+      const head = [symbol, secType, expiry, strike, right, exchange, currency, symbol, 'NMS', 'NMS', conId];
+      const names = [0.01, '', 'LMT,MKT', `${exchange},ARCA`, 1, 0, `${symbol} ’s long name`, 'ARCA'];
+      const hours = ['', '', '', '', zone, trading, liquid, '', '', 0];
+      this.send(CONTRACT, id, ...head, ...names, ...hours, 1, '', '', '26', '', 'ETF', 1, 1, 100);
     }
     this.send(CONTRACT_END, 1, id);
   }
 
-  #symbolOf(conId: string): string {
+  #symbolOf(conId: string | undefined): string {
     const entries = Object.entries(this.#options.contracts);
     return entries.find(([, ids]) => ids.includes(Number(conId)))?.[0] ?? '';
   }

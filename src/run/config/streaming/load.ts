@@ -6,6 +6,7 @@ import { ORDER_PROVIDER } from '../../../core/market/orders/order.ts';
 import { hostPorts, redisUri } from '../addresses.ts';
 import { readSetting, readVariable } from '../load.ts';
 import { byteSize, duration, type Parser } from '../parsers.ts';
+import { contractList, withSymbols } from './contracts.ts';
 import { readYaml, YamlError } from './yaml.ts';
 
 /** A value with the syntax of environment variables: `2GiB`, `24h`, or a bare number where that has a meaning. */
@@ -94,8 +95,11 @@ const producers = z.strictObject({
       port: z.int().min(1).max(65_535).default(7497),
       client_id: z.int().min(0).max(2_147_483_647).default(1),
       provider_id: name.default('ibkr_primary'),
-      symbols: symbols.default(['SPY']),
+      symbols: symbols.optional(),
+      contracts: contractList(name),
+      stale_after: written(duration('15s', '24h')).prefault('5m'),
     })
+    .transform(withSymbols)
     .prefault({}),
   continuum: z
     .strictObject({

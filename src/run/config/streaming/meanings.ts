@@ -34,7 +34,12 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'producers.ibkr.port': 'Of TWS or IB Gateway.',
   'producers.ibkr.client_id': 'Number of our session there.',
   'producers.ibkr.provider_id': 'Provider of the events.',
-  'producers.ibkr.symbols': 'Symbols whose trades are published.',
+  'producers.ibkr.symbols':
+    'US stocks, found through SMART, whose trades are published. Default: `SPY`, or none where there are `contracts`.',
+  'producers.ibkr.contracts':
+    'Any other instruments: `symbol`, `secType`, `exchange`, `currency`, `conId`, `expiry`, `strike`, `right`, `multiplier`, `primaryExchange`, `localSymbol`, `tradingClass` as in the TWS API, and `name`, the symbol of the events. [events.md](events.md#interactive-brokers) has an example of each kind.',
+  'producers.ibkr.stale_after':
+    'A subscription that delivers nothing for so long while its exchange is open is asked for again.',
   'producers.continuum.mints': '`name` and `decimals` of each mint, for the orders of the chain.',
   'tick_consumer.consumer_group': 'Its group.',
   'tick_consumer.batch_size': 'Ticks of one transaction while it keeps up.',

@@ -1,18 +1,24 @@
+import { upperCased } from '../../../core/market/codec/field.ts';
 import type { MarketEvent } from '../../../core/market/event.ts';
 import { normalise } from '../../../core/market/normalise.ts';
 import type { Refusal } from '../../../core/market/refusal.ts';
 import { formatMicros, type Micros } from '../../../core/time.ts';
+import { traitsOf, type ContractSpec, type Traits } from './contract.ts';
+import { priceOf, sizeOf, type TwsPrice, type TwsTrade } from './values.ts';
 
-/** A trade as TWS reports it. */
-export interface TwsTrade {
-  /** µs; TWS reports whole seconds tick by tick, and ms on a market data line */
-  micros: Micros;
-  price: number;
-  size: number | null;
+/** A change of the best quote: what it does not hold is unchanged. */
+export interface TwsQuote {
+  /** µs; null: TWS sent no time */
+  micros: Micros | null;
+  bid?: TwsPrice;
+  ask?: TwsPrice;
 }
 
+/** Digits of a double that are always right: the middle of 1.1 and 1.1001 is 1.10005. */
+const MID_DIGITS = 15;
+
 /**
- * The trades of one instrument as events. bid and ask are the last quote before the trade. TWS does not say who was the
+ * What TWS says of one instrument as events. bid and ask are the last quote before the trade. TWS does not say who was the
  * aggressor: a trade at or above the ask counts as a buy, at or below the bid as a sell, between them as neither.
  *
  * TWS does not number trades, and a second has many of them: seq is the µs at which the trade was received, always above
@@ -21,22 +27,44 @@ export interface TwsTrade {
 export class Instrument {
   readonly provider: string;
   readonly symbol: string;
+  readonly spec: ContractSpec;
+  #traits: Traits;
   #bid: number | null = null;
   #ask: number | null = null;
+  #published = '';
   #seq = 0n;
 
-  constructor(provider: string, symbol: string) {
+  constructor(provider: string, spec: ContractSpec) {
     this.provider = provider;
-    this.symbol = symbol;
+    this.symbol = upperCased(spec.name);
+    this.spec = spec;
+    this.#traits = traitsOf(spec.secType);
   }
 
-  /** TWS sends 0 or −1 when there is none. */
-  bid(price: number | undefined): void {
-    this.#bid = price === undefined || price === 0 || price === -1 ? null : price;
+  get traits(): Traits {
+    return this.#traits;
   }
 
-  ask(price: number | undefined): void {
-    this.#ask = price === undefined || price === 0 || price === -1 ? null : price;
+  /** What TWS says it is. */
+  resolved(secType: string | undefined): void {
+    this.#traits = traitsOf(secType ?? this.spec.secType);
+  }
+
+  /** Whether this is a price, as opposed to what TWS sends when it has none. */
+  isPrice(given: TwsPrice | undefined): boolean {
+    return given !== undefined && this.#quoted(given) !== null;
+  }
+
+  /** The event that it is: none for an instrument with trades, or while a side is missing or nothing has changed. */
+  quote({ bid, ask, micros }: TwsQuote, nowMicros: Micros): MarketEvent | Refusal | null {
+    if (bid !== undefined) this.#bid = this.#quoted(bid);
+    if (ask !== undefined) this.#ask = this.#quoted(ask);
+    if (this.#traits.price === 'last' || this.#bid === null || this.#ask === null) return null;
+    const published = `${this.#bid} ${this.#ask}`;
+    if (published === this.#published) return null;
+    this.#published = published;
+    const price = Number(((this.#bid + this.#ask) / 2).toPrecision(MID_DIGITS));
+    return this.#event(price, null, null, micros, nowMicros);
   }
 
   /** Quotes from before an interruption say nothing about trades after it. */
@@ -45,50 +73,43 @@ export class Instrument {
     this.#ask = null;
   }
 
-  trade({ micros, price, size }: TwsTrade, nowMicros: Micros): MarketEvent | Refusal {
+  /** null: it is no trade, as TWS has no price for it. */
+  trade(given: TwsTrade, nowMicros: Micros): MarketEvent | Refusal | null {
+    const size = sizeOf(given.size);
+    const price = priceOf({ price: given.price, size: size ?? 0 }, this.#traits.mayBeNegative);
+    if (price === null) return null;
+    const isBuy = this.#ask !== null && price >= this.#ask;
+    const isSell = this.#bid !== null && price <= this.#bid;
+    // a locked or crossed quote is ambiguous
+    const side = isBuy === isSell ? null : isBuy ? 'buy' : 'sell';
+    return this.#event(price, size, side, given.micros, nowMicros);
+  }
+
+  #event(
+    price: number,
+    size: number | null,
+    side: 'buy' | 'sell' | null,
+    micros: Micros | null,
+    nowMicros: Micros,
+  ): MarketEvent | Refusal {
     this.#seq = nowMicros > this.#seq ? nowMicros : this.#seq + 1n;
-    const [bid, ask] = [this.#bid, this.#ask];
-    const isBuy = ask !== null && price >= ask;
-    const isSell = bid !== null && price <= bid;
     return normalise({
       kind: 'tick',
       provider: this.provider,
       symbol: this.symbol,
-      src_ts: formatMicros(micros),
+      src_ts: formatMicros(micros ?? nowMicros),
       ingest_ts: formatMicros(nowMicros),
       seq: this.#seq,
       price,
       size,
-      bid,
-      ask,
-      // a locked or crossed quote is ambiguous
-      side: isBuy === isSell ? null : isBuy ? 'buy' : 'sell',
+      bid: this.#bid,
+      ask: this.#ask,
+      side,
     });
   }
-}
 
-const SECONDS = /^\d{9,11}$/;
-
-/** Tick by tick the time is whole seconds since 1970; null when it is none. */
-export function secondsToMicros(time: string | number): Micros | null {
-  const text = String(time);
-  return SECONDS.test(text) ? BigInt(text) * 1_000_000n : null;
-}
-
-const RT_VOLUME = /^([^;]*);([^;]*);(\d{12,14});/;
-
-/**
- * The text of generic tick 233: price;size;time in ms;total volume;vwap;single. null when it holds no trade: TWS sends
- * one without a price when only the volume changed.
- */
-export function parseRtVolume(text: string): TwsTrade | null {
-  const match = RT_VOLUME.exec(text);
-  if (match === null || match[1] === '') return null;
-  const [price, size] = [Number(match[1]), Number(match[2])];
-  if (!Number.isFinite(price)) return null;
-  return {
-    micros: BigInt(match[3]) * 1000n,
-    price,
-    size: match[2] === '' || !Number.isFinite(size) ? null : size,
-  };
+  #quoted(given: TwsPrice): number | null {
+    const price = priceOf(given, this.#traits.mayBeNegative);
+    return price === null || !Number.isFinite(price) ? null : price;
+  }
 }

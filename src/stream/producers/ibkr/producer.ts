@@ -1,12 +1,14 @@
 import { pause } from '../../../core/wait.ts';
-import { upperCased } from '../../../core/market/codec/field.ts';
 import type { MarketEvent } from '../../../core/market/event.ts';
+import type { Refusal } from '../../../core/market/refusal.ts';
 import { backoffMs } from '../../../core/retry.ts';
 import { StageLifecycle, type Stage } from '../../stage.ts';
 import { EventPublisher, type ProducerOptions, type ProducerProgress } from '../event-publisher.ts';
-import { Instrument, type TwsTrade } from './instrument.ts';
+import { usStock, type ContractSpec } from './contract.ts';
+import { Instrument, type TwsQuote } from './instrument.ts';
 import { REQUEST_SPACING_MS } from './request-pacer.ts';
 import { COMPONENT, TwsSession, type TwsLimits } from './session.ts';
+import type { TwsTrade } from './values.ts';
 
 export interface IbkrProducerOptions extends ProducerOptions {
   host: string;
@@ -17,6 +19,8 @@ export interface IbkrProducerOptions extends ProducerOptions {
   providerId: string;
   /** stocks traded in US dollars, such as SPY or BRK.B */
   symbols: readonly string[];
+  /** any other instruments; one whose name is among the symbols replaces it */
+  contracts?: readonly ContractSpec[];
   tws?: Partial<TwsLimits>;
   reconnect?: { firstMs: number; maxMs: number };
 }
@@ -25,7 +29,11 @@ const TWS_LIMITS: TwsLimits = {
   connectMs: 10_000,
   silentMs: 30_000,
   sameInstrumentMs: 15_000,
-  deniedMs: 60_000,
+  deniedMs: 15_000,
+  deniedMaxMs: 600_000,
+  answerMs: 60_000,
+  staleMs: 300_000,
+  settleMs: 1_000,
   holdMs: 2_000,
   spacingMs: REQUEST_SPACING_MS,
 };
@@ -52,11 +60,17 @@ export class IbkrProducer implements Stage {
   #isPaused = false;
 
   constructor(options: IbkrProducerOptions) {
-    const { providerId, clientId } = options;
-    const symbols = [...new Set(options.symbols.map(upperCased))];
+    const { providerId, clientId, contracts = [] } = options;
     this.#options = options;
     this.#limits = { ...TWS_LIMITS, ...options.tws };
-    this.#instruments = symbols.map((symbol) => new Instrument(providerId, symbol));
+    const bySymbol = new Map(
+      [...options.symbols.map(usStock), ...contracts].map((spec) => {
+        const instrument = new Instrument(providerId, spec);
+        return [instrument.symbol, instrument];
+      }),
+    );
+    const symbols = [...bySymbol.keys()];
+    this.#instruments = [...bySymbol.values()];
     this.#events = new EventPublisher(options, {
       stage: 'ibkr',
       provider: providerId,
@@ -97,6 +111,7 @@ export class IbkrProducer implements Stage {
     for (let attempt = 0; !ending.aborted; attempt += 1) {
       const session = new TwsSession({ host, port, clientId }, this.#instruments, this.#limits, {
         trade: (instrument, trade) => this.#trade(instrument, trade),
+        quote: (instrument, quote) => this.#quote(instrument, quote),
         env: this.#events.env,
         meter,
       });
@@ -117,8 +132,19 @@ export class IbkrProducer implements Stage {
     if (this.#pending.length > 0) log('error', 'Trades were not published', { events: this.#pending.length });
   }
 
-  #trade(instrument: Instrument, trade: TwsTrade): void {
+  #trade(instrument: Instrument, trade: TwsTrade): boolean {
     const event = instrument.trade(trade, this.#events.env.clock.nowMicros());
+    if (event !== null) this.#publish(instrument, event);
+    else this.#events.meter.count('errors_total', { component: COMPONENT, reason: 'tws_no_price' });
+    return event !== null;
+  }
+
+  #quote(instrument: Instrument, quote: TwsQuote): void {
+    const event = instrument.quote(quote, this.#events.env.clock.nowMicros());
+    if (event !== null) this.#publish(instrument, event);
+  }
+
+  #publish(instrument: Instrument, event: MarketEvent | Refusal): void {
     if (event.kind === 'refused') {
       this.#events.meter.count('errors_total', { component: COMPONENT, reason: event.reason });
       const { reason, detail } = event;

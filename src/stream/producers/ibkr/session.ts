@@ -1,21 +1,21 @@
 import type { Env } from '../../../core/env.ts';
-import type { Contract } from '@stoqey/ib';
 import { pause } from '../../../core/wait.ts';
 import type { Meter } from '../../meter.ts';
 import { twsVerdict, type TwsVerdict } from './codes.ts';
-import { parseRtVolume, type Instrument, type TwsTrade } from './instrument.ts';
+import type { FeedKind } from './feed.ts';
+import type { Instrument, TwsQuote } from './instrument.ts';
 import { RequestPacer } from './request-pacer.ts';
+import { Subscription, type SubscriptionFeed, type SubscriptionLimits } from './subscription.ts';
 import { TwsLink, type TwsAddress } from './tws-link.ts';
+import { parseRtVolume, type TwsTrade } from './values.ts';
 
-export interface TwsLimits {
+export interface TwsLimits extends SubscriptionLimits {
   /** from connecting to the first usable request number, ms */
   connectMs: number;
   /** silence after which TWS is probed, and again as long until the connection is given up, ms */
   silentMs: number;
-  /** between two tick-by-tick requests for one instrument, ms: TWS refuses more than one in 15 s */
-  sameInstrumentMs: number;
-  /** denied requests are retried after this, ms */
-  deniedMs: number;
+  /** after news that data is back: what comes back together is asked for once, ms */
+  settleMs: number;
   /** pause in requests after a complaint about their rate, ms */
   holdMs: number;
   /** between two requests, ms */
@@ -23,29 +23,14 @@ export interface TwsLimits {
 }
 
 export interface SessionHost {
-  trade: (instrument: Instrument, trade: TwsTrade) => void;
+  /** @returns false when it is no trade */
+  trade: (instrument: Instrument, trade: TwsTrade) => boolean;
+  quote: (instrument: Instrument, quote: TwsQuote) => void;
   env: Env;
   meter: Meter;
 }
 
 export const COMPONENT = 'producer_ibkr';
-
-type RequestKind = 'contract' | 'trades' | 'quotes' | 'line';
-
-interface Subscription {
-  readonly instrument: Instrument;
-  /** null until TWS has resolved it */
-  contract: Contract | null;
-  found: Contract[];
-  /** trades arrive tick by tick, so those on a market data line are duplicates */
-  hasTrades: boolean;
-  tickRequestMs: number;
-}
-
-interface Request {
-  kind: RequestKind;
-  subscription: Subscription;
-}
 
 export interface SessionEnd {
   why: string;
@@ -55,12 +40,13 @@ export interface SessionEnd {
 
 type State = 'connecting' | 'heard' | 'quiet' | 'probed';
 
+/** how often silent feeds are looked for, in each `staleMs` */
+const CHECKS_PER_STALE = 4;
+const CHECK_MAX_MS = 15_000;
+
 /**
- * One connection to TWS from handshake to end: finds each symbol's contract, then subscribes to its trades and quotes.
- *
- *   ready ─► contract ─► trades, tick by tick ─► (sameInstrumentMs) ─► quotes, tick by tick
- *                          │ limit reached: 10190 ─► market data line: quotes, and trades by RTVolume
- *                          └ denied ─► retried after deniedMs
+ * One connection to TWS from handshake to end: each instrument is subscribed (subscription.ts), what comes is handed to
+ * the host, and messages about the connection or its requests are acted on.
  *
  *   state       event                       next
  *   connecting  TWS takes requests          heard
@@ -69,67 +55,76 @@ type State = 'connecting' | 'heard' | 'quiet' | 'probed';
  *   quiet       silentMs are over           probed   a probe is sent
  *   probed      silentMs are over           (ends)
  *   any but connecting  a message of TWS    heard
+ *   any but connecting  resume()            heard    while it is paused, no time counts
  */
 export class TwsSession {
   readonly #limits: TwsLimits;
   readonly #host: SessionHost;
   readonly #link: TwsLink;
   readonly #subscriptions: readonly Subscription[];
-  readonly #requests = new Map<number, Request>();
+  readonly #requests = new Map<number, SubscriptionFeed>();
   readonly #over = new AbortController();
   readonly #ended = Promise.withResolvers<string>();
   readonly #pacer: RequestPacer;
+  /** farms that are away, by name, and since when, ms */
+  readonly #farms = new Map<string, number>();
+  /** feeds that are silent since then are asked for again as soon as things have settled; null: none */
+  #againSinceMs: number | null = null;
   #lastRequest = 0;
+  #isPaused = false;
+  readonly #checkMs: number;
+  #checkedMs = -Infinity;
   #state: State = 'connecting';
 
   constructor(address: TwsAddress, instruments: readonly Instrument[], limits: TwsLimits, host: SessionHost) {
     this.#limits = limits;
     this.#host = host;
-    this.#pacer = new RequestPacer(this.#over.signal, host.env.clock, limits.spacingMs);
-    this.#subscriptions = instruments.map((instrument) => ({
-      instrument,
-      contract: null,
-      found: [],
-      hasTrades: false,
-      tickRequestMs: -Infinity,
-    }));
+    this.#checkMs = Math.min(limits.staleMs / CHECKS_PER_STALE, CHECK_MAX_MS);
+    const { env, meter } = host;
+    this.#pacer = new RequestPacer(this.#over.signal, env.clock, limits.spacingMs);
     this.#link = new TwsLink(address, {
       ready: () => this.#ready(),
-      contract: (request, contract) => this.#of(request, 'contract')?.found.push(contract),
-      contractsEnd: (request) => this.#named(request),
-      trade: (request, micros, price, size) => {
-        const subscription = this.#of(request, 'trades');
-        if (subscription !== null)
-          this.#trade(subscription, { micros: micros ?? host.env.clock.nowMicros(), price, size });
-      },
-      bid: (request, price) => this.#requests.get(request)?.subscription.instrument.bid(price),
-      ask: (request, price) => this.#requests.get(request)?.subscription.instrument.ask(price),
-      rtVolume: (request, text) => {
-        const subscription = this.#of(request, 'line');
-        const trade = subscription === null || subscription.hasTrades ? null : parseRtVolume(text);
-        if (subscription !== null && trade !== null) this.#trade(subscription, trade);
-      },
+      contract: (request, details) => this.#of(request, 'contract')?.subscription.found(details),
+      contractsEnd: (request) => this.#of(request, 'contract')?.subscription.resolved(),
+      trade: (request, trade) => this.#trade(this.#of(request, 'trades'), trade),
+      quote: (request, quote) => this.#quote(request, quote),
+      rtVolume: (request, text) => this.#rtVolume(request, text),
       message: (code, text, request) => this.#message(code, text, request),
       heard: () => {
         if (this.#state !== 'connecting') this.#state = 'heard';
       },
       closed: () => this.#end('TWS closed the connection'),
     });
+    const wires = {
+      link: this.#link,
+      requests: this.#requests,
+      nextNumber: () => (this.#lastRequest += 1),
+      pacer: this.#pacer,
+      limits,
+      env,
+      over: this.#over.signal,
+      complaint: (verdict: TwsVerdict) => this.#complaint(verdict),
+      askedAgain: () => meter.count('retries_total', { component: COMPONENT }),
+    };
+    this.#subscriptions = instruments.map((instrument) => new Subscription(instrument, wires));
   }
 
   /** Resolves when the connection has ended or `signal` aborts; never rejects. */
   async run(signal: AbortSignal): Promise<SessionEnd> {
+    const { silentMs, connectMs } = this.#limits;
     const stop = (): void => this.#end('stopped');
     signal.addEventListener('abort', stop);
-    const watchdog = setInterval(() => this.#watch(), this.#limits.silentMs);
+    const watchdog = setInterval(() => this.#watch(), silentMs);
+    const check = setInterval(() => this.#check(), this.#checkMs);
     const late = setTimeout(() => {
-      if (this.#state === 'connecting') this.#end(`no handshake within ${this.#limits.connectMs} ms`);
-    }, this.#limits.connectMs);
+      if (this.#state === 'connecting') this.#end(`no handshake within ${connectMs} ms`);
+    }, connectMs);
     if (signal.aborted) stop();
     else this.#link.connect();
     const why = await this.#ended.promise;
     signal.removeEventListener('abort', stop);
     clearInterval(watchdog);
+    clearInterval(check);
     clearTimeout(late);
     this.#over.abort();
     this.#link.close();
@@ -139,10 +134,15 @@ export class TwsSession {
 
   /** Stops reading the socket, so that TWS has to wait. */
   pause(): void {
+    this.#isPaused = true;
     this.#link.pause();
   }
 
   resume(): void {
+    this.#isPaused = false;
+    // the silence until now was our own
+    if (this.#state !== 'connecting') this.#state = 'heard';
+    for (const subscription of this.#subscriptions) subscription.unheard();
     this.#link.resume();
   }
 
@@ -151,6 +151,7 @@ export class TwsSession {
   }
 
   #watch(): void {
+    if (this.#isPaused) return;
     if (this.#state === 'heard') this.#state = 'quiet';
     else if (this.#state === 'probed') this.#end(`TWS is silent for ${2 * this.#limits.silentMs} ms`);
     else if (this.#state === 'quiet') {
@@ -159,104 +160,98 @@ export class TwsSession {
     }
   }
 
+  #check(): void {
+    const nowMs = this.#host.env.clock.monotonicMs();
+    const isLate = nowMs - this.#checkedMs > 2 * this.#checkMs;
+    this.#checkedMs = nowMs;
+    if (this.#isPaused) return;
+    // when this thread was busy or suspended, what came meanwhile is still unread
+    for (const subscription of this.#subscriptions) {
+      if (isLate) subscription.unheard();
+      else subscription.check();
+    }
+  }
+
   #ready(): void {
     if (this.#state !== 'connecting') return;
     this.#state = 'heard';
-    for (const subscription of this.#subscriptions) this.#request('contract', subscription);
+    for (const subscription of this.#subscriptions) subscription.start();
   }
 
-  #named(request: number): void {
-    const subscription = this.#of(request, 'contract');
-    if (subscription === null) return;
-    this.#requests.delete(request);
-    const { found, instrument } = subscription;
-    const ids = [...new Set(found.map(({ conId }) => conId))];
-    if (ids.length !== 1) {
-      this.#complaint('no_contract');
-      this.#host.env.log('error', 'A symbol is not one instrument: it is left out', {
-        symbol: instrument.symbol,
-        contracts: ids,
-      });
-      return;
-    }
-    subscription.contract = found[0];
-    this.#subscribe(subscription);
+  #trade(feed: SubscriptionFeed | null, trade: TwsTrade): void {
+    if (feed === null) return;
+    const { subscription } = feed;
+    if (this.#host.trade(subscription.instrument, trade)) subscription.heard(feed);
   }
 
-  #subscribe(subscription: Subscription): void {
-    subscription.hasTrades = true;
-    this.#request('trades', subscription);
-    this.#request('quotes', subscription);
+  #quote(request: number, quote: TwsQuote): void {
+    const feed = this.#requests.get(request);
+    if (feed === undefined) return;
+    const { instrument } = feed.subscription;
+    this.#host.quote(instrument, quote);
+    if (instrument.isPrice(quote.bid) || instrument.isPrice(quote.ask)) feed.subscription.heard(feed);
   }
 
-  #request(kind: RequestKind, subscription: Subscription): void {
-    const number = ++this.#lastRequest;
-    this.#requests.set(number, { kind, subscription });
-    void this.#send(number, kind, subscription);
-  }
-
-  async #send(number: number, kind: RequestKind, subscription: Subscription): Promise<void> {
-    const { contract, instrument } = subscription;
-    if (kind === 'trades' || kind === 'quotes') {
-      const { clock } = this.#host.env;
-      const dueMs = Math.max(clock.monotonicMs(), subscription.tickRequestMs + this.#limits.sameInstrumentMs);
-      subscription.tickRequestMs = dueMs;
-      await pause(dueMs - clock.monotonicMs(), this.#over.signal);
-    }
-    await this.#pacer.send(() => {
-      // the request may have been dropped while it waited for its turn
-      if (!this.#requests.has(number)) return;
-      if (kind === 'contract') this.#link.askContract(number, instrument.symbol);
-      if (contract === null) return;
-      if (kind === 'trades') this.#link.subscribeTrades(number, contract);
-      if (kind === 'quotes') this.#link.subscribeQuotes(number, contract);
-      if (kind === 'line') this.#link.subscribeLine(number, contract);
-    });
-  }
-
-  #trade({ instrument }: Subscription, trade: TwsTrade): void {
-    this.#host.trade(instrument, trade);
+  #rtVolume(request: number, text: string): void {
+    const feed = this.#of(request, 'line');
+    const trade = feed === null || feed.subscription.hasTrades ? null : parseRtVolume(text);
+    if (trade !== null) this.#trade(feed, trade);
   }
 
   #message(code: number, text: string, request: number): void {
     const verdict = twsVerdict(code);
-    const failed = this.#requests.get(request);
-    const symbol = failed?.subscription.instrument.symbol;
-    if (verdict !== 'good') {
-      if (verdict !== 'notice' && verdict !== 'upstream_back') this.#complaint(verdict);
-      const fields = { code, text, ...(symbol === undefined ? {} : { symbol }) };
-      this.#host.env.log('warn', 'TWS says', fields);
-    }
+    const feed = this.#requests.get(request);
+    const farm = farmOf(text);
+    // at the start TWS says of each farm that it is there
+    if (verdict === 'good' || (verdict === 'farm_back' && !this.#farms.has(farm))) return;
+    if (!NEWS.has(verdict)) this.#complaint(verdict);
+    const symbol = feed?.subscription.instrument.symbol;
+    const retryMs = this.#act(verdict, farm, feed);
+    this.#host.env.log('warn', 'TWS says', {
+      code,
+      text,
+      ...(symbol === undefined ? {} : { symbol, request: feed?.kind }),
+      ...(retryMs === null ? {} : { retry_ms: retryMs }),
+    });
+    // without a known request there is nothing to repeat
+    if (verdict === 'reconnect' || (verdict === 'pacing' && feed === undefined))
+      this.#end(`${code}: ${text}`);
+  }
+
+  /** @returns after how many ms the request is repeated, if it is */
+  #act(verdict: TwsVerdict, farm: string, feed: SubscriptionFeed | undefined): number | null {
+    const { clock } = this.#host.env;
     switch (verdict) {
       case 'good':
       case 'notice':
       case 'upstream_back':
-        return;
+      case 'reconnect':
+        return null;
       case 'upstream_lost':
         this.#forgetQuotes();
-        return;
+        return null;
+      case 'farm_lost':
+        // which instruments it serves is not known
+        this.#forgetQuotes();
+        if (!this.#farms.has(farm)) this.#farms.set(farm, clock.monotonicMs());
+        return null;
+      case 'farm_back':
+        this.#again(this.#farms.get(farm) ?? clock.monotonicMs());
+        this.#farms.delete(farm);
+        return null;
       case 'upstream_back_empty':
-        this.#resubscribe();
-        return;
-      case 'reconnect':
-        this.#end(`${code}: ${text}`);
-        return;
+        this.#forgetQuotes();
+        this.#farms.clear();
+        this.#again(Infinity);
+        return null;
       case 'pacing':
         this.#pacer.hold(this.#limits.holdMs);
-        // without a known request there is nothing to repeat
-        if (failed === undefined) this.#end(`${code}: ${text}`);
-        else this.#again(request, failed, 0);
-        return;
+        return feed?.subscription.refused(feed, verdict) ?? null;
       case 'tick_limit':
-        if (failed !== undefined) this.#useLine(request, failed);
-        return;
       case 'denied':
       case 'other':
-        if (failed !== undefined) this.#again(request, failed, this.#limits.deniedMs);
-        return;
       case 'no_contract':
-        this.#requests.delete(request);
-        return;
+        return feed?.subscription.refused(feed, verdict) ?? null;
     }
   }
 
@@ -264,44 +259,33 @@ export class TwsSession {
     this.#host.meter.count('errors_total', { component: COMPONENT, reason: `tws_${verdict}` });
   }
 
-  #again(request: number, { kind, subscription }: Request, afterMs: number): void {
-    this.#requests.delete(request);
-    subscription.found = [];
-    void pause(afterMs, this.#over.signal).then(() => {
-      if (!this.#over.signal.aborted) this.#request(kind, subscription);
+  /** @param silentSinceMs as in Subscription.again */
+  #again(silentSinceMs: number): void {
+    const isPlanned = this.#againSinceMs !== null;
+    this.#againSinceMs = Math.max(this.#againSinceMs ?? -Infinity, silentSinceMs);
+    if (isPlanned) return;
+    void pause(this.#limits.settleMs, this.#over.signal).then(() => {
+      const sinceMs = this.#againSinceMs;
+      this.#againSinceMs = null;
+      if (sinceMs === null || this.#over.signal.aborted) return;
+      for (const subscription of this.#subscriptions) subscription.again(sinceMs);
     });
-  }
-
-  /** One line carries both trades and quotes, whichever of the two was refused. */
-  #useLine(request: number, { kind, subscription }: Request): void {
-    this.#requests.delete(request);
-    if (kind === 'trades') {
-      subscription.hasTrades = false;
-      for (const [number, other] of this.#requests) {
-        if (other.subscription === subscription && other.kind === 'quotes') this.#requests.delete(number);
-      }
-    }
-    const hasLine = [...this.#requests.values()].some(
-      (other) => other.subscription === subscription && other.kind === 'line',
-    );
-    if (!hasLine) this.#request('line', subscription);
-  }
-
-  /** TWS has lost our subscriptions. */
-  #resubscribe(): void {
-    this.#forgetQuotes();
-    for (const [number, { kind }] of this.#requests) if (kind !== 'contract') this.#requests.delete(number);
-    for (const subscription of this.#subscriptions) {
-      if (subscription.contract !== null) this.#subscribe(subscription);
-    }
   }
 
   #forgetQuotes(): void {
     for (const { instrument } of this.#subscriptions) instrument.forgetQuote();
   }
 
-  #of(request: number, kind: RequestKind): Subscription | null {
-    const found = this.#requests.get(request);
-    return found?.kind === kind ? found.subscription : null;
+  #of(request: number, kind: FeedKind): SubscriptionFeed | null {
+    const feed = this.#requests.get(request);
+    return feed?.kind === kind ? feed : null;
   }
+}
+
+/** Said in the log, and no error. */
+const NEWS: ReadonlySet<TwsVerdict> = new Set(['notice', 'upstream_back', 'farm_back']);
+
+/** The name stands behind the last colon: `Market data farm connection is OK:usfarm`. */
+function farmOf(text: string): string {
+  return text.slice(text.lastIndexOf(':') + 1).trim();
 }

@@ -1,6 +1,15 @@
 import type { Socket } from 'node:net';
-import { EventName, IBApi, IBApiTickType, SecType, TickByTickDataType, type Contract } from '@stoqey/ib';
-import { secondsToMicros } from './instrument.ts';
+import {
+  EventName,
+  IBApi,
+  IBApiTickType,
+  TickByTickDataType,
+  type Contract,
+  type ContractDetails,
+} from '@stoqey/ib';
+import type { ContractSpec, Traits } from './contract.ts';
+import type { TwsQuote } from './instrument.ts';
+import { secondsToMicros, type TwsTrade } from './values.ts';
 
 export interface TwsAddress {
   host: string;
@@ -12,12 +21,10 @@ export interface TwsAddress {
 export interface TwsEvents {
   /** requests may be sent from now on */
   ready: () => void;
-  contract: (request: number, contract: Contract) => void;
+  contract: (request: number, details: ContractDetails) => void;
   contractsEnd: (request: number) => void;
-  /** `micros` null: TWS sent no time */
-  trade: (request: number, micros: bigint | null, price: number, size: number | null) => void;
-  bid: (request: number, price: number | undefined) => void;
-  ask: (request: number, price: number | undefined) => void;
+  trade: (request: number, trade: TwsTrade) => void;
+  quote: (request: number, quote: TwsQuote) => void;
   /** generic tick 233 of a market data line (parseRtVolume) */
   rtVolume: (request: number, text: string) => void;
   /** request −1: it belongs to no request */
@@ -25,6 +32,12 @@ export interface TwsEvents {
   /** anything was received */
   heard: () => void;
   closed: () => void;
+}
+
+/** What subscriptions name: TWS needs no more to know an instrument. */
+export interface TwsContract {
+  conId: number;
+  exchange: string;
 }
 
 const NO_REQUEST = -1;
@@ -41,18 +54,21 @@ export class TwsLink {
     const ib = new IBApi({ host, port, clientId, maxReqPerSec: PACKAGE_REQUESTS_PER_SECOND });
     this.#ib = ib;
     ib.on(EventName.nextValidId, () => events.ready());
-    ib.on(EventName.contractDetails, (request, { contract }) => events.contract(request, contract));
+    ib.on(EventName.contractDetails, (request, details) => events.contract(request, details));
     ib.on(EventName.contractDetailsEnd, (request) => events.contractsEnd(request));
     ib.on(EventName.tickByTickAllLast, (request, _type, time, price, size) =>
-      events.trade(request, secondsToMicros(time), price, size ?? null),
+      events.trade(request, { micros: secondsToMicros(time), price, size }),
     );
-    ib.on(EventName.tickByTickBidAsk, (request, _time, bid, ask) => {
-      events.bid(request, bid);
-      events.ask(request, ask);
-    });
+    ib.on(EventName.tickByTickBidAsk, (request, time, bid, ask, bidSize, askSize) =>
+      events.quote(request, {
+        micros: secondsToMicros(time),
+        bid: { price: bid, size: bidSize },
+        ask: { price: ask, size: askSize },
+      }),
+    );
     ib.on(EventName.tickPrice, (request, field, price) => {
-      if (field === IBApiTickType.BID) events.bid(request, price);
-      if (field === IBApiTickType.ASK) events.ask(request, price);
+      if (field === IBApiTickType.BID) events.quote(request, { micros: null, bid: { price } });
+      if (field === IBApiTickType.ASK) events.quote(request, { micros: null, ask: { price } });
     });
     ib.on(EventName.tickString, (request, field, value) => {
       if (field === IBApiTickType.RT_VOLUME) events.rtVolume(request, value);
@@ -77,33 +93,40 @@ export class TwsLink {
     this.#ib.disconnect();
   }
 
-  /** Stock symbols as traded in US dollars through SMART; a dot stands for Interactive Brokers' blank: BRK.B. */
-  askContract(request: number, symbol: string): void {
-    const contract = {
-      symbol: symbol.replaceAll('.', ' '),
-      secType: SecType.STK,
-      exchange: 'SMART',
-      currency: 'USD',
-    };
-    this.#ib.reqContractDetails(request, contract);
+  askContract(request: number, spec: ContractSpec): void {
+    const { name: _, expiry, primaryExchange, ...same } = spec;
+    const contract = { ...same, lastTradeDateOrContractMonth: expiry, primaryExch: primaryExchange };
+    // the package's enumerations are the words that TWS takes
+    this.#ib.reqContractDetails(request, contract as Contract);
   }
 
-  subscribeTrades(request: number, contract: Contract): void {
-    this.#ib.reqTickByTickData(request, contract, TickByTickDataType.Last, 0, false);
+  /**
+   * Trades or quotes tick by tick; or a market data line: quotes a few times a second, and trades by RTVolume, which TWS
+   * refuses for an instrument without trades.
+   */
+  subscribe(
+    what: 'trades' | 'quotes' | 'line',
+    request: number,
+    contract: TwsContract,
+    price: Traits['price'],
+  ): void {
+    const { Last, BidAsk } = TickByTickDataType;
+    if (what === 'trades') this.#ib.reqTickByTickData(request, contract, Last, 0, false);
+    if (what === 'quotes') this.#ib.reqTickByTickData(request, contract, BidAsk, 0, true);
+    if (what === 'line') {
+      this.#ib.reqMktData(request, contract, price === 'last' ? RT_VOLUME : '', false, false);
+    }
   }
 
-  subscribeQuotes(request: number, contract: Contract): void {
-    this.#ib.reqTickByTickData(request, contract, TickByTickDataType.BidAsk, 0, true);
-  }
-
-  /** A market data line: quotes a few times a second, and trades by RTVolume. */
-  subscribeLine(request: number, contract: Contract): void {
-    this.#ib.reqMktData(request, contract, RT_VOLUME, false, false);
+  cancel(what: 'trades' | 'quotes' | 'line', request: number): void {
+    if (what === 'line') this.#ib.cancelMktData(request);
+    else this.#ib.cancelTickByTickData(request);
   }
 
   /** Sends a request that TWS must answer. */
-  probe(): void {
+  probe(): true {
     this.#ib.reqCurrentTime();
+    return true;
   }
 
   /** Stops reading the socket until resume(), so that TWS has to wait. */

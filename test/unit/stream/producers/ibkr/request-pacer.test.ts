@@ -7,7 +7,7 @@ void test('requests go in order and never closer together than the spacing', asy
   const pacer = new RequestPacer(abort.signal, systemClock, 5);
   const sent: [number, number][] = [];
   await Promise.all(
-    Array.from({ length: 20 }, (_, at) => pacer.send(() => sent.push([at, performance.now()]))),
+    Array.from({ length: 20 }, (_, at) => pacer.send(() => sent.push([at, performance.now()]) > 0)),
   );
   t.strictSame(
     sent.map(([at]) => at),
@@ -20,12 +20,13 @@ void test('requests go in order and never closer together than the spacing', asy
 void test('a hold keeps everything back, also what waits already', async (t) => {
   const abort = new AbortController();
   const pacer = new RequestPacer(abort.signal, systemClock, 1);
-  await pacer.send(() => {});
+  await pacer.send(() => true);
   const began = performance.now();
   pacer.hold(30);
   let at = 0;
   await pacer.send(() => {
     at = performance.now();
+    return true;
   });
   t.ok(at - began >= 30);
 });
@@ -33,10 +34,22 @@ void test('a hold keeps everything back, also what waits already', async (t) => 
 void test('nothing is sent after the end', async (t) => {
   const abort = new AbortController();
   const pacer = new RequestPacer(abort.signal, systemClock, 60_000);
-  await pacer.send(() => {});
+  await pacer.send(() => true);
   const waiting = pacer.send(() => t.fail('sent'));
   abort.abort();
   await waiting;
   await pacer.send(() => t.fail('sent'));
   t.end();
+});
+
+void test('a turn that sends nothing costs no time', async (t) => {
+  const abort = new AbortController();
+  const pacer = new RequestPacer(abort.signal, systemClock, 60_000);
+  for (let at = 0; at < 3; at += 1) await pacer.send(() => false);
+  let sent = false;
+  await pacer.send(() => {
+    sent = true;
+    return true;
+  });
+  t.ok(sent);
 });
