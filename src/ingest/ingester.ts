@@ -198,7 +198,8 @@ export class Ingester {
     if (state.kind === before.kind) return;
     if (state.kind === 'standby')
       this.#options.env.log('info', 'Standing by: another daemon writes', { holder: state.holder });
-    if (state.kind === 'schema') this.#options.env.log('error', state.error, {});
+    if (state.kind === 'schema')
+      this.#options.env.log('error', `${state.error}; the daemon goes on by itself then`, {});
     if (state.kind === 'unreachable') {
       this.#options.env.log('warn', 'Failed to connect to database', { error: state.error.message });
     }

@@ -142,6 +142,7 @@ function busStagesOf(config: Config, streaming: StreamingConfig, databaseUrl: st
     databaseUrl,
     serviceName: config.serviceName,
     metricsPort: config.metricsPort ?? streaming.telemetry.metrics_port,
+    appliesSchema: config.dbMigrate === 'auto',
     env: loggingEnv(log),
   });
 }

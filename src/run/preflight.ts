@@ -1,10 +1,10 @@
 import type { Client } from 'pg';
 import { backoffMs } from '../core/retry.ts';
 import { atMost } from '../core/wait.ts';
-import { SchemaBehind } from '../ingest/leader/leadership.ts';
 import { connect, connectFailureKind, parseDatabaseUrl } from '../store/postgres/connect.ts';
 import { detectEdition, serverConnections, type EditionInfo } from '../store/postgres/server-info.ts';
 import { answerWithin, destroy } from '../store/postgres/session.ts';
+import { SchemaBehind } from '../store/schema/behind.ts';
 import { migrate, schemaStatus } from '../store/schema/migrate.ts';
 import type { Config } from './config/load.ts';
 import { schemaStages } from './retention.ts';
@@ -51,7 +51,7 @@ export async function firstContact(
     } catch (error) {
       if (error instanceof SchemaBehind) {
         telemetry.withoutIngest(['schema']);
-        log.error(error.message);
+        log.error(`${error.message}; the daemon goes on by itself then`);
         await atMost(signals.first, BACKOFF.maxMs);
         continue;
       }
@@ -75,10 +75,7 @@ export async function ensureSchema(client: Client, config: Config, log: Log): Pr
   const status = await schemaStatus(client);
   const behind = [...new Set(schemaStages(config).flatMap((stage) => status.behindFor(stage)))];
   if (behind.length === 0) return;
-  if (config.dbMigrate !== 'auto')
-    throw new SchemaBehind(
-      `The schema is behind: ${behind.join(', ')} ${behind.length === 1 ? 'is' : 'are'} not applied. Run "mdp db migrate" (or psql -f), or set DB_MIGRATE=auto; the daemon goes on by itself then`,
-    );
+  if (config.dbMigrate !== 'auto') throw new SchemaBehind(behind);
   for (const file of await migrate(client)) log.info({ file }, 'Applied schema file');
 }
 

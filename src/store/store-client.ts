@@ -5,7 +5,9 @@ import { BarsStore } from './bars/bars-store.ts';
 import { BusCheckpoints } from './bus/checkpoints.ts';
 import { agreePartitions, claimGroup, forgetGroup } from './bus/partitions.ts';
 import { JobRunTracker } from './job-runs.ts';
+import { connect, parseDatabaseUrl } from './postgres/connect.ts';
 import { connectDurable, Session } from './postgres/session.ts';
+import { migrate, schemaStatus } from './schema/migrate.ts';
 import { TickDataWriter, type TickDataResult } from './market/tick-data.ts';
 
 export interface StoreClientOptions {
@@ -42,6 +44,8 @@ export class StoreClient {
   readonly #bookkeeping: Session;
   readonly #bars: Session;
   readonly #connect: (purpose: string) => Promise<Client>;
+  /** without a limit to the time of a statement */
+  readonly #connectForSchema: () => Promise<Client>;
   readonly #writers = new WeakMap<Client, TickDataWriter>();
   readonly jobRuns: JobRunTracker;
   readonly busCheckpoints: BusCheckpoints;
@@ -49,6 +53,8 @@ export class StoreClient {
 
   constructor({ dbUri, applicationName = 'store-client' }: StoreClientOptions) {
     this.#connect = (purpose) => connectDurable(dbUri, `${applicationName} ${purpose}`);
+    this.#connectForSchema = () =>
+      connect(parseDatabaseUrl(dbUri), { applicationName: `${applicationName} schema` });
     const session = (purpose: string): Session => new Session(() => this.#connect(purpose), ANSWER_MS_MAX);
     this.#write = session('ticks');
     this.#bookkeeping = session('books');
@@ -66,6 +72,21 @@ export class StoreClient {
   /** Connects. Rejects with ConnectError: its kind says whether waiting helps. */
   async aopen(): Promise<void> {
     await this.#write.run(() => Promise.resolve());
+  }
+
+  /** The schema files that a stage needs and this database lacks. */
+  schemaBehind(stage: string): Promise<string[]> {
+    return this.#bookkeeping.run(async (client) => (await schemaStatus(client)).behindFor(stage));
+  }
+
+  /** Applies the schema files that this database lacks; returns their names. Rejects with MigrationError. */
+  async migrate(): Promise<string[]> {
+    const client = await this.#connectForSchema();
+    try {
+      return await migrate(client);
+    } finally {
+      await client.end().catch(() => {});
+    }
   }
 
   /** Enforces one number of partitions of a topic on every process. Rejects with PartitionsDifferError. */

@@ -1,6 +1,7 @@
 import type { Env } from '../core/env.ts';
 import { atMost } from '../core/wait.ts';
 import type { JobProgress, JobRunTracker, JobStart } from '../store/job-runs.ts';
+import { isSchemaBehind, SCHEMA_REMEDY } from '../store/schema/behind.ts';
 import type { Meter } from './meter.ts';
 
 export interface JobRunOptions {
@@ -34,6 +35,7 @@ export class JobRun {
   #beats = 0;
   #beating: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
+  #toldBehind = false;
 
   constructor(options: JobRunOptions) {
     this.#options = options;
@@ -96,8 +98,11 @@ export class JobRun {
       this.#id.catch(() => (this.#id = null));
       const id = await this.#id;
       if (beat % PROGRESS_EVERY_BEATS === 0) await jobRuns.progress(id, this.#progress());
-    } catch {
+    } catch (err) {
       // a server is down: the stage's own calls log that, and a run that cannot be recorded is no reason to stop
+      if (this.#toldBehind || !isSchemaBehind(err)) return;
+      this.#toldBehind = true;
+      env.log('warn', `The run is not in job_runs: the schema is behind. ${SCHEMA_REMEDY}`, { stage, err });
     }
   }
 }

@@ -1,6 +1,7 @@
 import { BusError } from '../bus/bus.ts';
 import type { Env } from '../core/env.ts';
 import type { BackoffLimits } from '../core/retry.ts';
+import { BUS_TROUBLE, databaseTrouble } from './trouble.ts';
 import type { Meter } from './meter.ts';
 import { retrying } from './retry.ts';
 
@@ -54,7 +55,8 @@ export class ServerCalls {
       signal,
       onRetry: (err, waitMs) => {
         meter.count('retries_total', { component: `${component}_${server}` });
-        env.log('warn', `${name}: no answer from the ${server} (will try again)`, { err, retry_ms: waitMs });
+        const { level, message } = server === 'database' ? databaseTrouble(err) : BUS_TROUBLE;
+        env.log(level, `${name}: ${message}`, { err, retry_ms: waitMs });
       },
     });
   }

@@ -1,10 +1,8 @@
 import { DatabaseError } from 'pg';
 import { busVerdict } from '../../core/retry.ts';
 import { ConnectError, connectFailureKind } from '../../store/postgres/connect.ts';
+import { isSchemaBehind, SCHEMA_REMEDY } from '../../store/schema/behind.ts';
 import { BusError } from '../bus.ts';
-
-/** undefined table, column, function, schema: the schema is not that of this program */
-const BEHIND_CODES = new Set(['42P01', '42703', '42883', '3F000']);
 
 /** The error of a call to the database as a BusError. */
 export function busError(error: unknown): BusError {
@@ -16,10 +14,7 @@ export function busError(error: unknown): BusError {
     return new BusError(kind, `postgres bus: ${said}`, error);
   }
   if (!(error instanceof DatabaseError)) return new BusError('unreachable', `postgres bus: ${said}`, error);
-  const hint =
-    error.code !== undefined && BEHIND_CODES.has(error.code)
-      ? ': the schema of this database is behind, run mdp db migrate'
-      : '';
+  const hint = isSchemaBehind(error) ? `: the schema is behind. ${SCHEMA_REMEDY}` : '';
   return new BusError(
     busVerdict(error.code),
     `postgres bus: ${said}${error.code === undefined ? '' : ` (${error.code})`}${hint}`,

@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import type { Env } from '../../core/env.ts';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
 import { answerWithin, destroy } from '../../store/postgres/session.ts';
+import { SchemaBehind } from '../../store/schema/behind.ts';
 import { releaseLease, renewLease, tryLease } from '../../store/chain/lease.ts';
 import { WakeableWait } from '../../core/wait.ts';
 
@@ -186,6 +187,3 @@ export class Leadership {
 
 /** One schema holds one chain; continuing would mix two. */
 export class OtherChain extends Error {}
-
-/** The schema lacks something; the message names the command that fixes it. */
-export class SchemaBehind extends Error {}

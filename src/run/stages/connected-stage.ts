@@ -1,11 +1,16 @@
 import type { Env } from '../../core/env.ts';
 import { BusError, type StreamBus } from '../../bus/bus.ts';
+import { storeVerdict } from '../../core/retry.ts';
 import { PartitionsDifferError } from '../../store/bus/partitions.ts';
+import { ConnectError } from '../../store/postgres/connect.ts';
+import { sqlstateOf } from '../../store/postgres/sqlstate.ts';
+import { isSchemaBehind, SchemaBehind } from '../../store/schema/behind.ts';
 import { StoreClient } from '../../store/store-client.ts';
+import { BUS_TROUBLE, databaseTrouble } from '../../stream/trouble.ts';
 import type { Meter } from '../../stream/meter.ts';
 import { retrying } from '../../stream/retry.ts';
 import { StageLifecycle, type Stage } from '../../stream/stage.ts';
-import type { StageSetup } from './stage-setup.ts';
+import { SCHEMA_STAGE, type StageSetup } from './stage-setup.ts';
 import { BusReport } from './bus-report.ts';
 import { eventsTopic, openBus } from './open-bus.ts';
 
@@ -68,6 +73,8 @@ export class ConnectedStage implements Stage {
 
   async #run(): Promise<void> {
     const { stopping } = this.#lifecycle;
+    await this.#schema();
+    if (stopping.aborted) return;
     const bus = await this.#openBus();
     this.#bus = bus;
     await this.#logDurability(bus);
@@ -91,6 +98,29 @@ export class ConnectedStage implements Stage {
     } finally {
       await this.#store.aclose();
     }
+  }
+
+  /** The database comes first: without its tables nothing works, whatever the bus is. */
+  #schema(): Promise<void> {
+    const { schema, stage } = this.#setup;
+    return this.#untilAnswered(
+      'database',
+      async () => {
+        const behind = await this.#store.schemaBehind(SCHEMA_STAGE[stage]);
+        if (behind.length === 0) return;
+        if (schema !== 'apply') throw new SchemaBehind(behind);
+        for (const file of await this.#store.migrate())
+          this.#host.env.log('info', 'Applied schema file', { file });
+      },
+      (error) => this.#mayAnswerLater(error),
+    );
+  }
+
+  /** An operator's mistake, such as a wrong password, ends it; a schema that is behind by what the setup says. */
+  #mayAnswerLater(error: unknown): boolean {
+    if (error instanceof ConnectError) return error.kind === 'unreachable';
+    if (isSchemaBehind(error)) return this.#setup.schema === 'wait' || this.#setup.schema === 'soon';
+    return storeVerdict(sqlstateOf(error)) === 'retry';
   }
 
   #openBus(): Promise<StreamBus> {
@@ -117,7 +147,7 @@ export class ConnectedStage implements Stage {
     return this.#untilAnswered(
       'database',
       () => this.#store.agreePartitions(topic, bus.partitions(topic)),
-      (error) => !(error instanceof PartitionsDifferError),
+      (error) => !(error instanceof PartitionsDifferError) && this.#mayAnswerLater(error),
     );
   }
 
@@ -131,12 +161,13 @@ export class ConnectedStage implements Stage {
       backoff: BACKOFF,
       random: this.#host.env.random,
       signal: this.#lifecycle.stopping,
-      onRetry: (err, waitMs) =>
-        this.#host.env.log('warn', `The ${server} does not answer (will try again)`, {
-          stage: this.#setup.stage,
-          err,
-          retry_ms: waitMs,
-        }),
+      onRetry: (err, waitMs) => {
+        const { stage, schema } = this.#setup;
+        const isSoon = schema === 'soon' && isSchemaBehind(err);
+        const { level, message } = server === 'database' ? databaseTrouble(err) : BUS_TROUBLE;
+        if (isSoon) this.#host.env.log('info', 'The stage waits until the schema is applied', { stage });
+        else this.#host.env.log(level, message, { stage, err, retry_ms: waitMs });
+      },
     });
   }
 }

@@ -4,6 +4,21 @@ import type { StreamingConfig } from '../config/streaming/load.ts';
 /** What runs on the bus: stages of the daemon, and producers that are programs of their own. */
 export type Role = BusStage | 'synthetic' | 'ibkr';
 
+/**
+ * What a stage does at its start about a schema that is behind: fail; apply it; wait until somebody applies it; or wait
+ * for this daemon's own stage `ingest`, which is about to apply it.
+ */
+export type SchemaPolicy = 'fail' | 'apply' | 'wait' | 'soon';
+
+/** By the lines `-- stages:` of schema/. */
+export const SCHEMA_STAGE: Readonly<Record<Role, BusStage>> = {
+  orders: 'orders',
+  ticks: 'ticks',
+  bars: 'bars',
+  synthetic: 'orders',
+  ibkr: 'orders',
+};
+
 /** How much the producer of synthetic ticks publishes. */
 export interface SyntheticAmount {
   /** total events; null: no limit */
@@ -27,6 +42,7 @@ export interface StageSetup {
   /** other than the configuration's */
   group?: string;
   batchSize?: number;
+  schema: SchemaPolicy;
   /** trims the bus and watches how full it is: one stage per process does */
   maintainsBus: boolean;
   synthetic?: SyntheticAmount;

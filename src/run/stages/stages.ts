@@ -13,6 +13,8 @@ export interface BusStagesOptions {
   databaseUrl: string;
   serviceName: string;
   metricsPort: number;
+  /** DB_MIGRATE=auto */
+  appliesSchema: boolean;
   env: Env;
 }
 
@@ -87,6 +89,7 @@ function stageSetup(options: BusStagesOptions, stage: BusStage, maintainsBus: bo
     serviceName,
     // stable across restarts, so that a stage finds its pending records; two daemons on a machine differ by SERVICE_NAME
     consumer: `${serviceName}@${hostname()}`,
+    schema: options.appliesSchema ? 'soon' : 'wait',
     maintainsBus,
   };
 }

@@ -18,6 +18,7 @@ import {
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import { backoffMs } from '../../core/retry.ts';
 import type { ChainOrders, ChainTransaction } from '../../store/chain/orders.ts';
+import { databaseTrouble } from '../trouble.ts';
 import type { Meter } from '../meter.ts';
 import { StageLifecycle, type Stage } from '../stage.ts';
 import { EventPublisher, type ProducerOptions, type ProducerProgress } from './event-publisher.ts';
@@ -136,7 +137,8 @@ export class OrdersProducer implements Stage {
     this.#attempt += 1;
     this.#saving = Promise.resolve();
     this.#meter.count('retries_total', { component: 'producer_orders_database' });
-    this.#env.log('warn', 'The orders of the chain cannot be read (will try again)', {
+    const trouble = databaseTrouble(cause);
+    this.#env.log(trouble.level, `The orders of the chain cannot be read. ${trouble.message}`, {
       err: cause ?? message,
       retry_ms: waitMs,
     });

@@ -3,10 +3,11 @@ import { envOf } from '../../../core/env.ts';
 import type { Command } from 'commander';
 import { BusError, type StreamBus } from '../../../bus/bus.ts';
 import { StoreClient } from '../../../store/store-client.ts';
-import { ConfigError } from '../../config/load.ts';
+import { ConfigError, readSetting } from '../../config/load.ts';
 import { readStreamingConfig, type StreamingConfig } from '../../config/streaming/load.ts';
 import { YamlError } from '../../config/streaming/yaml.ts';
 import { openBus } from '../../stages/open-bus.ts';
+import type { SchemaPolicy } from '../../stages/stage-setup.ts';
 import { EXIT_FAILED, EXIT_USAGE } from '../../exit-codes.ts';
 import { endWithUsage, nameOf } from '../arguments.ts';
 import { databaseFailure, NoDatabaseError, withServerUrl } from '../database.ts';
@@ -26,6 +27,12 @@ export interface StreamCommands {
 
 /** @param store null where no database is named */
 export type BusWork = (bus: StreamBus, store: StoreClient | null) => Promise<void>;
+
+/** DB_MIGRATE, which is auto by default with `embedded:`; @param otherwise when it is off */
+export function schemaPolicy(databaseUrl: string | undefined, otherwise: 'wait' | 'fail'): SchemaPolicy {
+  const initial = databaseUrl?.startsWith('embedded:') === true ? 'auto' : 'off';
+  return (readSetting('dbMigrate') ?? initial) === 'auto' ? 'apply' : otherwise;
+}
 
 /** With the configuration of --config; every error is one line and an exit code. */
 export async function runStreaming(

@@ -7,7 +7,7 @@ import { buildStage } from '../../stages/build.ts';
 import type { BusStage } from '../../config/stages.ts';
 import type { StreamingConfig } from '../../config/streaming/load.ts';
 import { wholeNumber } from '../arguments.ts';
-import type { StreamCommands, StreamEnvironment } from './commands.ts';
+import { schemaPolicy, type StreamCommands, type StreamEnvironment } from './commands.ts';
 import { withServerUrl } from '../database.ts';
 
 /** Options of every role that consumes from the bus. */
@@ -53,6 +53,7 @@ function runConsumer(
           consumer: options.consumer ?? `${hostname()}-${stage}`,
           ...(options.group === undefined ? {} : { group: options.group }),
           ...(options.batchSize === undefined ? {} : { batchSize: options.batchSize }),
+          schema: schemaPolicy(env.databaseUrl, 'wait'),
           maintainsBus: true,
         },
         host,

@@ -5,7 +5,7 @@ import { runRole } from '../../stages/standalone.ts';
 import { buildStage } from '../../stages/build.ts';
 import type { Role } from '../../stages/stage-setup.ts';
 import { endWithUsage, wholeNumber } from '../arguments.ts';
-import type { StreamCommands, StreamEnvironment } from './commands.ts';
+import { schemaPolicy, type StreamCommands, type StreamEnvironment } from './commands.ts';
 import { withServerUrl } from '../database.ts';
 
 interface ProduceArguments {
@@ -61,6 +61,7 @@ export function registerProduce(commands: StreamCommands, env: StreamEnvironment
                 databaseUrl,
                 serviceName: 'mdp stream',
                 consumer: hostname(),
+                schema: schemaPolicy(env.databaseUrl, 'fail'),
                 maintainsBus: true,
                 synthetic: { count, rate, seed, startMicros: start },
               },
