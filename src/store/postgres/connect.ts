@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { getCACertificates, type ConnectionOptions as TlsOptions } from 'node:tls';
 import { Client, TypeOverrides } from 'pg';
 import type { ConnectOptions } from './database-url.ts';
+import { pinSettings } from './session-settings.ts';
 
 export { parseDatabaseUrl } from './database-url.ts';
 
@@ -42,8 +43,9 @@ export interface SessionOptions {
 }
 
 /**
- * One session, with every setting that the rest of the program relies on. Values arrive as text where no JavaScript
- * type holds them: int8 and numeric (strings), timestamptz, timestamp, date and time (never a Date; ISO, UTC).
+ * One session, with every setting that the rest of the program relies on (session-settings.ts), whatever the defaults of
+ * database and role are. Commits are durable unless a transaction asks for another one. Values arrive as text where no
+ * JavaScript type holds them: int8 and numeric (strings), timestamptz, timestamp, date and time (never a Date; ISO, UTC).
  *
  * TLS by sslmode, as libpq: disable never, allow when plaintext is refused, prefer (default) unless TLS is refused,
  * require always but unverified (verified like verify-ca when sslrootcert is given), verify-ca by the authority,
@@ -126,7 +128,11 @@ async function tryConnect(
   }, options.connectTimeoutMs);
   try {
     await client.connect();
-    await applySettings(client, session);
+    await pinSettings(client, {
+      serverOptions: options.serverOptions,
+      statementTimeoutMs: session.statementTimeoutMs ?? 0,
+      idleInTransactionTimeoutMs: session.idleInTransactionTimeoutMs ?? 60_000,
+    });
     isEstablished = true;
     return client;
   } catch (error) {
@@ -140,39 +146,6 @@ async function tryConnect(
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** The last three: a vanished client is noticed within 25 s, and its locks are released. */
-const SERVER_SETTINGS = {
-  timezone: 'UTC',
-  datestyle: 'ISO',
-  client_min_messages: 'warning',
-  tcp_keepalives_idle: '10',
-  tcp_keepalives_interval: '5',
-  tcp_keepalives_count: '3',
-};
-/** Not supported by every server operating system. */
-const OPTIONAL_SETTINGS = { tcp_user_timeout: '20000', client_connection_check_interval: '5000' };
-
-async function applySettings(client: Client, session: SessionOptions): Promise<void> {
-  const required = {
-    ...SERVER_SETTINGS,
-    statement_timeout: String(session.statementTimeoutMs ?? 0),
-    idle_in_transaction_session_timeout: String(session.idleInTransactionTimeoutMs ?? 60_000),
-  };
-  // one round trip; several statements form one transaction, so a refused optional setting undoes the others
-  try {
-    await client.query(setStatements({ ...required, ...OPTIONAL_SETTINGS }));
-  } catch (error) {
-    if (!codeOf(error)?.startsWith('22')) throw error;
-    await client.query(setStatements(required));
-  }
-}
-
-function setStatements(settings: Record<string, string>): string {
-  return Object.entries(settings)
-    .map(([name, value]) => `set ${name} = '${value}'`)
-    .join('; ');
 }
 
 /** date, time, timestamp, timestamptz, interval, timetz and the arrays of the first four that pg would parse */

@@ -11,19 +11,9 @@ export class SessionClosedError extends Error {
 /** ms; reading a whole batch of large records takes a few seconds at most */
 const STATEMENT_MS = 20_000;
 
-/**
- * A connection whose commits are durable, even where the server's default is asynchronous: acknowledgements on a bus
- * rely on them. Rejects with ConnectError.
- */
-export async function connectDurable(databaseUrl: string, applicationName: string): Promise<Client> {
-  const client = await connect(parseDatabaseUrl(databaseUrl), {
-    applicationName,
-    statementTimeoutMs: STATEMENT_MS,
-  });
-  await client.query(
-    `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
-  );
-  return client;
+/** A connection for short statements. Its commits are durable, like those of every session. Rejects with ConnectError. */
+export function connectDurable(databaseUrl: string, applicationName: string): Promise<Client> {
+  return connect(parseDatabaseUrl(databaseUrl), { applicationName, statementTimeoutMs: STATEMENT_MS });
 }
 
 /** Drops a connection without sending Terminate: the server may be gone, and pg has no public way to skip it. */

@@ -85,7 +85,7 @@ export async function migrate(client: Client, options: MigrateOptions = {}): Pro
   } finally {
     client.off('notice', onNotice);
     // a broken connection has already raised its own error
-    await client.query('RESET lock_timeout').catch(() => {});
+    await client.query("SET lock_timeout = '0'").catch(() => {});
   }
 }
 
