@@ -76,6 +76,13 @@ create table if not exists stage_cursors (
   updated_at timestamptz not null default now()
 );
 
+-- Which process does what only one may do: until it expires, by the database's clock.
+create table if not exists stage_leases (
+  name text primary key,
+  holder text not null,
+  expires_at timestamptz not null
+) with (fillfactor = 10);
+
 -- Compression exists in the community edition alone. Later than any late event is expected: a COPY into a compressed chunk
 -- is slow. Null: never compressed.
 alter table schema_hypertables

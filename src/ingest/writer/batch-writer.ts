@@ -4,6 +4,7 @@ import { tickDigest } from '../../core/chain/digest.ts';
 import { backoffMs, storeVerdict, type BackoffLimits, type StoreVerdict } from '../../core/retry.ts';
 import { writeBatch, type BatchWrite, type WrittenBatch } from '../../store/chain/batch.ts';
 import { BatchError } from '../../store/postgres/pipelined-copy.ts';
+import { isPooled } from '../../store/postgres/pooler.ts';
 import { answerWithin, destroy } from '../../store/postgres/session.ts';
 import { endBackend, ownBackend } from '../../store/chain/lease.ts';
 import { ledgerCovers } from '../../store/chain/ledger.ts';
@@ -78,7 +79,8 @@ export interface Backend {
 
 interface Connected {
   client: Client;
-  backend: Backend;
+  /** null: it is a pooler's, and others use it as well */
+  backend: Backend | null;
   sinceMs: number;
 }
 
@@ -235,11 +237,16 @@ export class BatchWriter {
       sinceMs: this.#env.clock.monotonicMs(),
     };
     this.#connected = connected;
-    this.#host.backend(connected.backend);
+    if (connected.backend !== null) this.#host.backend(connected.backend);
     return connected;
   }
 
-  async #backendOf(client: Client): Promise<Backend> {
+  /**
+   * Behind a pooler the ledger alone decides: a batch that is sent again waits at its row until the transaction of the
+   * earlier attempt has ended.
+   */
+  async #backendOf(client: Client): Promise<Backend | null> {
+    if (isPooled(client)) return null;
     try {
       return await answerWithin(ownBackend(client), this.#limits.answerMs);
     } catch (error) {
@@ -253,7 +260,7 @@ export class BatchWriter {
     const connected = this.#connected;
     this.#connected = null;
     if (connected === null) return;
-    if (mayBeWriting) this.#orphans.push(connected.backend);
+    if (mayBeWriting && connected.backend !== null) this.#orphans.push(connected.backend);
     destroy(connected.client);
   }
 

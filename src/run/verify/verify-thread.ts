@@ -174,7 +174,7 @@ class Verifier {
     if (this.#session === null) {
       const { databaseUrl, applicationName } = this.#setup;
       const client = await connect(parseDatabaseUrl(databaseUrl), { applicationName });
-      this.#session = { client, pages: await TickPages.open(client) };
+      this.#session = { client, pages: new TickPages(client) };
     }
     return this.#session.pages;
   }

@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import type { Bar } from '../../core/market/bar.ts';
 import { BarBuilder } from '../../core/window/bar-builder.ts';
+import { prepared } from '../postgres/pooler.ts';
 import { microsOf, timeOf } from '../postgres/time-sql.ts';
 
 /** A window of one symbol, µs since 1970, half-open. */
@@ -15,13 +16,10 @@ export interface TickWindow {
 const PAGE_ROWS = 20_000;
 
 const AFTER = timeOf('$3');
-const PAGE = {
-  name: 'bar_ticks',
-  text: `SELECT ${microsOf('ts')} AS us, seq, price, size FROM tick_data
+const PAGE = `SELECT ${microsOf('ts')} AS us, seq, price, size FROM tick_data
           WHERE provider = $1 AND symbol = $2 AND ts >= ${AFTER} AND (ts, seq) > (${AFTER}, $4::bigint)
             AND ts < ${timeOf('$5')}
-          ORDER BY ts, seq LIMIT ${PAGE_ROWS}`,
-};
+          ORDER BY ts, seq LIMIT ${PAGE_ROWS}`;
 
 /** The bar of a window according to tick_data: the set of its distinct ticks. null: there is none. */
 export async function barOfTicks(
@@ -32,7 +30,8 @@ export async function barOfTicks(
   let after: { us: string; seq: string } = { us: `${startUs}`, seq: '-1' };
   for (;;) {
     const { rows } = await client.query<{ us: string; seq: string; price: number; size: number | null }>({
-      ...PAGE,
+      ...prepared(client, 'bar_ticks'),
+      text: PAGE,
       values: [provider, symbol, after.us, after.seq, endUs],
     });
     for (const { us, seq, price, size } of rows) builder.add(Number(us), BigInt(seq), price, size);

@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import { NEXT_EPOCH, takeExclusiveFence } from '../postgres/fence.ts';
+import { prepared } from '../postgres/pooler.ts';
 import { microsOf } from '../postgres/time-sql.ts';
 
 /** How long a lease and a member last without renewal. */
@@ -252,7 +253,7 @@ export async function commitPosition(
   position: string,
 ): Promise<void> {
   await client.query({
-    name: 'bus_commit_position',
+    ...prepared(client, 'bus_commit_position'),
     text: 'SELECT bus_commit_position($1, $2, $3, $4, $5)',
     values: [topic, group, partition, epoch.toString(), position],
   });

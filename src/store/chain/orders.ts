@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Client, QueryResultRow } from 'pg';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import {
@@ -8,6 +9,7 @@ import {
 } from '../../core/market/orders/cursor.ts';
 import { connectDurable, Session } from '../postgres/session.ts';
 import { microsOf, msOf } from '../postgres/time-sql.ts';
+import { inTransaction } from '../postgres/transaction.ts';
 
 export interface ChainOrdersOptions {
   dbUri: string;
@@ -28,45 +30,46 @@ export interface ChainTransaction {
 /** An order has some 500 bytes; longer payloads are not read, so that a page of a thousand is bounded. */
 export const PAYLOAD_BYTES_MAX = 64 * 1024;
 const CURSOR = 'orders';
-/** The session is dropped, and the lock with it, after this long without an answer. */
+/** The session is dropped after this long without an answer. */
 const ANSWER_MS_MAX = 30_000;
+/** How long the lease lasts without renewal, and how often it is renewed, ms. */
+const LEASE = "interval '5 seconds'";
+const RENEW_MS = 1_000;
 /**
  * Forces the index, whatever statistics say: a page is a small share of its tables, but a cursor far behind makes it
  * look large.
  */
-const PLANNING =
-  'SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; SET max_parallel_workers_per_gather = 0';
+const PLANNING = ['enable_seqscan', 'enable_bitmapscan', 'jit']
+  .map((name) => `SET LOCAL ${name} = off`)
+  .concat('SET LOCAL max_parallel_workers_per_gather = 0')
+  .join('; ');
 
 /**
  * The committed transactions of the chain in order, and the cursor of the stage that publishes them. Only one stage at
- * a time, the holder of the lock; if the session ends, so does the lock, and with it the right to write the cursor.
- * Every method rejects with ConnectError or the server's error.
+ * a time, by a lease on the database's clock: a lock of the session would stay with a process that is frozen, and with a
+ * pooler's connection. A cursor is written only while the lease is held. Every method rejects with ConnectError or the
+ * server's error.
  */
 export class ChainOrders {
   readonly #session: Session;
-  #holder: Client | null = null;
+  readonly #holder = randomUUID();
+  readonly #renewing: NodeJS.Timeout;
+  #isLeader = false;
 
   constructor({ dbUri, applicationName }: ChainOrdersOptions) {
-    const open = async (): Promise<Client> => {
-      const client = await connectDurable(dbUri, applicationName);
-      await client.query(PLANNING);
-      return client;
-    };
-    this.#session = new Session(open, ANSWER_MS_MAX);
+    this.#session = new Session(() => connectDurable(dbUri, applicationName), ANSWER_MS_MAX);
+    this.#renewing = setInterval(() => {
+      // while the database cannot be reached the lease may run out: the next write of the cursor tells
+      if (this.#isLeader) this.#session.run((client) => this.#lease(client)).catch(() => {});
+    }, RENEW_MS);
+    this.#renewing.unref();
   }
 
   /** Whether this stage is the publisher, and its cursor; ask again after every error. */
   lead(): Promise<{ cursor: OrdersCursor | null } | null> {
     return this.#session.run(async (client) => {
-      if (client !== this.#holder) {
-        // the first key is specific to this schema; Postgres takes two int4
-        const { rows } = await client.query<{ held: boolean }>(
-          `SELECT pg_try_advisory_lock('stage_cursors'::regclass::oid::bigint::bit(32)::int, hashtext($1)) AS held`,
-          [CURSOR],
-        );
-        if (!rows[0].held) return null; // always one row
-        this.#holder = client;
-      }
+      await this.#lease(client);
+      if (!this.#isLeader) return null;
       const { rows } = await client.query<{ position: unknown }>(
         'SELECT "position" FROM stage_cursors WHERE name = $1',
         [CURSOR],
@@ -138,22 +141,53 @@ export class ChainOrders {
   }
 
   async writeCursor(cursor: OrdersCursor): Promise<void> {
-    await this.#rows(
-      `INSERT INTO stage_cursors (name, "position") VALUES ($1, $2)
-       ON CONFLICT (name) DO UPDATE SET "position" = excluded."position", updated_at = now()`,
-      [CURSOR, formatCursor(cursor)],
-    );
+    await this.#session.run(async (client) => {
+      const { rows } = await client.query(
+        `WITH mine AS (UPDATE stage_leases SET expires_at = clock_timestamp() + ${LEASE}
+           WHERE name = $1 AND holder = $2 RETURNING 1)
+         INSERT INTO stage_cursors (name, "position") SELECT $1, $3::jsonb FROM mine
+         ON CONFLICT (name) DO UPDATE SET "position" = excluded."position", updated_at = now() RETURNING 1`,
+        [CURSOR, this.#holder, formatCursor(cursor)],
+      );
+      if (rows.length === 0) this.#lost();
+    });
   }
 
+  /** Another stage need not wait until the lease expires. */
   async close(): Promise<void> {
+    clearInterval(this.#renewing);
+    if (this.#isLeader) {
+      const release =
+        'UPDATE stage_leases SET expires_at = clock_timestamp() WHERE name = $1 AND holder = $2';
+      await this.#session.run((client) => client.query(release, [CURSOR, this.#holder])).catch(() => {});
+    }
     await this.#session.close();
   }
 
-  /** On the session that holds the lock; another one must first take it, and read the cursor again. */
+  /** Takes the lease where it is free, or renews it. */
+  async #lease(client: Client): Promise<void> {
+    const { rows } = await client.query(
+      `INSERT INTO stage_leases AS l (name, holder, expires_at) VALUES ($1, $2, clock_timestamp() + ${LEASE})
+       ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
+         WHERE l.holder = excluded.holder OR l.expires_at <= clock_timestamp() RETURNING 1`,
+      [CURSOR, this.#holder],
+    );
+    this.#isLeader = rows.length > 0;
+  }
+
+  #lost(): never {
+    this.#isLeader = false;
+    throw new Error('another stage publishes the orders of the chain by now');
+  }
+
+  /** For the publisher alone. */
   #rows<R extends QueryResultRow>(sql: string, values: unknown[]): Promise<R[]> {
     return this.#session.run(async (client) => {
-      if (client !== this.#holder) throw new Error('the session that held the lock was lost');
-      return (await client.query<R>(sql, values)).rows;
+      if (!this.#isLeader) this.#lost();
+      return inTransaction(client, async () => {
+        await client.query(PLANNING);
+        return (await client.query<R>(sql, values)).rows;
+      });
     });
   }
 }

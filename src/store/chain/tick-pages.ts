@@ -17,13 +17,8 @@ export class TickPages {
   readonly #client: Client;
   readonly #sinks = [new ByteSink(), new ByteSink(), new ByteSink()] as const;
 
-  private constructor(client: Client) {
+  constructor(client: Client) {
     this.#client = client;
-  }
-
-  static async open(client: Client): Promise<TickPages> {
-    await client.query(PLANNING);
-    return new TickPages(client);
   }
 
   /** Peak memory used by pages, bytes. */
@@ -45,7 +40,7 @@ export class TickPages {
 
   /** A snapshot without a page. */
   async beginEmpty(): Promise<void> {
-    await this.#client.query(BEGIN);
+    await this.#client.query(`${BEGIN}; ${PLANNING}`);
   }
 
   async done(): Promise<void> {
@@ -88,7 +83,8 @@ export class TickPages {
 const BEGIN = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY';
 
 /** A page is a small share of its tables: forces the index, without JIT or parallel workers. */
-const PLANNING = 'SET enable_seqscan = off; SET jit = off; SET max_parallel_workers_per_gather = 0';
+const PLANNING =
+  'SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0';
 
 /** Column names that SQL reads as a type unless they are quoted. */
 const QUOTED = new Set(['timestamp']);
@@ -100,6 +96,7 @@ function pageSql({ first, last }: TickRange): string {
   };
   return [
     BEGIN,
+    PLANNING,
     copy('ticks', PAGE_COLUMNS.ticks, first),
     // with the output that the first one links to
     copy('vdf_proofs', PAGE_COLUMNS.proofs, first > 0n ? first - 1n : first),

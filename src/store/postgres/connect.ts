@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { getCACertificates, type ConnectionOptions as TlsOptions } from 'node:tls';
 import { Client, TypeOverrides } from 'pg';
 import type { ConnectOptions } from './database-url.ts';
+import { lookForPooler } from './pooler.ts';
 import { pinSettings } from './session-settings.ts';
 
 export { parseDatabaseUrl } from './database-url.ts';
@@ -128,6 +129,7 @@ async function tryConnect(
   }, options.connectTimeoutMs);
   try {
     await client.connect();
+    await lookForPooler(client);
     await pinSettings(client, {
       serverOptions: options.serverOptions,
       statementTimeoutMs: session.statementTimeoutMs ?? 0,

@@ -1,5 +1,6 @@
 import { escapeIdentifier, type Client } from 'pg';
 import type { Micros } from '../../core/time.ts';
+import { isPooled } from '../postgres/pooler.ts';
 import { detectEdition } from '../postgres/server-info.ts';
 import { microsOf, timeOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
@@ -45,8 +46,12 @@ export async function exists(client: Client, table: string): Promise<boolean> {
   return rows[0].found;
 }
 
-/** One daemon at a time; the lock ends with the session. */
+/**
+ * One daemon at a time; the lock ends with the session. Behind a pooler it would stay with the pooler's connection: two
+ * daemons may then do the same work at once.
+ */
 export async function tryRetentionLock(client: Client): Promise<boolean> {
+  if (isPooled(client)) return true;
   const { rows } = await client.query<{ held: boolean }>(
     `SELECT pg_try_advisory_lock('retention_floors'::regclass::oid::bigint::bit(32)::int, 1) AS held`,
   );

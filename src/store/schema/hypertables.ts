@@ -1,4 +1,5 @@
 import { escapeIdentifier, type Client } from 'pg';
+import { inTransaction } from '../postgres/transaction.ts';
 
 export interface HypertableInfo {
   table: string;
@@ -58,12 +59,13 @@ export async function ensureTimescale(client: Client, onNotice: (text: string) =
   const listener = ({ message }: { message?: string | undefined }): void => onNotice(message ?? '');
   client.on('notice', listener);
   try {
-    await client.query('SET client_min_messages = notice');
-    const { rows } = await client.query<{ schema: string | null }>('SELECT schema_timescaledb() AS schema');
-    return rows[0]?.schema != null;
+    return await inTransaction(client, async () => {
+      await client.query('SET LOCAL client_min_messages = notice');
+      const { rows } = await client.query<{ schema: string | null }>('SELECT schema_timescaledb() AS schema');
+      return rows[0]?.schema != null;
+    });
   } finally {
     client.off('notice', listener);
-    await client.query('SET client_min_messages = warning').catch(() => {});
   }
 }
 

@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { DatabaseError, type Client } from 'pg';
+import { isPooled } from '../postgres/pooler.ts';
 
 /** How long a migration waits for another one, and its statements for locks of other sessions. */
 const LOCK_WAIT = '60s';
@@ -74,18 +75,21 @@ export async function migrate(client: Client, options: MigrateOptions = {}): Pro
   const files = filesUpTo(options.files ?? (await schemaFiles()), options.upTo);
   const onNotice = ({ message }: { message?: string | undefined }): void => options.onNotice?.(message ?? '');
   client.on('notice', onNotice);
-  await client.query(`SET lock_timeout = '${LOCK_WAIT}'`);
+  const applyDue = async (): Promise<string[]> => {
+    const recorded = await readRecorded(client);
+    const due = files.filter((file) => options.again === true || !recorded.has(file.name));
+    for (const file of due) await apply(client, file);
+    return due.map((file) => file.name);
+  };
   try {
-    return await underMigrationLock(client, async () => {
-      const recorded = await readRecorded(client);
-      const due = files.filter((file) => options.again === true || !recorded.has(file.name));
-      for (const file of due) await apply(client, file);
-      return due.map((file) => file.name);
-    });
+    // a pooler's connection would keep the lock of a session: the files' own lock does, as each can be applied twice
+    if (isPooled(client)) return await applyDue();
+    await client.query(`SET lock_timeout = '${LOCK_WAIT}'`);
+    return await underMigrationLock(client, applyDue);
   } finally {
     client.off('notice', onNotice);
     // a broken connection has already raised its own error
-    await client.query("SET lock_timeout = '0'").catch(() => {});
+    if (!isPooled(client)) await client.query("SET lock_timeout = '0'").catch(() => {});
   }
 }
 

@@ -56,7 +56,7 @@ class StoreFailure extends Error {}
  *      └ passed ─► a tick of it is stored by now ─► its events are published late
  *
  * It never reads beyond the ledger's position, and the cursor is written after the bus has the events: after a crash
- * a page is published again, with the same event ids and content. One stage publishes, others stand by (advisory lock).
+ * a page is published again, with the same event ids and content. One stage publishes, others stand by (a lease).
  */
 export class OrdersProducer implements Stage {
   readonly #chain: ChainOrders;

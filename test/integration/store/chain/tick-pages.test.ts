@@ -104,7 +104,7 @@ for (const candidate of testServers()) {
         INSERT INTO tick_transactions
           SELECT '', '', n, s, '', '', '', 0, NULL, timestamptz '2025-08-23' + n * interval '6 hours', now(), NULL, 0
             FROM generate_series(0, 20) n, generate_series(1, 2) s`);
-      const pages = await TickPages.open(client);
+      const pages = new TickPages(client);
       const page = await pages.begin({ first: 5n, last: 9n }, BYTES_MAX);
       assert.deepEqual(numbers(page.ticks, 4), [5n, 6n, 7n, 8n, 9n]);
       assert.deepEqual(numbers(page.proofs, 4), [4n, 5n, 6n, 7n, 8n, 9n]);
