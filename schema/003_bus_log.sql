@@ -29,6 +29,11 @@ create table if not exists bus_logs (
 comment on column bus_logs.first_offset is 'what lies below is trimmed: not shown any more, though its segment may still exist';
 comment on column bus_logs.segment_id is 'the segment that takes appends, null: the next append makes one';
 comment on column bus_logs.segment_taken_us is 'when its newest record came, microseconds since 1970';
+comment on column bus_logs.partition is
+  '0: the topic''s own log, its one partition or its inbox; of several partitions p is p + 1';
+alter table bus_logs add column if not exists is_appending boolean not null default false;
+comment on column bus_logs.is_appending is
+  'true only inside a transaction that appends several times: its counters follow at the commit';
 
 -- The segments of a log; the table of one is bus_segment_<segment_id>.
 create table if not exists bus_segments (
@@ -76,6 +81,25 @@ create table if not exists bus_claims (
 );
 create index if not exists bus_claims_range_idx on bus_claims (topic, group_name, partition, first_offset);
 comment on column bus_claims.call is 'number of the call of that session that handed it out: an answer that was lost is told by it';
+
+-- Logs were numbered as partitions once, also where there are several: 0 is the topic's own now, for programs that do not know
+-- how many there are.
+do $$
+declare
+  former constant text := format('%I.bus_publish(text, text, text, integer)', current_schema());
+  t text;
+begin
+  if to_regprocedure(former) is null then
+    return;
+  end if;
+  foreach t in array array['bus_logs', 'bus_segments', 'bus_cursors', 'bus_claims'] loop
+    execute format('update %I set partition = -partition - 2 '
+                   'where topic in (select b.topic from bus_topics b where b.partitions > 1)', t);
+    execute format('update %I set partition = -partition - 1 where partition < 0', t);
+  end loop;
+  execute 'drop function ' || former;
+end
+$$;
 
 -- These are small, every batch updates them, and their dead rows are on every append's and every take's way.
 do $$
@@ -127,9 +151,18 @@ begin
 end
 $$;
 
--- Appends records to some partitions of a topic and returns the first offset in each. The arrays hold the records of the
--- first partition, then those of the second, p_counts of each; partitions ascend, so that two appends cannot deadlock.
--- p_segment_*: a segment takes no more than that, a larger batch excepted.
+-- Where a transaction that appended to a log keeps the log's counters until it ends.
+create or replace function bus_log_setting(p_topic text, p_log int) returns text
+language sql stable set search_path from current
+as $$ select 'mdp.bus_log_' || md5('bus_logs'::regclass::oid || ' ' || p_log || ' ' || p_topic) $$;
+
+-- Appends records to some logs of a topic and returns the first offset in each. The arrays hold the records of the first
+-- log, then those of the second, p_counts of each; logs ascend, so that two appends cannot deadlock. p_segment_*: a
+-- segment takes no more than that, a larger batch excepted.
+--
+-- The first append of a transaction updates the counters, which locks the log until the commit. Further ones count in a
+-- setting of the transaction, and a deferred trigger writes it: a row that one transaction updates n times has n versions,
+-- none of which can go before the commit, and each update passes all of them.
 create or replace function bus_append(
   p_topic text, p_partitions int[], p_counts int[], p_keys text[], p_event_ids text[], p_encodings smallint[],
   p_data bytea[], p_segment_rows bigint, p_segment_bytes bigint
@@ -138,6 +171,7 @@ language plpgsql volatile set search_path from current
 as $$
 declare
   log bus_logs;
+  setting text;
   firsts bigint[] := '{}';
   total constant int := cardinality(p_data);
   -- 40: about what a row costs beside its values
@@ -147,33 +181,63 @@ declare
   many int;
   base bigint;
   now_us bigint;
+  is_first boolean;
+  is_stale boolean;
 begin
   for i in 1 .. cardinality(p_partitions) loop
     many := p_counts[i];
     if i > 1 and p_partitions[i] <= p_partitions[i - 1] then
       raise exception 'partitions must ascend' using errcode = 'invalid_parameter_value';
     end if;
-    loop
-      update bus_logs
-        set next_offset = next_offset + many, segment_rows = segment_rows + many,
-            segment_bytes = segment_bytes + many * bytes_a_row
-        where topic = p_topic and partition = p_partitions[i]
-        returning * into log;
-      exit when found;
-      insert into bus_logs (topic, partition) values (p_topic, p_partitions[i]) on conflict do nothing;
-    end loop;
+    setting := bus_log_setting(p_topic, p_partitions[i]);
+    log := nullif(current_setting(setting, true), '')::bus_logs;
+    is_first := log.next_offset is null;
+    if is_first then
+      loop
+        update bus_logs
+          set next_offset = next_offset + many, segment_rows = segment_rows + many,
+              segment_bytes = segment_bytes + many * bytes_a_row
+          where topic = p_topic and partition = p_partitions[i]
+          returning * into log;
+        exit when found;
+        insert into bus_logs (topic, partition) values (p_topic, p_partitions[i]) on conflict do nothing;
+      end loop;
+    else
+      log.next_offset := log.next_offset + many;
+      log.segment_rows := log.segment_rows + many;
+      log.segment_bytes := log.segment_bytes + many * bytes_a_row;
+    end if;
     base := log.next_offset - many;
     now_us := bus_clock_us();
+    is_stale := false;
     if log.segment_id is null
       or ((log.segment_rows > p_segment_rows or log.segment_bytes > p_segment_bytes) and log.segment_rows > many) then
       update bus_segments set last_offset = base - 1, last_taken_us = log.segment_taken_us
         where segment_id = log.segment_id;
       log.segment_id := bus_open_segment(p_topic, p_partitions[i], base);
-      update bus_logs
-        set segment_id = log.segment_id, segment_rows = many, segment_bytes = many * bytes_a_row, segment_taken_us = now_us
-        where topic = p_topic and partition = p_partitions[i];
+      log.segment_rows := many;
+      log.segment_bytes := many * bytes_a_row;
+      log.segment_taken_us := now_us;
+      is_stale := true;
     elsif now_us > log.segment_taken_us then
-      update bus_logs set segment_taken_us = now_us where topic = p_topic and partition = p_partitions[i];
+      log.segment_taken_us := now_us;
+      is_stale := true;
+    end if;
+    if is_first then
+      if is_stale then
+        update bus_logs
+          set segment_id = log.segment_id, segment_rows = log.segment_rows, segment_bytes = log.segment_bytes,
+              segment_taken_us = log.segment_taken_us
+          where topic = p_topic and partition = p_partitions[i];
+      end if;
+      perform set_config(setting, log::text, true);
+    elsif log.is_appending then
+      perform set_config(setting, log::text, true);
+    else
+      log.is_appending := true;
+      perform set_config(setting, log::text, true);
+      -- after the setting: where constraints are immediate its trigger comes at once
+      update bus_logs set is_appending = true where topic = p_topic and partition = p_partitions[i];
     end if;
     execute format(
         'insert into %I ("position", taken_us, key, event_id, encoding, data) '
@@ -195,12 +259,60 @@ begin
 end
 $$;
 
--- For other programs: one event as JSON text. Returns its offset.
-create or replace function bus_publish(p_topic text, p_key text, p_json text, p_partition int default 0) returns bigint
+-- The counters of a log at the commit of a transaction that appended to it several times.
+create or replace function bus_end_append() returns trigger
+language plpgsql volatile set search_path from current
+as $$
+declare
+  setting constant text := bus_log_setting(new.topic, new.partition);
+  log bus_logs := nullif(current_setting(setting, true), '')::bus_logs;
+begin
+  update bus_logs
+    set next_offset = log.next_offset, segment_id = log.segment_id, segment_rows = log.segment_rows,
+        segment_bytes = log.segment_bytes, segment_taken_us = log.segment_taken_us, is_appending = false
+    where topic = new.topic and partition = new.partition;
+  perform set_config(setting, '', true);
+  return null;
+end
+$$;
+do $$
+begin
+  if not exists (select from pg_trigger where tgrelid = 'bus_logs'::regclass and tgname = 'bus_logs_end_append') then
+    create constraint trigger bus_logs_end_append after update on bus_logs deferrable initially deferred
+      for each row when (new.is_appending and not old.is_appending) execute function bus_end_append();
+  end if;
+end
+$$;
+
+-- For other programs: one event as JSON text, onto the topic's own log. Returns its offset.
+create or replace function bus_publish(p_topic text, p_key text, p_json text) returns bigint
 language sql volatile set search_path from current
 as $$
-  select (bus_append(p_topic, array[p_partition], array[1], array[p_key], array[null::text], array[0::smallint],
+  select (bus_append(p_topic, array[0], array[1], array[p_key], array[null::text], array[0::smallint],
                      array[convert_to(p_json, 'UTF8')], 100000, 67108864))[1]
+$$;
+
+-- The same for many at once: keys and events in one order. Returns their offsets.
+create or replace function bus_publish_many(p_topic text, p_keys text[], p_data text[]) returns setof bigint
+language plpgsql volatile set search_path from current
+as $$
+declare
+  total constant int := cardinality(p_data);
+  base bigint;
+begin
+  if cardinality(p_keys) is distinct from total then
+    raise exception '% keys and % events', cardinality(p_keys), total using errcode = 'invalid_parameter_value';
+  end if;
+  if total = 0 then
+    return;
+  end if;
+  base := (bus_append(
+    p_topic, array[0], array[total], p_keys, array_fill(null::text, array[total]),
+    array_fill(0::smallint, array[total]),
+    (select array_agg(convert_to(u.event, 'UTF8') order by u.nth) from unnest(p_data) with ordinality as u (event, nth)),
+    100000, 67108864))[1];
+  return query select generate_series(base, base + total - 1);
+end
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -478,6 +590,26 @@ as $$
       and l.topic = c.topic and l.partition = c.partition and c.next_offset < least(p_offset + 1, l.next_offset)
 $$;
 
+-- Moves records from one log to others of its topic: appends them and takes the group's cursor on, from where it is expected
+-- to be. False, and nothing is done, when it is elsewhere: somebody else moved them.
+create or replace function bus_move(
+  p_topic text, p_group text, p_log int, p_from bigint, p_to bigint, p_partitions int[], p_counts int[], p_keys text[],
+  p_event_ids text[], p_encodings smallint[], p_data bytea[], p_segment_rows bigint, p_segment_bytes bigint
+) returns boolean
+language plpgsql volatile set search_path from current
+as $$
+begin
+  update bus_cursors c set next_offset = p_to, updated_at = clock_timestamp()
+    where c.topic = p_topic and c.group_name = p_group and c.partition = p_log and c.next_offset = p_from;
+  if not found then
+    return false;
+  end if;
+  perform bus_append(p_topic, p_partitions, p_counts, p_keys, p_event_ids, p_encodings, p_data, p_segment_rows,
+                     p_segment_bytes);
+  return true;
+end
+$$;
+
 -- The lowest offset of a log that a group has not acknowledged, null where it has no cursor.
 create or replace function bus_unacknowledged(p_topic text, p_group text, p_partition int) returns bigint
 language sql stable set search_path from current
@@ -532,12 +664,17 @@ $$;
 -- ---------------------------------------------------------------------------------------------------------------------
 
 -- The lowest offset that some group of the topic still needs, null when the topic has no group. A group that has not begun
--- with this partition needs all of it.
+-- with this partition needs all of it. Of several partitions (logs from 1 on), the topic's own log is needed by the groups
+-- that are there alone, and all of it while none is.
 create or replace function bus_needed(p_topic text, p_partition int) returns bigint
 language sql stable set search_path from current
 as $$
-  select min(coalesce(bus_unacknowledged(p_topic, g.group_name, p_partition), 0))
-    from (select distinct c.group_name from bus_cursors c where c.topic = p_topic) g
+  select min(case when p_partition > 0 or g.is_own or not g.is_own_log_begun
+                  then coalesce(bus_unacknowledged(p_topic, g.group_name, p_partition), 0) end)
+    from (select c.group_name, bool_or(c.partition = 0) as is_own, bool_or(c.partition > 0) as is_of_partitions,
+                 bool_or(bool_or(c.partition = 0)) over () as is_own_log_begun
+            from bus_cursors c where c.topic = p_topic group by c.group_name) g
+    where p_partition = 0 or g.is_of_partitions
 $$;
 
 -- Trims a log up to what no group needs and what came before p_acknowledged_ms (p_retention_ms where there is no group).
@@ -556,6 +693,10 @@ declare
   bound bigint;
   young bigint;
 begin
+  -- its counters are not up to date before the commit
+  if nullif(current_setting(bus_log_setting(p_topic, p_partition), true), '') is not null then
+    return 0;
+  end if;
   select * into log from bus_logs l where l.topic = p_topic and l.partition = p_partition;
   bound := least(needed, log.next_offset);
   for segment in

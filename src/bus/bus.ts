@@ -26,7 +26,7 @@ export interface OutgoingRecord {
 /** A record as the bus hands it out. */
 export interface Delivery {
   topic: string;
-  /** 0 … partitions − 1 */
+  /** 0 … partitions − 1; INBOX */
   partition: number;
   /** the bus's own id in its partition (msg_id): `1755945303178-0` on redis, a decimal offset on kafka and postgres */
   position: string;
@@ -113,9 +113,31 @@ export interface PartitionReader {
   close(): Promise<void>;
 }
 
+/**
+ * A topic's own name while its records are in several partitions, on redis (the stream) and postgres (what bus_publish()
+ * writes): seeds and foreign programs write there. Its records are moved to their partitions in order
+ * (src/stream/inbox.ts), and no other group reads it.
+ */
+export interface TopicInbox {
+  /** Up to `limit` records, in order, after those that were moved before it was opened. [] after `waitMs` without one. */
+  next(limit: number, waitMs: number): Promise<Delivery[]>;
+  /**
+   * Publishes these, at least one, to their partitions and marks everything up to `position` as moved: both or neither, so
+   * that nobody moves a record twice. False: somebody else moved records meanwhile, or an earlier call whose answer was lost
+   * did; to go on, open another one. Rejects with BusError; the same call may then be repeated.
+   */
+  move(position: string, records: readonly OutgoingRecord[]): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/** The group that moves the records of inboxes, and the partition under which it is shown. */
+export const INBOX_GROUP = 'mdp-inbox';
+export const INBOX = -1;
+
 export interface GroupInfo {
   topic: string;
   group: string;
+  /** INBOX: the topic's inbox */
   partition: number;
   /** records handed out and not acknowledged */
   pending: number;
@@ -162,6 +184,12 @@ export interface StreamBus {
   openPartition(
     options: Omit<GroupOptions, 'takeoverMs'> & { partition: number; after: string | null },
   ): Promise<PartitionReader>;
+
+  /** Whether the topic's own name is an inbox: its records are in several partitions (kafka needs none). */
+  hasInbox(topic: string): boolean;
+
+  /** For the one process that has its lease; others do no harm. Rejects with BusError. @param member shown by the server */
+  openInbox(topic: string, member: string): Promise<TopicInbox>;
 
   /** Records after a position without any group (tail, the seam of the live path); null: from the beginning. */
   read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]>;

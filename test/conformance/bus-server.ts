@@ -23,6 +23,8 @@ export interface BusServer {
   thaw(): void;
   /** Puts a record there as a foreign program would (redis-cli, kcat, psql): the text as it stands. */
   foreign(topic: string, key: string, text: string): Promise<void>;
+  /** Many of them, in order, under the topic's own name. */
+  foreignMany(topic: string, events: readonly { key: string; text: string }[]): Promise<void>;
   stop(): Promise<void>;
 }
 

@@ -1,15 +1,16 @@
 import { testEnv } from '../support/bus/env.ts';
 /**
  * A bus in a process of its own. `take`: joins, takes so many records, says which, and never acknowledges: it waits to be
- * killed. `work`: says what it takes and acknowledges it, until it is killed. `tour`: uses everything once, closes, and must then end by itself.
+ * killed. `move`: moves the topic's inbox, a few records at a time. `work`: says what it takes and acknowledges it, until it is killed. `tour`: uses everything once, closes, and must then end by itself.
  */
 import { writeSync } from 'node:fs';
 import type { BusOptions, Delivery } from '../../src/bus/bus.ts';
 import { FileCheckpoints } from '../support/bus/file-checkpoints.ts';
 import type { BusOpener } from './bus-server.ts';
+import { moveUntilReplaced } from './inbox-cases.ts';
 
 export interface ChildTask {
-  does: 'take' | 'work' | 'tour';
+  does: 'take' | 'work' | 'move' | 'tour';
   module: string;
   address: string;
   checkpoints: string;
@@ -47,6 +48,8 @@ if (task.does === 'take') {
     if (batch.length > 0) writeSync(1, `${JSON.stringify(batch.map(({ eventId }) => eventId))}\n`);
     await joined.acknowledge(batch);
   }
+} else if (task.does === 'move') {
+  for (;;) await moveUntilReplaced(bus, topic, member, task.count);
 } else {
   const data = new TextEncoder().encode('{}');
   await bus.publish(topic, [{ key: 'A', eventId: 'A|1', data, encoding: 'json' }]);

@@ -115,6 +115,16 @@ export class BusHarness {
     return { kill };
   }
 
+  /** Moves the topic's inbox in a process of its own, until it is killed; `count` records at most in a transaction. */
+  mover(task: Pick<ChildTask, 'topic' | 'group' | 'member' | 'count'>): { kill: () => Promise<void> } {
+    const { child, gone } = this.#start({ ...task, does: 'move', takeoverMs: TAKEOVER_MS });
+    const kill = async (): Promise<void> => {
+      child.kill('SIGKILL');
+      await gone;
+    };
+    return { kill };
+  }
+
   /** Uses everything once in a process of its own, closes the bus, and answers with the code the process ended with. */
   async tour(task: Pick<ChildTask, 'topic' | 'group' | 'member'>): Promise<number | null> {
     const { line, gone } = this.#start({ ...task, count: 0, does: 'tour', takeoverMs: TAKEOVER_MS });

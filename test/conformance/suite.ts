@@ -2,12 +2,20 @@ import { test } from 'tap';
 import { failureCases } from './failure-cases.ts';
 import { groupCases } from './group-cases.ts';
 import type { StartBusServer } from './bus-server.ts';
+import { inboxCases } from './inbox-cases.ts';
 import { partitionCases } from './partition-cases.ts';
 import { BusHarness, type BusCase } from './harness.ts';
 import { shapeCases } from './shape-cases.ts';
 import { trimCases } from './trim-cases.ts';
 
-const all: BusCase[] = [...shapeCases, ...groupCases, ...partitionCases, ...trimCases, ...failureCases];
+const all: BusCase[] = [
+  ...shapeCases,
+  ...groupCases,
+  ...partitionCases,
+  ...inboxCases,
+  ...trimCases,
+  ...failureCases,
+];
 /** BUS_CASE='crash|frozen' runs those whose name matches */
 const only = new RegExp(process.env['BUS_CASE'] ?? '');
 const cases = all.filter(({ name }) => only.test(name));

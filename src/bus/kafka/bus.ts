@@ -11,6 +11,7 @@ import {
   type OutgoingRecord,
   type PartitionReader,
   type StreamBus,
+  type TopicInbox,
   type TrimPolicy,
 } from '../bus.ts';
 import { ClassicProtocol } from './group/classic-protocol.ts';
@@ -125,6 +126,15 @@ export class KafkaBus implements StreamBus {
     });
     this.#readers.add(reader);
     return reader;
+  }
+
+  /** Its producers choose the partition: there is no name beside them. */
+  hasInbox(): boolean {
+    return false;
+  }
+
+  openInbox(topic: string): Promise<TopicInbox> {
+    return Promise.reject(new BusError('setup', `${topic} has no inbox`));
   }
 
   async read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]> {

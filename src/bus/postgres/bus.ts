@@ -22,10 +22,13 @@ import {
   type OutgoingRecord,
   type PartitionReader,
   type StreamBus,
+  type TopicInbox,
   type TrimPolicy,
 } from '../bus.ts';
 import { deliveryOf, offsetOf, PostgresSessions, type BusSession } from './sessions.ts';
 import { LogScopedCheckpoints } from '../checkpoints.ts';
+import { PostgresInbox } from './inbox.ts';
+import { logOf, partitionOfLog } from './logs.ts';
 import { PostgresMember } from './member.ts';
 import { PostgresPartitionReader } from './partition-reader.ts';
 
@@ -89,8 +92,11 @@ export class PostgresBus implements StreamBus {
     const offsets = await appendRecords(
       client,
       topic,
-      records.map((record) => ({ ...record, partition: partitionOf(record.key, partitions) })),
-      this.#options.segment ?? SEGMENT,
+      records.map((record) => ({
+        ...record,
+        partition: logOf(partitionOf(record.key, partitions), partitions),
+      })),
+      this.#segment,
     );
     return offsets.map(String);
   }
@@ -105,10 +111,20 @@ export class PostgresBus implements StreamBus {
     return PostgresPartitionReader.open(this.#sessions, options);
   }
 
+  hasInbox(topic: string): boolean {
+    return this.partitions(topic) > 1;
+  }
+
+  openInbox(topic: string, member: string): Promise<TopicInbox> {
+    if (!this.hasInbox(topic)) return Promise.reject(new BusError('setup', `${topic} has no inbox`));
+    return PostgresInbox.open(this.#sessions, topic, member, this.#segment);
+  }
+
   async read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]> {
     const from = after === null ? 0n : offsetOf(after) + 1n;
+    const log = this.#logOf(topic, partition);
     const records = await this.#tools.run((client) =>
-      readRecords(client, topic, { partition, from, to: LAST_OFFSET }, limit),
+      readRecords(client, topic, { partition: log, from, to: LAST_OFFSET }, limit),
     );
     return records.map((record) => deliveryOf(topic, partition, record, 1));
   }
@@ -121,7 +137,8 @@ export class PostgresBus implements StreamBus {
   }
 
   async end(topic: string, partition: number): Promise<string | null> {
-    const offset = await this.#tools.run((client) => lastOffset(client, topic, partition));
+    const log = this.#logOf(topic, partition);
+    const offset = await this.#tools.run((client) => lastOffset(client, topic, log));
     return offset?.toString() ?? null;
   }
 
@@ -137,12 +154,20 @@ export class PostgresBus implements StreamBus {
 
   async groups(topic: string): Promise<GroupInfo[]> {
     const lines = await this.#tools.run((client) => groupStatus(client, topic, null));
-    return lines.map((line) => ({ ...line, topic, acknowledged: line.acknowledged?.toString() ?? null }));
+    const partitions = this.partitions(topic);
+    return lines.map((line) => ({
+      ...line,
+      topic,
+      partition: partitionOfLog(line.partition, partitions),
+      acknowledged: line.acknowledged?.toString() ?? null,
+    }));
   }
 
   async dropGroup(topic: string, group: string): Promise<boolean> {
     const offsets = await this.#tools.run((client) => acknowledgedOffsets(client, topic, group));
-    for (const { partition, offset } of offsets) {
+    const partitions = this.partitions(topic);
+    for (const { partition: log, offset } of offsets) {
+      const partition = partitionOfLog(log, partitions);
       await this.#options.checkpoints.write(topic, group, partition, offset.toString());
     }
     return this.#tools.run((client) => dropGroup(client, topic, group));
@@ -188,6 +213,14 @@ export class PostgresBus implements StreamBus {
   close(): Promise<void> {
     this.#closed ??= this.#sessions.close();
     return this.#closed;
+  }
+
+  get #segment(): SegmentLimits {
+    return this.#options.segment ?? SEGMENT;
+  }
+
+  #logOf(topic: string, partition: number): number {
+    return logOf(partition, this.partitions(topic));
   }
 
   async #assertCapacity(): Promise<void> {

@@ -18,6 +18,7 @@ import {
 import { TAKEOVER_MS, type Delivery, type GroupMember, type GroupOptions } from '../bus.ts';
 import { CHECKPOINT_MS } from '../checkpoints.ts';
 import { busError } from './errors.ts';
+import { logOf, partitionOfLog } from './logs.ts';
 import { deliveryOf, offsetOf, type PostgresSessions, type BusSession } from './sessions.ts';
 
 /** a member renews this often within its takeover time, and at least every RENEW_MS_MAX */
@@ -82,7 +83,7 @@ export class PostgresMember implements GroupMember {
 
   async acknowledge(deliveries: readonly Delivery[]): Promise<void> {
     if (deliveries.length === 0) return;
-    const ranges = rangesOf(deliveries);
+    const ranges = rangesOf(deliveries, this.#partitions);
     await this.#session.run((client) => acknowledgeRanges(client, this.#member, ranges));
   }
 
@@ -102,6 +103,10 @@ export class PostgresMember implements GroupMember {
     }
   }
 
+  get #partitions(): number {
+    return this.#sessions.partitions(this.#member.topic);
+  }
+
   async #take(limit: number): Promise<Delivery[]> {
     const { topic } = this.#member;
     const unread = this.#unread.shift();
@@ -115,11 +120,13 @@ export class PostgresMember implements GroupMember {
               throw error;
             });
     this.#unread.unshift(...taken.unread);
-    return taken.records.map(({ partition, offset, attempts, record }) =>
-      record === null
+    const partitions = this.#partitions;
+    return taken.records.map(({ partition: log, offset, attempts, record }) => {
+      const partition = partitionOfLog(log, partitions);
+      return record === null
         ? lostDelivery(topic, partition, offset, attempts)
-        : deliveryOf(topic, partition, record, attempts),
-    );
+        : deliveryOf(topic, partition, record, attempts);
+    });
   }
 
   async #takeNew(limit: number): Promise<Taken> {
@@ -160,7 +167,8 @@ export class PostgresMember implements GroupMember {
     const { checkpoints, env } = this.#sessions.options;
     try {
       const offsets = await this.#session.run((client) => acknowledgedOffsets(client, topic, group));
-      for (const { partition, offset } of offsets) {
+      for (const { partition: log, offset } of offsets) {
+        const partition = partitionOfLog(log, this.#partitions);
         if (this.#written.get(partition) === offset) continue;
         await checkpoints.write(topic, group, partition, offset.toString());
         this.#written.set(partition, offset);
@@ -186,10 +194,13 @@ function lostDelivery(topic: string, partition: number, offset: bigint, attempts
   };
 }
 
-/** As few ranges as possible. */
-function rangesOf(deliveries: readonly Delivery[]): OffsetRange[] {
+/** As few ranges of the logs as possible. */
+function rangesOf(deliveries: readonly Delivery[], partitions: number): OffsetRange[] {
   const sorted = deliveries
-    .map(({ partition, position }) => ({ partition, offset: offsetOf(position) }))
+    .map(({ partition, position }) => ({
+      partition: logOf(partition, partitions),
+      offset: offsetOf(position),
+    }))
     .sort((a, b) => a.partition - b.partition || (a.offset < b.offset ? -1 : 1));
   const ranges: OffsetRange[] = [];
   for (const { partition, offset } of sorted) {

@@ -3,6 +3,7 @@ import { LAST_OFFSET, lastOffset, readRecords } from '../../store/bus/log.ts';
 import type { Delivery, GroupOptions, PartitionReader } from '../bus.ts';
 import { CHECKPOINT_MS } from '../checkpoints.ts';
 import { busError } from './errors.ts';
+import { logOf } from './logs.ts';
 import { deliveryOf, offsetOf, type PostgresSessions, type BusSession } from './sessions.ts';
 
 type ReaderOptions = Omit<GroupOptions, 'takeoverMs'> & { partition: number; after: string | null };
@@ -12,6 +13,7 @@ export class PostgresPartitionReader implements PartitionReader {
   readonly #sessions: PostgresSessions;
   readonly #session: BusSession;
   readonly #options: ReaderOptions;
+  readonly #log: number;
   readonly #endTimer: () => void;
   #next: bigint;
   /** offset that the next record must have; null: any, it is the first */
@@ -28,6 +30,7 @@ export class PostgresPartitionReader implements PartitionReader {
     this.#sessions = sessions;
     this.#session = session;
     this.#options = options;
+    this.#log = logOf(options.partition, sessions.partitions(options.topic));
     this.#next = after === null ? 0n : after + 1n;
     this.#expected = after === null ? null : this.#next;
     this.#endTimer = sessions.every(CHECKPOINT_MS, () => this.#writeCheckpoints());
@@ -40,7 +43,7 @@ export class PostgresPartitionReader implements PartitionReader {
     try {
       const end = await session.run(async (client) => {
         await sessions.makeGroup(client, topic, group);
-        return (await lastOffset(client, topic, partition)) ?? -1n;
+        return (await lastOffset(client, topic, logOf(partition, sessions.partitions(topic)))) ?? -1n;
       });
       if (after !== null && after > end) {
         const fields = { topic, group, partition, position: options.after, end: end.toString() };
@@ -61,7 +64,7 @@ export class PostgresPartitionReader implements PartitionReader {
   async next(limit: number, waitMs: number): Promise<Delivery[]> {
     const { topic, partition } = this.#options;
     return this.#sessions.waitFor(this.#session, topic, waitMs, async () => {
-      const range = { partition, from: this.#next, to: LAST_OFFSET };
+      const range = { partition: this.#log, from: this.#next, to: LAST_OFFSET };
       const records = await this.#session.run((client) => readRecords(client, topic, range, limit));
       for (const { offset } of records) {
         if (this.#expected !== null && offset > this.#expected) this.#logMissing(this.#expected, offset - 1n);
@@ -73,9 +76,8 @@ export class PostgresPartitionReader implements PartitionReader {
   }
 
   async release(position: string): Promise<void> {
-    const { partition } = this.#options;
     const offset = offsetOf(position);
-    await this.#session.run((client) => releaseOffset(client, this.#options, partition, offset));
+    await this.#session.run((client) => releaseOffset(client, this.#options, this.#log, offset));
     if (this.#released === null || offset > BigInt(this.#released)) this.#released = position;
   }
 

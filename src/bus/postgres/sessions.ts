@@ -5,6 +5,7 @@ import { BusListener } from '../../store/bus/listener.ts';
 import { Session, connectDurable } from '../../store/postgres/session.ts';
 import { BusError, type BusOptions, type Delivery } from '../bus.ts';
 import { busError } from './errors.ts';
+import { logsOf, partitionOfLog } from './logs.ts';
 
 /** a call without an answer for this long has failed, ms; above the server's own limit for a statement */
 const ANSWER_MS = 30_000;
@@ -23,7 +24,7 @@ export class PostgresSessions {
   constructor(databaseUrl: string, options: BusOptions) {
     this.#databaseUrl = databaseUrl;
     this.options = options;
-    this.listener = new BusListener(() => this.#connect('listen'), options.env.random);
+    this.listener = new BusListener(() => this.#connect('listen'), options.env);
   }
 
   /** A connection for one purpose alone; it is made with the first call. */
@@ -71,11 +72,15 @@ export class PostgresSessions {
     return Object.hasOwn(partitions, topic) ? partitions[topic] : 1;
   }
 
-  /** Creates the group where its checkpoints say, else at the beginning. Does nothing when it exists. */
-  async makeGroup(client: Client, topic: string, group: string): Promise<void> {
+  /**
+   * Creates the group where its checkpoints say, else at the beginning. Does nothing when it exists.
+   * @param logs those that it reads (default: of all partitions)
+   */
+  async makeGroup(client: Client, topic: string, group: string, logs?: readonly number[]): Promise<void> {
     const { checkpoints } = this.options;
-    await makeGroup(client, { topic, group }, this.partitions(topic), async (partition) => {
-      const checkpoint = await checkpoints.read(topic, group, partition);
+    const partitions = this.partitions(topic);
+    await makeGroup(client, { topic, group }, logs ?? logsOf(partitions), async (log) => {
+      const checkpoint = await checkpoints.read(topic, group, partitionOfLog(log, partitions));
       // a checkpoint of another kind of bus means nothing here
       return checkpoint === null || !OFFSET.test(checkpoint) ? null : BigInt(checkpoint);
     });

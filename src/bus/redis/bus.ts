@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
 import {
   BusError,
+  INBOX,
+  INBOX_GROUP,
   type BusOptions,
   type BusUsage,
   type Delivery,
@@ -12,6 +14,7 @@ import {
   type OutgoingRecord,
   type PartitionReader,
   type StreamBus,
+  type TopicInbox,
   type TrimPolicy,
 } from '../bus.ts';
 import { RedisConnection } from './connection.ts';
@@ -19,6 +22,7 @@ import { streamKey, toDelivery } from './entry.ts';
 import { toBusError } from './errors.ts';
 import { ANSWER_MS, RedisGroups, type Stream } from './group/groups.ts';
 import { RedisMember } from './group/member.ts';
+import { RedisInbox } from './inbox.ts';
 import { RedisPartitionReader } from './partition-reader.ts';
 import { LogScopedCheckpoints } from '../checkpoints.ts';
 import { BEGINNING, comparePositions } from './stream-id.ts';
@@ -72,7 +76,7 @@ class RedisBus implements StreamBus {
   readonly #publisher: RedisPublisher;
   readonly #groups: RedisGroups;
   readonly #trimmer = new RedisTrimmer();
-  readonly #open = new Set<RedisMember | RedisPartitionReader>();
+  readonly #open = new Set<RedisMember | RedisPartitionReader | RedisInbox>();
   /** topics of the configuration and those used since */
   readonly #topics: Set<string>;
   #warnedOfEviction = false;
@@ -131,6 +135,26 @@ class RedisBus implements StreamBus {
     return reader;
   }
 
+  hasInbox(topic: string): boolean {
+    return this.partitions(topic) > 1;
+  }
+
+  async openInbox(topic: string, member: string): Promise<TopicInbox> {
+    const [stream] = this.#inboxes(topic);
+    if (stream === undefined) throw new BusError('setup', `${topic} has no inbox`);
+    const inbox: RedisInbox = await this.#do('opening the inbox', () =>
+      RedisInbox.open(stream, this.partitions(topic), member, {
+        onClosed: () => this.#open.delete(inbox),
+        connect: this.#connect,
+        commands: this.#commands,
+        groups: this.#groups,
+        clock: this.#options.env.clock,
+      }),
+    );
+    this.#open.add(inbox);
+    return inbox;
+  }
+
   async read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]> {
     if (limit <= 0) return [];
     const { key } = this.#stream(topic, partition);
@@ -171,11 +195,12 @@ class RedisBus implements StreamBus {
   }
 
   async groups(topic: string): Promise<GroupInfo[]> {
-    return this.#do('looking at groups', () => this.#groups.list(this.#streams(topic)));
+    const streams = [...this.#streams(topic), ...this.#inboxes(topic)];
+    return this.#do('looking at groups', () => this.#groups.list(streams));
   }
 
   async dropGroup(topic: string, group: string): Promise<boolean> {
-    const streams = this.#streams(topic);
+    const streams = [...this.#streams(topic), ...this.#inboxes(topic)];
     const dropped = await this.#do('dropping a group', () => this.#groups.drop(streams, group));
     for (const { key } of streams) this.#trimmer.forget(key, group);
     return dropped;
@@ -183,16 +208,20 @@ class RedisBus implements StreamBus {
 
   async trim(topic: string, policy: TrimPolicy): Promise<number> {
     let count = 0;
-    for (const stream of this.#streams(topic)) {
+    const trim = async (stream: Stream, neededBy: string | null): Promise<void> => {
       count += await this.#do('trimming', () =>
-        this.#commands.run(ANSWER_MS, (client) => this.#trimmer.trim(client, stream, policy)),
+        this.#commands.run(ANSWER_MS, (client) => this.#trimmer.trim(client, stream, policy, neededBy)),
       );
-    }
+    };
+    for (const stream of this.#streams(topic)) await trim(stream, null);
+    for (const stream of this.#inboxes(topic)) await trim(stream, INBOX_GROUP);
     return count;
   }
 
   async usage(): Promise<BusUsage> {
-    const keys = [...this.#topics].flatMap((topic) => this.#streams(topic).map(({ key }) => key));
+    const keys = [...this.#topics].flatMap((topic) =>
+      [...this.#streams(topic), ...this.#inboxes(topic)].map(({ key }) => key),
+    );
     const memory = await this.#do('measuring', () =>
       this.#commands.run(ANSWER_MS, (client) => readMemory(client, keys, this.#options.maxBytes)),
     );
@@ -220,11 +249,17 @@ class RedisBus implements StreamBus {
 
   #stream(topic: string, partition: number): Stream {
     this.#topics.add(topic);
-    return { topic, partition, key: streamKey(topic, partition, this.partitions(topic)) };
+    const key = partition === INBOX ? topic : streamKey(topic, partition, this.partitions(topic));
+    return { topic, partition, key };
   }
 
   #streams(topic: string): Stream[] {
     return Array.from({ length: this.partitions(topic) }, (_, partition) => this.#stream(topic, partition));
+  }
+
+  /** The topic's inbox, if it has one. */
+  #inboxes(topic: string): Stream[] {
+    return this.hasInbox(topic) ? [this.#stream(topic, INBOX)] : [];
   }
 
   async #do<T>(doing: string, work: () => Promise<T>): Promise<T> {

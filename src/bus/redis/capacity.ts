@@ -18,9 +18,18 @@ interface Needed {
 export class RedisTrimmer {
   readonly #needed = new Map<string, Needed[]>();
 
-  /** Removes what every group has acknowledged and is old enough. @returns how many entries */
-  async trim(client: Redis, { key }: Stream, policy: TrimPolicy): Promise<number> {
+  /**
+   * Removes what every group has acknowledged and is old enough. @returns how many entries
+   * @param neededBy a group without which nothing may be trimmed: it needs all, and has not begun
+   */
+  async trim(
+    client: Redis,
+    { key }: Stream,
+    policy: TrimPolicy,
+    neededBy: string | null = null,
+  ): Promise<number> {
     const [groups, nowMs] = await Promise.all([readGroups(client, key), readServerMs(client)]);
+    if (neededBy !== null && groups.every(({ name }) => name !== neededBy)) return 0;
     const needed = await Promise.all(
       groups.map(async (group) => ({
         group: group.name,

@@ -20,11 +20,19 @@ export function encodedBytesMax(key: string, record: OutgoingRecord): number {
   return HEAD_MAX_BYTES + key.length * 3 + (record.eventId?.length ?? 0) * 3 + record.data.byteLength;
 }
 
-/** MULTI, one XADD for each record, EXEC: the bytes that go over the wire. */
+/** A value to be set in the transaction of a batch. */
+export interface SetValue {
+  key: string;
+  value: string;
+}
+
+/** MULTI, one XADD for each record, SET, EXEC: the bytes that go over the wire. */
 export function encodeBatch(
   entries: readonly { key: string; record: OutgoingRecord }[],
+  set: SetValue | null = null,
 ): Uint8Array<ArrayBuffer> {
-  let size = MULTI.length + EXEC.length;
+  const last = set === null ? EXEC : `${setCommand(set)}${EXEC}`;
+  let size = MULTI.length + Buffer.byteLength(last);
   for (const { key, record } of entries) size += encodedBytesMax(key, record);
   const bytes = Buffer.allocUnsafe(size);
   let at = bytes.write(MULTI, 0, 'latin1');
@@ -34,8 +42,12 @@ export function encodeBatch(
     at += record.data.byteLength;
     at += bytes.write(CRLF, at, 'latin1');
   }
-  at += bytes.write(EXEC, at, 'latin1');
+  at += bytes.write(last, at);
   return bytes.subarray(0, at);
+}
+
+function setCommand({ key, value }: SetValue): string {
+  return `*3\r\n$3\r\nSET\r\n$${Buffer.byteLength(key)}\r\n${key}\r\n$${Buffer.byteLength(value)}\r\n${value}\r\n`;
 }
 
 /** Everything of an XADD up to the bytes of `data`, its last field. */

@@ -60,6 +60,7 @@ export class RedisPublisher {
     try {
       return await this.#connection.run(PUBLISH_MS, async (client) => {
         const positions = await sendTransaction(client, encodeBatch(batch), batch.length);
+        if (positions === null) throw new BusError('unreachable', 'the transaction was not executed');
         if (this.#waitsForDisk) await waitForDisk(client);
         return positions;
       });
@@ -80,10 +81,15 @@ class Written extends Command {
 const nowhere = { write: () => true } as unknown as Redis['stream'];
 
 /**
- * Writes a transaction in one piece. A single Command is queued for all answers but the last: an object and a promise for
- * each XADD would cost more than everything else.
+ * Writes a transaction of `count` commands in one piece, and returns their answers; null when a watched key was changed. A
+ * single Command is queued for all answers but the last: an object and a promise for each XADD would cost more than
+ * everything else.
  */
-async function sendTransaction(client: Redis, bytes: Uint8Array, count: number): Promise<string[]> {
+export async function sendTransaction(
+  client: Redis,
+  bytes: Uint8Array,
+  count: number,
+): Promise<string[] | null> {
   let refusal: Error | null = null;
   const queued = new Written('xadd');
   queued.resolve = () => {};
@@ -92,17 +98,17 @@ async function sendTransaction(client: Redis, bytes: Uint8Array, count: number):
   const executed = new Written('exec');
   const answer = client.sendCommand(executed, nowhere) as Promise<(Buffer | Error)[] | null>;
   client.stream.write(bytes);
-  let ids: (Buffer | Error)[] | null;
+  let answers: (Buffer | Error)[] | null;
   try {
-    ids = await answer;
+    answers = await answer;
   } catch (error) {
     throw (refusal as Error | null) ?? error; // EXECABORT only tells that a command was refused
   }
-  if (ids === null || ids.length !== count)
-    throw new BusError('unreachable', 'the transaction was not executed');
-  return ids.map((id) => {
-    if (id instanceof Error) throw id;
-    return id.toString('latin1');
+  if (answers === null) return null;
+  if (answers.length !== count) throw new BusError('unreachable', 'the transaction was not executed');
+  return answers.map((each) => {
+    if (each instanceof Error) throw each;
+    return each.toString('latin1');
   });
 }
 

@@ -11,6 +11,7 @@ import {
   type StoredRecord,
 } from './log.ts';
 import { copyOut } from '../postgres/copy-out.ts';
+import { prepared } from '../postgres/pooler.ts';
 
 /** Raised when another process joined under a member's name, and when a group does not exist (schema/003). */
 export const SQLSTATE_NO_GROUP = 'MDB02';
@@ -28,19 +29,19 @@ export interface MemberSession extends MemberName {
 }
 
 /**
- * Creates what the group lacks of `partitions`: each after its checkpoint (the last acknowledged offset), else at the
- * beginning.
+ * Creates what the group lacks of `logs` (column partition): each after its checkpoint (the last acknowledged offset), else
+ * at the beginning.
  */
 export async function makeGroup(
   client: Client,
   { topic, group }: { topic: string; group: string },
-  partitions: number,
-  readCheckpoint: (partition: number) => Promise<bigint | null>,
+  logs: readonly number[],
+  readCheckpoint: (log: number) => Promise<bigint | null>,
 ): Promise<void> {
   const { rows } = await client.query<{ partition: number }>(
-    `SELECT p AS partition FROM generate_series(0, $3::int - 1) AS p WHERE NOT EXISTS (
+    `SELECT p AS partition FROM unnest($3::int[]) AS p WHERE NOT EXISTS (
        SELECT FROM bus_cursors c WHERE c.topic = $1 AND c.group_name = $2 AND c.partition = p) ORDER BY p`,
-    [topic, group, partitions],
+    [topic, group, logs],
   );
   if (rows.length === 0) return;
   const missing = rows.map(({ partition }) => partition);
@@ -214,7 +215,7 @@ export async function acknowledgeRanges(
   ranges: readonly OffsetRange[],
 ): Promise<void> {
   await client.query({
-    name: 'bus_acknowledge',
+    ...prepared(client, 'bus_acknowledge'),
     text: 'SELECT bus_acknowledge($1, $2, $3, $4, $5)',
     values: [
       topic,
@@ -243,7 +244,7 @@ export async function releaseOffset(
   offset: bigint,
 ): Promise<void> {
   await client.query({
-    name: 'bus_release',
+    ...prepared(client, 'bus_release'),
     text: 'SELECT bus_release($1, $2, $3, $4)',
     values: [topic, group, partition, offset.toString()],
   });

@@ -1,11 +1,16 @@
 import type { Client } from 'pg';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
+import type { Env } from '../../core/env.ts';
+import { atMost } from '../../core/wait.ts';
+import { isPooled } from '../postgres/pooler.ts';
 import { answerWithin, destroy } from '../postgres/session.ts';
 
 const BACKOFF: BackoffLimits = { firstMs: 100, maxMs: 5000 };
 /** how often an idle connection is probed, and how long it may take to answer, ms */
 const PING_MS = 15_000;
 const ANSWER_MS = 10_000;
+/** how long the first notification may take behind a pooler, ms */
+const NOTIFIED_MS = 2000;
 /** how long publishers keep notifying for this listener, and how often it renews its registration */
 const WAIT_FOR = "interval '6 seconds'";
 const STILL_FRESH = "interval '3 seconds'";
@@ -18,7 +23,7 @@ const REGISTER_MS = 2000;
  */
 export class BusListener {
   readonly #connect: () => Promise<Client>;
-  readonly #random: () => number;
+  readonly #env: Pick<Env, 'log' | 'random'>;
   readonly #counts = new Map<string, number>();
   readonly #waiters = new Map<string, Set<() => void>>();
   /** topics whose publishers know that somebody listens */
@@ -28,10 +33,12 @@ export class BusListener {
   #running: Promise<void> | null = null;
   #wakeUp: (() => void) | null = null;
   #closed = false;
+  /** a pooler keeps notifications from us: listening again would not help */
+  #isDeaf = false;
 
-  constructor(connect: () => Promise<Client>, random: () => number) {
+  constructor(connect: () => Promise<Client>, env: Pick<Env, 'log' | 'random'>) {
     this.#connect = connect;
-    this.#random = random;
+    this.#env = env;
   }
 
   /** Notifications arrive at present. */
@@ -86,14 +93,14 @@ export class BusListener {
   }
 
   async #run(): Promise<void> {
-    for (let attempt = 0; !this.#closed; attempt++) {
+    for (let attempt = 0; !this.#closed && !this.#isDeaf; attempt++) {
       try {
         await this.#listen(() => (attempt = 0));
       } catch {
         // publishers and readers report what is wrong with the server; here it is only retried
       }
       this.#registered.clear();
-      if (!this.#closed) await this.#pause(backoffMs(attempt, BACKOFF, this.#random()));
+      if (!this.#closed && !this.#isDeaf) await this.#pause(backoffMs(attempt, BACKOFF, this.#env.random()));
     }
   }
 
@@ -107,7 +114,15 @@ export class BusListener {
     client.on('notification', ({ payload }) => this.#notified(payload ?? ''));
     try {
       const { rows } = await client.query<{ channel: string }>('SELECT bus_channel() AS channel');
-      await client.query(`LISTEN ${client.escapeIdentifier(rows[0].channel)}`);
+      const [{ channel }] = rows;
+      await client.query(`LISTEN ${client.escapeIdentifier(channel)}`);
+      this.#isDeaf = isPooled(client) && !(await this.#hears(client, channel));
+      if (this.#isDeaf) {
+        const message =
+          'Notifications do not come through the pooler: new records are looked for more often instead. With session pooling (pool_mode = session) they would come';
+        this.#env.log('warn', message, {});
+        return;
+      }
       this.#isListening = true;
       isUp();
       while (!this.#closed && this.#client === client) {
@@ -118,6 +133,19 @@ export class BusListener {
       this.#client = null;
       this.#isListening = false;
       destroy(client);
+    }
+  }
+
+  /** Whether a notification of another session comes: a pooler of transactions gives them to nobody, or to somebody else. */
+  async #hears(client: Client, channel: string): Promise<boolean> {
+    const heard = Promise.withResolvers<void>();
+    client.once('notification', () => heard.resolve());
+    const other = await this.#connect();
+    try {
+      await answerWithin(other.query('SELECT pg_notify($1, $2)', [channel, '']), ANSWER_MS);
+      return await atMost(heard.promise, NOTIFIED_MS);
+    } finally {
+      destroy(other);
     }
   }
 

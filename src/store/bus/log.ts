@@ -3,6 +3,7 @@ import { byteaArray, int2Array, textArray } from '../../core/copy/types/arrays.t
 import { CopyRows } from '../../core/copy/rows-out.ts';
 import { ByteSink } from '../../core/copy/sink.ts';
 import { copyOut } from '../postgres/copy-out.ts';
+import { prepared } from '../postgres/pooler.ts';
 
 /** How records of the postgres bus are encoded (column encoding). */
 export const ENCODINGS = ['json', 'msgpack'] as const;
@@ -50,22 +51,11 @@ export async function appendRecords(
   records: readonly LogRecord[],
   limits: SegmentLimits,
 ): Promise<bigint[]> {
-  const { order, partitions, counts } = byPartition(records);
-  const sorted = order === null ? records : order.map((at) => records[at]);
+  const { order, counts, values } = appendArguments(records, limits);
   const { rows } = await client.query<{ firsts: string[] }>({
-    name: 'bus_append',
+    ...prepared(client, 'bus_append'),
     text: 'SELECT bus_append($1, $2, $3, $4, $5, $6, $7, $8, $9) AS firsts',
-    values: [
-      topic,
-      partitions,
-      counts,
-      textArray(sorted.map(({ key }) => key)),
-      textArray(sorted.map(({ eventId }) => eventId)),
-      int2Array(sorted.map(({ encoding }) => ENCODINGS.indexOf(encoding))),
-      byteaArray(sorted.map(({ data }) => data)),
-      limits.rows,
-      limits.bytes,
-    ],
+    values: [topic, ...values],
   });
   const firsts = rows[0].firsts.map(BigInt);
   const offsets: bigint[] = Array.from({ length: records.length });
@@ -77,6 +67,26 @@ export async function appendRecords(
     }
   }
   return offsets;
+}
+
+/** The arguments of bus_append() after the topic, and how the records are ordered in them. */
+export function appendArguments(
+  records: readonly LogRecord[],
+  limits: SegmentLimits,
+): Pick<Grouped, 'order' | 'counts'> & { values: unknown[] } {
+  const { order, partitions, counts } = byPartition(records);
+  const sorted = order === null ? records : order.map((at) => records[at]);
+  const values = [
+    partitions,
+    counts,
+    textArray(sorted.map(({ key }) => key)),
+    textArray(sorted.map(({ eventId }) => eventId)),
+    int2Array(sorted.map(({ encoding }) => ENCODINGS.indexOf(encoding))),
+    byteaArray(sorted.map(({ data }) => data)),
+    limits.rows,
+    limits.bytes,
+  ];
+  return { order, counts, values };
 }
 
 interface Grouped {

@@ -4,6 +4,7 @@ import { BusError, type StreamBus } from '../../bus/bus.ts';
 import { Ownership, type OwnedPartition } from '../../bus/ownership.ts';
 import type { BarRules, LatePolicy } from '../../core/window/rules.ts';
 import type { StoreClient } from '../../store/store-client.ts';
+import { InboxMover } from '../inbox.ts';
 import { BarReport, COMPONENT } from './report.ts';
 import { NO_METER, type Meter } from '../meter.ts';
 import { isFenced } from '../../store/postgres/sqlstate.ts';
@@ -75,6 +76,7 @@ export class MicroBatcher implements Stage {
   readonly #batchers = new Map<OwnedPartition, { batcher: PartitionBatcher; ended: Promise<void> }>();
   readonly #broken = Promise.withResolvers<never>();
   #ownership: Ownership | null = null;
+  #inbox: InboxMover | null = null;
 
   constructor(options: MicroBatcherOptions) {
     this.#options = options;
@@ -142,6 +144,7 @@ export class MicroBatcher implements Stage {
     };
     this.#env.log('info', 'MicroBatcher started', fields);
     await this.#logWhatReviseNeeds();
+    this.#inbox = await this.#startInbox();
     await unlessAborted(this.#broken.promise, stopping);
   }
 
@@ -160,6 +163,21 @@ export class MicroBatcher implements Stage {
       onNameTaken: (error) => this.#broken.reject(error),
       env: this.#env,
     });
+  }
+
+  #startInbox(): Promise<InboxMover | null> {
+    const { storeClient, bus } = this.#options;
+    const options = {
+      bus,
+      topic: this.#topic,
+      member: `${this.#group} ${this.#name}`,
+      connect: () => storeClient.connect('inbox'),
+      onBroken: (error: Error) => this.#broken.reject(error),
+      env: this.#env,
+      meter: this.#meter,
+      calls: this.#calls,
+    };
+    return InboxMover.start(options, this.#lifecycle.stopping);
   }
 
   /** Late events are corrected from what the tick consumer stores: without it they wait. */
@@ -215,6 +233,7 @@ export class MicroBatcher implements Stage {
   }
 
   async #close(failure: Error | null): Promise<void> {
+    await this.#inbox?.close();
     await this.#ownership?.close();
     for (const { batcher } of this.#batchers.values()) batcher.abandon();
     await Promise.all([...this.#batchers.values()].map(({ ended }) => ended));

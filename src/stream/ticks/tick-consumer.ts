@@ -4,6 +4,7 @@ import { DEAD_LETTER_TOPIC, type RefusedRecord } from '../../core/market/dead-le
 import { GroupInUseError, PartitionsDifferError } from '../../store/bus/partitions.ts';
 import type { StoreClient } from '../../store/store-client.ts';
 import { deadLetterRecords } from '../dead-letters.ts';
+import { InboxMover } from '../inbox.ts';
 import { JobRun } from '../job-run.ts';
 import { NO_METER, type Meter } from '../meter.ts';
 import { ServerCalls } from '../server-calls.ts';
@@ -79,15 +80,19 @@ export class TickConsumer implements Stage {
   readonly #batchMax: number;
   readonly #takeoverMs: number | undefined;
   readonly #env: Env;
+  readonly #meter: Meter;
   readonly #calls: ServerCalls;
   readonly #run: JobRun;
   readonly #report: TickReport;
   readonly #lifecycle: StageLifecycle;
   readonly #giveUp = new AbortController();
   #state: State = { kind: 'claiming' };
+  #inbox: InboxMover | null = null;
+  #inboxFailure: Error | null = null;
 
   constructor(options: TickConsumerOptions) {
     const meter = options.meter ?? NO_METER;
+    this.#meter = meter;
     this.#bus = options.bus;
     this.#store = options.storeClient;
     this.#topic = options.topic ?? 'mdp.events';
@@ -135,9 +140,13 @@ export class TickConsumer implements Stage {
     const member = await this.#join();
     const batches = new InFlightBatches();
     this.#state = { kind: 'consuming', member, batches, limit: this.#batchSize };
+    this.#inbox = await this.#startInbox();
     this.#env.log('info', 'TickConsumer started', this.#labels());
     try {
-      while (!this.#lifecycle.stopping.aborted) await this.#consume(this.#state);
+      while (!this.#lifecycle.stopping.aborted) {
+        await this.#consume(this.#state);
+        if (this.#inboxFailure !== null) throw this.#inboxFailure;
+      }
     } finally {
       await batches.settled();
     }
@@ -161,6 +170,20 @@ export class TickConsumer implements Stage {
       ...(takeoverMs === undefined ? {} : { takeoverMs }),
     };
     return this.#calls.bus(() => this.#bus.join(member), this.#lifecycle.stopping);
+  }
+
+  #startInbox(): Promise<InboxMover | null> {
+    const options = {
+      bus: this.#bus,
+      topic: this.#topic,
+      member: `${this.#group} ${this.#name}`,
+      connect: () => this.#store.connect('inbox'),
+      onBroken: (error: Error) => (this.#inboxFailure = error),
+      env: this.#env,
+      meter: this.#meter,
+      calls: this.#calls,
+    };
+    return InboxMover.start(options, this.#lifecycle.stopping);
   }
 
   /** Reads one batch and puts it in flight as soon as the previous one is stored. */
@@ -255,6 +278,7 @@ export class TickConsumer implements Stage {
   }
 
   async #leave(failure: Error | null): Promise<void> {
+    await this.#inbox?.close();
     try {
       if (this.#state.kind === 'consuming') await this.#state.member.leave();
     } catch {

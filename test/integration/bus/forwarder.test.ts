@@ -5,7 +5,7 @@ import { Forwarder, type ParsedDelivery } from '../../../src/bus/forwarder.ts';
 import { PostgresBus } from '../../../src/bus/postgres/bus.ts';
 import { partitionOf } from '../../../src/core/bus/partitions.ts';
 import { record } from '../../conformance/harness.ts';
-import { migrateAll, withClient } from '../../support/bus/postgres-bus.ts';
+import { migrateAll, misplace, withClient } from '../../support/bus/postgres-bus.ts';
 import { sharedPostgres } from '../../support/servers/postgres.ts';
 import { until } from '../../support/until.ts';
 
@@ -41,15 +41,12 @@ void test('records of foreign programs reach the owner of their symbol, once and
   const bus = new PostgresBus({ ...options, databaseUrl: url });
   t.teardown(() => bus.close());
   // a foreign program that knows no hash: every symbol into partition 1
-  await withClient(url, async (client) => {
-    for (const key of KEYS) {
-      for (const number of [1, 2]) {
-        const text = Buffer.from(record(key, number).data).toString();
-        await client.query('SELECT bus_publish($1, $2, $3, 1)', ['wide', key, text]);
-      }
-    }
-    await client.query(`SELECT bus_publish('wide', NULL, '{"key":null,"number":0}', 1)`);
-  });
+  const events = KEYS.flatMap((key) =>
+    [1, 2].map((number) => ({ key, text: Buffer.from(record(key, number).data).toString() })),
+  );
+  await withClient(url, (client) =>
+    misplace(client, 'wide', 1, [...events, { key: null, text: '{"key":null,"number":0}' }]),
+  );
   const forwarder = new Forwarder(bus);
   const seen = new Map<string, number[]>();
   const readers = await Promise.all(

@@ -2,6 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { KafkaBus } from '../../../src/bus/kafka/bus.ts';
 import type { BusOpener, BusServer } from '../../conformance/bus-server.ts';
+import { inboxCases } from '../../conformance/inbox-cases.ts';
 import { freePort } from '../servers/free-port.ts';
 import { noKafka, startKafka } from '../servers/kafka.ts';
 import { TcpProxy } from '../servers/proxy.ts';
@@ -34,6 +35,9 @@ export async function startKafkaBus(
     opener: { module: new URL(import.meta.url), address },
     trimsExactly: true,
     except: {
+      ...Object.fromEntries(
+        inboxCases.map(({ name }) => [name, 'producers of Kafka choose the partition: there is no inbox']),
+      ),
       'a living member is not taken for dead because the server stood still':
         'the group coordinator ends sessions by its own clock, often before it reads the heartbeats that waited for it',
     },
@@ -43,6 +47,9 @@ export async function startKafkaBus(
     freeze: () => kafka.freeze(),
     thaw: () => kafka.thaw(),
     foreign: (topic, key, text) => kcatProduce(proxy.address, topic, text, key),
+    async foreignMany(topic, events) {
+      for (const { key, text } of events) await kcatProduce(proxy.address, topic, text, key);
+    },
     async stop() {
       await kafka.stop();
       await proxy.stop();

@@ -28,6 +28,21 @@ export async function migrateAll(url: string): Promise<void> {
   await withClient(url, (client) => migrate(client));
 }
 
+/** Puts events into one of several partitions, whatever their symbols. */
+export async function misplace(
+  client: Client,
+  topic: string,
+  partition: number,
+  events: readonly { key: string | null; text: string }[],
+): Promise<void> {
+  await client.query(
+    `SELECT bus_append($1, array[$2::int], array[cardinality($3::text[])], $3, array_fill(null::text, array[cardinality($3)]),
+       array_fill(0::smallint, array[cardinality($3)]), (SELECT array_agg(convert_to(t, 'UTF8') ORDER BY n)
+         FROM unnest($4::text[]) WITH ORDINALITY AS u (t, n)), 100000, 67108864)`,
+    [topic, partition + 1, events.map(({ key }) => key), events.map(({ text }) => text)],
+  );
+}
+
 /** A PostgreSQL of its own with a database for the bus. */
 export async function startPostgresBus(): Promise<BusServer> {
   const server = await startPostgres();
@@ -51,6 +66,10 @@ export async function startPostgresBus(): Promise<BusServer> {
     thaw: () => signal('SIGCONT'),
     async foreign(topic, key, text) {
       await withClient(url, (client) => client.query('SELECT bus_publish($1, $2, $3)', [topic, key, text]));
+    },
+    async foreignMany(topic, events) {
+      const values = [topic, events.map(({ key }) => key), events.map(({ text }) => text)];
+      await withClient(url, (client) => client.query('SELECT bus_publish_many($1, $2, $3)', values));
     },
     stop: () => server.stop(),
   };

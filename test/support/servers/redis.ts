@@ -1,4 +1,5 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -29,6 +30,8 @@ export interface TestRedis {
   readonly uri: string;
   /** redis-cli's output */
   cli(...args: string[]): Promise<string>;
+  /** Commands one after the other, by one redis-cli. */
+  cliLines(lines: readonly string[]): Promise<void>;
   /** SIGKILL, and up again on the same data and port. */
   crash(): Promise<void>;
   /** SIGKILL; start() brings it back. */
@@ -111,6 +114,14 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
       const { stdout } = await run('redis-cli', ['-p', String(port), ...auth, ...command]);
       return stdout.trimEnd();
     },
+    async cliLines(lines) {
+      const cli = spawn('redis-cli', ['-e', '-p', String(port), ...auth], {
+        stdio: ['pipe', 'ignore', 'inherit'],
+      });
+      cli.stdin.end(`${lines.join('\n')}\n`);
+      const [code] = (await once(cli, 'exit')) as [number | null];
+      if (code !== 0) throw new Error(`redis-cli ended with ${code}`);
+    },
     async crash() {
       await kill();
       await start();
@@ -164,6 +175,9 @@ export async function startRedisBus(): Promise<BusServer | { skip: string }> {
     thaw: () => redis.thaw(),
     async foreign(topic, _key, text) {
       await redis.cli('XADD', topic, '*', 'data', text);
+    },
+    async foreignMany(topic, events) {
+      await redis.cliLines(events.map(({ text }) => `XADD ${topic} * data '${text}'`));
     },
     stop: () => redis.stop(),
   };

@@ -1,5 +1,5 @@
 import { Option, type Command } from 'commander';
-import type { GroupInfo } from '../../../bus/bus.ts';
+import { INBOX, type GroupInfo } from '../../../bus/bus.ts';
 import { eventsTopic } from '../../stages/open-bus.ts';
 import { EXIT_FAILED } from '../../exit-codes.ts';
 import { nameOf } from '../arguments.ts';
@@ -72,6 +72,7 @@ Examples:
   $ mdp stream groups --topic mdp.events --drop old-consumer
 
 pending: handed out and not acknowledged. lag: not yet handed out. age: of the oldest record not acknowledged.
+partition inbox (--json: -1): what is put under the topic's own name, and moved to its partitions.
 Exit codes: 0 done, 1 failed, 2 a mistake in the command line or the configuration.`;
 
 function dropRefusal(groups: readonly GroupInfo[], name: string, isSure: boolean): string | null {
@@ -106,7 +107,7 @@ function lines(topic: string, groups: readonly GroupInfo[]): string[] {
     ],
     groups.map(({ group, partition, members, pending, lag, lagMs, acknowledged }) => [
       group,
-      `${partition}`,
+      partition === INBOX ? 'inbox' : `${partition}`,
       `${members}`,
       `${pending}`,
       lag === null ? '?' : `${lag}`,

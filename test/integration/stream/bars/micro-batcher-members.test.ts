@@ -7,6 +7,7 @@ import { StoreClient } from '../../../../src/store/store-client.ts';
 import { BarHarness, record, TOPIC } from '../../../support/bars/harness.ts';
 import { oracleBars, type OracleTick } from '../../../support/bars/oracle.ts';
 import { barsIn, ROLLUPS, tick, traces } from '../../../support/bars/stored.ts';
+import { misplace } from '../../../support/bus/postgres-bus.ts';
 import { PostgresProxy } from '../../../support/servers/postgres-proxy.ts';
 import { startPostgres, type TestPostgres } from '../../../support/servers/postgres.ts';
 import { seededRandom, type Random } from '../../../support/random.ts';
@@ -40,16 +41,9 @@ function stretch(random: Random, index: number): OracleTick[] {
 }
 
 /** As programs put them there that know no hash. */
-async function misplace(harness: BarHarness, ticks: readonly OracleTick[], partition: number): Promise<void> {
-  for (const each of ticks) {
-    const { key, data } = record(each);
-    await harness.client.query('SELECT bus_publish($1, $2, $3, $4)', [
-      TOPIC,
-      key,
-      Buffer.from(data).toString(),
-      partition,
-    ]);
-  }
+function misplaceTicks(harness: BarHarness, ticks: readonly OracleTick[], partition: number): Promise<void> {
+  const events = ticks.map((each) => ({ key: each.symbol, text: Buffer.from(record(each).data).toString() }));
+  return misplace(harness.client, TOPIC, partition, events);
 }
 
 /** Every bar of every length is that of these ticks. */
@@ -111,7 +105,7 @@ void test('members that leave, are killed and freeze lose and double no bar', as
     ticks.push(...next);
     for (let from = 0; from < next.length; from += 50) {
       const part = next.slice(from, from + 50);
-      if (from % 200 === 0) await misplace(harness, part, 1);
+      if (from % 200 === 0) await misplaceTicks(harness, part, 1);
       else await harness.publish(part);
     }
   };
@@ -151,7 +145,7 @@ void test('records in a wrong partition are forwarded and counted, each once', a
   const harness = await harnessOf(t, PARTITIONS);
   await harness.consumer();
   const ticks = SYMBOLS.flatMap((symbol) => [0, 1, 2.5].map((at) => tick(symbol, at, 10 + at)));
-  await misplace(harness, ticks, 1);
+  await misplaceTicks(harness, ticks, 1);
   const first = await harness.batcher({ idleTimeoutMs: 300_000 });
   await harness.untilRead();
   const misplaced = ticks.filter(({ symbol }) => partitionOf(symbol, PARTITIONS) !== 1).length;

@@ -61,6 +61,26 @@ void test('what is written is one transaction of XADDs, and comes back as it was
   t.pass();
 });
 
+void test('a value is set in the same transaction, behind the XADDs', async (t) => {
+  const text = fc.string({ unit: 'binary' });
+  fc.assert(
+    fc.property(fc.array(fc.tuple(text, record), { maxLength: 3 }), text, text, (pairs, key, value) => {
+      const entries = pairs.map(([stream, each]) => ({ key: stream, record: each }));
+      const commands = parseCommands(encodeBatch(entries, { key, value }));
+      const names = commands.map(([name]) => name.toString());
+      const [, ...set] = commands.at(-2) ?? [];
+      return (
+        names.join() === ['MULTI', ...pairs.map(() => 'XADD'), 'SET', 'EXEC'].join() &&
+        set.length === 2 &&
+        set[0].equals(Buffer.from(key)) &&
+        set[1].equals(Buffer.from(value))
+      );
+    }),
+    { numRuns: 200 },
+  );
+  t.pass();
+});
+
 /** eventId, encoding and text of an entry with these fields. */
 function came(...fields: string[]): unknown[] {
   const raw = fields.map((field) => Buffer.from(field));

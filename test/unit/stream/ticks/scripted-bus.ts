@@ -27,6 +27,14 @@ export class ScriptedBus implements StreamBus {
     return 1;
   }
 
+  hasInbox(): boolean {
+    return false;
+  }
+
+  openInbox(): Promise<never> {
+    return Promise.reject(new Error('it has none'));
+  }
+
   publish(topic: string, records: readonly OutgoingRecord[]): Promise<string[]> {
     return this.#call('publish', () => {
       for (const record of records) this.published.push({ topic, record });
