@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { DatabaseError, type Client } from 'pg';
 import { connect, ConnectError, parseDatabaseUrl } from '../../store/postgres/connect.ts';
 import { startEmbedded } from '../../store/embedded/server.ts';
-import { isSchemaBehind, SCHEMA_REMEDY } from '../../store/schema/behind.ts';
+import { isSchemaBehind } from '../../store/schema/behind.ts';
 import { MigrationError } from '../../store/schema/migrate.ts';
 import { EXIT_FAILED } from '../exit-codes.ts';
 import { nameOf } from './arguments.ts';
@@ -86,7 +86,7 @@ export function databaseFailure(error: unknown): string {
   if (error instanceof MigrationError) return said;
   if (error instanceof DatabaseError) {
     if (error.code === '42501') return `${said}. Use the role that owns the schema in DATABASE_URL`;
-    if (isSchemaBehind(error)) return `The schema is behind: ${said}. ${SCHEMA_REMEDY}`;
+    if (isSchemaBehind(error)) return `The schema is behind: ${said}. Run first: mdp db migrate`;
     return `${said} (${error.code ?? 'no SQLSTATE'})`;
   }
   return said;
