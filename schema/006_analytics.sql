@@ -118,29 +118,39 @@ comment on function volume_profile(text, text, timestamptz, timestamptz, double 
   'volume of [from, to) by price: price_bin is the lower bound of [price_bin, price_bin + step); bins without ticks are left out';
 
 -- Bars of any width straight from the ticks, for widths that the micro-batcher does not write. Windows are aligned to
--- 1970-01-01 UTC as bars are; the first and the last one hold only what lies in [from, to).
+-- 1970-01-01 UTC as bars are; the first and the last one hold only what lies in [from, to). A day is 24 hours. Months have no
+-- length, and a null width would put every tick into a bucket without a time.
 create or replace function tick_bars(
   p_provider text, p_symbol text, p_bucket interval, p_from timestamptz, p_to timestamptz
 ) returns table (
   bucket timestamptz, open double precision, high double precision, low double precision, close double precision,
   volume double precision, vwap double precision, tick_count bigint
 )
-language sql stable set search_path from current
+language plpgsql stable set search_path from current
 as $$
+begin
+  if p_bucket is null or not isfinite(p_bucket) or extract(year from p_bucket) <> 0 or extract(month from p_bucket) <> 0
+    or extract(epoch from p_bucket) <= 0 then
+    raise exception 'bucket must be a length of time above 0 without months or years, not %', coalesce(p_bucket::text, 'null')
+      using errcode = 'invalid_parameter_value',
+            hint = 'Such as 15 minutes or 7 days. For months group buckets of 1 day by date_trunc(''month'', bucket).';
+  end if;
   -- in the order of the primary key, so one scan gives first and last
-  select b.bucket, b.prices[1], b.high, b.low, b.prices[b.tick_count], b.volume, b.amount / nullif(b.volume, 0), b.tick_count
-    from (select date_bin(p_bucket, t.ts, timestamptz '1970-01-01 00:00:00+00') as bucket,
-                 array_agg(t.price order by t.ts, t.seq) as prices,
-                 max(t.price) as high,
-                 min(t.price) as low,
-                 coalesce(sum(t.size), 0) as volume,
-                 sum(t.price * t.size) as amount,
-                 count(*) as tick_count
-            from tick_data t
-            where t.provider = p_provider collate "C" and t.symbol = upper(p_symbol collate "C")
-              and t.ts >= p_from and t.ts < p_to
-            group by 1) b
-    order by b.bucket
+  return query
+    select b.bin, b.prices[1], b.highest, b.lowest, b.prices[b.ticks], b.total, b.amount / nullif(b.total, 0), b.ticks
+      from (select date_bin(p_bucket, t.ts, timestamptz '1970-01-01 00:00:00+00') as bin,
+                   array_agg(t.price order by t.ts, t.seq) as prices,
+                   max(t.price) as highest,
+                   min(t.price) as lowest,
+                   coalesce(sum(t.size), 0) as total,
+                   sum(t.price * t.size) as amount,
+                   count(*) as ticks
+              from tick_data t
+              where t.provider = p_provider collate "C" and t.symbol = upper(p_symbol collate "C")
+                and t.ts >= p_from and t.ts < p_to
+              group by 1) b
+      order by b.bin;
+end
 $$;
 comment on function tick_bars(text, text, interval, timestamptz, timestamptz) is
   'ticks of [from, to) as bars of any width: open and close by (ts, seq), a null size counts 0, vwap null without volume';

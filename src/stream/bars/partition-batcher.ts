@@ -215,6 +215,8 @@ export class PartitionBatcher {
       this.#refuse(delivery, outcome, detail);
     } else if (outcome === 'late' || outcome === 'too_late') {
       this.#refuse(delivery, outcome, LATE_DETAIL[outcome]);
+    } else if ((outcome === 'too_long' || outcome === 'straddles') && event.kind === 'bar') {
+      this.#options.report.unfit.add(event, outcome);
     }
     return outcome;
   }

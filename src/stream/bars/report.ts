@@ -9,6 +9,7 @@ import type { Revision } from '../../store/bars/revise.ts';
 import type { StepResult } from '../../store/bars/commit-step.ts';
 import { SymbolLabels, type Meter } from '../meter.ts';
 import type { JobRun } from '../job-run.ts';
+import { UnfitCandles } from './unfit-candles.ts';
 
 export const COMPONENT = 'micro_batch';
 /** log lines for the corrections, and for the dead letters, of one transaction */
@@ -26,10 +27,13 @@ export class BarReport {
   readonly #options: BarReportOptions;
   readonly #labels = new SymbolLabels();
   readonly #windowMs: string;
+  /** bar events that no window can hold */
+  readonly unfit: UnfitCandles;
 
   constructor(options: BarReportOptions) {
     this.#options = options;
     this.#windowMs = `${options.windowMs}`;
+    this.unfit = new UnfitCandles(options.env, options.windowMs);
   }
 
   committed(step: Step, result: StepResult, durationMs: number): void {
@@ -39,7 +43,8 @@ export class BarReport {
       const labels = { window_ms: this.#windowMs, symbol: this.#labels.of(symbol) };
       meter.count('microbatch_flush_total', labels);
       run.saw(symbol, BigInt(startUs));
-      meter.observe('microbatch_window_latency_ms', {}, (nowUs - step.oldestIngestUs[at]) / 1000);
+      // a producer's clock may be ahead of ours
+      meter.observe('microbatch_window_latency_ms', {}, Math.max(0, nowUs - step.oldestIngestUs[at]) / 1000);
     }
     this.#written(result.written, durationMs);
     this.#logRevised(result.corrected);

@@ -11,7 +11,7 @@ export interface MsgpackFields {
 const DEPTH_MAX = 32;
 const TIMESTAMP_EXT = -1;
 
-/** placeholder for a value that no event field can have: a map, an array, bytes, an extension */
+/** placeholder for a value that no event field can have: a map, an array, bytes that are no text, an extension */
 const OPAQUE: readonly unknown[] = [];
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -54,7 +54,8 @@ class NotUtf8 extends Error {}
 
 /**
  * Reads one msgpack map and keeps the known event fields; everything else is skipped by its length. Of a duplicate key
- * the last value counts, as in JSON. 64-bit integers beyond 2^53 are bigint; timestamps are truncated to µs.
+ * the last value counts, as in JSON. 64-bit integers beyond 2^53 are bigint; timestamps are truncated to µs. Bytes that are
+ * UTF-8 are text, as keys and as values: programs that do not keep text and bytes apart pack their texts like that.
  *
  * Our own rather than a package: core imports none (parser threads), and a general reader builds every value that a
  * hostile record claims to hold, and generates code for its "records" extension.
@@ -124,6 +125,10 @@ class Reader {
         return false;
       case 0xc3:
         return true;
+      case 0xc4:
+      case 0xc5:
+      case 0xc6:
+        return this.#bin(this.#uint(1 << (type - 0xc4)));
       case 0xca:
         return this.#view.getFloat32(this.#take(4));
       case 0xcb:
@@ -197,6 +202,16 @@ class Reader {
       return timeOf(word & 0x3_ffff_ffffn, Number(word >> 34n));
     }
     return length === 12 ? timeOf(this.#view.getBigInt64(at + 4), this.#view.getUint32(at)) : OPAQUE;
+  }
+
+  /** Its text; OPAQUE when it is none. */
+  #bin(length: number): unknown {
+    const start = this.#take(length);
+    try {
+      return UTF8.decode(this.#bytes.subarray(start, start + length));
+    } catch {
+      return OPAQUE;
+    }
   }
 
   #text(length: number): string {

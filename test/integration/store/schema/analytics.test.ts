@@ -339,7 +339,22 @@ async function buckets(t: Test, opened: OpenTestServer, random: Random): Promise
       }
     }
     const ask = `SELECT * FROM tick_bars('ibkr', 'SPY', $1, '-infinity', 'infinity')`;
-    await s.rejects(client.query(ask, ['0 seconds']), { code: '22008' }, 'a width of nothing');
-    await s.rejects(client.query(ask, ['1 month']), { code: '0A000' }, 'months differ in length');
+    for (const [bucket, told] of [
+      ['0 seconds', '00:00:00'],
+      ['-1 minute', '-00:01:00'],
+      ['1 day -24 hours', '1 day -24:00:00'],
+      ['1 month', '1 mon'],
+      ['2 years 3 days', '2 years 3 days'],
+      [null, 'null'],
+    ] as const) {
+      const message = `bucket must be a length of time above 0 without months or years, not ${told}`;
+      await s.rejects(client.query(ask, [bucket]), { code: '22023', message }, String(bucket));
+      const none = client.query(ask.replace('SPY', 'NONE'), [bucket]);
+      await s.rejects(none, { code: '22023' }, `${bucket}, also where there is no tick`);
+    }
+    const days = await client.query<Record<string, unknown>>(
+      `SELECT bucket::text, tick_count FROM tick_bars('ibkr', 'SPY', '30 days', '-infinity', 'infinity')`,
+    );
+    s.equal(days.rows.length, 1, 'days are 24 hours');
   });
 }

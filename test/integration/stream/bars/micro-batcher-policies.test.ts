@@ -175,6 +175,8 @@ void test('bar events are merged whole; ticks are the truth where there are some
   const skipped = (reason: string): unknown =>
     harness.meter.values.get(`microbatch_skipped_total{reason=${reason}}`);
   t.strictSame(['too_long', 'straddles', 'ticks_seen', 'overlaps'].map(skipped), [1, 1, 1, undefined]);
+  const said = harness.logged.filter((message) => message.includes('candles that fit into no window'));
+  t.equal(said.length, 2, 'one line for each reason');
 });
 
 void test('replayed events go to bars_replay and leave live bars, watermarks and late policies alone', async (t) => {

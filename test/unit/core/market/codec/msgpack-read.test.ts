@@ -72,7 +72,7 @@ void test('values that no field can have are passed over with their whole length
   for (const value of [
     nested,
     Object.values(nested),
-    Buffer.alloc(3),
+    Buffer.from([0xff, 0xfe, 0xfd]),
     Array.from({ length: 70_000 }, () => 0.5),
   ]) {
     const bytes = encode({ other: value, price: value, symbol: 'SPY' }, { useBigInt64: true });
@@ -95,6 +95,27 @@ void test('keys that are no texts are ignored with their values', (t) => {
   // { 1: 2, null: {}, "seq": 7 }
   const bytes = Uint8Array.of(0x83, 1, 2, 0xc0, 0x80, 0xa3, ...Buffer.from('seq'), 7);
   t.match(readMsgpackMap(bytes), { fields: { seq: 7 } });
+  t.end();
+});
+
+/** A text as bin 8, 16 or 32. */
+const bytes = (text: string, width: 1 | 2 | 4 = 1): number[] => {
+  const length = Buffer.from(be(32, BigInt(Buffer.byteLength(text)))).subarray(4 - width);
+  return [width === 1 ? 0xc4 : width === 2 ? 0xc5 : 0xc6, ...length, ...Buffer.from(text)];
+};
+
+void test('text that was packed as bytes is text: keys and values', (t) => {
+  // {b'kind': b'tick', b'symbol': 'SPY', 'price': b'1.5', b'é': 1}, as Python packs it
+  const packed = Buffer.from(
+    [
+      [0x84, bytes('kind'), bytes('tick', 4), bytes('symbol', 2), 0xa3, ...Buffer.from('SPY')],
+      [0xa5, ...Buffer.from('price'), bytes('1.5'), bytes('é'), 1],
+    ].flat(2),
+  );
+  t.match(readMsgpackMap(packed), { fields: { kind: 'tick', symbol: 'SPY', price: '1.5' } });
+  const odd = Uint8Array.of(0x82, 0xc4, 2, 0xff, 0xfe, 1, ...bytes('seq'), 7);
+  t.match(readMsgpackMap(odd), { fields: { seq: 7 } }, 'a key that is no text is ignored');
+  t.equal(reason([0x81, 0xc4, 9, 0x61]), 'bad_msgpack', 'it ends too early');
   t.end();
 });
 
