@@ -6,7 +6,9 @@ import type { Clock } from '../../../core/time.ts';
 import { listDeadLetters, type DeadLetterInfo } from '../../../store/chain/dead-letters.ts';
 import { endWithUsage, wholeBigint, wholeNumber } from '../arguments.ts';
 import { runOnDatabase } from '../database.ts';
-import { parseDeadLetterId, listBusDeadLetters, retryBusDeadLetters, showBusDeadLetter } from './bus.ts';
+import { parseDeadLetterId, listBusDeadLetters, showBusDeadLetter } from './bus.ts';
+import { discardBusDeadLetters, retryBusDeadLetters, type BusChoice } from './bus-resolve.ts';
+import { runDiscard } from './discard.ts';
 import { filterOf, deadLetterJson, placeText } from './dead-letter.ts';
 import { runRetry } from './retry.ts';
 import { putRaw, runShow, type ShowArguments } from './show.ts';
@@ -35,14 +37,14 @@ interface ListArguments {
   json?: true;
 }
 
-interface RetryArguments {
+interface ChoiceArguments {
   reason?: string;
   all?: true;
   bus?: true;
   json?: true;
 }
 
-/** `mdp dlq list|show|retry`: frames of the chain that could not become rows, and events that could not be used. */
+/** `mdp dlq list|show|retry|discard`: frames of the chain that could not become rows, and events that could not be used. */
 export function registerDlq(program: Command, env: DlqEnvironment): void {
   const dlq = program
     .command('dlq')
@@ -73,10 +75,10 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
     .action((options: ListArguments, command: Command) => {
       if (options.bus === true) {
         const { reason = null, limit, json, from, to, status } = options;
-        if (from !== undefined || to !== undefined || status !== 'open')
-          endWithUsage(command, '--from, --to and --status are of the chain: --bus has none of them');
+        if (from !== undefined || to !== undefined)
+          endWithUsage(command, '--from and --to are of the chain: --bus has none of them');
         return onBus(command, env, async (bus, print) => {
-          await listBusDeadLetters(bus, { reason, limit, isJson: json === true }, print);
+          await listBusDeadLetters(bus, { status, reason, limit, isJson: json === true }, print);
           return null;
         });
       }
@@ -86,6 +88,7 @@ export function registerDlq(program: Command, env: DlqEnvironment): void {
     });
   registerShow(dlq, env);
   registerRetry(dlq, env);
+  registerDiscard(dlq, env);
 }
 
 function registerShow(dlq: Command, env: DlqEnvironment): void {
@@ -135,37 +138,81 @@ function registerRetry(dlq: Command, env: DlqEnvironment): void {
     .addOption(configOption())
     .option('--json', 'NDJSON: one object a dead letter (default: one line a dead letter, and a count)')
     .addHelpText('after', help('TICK_MAX_BYTES=16MiB mdp dlq retry --reason too_large', RETRY_HELP))
-    .action((given: (bigint | string)[], options: RetryArguments, command: Command) => {
-      const ids = given.filter((id) => typeof id === 'bigint');
-      const busIds = given.filter((id) => typeof id === 'string');
-      if (busIds.length > 0 && ids.length > 0)
-        endWithUsage(command, 'ids of the chain and of the bus: one kind at a time');
-      const ways = [given.length > 0, options.reason !== undefined, options.all === true];
-      if (ways.filter(Boolean).length !== 1)
-        endWithUsage(command, 'name ids, or --reason, or --all: one of the three');
-      if (busIds.length > 0 || options.bus === true) {
-        const { reason = null, json } = options;
-        const chosen = given.length > 0 ? given.map(String) : null;
-        return onBus(command, env, (bus, print) =>
-          retryBusDeadLetters(bus, { ids: chosen, reason, isJson: json === true }, print),
-        );
+    .action((given: (bigint | string)[], options: ChoiceArguments, command: Command) => {
+      const { ids, onBusOf } = chosenOf(command, given, options);
+      if (onBusOf !== null) {
+        return onBus(command, env, (bus, print) => retryBusDeadLetters(bus, onBusOf, env.clock, print));
       }
       // a mistake in it is told before anything is done
       const tickMaxBytes = env.tickBytesMax();
       const limits = (): TranscodeLimits => ({ nowMicros: env.clock.nowMicros(), tickMaxBytes });
       return runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
-        runRetry(client, ids.length > 0 ? ids : null, options, limits, print),
+        runRetry(client, ids, options, limits, print),
       );
     });
+}
+
+function registerDiscard(dlq: Command, env: DlqEnvironment): void {
+  dlq
+    .command('discard')
+    .description(
+      'mark dead letters as resolved and do nothing else: dead letters "conflict" of the chain, and any of the bus',
+    )
+    .addArgument(new Argument('[id...]', 'as shown by "mdp dlq list"').argParser(collectIds))
+    .option('--reason <reason>', 'instead of ids: every open one of this reason (default: off)')
+    .option('--all', 'instead of ids: every open one; of the chain every "conflict" (default: off)')
+    .addOption(busOption())
+    .addOption(configOption())
+    .option('--json', 'NDJSON: one object a dead letter (default: one line a dead letter)')
+    .addHelpText('after', help("mdp dlq discard 'mdp.events|1755945303178-0'", DISCARD_HELP))
+    .action((given: (bigint | string)[], options: ChoiceArguments, command: Command) => {
+      const { ids, onBusOf } = chosenOf(command, given, options);
+      if (onBusOf !== null) {
+        return onBus(command, env, (bus, print) => discardBusDeadLetters(bus, onBusOf, env.clock, print));
+      }
+      if ((options.reason ?? 'conflict') !== 'conflict')
+        endWithUsage(
+          command,
+          `--reason ${options.reason}: of the chain only dead letters "conflict" can be discarded`,
+        );
+      return runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
+        runDiscard(client, ids, options.json === true, print),
+      );
+    });
+}
+
+/** Which dead letters: some of the chain (null: all that fit), or, where onBusOf is not null, some of the bus. */
+function chosenOf(
+  command: Command,
+  given: readonly (bigint | string)[],
+  { reason, all, bus, json }: ChoiceArguments,
+): { ids: bigint[] | null; onBusOf: BusChoice | null } {
+  const ids = given.filter((id) => typeof id === 'bigint');
+  const busIds = given.filter((id) => typeof id === 'string');
+  if (busIds.length > 0 && ids.length > 0)
+    endWithUsage(command, 'ids of the chain and of the bus: one kind at a time');
+  const ways = [given.length > 0, reason !== undefined, all === true];
+  if (ways.filter(Boolean).length !== 1)
+    endWithUsage(command, 'name ids, or --reason, or --all: one of the three');
+  if (busIds.length === 0 && bus !== true) return { ids: ids.length > 0 ? ids : null, onBusOf: null };
+  const chosen = given.length > 0 ? given.map(String) : null;
+  return { ids: null, onBusOf: { ids: chosen, reason: reason ?? null, isJson: json === true } };
 }
 
 const RETRY_HELP = `Outcomes: stored; already stored (equal, so resolved); conflict (another tick of that number is stored);
 still bad; refused by the database; no place (its number is not recorded yet, or below the first tick). Only the first two
 resolve a dead letter. A frame above TICK_MAX_BYTES (default 4MiB) stays too_large. The ingester may run meanwhile.
 
-On the bus: the record is published again as it was, with its key and encoding. Its dead letter stays on mdp.events.dlq until the
-retention ends; what is stored already changes nothing, and what is still bad becomes a dead letter again, under its new place.
+On the bus: the record is published again as it was, with its key and encoding, and its dead letter is resolved (list --status
+resolved). What is stored already changes nothing, and what is still bad becomes a dead letter again, under its new place.
   $ mdp dlq retry --bus --reason future`;
+
+const DISCARD_HELP = `A dead letter "conflict" of the chain stands beside a stored tick of its number, which stays. Any other one of the chain
+is all that there is of a tick: it can be retried and not discarded.
+
+On the bus nothing is removed at once: a discarded dead letter is not listed any more (list --status resolved shows it), and goes with
+the others after bus.dlq_retention.
+  $ mdp dlq discard --bus --reason bad_price`;
 
 function help(example: string, more?: string): string {
   return `

@@ -1,9 +1,13 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Command } from 'commander';
 import { test } from 'tap';
+import { systemClock } from '../../../../../src/core/time.ts';
+import { registerDlq } from '../../../../../src/run/cli/dlq/dlq.ts';
 import { connect, parseDatabaseUrl } from '../../../../../src/store/postgres/connect.ts';
-import { runCommand, type Ended } from '../../../../support/run/command.ts';
+import { runCommand } from '../../../../support/run/command.ts';
+import { runInProcess } from '../../../../support/run/command-in-process.ts';
 import { migrateAll } from '../../../../support/bus/postgres-bus.ts';
 import { sharedPostgres } from '../../../../support/servers/postgres.ts';
 import { Program } from '../../../../support/run/program.ts';
@@ -33,8 +37,12 @@ void test('mdp dlq: the dead letters of the bus', async (t) => {
   t.after(() => rm(folder, { recursive: true, force: true }));
   const config = join(folder, 'streaming.yaml');
   await writeFile(config, 'version: 1\nbus:\n  type: postgres\n');
-  const dlq = (...args: string[]): Promise<Ended> =>
-    runCommand('mdp', ['dlq', ...args, '--config', config], { DATABASE_URL: url });
+  const env = { databaseUrl: url, tickBytesMax: () => 4 * 2 ** 20, clock: systemClock };
+  const register = (program: Command): void => registerDlq(program, env);
+  const dlq = async (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> => {
+    const { code, out, err } = await runInProcess(register, 'dlq', ...args, '--config', config);
+    return { code, stdout: out, stderr: err };
+  };
   const publish = (topic: string, key: string, text: string): Promise<unknown> =>
     client.query('SELECT bus_publish($1, $2, $3)', [topic, key, text]);
 
@@ -98,7 +106,8 @@ void test('mdp dlq: the dead letters of the bus', async (t) => {
     const file = join(folder, 'raw');
     t.equal((await dlq('show', idOf('bad_price'), '--raw', file)).code, 0);
     t.equal(await readFile(file, 'utf8'), BAD[1]);
-    t.equal((await dlq('show', idOf('conflict'), '--raw', '-')).stdout, BAD[2]);
+    const args = ['dlq', 'show', idOf('conflict'), '--raw', '-', '--config', config];
+    t.equal((await runCommand('mdp', args, { DATABASE_URL: url })).stdout, BAD[2]);
     const [json] = objects((await dlq('show', idOf('conflict'), '--json')).stdout);
     t.equal(Buffer.from(String(json?.['raw']), 'base64').toString(), BAD[2]);
     t.match(await dlq('show', 'mdp.events|999'), {
@@ -119,20 +128,69 @@ void test('mdp dlq: the dead letters of the bus', async (t) => {
     t.equal(again.code, 0, again.stderr);
     const [outcome] = objects(again.stdout);
     t.match(outcome, { event_id: idOf('bad_price'), outcome: 'published_again', done: true });
-    const [newest] = await letters(4);
-    t.match(newest, {
+    const open = await until('it is a letter again', async () => {
+      const found = objects((await dlq('list', '--bus', '--json')).stdout);
+      return found.length === 2 && found[0]?.['reason'] === 'bad_price' ? found : null;
+    });
+    t.match(open[0], {
       event_id: `mdp.events|${String(outcome?.['msg_id'])}`,
       reason: 'bad_price',
       key: 'SPY',
+      status: 'open',
     });
+    t.match(open[1], { event_id: idOf('bad_json'), status: 'open' });
     t.match(await dlq('retry', 'mdp.events|999'), { code: 1, stderr: /1 of 1 not published again/ });
     t.match(await dlq('retry', '--bus', '--reason', 'poison'), { code: 0, stdout: /nothing to do/ });
+  });
+
+  await t.test('what was retried is resolved, and not published twice', async (t) => {
+    const resolved = objects((await dlq('list', '--bus', '--status', 'resolved', '--json')).stdout);
+    t.strictSame(
+      resolved.map(({ event_id: id, status, resolved_by: by }) => [id, status, by]),
+      [
+        [idOf('conflict'), 'resolved', 'retried'],
+        [idOf('bad_price'), 'resolved', 'retried'],
+      ],
+    );
+    const { stdout } = await dlq('list', '--bus', '--status', 'all');
+    t.match(stdout, /^id +reason +bytes +at +status +group/);
+    t.match(stdout, /4 dead letters on the bus/);
+    const again = await dlq('retry', idOf('conflict'));
+    t.match(again, { code: 0, stdout: `${idOf('conflict')}  resolved before\n` });
+    t.match((await dlq('show', idOf('conflict'))).stdout, /^resolved_by +retried$/m);
+  });
+
+  await t.test('discard: one, those of a reason, all', async (t) => {
+    t.match(await dlq('discard', 'mdp.events|999'), { code: 1, stderr: /1 of 1 not discarded/ });
+    t.match(await dlq('discard', idOf('bad_json')), {
+      code: 0,
+      stdout: `${idOf('bad_json')}  discarded\n`,
+    });
+    const [left] = objects((await dlq('list', '--bus', '--json')).stdout);
+    t.match(await dlq('discard', '--bus', '--reason', 'bad_json'), { code: 0, stdout: /nothing to do/ });
+    const discarded = await dlq('discard', '--bus', '--all', '--json');
+    t.strictSame(objects(discarded.stdout), [
+      { event_id: left?.['event_id'], outcome: 'discarded', done: true, msg_id: null },
+    ]);
+    t.match(await dlq('list', '--bus'), { code: 0, stdout: '0 dead letters on the bus\n' });
+    t.match(
+      (await dlq('list', '--bus', '--status', 'resolved')).stdout,
+      /4 resolved dead letters on the bus/,
+    );
+    // a record that is refused once more, by another group, is the same letter
+    const { rows } = await client.query<{ text: string }>(
+      `SELECT convert_from(data, 'utf8') AS text FROM bus_read('mdp.events.dlq', 0, 0, 0, 1, 10000000)`,
+    );
+    await publish('mdp.events.dlq', 'mdp.events', rows[0]?.text ?? '');
+    t.match(await dlq('list', '--bus'), { code: 0, stdout: '0 dead letters on the bus\n' });
   });
 
   await t.test('mistakes in the command line', async (t) => {
     for (const args of [
       ['list', '--bus', '--from', '1'],
       ['retry', '--bus'],
+      ['discard', '--bus'],
+      ['discard', 'mdp.events|1', '--all'],
       ['retry', 'mdp.events|1', '7'],
       ['retry', 'mdp.events|1', '--all'],
       ['show', 'x'],
