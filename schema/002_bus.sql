@@ -43,6 +43,17 @@ create table if not exists bus_marks (
   constraint bus_marks_pkey primary key (topic, group_name, partition)
 );
 
+-- Where a log ended at which time by this clock: the age of what lies on the bus, whatever its ids and timestamps say, through
+-- restarts. log names the log that the position belongs to.
+create table if not exists bus_log_ends (
+  topic text not null,
+  partition int not null,
+  log text not null,
+  "position" text not null,
+  seen_at timestamptz not null default clock_timestamp(),
+  constraint bus_log_ends_pkey primary key (topic, partition, seen_at)
+);
+
 -- Members of groups; one that does not renew is gone. session, seen_at and alive_since are of the postgres bus's groups whose
 -- members share all partitions (schema/003); null: a member that owns whole partitions.
 create table if not exists bus_members (

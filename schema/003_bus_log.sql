@@ -677,53 +677,44 @@ as $$
     where p_partition = 0 or g.is_of_partitions
 $$;
 
--- Trims a log up to what no group needs and what came before p_acknowledged_ms (p_retention_ms where there is no group).
--- Returns how many records. Their segments are dropped by bus_drop_segment(). What to trim is looked up without the
--- counter's lock; a group made meanwhile is seen under it.
-create or replace function bus_trim(p_topic text, p_partition int, p_acknowledged_ms bigint, p_retention_ms bigint)
+-- The first offset that may not be trimmed: what a group needs, and what lies beyond p_acknowledged, or beyond p_unclaimed where
+-- there is no group (both are offsets that may go; null: none may). null: nothing may.
+create or replace function bus_trim_bound(p_topic text, p_partition int, p_acknowledged bigint, p_unclaimed bigint)
+returns bigint
+language sql stable set search_path from current
+as $$
+  select case when n.needed is null then p_unclaimed + 1
+              when p_acknowledged is not null then least(n.needed, p_acknowledged + 1) end
+    from (select bus_needed(p_topic, p_partition) as needed) n
+$$;
+
+-- Trims a log up to there. Returns how many records. Their segments are dropped by bus_drop_segment(). What to trim is looked up
+-- without the counter's lock; a group made meanwhile is seen under it. How old records are is not decided here: taken_us is
+-- the clock of an earlier time.
+drop function if exists bus_trim(text, int, bigint, bigint);
+create or replace function bus_trim_to(p_topic text, p_partition int, p_acknowledged bigint, p_unclaimed bigint)
 returns bigint
 language plpgsql volatile set search_path from current
 as $$
 declare
   log bus_logs;
-  segment record;
-  needed bigint := bus_needed(p_topic, p_partition);
-  before_us constant bigint :=
-    bus_clock_us() - 1000 * case when needed is null then p_retention_ms else p_acknowledged_ms end;
-  bound bigint;
-  young bigint;
+  bound bigint := bus_trim_bound(p_topic, p_partition, p_acknowledged, p_unclaimed);
 begin
   -- its counters are not up to date before the commit
   if nullif(current_setting(bus_log_setting(p_topic, p_partition), true), '') is not null then
     return 0;
   end if;
   select * into log from bus_logs l where l.topic = p_topic and l.partition = p_partition;
-  bound := least(needed, log.next_offset);
-  for segment in
-    select 'bus_segment_' || s.segment_id as name, s.last_taken_us
-      from bus_segments s
-      where s.topic = p_topic and s.partition = p_partition and s.first_offset < bound
-        and (s.last_offset is null or s.last_offset >= log.first_offset)
-      order by s.first_offset
-  loop
-    continue when segment.last_taken_us <= before_us;
-    begin
-      execute format('select min("position") from %I where taken_us > $1 and "position" >= $2', segment.name)
-        into young using before_us, log.first_offset;
-    exception when undefined_table then
-      young := null;
-    end;
-    if young is not null then
-      bound := least(bound, young);
-      exit;
-    end if;
-  end loop;
-  if bound is null or bound <= log.first_offset then
+  if bound is null or log.topic is null or bound <= log.first_offset then
     return 0;
   end if;
 
   select * into log from bus_logs l where l.topic = p_topic and l.partition = p_partition for update;
-  bound := least(bound, bus_needed(p_topic, p_partition));
+  bound := bus_trim_bound(p_topic, p_partition, p_acknowledged, p_unclaimed);
+  if bound is null then
+    return 0;
+  end if;
+  bound := least(bound, log.next_offset);
   if bound <= log.first_offset then
     return 0;
   end if;
@@ -759,6 +750,20 @@ begin
     execute format('drop table if exists %I', 'bus_segment_' || p_segment_id);
   end if;
 end
+$$;
+
+-- About what the records of each topic that are not trimmed take on disk: segments count by the share of their offsets.
+create or replace function bus_topic_bytes() returns table (topic text, bytes bigint)
+language sql volatile set search_path from current
+as $$
+  select s.topic,
+         sum(coalesce(pg_total_relation_size(to_regclass('bus_segment_' || s.segment_id)), 0)
+             * greatest(0, n.beyond - greatest(s.first_offset, l.first_offset))::float8
+             / greatest(1, n.beyond - s.first_offset))::bigint
+    from bus_segments s
+    join bus_logs l on l.topic = s.topic and l.partition = s.partition
+    cross join lateral (select coalesce(s.last_offset + 1, l.next_offset) as beyond) n
+    group by s.topic
 $$;
 
 -- What all segments take on disk.

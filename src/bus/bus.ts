@@ -30,7 +30,7 @@ export interface Delivery {
   partition: number;
   /** the bus's own id in its partition (msg_id): `1755945303178-0` on redis, a decimal offset on kafka and postgres */
   position: string;
-  /** when the bus took it, ms since 1970 by the bus's clock */
+  /** when the bus took it, ms since 1970 by the bus's clock; by ours when that is not credible (core/bus/taken.ts) */
   takenMs: number;
   key: string | null;
   eventId: string | null;
@@ -152,17 +152,25 @@ export interface GroupInfo {
   acknowledged: string | null;
 }
 
+/** Ages are by our clock, from when a record was first seen on the bus (src/bus/log-ages.ts). */
 export interface TrimPolicy {
-  /** records that every group acknowledged are kept this long after the bus took them, ms */
+  /** records that every group acknowledged are kept for this long, ms */
   acknowledgedMs: number;
-  /** records of a topic without groups are kept this long, ms */
+  /** records of a topic without groups are kept for this long, ms */
   retentionMs: number;
+  /**
+   * true: ages go on counting through restarts, in BusOptions.ends. Otherwise nothing goes before this process has itself
+   * seen it for so long: a group whose role has never run yet then has that time to start
+   */
+  outlivesProcess?: boolean;
 }
 
 export interface BusUsage {
   bytes: number;
   /** what the bus may hold: bus.max_bytes, or less when the server itself has less (redis: maxmemory) */
   maxBytes: number;
+  /** about what each topic has of it; topics that are empty may be left out */
+  topics: ReadonlyMap<string, number>;
 }
 
 export interface StreamBus {
@@ -217,6 +225,9 @@ export interface StreamBus {
   /** Removes what the policy allows, never what a group has not acknowledged. Returns how many (an estimate on kafka). */
   trim(topic: string, policy: TrimPolicy): Promise<number>;
 
+  /** Removes what lies at or below a position, however young, but never what a group has not acknowledged. Returns how many. */
+  remove(topic: string, partition: number, upTo: string): Promise<number>;
+
   usage(): Promise<BusUsage>;
 
   durability(): Promise<Durability>;
@@ -234,7 +245,25 @@ export interface BusOptions {
   clientName: string;
   /** where a group that vanished from the bus is created again */
   checkpoints: GroupCheckpoints;
+  /** ages that outlive this process; absent: none do */
+  ends?: LogEnds;
   env: Env;
+}
+
+/** Where logs ended at which time; in Postgres (src/store/bus/log-ends.ts) for every kind of bus. */
+export interface LogEnds {
+  /**
+   * Notes where a partition ends now, unless that was done less than spacingMs ago. Resolves with what is noted of this log,
+   * the oldest first, with ages by the database's clock; of ends older than ageMs the newest one is kept.
+   */
+  note(
+    topic: string,
+    log: string,
+    partition: number,
+    position: string,
+    limits: { ageMs: number; spacingMs: number },
+  ): Promise<readonly { position: string; ageMs: number }[]>;
+  forget(topic: string, partition: number): Promise<void>;
 }
 
 /** How far groups have acknowledged; in Postgres (src/store/bus/checkpoints.ts) for every kind of bus. */

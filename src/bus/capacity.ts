@@ -6,6 +6,7 @@ import {
   type CapacityLimits,
 } from '../core/bus/capacity.ts';
 import { BusError, type BusUsage, type StreamBus } from './bus.ts';
+import { DeadLetterTrimmer } from './dead-letter-trimmer.ts';
 
 const LOOK_MS = 3000;
 /** how often it looks while the bus is nearly full, ms */
@@ -19,6 +20,8 @@ export interface BusCapacityOptions {
   bus: StreamBus;
   /** those that are trimmed */
   topics: readonly string[];
+  /** the topic of dead letters; they have an age and a share of their own. null: this process does not trim it */
+  deadLetterTopic?: string | null;
   env: Env;
   limits?: CapacityLimits;
   /** how often it looks while the bus is not nearly full, ms (default 3 s) */
@@ -44,6 +47,7 @@ type State = 'normal' | 'full' | 'refused' | 'probing';
 export class BusCapacity implements Backpressure {
   readonly #bus: StreamBus;
   readonly #topics: readonly string[];
+  readonly #deadLetters: DeadLetterTrimmer | null;
   readonly #env: Env;
   readonly #limits: CapacityLimits;
   readonly #lookMs: number;
@@ -60,9 +64,18 @@ export class BusCapacity implements Backpressure {
   #timer: NodeJS.Timeout | null = null;
   #isStopped = false;
 
-  constructor({ bus, topics, env, limits = CAPACITY_LIMITS, lookMs = LOOK_MS }: BusCapacityOptions) {
+  constructor({
+    bus,
+    topics,
+    deadLetterTopic = null,
+    env,
+    limits = CAPACITY_LIMITS,
+    lookMs = LOOK_MS,
+  }: BusCapacityOptions) {
     this.#bus = bus;
     this.#topics = topics;
+    this.#deadLetters =
+      deadLetterTopic === null ? null : new DeadLetterTrimmer(bus, deadLetterTopic, env, limits);
     this.#env = env;
     this.#limits = limits;
     this.#lookMs = lookMs;
@@ -86,6 +99,11 @@ export class BusCapacity implements Backpressure {
   /** Records removed since the start. */
   get trimmed(): number {
     return this.#trimmed;
+  }
+
+  /** Dead letters removed before their time, because they took more than their share. */
+  get deadLettersRemoved(): number {
+    return this.#deadLetters?.removed ?? 0;
   }
 
   start(): void {
@@ -153,6 +171,7 @@ export class BusCapacity implements Backpressure {
       const { policy, isFilling } = judgeCapacity(usage, this.#state === 'full', this.#limits);
       let removed = 0;
       for (const topic of this.#topics) removed += await this.#bus.trim(topic, policy);
+      removed += (await this.#deadLetters?.trim(usage)) ?? 0;
       this.#trimmed += removed;
       // trimming may have freed enough
       this.#usage = isFilling && removed > 0 ? await this.#bus.usage() : usage;
@@ -210,7 +229,7 @@ export class BusCapacity implements Backpressure {
 
   #becomeNormal(): void {
     this.#state = 'normal';
-    this.#env.log('info', 'The bus has room again, publishers go on', { ...this.#usage });
+    this.#env.log('info', 'The bus has room again, publishers go on', this.#fill());
     this.#wakePublishers();
   }
 
@@ -232,7 +251,11 @@ export class BusCapacity implements Backpressure {
       // the alarm matters more than the name of the group
     }
     if (this.#isStopped) return;
-    this.#env.log('error', 'The bus is full, publishers wait', { why, ...this.#usage, slowest });
+    this.#env.log('error', 'The bus is full, publishers wait', { why, ...this.#fill(), slowest });
+  }
+
+  #fill(): { bytes?: number; maxBytes?: number } {
+    return this.#usage === null ? {} : { bytes: this.#usage.bytes, maxBytes: this.#usage.maxBytes };
   }
 
   #failed(error: unknown): void {

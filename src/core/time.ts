@@ -9,6 +9,11 @@ export interface Clock {
   monotonicMs(): number;
 }
 
+/** ms since 1970, whole. */
+export function wallMs(clock: Clock): number {
+  return Number(clock.nowMicros() / 1000n);
+}
+
 const MICROS_PER_SECOND = 1_000_000n;
 const SECONDS_PER_DAY = 86_400;
 /** Days from 0000-03-01 to 1970-01-01: years start in March, so that the leap day is the last day of a year. */

@@ -34,6 +34,7 @@ export async function createStreamBus(settings: StreamBusSettings = {}): Promise
     databaseUrl,
     clientName: 'stream-bus',
     checkpoints: store.busCheckpoints,
+    ends: store.busLogEnds,
     env: envOf(settings.log === undefined ? {} : { log: settings.log }),
   });
   const close = bus.close.bind(bus);

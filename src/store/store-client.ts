@@ -3,6 +3,7 @@ import { parseIsoMicros } from '../core/time.ts';
 import type { TickDataRow } from '../core/copy/tick-data.ts';
 import { BarsStore } from './bars/bars-store.ts';
 import { BusCheckpoints } from './bus/checkpoints.ts';
+import { BusLogEnds } from './bus/log-ends.ts';
 import { agreePartitions, claimGroup, forgetGroup } from './bus/partitions.ts';
 import { JobRunTracker } from './job-runs.ts';
 import { connect, parseDatabaseUrl } from './postgres/connect.ts';
@@ -49,6 +50,7 @@ export class StoreClient {
   readonly #writers = new WeakMap<Client, TickDataWriter>();
   readonly jobRuns: JobRunTracker;
   readonly busCheckpoints: BusCheckpoints;
+  readonly busLogEnds: BusLogEnds;
   readonly bars: BarsStore;
 
   constructor({ dbUri, applicationName = 'store-client' }: StoreClientOptions) {
@@ -61,6 +63,7 @@ export class StoreClient {
     this.#bars = session('bars');
     this.jobRuns = new JobRunTracker((work) => this.#bookkeeping.run(work));
     this.busCheckpoints = new BusCheckpoints((work) => this.#bookkeeping.run(work));
+    this.busLogEnds = new BusLogEnds((work) => this.#bookkeeping.run(work));
     this.bars = new BarsStore((work) => this.#bars.run(work));
   }
 

@@ -25,6 +25,8 @@ export interface BusServer {
   foreign(topic: string, key: string, text: string): Promise<void>;
   /** Many of them, in order, under the topic's own name. */
   foreignMany(topic: string, events: readonly { key: string; text: string }[]): Promise<void>;
+  /** The same with a time that is not the server's, ms since 1970; later calls for a topic have later times. */
+  foreignAt(topic: string, text: string, claimedMs: number): Promise<void>;
   stop(): Promise<void>;
 }
 

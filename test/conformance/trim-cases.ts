@@ -1,8 +1,13 @@
-import type { StreamBus } from '../../src/bus/bus.ts';
+import { randomBytes } from 'node:crypto';
+import type { Delivery, StreamBus } from '../../src/bus/bus.ts';
+import { DeadLetterTrimmer } from '../../src/bus/dead-letter-trimmer.ts';
+import { testEnv } from '../support/bus/env.ts';
 import { until } from '../support/until.ts';
 import { collect, idsOf, recordsOf, sorted, type BusCase } from './harness.ts';
 
 const HOUR_MS = 3_600_000;
+/** what the service trims by while there is room */
+const POLICY = { acknowledgedMs: 600_000, retentionMs: 24 * HOUR_MS };
 
 async function countOf(bus: StreamBus, topic: string): Promise<number> {
   return (await bus.read(topic, 0, null, 10_000)).length;
@@ -71,6 +76,110 @@ export const trimCases: BusCase[] = [
       });
       const [position] = await bus.publish(topic, recordsOf('A', 1, 50));
       t.equal(await bus.end(topic, 0), position);
+    },
+  },
+  {
+    name: 'times that a stranger set say nothing: what nobody has read stays, and what everybody has read goes',
+    async run(t, harness) {
+      const topic = harness.topic();
+      const { server } = harness;
+      const nowMs = Date.now();
+      const claimed = [1, Math.floor(nowMs / 1000), nowMs - 25 * HOUR_MS, nowMs];
+      // brokers refuse times that lie ahead
+      if (server.kind !== 'kafka') claimed.push(nowMs + 1000 * HOUR_MS, nowMs * 1_000);
+      for (const ms of claimed) await server.foreignAt(topic, JSON.stringify({ ms }), ms);
+      const bus = await harness.bus();
+      for (let look = 0; look < 3; look += 1) t.equal(await bus.trim(topic, POLICY), 0, 'no group yet');
+      t.equal(await countOf(bus, topic), claimed.length);
+      const member = await bus.join({ topic, group: 'g', member: 'm' });
+      const all: Delivery[] = [];
+      await until('all of them', async () => {
+        all.push(...(await member.next(100, 500)));
+        return all.length === claimed.length;
+      });
+      t.same(
+        all.map(({ data }) => (JSON.parse(Buffer.from(data ?? []).toString()) as { ms: number }).ms),
+        claimed,
+      );
+      if (server.kind !== 'postgres') {
+        // there it is the clock of the server
+        const apart = all.map(({ takenMs }) => Math.abs(takenMs - nowMs));
+        t.ok(
+          apart.every((ms) => ms <= 24 * HOUR_MS),
+          `taken at about this time: ${apart.join()}`,
+        );
+        t.ok((await member.lagMs()) < HOUR_MS, 'and waiting since then');
+      }
+      t.equal(await bus.trim(topic, POLICY), 0, 'in flight');
+      await member.acknowledge(all);
+      t.equal(await bus.trim(topic, POLICY), 0, 'acknowledged just now');
+      await until('old enough', async () => {
+        await bus.trim(topic, { acknowledgedMs: 200, retentionMs: HOUR_MS });
+        return (await countOf(bus, topic)) === 0;
+      });
+    },
+  },
+  {
+    name: 'remove() takes what lies up to a position, however young, and nothing that a group needs',
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
+      const positions = await bus.publish(topic, recordsOf('A', 20));
+      t.equal(await bus.remove(topic, 0, positions[4]), 5);
+      t.same(idsOf(await bus.read(topic, 0, null, 100)), idsOf(recordsOf('A', 15, 5)));
+      t.equal(await bus.remove(topic, 0, positions[3]), 0, 'gone before');
+      const member = await bus.join({ topic, group: 'g', member: 'm' });
+      const { all } = await collect(member, (ids) => ids.size === 15, { acknowledge: false });
+      await member.acknowledge(all.slice(0, 3));
+      await until('what is acknowledged goes', async () => {
+        await bus.remove(topic, 0, positions[19]);
+        return (await countOf(bus, topic)) === 12;
+      });
+      t.same(idsOf(await bus.read(topic, 0, null, 100)), idsOf(recordsOf('A', 12, 8)));
+      await member.acknowledge(all);
+      await until('all of it', async () => {
+        await bus.remove(topic, 0, positions[19]);
+        return (await countOf(bus, topic)) === 0;
+      });
+    },
+  },
+  {
+    name: 'dead letters beyond their share go, the oldest first, and without a group',
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus({ maxBytes: 100_000_000 });
+      const data = new Uint8Array(randomBytes(500_000));
+      const letters = Array.from({ length: 20 }, (_, at) => ({
+        key: 'A',
+        eventId: `e${at}`,
+        data,
+        encoding: 'json' as const,
+      }));
+      await bus.publish(topic, letters);
+      const logged: string[] = [];
+      const trimmer = new DeadLetterTrimmer(
+        bus,
+        topic,
+        testEnv({ log: (_level, message) => logged.push(message) }),
+        {
+          deadLetterMs: HOUR_MS,
+          deadLetterShare: 0.06,
+        },
+      );
+      const left = async (): Promise<string[]> => idsOf(await bus.read(topic, 0, null, 100));
+      t.equal(await trimmer.trim({ ...(await bus.usage()), maxBytes: 1e9 }), 0, 'within their share');
+      // 10 MB are there, 6 MB are theirs
+      await until('they are within it', async () => {
+        const usage = await bus.usage();
+        await trimmer.trim(usage);
+        return ((await bus.usage()).topics.get(topic) ?? 0) <= 6_000_000;
+      });
+      const stay = await left();
+      t.ok(stay.length >= 6 && stay.length <= 12, `${stay.length} stay`);
+      t.same(stay, idsOf(letters).slice(-stay.length), 'the newest');
+      t.equal(trimmer.removed, 20 - stay.length);
+      t.equal(logged.length, 1);
+      t.equal(await trimmer.trim(await bus.usage()), 0);
     },
   },
   {

@@ -26,6 +26,7 @@ import { Membership } from './group/membership.ts';
 import { KafkaProducer } from './producer.ts';
 import { KafkaPartitionReader } from './partition-reader.ts';
 import { LogScopedCheckpoints } from '../checkpoints.ts';
+import { LogAges, type TrimBounds } from '../log-ages.ts';
 import { sessionMs } from './group/session-timeout.ts';
 import { KafkaTopics } from './topics.ts';
 import { trim, usage } from './capacity.ts';
@@ -47,6 +48,7 @@ export class KafkaBus implements StreamBus {
   readonly #publisher: KafkaProducer;
   readonly #members = new Set<KafkaMember>();
   readonly #readers = new Set<KafkaPartitionReader>();
+  readonly #ages: LogAges;
 
   private constructor(options: KafkaBusOptions) {
     this.#cluster = new KafkaCluster(options, options);
@@ -56,6 +58,13 @@ export class KafkaBus implements StreamBus {
       checkpoints: new LogScopedCheckpoints(options.checkpoints, (topic) => this.#topics.logName(topic)),
     };
     this.#publisher = new KafkaProducer(this.#cluster, this.#topics);
+    this.#ages = new LogAges({
+      ends: (topic) => this.#ends(topic),
+      compare: (a, b) => this.compare(a, b),
+      logName: (topic) => this.#topics.logName(topic),
+      store: options.ends,
+      clock: options.env.clock,
+    });
   }
 
   /** Connects. @throws BusError */
@@ -149,8 +158,7 @@ export class KafkaBus implements StreamBus {
 
   async end(topic: string, partition: number): Promise<string | null> {
     await this.#topics.ready(topic);
-    const next = (await offsetsAt(this.#cluster, topic, [partition], 'latest')).get(partition) ?? 0;
-    return next === 0 ? null : String(next - 1);
+    return lastBefore((await offsetsAt(this.#cluster, topic, [partition], 'latest')).get(partition));
   }
 
   async logName(topic: string): Promise<string> {
@@ -176,8 +184,11 @@ export class KafkaBus implements StreamBus {
 
   async trim(topic: string, policy: TrimPolicy): Promise<number> {
     if ((await this.#topics.existing([topic])).length === 0) return 0;
-    const mine = [...this.#members, ...this.#readers].filter((each) => each.topic === topic);
-    return trim(this.#cluster, topic, this.#all(topic), policy, new Set(mine.map(({ group }) => group)));
+    return this.#trim(topic, await this.#ages.bounds(topic, policy));
+  }
+
+  async remove(topic: string, partition: number, upTo: string): Promise<number> {
+    return this.#trim(topic, new Map([[partition, { acknowledged: upTo, unclaimed: upTo }]]));
   }
 
   async usage(): Promise<BusUsage> {
@@ -234,9 +245,25 @@ export class KafkaBus implements StreamBus {
     return speaks ? 'consumer' : 'classic';
   }
 
+  async #ends(topic: string): Promise<Map<number, string | null>> {
+    const partitions = this.#all(topic);
+    const next = await offsetsAt(this.#cluster, topic, partitions, 'latest');
+    return new Map(partitions.map((partition) => [partition, lastBefore(next.get(partition))]));
+  }
+
+  #trim(topic: string, bounds: ReadonlyMap<number, TrimBounds>): Promise<number> {
+    const mine = [...this.#members, ...this.#readers].filter((each) => each.topic === topic);
+    return trim(this.#cluster, topic, bounds, new Set(mine.map(({ group }) => group)));
+  }
+
   #all(topic: string): number[] {
     return Array.from({ length: this.#topics.partitions(topic) }, (_, partition) => partition);
   }
+}
+
+/** Position of the record before an offset; null: there never was one. */
+function lastBefore(next = 0): string | null {
+  return next === 0 ? null : String(next - 1);
 }
 
 function strength({

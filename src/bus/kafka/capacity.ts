@@ -1,4 +1,5 @@
-import type { BusUsage, TrimPolicy } from '../bus.ts';
+import type { BusUsage } from '../bus.ts';
+import type { TrimBounds } from '../log-ages.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { fetchOnce } from './fetch.ts';
 import { groupsOf } from './group/groups.ts';
@@ -16,7 +17,7 @@ export async function usage(
   topics: readonly { topic: string; partitions: readonly number[] }[],
   maxBytes: number,
 ): Promise<BusUsage> {
-  if (topics.length === 0) return { bytes: 0, maxBytes };
+  if (topics.length === 0) return { bytes: 0, maxBytes, topics: new Map() };
   const described = await cluster.retry('asking for the size of topics', () =>
     cluster.admin.describeLogDirs({
       topics: topics.map(({ topic, partitions }) => ({ name: topic, partitions: [...partitions] })),
@@ -36,8 +37,9 @@ export async function usage(
       }
     }
   }
-  let bytes = 0;
+  const sizes = new Map<string, number>();
   for (const { topic, partitions } of topics) {
+    let bytes = 0;
     const start = await offsetsAt(cluster, topic, partitions, 'earliest');
     const end = await offsetsAt(cluster, topic, partitions, 'latest');
     for (const partition of partitions) {
@@ -49,8 +51,10 @@ export async function usage(
       else
         bytes += Math.min(size, count * (await recordBytes(cluster, topic, partition, first, first + count)));
     }
+    sizes.set(topic, Math.round(bytes));
   }
-  return { bytes: Math.round(bytes), maxBytes: Math.min(maxBytes, bytes + free) };
+  const bytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+  return { bytes, maxBytes: Math.min(maxBytes, bytes + free), topics: sizes };
 }
 
 /** Mean bytes of a record on disk, from samples of whole batches at both ends of a partition. */
@@ -76,12 +80,11 @@ async function recordBytes(
   });
 }
 
-/** Deletes records that no group needs and that the policy allows to delete. @returns how many */
+/** Deletes records that no group needs and that lie within the bounds of their partition. @returns how many */
 export async function trim(
   cluster: KafkaCluster,
   topic: string,
-  partitions: readonly number[],
-  policy: TrimPolicy,
+  bounds: ReadonlyMap<number, TrimBounds>,
   usedHere: ReadonlySet<string>,
 ): Promise<number> {
   const groups = await groupsOf(cluster, topic);
@@ -94,20 +97,19 @@ export async function trim(
     });
     return 0;
   }
-  const keepMs = groups.size === 0 ? policy.retentionMs : policy.acknowledgedMs;
+  const partitions = [...bounds.keys()];
   const [earliest, latest] = await Promise.all([
     offsetsAt(cluster, topic, partitions, 'earliest'),
     offsetsAt(cluster, topic, partitions, 'latest'),
   ]);
-  // asked after the ends, so that records that arrive between the two questions are not taken for old ones
-  const youngest = await offsetsAt(cluster, topic, partitions, cluster.nowMs() - keepMs);
   const deleted: { partition: number; offset: bigint }[] = [];
   let count = 0;
-  for (const partition of partitions) {
+  for (const [partition, { acknowledged, unclaimed }] of bounds) {
+    const upTo = groups.size === 0 ? unclaimed : acknowledged;
+    if (upTo === null) continue;
     const start = earliest.get(partition) ?? 0;
     const needed = [...groups.values()].map(({ offsets }) => offsets.get(partition) ?? start);
-    const kept = keepMs === 0 ? undefined : youngest.get(partition);
-    const before = Math.min(kept ?? Number.POSITIVE_INFINITY, latest.get(partition) ?? 0, ...needed);
+    const before = Math.min(Number(upTo) + 1, latest.get(partition) ?? 0, ...needed);
     if (before <= start) continue;
     count += before - start;
     deleted.push({ partition, offset: BigInt(before) });

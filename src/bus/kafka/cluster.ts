@@ -1,3 +1,4 @@
+import { OldestWaiting } from '../../core/bus/taken.ts';
 import type { Env } from '../../core/env.ts';
 import { Admin, ConnectionPool, kGetApi, type Broker, type ClusterMetadata } from '@platformatic/kafka';
 import type {
@@ -7,6 +8,7 @@ import type {
 import { setTimeout as delay } from 'node:timers/promises';
 import { backoffMs } from '../../core/retry.ts';
 import { BusError } from '../bus.ts';
+import { wallMs } from '../../core/time.ts';
 import { atMost, deadline } from '../../core/wait.ts';
 import { busError, kafkaCodes, kindOf } from './errors.ts';
 import { BrokerConnections } from './connections.ts';
@@ -65,6 +67,8 @@ export class KafkaCluster {
   readonly env: Env;
   /** for requests that are answered at once */
   readonly control: BrokerConnections;
+  /** for the lag of groups */
+  readonly oldestWaiting = new OldestWaiting();
   #admin: Admin;
   readonly #connections = new Set<BrokerConnections>();
   readonly #coordinators = new Map<string, number>();
@@ -81,7 +85,7 @@ export class KafkaCluster {
 
   /** By this machine's clock, ms since 1970; for ages of records. */
   nowMs(): number {
-    return Number(this.env.clock.nowMicros() / 1000n);
+    return wallMs(this.env.clock);
   }
 
   get requestTimeoutMs(): number {

@@ -2,6 +2,7 @@ import {
   IS_CONTROL, IS_TRANSACTIONAL,
   type Broker, type fetchV17, type KafkaRecord, type RecordsBatch,
 } from '@platformatic/kafka'; // prettier-ignore
+import { takenMsOf } from '../../core/bus/taken.ts';
 import type { Delivery } from '../bus.ts';
 import type { KafkaCluster } from './cluster.ts';
 import type { BrokerConnections } from './connections.ts';
@@ -73,7 +74,7 @@ export async function fetchOnce(
   const fetched = new Map<number, Fetched>();
   for (const { partition, offset } of positions) {
     const found = answers.get(partition);
-    if (found !== undefined) fetched.set(partition, decode(topic, offset, found));
+    if (found !== undefined) fetched.set(partition, decode(topic, offset, found, cluster.nowMs()));
   }
   return fetched;
 }
@@ -89,7 +90,12 @@ async function evenWithErrors(sending: Promise<fetchV17.FetchResponse>): Promise
   }
 }
 
-function decode(topic: string, from: number, answer: fetchV17.FetchResponsePartition): Fetched {
+function decode(
+  topic: string,
+  from: number,
+  answer: fetchV17.FetchResponsePartition,
+  nowMs: number,
+): Fetched {
   const { partitionIndex: partition, errorCode } = answer;
   const fetched: Fetched = {
     code: errorCode, deliveries: [], next: from, bytes: 0, records: 0,
@@ -104,7 +110,7 @@ function decode(topic: string, from: number, answer: fetchV17.FetchResponseParti
     if (aborted.covers(batch) || (batch.attributes & IS_CONTROL) !== 0) continue;
     for (const record of batch.records) {
       const offset = first + record.offsetDelta;
-      if (offset >= from) fetched.deliveries.push(deliveryOf(topic, partition, offset, batch, record));
+      if (offset >= from) fetched.deliveries.push(deliveryOf(topic, partition, offset, batch, record, nowMs));
     }
   }
   return fetched;
@@ -116,8 +122,10 @@ function deliveryOf(
   offset: number,
   batch: RecordsBatch,
   { key, value, headers, timestampDelta }: KafkaRecord,
+  nowMs: number,
 ): Delivery {
-  const takenByBroker = (batch.attributes & IS_LOG_APPEND_TIME) !== 0;
+  // otherwise the producer says when (CreateTime)
+  const isBrokersTime = (batch.attributes & IS_LOG_APPEND_TIME) !== 0;
   let eventId: string | null = null;
   let encoding: Delivery['encoding'] = 'json';
   for (const [name, text] of headers) {
@@ -130,7 +138,9 @@ function deliveryOf(
     topic,
     partition,
     position: String(offset),
-    takenMs: Number(takenByBroker ? batch.maxTimestamp : batch.firstTimestamp + timestampDelta),
+    takenMs: isBrokersTime
+      ? Number(batch.maxTimestamp)
+      : takenMsOf(Number(batch.firstTimestamp + timestampDelta), nowMs),
     key: key === null ? null : key.toString('utf8'),
     eventId,
     encoding,

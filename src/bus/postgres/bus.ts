@@ -9,7 +9,7 @@ import {
   readRecords,
   type SegmentLimits,
 } from '../../store/bus/log.ts';
-import { dropTrimmed, segmentBytes, trimTopic } from '../../store/bus/segments.ts';
+import { dropTrimmed, lastOffsets, segmentBytes, topicBytes, trimLog } from '../../store/bus/segments.ts';
 import {
   BusError,
   type BusOptions,
@@ -27,6 +27,7 @@ import {
 } from '../bus.ts';
 import { deliveryOf, offsetOf, PostgresSessions, type BusSession } from './sessions.ts';
 import { LogScopedCheckpoints } from '../checkpoints.ts';
+import { LogAges, type TrimBounds } from '../log-ages.ts';
 import { PostgresInbox } from './inbox.ts';
 import { logOf, partitionOfLog } from './logs.ts';
 import { PostgresMember } from './member.ts';
@@ -54,6 +55,7 @@ export class PostgresBus implements StreamBus {
   readonly #sessions: PostgresSessions;
   readonly #publisher: BusSession;
   readonly #tools: BusSession;
+  readonly #ages: LogAges;
   #bytes: { value: number; stale: boolean } = { value: 0, stale: true };
   #closed: Promise<void> | null = null;
 
@@ -64,6 +66,13 @@ export class PostgresBus implements StreamBus {
     this.#sessions = new PostgresSessions(options.databaseUrl, this.#options);
     this.#publisher = this.#sessions.open('publish');
     this.#tools = this.#sessions.open('tools');
+    this.#ages = new LogAges({
+      ends: (topic) => this.#ends(topic),
+      compare: (a, b) => this.compare(a, b),
+      logName: () => this.logName(),
+      store: options.ends,
+      clock: options.env.clock,
+    });
   }
 
   partitions(topic: string): number {
@@ -174,25 +183,21 @@ export class PostgresBus implements StreamBus {
   }
 
   async trim(topic: string, policy: TrimPolicy): Promise<number> {
-    return this.#tools.run(async (client) => {
-      const trimmed = await trimTopic(client, topic, policy);
-      const { dropped, inUse } = await dropTrimmed(client, topic);
-      if (inUse > 0) {
-        this.#options.env.log('warn', 'Trimmed segments are being read and will be dropped later', {
-          topic,
-          inUse,
-        });
-      }
-      if (dropped > 0) this.#bytes.stale = true;
-      return trimmed;
-    });
+    return this.#trim(topic, await this.#ages.bounds(topic, policy));
+  }
+
+  async remove(topic: string, partition: number, upTo: string): Promise<number> {
+    return this.#trim(topic, new Map([[partition, { acknowledged: upTo, unclaimed: upTo }]]));
   }
 
   async usage(): Promise<BusUsage> {
-    const bytes = await this.#tools.run(segmentBytes);
+    const { bytes, topics } = await this.#tools.run(async (client) => ({
+      bytes: await segmentBytes(client),
+      topics: await topicBytes(client),
+    }));
     this.#bytes = { value: bytes, stale: false };
     setTimeout(() => (this.#bytes.stale = true), USAGE_MS).unref();
-    return { bytes, maxBytes: this.#options.maxBytes };
+    return { bytes, maxBytes: this.#options.maxBytes, topics };
   }
 
   async durability(): Promise<Durability> {
@@ -221,6 +226,34 @@ export class PostgresBus implements StreamBus {
 
   #logOf(topic: string, partition: number): number {
     return logOf(partition, this.partitions(topic));
+  }
+
+  async #ends(topic: string): Promise<Map<number, string | null>> {
+    const ends = await this.#tools.run((client) => lastOffsets(client, topic));
+    const partitions = this.partitions(topic);
+    return new Map(ends.map(({ log, offset }) => [partitionOfLog(log, partitions), offset.toString()]));
+  }
+
+  async #trim(topic: string, bounds: ReadonlyMap<number, TrimBounds>): Promise<number> {
+    return this.#tools.run(async (client) => {
+      let trimmed = 0;
+      for (const [partition, { acknowledged, unclaimed }] of bounds) {
+        if (acknowledged === null && unclaimed === null) continue;
+        trimmed += await trimLog(client, topic, this.#logOf(topic, partition), {
+          acknowledged: acknowledged === null ? null : offsetOf(acknowledged),
+          unclaimed: unclaimed === null ? null : offsetOf(unclaimed),
+        });
+      }
+      const { dropped, inUse } = await dropTrimmed(client, topic);
+      if (inUse > 0) {
+        this.#options.env.log('warn', 'Trimmed segments are being read and will be dropped later', {
+          topic,
+          inUse,
+        });
+      }
+      if (dropped > 0) this.#bytes.stale = true;
+      return trimmed;
+    });
   }
 
   async #assertCapacity(): Promise<void> {

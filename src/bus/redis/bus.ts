@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
+import { wallMs } from '../../core/time.ts';
 import {
   BusError,
   INBOX,
@@ -25,6 +26,7 @@ import { RedisMember } from './group/member.ts';
 import { RedisInbox } from './inbox.ts';
 import { RedisPartitionReader } from './partition-reader.ts';
 import { LogScopedCheckpoints } from '../checkpoints.ts';
+import { LogAges, NO_BOUNDS, type TrimBounds } from '../log-ages.ts';
 import { BEGINNING, comparePositions } from './stream-id.ts';
 import { RedisPublisher } from './publisher.ts';
 import { readLastGenerated } from './replies.ts';
@@ -76,6 +78,7 @@ class RedisBus implements StreamBus {
   readonly #publisher: RedisPublisher;
   readonly #groups: RedisGroups;
   readonly #trimmer = new RedisTrimmer();
+  readonly #ages: LogAges;
   readonly #open = new Set<RedisMember | RedisPartitionReader | RedisInbox>();
   /** topics of the configuration and those used since */
   readonly #topics: Set<string>;
@@ -93,6 +96,17 @@ class RedisBus implements StreamBus {
     this.#publisher = new RedisPublisher(this.#publishing, options.waitAof === true);
     const checkpoints = new LogScopedCheckpoints(options.checkpoints, (topic) => logNameOf(commands, topic));
     this.#groups = new RedisGroups(commands, checkpoints, options.env.log);
+    this.#ages = new LogAges({
+      ends: async (topic) => {
+        const partitions = this.#all(topic).map(({ partition }) => partition);
+        const ends = await Promise.all(partitions.map((partition) => this.end(topic, partition)));
+        return new Map(partitions.map((partition, at) => [partition, ends[at]]));
+      },
+      compare: comparePositions,
+      logName: (topic) => this.logName(topic),
+      store: options.ends,
+      clock: options.env.clock,
+    });
     this.#topics = new Set(Object.keys(options.partitions));
   }
 
@@ -140,8 +154,8 @@ class RedisBus implements StreamBus {
   }
 
   async openInbox(topic: string, member: string): Promise<TopicInbox> {
-    const [stream] = this.#inboxes(topic);
-    if (stream === undefined) throw new BusError('setup', `${topic} has no inbox`);
+    if (!this.hasInbox(topic)) throw new BusError('setup', `${topic} has no inbox`);
+    const stream = this.#stream(topic, INBOX);
     const inbox: RedisInbox = await this.#do('opening the inbox', () =>
       RedisInbox.open(stream, this.partitions(topic), member, {
         onClosed: () => this.#open.delete(inbox),
@@ -162,7 +176,7 @@ class RedisBus implements StreamBus {
     return this.#do('reading', () =>
       this.#commands.run(ANSWER_MS, async (client) => {
         const entries = await client.xrangeBuffer(key, from, '+', 'COUNT', limit);
-        return entries.map((entry) => toDelivery(topic, partition, entry, 1));
+        return entries.map((entry) => toDelivery(topic, partition, entry, 1, this.#nowMs()));
       }),
     );
   }
@@ -173,7 +187,7 @@ class RedisBus implements StreamBus {
     return this.#do('reading', () =>
       this.#commands.run(ANSWER_MS, async (client) => {
         const entries = await client.xrevrangeBuffer(key, '+', '-', 'COUNT', limit);
-        return entries.map((entry) => toDelivery(topic, partition, entry, 1)).toReversed();
+        return entries.map((entry) => toDelivery(topic, partition, entry, 1, this.#nowMs())).toReversed();
       }),
     );
   }
@@ -195,35 +209,31 @@ class RedisBus implements StreamBus {
   }
 
   async groups(topic: string): Promise<GroupInfo[]> {
-    const streams = [...this.#streams(topic), ...this.#inboxes(topic)];
-    return this.#do('looking at groups', () => this.#groups.list(streams));
+    return this.#do('looking at groups', () => this.#groups.list(this.#all(topic)));
   }
 
   async dropGroup(topic: string, group: string): Promise<boolean> {
-    const streams = [...this.#streams(topic), ...this.#inboxes(topic)];
+    const streams = this.#all(topic);
     const dropped = await this.#do('dropping a group', () => this.#groups.drop(streams, group));
     for (const { key } of streams) this.#trimmer.forget(key, group);
     return dropped;
   }
 
   async trim(topic: string, policy: TrimPolicy): Promise<number> {
+    const bounds = await this.#ages.bounds(topic, policy);
     let count = 0;
-    const trim = async (stream: Stream, neededBy: string | null): Promise<void> => {
-      count += await this.#do('trimming', () =>
-        this.#commands.run(ANSWER_MS, (client) => this.#trimmer.trim(client, stream, policy, neededBy)),
-      );
-    };
-    for (const stream of this.#streams(topic)) await trim(stream, null);
-    for (const stream of this.#inboxes(topic)) await trim(stream, INBOX_GROUP);
+    for (const stream of this.#all(topic)) count += await this.#trim(stream, bounds.get(stream.partition));
     return count;
   }
 
+  async remove(topic: string, partition: number, upTo: string): Promise<number> {
+    return this.#trim(this.#stream(topic, partition), { acknowledged: upTo, unclaimed: upTo });
+  }
+
   async usage(): Promise<BusUsage> {
-    const keys = [...this.#topics].flatMap((topic) =>
-      [...this.#streams(topic), ...this.#inboxes(topic)].map(({ key }) => key),
-    );
+    const streams = [...this.#topics].flatMap((topic) => this.#all(topic));
     const memory = await this.#do('measuring', () =>
-      this.#commands.run(ANSWER_MS, (client) => readMemory(client, keys, this.#options.maxBytes)),
+      this.#commands.run(ANSWER_MS, (client) => readMemory(client, streams, this.#options.maxBytes)),
     );
     const evicting = evicts(memory.maxmemory, memory.policy);
     if (evicting && !this.#warnedOfEviction) {
@@ -247,6 +257,17 @@ class RedisBus implements StreamBus {
     this.#commands.close();
   }
 
+  #trim(stream: Stream, bounds: TrimBounds = NO_BOUNDS): Promise<number> {
+    const neededBy = stream.partition === INBOX ? INBOX_GROUP : null;
+    return this.#do('trimming', () =>
+      this.#commands.run(ANSWER_MS, (client) => this.#trimmer.trim(client, stream, bounds, neededBy)),
+    );
+  }
+
+  #nowMs(): number {
+    return wallMs(this.#options.env.clock);
+  }
+
   #stream(topic: string, partition: number): Stream {
     this.#topics.add(topic);
     const key = partition === INBOX ? topic : streamKey(topic, partition, this.partitions(topic));
@@ -257,9 +278,10 @@ class RedisBus implements StreamBus {
     return Array.from({ length: this.partitions(topic) }, (_, partition) => this.#stream(topic, partition));
   }
 
-  /** The topic's inbox, if it has one. */
-  #inboxes(topic: string): Stream[] {
-    return this.hasInbox(topic) ? [this.#stream(topic, INBOX)] : [];
+  /** With the topic's inbox, if it has one. */
+  #all(topic: string): Stream[] {
+    const streams = this.#streams(topic);
+    return this.hasInbox(topic) ? [...streams, this.#stream(topic, INBOX)] : streams;
   }
 
   async #do<T>(doing: string, work: () => Promise<T>): Promise<T> {

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
-import type { BusUsage, TrimPolicy } from '../bus.ts';
+import type { BusUsage } from '../bus.ts';
+import type { TrimBounds } from '../log-ages.ts';
 import { neededFrom, type Stream } from './group/groups.ts';
-import { lowerPosition } from './stream-id.ts';
+import { lowerPosition, positionAfter } from './stream-id.ts';
 import { readGroups, readServerMs } from './replies.ts';
 import { infoField, permitted } from './server-settings.ts';
 
@@ -19,13 +20,13 @@ export class RedisTrimmer {
   readonly #needed = new Map<string, Needed[]>();
 
   /**
-   * Removes what every group has acknowledged and is old enough. @returns how many entries
+   * Removes what lies within the bounds and every group has acknowledged. @returns how many entries
    * @param neededBy a group without which nothing may be trimmed: it needs all, and has not begun
    */
   async trim(
     client: Redis,
     { key }: Stream,
-    policy: TrimPolicy,
+    bounds: TrimBounds,
     neededBy: string | null = null,
   ): Promise<number> {
     const [groups, nowMs] = await Promise.all([readGroups(client, key), readServerMs(client)]);
@@ -42,10 +43,10 @@ export class RedisTrimmer {
       if (isGone && nowMs - known.seenMs < VANISHED_MS) needed.push(known);
     }
     this.#needed.set(key, needed);
-    const keptMs = needed.length === 0 ? policy.retentionMs : policy.acknowledgedMs;
-    let firstKept = `${Math.max(0, Math.floor(nowMs - keptMs))}-0`;
+    const upTo = needed.length === 0 ? bounds.unclaimed : bounds.acknowledged;
+    if (upTo === null) return 0;
+    let firstKept = positionAfter(upTo);
     for (const { from } of needed) firstKept = lowerPosition(firstKept, from);
-    if (firstKept === '0-0' || firstKept === '0-1') return 0;
     return client.xtrim(key, 'MINID', '=', firstKept);
   }
 
@@ -68,20 +69,26 @@ export interface MemoryReply {
 /** The streams against `maxBytes`, or the whole server against its maxmemory, whichever is fuller. */
 export async function readMemory(
   client: Redis,
-  keys: readonly string[],
+  streams: readonly Stream[],
   maxBytes: number,
 ): Promise<MemoryReply> {
   const [info, sizes] = await Promise.all([
     permitted(client.info('memory')),
-    Promise.all(keys.map((key) => client.memory('USAGE', key))),
+    Promise.all(streams.map(({ key }) => client.memory('USAGE', key))),
   ]);
-  const bytes = sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
+  const topics = new Map<string, number>();
+  let bytes = 0;
+  for (const [at, { topic }] of streams.entries()) {
+    const size = sizes[at] ?? 0;
+    bytes += size;
+    topics.set(topic, (topics.get(topic) ?? 0) + size);
+  }
   const maxmemory = infoField(info, 'maxmemory');
   const limit = Number(maxmemory ?? 0);
   const used = Number(infoField(info, 'used_memory') ?? 0);
   const isServerFuller = limit > 0 && used / limit > bytes / maxBytes;
   return {
-    usage: isServerFuller ? { bytes: used, maxBytes: limit } : { bytes, maxBytes },
+    usage: { ...(isServerFuller ? { bytes: used, maxBytes: limit } : { bytes, maxBytes }), topics },
     maxmemory: maxmemory === null ? null : limit,
     policy: infoField(info, 'maxmemory_policy'),
   };

@@ -1,4 +1,5 @@
 import type { Delivery, Encoding, OutgoingRecord } from '../bus.ts';
+import { takenMsOf } from '../../core/bus/taken.ts';
 import { positionMs } from './stream-id.ts';
 
 /** An entry in a reply of the server: id and fields; null where the body was deleted while it was pending. */
@@ -60,12 +61,16 @@ function xaddHead(key: string, record: OutgoingRecord): string {
   return `*${count}\r\n$4\r\nXADD\r\n$${Buffer.byteLength(key)}\r\n${key}\r\n$1\r\n*\r\n${id}${enc}$4\r\ndata\r\n$${record.data.byteLength}\r\n`;
 }
 
-/** An entry as a Delivery. One without a field `data` comes from a foreign program: its fields become the data, as a JSON object. */
+/**
+ * An entry as a Delivery. One without a field `data` comes from a foreign program: its fields become the data, as a JSON object.
+ * @param nowMs our clock, ms since 1970
+ */
 export function toDelivery(
   topic: string,
   partition: number,
   [id, fields]: RawEntry,
   attempts: number,
+  nowMs: number,
 ): Delivery {
   const position = id.toString('latin1');
   let eventId: string | null = null;
@@ -95,7 +100,7 @@ export function toDelivery(
     topic,
     partition,
     position,
-    takenMs: positionMs(position),
+    takenMs: takenMsOf(positionMs(position), nowMs),
     key: null,
     eventId,
     encoding,

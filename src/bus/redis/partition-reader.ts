@@ -1,4 +1,4 @@
-import type { Clock } from '../../core/time.ts';
+import { wallMs, type Clock } from '../../core/time.ts';
 import { BusError, type Delivery, type PartitionReader } from '../bus.ts';
 import { toDelivery, type RawEntry } from './entry.ts';
 import type { RedisConnection } from './connection.ts';
@@ -59,7 +59,9 @@ export class RedisPartitionReader implements PartitionReader {
       const last = entries.at(-1);
       if (last !== undefined) {
         this.#after = last[0].toString('latin1');
-        return entries.map((entry) => toDelivery(this.#stream.topic, this.#stream.partition, entry, 1));
+        const { topic, partition } = this.#stream;
+        const nowMs = wallMs(this.#tools.clock);
+        return entries.map((entry) => toDelivery(topic, partition, entry, 1, nowMs));
       }
       if (leftMs === 0) return [];
     }

@@ -30,13 +30,14 @@ export function positionBefore(position: string): string {
   return ms === 0n ? BEGINNING : `${ms - 1n}-${SEQUENCE_MAX}`;
 }
 
-/** The least id above this one. */
+/** The least id above this one; the highest id of all itself. */
 export function positionAfter(position: string): string {
   const [ms, sequence] = parts(position);
-  return sequence === SEQUENCE_MAX ? `${ms + 1n}-0` : `${ms}-${sequence + 1n}`;
+  if (sequence < SEQUENCE_MAX) return `${ms}-${sequence + 1n}`;
+  return ms === SEQUENCE_MAX ? position : `${ms + 1n}-0`;
 }
 
-/** When the entry was added, ms since 1970 by the server's clock. */
+/** When the entry was added, ms since 1970 by the server's clock, unless whoever added it chose the id. */
 export function positionMs(position: string): number {
   const dash = position.indexOf('-');
   return Number(dash < 0 ? position : position.slice(0, dash));

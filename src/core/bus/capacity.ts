@@ -10,6 +10,10 @@ export interface CapacityLimits {
   acknowledgedMs: number;
   /** how long records of a topic without groups are kept, ms */
   retentionMs: number;
+  /** how long dead letters are kept, ms */
+  deadLetterMs: number;
+  /** what dead letters may take of the maximum: beyond it the oldest of them go, or they would fill the bus */
+  deadLetterShare: number;
 }
 
 export const CAPACITY_LIMITS: CapacityLimits = {
@@ -18,6 +22,8 @@ export const CAPACITY_LIMITS: CapacityLimits = {
   relievedShare: 0.75,
   acknowledgedMs: 10 * 60_000,
   retentionMs: 24 * 3_600_000,
+  deadLetterMs: 30 * 24 * 3_600_000,
+  deadLetterShare: 0.1,
 };
 
 export interface CapacityVerdict {

@@ -111,7 +111,8 @@ export class PartitionWindows {
     if (takenMs > this.#busMs) this.#busMs = takenMs;
     if (event === null) return null;
     const windows = this.#windowsOf(event);
-    windows.heardMs = takenMs;
+    // and not takenMs: one producer's clock may lag behind another's, and what was read just now is not idle
+    windows.heardMs = this.#busMs;
     const ingestUs = event.ingestTs === null ? takenMs * 1000 : Number(event.ingestTs);
     const { isChanged: wasChanged, closedCount } = windows;
     const openCount = windows.open.length;

@@ -26,15 +26,21 @@ export class BusReport {
   #timer: NodeJS.Timeout | null = null;
   #reporting: Promise<void> | null = null;
   #trimmed = 0;
+  #deadLettersRemoved = 0;
 
   constructor(options: BusReportOptions) {
     this.#options = options;
     const { bus, streaming, maintainsBus, env } = options;
     this.capacity = new BusCapacity({
       bus,
-      topics: maintainsBus ? topicsOf(streaming) : [],
+      topics: maintainsBus ? [eventsTopic(streaming)] : [],
+      deadLetterTopic: maintainsBus ? DEAD_LETTER_TOPIC : null,
       env,
-      limits: { ...CAPACITY_LIMITS, retentionMs: streaming.bus.retention },
+      limits: {
+        ...CAPACITY_LIMITS,
+        retentionMs: streaming.bus.retention,
+        deadLetterMs: streaming.bus.dlq_retention,
+      },
     });
   }
 
@@ -56,14 +62,17 @@ export class BusReport {
   async #report(): Promise<void> {
     const { bus, streaming, meter } = this.#options;
     const labels = { bus: bus.kind };
-    const { usage, alarmed, trimmed } = this.capacity;
+    const { usage, alarmed, trimmed, deadLettersRemoved } = this.capacity;
     meter.set('bus_full', labels, alarmed ? 1 : 0);
     if (usage !== null) {
       meter.set('bus_bytes', labels, usage.bytes);
       meter.set('bus_max_bytes', labels, usage.maxBytes);
+      meter.set('bus_dead_letter_bytes', labels, usage.topics.get(DEAD_LETTER_TOPIC) ?? 0);
     }
     meter.count('bus_trimmed_total', labels, trimmed - this.#trimmed);
     this.#trimmed = trimmed;
+    meter.count('bus_dead_letters_removed_total', labels, deadLettersRemoved - this.#deadLettersRemoved);
+    this.#deadLettersRemoved = deadLettersRemoved;
     try {
       for (const topic of topicsOf(streaming)) {
         const groups = new Map<string, { pending: number; lag: number }>();

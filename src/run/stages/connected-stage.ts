@@ -127,7 +127,8 @@ export class ConnectedStage implements Stage {
     const { streaming, databaseUrl, serviceName, stage } = this.#setup;
     const { env } = this.#host;
     const clientName = `${serviceName}:${stage}`;
-    const parts = { databaseUrl, clientName, checkpoints: this.#store.busCheckpoints, env };
+    const { busCheckpoints: checkpoints, busLogEnds: ends } = this.#store;
+    const parts = { databaseUrl, clientName, checkpoints, ends, env };
     return this.#untilAnswered('bus', () => openBus(streaming, parts), isPassing);
   }
 

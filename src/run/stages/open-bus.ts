@@ -1,6 +1,6 @@
 import type { Env } from '../../core/env.ts';
 import { readFileSync } from 'node:fs';
-import { BusError, type GroupCheckpoints, type StreamBus } from '../../bus/bus.ts';
+import { BusError, type GroupCheckpoints, type LogEnds, type StreamBus } from '../../bus/bus.ts';
 import { PostgresBus } from '../../bus/postgres/bus.ts';
 import { openRedisBus } from '../../bus/redis/bus.ts';
 import type { StreamingConfig } from '../config/streaming/load.ts';
@@ -15,6 +15,8 @@ export interface BusParts {
   /** shown to the server's operators */
   clientName: string;
   checkpoints: GroupCheckpoints;
+  /** ages that outlive this process; a program that does not trim needs none */
+  ends?: LogEnds;
   env: Env;
 }
 
@@ -26,13 +28,14 @@ export function eventsTopic({ bus }: StreamingConfig): string {
 /** The bus that the configuration names. Rejects with BusError. */
 export async function openBus(config: StreamingConfig, parts: BusParts): Promise<StreamBus> {
   const { bus } = config;
-  const { databaseUrl, clientName, checkpoints, env } = parts;
+  const { databaseUrl, clientName, checkpoints, ends, env } = parts;
   const signals = bus.type === 'redis' ? bus.redis.signals_stream : SIGNALS_TOPIC;
   const options = {
     partitions: { [eventsTopic(config)]: bus.partitions, [signals]: bus.partitions },
     maxBytes: bus.max_bytes,
     clientName,
     checkpoints,
+    ...(ends === undefined ? {} : { ends }),
     env,
   };
   switch (bus.type) {

@@ -123,6 +123,12 @@ const METRICS: MetricTable = {
     labels: { bus: [] },
   },
   bus_trimmed_total: { kind: 'counter', help: 'Records trimmed.', labels: { bus: [] } },
+  bus_dead_letter_bytes: { kind: 'gauge', help: 'What dead letters take of the bus.', labels: { bus: [] } },
+  bus_dead_letters_removed_total: {
+    kind: 'counter',
+    help: 'Dead letters removed before their time, because they took more than their share of the bus.',
+    labels: { bus: [] },
+  },
   bus_pending: {
     kind: 'gauge',
     help: 'Records handed out to a group and not acknowledged.',

@@ -4,17 +4,32 @@ import { DatabaseError, type Client } from 'pg';
 const DROP_WAIT = '500ms';
 const LOCK_NOT_AVAILABLE = '55P03';
 
-/** Trims all partitions of a topic; returns how many records. Their segments remain (see dropTrimmed). */
-export async function trimTopic(
+/**
+ * Trims a log up to offsets that are included: `acknowledged` where the topic has groups, which keep what they need, and
+ * `unclaimed` where it has none; null: nothing. Returns how many records. Their segments remain (see dropTrimmed).
+ */
+export async function trimLog(
   client: Client,
   topic: string,
-  policy: { acknowledgedMs: number; retentionMs: number },
+  log: number,
+  { acknowledged, unclaimed }: { acknowledged: bigint | null; unclaimed: bigint | null },
 ): Promise<number> {
-  const { rows } = await client.query<{ trimmed: string }>(
-    'SELECT bus_trim(topic, partition, $2, $3) AS trimmed FROM bus_logs WHERE topic = $1',
-    [topic, Math.round(policy.acknowledgedMs), Math.round(policy.retentionMs)],
+  const { rows } = await client.query<{ trimmed: string }>('SELECT bus_trim_to($1, $2, $3, $4) AS trimmed', [
+    topic,
+    log,
+    acknowledged?.toString() ?? null,
+    unclaimed?.toString() ?? null,
+  ]);
+  return Number(rows[0].trimmed);
+}
+
+/** Offset of the newest record of each log of a topic that ever had one. */
+export async function lastOffsets(client: Client, topic: string): Promise<{ log: number; offset: bigint }[]> {
+  const { rows } = await client.query<{ log: number; next: string }>(
+    'SELECT partition AS log, next_offset AS next FROM bus_logs WHERE topic = $1 AND next_offset > 0',
+    [topic],
   );
-  return rows.reduce((sum, { trimmed }) => sum + Number(trimmed), 0);
+  return rows.map(({ log, next }) => ({ log, offset: BigInt(next) - 1n }));
 }
 
 export interface DroppedSegments {
@@ -41,6 +56,14 @@ export async function dropTrimmed(client: Client, topic: string): Promise<Droppe
     }
   }
   return result;
+}
+
+/** About what the records of each topic that are not trimmed take on disk. */
+export async function topicBytes(client: Client): Promise<Map<string, number>> {
+  const { rows } = await client.query<{ topic: string; bytes: string }>(
+    'SELECT topic, bytes FROM bus_topic_bytes()',
+  );
+  return new Map(rows.map(({ topic, bytes }) => [topic, Number(bytes)]));
 }
 
 /** Size of all segments on disk. */

@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { Admin, Producer } from '@platformatic/kafka';
 import { KafkaBus } from '../../../src/bus/kafka/bus.ts';
 import type { BusOpener, BusServer } from '../../conformance/bus-server.ts';
 import { inboxCases } from '../../conformance/inbox-cases.ts';
@@ -50,6 +51,7 @@ export async function startKafkaBus(
     async foreignMany(topic, events) {
       for (const { key, text } of events) await kcatProduce(proxy.address, topic, text, key);
     },
+    foreignAt: (topic, text, claimedMs) => produceAt(proxy.address, topic, text, claimedMs),
     async stop() {
       await kafka.stop();
       await proxy.stop();
@@ -79,4 +81,27 @@ export async function kcatProduce(
   kcat.stdin.end(key === undefined ? text : `${key}\t${text}`);
   const [code] = (await once(kcat, 'exit')) as [number | null];
   if (code !== 0) throw new Error(`kcat ended with ${code}`);
+}
+
+/** One message with a CreateTime of its own, ms; into a topic that an operator made, with the broker's defaults. */
+export async function produceAt(
+  broker: string,
+  topic: string,
+  text: string,
+  claimedMs: number,
+): Promise<void> {
+  const client = { clientId: 'foreign', bootstrapBrokers: [broker] };
+  const admin = new Admin(client);
+  const producer = new Producer(client);
+  try {
+    if (!(await admin.listTopics()).includes(topic)) {
+      // the retention of the broker's defaults would delete it
+      const configs = [{ name: 'retention.ms', value: '-1' }];
+      await admin.createTopics({ topics: [topic], partitions: 1, configs });
+    }
+    const message = { topic, partition: 0, value: Buffer.from(text), timestamp: BigInt(claimedMs) };
+    await producer.send({ messages: [message] });
+  } finally {
+    await Promise.all([admin.close(), producer.close()]);
+  }
 }

@@ -71,6 +71,18 @@ export async function startPostgresBus(): Promise<BusServer> {
       const values = [topic, events.map(({ key }) => key), events.map(({ text }) => text)];
       await withClient(url, (client) => client.query('SELECT bus_publish_many($1, $2, $3)', values));
     },
+    async foreignAt(topic, text, claimedMs) {
+      // the server's clock stood there
+      await withClient(url, async (client) => {
+        const at = await client.query<{ id: string }>("SELECT bus_publish($1, 'A', $2) AS id", [topic, text]);
+        const segment = await client.query<{ name: string }>(
+          "SELECT 'bus_segment_' || segment_id AS name FROM bus_logs WHERE topic = $1",
+          [topic],
+        );
+        const change = `UPDATE ${segment.rows[0]?.name} SET taken_us = $1 WHERE "position" = $2`;
+        await client.query(change, [claimedMs * 1000, at.rows[0]?.id]);
+      });
+    },
     stop: () => server.stop(),
   };
 }

@@ -179,6 +179,9 @@ export async function startRedisBus(): Promise<BusServer | { skip: string }> {
     async foreignMany(topic, events) {
       await redis.cliLines(events.map(({ text }) => `XADD ${topic} * data '${text}'`));
     },
+    async foreignAt(topic, text, claimedMs) {
+      await redis.cli('XADD', topic, `${claimedMs}-1`, 'data', text);
+    },
     stop: () => redis.stop(),
   };
 }

@@ -12,14 +12,14 @@ import { until } from '../../support/until.ts';
 
 /** A bus of which only its size is of interest; trimming takes `trimmable` bytes away, once. */
 class SizedBus {
-  usageNow: BusUsage = { bytes: 0, maxBytes: 100 };
+  usageNow: BusUsage = { bytes: 0, maxBytes: 100, topics: new Map() };
   trimmable = 0;
   failing = false;
   infos: Partial<GroupInfo>[] = [];
   readonly policies: [topic: string, policy: TrimPolicy][] = [];
   readonly said: { level: string; message: string; fields: Record<string, unknown> }[] = [];
 
-  capacity(lookMs = 5): BusCapacity {
+  capacity(lookMs = 5, deadLetterTopic: string | null = null): BusCapacity {
     const bus: Pick<StreamBus, 'usage' | 'trim' | 'groups'> = {
       usage: async () => {
         if (this.failing) throw new BusError('unreachable', 'away');
@@ -37,6 +37,7 @@ class SizedBus {
     return new BusCapacity({
       bus: bus as StreamBus,
       topics: ['mdp.events', 'mdp.signals'],
+      deadLetterTopic,
       env: testEnv({ log: (level, message, fields) => this.said.push({ level, message, fields }) }),
       lookMs,
     });
@@ -60,8 +61,22 @@ void test('every topic is trimmed, gently while there is room', async (t) => {
     ],
   );
   t.equal(capacity.full, false);
-  t.same(capacity.usage, { bytes: 40, maxBytes: 100 });
+  t.match(capacity.usage, { bytes: 40, maxBytes: 100 });
   await capacity.relieved();
+  await capacity.stop();
+});
+
+void test('dead letters have a time of their own, also while the bus fills up', async (t) => {
+  const bus = new SizedBus();
+  bus.usageNow.bytes = 60;
+  const capacity = bus.capacity(5, 'mdp.events.dlq');
+  await capacity.look();
+  const monthMs = 30 * 24 * 3_600_000;
+  t.match(bus.policies, [
+    ['mdp.events', { acknowledgedMs: 0, retentionMs: 86_400_000 }],
+    ['mdp.signals', { acknowledgedMs: 0 }],
+    ['mdp.events.dlq', { acknowledgedMs: monthMs, retentionMs: monthMs, outlivesProcess: true }],
+  ]);
   await capacity.stop();
 });
 
@@ -73,7 +88,7 @@ void test('what trimming frees counts before publishers are stopped', async (t) 
   await capacity.look();
   t.equal(capacity.full, false);
   t.equal(capacity.trimmed, 60);
-  t.same(capacity.usage, { bytes: 35, maxBytes: 100 });
+  t.match(capacity.usage, { bytes: 35, maxBytes: 100 });
   t.equal(bus.alarms(), 0);
   await capacity.stop();
 });

@@ -1,4 +1,4 @@
-import { BusError, type GroupInfo } from '../../bus.ts';
+import { BusError, type Delivery, type GroupInfo } from '../../bus.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { hasCode, KafkaCode, busError } from '../errors.ts';
 import { committedOffsets, committedOffsetsOf, offsetsAt } from './offsets.ts';
@@ -45,7 +45,8 @@ export async function groupInfos(
     offsetsAt(cluster, topic, partitions, 'latest'),
   ]);
   const infos: GroupInfo[] = [];
-  const ages = new Map<string, number>();
+  // most groups wait at the same record
+  const firsts = new Map<string, Delivery | undefined>();
   for (const [group, { offsets, isKip848 }] of groups) {
     const members = await membersOf(cluster, group, isKip848, topic);
     for (const partition of partitions) {
@@ -54,14 +55,15 @@ export async function groupInfos(
       const left = Math.max(0, (latest.get(partition) ?? 0) - first);
       const pending = Math.min(left, pendingHere(group, partition));
       const at = `${partition}:${first}`;
-      if (left > 0 && !ages.has(at)) ages.set(at, await ageOf(cluster, topic, partition, first));
+      if (left > 0 && !firsts.has(at)) firsts.set(at, await recordAt(cluster, topic, partition, first));
+      const oldest = left > 0 ? firsts.get(at) : undefined;
       infos.push({
         topic,
         group,
         partition,
         pending,
         lag: left - pending,
-        lagMs: left > 0 ? (ages.get(at) ?? 0) : 0,
+        lagMs: ageOf(cluster, { topic, group, partition }, oldest),
         idleMs: members > 0 ? 0 : null,
         members,
         acknowledged: committed === null || committed === 0 ? null : String(committed - 1),
@@ -83,21 +85,32 @@ export async function lagOf(
   let oldest = 0;
   for (const partition of partitions) {
     const first = committed.get(partition) ?? 0;
-    if (first < (latest.get(partition) ?? 0)) {
-      oldest = Math.max(oldest, await ageOf(cluster, topic, partition, first));
-    }
+    const isBehind = first < (latest.get(partition) ?? 0);
+    const record = isBehind ? await recordAt(cluster, topic, partition, first) : undefined;
+    oldest = Math.max(oldest, ageOf(cluster, { topic, group, partition }, record));
   }
   return oldest;
 }
 
-async function ageOf(
+/** The first one at or beyond an offset. */
+async function recordAt(
   cluster: KafkaCluster,
   topic: string,
   partition: number,
   offset: number,
-): Promise<number> {
-  const [first] = await readFrom(cluster, topic, partition, offset, 1);
-  return first === undefined ? 0 : Math.max(1, cluster.nowMs() - first.takenMs);
+): Promise<Delivery | undefined> {
+  return (await readFrom(cluster, topic, partition, offset, 1))[0];
+}
+
+/** @param oldest the first record that the group needs; undefined: it needs none */
+function ageOf(
+  cluster: KafkaCluster,
+  { topic, group, partition }: { topic: string; group: string; partition: number },
+  oldest: Delivery | undefined,
+): number {
+  const of = `${topic} ${partition} ${group}`;
+  if (oldest === undefined) return cluster.oldestWaiting.ageMs(of, null, 0, 0);
+  return Math.max(1, cluster.oldestWaiting.ageMs(of, oldest.position, oldest.takenMs, cluster.nowMs()));
 }
 
 async function membersOf(

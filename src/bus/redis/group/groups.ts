@@ -1,3 +1,4 @@
+import { isCredible, OldestWaiting } from '../../../core/bus/taken.ts';
 import type { LogLine } from '../../../core/env.ts';
 import type { Redis } from 'ioredis';
 import { BusError, type GroupInfo, type GroupCheckpoints } from '../../bus.ts';
@@ -25,6 +26,8 @@ import {
 export const ANSWER_MS = 10_000;
 /** Name of the consumer that has pending what members gave back, until another takes it. */
 export const GIVEN_BACK = '~given-back';
+/** an older id is no time, ms: nothing waits on the bus for so long */
+const BACKLOG_MS_MAX = 30 * 86_400_000;
 /** members that were not seen for this long are not counted, ms; their heartbeats are more frequent */
 const MEMBER_MS = 30_000;
 
@@ -40,6 +43,7 @@ export class RedisGroups {
   readonly #connection: RedisConnection;
   readonly #checkpoints: GroupCheckpoints;
   readonly #log: LogLine;
+  readonly #waiting = new OldestWaiting();
 
   constructor(connection: RedisConnection, checkpoints: GroupCheckpoints, log: LogLine) {
     this.#connection = connection;
@@ -103,7 +107,7 @@ export class RedisGroups {
       const ages = await Promise.all(
         streams.map(async ({ key }) => {
           const found = (await readGroups(client, key)).find(({ name }) => name === group);
-          return found === undefined ? 0 : (await waitingOf(client, key, found)).lagMs;
+          return found === undefined ? 0 : (await waitingOf(client, key, found, this.#waiting)).lagMs;
         }),
       );
       return Math.max(0, ...ages);
@@ -115,7 +119,7 @@ export class RedisGroups {
       streams.map((stream) =>
         this.#connection.run(ANSWER_MS, async (client) => {
           const groups = await readGroups(client, stream.key);
-          const described = groups.map((group) => describe(client, stream, group));
+          const described = groups.map((group) => describe(client, stream, group, this.#waiting));
           return (await Promise.all(described)).filter((info) => info !== null);
         }),
       ),
@@ -171,13 +175,22 @@ interface Waiting {
   lagMs: number;
 }
 
-async function waitingOf(client: Redis, key: string, group: GroupReply): Promise<Waiting> {
+async function waitingOf(
+  client: Redis,
+  key: string,
+  group: GroupReply,
+  oldestWaiting: OldestWaiting,
+): Promise<Waiting> {
   const [lowestPending, nextId, nowMs] = await Promise.all([
     readLowestPending(client, key, group.name),
     readNextId(client, key, group.lastDelivered),
     readServerMs(client),
   ]);
-  const oldest = [lowestPending, nextId].filter((id) => id !== null).map((id) => positionMs(id));
+  const oldest =
+    lowestPending === null || nextId === null
+      ? (lowestPending ?? nextId)
+      : lowerPosition(lowestPending, nextId);
+  const takenMs = oldest === null ? nowMs : await takenAt(client, key, oldest, nowMs);
   const acknowledged =
     lowestPending === null
       ? group.lastDelivered
@@ -185,15 +198,30 @@ async function waitingOf(client: Redis, key: string, group: GroupReply): Promise
   return {
     acknowledged,
     isDelivered: nextId === null,
-    lagMs: oldest.length === 0 ? 0 : Math.max(0, nowMs - Math.min(...oldest)),
+    lagMs: oldestWaiting.ageMs(`${key} ${group.name}`, oldest, takenMs, nowMs),
   };
 }
 
+/** When an entry was added, ms by the server's clock; now, when its id is no time. */
+async function takenAt(client: Redis, key: string, position: string, nowMs: number): Promise<number> {
+  const claimedMs = positionMs(position);
+  if (isCredible(claimedMs, nowMs)) return claimedMs;
+  if (claimedMs > nowMs || nowMs - claimedMs > BACKLOG_MS_MAX) return nowMs;
+  // ids rise: where the newest one is the time of now, one of some days ago is a backlog and no invention
+  const newest = await readLastGenerated(client, key);
+  return newest !== null && isCredible(positionMs(newest), nowMs) ? claimedMs : nowMs;
+}
+
 /** Null when the group was dropped meanwhile. */
-async function describe(client: Redis, stream: Stream, group: GroupReply): Promise<GroupInfo | null> {
+async function describe(
+  client: Redis,
+  stream: Stream,
+  group: GroupReply,
+  oldestWaiting: OldestWaiting,
+): Promise<GroupInfo | null> {
   try {
     const [waiting, everyone] = await Promise.all([
-      waitingOf(client, stream.key, group),
+      waitingOf(client, stream.key, group, oldestWaiting),
       readConsumers(client, stream.key, group.name),
     ]);
     const consumers = everyone.filter(({ name }) => name !== GIVEN_BACK);

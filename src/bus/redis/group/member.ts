@@ -5,6 +5,7 @@ import { BusError, TAKEOVER_MS, type Delivery, type GroupMember, type GroupOptio
 import { CHECKPOINT_MS } from '../../checkpoints.ts';
 import { claim, giveBack, heartbeatMs, RedisTakeover } from './takeover.ts';
 import type { RedisConnection } from '../connection.ts';
+import { wallMs } from '../../../core/time.ts';
 import { pause } from '../../../core/wait.ts';
 import { toDelivery, type RawEntry } from '../entry.ts';
 import { isGroupMissing, toBusError } from '../errors.ts';
@@ -184,6 +185,7 @@ export class RedisMember implements GroupMember {
           limit,
           after,
           skip: this.#inFlight[stream.partition],
+          nowMs: wallMs(this.#tools.env.clock),
         }),
       );
       if (result.after === null) this.#unread.delete(stream);
@@ -207,7 +209,9 @@ export class RedisMember implements GroupMember {
       const count = Math.floor(left / asked.length);
       const full: Stream[] = [];
       for (const [stream, entries] of await this.#read(client, asked, count, waitMs)) {
-        for (const entry of entries) deliveries.push(toDelivery(stream.topic, stream.partition, entry, 1));
+        const { topic, partition } = stream;
+        const nowMs = wallMs(this.#tools.env.clock);
+        for (const entry of entries) deliveries.push(toDelivery(topic, partition, entry, 1, nowMs));
         if (entries.length === count) full.push(stream);
       }
       asked = full;

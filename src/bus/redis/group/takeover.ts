@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { Clock } from '../../../core/time.ts';
+import { wallMs, type Clock } from '../../../core/time.ts';
 import type { Delivery } from '../../bus.ts';
 import { toDelivery, type RawEntry } from '../entry.ts';
 import { GIVEN_BACK, type Stream } from './groups.ts';
@@ -98,6 +98,7 @@ export class RedisTakeover {
         minIdleMs: this.#takeoverMs,
         limit: limit - taken.length,
         after: source.after,
+        nowMs: wallMs(this.#clock),
       });
       taken.push(...deliveries);
       source.after = after;
@@ -166,6 +167,8 @@ export interface Claim {
   skip?: ReadonlySet<string> | undefined;
   /** where the last call stopped; null: at the beginning */
   after?: string | null;
+  /** our clock, ms since 1970 */
+  nowMs: number;
 }
 
 /** Claims entries that are pending for a consumer. @returns `after`: where to go on; null: there are no more */
@@ -227,7 +230,7 @@ async function take(client: Redis, wanted: Claim, chosen: readonly Pending[]): P
   for (const { id, deliveries: before } of chosen) {
     const entry = claimed.get(id) ?? (await bodyless(client, stream.key, id));
     if (entry === null) continue;
-    deliveries.push(toDelivery(stream.topic, stream.partition, entry, before + 1));
+    deliveries.push(toDelivery(stream.topic, stream.partition, entry, before + 1, wanted.nowMs));
   }
   return deliveries;
 }

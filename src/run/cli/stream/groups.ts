@@ -50,7 +50,8 @@ export function registerGroups(commands: StreamCommands): void {
           const usage = await bus.usage();
           const durability = await bus.durability();
           if (options.json === true) {
-            print(JSON.stringify({ topic, bus: bus.kind, usage, durability, groups }));
+            const { bytes, maxBytes } = usage;
+            print(JSON.stringify({ topic, bus: bus.kind, usage: { bytes, maxBytes }, durability, groups }));
             return;
           }
           for (const line of lines(topic, groups)) print(line);

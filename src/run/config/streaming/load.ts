@@ -47,6 +47,7 @@ const bus = z.strictObject({
   partitions: z.int().min(1).max(1024).default(1),
   max_bytes: written(byteSize('1MiB', '64GiB')).prefault('2GiB'),
   retention: written(duration('1m', '8760h', { days: true })).prefault('24h'),
+  dlq_retention: written(duration('1m', '87600h', { days: true })).prefault('30d'),
   redis: z
     .strictObject({
       uri: written(redisUri).prefault('redis://redis:6379/0'),

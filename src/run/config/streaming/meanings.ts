@@ -10,7 +10,10 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'bus.partitions':
     'Of `mdp.events`: symbols are spread over them by murmur2; 1 is the stream itself, n are `mdp.events:0` … on Redis.',
   'bus.max_bytes': 'What the bus may hold; producers wait above 80 % of it, nothing is evicted.',
-  'bus.retention': 'How long topics without consumer groups keep records.',
+  'bus.retention':
+    'How long topics without consumer groups keep records, from when they were first seen by a process that still runs; whatever their own times say.',
+  'bus.dlq_retention':
+    'How long dead letters are kept, through restarts. They have a tenth of `bus.max_bytes`: beyond it the oldest go earlier.',
   'bus.redis.uri': 'The server.',
   'bus.redis.stream': 'Topic of market events, on every bus.',
   'bus.redis.signals_stream': 'Topic of signals.',

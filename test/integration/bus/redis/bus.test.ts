@@ -263,7 +263,7 @@ void test('what redis-cli adds is accepted as specified', { skip }, async (t) =>
       [null, 'json', ''],
     ],
   );
-  t.equal(deliveries[4].takenMs, 5_000_000_000_000);
+  t.ok(Math.abs(deliveries[4].takenMs - Date.now()) < 60_000, 'an id of another century is no time');
   await bus.publish(topic, recordsOf('A', 1));
   t.equal(await bus.end(topic, 0), '5000000000000-18446744073709551615');
   t.equal((await bus.read(topic, 0, deliveries[4].position, 10)).length, 1);

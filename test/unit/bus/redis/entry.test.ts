@@ -45,7 +45,7 @@ void test('what is written is one transaction of XADDs, and comes back as it was
       if (multi?.[0]?.toString() !== 'MULTI' || exec?.[0]?.toString() !== 'EXEC') return false;
       return entries.every(({ key, record: sent }, at) => {
         const [name, stream, id, ...fields] = rest[at] ?? [];
-        const came = toDelivery('t', 0, [Buffer.from('7-1'), fields], 1);
+        const came = toDelivery('t', 0, [Buffer.from('7-1'), fields], 1, 7);
         return (
           name?.toString() === 'XADD' &&
           id?.toString() === '*' &&
@@ -84,7 +84,7 @@ void test('a value is set in the same transaction, behind the XADDs', async (t) 
 /** eventId, encoding and text of an entry with these fields. */
 function came(...fields: string[]): unknown[] {
   const raw = fields.map((field) => Buffer.from(field));
-  const { eventId, encoding, data } = toDelivery('t', 0, [Buffer.from('7-1'), raw], 1);
+  const { eventId, encoding, data } = toDelivery('t', 0, [Buffer.from('7-1'), raw], 1, 7);
   return [eventId, encoding, Buffer.from(data ?? []).toString()];
 }
 
@@ -97,8 +97,8 @@ void test('entries of foreign programs', async (t) => {
     'no data',
   );
   t.same(came('__proto__', '1', 'a"b', '\\'), [null, 'json', '{"__proto__":"1","a\\"b":"\\\\"}']);
-  t.equal(toDelivery('t', 3, [Buffer.from('7-1'), null], 4).data, null, 'deleted while pending');
-  t.match(toDelivery('t', 3, [Buffer.from('7-1'), null], 4), {
+  t.equal(toDelivery('t', 3, [Buffer.from('7-1'), null], 4, 7).data, null, 'deleted while pending');
+  t.match(toDelivery('t', 3, [Buffer.from('7-1'), null], 4, 7), {
     topic: 't',
     partition: 3,
     position: '7-1',
@@ -111,4 +111,17 @@ void test('a topic of one partition is its own stream', async (t) => {
   t.equal(streamKey('mdp.events', 0, 1), 'mdp.events');
   t.equal(streamKey('mdp.events', 0, 2), 'mdp.events:0');
   t.equal(streamKey('mdp.events', 1, 2), 'mdp.events:1');
+});
+
+void test('an id that is no time of the last or the next day is taken for now', (t) => {
+  const nowMs = 1_755_945_303_178;
+  const taken = (id: string): number => toDelivery('t', 0, [Buffer.from(id), null], 1, nowMs).takenMs;
+  t.equal(taken(`${nowMs - 86_400_000}-0`), nowMs - 86_400_000);
+  t.equal(taken(`${nowMs + 86_400_000}-7`), nowMs + 86_400_000, 'the clock of the server may be off');
+  t.equal(taken('1-1'), nowMs);
+  t.equal(taken(`${nowMs - 86_400_001}-0`), nowMs);
+  t.equal(taken('1755945303-0'), nowMs, 'seconds');
+  t.equal(taken('1755945303178000000-0'), nowMs, 'nanoseconds');
+  t.equal(taken('18446744073709551615-1'), nowMs);
+  t.end();
 });

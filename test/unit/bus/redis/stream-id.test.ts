@@ -48,7 +48,9 @@ void test('edges', async (t) => {
   t.equal(positionAfter(BEGINNING), '0-1');
   t.equal(positionBefore('5-0'), '4-18446744073709551615');
   t.equal(positionAfter('4-18446744073709551615'), '5-0');
-  t.equal(positionAfter(LAST_POSITION), '18446744073709551615-18446744073709551615');
+  const highest = '18446744073709551615-18446744073709551615';
+  t.equal(positionAfter(LAST_POSITION), highest);
+  t.equal(positionAfter(highest), highest, 'there is none above it');
   t.equal(positionMs('1755945303178-12'), 1_755_945_303_178);
   t.equal(comparePositions('5', '5-0'), 0, 'a short id is its first one');
   t.equal(lowerPosition('10-0', '9-0'), '9-0');

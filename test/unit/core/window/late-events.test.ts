@@ -124,6 +124,21 @@ const KNOWN: KnownSymbol = {
   rollups: [],
 };
 
+void test('what was read just now is not idle, though its time on the bus lies behind that of another record', (t) => {
+  // two producers on Kafka with clocks of their own, one of them an hour ahead
+  const partition = new Partition();
+  partition.apply(tick(0, { symbol: 'B' }), 3_600_000);
+  partition.apply(tick(0), 0);
+  partition.windows.closeIdle(0);
+  t.equal(partition.windows.takeStep().windows.length, 0);
+  t.equal(partition.apply(tick(10), 10), 'counted');
+  partition.windows.closeIdle(4_999);
+  t.equal(partition.windows.takeStep().windows.length, 0);
+  partition.windows.closeIdle(5_000);
+  t.equal(partition.windows.takeStep().windows.length, 2);
+  t.end();
+});
+
 void test('while windows are rebuilt nothing is closed for idleness', (t) => {
   const partition = new Partition({}, { position: '3', openAfter: '0', openCount: 3 }, [KNOWN]);
   t.ok(partition.windows.isRebuilding);

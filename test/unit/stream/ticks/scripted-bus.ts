@@ -1,4 +1,5 @@
 import type {
+  BusUsage,
   Delivery,
   GroupInfo,
   GroupMember,
@@ -103,8 +104,12 @@ export class ScriptedBus implements StreamBus {
     return Promise.resolve(0);
   }
 
-  usage(): Promise<{ bytes: number; maxBytes: number }> {
-    return Promise.resolve({ bytes: 0, maxBytes: 1 });
+  remove(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
+  usage(): Promise<BusUsage> {
+    return Promise.resolve({ bytes: 0, maxBytes: 1, topics: new Map() });
   }
 
   durability(): Promise<{ lossFree: boolean; why: string }> {
