@@ -166,9 +166,10 @@ void test('a request that waits after a refusal is not sent besides the one afte
   const here = await harness(
     t,
     { refuse: ({ symbol, type }) => (symbol === 'SPY' && type === 'Last' && ++refused === 1 ? 354 : null) },
-    { tws: { ...TWS, deniedMs: 50 } },
+    { tws: { ...TWS, deniedMs: 300 } },
   );
   await here.tws.subscribed('SPY', 'BidAsk');
+  await here.tws.subscribed('AAPL', 'BidAsk');
   await until('it is refused', () => here.logs.some(({ fields }) => fields['code'] === 354));
   here.tws.announce(1101, 'Connectivity has been restored, data lost');
   await here.tws.subscribed('SPY', 'Last', 2);
