@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import { backoffMs } from '../core/retry.ts';
 import { atMost } from '../core/wait.ts';
 import { connect, connectFailureKind, parseDatabaseUrl } from '../store/postgres/connect.ts';
+import { isPooled } from '../store/postgres/pooler.ts';
 import { detectEdition, serverConnections, type EditionInfo } from '../store/postgres/server-info.ts';
 import { answerWithin, destroy } from '../store/postgres/session.ts';
 import { SchemaBehind } from '../store/schema/behind.ts';
@@ -26,6 +27,8 @@ const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 /** A server that accepts a connection and then says nothing counts as unreachable. */
 const CONTACT_MS_MAX = 10_000;
 const CLOSE_MS_MAX = 5_000;
+const BEHIND_POOLER =
+  'The database is behind a pooler: no session keeps a state. Session pooling (pool_mode = session) is needed by nothing but notifications';
 
 /**
  * Waits for the database, and for its schema where no ingest leader will apply it. Null when a signal came first.
@@ -42,6 +45,7 @@ export async function firstContact(
         const found = await answerWithin(look(client), CONTACT_MS_MAX);
         telemetry.edition(found.edition);
         log.info(found.edition, 'Connected to database');
+        if (isPooled(client)) log.info(BEHIND_POOLER);
         if (!config.stages.includes('ingest')) {
           await ensureSchema(client, config, log);
           telemetry.withoutIngest([]);

@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import { columnList, copyStatement, TICK_DATA } from '../../core/copy/tables.ts';
 import { encodeTickData, type TickDataRow } from '../../core/copy/tick-data.ts';
 import { sendPipelined, BatchError } from '../postgres/pipelined-copy.ts';
+import { isPooled } from '../postgres/pooler.ts';
 import { microsOf } from '../postgres/time-sql.ts';
 
 /** The outcome of a batch: every row is either stored, known or conflicting. */
@@ -19,6 +20,7 @@ const STAGED_AFTER_REPEAT = 20;
 
 const COLUMNS = columnList(TICK_DATA);
 const STAGE_COLUMNS = TICK_DATA.columns.map(({ name, type }) => `${name} ${type}`).join(', ');
+const CREATE_STAGE = `CREATE TEMPORARY TABLE IF NOT EXISTS tick_data_stage (${STAGE_COLUMNS})`;
 const COPY_STAGE = copyStatement({ ...TICK_DATA, name: 'tick_data_stage' });
 const SAME_KEY = 'd.provider = s.provider AND d.symbol = s.symbol AND d.ts = s.ts AND d.seq = s.seq';
 const CONTENT = ['price', 'size', 'bid', 'ask', 'side'] as const;
@@ -81,15 +83,15 @@ export class TickDataWriter {
   }
 
   async #stage(rows: readonly TickDataRow[]): Promise<{ inserted: number; differing: string[] }> {
-    if (!this.#hasStage) {
-      await this.#client.query(
-        `CREATE TEMPORARY TABLE IF NOT EXISTS tick_data_stage
-           (${STAGE_COLUMNS}) ON COMMIT DELETE ROWS`,
-      );
+    // behind a pooler the next transaction may be another session's
+    const isPassing = isPooled(this.#client);
+    if (!isPassing && !this.#hasStage) {
+      await this.#client.query(`${CREATE_STAGE} ON COMMIT DELETE ROWS`);
       this.#hasStage = true;
     }
     const statements = [
       'BEGIN ISOLATION LEVEL READ COMMITTED',
+      ...(isPassing ? [`${CREATE_STAGE} ON COMMIT DROP`] : []),
       COPY_STAGE,
       // in the order of the key, so that two writers of the same rows do not deadlock
       `WITH inserted AS (
@@ -101,12 +103,13 @@ export class TickDataWriter {
       'COMMIT',
     ];
     try {
-      const answers = await sendPipelined(this.#client, { statements, firstCopy: 1, copies: 1 }, [
+      const firstCopy = statements.indexOf(COPY_STAGE);
+      const answers = await sendPipelined(this.#client, { statements, firstCopy, copies: 1 }, [
         encodeTickData(rows),
       ]);
       return {
-        inserted: Number(answers.get(2)?.[0] ?? 0),
-        differing: answers.get(3) ?? [],
+        inserted: Number(answers.get(firstCopy + 1)?.[0] ?? 0),
+        differing: answers.get(firstCopy + 2) ?? [],
       };
     } catch (error) {
       if (error instanceof BatchError) await this.#client.query('ROLLBACK');

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { getCACertificates, type ConnectionOptions as TlsOptions } from 'node:tls';
 import { Client, TypeOverrides } from 'pg';
 import type { ConnectOptions } from './database-url.ts';
-import { lookForPooler } from './pooler.ts';
+import { checkSettings, lookForPooler, PooledSettingsError } from './pooler.ts';
 import { pinSettings } from './session-settings.ts';
 
 export { parseDatabaseUrl } from './database-url.ts';
@@ -61,6 +61,12 @@ export async function connect(options: ConnectOptions, session: SessionOptions):
       : 'tls';
   const attempt = await tryConnect(options, session, first);
   if (attempt instanceof Client) return attempt;
+  // a pooler may know no `options`; whether the session is what they ask for is seen then
+  if (attempt.sqlstate === '08P01' && options.serverOptions !== null) {
+    const without = await tryConnect(options, session, first, false);
+    if (without instanceof Client) return without;
+    if (without.sqlstate !== '08P01') throw without.error;
+  }
   const mayChange =
     !options.host.startsWith('/') &&
     ((options.sslMode === 'prefer' && (attempt.tlsRefused || attempt.sqlstate === '28000')) ||
@@ -92,9 +98,10 @@ async function tryConnect(
   options: ConnectOptions,
   session: SessionOptions,
   transport: 'plain' | 'tls',
+  sendsOptions = true,
 ): Promise<Client | Failure> {
   const ssl = transport === 'tls' ? tlsOptions(options) : false;
-  const client = new Client({
+  const config = {
     host: options.host,
     port: options.port,
     user: options.user,
@@ -102,11 +109,12 @@ async function tryConnect(
     password: options.password() ?? undefined,
     ssl,
     application_name: options.applicationName ?? session.applicationName,
-    options: options.serverOptions ?? undefined,
+    options: sendsOptions ? (options.serverOptions ?? undefined) : undefined,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     types: TEXT_TYPES,
-  });
+  };
+  const client = new Client(config);
   let isEstablished = false;
   let isLost = false;
   // Without a listener an error of an idle connection would end the process.
@@ -129,12 +137,20 @@ async function tryConnect(
   }, options.connectTimeoutMs);
   try {
     await client.connect();
-    await lookForPooler(client);
-    await pinSettings(client, {
+    const settings = {
       serverOptions: options.serverOptions,
       statementTimeoutMs: session.statementTimeoutMs ?? 0,
       idleInTransactionTimeoutMs: session.idleInTransactionTimeoutMs ?? 60_000,
-    });
+    };
+    const openAnother = async (): Promise<Client> => {
+      const other = new Client(config);
+      other.on('error', () => {});
+      await other.connect();
+      return other;
+    };
+    const isSetByPooler =
+      (await lookForPooler(client)) && (await checkSettings(client, settings, openAnother));
+    if (!isSetByPooler) await pinSettings(client, settings);
     isEstablished = true;
     return client;
   } catch (error) {
@@ -193,6 +209,9 @@ function connectError(
   tlsRefused: boolean,
 ): ConnectError {
   if (error instanceof ConnectError) return error;
+  if (error instanceof PooledSettingsError) {
+    return new ConnectError('database', undefined, `${target(options)}: ${error.message}`);
+  }
   const code = codeOf(error);
   if (tlsAnswer === 'N') {
     return new ConnectError(

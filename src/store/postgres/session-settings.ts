@@ -77,6 +77,43 @@ export async function pinSettings(client: Client, session: SettingsOfSession): P
   }
 }
 
+/** Of the pinned ones, those that a default must not differ in where none can be pinned: a default changes values then. */
+const ON_VALUES = [
+  'bytea_output',
+  'array_nulls',
+  'transform_null_equals',
+  'intervalstyle',
+  'default_transaction_isolation',
+  'default_transaction_read_only',
+  'default_transaction_deferrable',
+];
+
+export interface ExpectedSetting {
+  isRight: (value: string) => boolean;
+  /** for people */
+  wanted: string;
+}
+
+/** What the defaults of a session must be that cannot pin them, by name. */
+export function expectedSettings({ serverOptions }: SettingsOfSession): Map<string, ExpectedSetting> {
+  const searchPath = settingsOf(serverOptions).get('search_path') ?? BY_URL.search_path;
+  return new Map([
+    ...ON_VALUES.map((name) => [name, equals(PINNED[name])] as const),
+    ['extra_float_digits', { isRight: (value) => Number(value) >= 1, wanted: '1' }],
+    ['synchronous_commit', { isRight: (value) => value !== 'off', wanted: 'on' }],
+    ['search_path', { isRight: (value) => bareOf(value) === bareOf(searchPath), wanted: searchPath }],
+  ]);
+}
+
+function equals(wanted: string): ExpectedSetting {
+  return { isRight: (value) => value.toLowerCase() === wanted.toLowerCase(), wanted };
+}
+
+/** As two ways to write one search_path are alike. */
+function bareOf(searchPath: string): string {
+  return searchPath.replaceAll(/[\s"]/g, '');
+}
+
 function setStatements(settings: Readonly<Record<string, string>>): string[] {
   return Object.entries(settings).map(([name, value]) => `SET ${name} = '${value}'`);
 }

@@ -286,6 +286,28 @@ void test('orders of the chain become market events', async (t) => {
     await second.stop();
   });
 
+  await t.test('whoever has lost the lease writes no cursor and stands by until it is free', async (t) => {
+    const { client, bus, stage } = await harness();
+    await beginChain(client, 1n);
+    const logs: string[] = [];
+    const producer = stage({ env: { log: (_, message) => logs.push(message) } });
+    await producer.start();
+    await storeFrames(client, 1n, frames(tick(1n, [1n])));
+    await until('it works', async () => (await cursorTick(client)) === 2n);
+    // as another one does after a while in which this process stood still
+    await client.query(
+      "UPDATE stage_leases SET holder = 'another', expires_at = clock_timestamp() + interval '3 seconds'",
+    );
+    await storeFrames(client, 2n, frames(tick(2n, [2n])));
+    await until('it stands by', () => logs.some((line) => /stands by/.test(line)));
+    t.equal(await cursorTick(client), 2n);
+    await until('it goes on', async () => (await cursorTick(client)) === 3n);
+    t.equal(sequences(bus).at(-1), 2n);
+    await producer.stop();
+    const { rows } = await client.query('SELECT expires_at <= clock_timestamp() AS free FROM stage_leases');
+    t.strictSame(rows, [{ free: true }], 'and gives it back');
+  });
+
   await t.test('a database that restarts is waited for', async (t) => {
     const { client, url, bus, stage } = await harness();
     await beginChain(client, 1n);
