@@ -45,6 +45,22 @@ comment on column tick_data.side is '1: the buyer was the aggressor, -1: the sel
 comment on column tick_data.seq is 'tells ticks of one microsecond apart; the provider''s own number where it has one';
 comment on column tick_data.tx is 'the transaction that wrote the row: what "new since" of exports rests on';
 
+-- Minutes of a symbol whose bars may differ from tick_data: its writer met a tick with the id of a stored one and other
+-- content, or one that it cannot store. The bars see the order of the log, tick_data that of the commits, and may have
+-- chosen differently: the micro-batcher recomputes the windows of such a minute from tick_data.
+create table if not exists contested_minutes (
+  provider text collate "C" not null,
+  symbol text collate "C" not null,
+  minute timestamptz not null,
+  -- ticks that bars may hold and tick_data does not, at most
+  missing bigint not null default 0,
+  seen_at timestamptz not null default clock_timestamp(),
+  -- that wrote the row last: readers go by it
+  tx xid8 not null default pg_current_xact_id(),
+  constraint contested_minutes_pkey primary key (provider, symbol, minute)
+);
+create index if not exists contested_minutes_tx_idx on contested_minutes (tx, provider, symbol, minute);
+
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Runs: one row for each run of a consumer, producer, replay, export …
 -- ---------------------------------------------------------------------------------------------------------------------

@@ -130,6 +130,9 @@ create table if not exists bars_partitions (
   constraint bars_partitions_pkey primary key (topic, group_name, partition)
 ) with (fillfactor = 10);
 
+-- up to which transaction the partition has read contested_minutes
+alter table bars_partitions add column if not exists contested_from xid8 not null default '0';
+
 -- Watermarks. Everything before closed_end is closed: an event there is late.
 create table if not exists bars_watermarks (
   topic text not null,
@@ -144,8 +147,8 @@ create table if not exists bars_watermarks (
   constraint bars_watermarks_pkey primary key (topic, group_name, partition, replay_run_id, provider, symbol)
 ) with (fillfactor = 50);
 
--- Closed windows that got a late event: recomputed from tick_data once the tick consumer has acknowledged past position
--- (null: at once).
+-- Windows that got a late event or two contents of one tick, or lie in a contested minute: recomputed from tick_data once
+-- they are closed and the tick consumer has acknowledged past position (null: at once).
 create table if not exists bars_late_windows (
   topic text not null,
   group_name text not null,
@@ -158,6 +161,9 @@ create table if not exists bars_late_windows (
   created_at timestamptz not null default now(),
   constraint bars_late_windows_pkey primary key (topic, group_name, partition, provider, symbol, ts, ts_end)
 );
+
+-- alone: contested, and no event came late; too: both; null: late alone
+alter table bars_late_windows add column if not exists contested text;
 
 -- First in each transaction of the micro-batcher: fence and epoch (bus_commit_position), then the number of the step, which
 -- may be committed once. False: this step is committed already, its answer was lost. Raises MDF01 when the partition was

@@ -8,6 +8,7 @@
  *   PROVE=small    the sizes of the tests, to try the run itself
  */
 import { writesNothingTwice } from './bars/again.ts';
+import { judgesContestsOnce } from './bars/contested.ts';
 import { survivesKills } from './bars/kills.ts';
 import { staysWithinTheWindow } from './bars/latency.ts';
 import { revisesLateWindows } from './bars/late.ts';
@@ -26,6 +27,7 @@ function scenario(line: string, name: string, run: (context: ScenarioContext) =>
 
 const volume = sized({ events: 2_000_000, perSecond: 500 }, SMALL.volume);
 const late = sized({ events: 300_000, perSecond: 100, late: 20_000 }, SMALL.late);
+const contested = sized({ events: 200_000, perSecond: 100 }, SMALL.contested);
 const again = sized({ events: 200_000, perSecond: 100 }, SMALL.again);
 const speed = sized({ events: 2_000_000, perSecond: 2_000, eventsPerSecondMin: 100_000 }, SMALL.speed);
 const latency = (perSecond: number): Parameters<typeof staysWithinTheWindow>[2] =>
@@ -49,6 +51,11 @@ function killed(bus: BusName): Scenario[] {
 await prove([
   scenario('1', 'redis: exact bars', (context) => makesExactBars(context, 'redis', volume)),
   ...BUSES.flatMap(killed),
+  ...BUSES.map((bus) =>
+    scenario('3', `${bus}: two contents of one tick`, (context) =>
+      judgesContestsOnce(context, bus, contested),
+    ),
+  ),
   scenario('3', 'redis: late, revise', (context) => revisesLateWindows(context, 'redis', late)),
   scenario('3', 'redis: late, drop', (context) => turnsLateAway(context, 'redis', 'drop', late)),
   scenario('3', 'redis: late, dlq', (context) => turnsLateAway(context, 'redis', 'dlq', late)),

@@ -29,6 +29,8 @@ export class OpenWindow {
   readonly startUs: number;
   /** place of its first entry: a restart reads from there */
   readonly place: Place;
+  /** two contents of one tick came: which of them is stored is not known here */
+  isContested = false;
   /** ingest time of its oldest event, µs: the latency of its bar is measured from there */
   oldestIngestUs = Infinity;
   readonly #ticks = new BarBuilder();
@@ -49,6 +51,7 @@ export class OpenWindow {
       fingerprint(price, size, bid, ask, side === null ? 0 : side === 1 ? 1 : 2),
     );
     if (seen === 'new') this.#ticks.add(srcUs, seq, price, size);
+    if (seen === 'conflict') this.isContested = true;
     return seen;
   }
 

@@ -1,9 +1,10 @@
 import type { BarRow } from '../market/bar.ts';
-import type { MarketEvent, TickEvent } from '../market/event.ts';
+import type { MarketEvent } from '../market/event.ts';
+import { LateEvents } from './late-events.ts';
 import type { BarSkip, Place } from './open-window.ts';
 import { windowEndUs, windowStartUs } from './rollup.ts';
 import type { BarRules, EventOutcome } from './rules.ts';
-import type { Extension, KnownSymbol, LateWindow, Resume, Step, SymbolKey } from './step.ts';
+import type { KnownSymbol, LateWindow, Resume, Step, SymbolKey } from './step.ts';
 import { SymbolMap } from './symbol-map.ts';
 import { SymbolWindows, type Watermark } from './symbol-windows.ts';
 
@@ -35,8 +36,7 @@ export class PartitionWindows {
   readonly #active = new Map<SymbolWindows, SymbolKey>();
   /** symbols with changes for the next step */
   readonly #changed = new Map<SymbolWindows, SymbolKey>();
-  #late = new Map<string, LateWindow>();
-  #extensions = new Map<string, Extension>();
+  readonly #late: LateEvents;
   #phase: Phase;
   #ordinal = 0;
   /** everything up to here is processed or in a window; never moves back */
@@ -45,7 +45,6 @@ export class PartitionWindows {
   #readPosition: string | null;
   #stepOrdinal = 0;
   #hasClosed = false;
-  #dropped = 0;
   #busMs = -Infinity;
   readonly skipped: Record<BarSkip, number> = { ticks_seen: 0, overlaps: 0 };
   /** entries of open windows from before the restart that are no longer on the bus */
@@ -58,6 +57,7 @@ export class PartitionWindows {
     compare: (a: string, b: string) => number,
   ) {
     this.#rules = rules;
+    this.#late = new LateEvents(rules);
     this.#resume = resume;
     this.#compare = compare;
     this.#position = this.#readPosition = resume.openAfter;
@@ -85,7 +85,12 @@ export class PartitionWindows {
   get hasWork(): boolean {
     // there can be no step without a position: it waits for the first entry
     if (this.#position === null) return false;
-    return this.#hasClosed || this.#late.size > 0 || this.#extensions.size > 0 || this.#dropped > 0;
+    return this.#hasClosed || !this.#late.isEmpty;
+  }
+
+  /** Closed windows are marked to be recomputed, and no step has taken the marks. */
+  get hasMarks(): boolean {
+    return this.#late.hasMarks;
   }
 
   get activeWindows(): number {
@@ -126,7 +131,10 @@ export class PartitionWindows {
       windows.isChanged !== wasChanged;
     if (isTouched) this.#touched(windows, keyOf(event));
     if (this.isRebuilding && this.#resume.position === position) this.#endRebuilding();
-    return verdict === 'late' ? this.#judgeLate(event, windows, position) : verdict;
+    if (verdict === 'late') return this.#late.judge(event, windows.watermarkUs, position);
+    return verdict === 'conflict' && event.kind === 'tick' && this.#isRevised(keyOf(event))
+      ? 'contested'
+      : verdict;
   }
 
   /** There are no more entries for now: those read before the restart and not redelivered are lost. */
@@ -149,6 +157,25 @@ export class PartitionWindows {
     }
   }
 
+  /**
+   * Marks the closed windows of a live symbol in [startUs, endUs) to be recomputed. Returns up to where that is done: the
+   * others are open, or their events have not been read yet. Not to be called while rebuilding.
+   */
+  recheck({ provider, symbol, startUs, endUs }: Omit<LateWindow, 'position' | 'contested'>): number {
+    const windows = this.#symbols.get(0n, provider, symbol);
+    const doneUs = Math.min(endUs, windows?.watermark.closedEndUs ?? -Infinity);
+    for (let at = windowStartUs(startUs, this.#rules.windowMs); at < doneUs;) {
+      this.#late.mark(provider, symbol, at, this.#position, 'alone');
+      at = windowEndUs(at, this.#rules.windowMs);
+    }
+    return Math.max(startUs, doneUs);
+  }
+
+  /** Whether windows of a live symbol are open. */
+  hasOpen(provider: string, symbol: string): boolean {
+    return (this.#symbols.get(0n, provider, symbol)?.open.length ?? 0) > 0;
+  }
+
   /** Everything up to here, for one transaction; the next step starts after it. Not to be called while rebuilding. */
   takeStep(): Step {
     const { after, ordinal } = this.#oldestOpen();
@@ -157,20 +184,18 @@ export class PartitionWindows {
       openAfter: after,
       // until a newer entry arrives, the next restart must still look for those that were not redelivered
       openCount: Math.max(this.#ordinal, this.#phase === 'live' ? 0 : this.#resume.openCount) - ordinal,
-      dropped: this.#dropped,
       windows: [],
       rollups: [],
       watermarks: [],
-      late: [...this.#late.values()],
-      extensions: [...this.#extensions.values()],
+      late: [],
+      extensions: [],
+      dropped: 0,
       events: this.eventsSinceStep,
       oldestIngestUs: [],
     };
     for (const [windows, key] of this.#changed) this.#take(windows, key, step);
     this.#changed.clear();
-    this.#late = new Map();
-    this.#extensions = new Map();
-    this.#dropped = 0;
+    Object.assign(step, this.#late.take());
     this.#hasClosed = false;
     this.#stepOrdinal = this.#ordinal;
     return step;
@@ -213,7 +238,7 @@ export class PartitionWindows {
    */
   #closeLost(position: string | null): void {
     for (const [windows, key] of this.#symbols.live()) {
-      for (const startUs of windows.closeSeen()) this.#mark(key.provider, key.symbol, startUs, position);
+      for (const startUs of windows.closeSeen()) this.#late.mark(key.provider, key.symbol, startUs, position);
       this.#touched(windows, key);
     }
   }
@@ -223,42 +248,9 @@ export class PartitionWindows {
     const startUs = windows.realign();
     if (startUs === null) return;
     this.#touched(windows, key);
-    if (key.runId === 0n && this.#rules.late === 'revise') {
-      this.#mark(key.provider, key.symbol, startUs, this.#resume.position);
+    if (this.#isRevised(key)) {
+      this.#late.mark(key.provider, key.symbol, startUs, this.#resume.position);
     }
-  }
-
-  #judgeLate(event: MarketEvent, windows: SymbolWindows, position: string): EventOutcome {
-    const srcUs = Number(event.srcTs);
-    const startUs = windowStartUs(srcUs, this.#rules.windowMs);
-    if (event.kind === 'bar') return 'late';
-    if (event.replayRunId !== null) return this.#extend(event, event.replayRunId, startUs);
-    if (this.#rules.late === 'dlq') return 'late';
-    if (this.#rules.late === 'drop') {
-      this.#dropped += 1;
-      return 'dropped';
-    }
-    const endUs = windowEndUs(startUs, this.#rules.windowMs);
-    if (endUs + this.#rules.reviseHorizonMs * 1000 <= windows.watermarkUs) return 'too_late';
-    this.#mark(event.provider, event.symbol, startUs, position);
-    return 'marked';
-  }
-
-  #mark(provider: string, symbol: string, startUs: number, position: string | null): void {
-    const endUs = windowEndUs(startUs, this.#rules.windowMs);
-    this.#late.set(`${provider}|${symbol}|${startUs}`, { provider, symbol, startUs, endUs, position });
-  }
-
-  #extend(tick: TickEvent, runId: bigint, startUs: number): 'extended' {
-    const { provider, symbol, seq, price, size } = tick;
-    const key = `${runId}|${provider}|${symbol}|${startUs}`;
-    let extension = this.#extensions.get(key);
-    if (extension === undefined) {
-      extension = { runId, provider, symbol, startUs, ticks: [] };
-      this.#extensions.set(key, extension);
-    }
-    extension.ticks.push({ srcUs: Number(tick.srcTs), seq, price, size });
-    return 'extended';
   }
 
   #touched(windows: SymbolWindows, key: SymbolKey): void {
@@ -271,16 +263,26 @@ export class PartitionWindows {
 
   #take(windows: SymbolWindows, key: SymbolKey, step: Step): void {
     if (windows.isChanged) step.watermarks.push({ ...key, ...windows.watermark });
-    const { windows: closed, rollups } = windows.take();
+    const { windows: closed, contested, rollups } = windows.take();
     for (const { startUs, bar, lastSeq, oldestIngestUs } of closed) {
       const intervalMs = this.#rules.windowMs;
       step.windows.push({ ...key, intervalMs, startUs, bar, isFinal: true, lastSeq });
       step.oldestIngestUs.push(oldestIngestUs);
     }
     for (const row of rollups) step.rollups.push({ ...key, ...row });
+    // not earlier: only behind the last entry of such a window does tick_data hold all of them
+    if (this.#isRevised(key)) {
+      for (const startUs of contested)
+        this.#late.mark(key.provider, key.symbol, startUs, step.position, 'alone');
+    }
     this.skipped.ticks_seen += windows.skipped.ticks_seen;
     this.skipped.overlaps += windows.skipped.overlaps;
     windows.skipped.ticks_seen = windows.skipped.overlaps = 0;
+  }
+
+  /** Bars of live ticks are corrected from what the tick consumer stored. */
+  #isRevised({ runId }: SymbolKey): boolean {
+    return runId === 0n && this.#rules.late === 'revise';
   }
 
   #oldestOpen(): Place {

@@ -15,6 +15,8 @@ export type EventOutcome =
   | Exclude<Verdict, 'late'>
   /** its window is marked late: recomputed once the tick consumer has passed the event */
   | 'marked'
+  /** policy revise: its open window holds this id with different content; once closed it is recomputed from the stored ones */
+  | 'contested'
   /** policy drop */
   | 'dropped'
   /** policy dlq, and late bars */

@@ -13,7 +13,7 @@ export interface KnownSymbol extends SymbolKey, Watermark {
   rollups: readonly RollupState[];
 }
 
-/** A closed window that got a late event. */
+/** A closed window that got a late event, or is contested. */
 export interface LateWindow {
   provider: string;
   symbol: string;
@@ -21,6 +21,18 @@ export interface LateWindow {
   endUs: number;
   /** the tick consumer must have passed this position; null: no need to wait */
   position: string | null;
+  contested?: Contested | undefined;
+}
+
+/**
+ * Another content of its ticks may be stored than the bar holds, or another program may have changed the bar. alone: no event
+ * came late, so its bar has the right ticks but for those that could not be stored; too: one did.
+ */
+export type Contested = 'alone' | 'too';
+
+/** What two marks of one window say together. */
+export function bothContested(a: Contested | undefined, b: Contested | undefined): Contested | undefined {
+  return a === b ? a : 'too';
 }
 
 /** Late ticks for a closed window of a replay, in arrival order. */

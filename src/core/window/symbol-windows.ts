@@ -30,7 +30,7 @@ export type Verdict =
   | 'counted'
   /** already in its window */
   | 'repeat'
-  /** its window already holds this id with different content, which stays */
+  /** its window already holds this id with different content, which stays there */
   | 'conflict'
   /** its window is closed */
   | 'late'
@@ -51,6 +51,7 @@ export class SymbolWindows {
   /** end of the closed windows at the last restart, µs: re-read entries with an earlier time are already processed */
   readonly #doneBeforeUs: number;
   #closed: ClosedWindow[] = [];
+  #contested: number[] = [];
   /** end of the closed windows when the last step was taken, µs */
   takenEndUs: number;
   /** when its newest event arrived, ms by the bus's clock */
@@ -137,10 +138,11 @@ export class SymbolWindows {
     return starts;
   }
 
-  /** Windows closed since the last call, oldest first, and the rollups that changed. */
-  take(): { windows: ClosedWindow[]; rollups: RollupRow[] } {
-    const taken = { windows: this.#closed, rollups: this.#rollups.take() };
+  /** Windows closed since the last call, oldest first, starts of those with two contents of one tick, and the rollups that changed. */
+  take(): { windows: ClosedWindow[]; contested: number[]; rollups: RollupRow[] } {
+    const taken = { windows: this.#closed, contested: this.#contested, rollups: this.#rollups.take() };
     this.#closed = [];
+    this.#contested = [];
     this.takenEndUs = this.#closedEndUs;
     this.isChanged = false;
     return taken;
@@ -208,6 +210,7 @@ export class SymbolWindows {
     this.skipped.ticks_seen += skipped.ticks_seen;
     this.skipped.overlaps += skipped.overlaps;
     if (bar === null) return;
+    if (window.isContested) this.#contested.push(startUs);
     const closed = { startUs, bar, lastSeq, oldestIngestUs };
     this.#rollups.add(closed);
     this.#closed.push(closed);

@@ -100,6 +100,10 @@ const METRICS: MetricTable = {
     kind: 'counter',
     help: 'Events that were in their open window already.',
   },
+  microbatch_contested_total: {
+    kind: 'counter',
+    help: 'Ticks whose open window held their id with other content: it is recomputed from tick_data.',
+  },
   microbatch_skipped_total: {
     kind: 'counter',
     help: 'Bar events that are in no bar, by why.',

@@ -1,6 +1,19 @@
 import type { LateWindow, Resume, Step } from '../../core/window/step.ts';
+import {
+  cursorAt,
+  forgetReadContested,
+  readContested,
+  type ContestedCursor,
+  type ContestedPage,
+} from '../market/contested.ts';
 import { reviseWindows, type Revision } from './revise.ts';
-import { loadBarsState, type BarsPlace, type BarsState } from './state.ts';
+import {
+  loadBarsState,
+  readContestedFrom,
+  writeContestedFrom,
+  type BarsPlace,
+  type BarsState,
+} from './state.ts';
 import type { StepFrame } from './step-statements.ts';
 import { commitStep, type BarsPolicy, type StepResult } from './commit-step.ts';
 import type { RunOnSession } from '../postgres/session.ts';
@@ -18,6 +31,21 @@ export class BarsStore {
 
   load(place: BarsPlace, position: string | null, log: string, windowMs: number): Promise<BarsState> {
     return this.#run((client) => loadBarsState(client, place, position, log, windowMs));
+  }
+
+  /** The next contested minutes, of all symbols; null: from where this partition was. */
+  async nextContested(place: BarsPlace, after: ContestedCursor | null): Promise<ContestedPage> {
+    return this.#run(async (client) =>
+      readContested(client, after ?? cursorAt(await readContestedFrom(client, place))),
+    );
+  }
+
+  /** The partition needs nothing of contested_minutes before this transaction any more. */
+  contestedRead(place: BarsPlace, tx: string): Promise<void> {
+    return this.#run(async (client) => {
+      await writeContestedFrom(client, place, tx);
+      await forgetReadContested(client);
+    });
   }
 
   commitStep(frame: StepFrame, step: Step, policy: BarsPolicy): Promise<StepResult> {

@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import type { Bar } from '../../core/market/bar.ts';
 import { BarBuilder } from '../../core/window/bar-builder.ts';
+import { windowEndUs, windowStartUs } from '../../core/window/rollup.ts';
 import { prepared } from '../postgres/pooler.ts';
 import { microsOf, timeOf } from '../postgres/time-sql.ts';
 
@@ -21,22 +22,72 @@ const PAGE = `SELECT ${microsOf('ts')} AS us, seq, price, size FROM tick_data
             AND ts < ${timeOf('$5')}
           ORDER BY ts, seq LIMIT ${PAGE_ROWS}`;
 
-/** The bar of a window according to tick_data: the set of its distinct ticks. null: there is none. */
-export async function barOfTicks(
+interface TickRow {
+  us: string;
+  seq: string;
+  price: number;
+  size: number | null;
+}
+
+async function* tickPages(
   client: Client,
   { provider, symbol, startUs, endUs }: TickWindow,
-): Promise<Bar | null> {
-  const builder = new BarBuilder();
-  let after: { us: string; seq: string } = { us: `${startUs}`, seq: '-1' };
+): AsyncGenerator<TickRow[]> {
+  let after: Pick<TickRow, 'us' | 'seq'> = { us: `${startUs}`, seq: '-1' };
   for (;;) {
-    const { rows } = await client.query<{ us: string; seq: string; price: number; size: number | null }>({
+    const { rows } = await client.query<TickRow>({
       ...prepared(client, 'bar_ticks'),
       text: PAGE,
       values: [provider, symbol, after.us, after.seq, endUs],
     });
-    for (const { us, seq, price, size } of rows) builder.add(Number(us), BigInt(seq), price, size);
+    yield rows;
     const last = rows.at(-1);
-    if (last === undefined || rows.length < PAGE_ROWS) return builder.bar();
+    if (last === undefined || rows.length < PAGE_ROWS) return;
     after = last;
   }
+}
+
+/** The bar of a window according to tick_data: the set of its distinct ticks. null: there is none. */
+export async function barOfTicks(client: Client, window: TickWindow): Promise<Bar | null> {
+  const builder = new BarBuilder();
+  for await (const rows of tickPages(client, window)) {
+    for (const { us, seq, price, size } of rows) builder.add(Number(us), BigInt(seq), price, size);
+  }
+  return builder.bar();
+}
+
+/** The bars of all windows of this length in a range that begins and ends with one; those without ticks are left out. */
+export async function* barsOfTicks(
+  client: Client,
+  range: TickWindow,
+  windowMs: number,
+): AsyncGenerator<{ startUs: number; bar: Bar }> {
+  let window = { startUs: -Infinity, endUs: -Infinity, builder: new BarBuilder() };
+  for await (const rows of tickPages(client, range)) {
+    for (const { us, seq, price, size } of rows) {
+      const at = Number(us);
+      if (at >= window.endUs) {
+        const bar = window.builder.bar();
+        if (bar !== null) yield { startUs: window.startUs, bar };
+        const startUs = windowStartUs(at, windowMs);
+        window = { startUs, endUs: windowEndUs(startUs, windowMs), builder: new BarBuilder() };
+      }
+      window.builder.add(at, BigInt(seq), price, size);
+    }
+  }
+  const bar = window.builder.bar();
+  if (bar !== null) yield { startUs: window.startUs, bar };
+}
+
+/** How many ticks a range has. */
+export async function countTicks(
+  client: Client,
+  { provider, symbol, startUs, endUs }: TickWindow,
+): Promise<number> {
+  const { rows } = await client.query<{ n: string }>(
+    `SELECT count(*) AS n FROM tick_data
+      WHERE provider = $1 AND symbol = $2 AND ts >= ${timeOf('$3')} AND ts < ${timeOf('$4')}`,
+    [provider, symbol, startUs, endUs],
+  );
+  return Number(rows[0]?.n);
 }

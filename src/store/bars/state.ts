@@ -1,7 +1,7 @@
 import { escapeLiteral, type Client } from 'pg';
 import type { BarRow } from '../../core/market/bar.ts';
 import { intervalName } from '../../core/market/interval.ts';
-import type { KnownSymbol, LateWindow, Resume, SymbolKey } from '../../core/window/step.ts';
+import type { Contested, KnownSymbol, LateWindow, Resume, SymbolKey } from '../../core/window/step.ts';
 import { openRollups, windowEndUs, windowStartUs } from '../../core/window/rollup.ts';
 import type { Watermark } from '../../core/window/symbol-windows.ts';
 import { formatMicros } from '../../core/time.ts';
@@ -68,6 +68,22 @@ export async function loadBarsState(
     symbols: await readSymbols(client, place, windowMs),
     late: await readLate(client, place, windowMs),
   };
+}
+
+/** The transaction before which the partition has read all of contested_minutes. */
+export async function readContestedFrom(client: Client, place: BarsPlace): Promise<string> {
+  const { rows } = await client.query<{ tx: string }>(
+    `SELECT contested_from::text AS tx FROM bars_partitions WHERE ${PLACE}`,
+    placeOf(place),
+  );
+  return rows[0]?.tx ?? '0';
+}
+
+export async function writeContestedFrom(client: Client, place: BarsPlace, tx: string): Promise<void> {
+  await client.query(`UPDATE bars_partitions SET contested_from = $4::xid8 WHERE ${PLACE}`, [
+    ...placeOf(place),
+    tx,
+  ]);
 }
 
 async function readSymbols(client: Client, place: BarsPlace, windowMs: number): Promise<KnownSymbol[]> {
@@ -157,11 +173,12 @@ export function watermarksStatement(
 /** SQL that marks closed windows. If a window is marked twice, the later mark decides what is waited for. */
 export function markStatement(place: BarsPlace, late: readonly LateWindow[]): string {
   const windows = [...new Map(late.map((each) => [lateId(each), each])).values()];
-  return `INSERT INTO bars_late_windows (topic, group_name, partition, provider, symbol, ts, ts_end, "position")
-     SELECT ${placeLiterals(place)}, k.provider, k.symbol, ${timeOf('k."startUs"')}, ${timeOf('k."endUs"')}, k."position"
+  return `INSERT INTO bars_late_windows AS l (topic, group_name, partition, provider, symbol, ts, ts_end, "position", contested)
+     SELECT ${placeLiterals(place)}, k.provider, k.symbol, ${timeOf('k."startUs"')}, ${timeOf('k."endUs"')}, k."position", k.contested
        FROM json_to_recordset(${escapeLiteral(JSON.stringify(windows))}::json)
-         AS k (provider text, symbol text, "startUs" bigint, "endUs" bigint, "position" text)
-     ON CONFLICT (topic, group_name, partition, provider, symbol, ts, ts_end) DO UPDATE SET "position" = excluded."position"`;
+         AS k (provider text, symbol text, "startUs" bigint, "endUs" bigint, "position" text, contested text)
+     ON CONFLICT (topic, group_name, partition, provider, symbol, ts, ts_end) DO UPDATE SET "position" = excluded."position",
+       contested = CASE WHEN l.contested IS NOT DISTINCT FROM excluded.contested THEN l.contested ELSE 'too' END`;
 }
 
 /** Removes marks that are done, unless a later event arrived meanwhile. */
@@ -215,17 +232,19 @@ async function readMarks(client: Client, place: BarsPlace): Promise<LateWindow[]
     start_us: string;
     end_us: string;
     position: string | null;
+    contested: Contested | null;
   }>(
-    `SELECT provider, symbol, ${microsOf('ts')} AS start_us, ${microsOf('ts_end')} AS end_us, "position"
+    `SELECT provider, symbol, ${microsOf('ts')} AS start_us, ${microsOf('ts_end')} AS end_us, "position", contested
        FROM bars_late_windows WHERE ${PLACE} ORDER BY created_at`,
     placeOf(place),
   );
-  return rows.map(({ provider, symbol, start_us: startUs, end_us: endUs, position }) => ({
+  return rows.map(({ provider, symbol, start_us: startUs, end_us: endUs, position, contested }) => ({
     provider,
     symbol,
     startUs: Number(startUs),
     endUs: Number(endUs),
     position,
+    ...(contested === null ? {} : { contested }),
   }));
 }
 

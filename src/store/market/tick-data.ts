@@ -1,8 +1,10 @@
 import type { Client } from 'pg';
 import { columnList, copyStatement, TICK_DATA } from '../../core/copy/tables.ts';
 import { encodeTickData, type TickDataRow } from '../../core/copy/tick-data.ts';
+import { storeVerdict } from '../../core/retry.ts';
 import { sendPipelined, BatchError } from '../postgres/pipelined-copy.ts';
 import { isPooled } from '../postgres/pooler.ts';
+import { forgetOldContested, recordContested } from './contested.ts';
 import { microsOf } from '../postgres/time-sql.ts';
 
 /** The outcome of a batch: every row is either stored, known or conflicting. */
@@ -31,13 +33,14 @@ const DIFFERS = `(${CONTENT.map((name) => `s.${name}`).join(', ')}) IS DISTINCT 
 /**
  * Writes market ticks into tick_data, each once, on one session.
  *
- *   rows ─► rows with equal keys inside the batch are resolved here
+ *   rows ─► of equal keys inside the batch the first
  *        ─► COPY straight into the table, the direct path ──► committed
  *                       │ 23505: some row already exists (a redelivery)
  *                       ▼
  *           COPY into a temporary table, INSERT … ON CONFLICT DO NOTHING, then query which keys have other content
  *
- * The same bytes may be written again at any time: a batch whose answer was lost is simply resent.
+ * The same bytes may be written again at any time: a batch whose answer was lost is simply resent. Bars may have counted
+ * what is put aside here, a conflict or a single row that the database refuses: its minute is recorded as contested.
  */
 export class TickDataWriter {
   readonly #client: Client;
@@ -51,22 +54,59 @@ export class TickDataWriter {
   /** Rejects with the server's error (BatchError or a connection's); nothing of the batch is stored then, or that is unknown. */
   async write(rows: readonly TickDataRow[]): Promise<TickDataResult> {
     if (rows.length === 0) return { stored: 0, known: 0, conflicts: [] };
-    const { indices, repeats, conflicts } = settle(rows);
+    try {
+      const result = await this.#write(rows);
+      await this.#contest(
+        result.conflicts.map((index) => rows[index]),
+        false,
+      );
+      return result;
+    } catch (error) {
+      if (rows.length === 1 && error instanceof BatchError && storeVerdict(error.code) === 'data')
+        await this.#contest(rows, true);
+      throw error;
+    }
+  }
+
+  async #contest(rows: readonly TickDataRow[], isMissing: boolean): Promise<void> {
+    if (rows.length === 0) return;
+    await recordContested(
+      this.#client,
+      rows.map(({ provider, symbol, srcTs }) => ({ provider, symbol, srcTs, isMissing })),
+    );
+    await forgetOldContested(this.#client);
+  }
+
+  async #write(rows: readonly TickDataRow[]): Promise<TickDataResult> {
+    const { indices, doubles } = settle(rows);
     const distinct = indices.length === rows.length ? rows : indices.map((index) => rows[index]);
+    const { inserted, differing } = await this.#put(distinct);
+    const keys = new Set(differing);
+    const result = { stored: inserted, known: rows.length - inserted, conflicts: [] as number[] };
+    if (keys.size > 0) result.conflicts = indices.filter((index) => keys.has(keyOf(rows[index])));
+    // of a key whose first row is not the stored one, another content may be
+    const undecided: number[] = [];
+    for (const { index, isSame } of doubles) {
+      const isFirstRefused = keys.has(keyOf(rows[index]));
+      if (isSame === isFirstRefused) result.conflicts.push(index);
+      else if (isFirstRefused) undecided.push(index);
+    }
+    if (undecided.length > 0) {
+      const { conflicts } = await this.#write(undecided.map((index) => rows[index]));
+      result.conflicts.push(...conflicts.map((at) => undecided[at]));
+    }
+    result.conflicts.sort((one, other) => one - other);
+    result.known -= result.conflicts.length;
+    return result;
+  }
+
+  async #put(rows: readonly TickDataRow[]): Promise<{ inserted: number; differing: string[] }> {
     if (this.#staged === 0) {
-      const stored = await this.#copy(distinct);
-      if (stored) return { stored: distinct.length, known: repeats, conflicts };
+      if (await this.#copy(rows)) return { inserted: rows.length, differing: [] };
       this.#staged = STAGED_AFTER_REPEAT;
     }
     this.#staged -= 1;
-    const { inserted, differing } = await this.#stage(distinct);
-    const keys = new Set(differing);
-    const refused = keys.size === 0 ? [] : indices.filter((index) => keys.has(keyOf(rows[index])));
-    return {
-      stored: inserted,
-      known: repeats + distinct.length - inserted - refused.length,
-      conflicts: [...conflicts, ...refused].sort((a, b) => a - b),
-    };
+    return this.#stage(rows);
   }
 
   /** False: a key already exists. */
@@ -118,25 +158,27 @@ export class TickDataWriter {
   }
 }
 
-/** Rows of one batch with equal keys: the first one wins, equal ones are repeats, others conflicts. */
-function settle(rows: readonly TickDataRow[]): { indices: number[]; repeats: number; conflicts: number[] } {
+/** A row whose key an earlier row of its batch has. */
+interface Double {
+  index: number;
+  /** with the same content */
+  isSame: boolean;
+}
+
+/** The first row of each key, and the others. */
+function settle(rows: readonly TickDataRow[]): { indices: number[]; doubles: Double[] } {
   const seen = new Map<string, TickDataRow>();
   const indices: number[] = [];
-  const conflicts: number[] = [];
-  let repeats = 0;
+  const doubles: Double[] = [];
   rows.forEach((row, index) => {
     const key = keyOf(row);
     const first = seen.get(key);
     if (first === undefined) {
       seen.set(key, row);
       indices.push(index);
-    } else if (CONTENT.every((name) => first[name] === row[name])) {
-      repeats += 1;
-    } else {
-      conflicts.push(index);
-    }
+    } else doubles.push({ index, isSame: CONTENT.every((name) => first[name] === row[name]) });
   });
-  return { indices, repeats, conflicts };
+  return { indices, doubles };
 }
 
 function keyOf(row: TickDataRow): string {

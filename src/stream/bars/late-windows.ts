@@ -1,5 +1,5 @@
 import { lateId } from '../../store/bars/state.ts';
-import type { LateWindow } from '../../core/window/step.ts';
+import { bothContested, type LateWindow } from '../../core/window/step.ts';
 
 /** Closed windows of a partition that got late events and wait for the tick consumer; the rows are in bars_late_windows. */
 export class LateWindows {
@@ -13,9 +13,14 @@ export class LateWindows {
     return this.#windows.size;
   }
 
-  /** A later mark of the same window replaces the earlier one. */
+  /** Of two marks of one window the later one decides what is waited for. */
   add(windows: readonly LateWindow[]): void {
-    for (const window of windows) this.#windows.set(lateId(window), window);
+    for (const window of windows) {
+      const known = this.#windows.get(lateId(window));
+      const contested =
+        known === undefined ? window.contested : bothContested(known.contested, window.contested);
+      this.#windows.set(lateId(window), contested === window.contested ? window : { ...window, contested });
+    }
   }
 
   /** Up to `limit` windows that need not wait any longer. */

@@ -6,6 +6,7 @@ import { PartitionWindows } from '../../core/window/partition-windows.ts';
 import type { BarRules, EventOutcome } from '../../core/window/rules.ts';
 import { isFenced, sqlstateOf } from '../../store/postgres/sqlstate.ts';
 import type { BarsStore } from '../../store/bars/bars-store.ts';
+import { ContestedMinutes } from './contested-minutes.ts';
 import type { BarReport } from './report.ts';
 import { PartitionEvents, type PartitionEvent } from './partition-events.ts';
 import type { ServerCalls } from '../server-calls.ts';
@@ -44,6 +45,8 @@ interface Work {
   windows: PartitionWindows;
   writer: StepWriter;
   reader: PartitionReader;
+  /** null: late events are not corrected */
+  contested: ContestedMinutes | null;
 }
 
 type State = { kind: 'loading' } | { kind: 'working'; work: Work } | { kind: 'ended' };
@@ -150,7 +153,14 @@ export class PartitionBatcher {
       ask: (call) => calls.bus(call, this.#giveUp.signal),
       store: (call) => this.#store(call),
     });
-    return { windows, writer, reader };
+    const contested = new ContestedMinutes({
+      bars,
+      place,
+      partitions: bus.partitions(topic),
+      windows,
+      store: (call) => this.#store(call),
+    });
+    return { windows, writer, reader, contested: rules.late === 'revise' ? contested : null };
   }
 
   async #loop(work: Work): Promise<void> {
@@ -168,7 +178,10 @@ export class PartitionBatcher {
       this.#pace.took(deliveries.length, nowMs);
       work.windows.closeIdle(this.#pace.quietMs(nowMs));
       await this.#stepWhenDue(work, nowMs);
-      if (!work.writer.isCommitting && !work.windows.isRebuilding) await work.writer.reviseWhenDue(nowMs);
+      if (!work.writer.isCommitting && !work.windows.isRebuilding && work.writer.hasPosition) {
+        await work.writer.reviseWhenDue(nowMs);
+        await work.contested?.lookWhenDue(nowMs, deliveries.length === 0);
+      }
       this.#release(work, nowMs);
       if (!isBehind) reading = this.#read(work);
     }

@@ -70,6 +70,7 @@ export class BarReport {
     const { meter } = this.#options;
     if (outcome === 'marked') meter.count('microbatch_late_total', { policy: 'revise' }, count);
     else if (outcome === 'late') meter.count('microbatch_late_total', { policy: 'dlq' }, count);
+    else if (outcome === 'contested') meter.count('microbatch_contested_total', {}, count);
     else if (outcome === 'repeat') meter.count('microbatch_repeats_total', {}, count);
     else if (outcome === 'too_long' || outcome === 'straddles') this.skipped(outcome, count);
   }

@@ -73,6 +73,11 @@ export class StepWriter {
     return this.#state.kind === 'committing';
   }
 
+  /** Something of the partition's log was read. */
+  get hasPosition(): boolean {
+    return this.#resume.position !== null;
+  }
+
   get lateWindows(): number {
     return this.#late.size;
   }
@@ -113,8 +118,7 @@ export class StepWriter {
 
   /** Recomputes late windows that the tick consumer has passed; no transaction may be in flight. */
   async reviseWhenDue(nowMs: number): Promise<void> {
-    if (this.#late.size === 0 || nowMs - this.#revisedMs < REVISE_MS || this.#resume.position === null)
-      return;
+    if (this.#late.size === 0 || nowMs - this.#revisedMs < REVISE_MS || !this.hasPosition) return;
     this.#revisedMs = nowMs;
     const due = this.#late.due(await this.#whatIsDue(), REVISE_MAX);
     if (due.length === 0) return;

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { one, snapshot, touchedSince } from './harness/compare.ts';
 import { mixedEvents, SERIES, type EventsSize } from './harness/events.ts';
 import { publishAll } from './harness/publish.ts';
-import { BARS_GROUP, BarsHarness } from './harness/harness.ts';
+import { BarsHarness } from './harness/harness.ts';
+import { BARS_GROUP } from '../bus/bars.ts';
 import type { BusName } from '../bus/harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 

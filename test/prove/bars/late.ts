@@ -6,7 +6,8 @@ import type { TickEvent } from '../../../src/core/market/event.ts';
 import { compareBars, contentOf, KEY, one, sameKey, snapshot, touchedSince } from './harness/compare.ts';
 import { mixedEvents, SERIES, tick, type EventsSize } from './harness/events.ts';
 import { publishAll } from './harness/publish.ts';
-import { BARS_GROUP, BarsHarness, WINDOW_MS } from './harness/harness.ts';
+import { BarsHarness, WINDOW_MS } from './harness/harness.ts';
+import { BARS_GROUP } from '../bus/bars.ts';
 import { TOPIC, type BusName } from '../bus/harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 

@@ -9,7 +9,8 @@ import { one } from './harness/compare.ts';
 import { arrivals, MIXED, SERIES } from './harness/events.ts';
 import { Marks } from './harness/marks.ts';
 import { publishLive } from './harness/publish.ts';
-import { BARS_GROUP, BarsHarness, WINDOW_MS, type Batcher } from './harness/harness.ts';
+import { BarsHarness, WINDOW_MS, type Batcher } from './harness/harness.ts';
+import { BARS_GROUP } from '../bus/bars.ts';
 import { TOPIC, type BusName } from '../bus/harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 

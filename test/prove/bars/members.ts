@@ -3,7 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Program } from '../../support/run/program.ts';
 import type { Random } from '../../support/random.ts';
 import { until } from '../../support/until.ts';
-import { BARS_GROUP, type BarsHarness, type Batcher } from './harness/harness.ts';
+import { type BarsHarness, type Batcher } from './harness/harness.ts';
+import { BARS_GROUP } from '../bus/bars.ts';
 
 /** before a member that was killed comes back under its name */
 const PAUSE_MS_MAX = 1_000;

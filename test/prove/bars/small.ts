@@ -2,6 +2,7 @@ import { after, test } from 'tap';
 import { startPostgres, type TestPostgres } from '../../support/servers/postgres.ts';
 import { contextOf, tried } from '../../support/harness.ts';
 import { writesNothingTwice } from './again.ts';
+import { judgesContestsOnce } from './contested.ts';
 import { survivesKills } from './kills.ts';
 import { staysWithinTheWindow } from './latency.ts';
 import { revisesLateWindows } from './late.ts';
@@ -43,6 +44,7 @@ export function smallOnEachBus(bus: BusName): void {
   small('bars although members are killed, from a shuffled file, four of them and one partition', (context) =>
     survivesKills(context, bus, { members: 4, partitions: 1, mode: 'file', kills, events, perSecond }),
   );
+  small('two contents of one tick', (context) => judgesContestsOnce(context, bus, SMALL.contested));
   small('late windows are revised', (context) => revisesLateWindows(context, bus, SMALL.late));
 }
 

@@ -4,7 +4,8 @@ import { compareBars } from './harness/compare.ts';
 import { acrossMidnight, arrivals, eventsOf, MIXED, SERIES, type EventsSize } from './harness/events.ts';
 import { Marks } from './harness/marks.ts';
 import { publishAll } from './harness/publish.ts';
-import { BARS_GROUP, BarsHarness } from './harness/harness.ts';
+import { BarsHarness } from './harness/harness.ts';
+import { BARS_GROUP } from '../bus/bars.ts';
 import type { BusName } from '../bus/harness.ts';
 import { mebibytes, type Figures, type ScenarioContext } from '../harness.ts';
 

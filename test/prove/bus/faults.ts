@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Program } from '../../support/run/program.ts';
 import { until } from '../../support/until.ts';
+import { barsEqualTickData } from './bars.ts';
 import { burst, BusHarness, paced, type BusName } from './harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 
@@ -57,6 +58,7 @@ export function survivesBusFaults(
     assert.equal(letters.size, 0, JSON.stringify([...letters.values()].slice(0, 3)));
     return {
       ticks,
+      'final bars equal to tick_data': await barsEqualTickData(harness),
       'kill -9': kills,
       'bus restarted': crashes,
       ...(name === 'redis' ? { 'XGROUP DESTROY': 1 } : {}),

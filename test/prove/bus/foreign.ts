@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { barsEqualTickData } from './bars.ts';
 import { BusHarness, type BusName } from './harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 
@@ -31,6 +32,6 @@ export function takesForeignEvents(context: ScenarioContext, name: BusName): Pro
     assert.deepEqual(rows, ROWS);
     assert.equal(await consumer.stop(), 0, consumer.tail);
     const by = { redis: 'redis-cli XADD', kafka: 'kcat', postgres: 'psql' }[name];
-    return { events: EVENTS.length, by };
+    return { events: EVENTS.length, by, 'final bars equal to tick_data': await barsEqualTickData(harness) };
   });
 }

@@ -33,6 +33,10 @@ const START: Readonly<Record<BusName, StartBusServer>> = {
 /** the seed's own, so that dead members are not waited for */
 const TAKEOVER_MS = 3_000;
 const STANDSTILL_MS = 60_000;
+/** for bars of what lies on the bus: nothing more comes */
+const BARS_SOON = `micro_batch:
+  idle_timeout: 500ms
+`;
 export const TOPIC = 'mdp.events';
 const GROUP = 'tick-consumer';
 const DLQ = 'mdp.events.dlq';
@@ -65,6 +69,8 @@ export function paced(index: number, count: number, rate: number): Part {
 export interface BusHarnessConfig {
   /** of mdp.events */
   partitions?: number;
+  /** most ticks of one transaction */
+  batchMax?: number;
   /** further sections, as they stand in streaming.yaml */
   sections?: string;
 }
@@ -121,7 +127,7 @@ export class BusHarness {
     name: BusName,
     server: BusServer,
     context: ScenarioContext,
-    { partitions = 1, sections = '' }: BusHarnessConfig,
+    { partitions = 1, batchMax, sections = BARS_SOON }: BusHarnessConfig,
   ): Promise<BusHarness> {
     // the postgres bus lies in the database of the ticks, as it does in real life
     const databaseUrl = name === 'postgres' ? server.opener.address : await context.database();
@@ -150,7 +156,7 @@ producers:
     spread_bps: ${PRODUCER.spreadBps}
 tick_consumer:
   takeover: ${TAKEOVER_MS}ms
-${sections}`,
+${batchMax === undefined ? '' : `  batch_max: ${batchMax}\n`}${sections}`,
     );
     const checkpoints = {
       read: () => Promise.resolve(null),

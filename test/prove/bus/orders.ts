@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { Program } from '../../support/run/program.ts';
 import { startSim } from '../../support/chain/sim.ts';
 import { until } from '../../support/until.ts';
+import { barsEqualTickData } from './bars.ts';
 import { BusHarness, type BusName } from './harness.ts';
 import { realTicks } from '../../support/chain/content/real-ticks.ts';
 import { Skipped, type Figures, type ScenarioContext } from '../harness.ts';
@@ -58,7 +59,8 @@ export async function publishesOrders(context: ScenarioContext, name: BusName): 
     assert.deepEqual(rows, ROWS);
     const events = await harness.bus.read('mdp.events', 0, null, 100);
     assert.equal(new Set(events.map(({ eventId }) => eventId)).size, 3);
-    return { events: events.length, prices: rows.map((row) => row[2]).join(', ') };
+    const bars = await barsEqualTickData(harness);
+    return { events: events.length, bars, prices: rows.map((row) => row[2]).join(', ') };
   });
 }
 

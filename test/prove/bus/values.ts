@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { encode } from '@msgpack/msgpack';
 import type { OutgoingRecord } from '../../../src/bus/bus.ts';
+import { barsEqualTickData } from './bars.ts';
 import { BusHarness, type BusName } from './harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 
@@ -127,6 +128,7 @@ export function keepsValuesApart(context: ScenarioContext, name: BusName): Promi
       'trades in one µs': 1000,
       'kinds of malformed events': bad.length,
       'good ones between them': 2 * bad.length,
+      'final bars equal to tick_data': await barsEqualTickData(harness),
     };
   });
 }

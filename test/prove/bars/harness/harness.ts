@@ -3,23 +3,21 @@ import { computeBars, noOracle, type OracleCounts } from '../../../support/bars/
 import { freePort } from '../../../support/servers/free-port.ts';
 import type { Program } from '../../../support/run/program.ts';
 import { Scrape } from '../../../support/run/scrape.ts';
-import { until } from '../../../support/until.ts';
 import { compareBars, loadBars } from './compare.ts';
 import { MIXED } from './events.ts';
 import { EventFile } from './publish.ts';
-import { BusHarness, TOPIC, type BusName } from '../../bus/harness.ts';
+import { finalBarsEqual, groupsBehind, untilBarsDone, untilState } from '../../bus/bars.ts';
+import { BusHarness, type BusName } from '../../bus/harness.ts';
 import { Skipped, type ScenarioContext } from '../../harness.ts';
 
 export const WINDOW_MS = 2_000;
-/** the seed's own group of the micro-batcher */
-export const BARS_GROUP = 'mdp-consumers';
-const STANDSTILL_MS = 60_000;
-const POLL_MS = 100;
 /** of one batch while the tick consumer keeps up: a larger one makes the oracle's share of the machine larger */
 const TICKS_BATCH = 1_000;
 
 export interface BarsOptions {
   partitions?: number;
+  /** most ticks that a tick consumer writes at once */
+  batchMax?: number;
   late?: 'revise' | 'drop' | 'dlq';
   /** shorter than the default of 5 s where nothing depends on when a symbol falls idle */
   idleTimeout?: string;
@@ -46,7 +44,7 @@ export class BarsHarness {
   static with<T>(
     name: BusName,
     context: ScenarioContext,
-    { partitions = 1, late = 'revise', idleTimeout }: BarsOptions,
+    { late = 'revise', idleTimeout, ...options }: BarsOptions,
     work: (harness: BarsHarness) => Promise<T>,
   ): Promise<T> {
     const missing = noOracle();
@@ -56,7 +54,7 @@ export class BarsHarness {
   allow_late_ms: ${MIXED.allowLateMs}
   late: ${late}
 ${idleTimeout === undefined ? '' : `  idle_timeout: ${idleTimeout}\n`}`;
-    return BusHarness.with(name, context, (bus) => work(new BarsHarness(bus)), { partitions, sections });
+    return BusHarness.with(name, context, (bus) => work(new BarsHarness(bus)), { ...options, sections });
   }
 
   get client(): BusHarness['client'] {
@@ -76,8 +74,8 @@ ${idleTimeout === undefined ? '' : `  idle_timeout: ${idleTimeout}\n`}`;
   }
 
   /** `mdp stream ticks` as a process: late events are counted from what it stores. */
-  ticks(name = 'ticks'): Program {
-    return this.bus.consumer(name, TICKS_BATCH);
+  ticks(name = 'ticks', batchSize = TICKS_BATCH): Program {
+    return this.bus.consumer(name, batchSize);
   }
 
   /** What is published is written there for the oracle, in that order. */
@@ -85,71 +83,17 @@ ${idleTimeout === undefined ? '' : `  idle_timeout: ${idleTimeout}\n`}`;
     return new EventFile(this.bus.file(`${name}.csv`));
   }
 
-  /**
-   * Everything is read and acknowledged by all groups that there are, every window is closed (of so many live series, pairs of
-   * provider and symbol, and of replays), and every correction is made.
-   */
-  async untilDone(series: number, members: readonly Program[]): Promise<void> {
-    await this.#until('everything is read, closed and corrected', members, async () => {
-      const groups = await this.#behind();
-      const { rows } = await this.client.query<Record<'series' | 'open' | 'marks', number>>(DONE);
-      const [counts] = rows;
-      const isDone =
-        groups[BARS_GROUP] !== undefined &&
-        Object.values(groups).every((behind) => behind.length === 0) &&
-        counts?.series === series &&
-        counts.open + counts.marks === 0;
-      return { isDone, state: { ...counts, groups } };
-    });
+  /** All is done, of so many live series (pairs of provider and symbol) and of replays. */
+  untilDone(series: number, members: readonly Program[]): Promise<void> {
+    return untilBarsDone(this.bus, members, series);
   }
 
   /** The group has read all there is, whatever is to be done about it. */
-  async untilRead(group: string, members: readonly Program[]): Promise<void> {
-    await this.#until(`group ${group} has read everything`, members, async () => {
-      const groups = await this.#behind();
+  untilRead(group: string, members: readonly Program[]): Promise<void> {
+    return untilState(`group ${group} has read everything`, members, async () => {
+      const groups = await groupsBehind(this.bus.bus);
       return { isDone: groups[group]?.length === 0, state: groups };
     });
-  }
-
-  /** Of each group the partitions that it has not acknowledged up to their end. */
-  async #behind(): Promise<Record<string, string[]>> {
-    const { bus } = this.bus;
-    const infos = await bus.groups(TOPIC);
-    const behind: Record<string, string[]> = Object.fromEntries(infos.map(({ group }) => [group, []]));
-    for (let partition = 0; partition < bus.partitions(TOPIC); partition += 1) {
-      const end = await bus.end(TOPIC, partition);
-      if (end === null) continue;
-      for (const [group, partitions] of Object.entries(behind)) {
-        const own = infos.find((info) => info.group === group && info.partition === partition);
-        const read = own?.acknowledged ?? null;
-        if (read === null || bus.compare(read, end) < 0) partitions.push(`${partition}: ${read} of ${end}`);
-      }
-    }
-    return behind;
-  }
-
-  /** Members must live meanwhile. */
-  async #until(
-    what: string,
-    members: readonly Program[],
-    look: () => Promise<{ isDone: boolean; state: unknown }>,
-  ): Promise<void> {
-    let last = '';
-    await until(
-      what,
-      async () => {
-        for (const { end, tail } of members) assert.equal(end, null, tail);
-        const { isDone, state } = await look();
-        last = JSON.stringify(state);
-        return isDone;
-      },
-      {
-        deadlineMs: STANDSTILL_MS,
-        pollMs: POLL_MS,
-        progress: () => last,
-        context: () => [last, ...members.map(({ tail }) => tail)].join('\n'),
-      },
-    );
   }
 
   /** SIGTERM; each must end by itself, with what is in hand written. */
@@ -178,10 +122,12 @@ ${idleTimeout === undefined ? '' : `  idle_timeout: ${idleTimeout}\n`}`;
     const counts = await this.oracle('expected_bars', events);
     assert.ok((await this.bus.stored()) >= counts.distinct, 'the tick consumer has not stored every tick');
     await compareBars(this.client, 'expected_bars', 'bars_ohlcv');
+    await this.equalsTickData();
     return counts;
   }
-}
 
-const DONE = `SELECT (SELECT count(*)::int FROM bars_watermarks WHERE replay_run_id = 0) AS series,
-  (SELECT count(*)::int FROM bars_watermarks WHERE closed_end <= max_ts) AS open,
-  (SELECT count(*)::int FROM bars_late_windows) AS marks`;
+  /** What the policy `revise` promises: every final bar is what tick_data makes. Returns how many there are. */
+  equalsTickData(): Promise<number> {
+    return finalBarsEqual(this.bus, WINDOW_MS);
+  }
+}

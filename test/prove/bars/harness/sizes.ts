@@ -11,6 +11,7 @@ export const SMALL = {
   volume: { events: 10_000, perSecond: 50 },
   kills: { kills: 3, events: 8_000, perSecond: 50, livePerSecond: 500 },
   late: { events: 6_000, perSecond: 30, late: 400 },
+  contested: { events: 4_000, perSecond: 50 },
   again: { events: 6_000, perSecond: 30 },
   // other tests run beside these
   speed: { events: 40_000, perSecond: 200, eventsPerSecondMin: null as number | null },

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import type { MarketEvent } from '../../../../src/core/market/event.ts';
+import type { MarketEvent, TickEvent } from '../../../../src/core/market/event.ts';
 import { PartitionWindows } from '../../../../src/core/window/partition-windows.ts';
 import type { BarRules, EventOutcome } from '../../../../src/core/window/rules.ts';
-import type { SymbolKey, Step } from '../../../../src/core/window/step.ts';
+import { windowEndUs, windowStartUs } from '../../../../src/core/window/rollup.ts';
+import type { LateWindow, SymbolKey, Step } from '../../../../src/core/window/step.ts';
 import { FakeStore } from './fake-store.ts';
 
 /** What the partition holds at one position. */
@@ -22,6 +23,12 @@ export type Action =
   | { kind: 'revise' }
   /** the tick consumer goes on */
   | { kind: 'consume'; count: number }
+  /** another member of its group commits an entry before those that precede it */
+  | { kind: 'ahead'; offset: number }
+  /** a program writes the tick of an entry into tick_data, with another price */
+  | { kind: 'outside'; which: number }
+  /** the minutes in which the tick consumer met another content are looked at */
+  | { kind: 'recheck' }
   /** everything that is not stored is lost; `isStored`: what was under way was stored, only nobody was told */
   | { kind: 'crash'; isStored: boolean; windowMs: number | null }
   /** the bus loses entries that windows are open for, as far as the tick consumer is; then a crash */
@@ -39,6 +46,9 @@ export class BarWorld {
   /** index of the next entry */
   #next = 0;
   #consumed = 0;
+  /** minutes in which the tick consumer met another content than the stored one, and those still to be looked at */
+  #contested: LateWindow[] = [];
+  #unchecked: LateWindow[] = [];
   #pending: Step | null = null;
   /** of each entry when it was new */
   readonly fates: (EventOutcome | null)[] = [];
@@ -59,6 +69,9 @@ export class BarWorld {
     else if (action.kind === 'store') this.#commit();
     else if (action.kind === 'revise') this.#revise();
     else if (action.kind === 'consume') this.#consume(action.count);
+    else if (action.kind === 'ahead') this.#commitTick(this.#consumed + action.offset);
+    else if (action.kind === 'outside') this.#outside(action.which);
+    else if (action.kind === 'recheck') this.#recheck();
     else if (action.kind === 'silence') this.#caughtUp();
     else if (action.kind === 'lose') this.#lose(action.count);
     else this.#crash(action.isStored, action.windowMs);
@@ -72,6 +85,9 @@ export class BarWorld {
     this.step();
     this.#commit();
     this.#idle(1e9);
+    this.step();
+    this.#commit();
+    this.#recheck();
     this.step();
     this.#commit();
     for (let round = 0; this.store.late.size > 0; round += 1) {
@@ -128,10 +144,36 @@ export class BarWorld {
 
   #consume(count: number): void {
     for (; this.#consumed < this.#log.length && count > 0; count -= 1) {
-      const { event } = this.#log[this.#consumed];
-      if (event?.kind === 'tick' && event.replayRunId === null) this.store.tickData.add(event);
+      this.#commitTick(this.#consumed);
       this.#consumed += 1;
     }
+  }
+
+  #commitTick(at: number): void {
+    const tick = this.#liveTick(at);
+    if (tick === null || this.store.tickData.add(tick)) return;
+    const { provider, symbol, srcTs } = tick;
+    const startUs = windowStartUs(Number(srcTs), 60_000);
+    const minute = { provider, symbol, startUs, endUs: windowEndUs(startUs, 60_000), position: null };
+    this.#contested.push(minute);
+    this.#unchecked.push(minute);
+  }
+
+  #outside(which: number): void {
+    const tick = this.#log.length === 0 ? null : this.#liveTick(which % this.#log.length);
+    if (tick !== null) this.store.tickData.add({ ...tick, price: tick.price / 2 + 1 });
+  }
+
+  #liveTick(at: number): TickEvent | null {
+    const event = at < this.#log.length ? this.#log[at].event : null;
+    return event?.kind === 'tick' && event.replayRunId === null ? event : null;
+  }
+
+  #recheck(): void {
+    if (this.windows.isRebuilding || this.rules.late !== 'revise') return;
+    this.#unchecked = this.#unchecked
+      .map((minute) => ({ ...minute, startUs: this.windows.recheck(minute) }))
+      .filter(({ startUs, endUs }) => startUs < endUs);
   }
 
   #idle(quietMs: number): void {
@@ -153,6 +195,7 @@ export class BarWorld {
       }
     }
     this.windows = this.#load();
+    this.#unchecked = [...this.#contested];
   }
 
   #lose(count: number): void {

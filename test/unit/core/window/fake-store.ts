@@ -11,7 +11,14 @@ import {
   windowStartUs,
 } from '../../../../src/core/window/rollup.ts';
 import type { BarRules } from '../../../../src/core/window/rules.ts';
-import type { KnownSymbol, LateWindow, Resume, Step, SymbolKey } from '../../../../src/core/window/step.ts';
+import {
+  bothContested,
+  type KnownSymbol,
+  type LateWindow,
+  type Resume,
+  type Step,
+  type SymbolKey,
+} from '../../../../src/core/window/step.ts';
 import type { Watermark } from '../../../../src/core/window/symbol-windows.ts';
 
 type ReplaceRule = 'differs' | 'not_poorer' | 'richer';
@@ -27,8 +34,11 @@ const MAY_REPLACE: Readonly<Record<ReplaceRule, (row: Bar, stored: Bar) => boole
 export class TickData {
   readonly ticks = new Map<string, TickEvent>();
 
-  add(tick: TickEvent): void {
-    if (!this.ticks.has(tick.eventId)) this.ticks.set(tick.eventId, tick);
+  /** False: another content of it is stored, which stays. */
+  add(tick: TickEvent): boolean {
+    const stored = this.ticks.get(tick.eventId) ?? tick;
+    this.ticks.set(tick.eventId, stored);
+    return stored.price === tick.price && stored.size === tick.size;
   }
 
   bar(provider: string, symbol: string, startUs: number, endUs: number): Bar | null {
@@ -90,17 +100,23 @@ export class FakeStore {
       const named = this.#writeRollups(rollups);
       restore.push(...this.#remerge(changed, named, windowMs, closedEndUs));
     }
-    for (const mark of marks) this.late.set(lateId(mark), mark);
+    for (const mark of marks) {
+      const known = this.late.get(lateId(mark));
+      const contested = known === undefined ? mark.contested : bothContested(known.contested, mark.contested);
+      this.late.set(lateId(mark), { ...mark, contested });
+    }
     return restore;
   }
 
   /** Recomputes late windows. Returns the rollups that followed. */
   revise(due: readonly LateWindow[], windowMs: number, closedEndUs: ClosedEnd): BarRow[] {
-    const rows = due.flatMap(({ provider, symbol, startUs, endUs }) => {
+    const rows = due.flatMap(({ provider, symbol, startUs, endUs, contested }) => {
       const bar = this.tickData.bar(provider, symbol, startUs, endUs);
       if (bar === null) return [];
       const intervalMs = (endUs - startUs) / 1000;
-      return [{ runId: 0n, provider, symbol, intervalMs, startUs, bar, isFinal: true, lastSeq: 0n }];
+      const row = { runId: 0n, provider, symbol, intervalMs, startUs, bar, isFinal: true, lastSeq: 0n };
+      const had = this.bars.get(idOf(row))?.bar.tickCount;
+      return contested === 'alone' && had !== bar.tickCount ? [] : [row];
     });
     const changed = this.#replace(rows, 'not_poorer');
     const rollups = this.#remerge(changed, [], windowMs, closedEndUs);

@@ -127,6 +127,17 @@ void test('ticks that the bus lost of open windows are asked of the tick consume
   t.end();
 });
 
+void test('of two contents of a tick the stored one counts, whichever was first on the bus', (t) => {
+  const ahead = fc.record({ kind: fc.constant('ahead' as const), offset: fc.integer({ min: 1, max: 40 }) });
+  const outside = fc.record({ kind: fc.constant('outside' as const), which: fc.nat() });
+  const script = actions(ahead, ahead, ahead, outside, fc.constant<Action>({ kind: 'recheck' }));
+  fc.assert(
+    fc.property(model, script, (model, script) => checkLive(run(model, script))),
+    { numRuns: 400 },
+  );
+  t.end();
+});
+
 void test('a bus that is silent while it has entries loses none', (t) => {
   fc.assert(
     fc.property(model, actions(fc.constant<Action>({ kind: 'silence' })), (model, script) =>
