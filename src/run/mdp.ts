@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { systemClock } from '../core/time.ts';
 import { exitCodeOf } from './cli/arguments.ts';
+import { registerBars } from './cli/bars/rebuild.ts';
 import { registerConfig } from './cli/config.ts';
 import { registerDb } from './cli/db.ts';
 import { registerDlq } from './cli/dlq/dlq.ts';
@@ -30,6 +31,7 @@ try {
   registerDb(program, { databaseUrl });
   registerDlq(program, { databaseUrl, tickBytesMax: () => readSetting('tickMaxBytes'), clock: systemClock });
   registerQuality(program, { databaseUrl: readDatabaseUrl ?? databaseUrl, clock: systemClock });
+  registerBars(program, { databaseUrl, clock: systemClock });
   registerConfig(program);
   registerStream(program, { databaseUrl });
   await program.parseAsync();

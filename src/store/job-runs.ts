@@ -11,7 +11,8 @@ export type JobName =
   | 'inference'
   | 'signals'
   | 'produce'
-  | 'retention';
+  | 'retention'
+  | 'bars_rebuild';
 
 export interface JobStart {
   jobName: JobName;
@@ -26,6 +27,13 @@ export interface JobProgress {
   minTs: bigint | null;
   maxTs: bigint | null;
   symbols?: readonly string[];
+}
+
+/** A run that was interrupted, as far as it came. */
+export interface UnfinishedRun {
+  id: number;
+  rowsWritten: number;
+  metadata: Readonly<Record<string, unknown>>;
 }
 
 /** A running run whose heartbeat is older than this has lost its process. */
@@ -71,10 +79,50 @@ export class JobRunTracker {
     );
   }
 
-  async finish(id: number, status: 'success' | 'failed' | 'cancelled', error: string | null): Promise<void> {
+  /** The last run with this job name and this key of its metadata, if it did not end in success. */
+  async unfinished(jobName: JobName, key: string): Promise<UnfinishedRun | null> {
+    const { rows } = await this.#run((client) =>
+      client.query<{ id: string; status: string; rows_written: string; metadata: UnfinishedRun['metadata'] }>(
+        `SELECT id, status, rows_written, metadata FROM job_runs
+          WHERE job_name = $1 AND metadata->>'key' = $2 ORDER BY id DESC LIMIT 1`,
+        [jobName, key],
+      ),
+    );
+    const last = rows[0];
+    if (last === undefined || last.status === 'success') return null;
+    return { id: Number(last.id), rowsWritten: Number(last.rows_written), metadata: last.metadata };
+  }
+
+  /** The run goes on: it is running again. */
+  async resume(id: number): Promise<void> {
     await this.#run((client) =>
       client.query(
-        `UPDATE job_runs SET status = $2, error_message = $3, completed_at = clock_timestamp(), heartbeat_at = clock_timestamp()
+        `UPDATE job_runs SET status = 'running', completed_at = NULL, error_message = NULL, heartbeat_at = clock_timestamp()
+          WHERE id = $1`,
+        [id],
+      ),
+    );
+  }
+
+  /** Adds to the metadata; what a run needs to be resumed. */
+  async note(id: number, metadata: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.#run((client) =>
+      client.query(
+        'UPDATE job_runs SET metadata = metadata || $2, heartbeat_at = clock_timestamp() WHERE id = $1',
+        [id, JSON.stringify(metadata)],
+      ),
+    );
+  }
+
+  async finish(
+    id: number,
+    status: 'success' | 'failed' | 'cancelled' | 'paused',
+    error: string | null,
+  ): Promise<void> {
+    await this.#run((client) =>
+      client.query(
+        `UPDATE job_runs SET status = $2, error_message = $3, heartbeat_at = clock_timestamp(),
+              completed_at = CASE WHEN $2 = 'paused' THEN NULL ELSE clock_timestamp() END
         WHERE id = $1`,
         [id, status, error],
       ),
