@@ -8,6 +8,8 @@ export interface ParsedDelivery {
   symbol: string | null;
   /** derived from the content, so that a record forwarded twice remains one event */
   eventId: string | null;
+  /** its event in the encoding of the delivery, to be forwarded in place of its bytes; left out: its bytes */
+  asEvent?: () => Uint8Array;
 }
 
 export interface Forwarded<T> {
@@ -43,7 +45,7 @@ export class Forwarder {
     const moved: T[] = [];
     const records: OutgoingRecord[] = [];
     for (const each of parsed) {
-      const { delivery, symbol, eventId } = each;
+      const { delivery, symbol, eventId, asEvent } = each;
       const { topic, partition, data, encoding } = delivery;
       if (
         symbol === null ||
@@ -53,7 +55,9 @@ export class Forwarder {
         kept.push(each);
       } else {
         moved.push(each);
-        if (isNew(each)) records.push({ key: symbol, eventId: eventId ?? delivery.eventId, data, encoding });
+        if (!isNew(each)) continue;
+        const content = asEvent?.() ?? data;
+        records.push({ key: symbol, eventId: eventId ?? delivery.eventId, data: content, encoding });
       }
     }
     if (records.length > 0) {

@@ -35,18 +35,24 @@ export function formatMicros(micros: Micros): string {
   return `${formatYear(year)}-${pad(month, 2)}-${pad(day, 2)}T${time}.${fraction.toString().padStart(6, '0')}Z`;
 }
 
+/** Extended (`2025-01-01T12:00:00`) or basic (`20250101T120000`), each of date and time in itself. */
 const ISO =
-  /^([+-]\d{4,6}|\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?)?\s?(Z|z|[+-]\d\d(?::?\d\d)?)?$/;
+  /^([+-]\d{4,6}(?=-)|\d{4})(-?)(\d\d)\2(\d\d)(?:[Tt ](\d\d)(:?)(\d\d)(?:\6(\d\d)(?:[.,](\d{1,12}))?)?)?(?:\s?(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?(?: UTC)?))?$/i;
 
 /**
- * Microseconds of an ISO-8601 time. A date alone is its midnight; a time without a zone is UTC; digits below a
- * microsecond are truncated, never rounded up.
+ * Microseconds of an ISO-8601 time. A date alone is its midnight; a time without a zone is UTC, and so is one that says
+ * UTC or GMT in place of Z; digits below a microsecond are truncated, never rounded up. A 60th second, as of a leap
+ * second, is the first of the next minute, and 24:00 the midnight that ends the day.
  * @throws RangeError when the text is not such a time or has a day or an hour that does not exist
  */
 export function parseIsoMicros(text: string): Micros {
   const match = ISO.exec(text);
-  if (match === null) throw new RangeError('not an ISO-8601 time such as 2025-01-01T12:00:00.000000Z');
-  const [year, month, day, hour, minute, second] = match.slice(1, 7).map((part) => Number(part ?? 0)) as [
+  const isDateAlone = match?.[5] === undefined;
+  // eight digits alone are rather a number
+  if (match === null || (isDateAlone && match[2] === '')) {
+    throw new RangeError('not an ISO-8601 time such as 2025-01-01T12:00:00.000000Z');
+  }
+  const [year, month, day, hour, minute, second] = [1, 3, 4, 5, 7, 8].map((at) => Number(match[at] ?? 0)) as [
     number,
     number,
     number,
@@ -58,24 +64,29 @@ export function parseIsoMicros(text: string): Micros {
   if (day < 1 || day > daysInMonth(year, month)) {
     throw new RangeError(`day ${day} does not exist in that month`);
   }
-  if (hour > 23 || minute > 59 || second > 59) throw new RangeError('a time of day beyond 23:59:59');
+  const fraction = (match[9] ?? '').slice(0, 6).padEnd(6, '0');
+  if (hour > 24 || minute > 59 || second > 60) throw new RangeError('a time of day beyond 23:59:60');
+  if (hour === 24 && (minute > 0 || second > 0 || /[1-9]/.test(match[9] ?? ''))) {
+    throw new RangeError('a time of day beyond 24:00:00');
+  }
   const seconds =
     daysFromCivil(year, month, day) * SECONDS_PER_DAY +
     hour * 3600 +
     minute * 60 +
     second -
-    offsetSeconds(match[8]);
-  const fraction = (match[7] ?? '').slice(0, 6).padEnd(6, '0');
+    offsetSeconds(match[10]);
   return BigInt(seconds) * MICROS_PER_SECOND + BigInt(fraction);
 }
 
 function offsetSeconds(zone: string | undefined): number {
-  if (zone === undefined || zone === 'Z' || zone === 'z') return 0;
-  const digits = zone.slice(1).replace(':', '');
+  if (zone === undefined || !/^[+-]/.test(zone)) return 0;
+  const digits = zone.slice(1, 6).replace(/\D/g, '');
   const hours = Number(digits.slice(0, 2));
   const minutes = Number(digits.slice(2) || 0);
   if (hours > 15 || minutes > 59) throw new RangeError(`zone ${zone} does not exist`);
-  return (zone.startsWith('-') ? -1 : 1) * (hours * 3600 + minutes * 60);
+  const seconds = (zone.startsWith('-') ? -1 : 1) * (hours * 3600 + minutes * 60);
+  if (seconds !== 0 && / UTC$/i.test(zone)) throw new RangeError(`zone ${zone} contradicts itself`);
+  return seconds;
 }
 
 function civilFromDays(daysOfEpoch: number): { year: number; month: number; day: number } {

@@ -1,6 +1,7 @@
 import { envOf, type LogLine } from '../core/env.ts';
 /** What the package exports: parts for building your own programs. */
 import type { StreamBus } from '../bus/bus.ts';
+import type { ProviderDeclarations } from '../core/market/identity/providers.ts';
 import { StoreClient } from '../store/store-client.ts';
 import { readVariable } from './config/load.ts';
 import { openBus } from './stages/open-bus.ts';
@@ -10,8 +11,20 @@ export type { Delivery, GroupMember, OutgoingRecord, StreamBus } from '../bus/bu
 export { BusError } from '../bus/bus.ts';
 export { MicroBatcher, type MicroBatcherOptions } from '../stream/bars/micro-batcher.ts';
 export { JobRunTracker } from '../store/job-runs.ts';
-export { StoreClient, type StoreClientOptions, type UpsertTick } from '../store/store-client.ts';
+export type { ProviderDeclaration, ProviderDeclarations } from '../core/market/identity/providers.ts';
+export type { UpsertTick } from '../store/market/upsert-tick.ts';
+export { StoreClient, type StoreClientOptions } from '../store/store-client.ts';
 export { TickConsumer, type TickConsumerOptions } from '../stream/ticks/tick-consumer.ts';
+
+/**
+ * What the configuration declares of providers, for TickConsumer, MicroBatcher and StoreClient.
+ *
+ * @param config the file; default STREAMING_CONFIG, or configs/streaming.yaml
+ * @throws YamlError when it is wrong
+ */
+export function readProviders(config?: string): ProviderDeclarations {
+  return readStreamingConfig(config).providers;
+}
 
 export interface StreamBusSettings {
   /** the configuration; default STREAMING_CONFIG, or configs/streaming.yaml */

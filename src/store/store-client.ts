@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
-import { parseIsoMicros } from '../core/time.ts';
 import type { TickDataRow } from '../core/copy/tick-data.ts';
+import { providersOf, type ProviderDeclarations, type Providers } from '../core/market/identity/providers.ts';
 import { BarsStore } from './bars/bars-store.ts';
 import { BusCheckpoints } from './bus/checkpoints.ts';
 import { BusLogEnds } from './bus/log-ends.ts';
@@ -10,27 +10,15 @@ import { connect, parseDatabaseUrl } from './postgres/connect.ts';
 import { connectDurable, Session } from './postgres/session.ts';
 import { migrate, schemaStatus } from './schema/migrate.ts';
 import { TickDataWriter, type TickDataResult } from './market/tick-data.ts';
+import { rowOf, type UpsertTick } from './market/upsert-tick.ts';
 
 export interface StoreClientOptions {
   /** postgres://user:password@host/database */
   dbUri: string;
   /** shown in pg_stat_activity */
   applicationName?: string;
-}
-
-/** A market tick as programs pass it in; names follow the columns of tick_data. */
-export interface UpsertTick {
-  provider: string;
-  symbol: string;
-  price: number;
-  /** ISO-8601 (UTC if no zone is given), or µs since 1970. Never a Date: it has no microseconds. */
-  ts: string | bigint;
-  size?: number | null;
-  bid?: number | null;
-  ask?: number | null;
-  side?: 'buy' | 'sell' | null;
-  /** distinguishes ticks of the same µs; default 0 */
-  seq?: bigint | number | string;
+  /** what is declared of providers, for upsertTicks. Default: nothing */
+  providers?: ProviderDeclarations;
 }
 
 /** After this long without an answer the connection is dropped, and the request may be repeated. Above the statement timeout. */
@@ -47,13 +35,16 @@ export class StoreClient {
   readonly #connect: (purpose: string) => Promise<Client>;
   /** without a limit to the time of a statement */
   readonly #connectForSchema: () => Promise<Client>;
+  readonly #providers: Providers;
   readonly #writers = new WeakMap<Client, TickDataWriter>();
   readonly jobRuns: JobRunTracker;
   readonly busCheckpoints: BusCheckpoints;
   readonly busLogEnds: BusLogEnds;
   readonly bars: BarsStore;
 
-  constructor({ dbUri, applicationName = 'store-client' }: StoreClientOptions) {
+  /** @throws RangeError when a provider's map of symbols cannot be used */
+  constructor({ dbUri, applicationName = 'store-client', providers }: StoreClientOptions) {
+    this.#providers = providersOf(providers);
     this.#connect = (purpose) => connectDurable(dbUri, `${applicationName} ${purpose}`);
     this.#connectForSchema = () =>
       connect(parseDatabaseUrl(dbUri), { applicationName: `${applicationName} schema` });
@@ -118,7 +109,7 @@ export class StoreClient {
    * RangeError for a value that no column can hold; the same ticks may be passed again at any time.
    */
   upsertTicks(ticks: readonly UpsertTick[]): Promise<TickDataResult> {
-    return this.writeTicks(ticks.map(rowOf));
+    return this.writeTicks(ticks.map((tick) => rowOf(tick, this.#providers)));
   }
 
   /** The same for rows that are already checked and normalised. */
@@ -136,29 +127,4 @@ export class StoreClient {
   async aclose(): Promise<void> {
     await Promise.all([this.#write.close(), this.#bookkeeping.close(), this.#bars.close()]);
   }
-}
-
-const NAME = /^[!-{}~]{1,64}$/;
-
-function rowOf(tick: UpsertTick): TickDataRow {
-  const { provider, price, ts, size = null, bid = null, ask = null, side = null, seq = 0n } = tick;
-  const symbol = tick.symbol.replace(/[a-z]/g, (letter) => letter.toUpperCase());
-  for (const name of [provider, symbol]) {
-    if (!NAME.test(name))
-      throw new RangeError(`a name of 1-64 bytes of 0x21-0x7E without |: ${JSON.stringify(name)}`);
-  }
-  for (const value of [price, size, bid, ask]) {
-    if (value !== null && !Number.isFinite(value)) throw new RangeError(`not a finite number: ${value}`);
-  }
-  return {
-    provider,
-    symbol,
-    srcTs: typeof ts === 'bigint' ? ts : parseIsoMicros(ts),
-    seq: BigInt(seq),
-    price,
-    size,
-    bid,
-    ask,
-    side: side === null ? null : side === 'buy' ? 1 : -1,
-  };
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { EVENT_TIME_END_US, EVENT_TIME_FIRST_US, parseEventTime } from '../core/market/event-time.ts';
+import { symbolProblem } from '../core/market/identity/symbol.ts';
 import { parseInterval } from '../core/market/interval.ts';
 import type { RawEvent } from '../core/market/normalise.ts';
 
@@ -8,7 +9,13 @@ import type { RawEvent } from '../core/market/normalise.ts';
  * same rules (a property test keeps the two in step), needs no package and is 1.5 times as fast.
  */
 
-const name = z.string().regex(/^[!-{}~]{1,64}$/, '1-64 bytes of 0x21-0x7E without |');
+const provider = z.string().regex(/^[!-{}~]{1,64}$/, '1-64 bytes of 0x21-0x7E without |');
+const symbol = z
+  .string()
+  .refine(
+    (text) => symbolProblem(text) === null,
+    '1-128 bytes of printable UTF-8 without |, blanks inside alone',
+  );
 const digits = z
   .string()
   .regex(/^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/, { abort: true })
@@ -22,6 +29,12 @@ const whole = z.union([
     .regex(/^(?:0|[1-9]\d{0,18})$/, { abort: true })
     .refine((text) => BigInt(text) <= 0x7fff_ffff_ffff_ffffn),
 ]);
+const tradeId = z.union([
+  z.int(),
+  z
+    .string()
+    .refine((text) => text.isWellFormed() && Buffer.byteLength(text) <= 128, 'at most 128 bytes of UTF-8'),
+]);
 const time = z.string().refine((text) => {
   try {
     const { micros } = parseEventTime(text);
@@ -33,11 +46,13 @@ const time = z.string().refine((text) => {
 
 const common = {
   ver: z.literal(1).nullish(),
-  provider: name,
-  symbol: name,
+  provider,
+  symbol,
   src_ts: time,
   ingest_ts: time.nullish(),
+  // in JSON also an integer up to 2^63 - 1 written in full, which no JSON.parse passes on
   seq: whole.nullish(),
+  trade_id: tradeId.nullish(),
   origin: z.enum(['live', 'replay']).nullish(),
   replay_run_id: whole.nullish(),
 };
@@ -49,10 +64,8 @@ export const tickEventSchema = z.object({
   size: amount.nullish(),
   bid: number.nullish(),
   ask: number.nullish(),
-  side: z
-    .string()
-    .regex(/^(?:buy|sell)$/i)
-    .nullish(),
+  // buy, b, bid, 1, sell, s, ask or -1 in any case; anything else is taken as absent
+  side: z.unknown(),
 });
 
 export const barEventSchema = z
@@ -77,9 +90,18 @@ function spelled(raw: unknown): unknown {
   const event: RawEvent = raw;
   const kind = event.kind ?? (event.price == null ? undefined : 'tick');
   const src_ts = event.src_ts ?? event.timestamp ?? event.ts;
+  // beside a seq it is not looked at
+  const trade_id = event.seq == null ? event.trade_id : null;
   return kind === 'bar'
-    ? { ...event, kind, src_ts, v: event.v ?? event.volume }
-    : { ...event, kind, src_ts, price: event.price ?? event.c, size: event.size ?? event.v ?? event.volume };
+    ? { ...event, kind, src_ts, trade_id, v: event.v ?? event.volume }
+    : {
+        ...event,
+        kind,
+        src_ts,
+        trade_id,
+        price: event.price ?? event.c,
+        size: event.size ?? event.v ?? event.volume,
+      };
 }
 
 export const eventSchema = z.preprocess(

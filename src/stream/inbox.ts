@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import type { Env } from '../core/env.ts';
 import { acceptEvent } from '../core/market/accept.ts';
+import type { Providers } from '../core/market/identity/providers.ts';
 import {
   BusError,
   INBOX_GROUP,
@@ -18,6 +19,8 @@ export interface InboxMoverOptions {
   topic: string;
   /** unique among living members of all roles */
   member: string;
+  /** what is declared of providers: it may give a symbol another name, and so another partition */
+  providers: Providers;
   /** a connection of its own to the store */
   connect: () => Promise<Client>;
   /** a permanent error: nothing more is moved by this one */
@@ -111,7 +114,7 @@ export class InboxMover {
 
   /** Until somebody else moved what this inbox returned. */
   async #move(inbox: TopicInbox, signal: AbortSignal): Promise<void> {
-    const { topic, meter, calls } = this.#options;
+    const { topic, providers, meter, calls } = this.#options;
     const read = (): Promise<Delivery[]> => {
       const reading = calls.bus(() => inbox.next(READ_RECORDS, WAIT_MS), signal);
       reading.catch(() => {}); // handled when awaited in the next turn, if there is one
@@ -124,7 +127,7 @@ export class InboxMover {
       const isBehind = deliveries.length === READ_RECORDS;
       if (isBehind) reading = read();
       for (const part of partsOf(deliveries)) {
-        const records = part.map(recordOf);
+        const records = part.map((delivery) => recordOf(delivery, providers));
         if (!(await calls.bus(() => inbox.move(part.at(-1)!.position, records), signal))) return;
         meter.count('bus_forwarded_total', { topic, group: INBOX_GROUP }, records.length);
       }
@@ -133,10 +136,11 @@ export class InboxMover {
   }
 }
 
-function recordOf(delivery: Delivery): OutgoingRecord {
+/** Its bytes as they are: whoever reads them in their partition refuses or counts what is wrong with them. */
+function recordOf(delivery: Delivery, providers: Providers): OutgoingRecord {
   const { data, encoding, takenMs, key, eventId } = delivery;
   const bytes = data ?? new Uint8Array(0);
-  const event = acceptEvent(bytes, encoding, takenMs);
+  const event = acceptEvent(bytes, encoding, takenMs, providers);
   const known =
     event.kind === 'refused' ? { key: key ?? '', eventId } : { key: event.symbol, eventId: event.eventId };
   return { ...known, data: bytes, encoding };

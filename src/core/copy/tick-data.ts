@@ -2,7 +2,7 @@ import { CopyMessages } from './message.ts';
 import { ByteSink } from './sink.ts';
 import { TICK_DATA } from './tables.ts';
 
-/** A row of tick_data. Symbol and provider are ASCII, as in every accepted event. */
+/** A row of tick_data. */
 export interface TickDataRow {
   provider: string;
   symbol: string;

@@ -2,6 +2,7 @@ import type { Micros } from '../time.ts';
 import { decodeEvent, type EventEncoding } from './codec/decode.ts';
 import type { DeadLetterReason } from './dead-letter.ts';
 import type { MarketEvent } from './event.ts';
+import type { Providers } from './identity/providers.ts';
 
 /** An event time more than this ahead of its ingest time is considered a mistake. */
 const AHEAD_MICROS_MAX: Micros = 60_000_000n;
@@ -25,8 +26,9 @@ export function acceptEvent(
   data: Uint8Array,
   encoding: EventEncoding,
   takenMs: number,
+  providers: Providers,
 ): MarketEvent | NotAccepted {
-  const decoded = decodeEvent(data, encoding);
+  const decoded = decodeEvent(data, encoding, providers);
   if (decoded.kind === 'refused') return decoded;
   const { ingestTs } = decoded;
   const isAhead = ingestTs !== null && Number(ingestTs) - takenMs * 1000 > INGEST_AHEAD_US_MAX;

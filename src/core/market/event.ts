@@ -5,11 +5,20 @@ export type Side = 1 | -1;
 
 export type Origin = 'live' | 'replay';
 
+/** What an event does not say, or said otherwise than it is kept. An event that is encoded again has none. */
+export type EventNote =
+  /** a tick with neither seq nor trade_id, of a provider that is not declared identity: content: its seq is 0 */
+  | 'unnumbered'
+  /** a number with more digits than a double holds */
+  | 'rounded'
+  /** a side that is neither buy nor sell in any known spelling: null */
+  | 'unknown_side';
+
 /** Fields common to ticks and bars. Times are µs since 1970. */
 interface EventBase {
   /** 1-64 bytes of 0x21-0x7E without `|` */
   provider: string;
-  /** the same, upper-cased */
+  /** 1-128 bytes of printable UTF-8 without `|` and a-z, blanks inside alone */
   symbol: string;
   /** when it happened, in [2000, 2100); for a bar the start of its window */
   srcTs: Micros;
@@ -22,6 +31,8 @@ interface EventBase {
   replayRunId: bigint | null;
   /** provider|symbol|src_ts|seq, plus |interval for a bar: always derived from the fields, never taken from input */
   eventId: string;
+  /** left out: it is what was sent */
+  notes?: readonly EventNote[];
 }
 
 export interface TickEvent extends EventBase {

@@ -1,18 +1,21 @@
 import { eventIdOf } from './event-id.ts';
 import { eventTime, isEventTime, parseEventTime, type EventTime } from './event-time.ts';
-import type { BarEvent, MarketEvent, Origin, Side, TickEvent } from './event.ts';
+import type { BarEvent, EventNote, MarketEvent, Origin, TickEvent } from './event.ts';
 import {
   amount,
   finiteNumber,
   MsgpackTime,
-  name,
   optionalAmount,
   optionalNumber,
-  upperCased,
+  providerName,
   wholeNumber,
 } from './codec/field.ts';
+import { isRounded } from './codec/precision.ts';
+import { NO_PROVIDERS, rulesOf, symbolOf, type Providers, type ProviderRules } from './identity/providers.ts';
+import { contentNumber, tradeNumber } from './identity/trade-number.ts';
 import { intervalName, parseInterval } from './interval.ts';
 import { refuse, shown, type Refusal } from './refusal.ts';
+import { sideOf } from './side.ts';
 
 /**
  * An event as sent, in any of its spellings. null means absent; unknown fields are ignored. None of these names exists on
@@ -28,7 +31,9 @@ export interface RawEvent {
   readonly timestamp?: unknown;
   readonly ts?: unknown;
   readonly ingest_ts?: unknown;
+  /** the identity: seq, else trade_id */
   readonly seq?: unknown;
+  readonly trade_id?: unknown;
   /** for a tick: price, else c */
   readonly price?: unknown;
   /** for a tick: size, else v, else volume */
@@ -56,44 +61,48 @@ interface Head {
   symbol: string;
   srcTs: EventTime;
   ingestTs: bigint | null;
-  seq: bigint;
+  /** null: neither seq nor trade_id */
+  seq: bigint | null;
   origin: Origin;
   replayRunId: bigint | null;
+  rules: ProviderRules;
 }
 
 /**
  * Maps every spelling of an event to one meaning. `kind` decides: a tick has one price and one size, and its o, h and l
  * are ignored; a bar needs o, h, l, c, v (or volume) and interval. Without `kind` it is a tick if it has a `price`.
  */
-export function normalise(raw: RawEvent): MarketEvent | Refusal {
+export function normalise(raw: RawEvent, providers: Providers = NO_PROVIDERS): MarketEvent | Refusal {
   if (raw.ver != null && raw.ver !== EVENT_VERSION) {
     return refuse('unknown_version', `ver is ${shown(raw.ver)}; known is ${EVENT_VERSION}`);
   }
   const kind = raw.kind ?? (raw.price == null ? undefined : 'tick');
-  if (kind === 'tick') return tick(raw);
-  if (kind === 'bar') return bar(raw);
+  if (kind === 'tick') return tick(raw, providers);
+  if (kind === 'bar') return bar(raw, providers);
   return kind === undefined
     ? refuse('unknown_kind', 'neither kind nor price: it may be a tick or a bar')
     : refuse('unknown_kind', `kind is ${shown(kind)}; known are tick and bar`);
 }
 
-function tick(raw: RawEvent): TickEvent | Refusal {
-  const head = readHead(raw);
+function tick(raw: RawEvent, providers: Providers): TickEvent | Refusal {
+  const head = readHead(raw, providers);
   if ('kind' in head) return head;
   const given = raw.price ?? raw.c;
   if (given == null) return refuse('missing_price', 'neither price nor c');
   const price = finiteNumber(given, 'price', 'bad_price');
   if (typeof price !== 'number') return price;
-  const size = optionalAmount(raw.size ?? raw.v ?? raw.volume, 'size');
+  const givenSize = raw.size ?? raw.v ?? raw.volume;
+  const size = optionalAmount(givenSize, 'size');
   if (isRefusal(size)) return size;
   const bid = optionalNumber(raw.bid, 'bid');
   if (isRefusal(bid)) return bid;
   const ask = optionalNumber(raw.ask, 'ask');
   if (isRefusal(ask)) return ask;
   const side = raw.side == null ? null : sideOf(raw.side);
-  if (isRefusal(side)) return side;
-  const { provider, symbol, srcTs, ingestTs, seq, origin, replayRunId } = head;
-  return {
+  const { provider, symbol, srcTs, ingestTs, origin, replayRunId, rules } = head;
+  const isUnnumbered = head.seq === null && rules.identity === 'given';
+  const seq = head.seq ?? (isUnnumbered ? 0n : contentNumber({ price, size, bid, ask, side }));
+  const event: TickEvent = {
     kind: 'tick',
     provider,
     symbol,
@@ -109,10 +118,16 @@ function tick(raw: RawEvent): TickEvent | Refusal {
     replayRunId,
     eventId: eventIdOf(provider, symbol, srcTs.text, seq, null),
   };
+  const isCut =
+    isRounded(given, price) ||
+    (size !== null && isRounded(givenSize, size)) ||
+    (bid !== null && isRounded(raw.bid, bid)) ||
+    (ask !== null && isRounded(raw.ask, ask));
+  return noted(event, isUnnumbered, isCut, side === null && raw.side != null);
 }
 
-function bar(raw: RawEvent): BarEvent | Refusal {
-  const head = readHead(raw);
+function bar(raw: RawEvent, providers: Providers): BarEvent | Refusal {
+  const head = readHead(raw, providers);
   if ('kind' in head) return head;
   const ms = typeof raw.interval === 'string' ? parseInterval(raw.interval) : null;
   if (ms === null) {
@@ -133,9 +148,11 @@ function bar(raw: RawEvent): BarEvent | Refusal {
   if (high < Math.max(open, low, close) || low > Math.min(open, close)) {
     return refuse('bad_bar', `h ${high} and l ${low} do not enclose o ${open} and c ${close}`);
   }
-  const { provider, symbol, srcTs, ingestTs, seq, origin, replayRunId } = head;
+  const { provider, symbol, srcTs, ingestTs, origin, replayRunId } = head;
   const interval = intervalName(ms);
-  return {
+  // a window has one bar: another content of it is a conflict, whatever is declared of the provider
+  const seq = head.seq ?? 0n;
+  const event: BarEvent = {
     kind: 'bar',
     provider,
     symbol,
@@ -152,6 +169,29 @@ function bar(raw: RawEvent): BarEvent | Refusal {
     replayRunId,
     eventId: eventIdOf(provider, symbol, srcTs.text, seq, interval),
   };
+  const isCut =
+    isRounded(raw.o, open) ||
+    isRounded(raw.h, high) ||
+    isRounded(raw.l, low) ||
+    isRounded(raw.c, close) ||
+    isRounded(given, volume);
+  return noted(event, false, isCut, false);
+}
+
+/** A property that most events lack: those with it are of a second hidden class. */
+function noted<E extends MarketEvent>(
+  event: E,
+  isUnnumbered: boolean,
+  isCut: boolean,
+  isSideUnknown: boolean,
+): E {
+  if (!isUnnumbered && !isCut && !isSideUnknown) return event;
+  const notes: EventNote[] = [];
+  if (isUnnumbered) notes.push('unnumbered');
+  if (isCut) notes.push('rounded');
+  if (isSideUnknown) notes.push('unknown_side');
+  event.notes = notes;
+  return event;
 }
 
 function required(value: unknown, field: string): number | Refusal {
@@ -160,10 +200,11 @@ function required(value: unknown, field: string): number | Refusal {
     : finiteNumber(value, field, 'bad_bar');
 }
 
-function readHead(raw: RawEvent): Head | Refusal {
-  const provider = name(raw.provider, 'provider', 'missing_provider', 'bad_provider');
+function readHead(raw: RawEvent, providers: Providers): Head | Refusal {
+  const provider = providerName(raw.provider);
   if (typeof provider !== 'string') return provider;
-  const symbol = name(raw.symbol, 'symbol', 'missing_symbol', 'bad_symbol');
+  const rules = rulesOf(providers, provider);
+  const symbol = symbolOf(raw.symbol, rules);
   if (typeof symbol !== 'string') return symbol;
   const given = raw.src_ts ?? raw.timestamp ?? raw.ts;
   if (given == null) return refuse('missing_time', 'none of src_ts, timestamp and ts');
@@ -171,8 +212,8 @@ function readHead(raw: RawEvent): Head | Refusal {
   if ('kind' in srcTs) return srcTs;
   const ingestTs = raw.ingest_ts == null ? null : timeOf(raw.ingest_ts, 'ingest_ts');
   if (ingestTs !== null && 'kind' in ingestTs) return ingestTs;
-  const seq = raw.seq == null ? 0n : wholeNumber(raw.seq, 'seq', 'bad_seq');
-  if (typeof seq !== 'bigint') return seq;
+  const seq = raw.seq == null ? tradeSeq(raw.trade_id) : wholeNumber(raw.seq, 'seq', 'bad_seq');
+  if (isRefusal(seq)) return seq;
   const replayRunId =
     raw.replay_run_id == null ? 0n : wholeNumber(raw.replay_run_id, 'replay_run_id', 'bad_origin');
   if (typeof replayRunId !== 'bigint') return replayRunId;
@@ -180,13 +221,18 @@ function readHead(raw: RawEvent): Head | Refusal {
   if (typeof origin !== 'string') return origin;
   return {
     provider,
-    symbol: upperCased(symbol),
+    symbol,
     srcTs,
     ingestTs: ingestTs?.micros ?? null,
     seq,
     origin,
     replayRunId: origin === 'replay' ? replayRunId : null,
+    rules,
   };
+}
+
+function tradeSeq(tradeId: unknown): bigint | null | Refusal {
+  return tradeId == null ? null : tradeNumber(tradeId);
 }
 
 /** A run id alone implies replay; 0 means no run. Every role would take a replay without a run id for live. */
@@ -214,13 +260,6 @@ function timeOf(value: unknown, field: string): EventTime | Refusal {
   }
   if (isEventTime(time.micros)) return time;
   return refuse('time_out_of_range', `${field} ${time.text} is not within [2000, 2100)`);
-}
-
-function sideOf(value: unknown): Side | Refusal {
-  const word = typeof value === 'string' && value.length <= 4 ? value.toLowerCase() : '';
-  if (word === 'buy') return 1;
-  if (word === 'sell') return -1;
-  return refuse('bad_side', `side is ${shown(value)}; known are buy and sell`);
 }
 
 function isRefusal(value: unknown): value is Refusal {

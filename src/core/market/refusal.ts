@@ -28,9 +28,12 @@ export type RefusalReason =
   | 'bad_number'
   /** NaN or an infinity, as a number or spelled out, or digits beyond a double */
   | 'not_finite'
+  /** of letters of older versions: an unknown side is null now */
   | 'bad_side'
-  /** not a whole number from 0 to 2^63 − 1, or a JSON number above 2^53 − 1, whose digits are lost */
+  /** not a whole number from 0 to 2^63 − 1 whose digits are all known */
   | 'bad_seq'
+  /** no text and no whole number, or longer than 128 bytes */
+  | 'bad_trade_id'
   | 'bad_interval'
   /** o, h, l, c or v is missing or not a number, or they contradict each other */
   | 'bad_bar'

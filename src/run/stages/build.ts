@@ -37,6 +37,7 @@ function buildTicks(setup: StageSetup, { bus, store, env, meter }: Connections):
     batchSize: batchSize ?? config.batch_size,
     batchMax: config.batch_max,
     takeoverMs: config.takeover,
+    providers: streaming.providers,
     env,
     meter,
   });
@@ -59,6 +60,7 @@ function buildBars(setup: StageSetup, { bus, store, env, meter }: Connections): 
     consumerGroup: group ?? streaming.bus.redis.consumer_group,
     consumerName: consumer,
     tickGroup: streaming.tick_consumer.consumer_group,
+    providers: streaming.providers,
     env,
     meter,
   });
@@ -122,6 +124,7 @@ function producerOptions(
     topic: eventsTopic(streaming),
     backpressure: busReport.capacity,
     encoding: streaming.bus.encoding,
+    providers: streaming.providers,
     jobRuns: store.jobRuns,
     env,
     meter,

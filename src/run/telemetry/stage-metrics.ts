@@ -32,7 +32,12 @@ const METRICS: MetricTable = {
   },
   tick_collisions_total: {
     kind: 'counter',
-    help: 'Market ticks with the key of a stored one and another content.',
+    help: 'Market ticks with the key of another one: conflicts, and of providers that number nothing also equal ones.',
+  },
+  events_altered_total: {
+    kind: 'counter',
+    help: 'Events kept otherwise than they were sent: a number rounded to a double, an unknown side left out.',
+    labels: { component: [], provider: [], reason: ['rounded', 'unknown_side'] },
   },
   store_write_duration_seconds: {
     kind: 'histogram',
@@ -160,6 +165,9 @@ export class StageMetrics extends Metrics {
     super(METRICS);
     for (const provider of new Set(providers)) {
       for (const name of OF_PROVIDERS) this.count(name, { provider }, 0);
+      for (const component of ['tick_consumer', 'micro_batch'])
+        for (const reason of METRICS['events_altered_total']?.labels?.['reason'] ?? [])
+          this.count('events_altered_total', { component, provider, reason }, 0);
     }
   }
 

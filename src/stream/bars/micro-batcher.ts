@@ -2,6 +2,11 @@ import { envOf, type Env } from '../../core/env.ts';
 import { unlessAborted } from '../../core/wait.ts';
 import { BusError, type StreamBus } from '../../bus/bus.ts';
 import { Ownership, type OwnedPartition } from '../../bus/ownership.ts';
+import {
+  providersOf,
+  type ProviderDeclarations,
+  type Providers,
+} from '../../core/market/identity/providers.ts';
 import type { BarRules, LatePolicy } from '../../core/window/rules.ts';
 import type { StoreClient } from '../../store/store-client.ts';
 import { InboxMover } from '../inbox.ts';
@@ -38,6 +43,8 @@ export interface MicroBatcherOptions {
   tickGroup?: string;
   /** default mdp.events */
   topic?: string;
+  /** what is declared of providers; the tick consumer needs the same. Default: nothing */
+  providers?: ProviderDeclarations;
   meter?: Meter;
   /** default: no log, the machine's clock */
   env?: Partial<Env>;
@@ -63,6 +70,7 @@ export function windowMsOf(seconds: number): number {
 export class MicroBatcher implements Stage {
   readonly #options: MicroBatcherOptions;
   readonly #rules: BarRules;
+  readonly #providers: Providers;
   readonly #topic: string;
   readonly #group: string;
   readonly #name: string;
@@ -87,6 +95,7 @@ export class MicroBatcher implements Stage {
       reviseHorizonMs: options.reviseHorizonMs ?? 86_400_000,
       idleTimeoutMs: options.idleTimeoutMs ?? 5_000,
     };
+    this.#providers = providersOf(options.providers);
     this.#topic = options.topic ?? 'mdp.events';
     this.#group = options.consumerGroup ?? 'mdp-consumers';
     this.#name = options.consumerName ?? 'bars-1';
@@ -171,6 +180,7 @@ export class MicroBatcher implements Stage {
       bus,
       topic: this.#topic,
       member: `${this.#group} ${this.#name}`,
+      providers: this.#providers,
       connect: () => storeClient.connect('inbox'),
       onBroken: (error: Error) => this.#broken.reject(error),
       env: this.#env,
@@ -204,6 +214,7 @@ export class MicroBatcher implements Stage {
       tickGroup: this.#tickGroup,
       rules: this.#rules,
       limits: { maxBatchSize, flushTimeoutMs },
+      providers: this.#providers,
       env: this.#env,
       calls: this.#calls,
       report: this.#report,

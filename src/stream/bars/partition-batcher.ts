@@ -2,6 +2,7 @@ import type { Env } from '../../core/env.ts';
 import type { Delivery, PartitionReader, StreamBus } from '../../bus/bus.ts';
 import type { OwnedPartition } from '../../bus/ownership.ts';
 import type { RefusedRecord } from '../../core/market/dead-letter.ts';
+import type { Providers } from '../../core/market/identity/providers.ts';
 import { PartitionWindows } from '../../core/window/partition-windows.ts';
 import type { BarRules, EventOutcome } from '../../core/window/rules.ts';
 import { isFenced, sqlstateOf } from '../../store/postgres/sqlstate.ts';
@@ -23,6 +24,7 @@ export interface PartitionBatcherOptions {
   tickGroup: string;
   rules: BarRules;
   limits: StepLimits;
+  providers: Providers;
   env: Env;
   calls: ServerCalls;
   report: BarReport;
@@ -83,7 +85,7 @@ export class PartitionBatcher {
   constructor(owned: OwnedPartition, options: PartitionBatcherOptions) {
     this.owned = owned;
     this.#options = options;
-    this.#events = new PartitionEvents(options.bus, options.topic);
+    this.#events = new PartitionEvents(options.bus, options.topic, options.providers);
     this.#pace = new StepPacing(options.limits);
   }
 
@@ -220,6 +222,7 @@ export class PartitionBatcher {
       if (event !== null && !isOld) this.#refuse(delivery, event.reason, event.detail);
       return null;
     }
+    if (event.notes !== undefined && !isOld) this.#options.report.altered(event);
     const outcome = windows.apply(position, takenMs, event);
     // late events were handled before the restart; 'late' now means that a window of the former length was still open
     if (isOld && outcome !== 'late' && outcome !== 'too_late') return null;

@@ -1,5 +1,6 @@
 import type { Env } from '../../core/env.ts';
 import type { RefusedRecord } from '../../core/market/dead-letter.ts';
+import type { MarketEvent } from '../../core/market/event.ts';
 import { intervalName } from '../../core/market/interval.ts';
 import type { EventOutcome } from '../../core/window/rules.ts';
 import type { Step } from '../../core/window/step.ts';
@@ -7,6 +8,7 @@ import { formatMicros } from '../../core/time.ts';
 import type { ChangedBar } from '../../store/bars/rows.ts';
 import type { Revision } from '../../store/bars/revise.ts';
 import type { StepResult } from '../../store/bars/commit-step.ts';
+import { countAltered } from '../altered.ts';
 import { SymbolLabels, type Meter } from '../meter.ts';
 import type { JobRun } from '../job-run.ts';
 import { UnfitCandles } from './unfit-candles.ts';
@@ -63,6 +65,10 @@ export class BarReport {
     meter.count('microbatch_revisions_total', {}, windows.length);
     this.#written(windows.length + rollups.length, durationMs);
     this.#logRevised(windows);
+  }
+
+  altered(event: MarketEvent): void {
+    countAltered(this.#options.meter, COMPONENT, [event]);
   }
 
   /** Outcomes of events, where they are counted. */

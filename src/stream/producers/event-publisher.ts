@@ -5,7 +5,14 @@ import type { Backpressure } from '../../core/bus/capacity.ts';
 import { unlessAborted } from '../../core/wait.ts';
 import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
 import type { MarketEvent } from '../../core/market/event.ts';
+import {
+  providersOf,
+  type ProviderDeclarations,
+  type Providers,
+} from '../../core/market/identity/providers.ts';
+import { renamed } from '../../core/market/identity/renamed.ts';
 import type { JobRunTracker } from '../../store/job-runs.ts';
+import { countAltered } from '../altered.ts';
 import { JobRun, PROGRESS_EVERY_BEATS } from '../job-run.ts';
 import { NO_METER, type Meter } from '../meter.ts';
 
@@ -18,6 +25,8 @@ export interface ProducerOptions {
   topic?: string;
   /** default json */
   encoding?: Encoding;
+  /** what is declared of providers, as the consumers have it. Default: nothing */
+  providers?: ProviderDeclarations;
   /** null: its runs are not recorded */
   jobRuns?: JobRunTracker | null;
   meter?: Meter;
@@ -54,6 +63,7 @@ export class EventPublisher {
   readonly meter: Meter;
   readonly #identity: ProducerIdentity;
   readonly #encoding: Encoding;
+  readonly #providers: Providers;
   readonly #publisher: Publisher;
   readonly #run: JobRun;
   #published = 0;
@@ -66,6 +76,7 @@ export class EventPublisher {
     this.meter = options.meter ?? NO_METER;
     this.#identity = identity;
     this.#encoding = options.encoding ?? 'json';
+    this.#providers = providersOf(options.providers);
     this.#run = new JobRun({
       env: this.env,
       meter: this.meter,
@@ -78,7 +89,7 @@ export class EventPublisher {
   }
 
   #makePublisher({ bus, topic = 'mdp.events', backpressure, limits }: ProducerOptions): Publisher {
-    const component = `producer_${this.#identity.stage}`;
+    const component = this.#component;
     const count = (provider: string, records: number): void =>
       this.meter.count('stream_events_ingested_total', { bus: bus.kind, topic, provider }, records);
     count(this.#identity.provider, 0);
@@ -101,6 +112,10 @@ export class EventPublisher {
     });
   }
 
+  get #component(): string {
+    return `producer_${this.#identity.stage}`;
+  }
+
   get progress(): ProducerProgress {
     return { published: this.#published, queued: this.#publisher.queued };
   }
@@ -121,7 +136,8 @@ export class EventPublisher {
   async add(events: readonly MarketEvent[], stopping: AbortSignal): Promise<void> {
     if (events.length === 0) return;
     for (const { symbol, srcTs } of events) this.#run.saw(symbol, srcTs);
-    const records = events.map((event) => eventRecord(event, this.#encoding));
+    countAltered(this.meter, this.#component, events);
+    const records = events.map((event) => eventRecord(renamed(event, this.#providers), this.#encoding));
     await unlessAborted(this.#publisher.add(records), stopping);
   }
 

@@ -2,6 +2,7 @@ import type { Delivery } from '../../bus/bus.ts';
 import { acceptEvent } from '../../core/market/accept.ts';
 import { partitionName, type RefusedRecord } from '../../core/market/dead-letter.ts';
 import type { TickEvent } from '../../core/market/event.ts';
+import type { Providers } from '../../core/market/identity/providers.ts';
 
 /** A tick and its delivery: if the database refuses the tick later, the raw bytes are kept. */
 export interface DeliveredTick {
@@ -18,10 +19,18 @@ export interface TickBatch {
   skipped: { bars: number; replayed: number; lost: number };
 }
 
-/** @param context `nowMicros`: timestamp of refusals, µs */
+/** Where a batch is sorted. */
+export interface BatchContext {
+  group: string;
+  partitions: number;
+  /** timestamp of refusals, µs */
+  nowMicros: bigint;
+}
+
 export function sortDeliveries(
   deliveries: readonly Delivery[],
-  context: { group: string; partitions: number; nowMicros: bigint },
+  context: BatchContext,
+  providers: Providers,
 ): TickBatch {
   const batch: TickBatch = { ticks: [], refused: [], skipped: { bars: 0, replayed: 0, lost: 0 } };
   for (const delivery of deliveries) {
@@ -29,7 +38,7 @@ export function sortDeliveries(
       batch.skipped.lost += 1;
       continue;
     }
-    const event = acceptEvent(delivery.data, delivery.encoding, delivery.takenMs);
+    const event = acceptEvent(delivery.data, delivery.encoding, delivery.takenMs, providers);
     if (event.kind === 'refused') batch.refused.push(refusedRecord(delivery, event, context));
     else if (event.kind === 'bar') batch.skipped.bars += 1;
     else if (event.origin === 'replay') batch.skipped.replayed += 1;
@@ -41,7 +50,7 @@ export function sortDeliveries(
 export function refusedRecord(
   delivery: Delivery,
   { reason, detail }: Pick<RefusedRecord, 'reason' | 'detail'>,
-  { group, partitions, nowMicros }: { group: string; partitions: number; nowMicros: bigint },
+  { group, partitions, nowMicros }: BatchContext,
 ): RefusedRecord {
   return {
     topic: partitionName(delivery.topic, delivery.partition, partitions),

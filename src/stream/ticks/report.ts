@@ -2,7 +2,9 @@ import type { Env } from '../../core/env.ts';
 import type { RefusedRecord } from '../../core/market/dead-letter.ts';
 import type { JobRun } from '../job-run.ts';
 import type { Meter } from '../meter.ts';
+import { countAltered } from '../altered.ts';
 import type { TickBatch } from './batch.ts';
+import { TickCollisions } from './collisions.ts';
 import type { SinkResult } from './sink.ts';
 
 /** The result of one batch. */
@@ -21,18 +23,31 @@ export class TickReport {
   readonly #env: Env;
   readonly #meter: Meter;
   readonly #run: JobRun;
+  readonly #collisions: TickCollisions;
   readonly #providers = new Set<string>();
 
   constructor(env: Env, meter: Meter, run: JobRun) {
     this.#env = env;
     this.#meter = meter;
     this.#run = run;
+    this.#collisions = new TickCollisions(env, meter);
+  }
+
+  /** To be called every second or so. */
+  beat(): void {
+    this.#collisions.tell();
   }
 
   wrote(result: TickBatchResult): void {
     const { batch, stored, known, deadLetters, durationMs } = result;
     this.#run.wrote(stored);
     this.#countTicks(result);
+    countAltered(
+      this.#meter,
+      COMPONENT,
+      batch.ticks.map(({ tick }) => tick),
+    );
+    this.#collisions.settled(batch.ticks, result.refused);
     for (const { reason } of deadLetters) this.#error(reason, 1);
     if (batch.skipped.lost > 0) this.#error('body_lost', batch.skipped.lost);
     if (batch.ticks.length > 0) {
@@ -58,10 +73,9 @@ export class TickReport {
       counts.set(tick.provider, (counts.get(tick.provider) ?? 0) + 1);
       this.#run.saw(tick.symbol, tick.srcTs);
     }
-    for (const { tick, reason } of refused) {
+    for (const { tick } of refused) {
       counts.set(tick.provider, (counts.get(tick.provider) ?? 0) - 1);
       meter.count('tick_forward_failures_total', { provider: tick.provider });
-      if (reason === 'conflict') meter.count('tick_collisions_total', {});
     }
     for (const [provider, count] of counts) {
       // a provider's failure series exists from its first tick on, at 0

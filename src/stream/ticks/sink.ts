@@ -48,9 +48,16 @@ export async function storeTicks(
   const refused = result.conflicts.map((index) => ({
     ...ticks[index],
     reason: 'conflict' as const,
-    detail: 'a tick of this provider, symbol, time and seq is stored with another content, which stays',
+    detail: conflictDetail(ticks[index]),
   }));
   return { stored: result.stored, known: result.known, refused };
+}
+
+function conflictDetail({ tick: { provider, notes } }: DeliveredTick): string {
+  const detail = 'a tick of this provider, symbol, time and seq is stored with another content, which stays';
+  return notes !== undefined && notes.includes('unnumbered')
+    ? `${detail}; it says neither seq nor trade_id: declare providers: { ${provider}: { identity: content } }`
+    : detail;
 }
 
 async function storeHalves(

@@ -1,6 +1,11 @@
 import { envOf, type Env } from '../../core/env.ts';
 import type { Delivery, GroupMember, StreamBus } from '../../bus/bus.ts';
 import { DEAD_LETTER_TOPIC, type RefusedRecord } from '../../core/market/dead-letter.ts';
+import {
+  providersOf,
+  type ProviderDeclarations,
+  type Providers,
+} from '../../core/market/identity/providers.ts';
 import { GroupInUseError, PartitionsDifferError } from '../../store/bus/partitions.ts';
 import type { StoreClient } from '../../store/store-client.ts';
 import { deadLetterRecords } from '../dead-letters.ts';
@@ -9,7 +14,7 @@ import { JobRun } from '../job-run.ts';
 import { NO_METER, type Meter } from '../meter.ts';
 import { ServerCalls } from '../server-calls.ts';
 import { StageLifecycle, type Stage } from '../stage.ts';
-import { refusedRecord, sortDeliveries, type TickBatch } from './batch.ts';
+import { refusedRecord, sortDeliveries, type BatchContext, type TickBatch } from './batch.ts';
 import { InFlightBatches, type Settle } from './in-flight.ts';
 import { COMPONENT, TickReport } from './report.ts';
 import { storeTicks } from './sink.ts';
@@ -28,6 +33,8 @@ export interface TickConsumerOptions {
   topic?: string;
   /** entries of a silent member are taken over after this, ms (default 30 s) */
   takeoverMs?: number;
+  /** what is declared of providers; the micro-batcher needs the same. Default: nothing */
+  providers?: ProviderDeclarations;
   meter?: Meter;
   /** default: no log, the machine's clock */
   env?: Partial<Env>;
@@ -79,6 +86,7 @@ export class TickConsumer implements Stage {
   readonly #batchSize: number;
   readonly #batchMax: number;
   readonly #takeoverMs: number | undefined;
+  readonly #providers: Providers;
   readonly #env: Env;
   readonly #meter: Meter;
   readonly #calls: ServerCalls;
@@ -90,6 +98,7 @@ export class TickConsumer implements Stage {
   #inbox: InboxMover | null = null;
   #inboxFailure: Error | null = null;
 
+  /** @throws RangeError when a provider's map of symbols cannot be used */
   constructor(options: TickConsumerOptions) {
     const meter = options.meter ?? NO_METER;
     this.#meter = meter;
@@ -101,6 +110,7 @@ export class TickConsumer implements Stage {
     this.#batchSize = options.batchSize ?? 100;
     this.#batchMax = Math.max(options.batchMax ?? 5_000, this.#batchSize);
     this.#takeoverMs = options.takeoverMs;
+    this.#providers = providersOf(options.providers);
     this.#env = envOf(options.env);
     this.#calls = new ServerCalls({ env: this.#env, meter, name: 'TickConsumer', component: COMPONENT });
     const labels = this.#labels();
@@ -110,7 +120,10 @@ export class TickConsumer implements Stage {
       jobRuns: this.#store.jobRuns,
       stage: 'ticks',
       start: { jobName: 'tick_consumer', metadata: labels },
-      onBeat: async () => meter.set('stream_consumer_lag_ms', labels, await this.#lagMs()),
+      onBeat: async () => {
+        this.#report.beat();
+        meter.set('stream_consumer_lag_ms', labels, await this.#lagMs());
+      },
     });
     this.#report = new TickReport(this.#env, meter, this.#run);
     this.#lifecycle = new StageLifecycle(
@@ -177,6 +190,7 @@ export class TickConsumer implements Stage {
       bus: this.#bus,
       topic: this.#topic,
       member: `${this.#group} ${this.#name}`,
+      providers: this.#providers,
       connect: () => this.#store.connect('inbox'),
       onBroken: (error: Error) => (this.#inboxFailure = error),
       env: this.#env,
@@ -209,10 +223,10 @@ export class TickConsumer implements Stage {
   }
 
   #sort(deliveries: readonly Delivery[]): TickBatch {
-    return sortDeliveries(deliveries, this.#context());
+    return sortDeliveries(deliveries, this.#context(), this.#providers);
   }
 
-  #context(): { group: string; partitions: number; nowMicros: bigint } {
+  #context(): BatchContext {
     return {
       group: this.#group,
       partitions: this.#bus.partitions(this.#topic),

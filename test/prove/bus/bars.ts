@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { Client } from 'pg';
 import type { StreamBus } from '../../../src/bus/bus.ts';
 import { acceptEvent } from '../../../src/core/market/accept.ts';
+import { NO_PROVIDERS } from '../../../src/core/market/identity/providers.ts';
 import { assertRecomputed } from '../../support/bars/recomputed.ts';
 import type { Program } from '../../support/run/program.ts';
 import { until } from '../../support/until.ts';
@@ -32,7 +33,7 @@ export async function finalBarsEqual(harness: BusHarness, windowMs = 2_000): Pro
     .filter(({ reason }) => reason === 'too_late')
     .flatMap(({ raw, encoding }) => {
       const bytes = Buffer.from(String(raw), 'base64');
-      const event = acceptEvent(bytes, encoding === 'msgpack' ? 'msgpack' : 'json', Date.now());
+      const event = acceptEvent(bytes, encoding === 'msgpack' ? 'msgpack' : 'json', Date.now(), NO_PROVIDERS);
       if (event.kind === 'refused') return [];
       return [{ provider: event.provider, symbol: event.symbol, srcUs: Number(event.srcTs) }];
     });

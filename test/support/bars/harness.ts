@@ -13,6 +13,7 @@ import { MicroBatcher, type MicroBatcherOptions } from '../../../src/stream/bars
 import { TickConsumer, type TickConsumerOptions } from '../../../src/stream/ticks/tick-consumer.ts';
 import { oracleBars, type OracleBar, type OracleTick } from './oracle.ts';
 import { barsIn } from './stored.ts';
+import { openBus as openKafkaBus } from '../bus/kafka-bus.ts';
 import { TestMeter } from '../bus/meter.ts';
 import { until } from '../until.ts';
 
@@ -20,8 +21,8 @@ export const TOPIC = 'mdp.events';
 
 /** Where the events travel. */
 export interface BusPlace {
-  kind: 'postgres' | 'redis';
-  /** of redis */
+  kind: 'postgres' | 'redis' | 'kafka';
+  /** of redis; host:port of kafka */
   uri?: string;
 }
 
@@ -39,6 +40,7 @@ export function openBus(
     env: testEnv(),
   };
   if (bus.kind === 'redis') return openRedisBus(bus.uri ?? '', options);
+  if (bus.kind === 'kafka') return openKafkaBus(bus.uri ?? '', options);
   return Promise.resolve(new PostgresBus({ ...options, databaseUrl }));
 }
 

@@ -59,6 +59,23 @@ void test('the usual ways to write a time are read', async (t) => {
     ['2025-01-01T12:00:00.5Z', noon + 500_000n],
     ['2025-01-01T12:00:00,000001Z', noon + 1n],
     ['2025-01-01T12:00:00.000001999Z', noon + 1n],
+    ['20250101T120000Z', noon],
+    ['20250101T120000.000001+0000', noon + 1n],
+    ['20250101T1200', noon],
+    ['20250101 12:00:00', noon],
+    ['2025-01-01T120000Z', noon],
+    ['2025-01-01 12:00:00 UTC', noon],
+    ['2025-01-01 12:00:00.5 utc', noon + 500_000n],
+    ['2025-01-01T12:00:00UTC', noon],
+    ['2025-01-01 12:00:00 GMT', noon],
+    ['2025-01-01 12:00:00.000001 +0000 UTC', noon + 1n],
+    ['2025-01-01T11:59:60Z', noon],
+    ['2025-01-01T11:59:60.25Z', noon + 250_000n],
+    ['2024-12-31T24:00:00Z', noon - 12n * 3_600_000_000n],
+    ['2024-12-31T24:00', noon - 12n * 3_600_000_000n],
+    ['20241231T240000.000', noon - 12n * 3_600_000_000n],
+    ['2024-12-31T23:59:60Z', noon - 12n * 3_600_000_000n],
+    ['2025-01-01T01:29:60+01:30', noon - 12n * 3_600_000_000n],
   ];
   for (const [text, micros] of cases) t.equal(parseIsoMicros(text), micros, text);
 });
@@ -72,9 +89,21 @@ void test('what is no time is refused', async (t) => {
     '2025-02-29',
     '1900-02-29',
     '2025-04-31',
-    '2025-01-01T24:00:00Z',
+    '2025-01-01T24:00:01Z',
+    '2025-01-01T24:00:00.0000001Z',
+    '2025-01-01T24:01Z',
+    '2025-01-01T25:00:00Z',
     '2025-01-01T12:60:00Z',
-    '2025-01-01T12:00:60Z',
+    '2025-01-01T12:00:61Z',
+    '20250101T1200:00Z',
+    '2025-0101T12:00:00Z',
+    '20250101',
+    '20250101Z',
+    '20251301T120000Z',
+    '20250101T12000Z',
+    '+0100000101T120000Z',
+    '2025-01-01 12:00:00 +0200 UTC',
+    '2025-01-01 12:00:00 UTC+2',
     '2025-01-01T12:00:00+16:00',
     '2025-01-01T12:00:00 CET',
     '1755945303176042',
@@ -84,6 +113,17 @@ void test('what is no time is refused', async (t) => {
     t.throws(() => parseIsoMicros(text), { name: 'RangeError' }, JSON.stringify(text));
   }
   t.equal(parseIsoMicros('2000-02-29'), 951_782_400_000_000n, 'a leap day that exists');
+  for (const [text, why] of [
+    ['2025-13-01', 'month 13 does not exist'],
+    ['20250229T000000', 'day 29 does not exist in that month'],
+    ['2025-01-01T12:00:61', 'a time of day beyond 23:59:60'],
+    ['2025-01-01T24:00:01', 'a time of day beyond 24:00:00'],
+    ['2025-01-01T12:00:00+16:00', 'zone +16:00 does not exist'],
+    ['2025-01-01T12:00:00 +0200 UTC', 'zone +0200 UTC contradicts itself'],
+    ['now', 'not an ISO-8601 time such as 2025-01-01T12:00:00.000000Z'],
+  ] as const) {
+    t.throws(() => parseIsoMicros(text), { message: why });
+  }
 });
 
 void test('the system clock tells the wall time in µs and a monotonic time that never goes back', async (t) => {

@@ -32,7 +32,17 @@ const junk = fc.oneof(
 const aName = fc.oneof(
   { weight: 9, arbitrary: oneOf('SPY', 'ibkr_primary') },
 
-  oneOf('SPY', 'brk.b', 'sol-usdc', '"\\'),
+  oneOf(
+    'SPY',
+    'brk.b',
+    'sol-usdc',
+    '"\\',
+    'SPX   141122P00019500',
+    '币安人生USDT',
+    ' SPY',
+    'A\u200bB',
+    'Ä'.repeat(64),
+  ),
   fc.string({ unit: 'grapheme-ascii', maxLength: 70 }),
 );
 const aTime = oneOf(
@@ -47,6 +57,9 @@ const aTime = oneOf(
   '2000-01-01T00:00:00Z',
   '2100-01-01T00:00:00Z',
   '2025-10-24T24:00:00.000000Z',
+  '2025-10-24T23:59:60Z',
+  '20251024T140201Z',
+  '2025-10-24 14:02:01 UTC',
   '20x5-10-24T14:02:01.234567Z',
 );
 const aNumber = fc.oneof(
@@ -71,11 +84,15 @@ const event = fc.record<Record<keyof RawEvent, unknown>>({
   ts: often(maybe(aTime), junk),
   ingest_ts: often(maybe(aTime), junk),
   seq: often(maybe(aWhole), junk),
+  trade_id: often(
+    fc.oneof(aWhole, fc.uuid(), absent),
+    fc.oneof(junk, oneOf<unknown>('x'.repeat(129), '\ud800')),
+  ),
   price: often(maybe(aNumber), junk),
   size: often(maybe(aNumber), junk),
   bid: often(maybe(aNumber), junk),
   ask: often(maybe(aNumber), junk),
-  side: often(oneOf('buy', 'sell', 'Sell', undefined), junk),
+  side: often(oneOf<unknown>('buy', 'sell', 'Sell', 'bid', -1, undefined), junk),
   o: often(oneOf<unknown>(2, '2', 3), junk),
   h: often(oneOf<unknown>(4, '4', 2), junk),
   l: often(oneOf<unknown>(1, '1', 2), junk),

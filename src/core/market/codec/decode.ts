@@ -1,6 +1,8 @@
 import type { MarketEvent } from '../event.ts';
+import { NO_PROVIDERS, type Providers } from '../identity/providers.ts';
 import { readMsgpackMap } from './msgpack-read.ts';
 import { normalise } from '../normalise.ts';
+import { parseExactly } from './precision.ts';
 import { refuse, shown, type Refusal } from '../refusal.ts';
 
 /** The encoding of a record's bytes, as stated by the bus (bus.encoding, field enc). */
@@ -20,6 +22,7 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true });
 export function decodeEvent(
   data: Uint8Array,
   encoding: EventEncoding,
+  providers: Providers = NO_PROVIDERS,
   limits: DecodeLimits = DECODE_LIMITS,
 ): MarketEvent | Refusal {
   if (data.length > limits.eventMaxBytes) {
@@ -27,7 +30,7 @@ export function decodeEvent(
   }
   if (encoding === 'msgpack') {
     const raw = readMsgpackMap(data);
-    return 'reason' in raw ? raw : normalise(raw.fields);
+    return 'reason' in raw ? raw : normalise(raw.fields, providers);
   }
   let text: string;
   try {
@@ -44,7 +47,24 @@ export function decodeEvent(
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return refuse('not_an_object', `JSON, but ${shown(value)}`);
   }
-  return normalise(value);
+  const event = normalise(value, providers);
+  return needsDigits(event) ? normalise(parseExactly(text) as object, providers) : event;
+}
+
+/** Whether JSON.parse may have rounded an integer that counts, so that the text has to be read again. */
+function needsDigits(event: MarketEvent | Refusal): boolean {
+  switch (event.kind) {
+    case 'refused':
+      return event.reason === 'bad_seq' || event.reason === 'bad_trade_id' || event.reason === 'bad_origin';
+    case 'tick':
+      return isLarge(event.price) || isLarge(event.size) || isLarge(event.bid) || isLarge(event.ask);
+    case 'bar':
+      return isLarge(event.high) || isLarge(event.low) || isLarge(event.volume);
+  }
+}
+
+function isLarge(value: number | null): boolean {
+  return value !== null && (value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER);
 }
 
 const MESSAGE_CHARS_MAX = 160;

@@ -47,12 +47,11 @@ export function optionalAmount(value: unknown, name: string): number | null | Re
   return value == null ? null : amount(value, name, 'bad_size');
 }
 
-/** 0 … 2^63 − 1, as a number up to 2^53 − 1 or as decimal digits. */
+/** 0 … 2^63 − 1: a number up to 2^53 − 1, decimal digits, or a bigint. */
 export function wholeNumber(value: unknown, name: string, reason: RefusalReason): bigint | Refusal {
   if (typeof value === 'number') {
     if (Number.isSafeInteger(value) && value >= 0) return BigInt(value);
-    const hint =
-      value > Number.MAX_SAFE_INTEGER ? ': above 2^53 - 1 digits are lost, send it as a string' : '';
+    const hint = value > Number.MAX_SAFE_INTEGER ? ': its digits are lost, send it as a string' : '';
     return refuse(reason, `${name} ${value} is no whole number from 0 on${hint}`);
   }
   const whole =
@@ -61,36 +60,23 @@ export function wholeNumber(value: unknown, name: string, reason: RefusalReason)
   return refuse(reason, `${name} ${shown(value)} is no whole number from 0 to 2^63 - 1`);
 }
 
-const [FIRST_CHAR, LAST_CHAR, BAR, LOWER_A, LOWER_Z] = [0x21, 0x7e, 0x7c, 0x61, 0x7a];
-export const NAME_BYTES_MAX = 64;
+const [FIRST_CHAR, LAST_CHAR, BAR] = [0x21, 0x7e, 0x7c];
+export const PROVIDER_BYTES_MAX = 64;
 
-/** 1-64 bytes of 0x21-0x7E without `|`: providers and symbols. */
-export function name(
-  value: unknown,
-  field: string,
-  missing: RefusalReason,
-  bad: RefusalReason,
-): string | Refusal {
-  if (value == null) return refuse(missing, `no ${field}`);
-  if (typeof value !== 'string') return refuse(bad, `${field} is ${shown(value)} and no text`);
-  if (value.length === 0 || value.length > NAME_BYTES_MAX) {
-    return refuse(bad, `${field} ${shown(value)} has not 1 to ${NAME_BYTES_MAX} characters`);
+/** 1-64 bytes of 0x21-0x7E without `|`. */
+export function providerName(value: unknown): string | Refusal {
+  if (value == null) return refuse('missing_provider', 'no provider');
+  if (typeof value !== 'string') return refuse('bad_provider', `provider is ${shown(value)} and no text`);
+  if (value.length === 0 || value.length > PROVIDER_BYTES_MAX) {
+    const problem = `has not 1 to ${PROVIDER_BYTES_MAX} characters`;
+    return refuse('bad_provider', `provider ${shown(value)} ${problem}`);
   }
   for (let at = 0; at < value.length; at += 1) {
     const char = value.charCodeAt(at);
     if (char < FIRST_CHAR || char > LAST_CHAR || char === BAR) {
-      const code = char.toString(16).padStart(4, '0');
-      return refuse(bad, `${field} ${shown(value)} has U+${code} at ${at}; allowed is 0x21-0x7E without |`);
+      const problem = `has U+${char.toString(16).padStart(4, '0')} at ${at}; allowed is 0x21-0x7E without |`;
+      return refuse('bad_provider', `provider ${shown(value)} ${problem}`);
     }
   }
   return value;
-}
-
-/** Only a-z to A-Z change: toUpperCase() on what name() accepted. */
-export function upperCased(symbol: string): string {
-  for (let at = 0; at < symbol.length; at += 1) {
-    const char = symbol.charCodeAt(at);
-    if (char >= LOWER_A && char <= LOWER_Z) return symbol.toUpperCase();
-  }
-  return symbol;
 }

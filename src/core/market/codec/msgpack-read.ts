@@ -29,6 +29,7 @@ function noFields(): Fields {
     ts: null,
     ingest_ts: null,
     seq: null,
+    trade_id: null,
     price: null,
     size: null,
     bid: null,

@@ -3,7 +3,7 @@ import { strict as assert } from 'node:assert';
 /** map 16: reserves space for the count, which is known only at the end */
 const HEADER_BYTES = 3;
 
-/** Writes one msgpack map of ASCII names and values, entry by entry. */
+/** Writes one msgpack map, entry by entry; its names are ASCII. */
 export class MsgpackMap {
   readonly #bytes: Buffer;
   #entries = 0;
@@ -14,9 +14,11 @@ export class MsgpackMap {
     this.#bytes = Buffer.allocUnsafe(maxBytes);
   }
 
-  text(name: string, value: string): void {
+  /** Up to 255 bytes of UTF-8. */
+  text(name: string, value: string, isAscii = true): void {
     this.#name(name);
-    this.#string(value);
+    if (isAscii) this.#string(value, value.length, 'latin1');
+    else this.#string(value, Buffer.byteLength(value), 'utf8');
   }
 
   double(name: string, value: number): void {
@@ -49,19 +51,18 @@ export class MsgpackMap {
 
   #name(name: string): void {
     this.#entries += 1;
-    this.#string(name);
+    this.#string(name, name.length, 'latin1');
   }
 
-  /** Up to 255 ASCII characters. */
-  #string(text: string): void {
-    if (text.length <= 31) {
-      this.#bytes[this.#at] = 0xa0 | text.length;
+  #string(text: string, length: number, encoding: 'latin1' | 'utf8'): void {
+    if (length <= 31) {
+      this.#bytes[this.#at] = 0xa0 | length;
       this.#at += 1;
     } else {
       this.#bytes[this.#at] = 0xd9;
-      this.#at = this.#bytes.writeUInt8(text.length, this.#at + 1);
+      this.#at = this.#bytes.writeUInt8(length, this.#at + 1);
     }
-    this.#bytes.write(text, this.#at, 'latin1'); // truncated at the end of the memory, so bytes() asserts the length
-    this.#at += text.length;
+    this.#bytes.write(text, this.#at, encoding); // truncated at the end of the memory, so bytes() asserts the length
+    this.#at += length;
   }
 }

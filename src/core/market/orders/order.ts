@@ -1,3 +1,4 @@
+import { isRounded } from '../codec/precision.ts';
 import { eventIdOf } from '../event-id.ts';
 import { isEventTime } from '../event-time.ts';
 import type { Side, TickEvent } from '../event.ts';
@@ -83,6 +84,9 @@ export function orderEvent(payload: Uint8Array, place: OrderPlace, mints: Mints)
   const { tickTimestamp: srcTs, sequenceNumber: seq, ingestTs } = place;
   if (!isEventTime(srcTs)) return unknown('time_out_of_range');
   const symbol = `${base.name}-${quote.name}`;
+  const isCut =
+    isRounded(decimalOf(intent.get('price'), PRICE_DECIMALS), price) ||
+    isRounded(decimalOf(intent.get('quantity'), base.decimals), size);
   return {
     kind: 'tick',
     provider: ORDER_PROVIDER,
@@ -98,6 +102,7 @@ export function orderEvent(payload: Uint8Array, place: OrderPlace, mints: Mints)
     origin: 'live',
     replayRunId: null,
     eventId: eventIdOf(ORDER_PROVIDER, symbol, formatMicros(srcTs), seq, null),
+    ...(isCut ? { notes: ['rounded'] } : {}),
   };
 }
 
@@ -147,7 +152,13 @@ const U64_MAX = 0xffff_ffff_ffff_ffffn;
 
 /** The double nearest to a u64 / 10^decimals: rounded only once, by Number() reading the decimal text. */
 function scaled(value: unknown, decimals: number): number | null {
+  const decimal = decimalOf(value, decimals);
+  return decimal === null ? null : Number(decimal);
+}
+
+/** null: no u64 */
+function decimalOf(value: unknown, decimals: number): string | null {
   const digits = value instanceof Digits ? value.text : value;
   if (typeof digits !== 'string' || !U64_DIGITS.test(digits) || BigInt(digits) > U64_MAX) return null;
-  return Number(`${digits}e-${decimals}`);
+  return decimals === 0 ? digits : `${digits}e-${decimals}`;
 }

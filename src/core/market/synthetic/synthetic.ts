@@ -1,7 +1,9 @@
 import { EVENT_TIME_END_US, isEventTime } from '../event-time.ts';
 import { eventIdOf } from '../event-id.ts';
 import type { TickEvent } from '../event.ts';
-import { name, upperCased } from '../codec/field.ts';
+import { providerName } from '../codec/field.ts';
+import { symbolProblem, upperCased } from '../identity/symbol.ts';
+import { shown } from '../refusal.ts';
 import { Random } from './random.ts';
 import { formatMicros, type Micros } from '../../time.ts';
 
@@ -135,10 +137,11 @@ export class SyntheticTicks {
 
 function checkOptions(options: SyntheticOptions): void {
   const { symbols, tickRate, priceVolatility, spreadBps, priceStep, startMicros } = options;
-  const names = [options.provider, ...symbols].map((text) => name(text, 'name', 'bad_symbol', 'bad_symbol'));
-  const refused = names.find((one) => typeof one !== 'string');
+  const provider = providerName(options.provider);
+  const malformed = symbols.find((symbol) => symbolProblem(symbol) !== null);
   const wrong = [
-    refused !== undefined && refused.detail,
+    typeof provider !== 'string' && provider.detail,
+    malformed !== undefined && `symbol ${shown(malformed)} ${symbolProblem(malformed)}`,
     symbols.some((symbol) => upperCased(symbol) !== symbol) && 'a symbol is not in upper case',
     symbols.length === 0 && 'no symbols',
     new Set(symbols).size < symbols.length && 'a symbol is there twice',

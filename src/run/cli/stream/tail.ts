@@ -1,6 +1,7 @@
 import { decode } from '@msgpack/msgpack';
 import type { Command } from 'commander';
 import type { Delivery, StreamBus } from '../../../bus/bus.ts';
+import { parseExactly } from '../../../core/market/codec/precision.ts';
 import { formatMicros } from '../../../core/time.ts';
 import { pause } from '../../../core/wait.ts';
 import { eventsTopic } from '../../stages/open-bus.ts';
@@ -108,7 +109,7 @@ function contentOf({ data, encoding }: Delivery): { fields: Record<string, unkno
   if (data === null) return { fields: null, text: '(the bus has lost this record)' };
   const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8');
   try {
-    const value: unknown = encoding === 'json' ? JSON.parse(raw) : decode(data, { useBigInt64: true });
+    const value: unknown = encoding === 'json' ? parseExactly(raw) : decode(data, { useBigInt64: true });
     const fields =
       typeof value === 'object' && value !== null && !Array.isArray(value)
         ? (value as Record<string, unknown>)

@@ -1,6 +1,6 @@
 /** producers.ibkr.contracts: the instruments of Interactive Brokers that are no US stocks, in the words of its API. */
 import { z } from 'zod';
-import { upperCased } from '../../../core/market/codec/field.ts';
+import { upperCased } from '../../../core/market/identity/symbol.ts';
 import { SEC_TYPES, type ContractSpec, type SecType } from '../../../stream/producers/ibkr/contract.ts';
 
 const text = z.string('must be text: put it in quotes').min(1).max(100);

@@ -2,6 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { symbolMistakes } from '../../../core/market/identity/providers.ts';
+import { symbolProblem } from '../../../core/market/identity/symbol.ts';
 import { ORDER_PROVIDER } from '../../../core/market/orders/order.ts';
 import { hostPorts, redisUri } from '../addresses.ts';
 import { readSetting, readVariable } from '../load.ts';
@@ -29,7 +31,12 @@ const name = z.string().regex(/^[!-{}~]{1,64}$/, 'must be 1-64 characters of 0x2
 const topic = z
   .string()
   .regex(/^[A-Za-z0-9._-]{1,200}$/, 'must be letters, digits, dots, hyphens, underscores');
-const symbols = z.array(name).min(1).max(10_000);
+const symbol = z.string('must be text: put it in quotes').superRefine((text, context) => {
+  const problem = symbolProblem(text);
+  if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+});
+const symbols = z.array(symbol).min(1).max(10_000);
+const mint = z.string().regex(/^[!-{}~]{1,63}$/, 'must be 1-63 characters of 0x21-0x7E without |');
 
 /** PEM files; without them: the system's CAs and no client certificate. */
 const tls = z
@@ -97,7 +104,7 @@ const producers = z.strictObject({
       client_id: z.int().min(0).max(2_147_483_647).default(1),
       provider_id: name.default('ibkr_primary'),
       symbols: symbols.optional(),
-      contracts: contractList(name),
+      contracts: contractList(symbol),
       stale_after: written(duration('15s', '24h')).prefault('5m'),
     })
     .transform(withSymbols)
@@ -107,7 +114,7 @@ const producers = z.strictObject({
       mints: z
         .record(
           z.string().regex(/^[1-9A-HJ-NP-Za-km-z]{32,44}$/, 'must be a Solana mint'),
-          z.strictObject({ name, decimals: z.int().min(0).max(18) }),
+          z.strictObject({ name: mint, decimals: z.int().min(0).max(18) }),
         )
         .default({
           So11111111111111111111111111111111111111112: { name: 'SOL', decimals: 9 },
@@ -117,10 +124,23 @@ const producers = z.strictObject({
     .prefault({}),
 });
 
+const provider = z.strictObject({
+  identity: z.enum(['given', 'content']).default('given'),
+  case: z.enum(['upper', 'refuse']).default('upper'),
+  symbols: z
+    .record(z.string(), z.string('must be text: put it in quotes'))
+    .superRefine((symbols, context) => {
+      for (const { symbol, problem } of symbolMistakes(symbols))
+        context.addIssue({ code: 'custom', path: [symbol], message: `cannot be used: ${problem}` });
+    })
+    .default({}),
+});
+
 /** The file's shape; docs/configuration.md is printed from it. */
 export const streamingSchema = z.strictObject({
   version: z.literal(1, 'must be 1'),
   bus: bus.prefault({}),
+  providers: z.record(name, provider).default({}),
   producers: producers.prefault({}),
   tick_consumer: z
     .strictObject({

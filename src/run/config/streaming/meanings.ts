@@ -25,6 +25,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'bus.kafka.sasl':
     '`mechanism` (PLAIN, SCRAM-SHA-256 or, by default, SCRAM-SHA-512), `username` and `password`.',
   'bus.kafka.tls': 'As `bus.redis.tls`; unset is plain text, `tls: {}` trusts what the system does.',
+  providers:
+    'By provider: `identity` (given, or content for a feed without seq and trade_id), `case` (upper, or refuse for one whose symbols differ in case alone) and `symbols` (its names, and those they are stored under). [events.md](events.md#what-a-feed-needs-to-lose-nothing) says what for.',
   'producers.synthetic.enabled': 'Checked; `mdp stream produce` says which producer runs.',
   'producers.synthetic.provider': 'Provider of the events.',
   'producers.synthetic.symbols': 'Symbols that have a random walk each.',
@@ -100,10 +102,10 @@ export function streamingMarkdown(): string {
 function defaultText({ const: only, default: initial, properties }: Shape): string {
   if (only !== undefined) return `${JSON.stringify(only)}, required`;
   if (initial === undefined || properties !== undefined) return '–';
-  if (typeof initial === 'object' && initial !== null && !Array.isArray(initial))
-    return Object.values(initial)
-      .map((value) => `\`${JSON.stringify(value)}\``)
-      .join(', ');
+  if (typeof initial === 'object' && initial !== null && !Array.isArray(initial)) {
+    const values = Object.values(initial);
+    return values.length === 0 ? '–' : values.map((value) => `\`${JSON.stringify(value)}\``).join(', ');
+  }
   if (Array.isArray(initial)) return initial.map((value) => `\`${textOf(value)}\``).join(', ');
   return `\`${textOf(initial)}\``;
 }

@@ -1,4 +1,4 @@
-import { upperCased } from '../../../core/market/codec/field.ts';
+import { upperCased } from '../../../core/market/identity/symbol.ts';
 
 /** Types of instruments, by the names that TWS has for them. */
 export const SEC_TYPES = ['STK', 'FUT', 'OPT', 'FOP', 'WAR', 'CASH', 'CRYPTO', 'CFD', 'CMDTY'] as const;

@@ -1,4 +1,4 @@
-import { upperCased } from '../../../core/market/codec/field.ts';
+import { upperCased } from '../../../core/market/identity/symbol.ts';
 import type { MarketEvent } from '../../../core/market/event.ts';
 import { normalise } from '../../../core/market/normalise.ts';
 import type { Refusal } from '../../../core/market/refusal.ts';

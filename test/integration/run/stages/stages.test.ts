@@ -22,14 +22,17 @@ interface Harness {
   start(env: Record<string, string>, killableThreads?: boolean): Daemon;
 }
 
-async function harnessOf(t: Test, { schema }: { schema: boolean } = { schema: true }): Promise<Harness> {
+async function harnessOf(
+  t: Test,
+  { schema = true, sections = '' }: { schema?: boolean; sections?: string } = {},
+): Promise<Harness> {
   postgres ??= await sharedPostgres();
   const url = await postgres.createDatabase(undefined, { schema: false });
   const client = await connect(parseDatabaseUrl(url), { applicationName: 'test' });
   if (schema) await migrate(client);
   const folder = await mkdtemp(join(tmpdir(), 'tick-stages-'));
   const config = join(folder, 'streaming.yaml');
-  await writeFile(config, 'version: 1\nbus:\n  type: postgres\n');
+  await writeFile(config, `version: 1\nbus:\n  type: postgres\n${sections}`);
   const metricsPort = await freePort();
   const daemons: Daemon[] = [];
   t.after(async () => {
@@ -123,6 +126,8 @@ void test('the stage ticks alone', async (t) => {
     'tick_forward_total{provider="continuum"} 0',
     'tick_forward_failures_total{provider="ibkr_primary"} 0',
     'tick_collisions_total 0',
+    'events_altered_total{component="tick_consumer",provider="synthetic",reason="rounded"} 0',
+    'events_altered_total{component="micro_batch",provider="ibkr_primary",reason="unknown_side"} 0',
     'store_write_duration_seconds_count{table="tick_data"} 0',
     'store_bars_write_latency_seconds_count 0',
     'retries_total{component="tick_consumer_database"} 0',
@@ -141,6 +146,55 @@ void test('the stage ticks alone', async (t) => {
   t.equal(await left(harness), 0, 'everything is acknowledged');
   const { rows } = await harness.client.query('SELECT job_name, status, rows_written::int FROM job_runs');
   t.strictSame(rows, [{ job_name: 'tick_consumer', status: 'success', rows_written: 300 }]);
+});
+
+void test('what the configuration declares of providers holds for ticks and bars', async (t) => {
+  const sections = 'providers:\n  hl: { identity: content, case: refuse, symbols: { kPEPE: 1000PEPE } }\n';
+  const harness = await harnessOf(t, { sections });
+  const daemon = harness.start({ STAGES: 'ticks,bars' });
+  const trade = {
+    provider: 'hl',
+    symbol: 'kPEPE',
+    kind: 'tick',
+    src_ts: '2025-10-24T14:02:01.123Z',
+    side: '?',
+  };
+  for (const more of [
+    { price: 1 },
+    { price: '2.000000000000000000001' },
+    { price: 1 },
+    { price: 3, symbol: 'KPEPE' },
+    { price: 4, symbol: 'kBONK' },
+    { price: 5, src_ts: '2025-10-24T14:02:10Z' },
+  ]) {
+    const text = JSON.stringify({ ...trade, ...more });
+    await harness.client.query("SELECT bus_publish('mdp.events', 'kPEPE', $1)", [text]);
+  }
+  await untilStored(harness, daemon, 4);
+  for (const component of ['tick_consumer', 'micro_batch']) {
+    await untilMetrics(
+      harness,
+      daemon,
+      `events_altered_total{component="${component}",provider="hl",reason="rounded"} 1`,
+    );
+    await untilMetrics(
+      harness,
+      daemon,
+      `events_altered_total{component="${component}",provider="hl",reason="unknown_side"} 5`,
+    );
+  }
+  t.match(await metrics(harness), /^tick_collisions_total 0$/m, 'equal content is a repetition, as declared');
+  const bars = `SELECT symbol, high, tick_count::int AS ticks FROM bars_ohlcv WHERE "interval" = '2s' ORDER BY ts, symbol`;
+  await until('the bars are there', async () => (await harness.client.query(bars)).rowCount === 3, {
+    deadlineMs: 30_000,
+    context: () => daemon.tail(),
+  });
+  t.strictSame((await harness.client.query(bars)).rows, [
+    { symbol: '1000PEPE', high: 2, ticks: 2 },
+    { symbol: 'KPEPE', high: 3, ticks: 1 },
+    { symbol: '1000PEPE', high: 5, ticks: 1 },
+  ]);
+  await daemon.stop();
 });
 
 void test('SIGTERM while records come: what is in hand is stored and acknowledged, the rest is left', async (t) => {

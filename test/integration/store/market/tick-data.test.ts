@@ -51,6 +51,22 @@ for (const server of testServers()) {
         }),
         row({ srcTs: 4_102_444_799_999_999n, price: 1.7976931348623157e308 }),
       ];
+      // what a feed may name its instruments, each stored as it is: only a-z have upper case here
+      const names = ['SPX   141122P00019500', '币安人生USDT', 'äß🐸', 'Ä'.repeat(64), 'X'.repeat(128)];
+      const named = names.map((symbol, at) => row({ symbol, provider: 'names', seq: BigInt(at) }));
+      t.strictSame(await writer.write(named), { stored: names.length, known: 0, conflicts: [] });
+      t.strictSame(await writer.write(named), { stored: 0, known: names.length, conflicts: [] });
+      const differing = named.map((each) => ({ ...each, price: 5 }));
+      t.strictSame(await writer.write(differing), {
+        stored: 0,
+        known: 0,
+        conflicts: names.map((_, at) => at),
+      });
+      t.strictSame(
+        (await client.query("SELECT symbol FROM tick_data WHERE provider = 'names' ORDER BY seq")).rows,
+        names.map((symbol) => ({ symbol })),
+      );
+      await client.query("DELETE FROM tick_data WHERE provider = 'names'");
       t.strictSame(await writer.write(rows), { stored: 4, known: 0, conflicts: [] });
       const stored = await client.query({
         text: `SELECT provider, symbol, (extract(epoch FROM ts) * 1000000)::bigint AS micros, seq, price, size, bid, ask, side, tx::text
@@ -87,6 +103,14 @@ for (const server of testServers()) {
         row({ seq: 7n, price: 100.07, side: null }),
       ];
       t.strictSame(await writer.write(mixed), { stored: 1, known: 2, conflicts: [1, 3, 5] });
+      // whatever comes first in a batch, the table decides
+      const other = row({ seq: 6n, price: 999 });
+      const third = row({ seq: 6n, price: 998 });
+      t.strictSame(await writer.write([other, rows[6], third, other, rows[6], third, row({ seq: 2001n })]), {
+        stored: 1,
+        known: 2,
+        conflicts: [0, 2, 3, 5],
+      });
       const { rows: found } = await client.query(
         'SELECT count(*) AS n, sum(price) AS total FROM tick_data WHERE seq < 1000',
       );
@@ -166,6 +190,21 @@ for (const server of testServers()) {
       },
     );
 
+    await t.test('an older table, whose symbols had 64 bytes, is brought up to date', async (t) => {
+      const { client, writer } = await open();
+      await client.query('ALTER TABLE tick_data DROP CONSTRAINT tick_data_symbol_check');
+      await client.query(`ALTER TABLE tick_data ADD CONSTRAINT tick_data_symbol_check
+        CHECK (symbol = upper(symbol) and octet_length(symbol) between 1 and 64)`);
+      const long = row({ symbol: 'X'.repeat(128) });
+      await writer.write([row()]);
+      await t.rejects(writer.write([long]), { code: '23514' });
+      for (let time = 0; time < 2; time += 1) await migrate(client, { again: true });
+      t.strictSame(await writer.write([long, row()]), { stored: 1, known: 1, conflicts: [] });
+      await t.rejects(writer.write([row({ symbol: 'X'.repeat(129) })]), { code: '23514' });
+      await t.rejects(writer.write([row({ symbol: 'nvda' })]), { code: '23514' });
+      await client.end();
+    });
+
     await t.test('what the table refuses leaves nothing behind, and the session goes on', async (t) => {
       const { client, writer } = await open();
       for (const bad of [
@@ -174,7 +213,10 @@ for (const server of testServers()) {
         row({ size: -1 }),
         row({ bid: -Infinity }),
         row({ symbol: 'nvda' }),
-        row({ symbol: 'x'.repeat(65).toUpperCase() }),
+        row({ symbol: 'Xx' }),
+        row({ symbol: 'X'.repeat(129) }),
+        row({ symbol: 'Ä'.repeat(65) }),
+        row({ symbol: '' }),
         row({ seq: -1n }),
       ]) {
         await t.rejects(writer.write([row({ seq: 1n }), bad]), { code: '23514' });

@@ -1,5 +1,6 @@
 import { test } from 'tap';
 import { acceptEvent } from '../../../../src/core/market/accept.ts';
+import { NO_PROVIDERS } from '../../../../src/core/market/identity/providers.ts';
 import { formatMicros } from '../../../../src/core/time.ts';
 
 const TAKEN_MS = 1_755_945_303_178;
@@ -11,7 +12,7 @@ function accepted(srcUs: bigint, ingestUs: bigint | null): unknown {
   const time = (us: bigint): string => formatMicros(TAKEN_US + us);
   const ingest = ingestUs === null ? {} : { ingest_ts: time(ingestUs) };
   const event = { provider: 'p', symbol: 'SPY', price: 1, src_ts: time(srcUs), ...ingest };
-  const result = acceptEvent(Buffer.from(JSON.stringify(event)), 'json', TAKEN_MS);
+  const result = acceptEvent(Buffer.from(JSON.stringify(event)), 'json', TAKEN_MS, NO_PROVIDERS);
   if (result.kind === 'refused') return result.reason;
   return result.ingestTs === null ? null : result.ingestTs - TAKEN_US;
 }

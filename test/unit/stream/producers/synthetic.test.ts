@@ -69,6 +69,29 @@ void test('a burst publishes what the generator makes, in its order, and ends af
   }
 });
 
+void test('events go out under the names that their consumers store', async (t) => {
+  const [symbol] = GENERATOR.symbols;
+  const { bus, producer } = harness({
+    count: 100,
+    providers: { synthetic: { symbols: { [symbol]: 'X 1' } } },
+  });
+  await producer.start();
+  await producer.done;
+  const ticks = new SyntheticTicks({ ...GENERATOR, startMicros: START });
+  const names = Array.from({ length: 100 }, () => ticks.next().symbol).map((name) =>
+    name === symbol ? 'X 1' : name,
+  );
+  t.ok(names.includes('X 1'));
+  t.strictSame(
+    events(bus).map((event) => [event.symbol, event.eventId.split('|')[1]]),
+    names.map((name) => [name, name]),
+  );
+  t.strictSame(
+    bus.taken.flatMap(({ records }) => records.map(({ key }) => key)),
+    names,
+  );
+});
+
 void test('by the clock, no event is published before its time, and none is late for a timer', async (t) => {
   const { bus, producer } = harness({ rate: 3000, count: 600, startMicros: null });
   const began = systemClock.nowMicros();

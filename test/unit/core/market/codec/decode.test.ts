@@ -1,8 +1,11 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { encode } from '@msgpack/msgpack';
 import { test } from 'tap';
 import { decodeEvent } from '../../../../../src/core/market/codec/decode.ts';
 import type { BarEvent, MarketEvent, TickEvent } from '../../../../../src/core/market/event.ts';
+import { providersOf, type Providers } from '../../../../../src/core/market/identity/providers.ts';
+import { contentNumber } from '../../../../../src/core/market/identity/trade-number.ts';
 import { parseIsoMicros } from '../../../../../src/core/time.ts';
 import { GOOD, MALFORMED } from '../malformed.ts';
 
@@ -76,8 +79,6 @@ void test('every spelling of a tick', (t) => {
   t.match(tick({ v: '2.5', volume: 3 }), { size: 2.5 });
   t.match(tick({ v: undefined, volume: 3 }), { size: 3 });
   t.match(tick({ v: undefined }), { size: null });
-  t.match(tick({ side: 'Buy' }), { side: 1 });
-  t.match(tick({ side: 'sell' }), { side: -1 });
   t.match(
     tick({ o: 'x', h: 'y', l: [], interval: 7 }),
     { price: 425.15 },
@@ -93,6 +94,127 @@ void test('every spelling of a tick', (t) => {
   t.end();
 });
 
+/** The event in both encodings: numbers of more than 53 bits as the digits of JSON, and as 64-bit integers of msgpack. */
+function inBoth(change: Record<string, unknown>, providers?: Providers): TickEvent {
+  const fields = { ...GOOD, ...change };
+  const text = JSON.stringify(fields, (_key, value: unknown) =>
+    typeof value === 'bigint' ? { digits: `${value}` } : value,
+  ).replace(/\{"digits":"(-?\d+)"\}/g, '$1');
+  const fromJson = decodeEvent(Buffer.from(text), 'json', providers);
+  const fromMsgpack = decodeEvent(encode(fields, { useBigInt64: true }), 'msgpack', providers);
+  assert.deepStrictEqual(fromMsgpack, fromJson);
+  if (fromJson.kind !== 'tick') throw new Error(JSON.stringify(fromJson));
+  return fromJson;
+}
+
+void test('a side costs no trade', (t) => {
+  for (const [sent, side, notes] of [
+    ['BID', 1, undefined],
+    ['b', 1, undefined],
+    ['1', 1, undefined],
+    [1, 1, undefined],
+    ['Ask', -1, undefined],
+    ['S', -1, undefined],
+    ['-1', -1, undefined],
+    [-1, -1, undefined],
+    [null, null, undefined],
+    ['', null, ['unknown_side']],
+    ['unknown', null, ['unknown_side']],
+    [0, null, ['unknown_side']],
+    [{ side: 'buy' }, null, ['unknown_side']],
+  ]) {
+    const event = inBoth({ side: sent });
+    t.strictSame([event.side, event.notes], [side, notes], JSON.stringify(sent));
+  }
+  t.end();
+});
+
+void test('a trade is told apart by seq, else by its trade_id', (t) => {
+  const unnumbered = { seq: null };
+  t.match(inBoth({ seq: 7, trade_id: 'T-1' }), { seq: 7n, eventId: /\|7$/ });
+  t.match(inBoth({ seq: 7, trade_id: {} }), { seq: 7n }, 'beside a seq it is not looked at');
+  t.match(
+    inBoth({ seq: 2n ** 53n + 1n }),
+    { seq: 2n ** 53n + 1n },
+    'digits of a JSON number that are all there',
+  );
+  t.match(inBoth({ seq: 2n ** 63n - 1n }), { seq: 2n ** 63n - 1n });
+  t.match(inBoth({ ...unnumbered, trade_id: 4711 }), { seq: 4711n, notes: undefined });
+  t.match(inBoth({ ...unnumbered, trade_id: '4711' }), { seq: 4711n });
+  t.match(inBoth({ ...unnumbered, trade_id: 2n ** 53n + 1n }), { seq: 2n ** 53n + 1n });
+  t.match(inBoth({ ...unnumbered, trade_id: 'abc' }), { seq: 0xba7816bf8f01cfean >> 2n });
+  for (const none of [{}, { trade_id: null }, { trade_id: '' }])
+    t.match(inBoth({ ...unnumbered, ...none }), { seq: 0n, notes: ['unnumbered'] });
+  t.notOk(inBoth({ seq: 0 }).notes, 'a seq of 0 that was sent is one');
+  t.end();
+});
+
+void test('a provider without either may be told apart by content', (t) => {
+  const providers = providersOf({ [GOOD.provider]: { identity: 'content' } });
+  const seqOf = (change: object): bigint => inBoth({ seq: null, ...change }, providers).seq;
+  const first = seqOf({});
+  t.equal(first, contentNumber({ price: 425.15, size: 1200, bid: null, ask: null, side: null }));
+  t.equal(seqOf({ c: '425.150', ingest_ts: null }), first, 'the same content, however it was written');
+  t.not(seqOf({ c: 425.16 }), first);
+  t.not(seqOf({ side: 'b' }), first);
+  t.equal(seqOf({ side: 'b' }), seqOf({ side: 'buy' }));
+  t.equal(seqOf({ seq: 0 }), 0n);
+  t.equal(seqOf({ trade_id: 5 }), 5n);
+  t.notOk(inBoth({ seq: null }, providers).notes);
+  const bar = { ...GOOD, kind: 'bar', interval: '1m', seq: null };
+  t.match(decodeEvent(json(bar), 'json', providers), { kind: 'bar', seq: 0n }, 'a window has one bar');
+  t.end();
+});
+
+void test('digits that a double does not keep are stored rounded, and told', (t) => {
+  for (const [change, expected] of [
+    [{ size: 9007199254740993n }, { size: 9007199254740992 }],
+    [{ size: '9007199254740993' }, { size: 9007199254740992 }],
+    [{ price: '1234.123456789012345678' }, { price: 1234.1234567890124 }],
+    [{ price: -9007199254740993n }, { price: -9007199254740992 }],
+    [{ bid: '0.123456789012345678' }, { bid: 0.12345678901234568 }],
+    [{ ask: 2n ** 63n - 1n }, { ask: 2 ** 63 }],
+  ] as const) {
+    t.match(inBoth(change), { ...expected, notes: ['rounded'] }, Object.keys(change)[0]);
+  }
+  for (const change of [
+    { size: 9007199254740992n },
+    { size: 2n ** 60n },
+    { size: '0.500000000000000000' },
+    { price: '123456789.12345678' },
+    { price: 0.1 },
+    { price: 1e300 },
+    { bid: 5e-324 },
+  ]) {
+    t.notOk(inBoth(change).notes, Object.keys(change)[0]);
+  }
+  t.notOk(
+    (good(Buffer.from(JSON.stringify(GOOD).replace('425.15', '425.1500000000000000000001'))) as TickEvent)
+      .notes,
+  );
+  const bar = { ...GOOD, kind: 'bar', v: '1200.123456789012345678' };
+  t.match(decodeEvent(json(bar), 'json'), { volume: 1200.1234567890124, notes: ['rounded'] });
+  t.end();
+});
+
+void test('instruments are named as they are, and by the map of their provider', (t) => {
+  for (const symbol of ['SPX   141122P00019500', '币安人生USDT', 'Ä'.repeat(64)])
+    t.match(inBoth({ symbol }), {
+      symbol,
+      eventId: `${GOOD.provider}|${symbol}|2025-10-24T14:02:01.234567Z|183`,
+    });
+  t.equal(inBoth({ symbol: 'äpfel' }).symbol, 'äPFEL');
+  const providers = providersOf({ [GOOD.provider]: { symbols: { kPEPE: '1000PEPE' }, case: 'refuse' } });
+  t.match(inBoth({ symbol: 'kPEPE' }, providers), { symbol: '1000PEPE', eventId: /\|1000PEPE\|/ });
+  t.match(inBoth({ symbol: 'KPEPE' }, providers), { symbol: 'KPEPE' });
+  t.match(decodeEvent(json({ ...GOOD, symbol: 'kBONK' }), 'json', providers), {
+    reason: 'bad_symbol',
+    detail: /"kBONK"/,
+  });
+  t.match(inBoth({ symbol: 'kPEPE', provider: 'another' }, providers), { symbol: 'KPEPE' });
+  t.end();
+});
+
 void test('times with zones, fewer digits and more', (t) => {
   for (const [text, expected] of [
     ['2025-10-24T16:02:01.5+02:00', '2025-10-24T14:02:01.500000Z'],
@@ -100,6 +222,11 @@ void test('times with zones, fewer digits and more', (t) => {
     ['2025-10-24T14:02:01.123456789Z', '2025-10-24T14:02:01.123456Z'],
     ['2024-02-29T23:59:59.999999Z', '2024-02-29T23:59:59.999999Z'],
     ['2000-01-01T00:00:00.000000Z', '2000-01-01T00:00:00.000000Z'],
+    ['2026-12-31T23:59:60Z', '2027-01-01T00:00:00.000000Z'],
+    ['2026-11-28T24:00', '2026-11-29T00:00:00.000000Z'],
+    ['20261128T180000Z', '2026-11-28T18:00:00.000000Z'],
+    ['2026-11-28 18:00:00.5 UTC', '2026-11-28T18:00:00.500000Z'],
+    ['1999-12-31T23:59:60Z', '2000-01-01T00:00:00.000000Z'],
     ['2099-12-31T23:59:59.999999Z', '2099-12-31T23:59:59.999999Z'],
   ]) {
     const event = tick({ src_ts: text });

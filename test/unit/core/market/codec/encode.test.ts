@@ -7,10 +7,17 @@ import { encodeEvent, eventJson } from '../../../../../src/core/market/codec/enc
 import { eventIdOf } from '../../../../../src/core/market/event-id.ts';
 import { EVENT_TIME_END_US, EVENT_TIME_FIRST_US } from '../../../../../src/core/market/event-time.ts';
 import type { MarketEvent } from '../../../../../src/core/market/event.ts';
+import { symbolProblem } from '../../../../../src/core/market/identity/symbol.ts';
 import { intervalName } from '../../../../../src/core/market/interval.ts';
 import { formatMicros } from '../../../../../src/core/time.ts';
 
-const name = fc.stringMatching(/^[!-{}~]{1,64}$/);
+const provider = fc.stringMatching(/^[!-{}~]{1,64}$/);
+const symbol = fc
+  .oneof(
+    fc.stringMatching(/^[!-`~]{1,128}$/),
+    fc.stringMatching(/^[A-Z币安Äß🐸"\\]([A-Z币安Äß🐸"\\ ]{0,30}[A-Z币安Äß🐸"\\])?$/u),
+  )
+  .filter((text) => symbolProblem(text) === null);
 const time = fc.bigInt({ min: EVENT_TIME_FIRST_US, max: EVENT_TIME_END_US - 1n });
 const price = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
 const amount = price.map(Math.abs);
@@ -19,8 +26,8 @@ const INT64_MAX = 2n ** 63n - 1n;
 
 const head = fc
   .record({
-    provider: name,
-    symbol: name.map((text) => text.toUpperCase()),
+    provider,
+    symbol,
     srcTs: time,
     ingestTs: orNull(time),
     seq: fc.oneof(fc.bigInt({ min: 0n, max: 300n }), fc.bigInt({ min: 0n, max: INT64_MAX })),
@@ -121,6 +128,33 @@ void test('absent fields are left out; whole numbers beyond 2^53 - 1 are strings
   );
   t.match(eventJson({ ...TICK, seq: 2n ** 53n }), '"seq":"9007199254740992"');
   t.match(eventJson({ ...TICK, seq: 2n ** 53n - 1n }), '"seq":9007199254740991');
+  t.end();
+});
+
+void test('the longest event has room', (t) => {
+  const provider = '\\'.repeat(64);
+  const [srcTs, seq, interval] = [EVENT_TIME_FIRST_US, INT64_MAX, '31622399999ms'];
+  for (const symbol of ['"'.repeat(128), '币'.repeat(42), '🐸'.repeat(32)]) {
+    const event: MarketEvent = {
+      kind: 'bar',
+      provider,
+      symbol,
+      srcTs,
+      ingestTs: srcTs,
+      seq,
+      interval,
+      open: -5e-324,
+      high: 1.7976931348623157e308,
+      low: -1.7976931348623157e308,
+      close: 0,
+      volume: 0.1,
+      origin: 'replay',
+      replayRunId: INT64_MAX,
+      eventId: eventIdOf(provider, symbol, formatMicros(srcTs), seq, interval),
+    };
+    for (const encoding of ['json', 'msgpack'] as const)
+      t.strictSame(decodeEvent(encodeEvent(event, encoding), encoding), event);
+  }
   t.end();
 });
 

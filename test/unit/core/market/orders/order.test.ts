@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { test } from 'tap';
 import { parseTickJson } from '../../../../../src/core/chain/tick-json.ts';
+import type { TickEvent } from '../../../../../src/core/market/event.ts';
 import { DEFAULT_MINTS, orderEvent, type OrderPlace } from '../../../../../src/core/market/orders/order.ts';
 import { realTicks } from '../../../../support/chain/content/real-ticks.ts';
 
@@ -61,7 +62,26 @@ void test('integers are scaled to the nearest double, up to 2^64 - 1', (t) => {
     }),
   );
   t.match(read(digits('"113000000000"')), { price: 113 }, 'a string of digits is taken too');
-  t.match(read(digits('18446744073709551615')), { price: Number('18446744073.709551615') });
+  t.match(read(digits('18446744073709551615')), {
+    price: Number('18446744073.709551615'),
+    notes: ['rounded'],
+  });
+  t.match(read(digits('1', '18446744073709551615')), { notes: ['rounded'] });
+  t.notOk(
+    (read(digits('18446744073709551000', '12345678901234567')) as TickEvent).notes,
+    '17 digits are kept',
+  );
+  t.end();
+});
+
+void test('an amount without decimals is an integer, which a double may not keep', (t) => {
+  const mints = new Map([
+    [SOL, { name: 'SHIB', decimals: 0 }],
+    [USDC, { name: 'USDC', decimals: 6 }],
+  ]);
+  const sized = (quantity: string): unknown => orderEvent(digits('1', quantity), PLACE, mints);
+  t.match(sized('9007199254740993'), { size: 9007199254740992, notes: ['rounded'] });
+  t.match(sized('9007199254740992'), { size: 9007199254740992, notes: undefined });
   t.end();
 });
 

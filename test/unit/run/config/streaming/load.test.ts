@@ -136,14 +136,22 @@ void test('every line of the seed stands in the shipped file', (t) => {
 });
 
 void test('what the shipped file says behind # is accepted, and is the default', (t) => {
-  const opened = SHIPPED.replace(/^# (tick_consumer:|  \w+:)/gm, '$1').replace(
+  const opened = SHIPPED.replace(/^# (tick_consumer:|providers:|(?:  ){1,2}\w+:)/gm, '$1').replace(
     /^( +)# ( *[\w]+:.*)$/gm,
     '$1$2',
   );
   t.match(opened, /^ {6}password:/m);
-  const { bus, ...rest } = load(opened, { KAFKA_PASSWORD: 's3cret', REDIS_URI: 'rediss://h' });
-  const { bus: initial, ...others } = load(SEED);
+  const { bus, providers, ...rest } = load(opened, { KAFKA_PASSWORD: 's3cret', REDIS_URI: 'rediss://h' });
+  const { bus: initial, providers: none, ...others } = load(SEED);
   t.strictSame(rest, others);
+  t.strictSame(none, {});
+  t.strictSame(providers, {
+    hyperliquid: {
+      identity: 'content',
+      case: 'refuse',
+      symbols: { kPEPE: '1000PEPE', kBONK: '1000BONK' },
+    },
+  });
   const { sasl, tls, ...brokers } = bus.kafka;
   const { tls: redisTls, uri: _uri, ...redis } = bus.redis;
   const { uri: _initialUri, ...initialRedis } = initial.redis;
@@ -151,6 +159,49 @@ void test('what the shipped file says behind # is accepted, and is the default',
   t.strictSame(sasl, { mechanism: 'SCRAM-SHA-512', username: 'mdp', password: 's3cret' });
   for (const files of [tls, redisTls])
     t.match(files, { ca: /pem$/, cert: /pem$/, key: /key$/, servername: /example/ });
+  t.end();
+});
+
+void test('what is declared of providers', (t) => {
+  const { providers } = load(
+    'version: 1\nproviders:\n  a: {}\n  b: { identity: content, symbols: { 1000: "1000" } }\n',
+  );
+  t.strictSame(providers, {
+    a: { identity: 'given', case: 'upper', symbols: {} },
+    b: { identity: 'content', case: 'upper', symbols: { 1000: '1000' } },
+  });
+  const wrong = `version: 1
+providers:
+  "a b": {}
+  c: { identity: hash, cases: upper }
+  d:
+    symbols:
+      A: B
+      B: A
+      C: c
+      E: 7
+  e:
+    symbols: { X: "A|B" }
+`;
+  t.match(mistakes(wrong), [
+    { line: 3, path: 'providers.a b' },
+    { line: 4, path: 'providers.c.identity' },
+    { line: 4, path: 'providers.c.cases' },
+    { line: 10, path: 'providers.d.symbols.E', problem: 'must be text: put it in quotes' },
+    { line: 12, path: 'providers.e.symbols.X', problem: /^cannot be used: symbol "A\|B" has U\+007c/ },
+  ]);
+  t.match(mistakes(wrong.replace(': 7', ': E')), [
+    { line: 3 },
+    { line: 4 },
+    { line: 4 },
+    { line: 7, path: 'providers.d.symbols.A', problem: 'cannot be used: A is mapped to B, and that to A' },
+    { line: 8, path: 'providers.d.symbols.B', problem: 'cannot be used: B is mapped to A, and that to B' },
+    { line: 9, path: 'providers.d.symbols.C', problem: /which is not in upper case/ },
+    { line: 12 },
+  ]);
+  t.match(load('version: 1\nproducers: { synthetic: { symbols: ["SPX   141122P00019500", "币安"] } }\n'), {
+    producers: { synthetic: { symbols: ['SPX   141122P00019500', '币安'] } },
+  });
   t.end();
 });
 
