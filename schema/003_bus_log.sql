@@ -23,12 +23,11 @@ create table if not exists bus_logs (
   segment_id bigint,
   segment_rows bigint not null default 0,
   segment_bytes bigint not null default 0,
-  segment_taken_us bigint not null default 0,
   constraint bus_logs_pkey primary key (topic, partition)
 ) with (fillfactor = 10);
 comment on column bus_logs.first_offset is 'what lies below is trimmed: not shown any more, though its segment may still exist';
 comment on column bus_logs.segment_id is 'the segment that takes appends, null: the next append makes one';
-comment on column bus_logs.segment_taken_us is 'when its newest record came, microseconds since 1970';
+alter table bus_logs drop column if exists segment_taken_us;
 comment on column bus_logs.partition is
   '0: the topic''s own log, its one partition or its inbox; of several partitions p is p + 1';
 alter table bus_logs add column if not exists is_appending boolean not null default false;
@@ -42,9 +41,9 @@ create table if not exists bus_segments (
   partition int not null,
   first_offset bigint not null,
   last_offset bigint,
-  last_taken_us bigint,
   opened_at timestamptz not null default clock_timestamp()
 );
+alter table bus_segments drop column if exists last_taken_us;
 create index if not exists bus_segments_first_offset_idx on bus_segments (topic, partition, first_offset);
 comment on column bus_segments.last_offset is 'null while it takes appends';
 
@@ -212,22 +211,16 @@ begin
     is_stale := false;
     if log.segment_id is null
       or ((log.segment_rows > p_segment_rows or log.segment_bytes > p_segment_bytes) and log.segment_rows > many) then
-      update bus_segments set last_offset = base - 1, last_taken_us = log.segment_taken_us
-        where segment_id = log.segment_id;
+      update bus_segments set last_offset = base - 1 where segment_id = log.segment_id;
       log.segment_id := bus_open_segment(p_topic, p_partitions[i], base);
       log.segment_rows := many;
       log.segment_bytes := many * bytes_a_row;
-      log.segment_taken_us := now_us;
-      is_stale := true;
-    elsif now_us > log.segment_taken_us then
-      log.segment_taken_us := now_us;
       is_stale := true;
     end if;
     if is_first then
       if is_stale then
         update bus_logs
-          set segment_id = log.segment_id, segment_rows = log.segment_rows, segment_bytes = log.segment_bytes,
-              segment_taken_us = log.segment_taken_us
+          set segment_id = log.segment_id, segment_rows = log.segment_rows, segment_bytes = log.segment_bytes
           where topic = p_topic and partition = p_partitions[i];
       end if;
       perform set_config(setting, log::text, true);
@@ -269,7 +262,7 @@ declare
 begin
   update bus_logs
     set next_offset = log.next_offset, segment_id = log.segment_id, segment_rows = log.segment_rows,
-        segment_bytes = log.segment_bytes, segment_taken_us = log.segment_taken_us, is_appending = false
+        segment_bytes = log.segment_bytes, is_appending = false
     where topic = new.topic and partition = new.partition;
   perform set_config(setting, '', true);
   return null;
@@ -721,8 +714,7 @@ begin
   update bus_logs l set first_offset = bound where l.topic = p_topic and l.partition = p_partition;
   -- an open segment without a record that is needed is closed, so that it can go as well
   if bound = log.next_offset and log.segment_id is not null then
-    update bus_segments set last_offset = log.next_offset - 1, last_taken_us = log.segment_taken_us
-      where segment_id = log.segment_id;
+    update bus_segments set last_offset = log.next_offset - 1 where segment_id = log.segment_id;
     update bus_logs l set segment_id = null, segment_rows = 0, segment_bytes = 0
       where l.topic = p_topic and l.partition = p_partition;
   end if;
