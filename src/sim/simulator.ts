@@ -1,4 +1,5 @@
 import { Bar, Presets } from 'cli-progress';
+import { decodeFirstNumber } from '../core/chain/decode.ts';
 import type { Clock } from '../core/time.ts';
 import { Chain } from './chain/chain.ts';
 import type { ContentOptions } from './chain/content.ts';
@@ -7,7 +8,7 @@ import { FaultPlan } from './fault.ts';
 import { GeneratedSource } from './source/generated.ts';
 import { GrpcServer, STATUS, type Call, type Handler } from './server/grpc-server.ts';
 import type { SimOptions } from './options.ts';
-import { getChainState, GetFaults, getStatus, getTick, notFound, requestNumber } from './server/query.ts';
+import { getChainState, GetFaults, getStatus, getTick, notFound } from './server/query.ts';
 import { grpcFrame, ReplaySource } from './source/replay.ts';
 import type { TickSource } from './source/source.ts';
 import { StallGate } from './server/stall-gate.ts';
@@ -159,12 +160,12 @@ function handlers(sequencer: Sequencer, clock: Clock): ReadonlyMap<string, Handl
   return new Map<string, Handler>([
     [
       `${SERVICE}/StreamTicks`,
-      (call, request) => new TickStream(sequencer, call, (streams += 1)).run(requestNumber(request)),
+      (call, request) => new TickStream(sequencer, call, (streams += 1)).run(decodeFirstNumber(request)),
     ],
     [
       `${SERVICE}/GetTick`,
       async (call, request) => {
-        const number = requestNumber(request);
+        const number = decodeFirstNumber(request);
         const fault = await getFaults.hit(number);
         if (fault !== null) log.write('fault', { kind: fault, tick: number });
         if (fault === 'get-fail') {
@@ -187,7 +188,7 @@ function handlers(sequencer: Sequencer, clock: Clock): ReadonlyMap<string, Handl
     ],
     [
       `${SERVICE}/GetChainState`,
-      async (call, request) => answer(call, await getChainState(chain, requestNumber(request))),
+      async (call, request) => answer(call, await getChainState(chain, decodeFirstNumber(request))),
     ],
   ]);
 }

@@ -8,30 +8,7 @@
  * whose tenth byte carries more than the 64th bit (prost and Go refuse it too).
  */
 
-/** 0 when the bytes are well formed, else one of the codes below. Text: `wireStatusText`. */
-export type WireStatus = number;
-
-const WIRE_OK = 0;
-const VARINT_TOO_LONG = 1;
-const TRUNCATED = 2;
-const BAD_FIELD_NUMBER = 3;
-const BAD_WIRE_TYPE = 4;
-const UNMATCHED_GROUP = 5;
-const GROUP_TOO_DEEP = 6;
-
-const STATUS_TEXTS = [
-  'well formed',
-  'a varint is longer than 64 bits',
-  'a field runs beyond the end of its message',
-  'a field number is 0 or above 2^29-1',
-  'a wire type is 6 or 7',
-  'the end of a group has no start',
-  'groups are nested more than 100 deep',
-];
-
-export function wireStatusText(status: WireStatus): string {
-  return STATUS_TEXTS[status] ?? `unknown wire status ${status}`;
-}
+import { malformed, Malformed, WIRE_OK, wireStatusText, type WireStatus } from './wire-error.ts';
 
 // Slots of TickWire.tick. u64: hi word, the lo word follows. Text: start, the length follows.
 export const TICK_NUMBER = 0;
@@ -78,6 +55,9 @@ const TRANSACTION_FIELDS = Uint8Array.of(UNKNOWN, RUN, RUN, RUN, RUN, U64, U64);
 const GROUP_DEPTH_MAX = 100;
 const groupStack = new Uint32Array(GROUP_DEPTH_MAX);
 
+/** Where the last tag of more than one byte began; that of a short one is one before its end. */
+let longTagAt = 0;
+
 /** The varint read last, [hi, lo]: a function returns one number, and that is the position after it. */
 const varint = new Uint32Array(2);
 
@@ -106,7 +86,7 @@ function readVarint(bytes: Uint8Array, pos: number, end: number): number {
   let at = pos;
   let lo = 0;
   for (let shift = 0; shift < 28; shift += 7) {
-    if (at >= end) return -TRUNCATED;
+    if (at >= end) return malformed(Malformed.endInVarint, pos);
     const byte = bytes[at++];
     lo |= (byte & 0x7f) << shift;
     if (byte < 0x80) {
@@ -115,45 +95,47 @@ function readVarint(bytes: Uint8Array, pos: number, end: number): number {
       return at;
     }
   }
-  if (at >= end) return -TRUNCATED;
+  if (at >= end) return malformed(Malformed.endInVarint, pos);
   let byte = bytes[at++];
   varint[1] = lo | (byte << 28);
   let hi = (byte & 0x7f) >>> 4;
   for (let shift = 3; byte >= 0x80; shift += 7) {
-    if (at >= end) return -TRUNCATED;
+    if (at >= end) return malformed(Malformed.endInVarint, pos);
     byte = bytes[at++];
-    if (shift === 31 && byte > 1) return -VARINT_TOO_LONG;
+    if (shift === 31 && byte > 1) return malformed(Malformed.longVarint, pos);
     hi |= (byte & 0x7f) << shift;
   }
   varint[0] = hi;
   return at;
 }
 
-/** Position after a group whose start tag has been read. */
-function skipGroup(bytes: Uint8Array, pos: number, end: number, field: number): number {
+/** Position after a group whose start tag, read already, stands at `tagAt`. */
+function skipGroup(bytes: Uint8Array, pos: number, end: number, field: number, tagAt: number): number {
   let depth = 1;
   groupStack[0] = field;
   let at = pos;
   while (depth > 0) {
+    if (at >= end) return malformed(Malformed.endInGroup, tagAt);
+    const start = at;
     at = readVarint(bytes, at, end);
     if (at < 0) return at;
     const tag = varint[1];
-    if (varint[0] !== 0 || tag < 8) return -BAD_FIELD_NUMBER;
+    if (varint[0] !== 0 || tag < 8) return malformed(Malformed.fieldNumber, start);
     const type = tag & 7;
     if (type === 3) {
-      if (depth === GROUP_DEPTH_MAX) return -GROUP_TOO_DEEP;
+      if (depth === GROUP_DEPTH_MAX) return malformed(Malformed.groupTooDeep, start);
       groupStack[depth++] = tag >>> 3;
     } else if (type === 4) {
-      if (groupStack[--depth] !== tag >>> 3) return -UNMATCHED_GROUP;
+      if (groupStack[--depth] !== tag >>> 3) return malformed(Malformed.otherGroup, start);
     } else {
-      at = skipScalar(bytes, at, end, type);
+      at = skipScalar(bytes, at, end, type, start);
       if (at < 0) return at;
     }
   }
   return at;
 }
 
-function skipScalar(bytes: Uint8Array, pos: number, end: number, type: number): number {
+function skipScalar(bytes: Uint8Array, pos: number, end: number, type: number, tagAt: number): number {
   let at = pos;
   if (type === 0) return readVarint(bytes, pos, end);
   if (type === 1) at += 8;
@@ -161,17 +143,27 @@ function skipScalar(bytes: Uint8Array, pos: number, end: number, type: number): 
   else if (type === 2) {
     at = readVarint(bytes, pos, end);
     if (at < 0) return at;
-    if (varint[0] !== 0) return -TRUNCATED;
-    at += varint[1];
-  } else return -BAD_WIRE_TYPE;
-  return at > end ? -TRUNCATED : at;
+    if (varint[0] !== 0 || varint[1] > end - at)
+      return malformed(Malformed.length, pos, varint[0], varint[1]);
+    return at + varint[1];
+  } else return malformed(Malformed.wireType, tagAt, 0, type);
+  return at > end ? malformed(Malformed.endInField, tagAt) : at;
 }
 
+/** Position after a field that is no varint and not delimited; its tag ends at `pos`. */
 function skipUnusual(bytes: Uint8Array, pos: number, end: number, tag: number): number {
   const type = tag & 7;
-  if (type === 3) return skipGroup(bytes, pos, end, tag >>> 3);
-  if (type === 4) return -UNMATCHED_GROUP;
-  return skipScalar(bytes, pos, end, type);
+  const tagAt = bytes[pos - 1] === tag ? pos - 1 : longTagAt;
+  if (type === 3) return skipGroup(bytes, pos, end, tag >>> 3, tagAt);
+  if (type === 4) return malformed(Malformed.groupNotBegun, tagAt);
+  return skipScalar(bytes, pos, end, type, tagAt);
+}
+
+/** A length that ends at `pos` is too large. It follows a tag, whose last byte does not continue. */
+function tooLong(bytes: Uint8Array, pos: number, hi: number, lo: number): WireStatus {
+  let at = pos - 1;
+  while (bytes[at - 1] >= 0x80) at -= 1;
+  return -malformed(Malformed.length, at, hi, lo);
 }
 
 /**
@@ -192,13 +184,14 @@ function readFields(
     let tag = bytes[pos];
     if (tag < 0x80) pos += 1;
     else {
+      longTagAt = pos;
       pos = readVarint(bytes, pos, end);
       if (pos < 0) return -pos;
-      if (varint[0] !== 0) return BAD_FIELD_NUMBER;
+      if (varint[0] !== 0 || varint[1] < 8) return -malformed(Malformed.fieldNumber, longTagAt);
       tag = varint[1];
     }
     const field = tag >>> 3;
-    if (field === 0) return BAD_FIELD_NUMBER;
+    if (field === 0) return -malformed(Malformed.fieldNumber, pos - 1);
     const kind = field < FIELDS ? fields[field] : UNKNOWN;
     const slot = base + 2 * field - 2;
     const type = tag & 7;
@@ -208,10 +201,10 @@ function readFields(
       else {
         pos = readVarint(bytes, pos, end);
         if (pos < 0) return -pos;
-        if (varint[0] !== 0) return TRUNCATED;
+        if (varint[0] !== 0) return tooLong(bytes, pos, varint[0], varint[1]);
         length = varint[1];
       }
-      if (length > end - pos) return TRUNCATED;
+      if (length > end - pos) return tooLong(bytes, pos, 0, length);
       if (kind === RUN) {
         out[slot] = pos;
         out[slot + 1] = length;

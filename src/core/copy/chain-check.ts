@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { batchHash, vdfOutput } from '../chain/hash.ts';
 import { sameHex } from '../chain/hex.ts';
+import { u64At } from '../chain/u64.ts';
 import {
   ORDERED_HASH,
   ORDERED_SEQUENCE,
@@ -19,7 +20,6 @@ import {
   type TickWire,
 } from '../chain/wire.ts';
 import { SpanSource } from './source.ts';
-import { joinWords } from './types/timestamptz.ts';
 
 /** CHAIN_CHECK: nothing, the link to the previous tick, or also every hash and a sample of the VDF outputs. */
 export type ChainCheckMode = 'off' | 'link' | 'full';
@@ -117,7 +117,7 @@ export class ChainCheck {
       this.#putWords(transaction, TRANSACTION_TIMESTAMP);
       const computed = this.#digest();
       const stated = this.#text(transaction, ORDERED_HASH);
-      const sequence = joinWords(transaction[ORDERED_SEQUENCE], transaction[ORDERED_SEQUENCE + 1]);
+      const sequence = u64At(transaction, ORDERED_SEQUENCE);
       hashes.push({ sequence, stated, computed });
       // one alarm per kind and tick
       if (stated !== computed && areTrue)
@@ -146,7 +146,7 @@ export class ChainCheck {
   }
 
   #output(tick: Uint32Array, inputs: readonly string[]): void {
-    const iterations = joinWords(tick[PROOF_ITERATIONS], tick[PROOF_ITERATIONS + 1]);
+    const iterations = u64At(tick, PROOF_ITERATIONS);
     if (iterations > SAMPLED_ITERATIONS_MAX) return;
     const stated = this.#text(tick, PROOF_OUTPUT);
     const outputs = inputs.map((input) => vdfOutput(Buffer.from(input, 'hex'), iterations).toString('hex'));
@@ -158,7 +158,7 @@ export class ChainCheck {
   }
 
   #alarm(tick: Uint32Array, kind: ChainAlarmKind, detail: string): void {
-    this.alarms.push({ tickNumber: joinWords(tick[TICK_NUMBER], tick[TICK_NUMBER + 1]), kind, detail });
+    this.alarms.push({ tickNumber: u64At(tick, TICK_NUMBER), kind, detail });
   }
 
   /** sha256 of the scratch buffer as hex digits. */
@@ -221,5 +221,5 @@ function cut(digits: string): string {
 }
 
 function isSampled(tick: Uint32Array): boolean {
-  return joinWords(tick[TICK_NUMBER], tick[TICK_NUMBER + 1]) % VDF_SAMPLE_EVERY === 0n;
+  return u64At(tick, TICK_NUMBER) % VDF_SAMPLE_EVERY === 0n;
 }

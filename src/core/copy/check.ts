@@ -1,4 +1,5 @@
 import { isHex } from '../chain/hex.ts';
+import { hiWord, joinWords, loWord, u64At } from '../chain/u64.ts';
 import {
   ORDERED_HASH,
   ORDERED_INGESTION,
@@ -11,18 +12,11 @@ import {
   TICK_BATCH_HASH,
   TICK_PREVIOUS_OUTPUT,
   TICK_TIMESTAMP,
-  wireStatusText,
 } from '../chain/wire.ts';
+import { wireStatusText } from '../chain/wire-error.ts';
 import { describeNonHex, type DeadLetterReason } from './dead-letter.ts';
 import { SpanSource } from './source.ts';
-import {
-  hiWord,
-  isFrom2000To,
-  isTimestamptz,
-  joinWords,
-  latestTickMicros,
-  loWord,
-} from './types/timestamptz.ts';
+import { isFrom2000To, isTimestamptz, latestTickMicros } from './types/timestamptz.ts';
 
 const HASH_DIGITS = 64;
 /** A u64 whose upper word is at least this does not fit in int8. */
@@ -99,7 +93,7 @@ export class TickCheck {
       );
     }
     if (!isTimestamptz(transaction[ORDERED_INGESTION], transaction[ORDERED_INGESTION + 1])) {
-      const micros = joinWords(transaction[ORDERED_INGESTION], transaction[ORDERED_INGESTION + 1]);
+      const micros = u64At(transaction, ORDERED_INGESTION);
       const detail = `transactions[${i}].ingestion_timestamp ${micros} us is beyond what a timestamptz holds`;
       return this.dead('ingestion_time_out_of_range', detail);
     }
@@ -115,7 +109,7 @@ export class TickCheck {
     const status = scanTickNumber(this.#source.bytes, start, end, number);
     if (status !== 0) return this.dead('malformed_frame', wireStatusText(status));
     if (number[0] >= INT64_HI_LIMIT) return this.dead('number_out_of_range', above('tick_number', number, 0));
-    throw new Error(`tick ${joinWords(number[0], number[1])} is flagged as a frame without a number`);
+    throw new Error(`tick ${u64At(number, 0)} is flagged as a frame without a number`);
   }
 
   #isHex(slots: Uint32Array, slot: number): boolean {
@@ -134,5 +128,5 @@ export class TickCheck {
 }
 
 function above(field: string, slots: Uint32Array, slot: number): string {
-  return `${field} ${joinWords(slots[slot], slots[slot + 1])} is above 2^63-1`;
+  return `${field} ${u64At(slots, slot)} is above 2^63-1`;
 }

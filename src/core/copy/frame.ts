@@ -1,7 +1,8 @@
 import { INT64_MAX } from '../chain/tick.ts';
-import { scanTickNumber, wireStatusText } from '../chain/wire.ts';
+import { u64At } from '../chain/u64.ts';
+import { scanTickNumber } from '../chain/wire.ts';
+import { wireStatusText } from '../chain/wire-error.ts';
 import { ByteSink } from './sink.ts';
-import { joinWords } from './types/timestamptz.ts';
 import { INDEX_WORDS, transcode, type DeadLetterReason, type TranscodeLimits } from './transcode.ts';
 
 /** A single frame: the rows of its tick as binary COPY, or why it has none. */
@@ -23,7 +24,7 @@ export function transcodeFrame(raw: Uint8Array, expected: bigint | null, limits:
   const words = new Uint32Array(2);
   const status = scanTickNumber(raw, 0, raw.length, words);
   if (status !== 0) return { kind: 'bad', reason: 'malformed_frame', detail: wireStatusText(status) };
-  const number = joinWords(words[0], words[1]);
+  const number = u64At(words, 0);
   if (number > INT64_MAX) {
     return { kind: 'bad', reason: 'number_out_of_range', detail: `tick_number ${number} is above 2^63-1` };
   }

@@ -1,4 +1,5 @@
 import { sameHex } from '../chain/hex.ts';
+import { joinWords, u64At } from '../chain/u64.ts';
 import {
   ORDERED_SEQUENCE,
   PROOF_OUTPUT,
@@ -7,8 +8,8 @@ import {
   TICK_PREVIOUS_OUTPUT,
   TICK_TIMESTAMP,
   TickWire,
-  wireStatusText,
 } from '../chain/wire.ts';
+import { wireStatusText } from '../chain/wire-error.ts';
 import { INT64_HI_LIMIT, TickCheck } from './check.ts';
 import { ChainCheck, type ChainAlarm, type ChainCheckMode } from './chain-check.ts';
 import type { DeadLetter, DeadLetterReason } from './dead-letter.ts';
@@ -16,7 +17,6 @@ import { CopyMessages } from './message.ts';
 import { writeProofRow, writeTickRow, writeTransactionRow } from './rows.ts';
 import type { ByteSink } from './sink.ts';
 import { SpanSource } from './source.ts';
-import { joinWords } from './types/timestamptz.ts';
 
 export type { ChainAlarm, ChainAlarmKind, ChainCheckMode } from './chain-check.ts';
 export type { DeadLetter, DeadLetterReason } from './dead-letter.ts';
@@ -244,7 +244,7 @@ class Transcoder {
     const seen = new Map<bigint, number>();
     for (let i = 0; i < count; i++) {
       this.#wire.readTransaction(this.#source.bytes, i);
-      const sequence = joinWords(transaction[ORDERED_SEQUENCE], transaction[ORDERED_SEQUENCE + 1]);
+      const sequence = u64At(transaction, ORDERED_SEQUENCE);
       const first = seen.get(sequence);
       if (first !== undefined) {
         const detail = `sequence_number ${sequence} stands in transactions[${first}] and transactions[${i}]`;

@@ -1,3 +1,4 @@
+import { u64At } from '../../core/chain/u64.ts';
 import { scanTickNumber } from '../../core/chain/wire.ts';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import type { FetchedFrame } from './fetched-frames.ts';
@@ -91,7 +92,7 @@ async function askOne(server: TickServer, number: bigint): Promise<Uint8Array | 
   const words = new Uint32Array(2);
   if (scanTickNumber(bytes, 0, bytes.length, words) !== 0)
     throw new RangeError(`GetTick answered with a tick that cannot be read`);
-  const found = (BigInt(words[0]) << 32n) | BigInt(words[1]);
+  const found = u64At(words, 0);
   if (found !== number) throw new RangeError(`GetTick answered with tick ${found}`);
   return bytes;
 }

@@ -1,3 +1,4 @@
+import { u64At } from '../../core/chain/u64.ts';
 import { scanTickNumber } from '../../core/chain/wire.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { streamVerdict } from '../../core/retry.ts';
@@ -93,7 +94,7 @@ export class RangeStream {
     this.#heardMs = this.#clock.monotonicMs();
     const words = this.#number;
     const usable = scanTickNumber(bytes, 0, bytes.length, words) === 0 && words[0] <= HIGHEST_HI;
-    const number = usable ? (BigInt(words[0]) << 32n) | BigInt(words[1]) : null;
+    const number = usable ? u64At(words, 0) : null;
     const due = number ?? this.#upTo + 1n;
     if (due > this.#range.last) {
       this.#over('whole');

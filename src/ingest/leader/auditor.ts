@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { decodeTick, WireError } from '../../core/chain/decode.ts';
+import { decodeTick } from '../../core/chain/decode.ts';
+import { WireError } from '../../core/chain/wire-error.ts';
 import { compareTicks, fieldsText, tickDigest } from '../../core/chain/digest.ts';
 import type { Tick } from '../../core/chain/tick.ts';
 import { CONFLICTS_MAX, ConflictStreak } from '../../core/ingest/brake.ts';

@@ -1,3 +1,4 @@
+import { u64At } from '../../core/chain/u64.ts';
 import { scanTickNumber } from '../../core/chain/wire.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { Sequence, type SequenceStart } from '../../core/ingest/sequence.ts';
@@ -171,7 +172,7 @@ export class FrameReader {
       if (this.#reorder.any) this.#takeReordered();
       return true;
     }
-    return this.#acceptOther((BigInt(number[0]) << 32n) | BigInt(number[1]), bytes, arrivedMs);
+    return this.#acceptOther(u64At(number, 0), bytes, arrivedMs);
   }
 
   #acceptUnnumbered(bytes: Uint8Array, arrivedMs: number): boolean {

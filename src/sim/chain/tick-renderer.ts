@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { VDF_OUTPUT_BYTES, vdfOutput } from '../../core/chain/hash.ts';
+import { joinWords } from '../../core/chain/u64.ts';
 import { drawCount, forkSeed, genesisOutput, tickState, type ContentOptions } from './content.ts';
 import { TransactionContent } from './transaction-content.ts';
 
@@ -66,8 +67,7 @@ export class TickRenderer {
     const state = tickState(forked ? forkSeed(options.seed) : options.seed, high, low);
     const micros =
       options.startMicros + Math.floor((index * 1_000_000) / options.ticksPerSecond) + (forked ? 1 : 0);
-    const oversize =
-      options.oversize !== null && ((BigInt(high) << 32n) | BigInt(low)) % options.oversize.every === 0n;
+    const oversize = options.oversize !== null && joinWords(high, low) % options.oversize.every === 0n;
     const count = Math.max(drawCount(options.txs, state), forked || oversize ? 1 : 0);
 
     this.#reserve(TICK_BYTES_MAX);

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { decodeTick, u64, WireReader } from '../../core/chain/decode.ts';
+import { decodeTick } from '../../core/chain/decode.ts';
 import { WireWriter } from '../../core/chain/encode.ts';
 import type { Chain } from '../chain/chain.ts';
 import type { FaultPlan, GetFault } from '../fault.ts';
@@ -9,14 +9,6 @@ import { falsifyTick, malformTick } from '../chain/faulty-tick.ts';
 
 const RECENT_TICKS_DEFAULT = 10;
 const RECENT_TICKS_MAX = 1000;
-
-/** The first field of a request, when it is a number: start_tick, tick_number, tick_limit. 0 when absent. */
-export function requestNumber(request: Uint8Array): bigint {
-  let number = 0n;
-  const reader = new WireReader(request);
-  reader.message({ [u64(1)]: () => (number = reader.uint64()) });
-  return number;
-}
 
 /** Which of GetTick's faults hits this call; counts the calls, for faults that end after some of them. */
 export class GetFaults {

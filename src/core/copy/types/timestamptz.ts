@@ -1,3 +1,5 @@
+import { hiWord, loWord } from '../../chain/u64.ts';
+
 /**
  * Binary timestamptz is an int64 of µs since 2000-01-01; the chain's times are u64 µs since 1970. Everything here works
  * on pairs of uint32 words (hi, lo), which are exact and allocate nothing.
@@ -12,18 +14,6 @@ const EPOCH_2000_HI = hiWord(EPOCH_2000_MICROS);
 const EPOCH_2000_LO = loWord(EPOCH_2000_MICROS);
 const LAST_HI = hiWord(TIMESTAMPTZ_LAST_MICROS);
 const LAST_LO = loWord(TIMESTAMPTZ_LAST_MICROS);
-
-export function hiWord(value: bigint): number {
-  return Number(BigInt.asUintN(64, value) >> 32n);
-}
-
-export function loWord(value: bigint): number {
-  return Number(BigInt.asUintN(32, value));
-}
-
-export function joinWords(hi: number, lo: number): bigint {
-  return (BigInt(hi) << 32n) | BigInt(lo);
-}
 
 /** Whether a timestamptz can hold this time. */
 export function isTimestamptz(hi: number, lo: number): boolean {

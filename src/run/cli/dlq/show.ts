@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises';
 import type { Client } from 'pg';
-import { decodeTick, WireError } from '../../../core/chain/decode.ts';
+import { decodeTick } from '../../../core/chain/decode.ts';
+import { WireError } from '../../../core/chain/wire-error.ts';
 import { differingFields, tickDigest } from '../../../core/chain/digest.ts';
 import { formatTick } from '../../../core/chain/tick-json.ts';
 import { INT64_MAX, type OrderedTransaction, type Tick } from '../../../core/chain/tick.ts';

@@ -1,7 +1,8 @@
 import { deepStrictEqual } from 'node:assert/strict';
 import fc from 'fast-check';
 import { test } from 'tap';
-import { decodeTick, WireError } from '../../../../src/core/chain/decode.ts';
+import { decodeTick } from '../../../../src/core/chain/decode.ts';
+import { WireError } from '../../../../src/core/chain/wire-error.ts';
 import { encodeTick } from '../../../../src/core/chain/encode.ts';
 import { anyTick, plainTick, TickType } from './protobufjs.ts';
 
@@ -127,6 +128,15 @@ void test('what is no message is refused with the place', async (t) => {
     [[0x7b, 0x74], 1, /the end of another group/],
     [[8, 1, 0x7c], 2, /not begun/],
     [Array<number>(101).fill(0x7b), 100, /too deep/],
+    // tags and lengths of more bytes than one
+    [[8, 1, 0xff, 0x80, 0], 2, /wire type 7/],
+    [[8, 1, 0xa9, 6, 1, 2], 2, /ends inside a field/],
+    [[0xb2, 6, 0x85, 0x80, 0, 1], 2, /a length of 5 bytes/],
+    [[0xc3, 6, 8, 1], 0, /ends inside a group/],
+    [[0x7b, 0xac, 6], 1, /the end of another group/],
+    [[8, 1, 0x80, 0], 2, /field number/],
+    // the first of two
+    [[0x1a, 1, 0x7f, 0x7f], 2, /wire type 7/],
   ];
   for (const [bytes, offset, message] of bad) {
     t.throws(

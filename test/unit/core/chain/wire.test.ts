@@ -22,8 +22,8 @@ import {
   TRANSACTION_PUBLIC_KEY,
   TRANSACTION_SIGNATURE,
   TRANSACTION_TIMESTAMP,
-  wireStatusText,
 } from '../../../../src/core/chain/wire.ts';
+import { wireStatusText } from '../../../../src/core/chain/wire-error.ts';
 import { message, oracleDecode, run, tag, tickFrame, u64, U64_MAX, varint } from '../copy/frames.ts';
 
 const VARINT_TOO_LONG = 1;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { test } from 'tap';
 import { NUMERIC_U64_BYTES_MAX, writeNumericU64 } from '../../../../src/core/copy/types/numeric.ts';
 import { CopyRows } from '../../../../src/core/copy/rows-out.ts';
-import { hiWord, loWord } from '../../../../src/core/copy/types/timestamptz.ts';
+import { hiWord, loWord } from '../../../../src/core/chain/u64.ts';
 import { copyOf, int8, numeric, timestamptz } from '../chain/copy-of.ts';
 
 const U64 = fc.bigInt(0n, 2n ** 64n - 1n);

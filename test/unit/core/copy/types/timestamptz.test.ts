@@ -1,12 +1,10 @@
 import * as fc from 'fast-check';
 import { test } from 'tap';
+import { hiWord, loWord } from '../../../../../src/core/chain/u64.ts';
 import {
-  hiWord,
   isFrom2000To,
   isTimestamptz,
-  joinWords,
   latestTickMicros,
-  loWord,
   writeTimestamptz,
 } from '../../../../../src/core/copy/types/timestamptz.ts';
 import { NOW_MICROS, U64_MAX } from '../frames.ts';
@@ -64,11 +62,4 @@ void test('a tick is from 2000 on and at most a day ahead, both ends included', 
       return accepts(micros, now) === (micros >= YEAR_2000 && micros <= now + DAY);
     }),
   );
-});
-
-void test('words and BigInt', async (t) => {
-  fc.assert(
-    fc.property(fc.bigInt(0n, U64_MAX), (value) => joinWords(hiWord(value), loWord(value)) === value),
-  );
-  t.equal(joinWords(0xffff_ffff, 0xffff_ffff), U64_MAX);
 });
