@@ -9,10 +9,11 @@ import { Auditor, type AuditorHost } from './leader/auditor.ts';
 import { Maintenance } from './leader/maintenance.ts';
 import { GapRecorder } from './gaps/recorder.ts';
 import type { IngestObserver } from './observer.ts';
-import { awaitLatestTick } from './sequencer/connection.ts';
+import { awaitLatestTick, SequencerConnection } from './sequencer/connection.ts';
 import { Leadership, type LeadershipState } from './leader/leadership.ts';
 import { Pipeline, type PipelineHost } from './pipeline/pipeline.ts';
 import { planRing, Ring, type RingStatus } from './ring.ts';
+import { REFETCH, Refetcher } from './leader/refetcher.ts';
 import { RunSupervisor, type RunOptions } from './leader/run-supervisor.ts';
 import { LedgerClient } from './leader/ledger-client.ts';
 import type { StreamState } from './sequencer/tick-stream.ts';
@@ -70,6 +71,7 @@ export class Ingester {
   readonly #gaps: GapRecorder;
   readonly #runs: RunSupervisor;
   readonly #auditor: Auditor;
+  readonly #refetcher: Refetcher;
   readonly #maintenance: Maintenance;
   #leadershipState: LeadershipState = { kind: 'connecting' };
   #stream: StreamState = { kind: 'stopped' };
@@ -104,6 +106,11 @@ export class Ingester {
     const limits = { tickBytesMax: options.ring.tickBytesMax, chainCheck: options.chainCheck };
     this.#pipeline = new Pipeline(this.#ring, this.#threads, limits, env, observer, this.#pipelineHost());
     this.#auditor = new Auditor(observer, this.#auditorHost());
+    this.#refetcher = new Refetcher({ ...REFETCH, backoff: options.backoff }, env, {
+      connect: () => new SequencerConnection(options.reader.source, env.clock),
+      readDeadNumbers: (limit) => this.#ledger.readDeadNumbers(limit),
+      fetched: (frames) => this.#auditor.fetched(frames),
+    });
     this.#gaps = new GapRecorder(this.#ledger, (range) => this.#pipeline.progress?.gaveUp(range), env);
     this.#maintenance = new Maintenance(
       this.#ledger,
@@ -117,7 +124,11 @@ export class Ingester {
       env,
       {
         toReader: (message) => this.#threads.toReader(message),
-        began: (run, epoch, openGaps) => this.#gaps.began(run, epoch, openGaps),
+        began: (run, epoch, openGaps) => {
+          this.#gaps.began(run, epoch, openGaps);
+          this.#refetcher.start();
+        },
+        ended: () => this.#refetcher.stop(),
         latestTick: () => this.#latestTick(),
         fatal: (error) => host.fatal(error),
       },
@@ -167,11 +178,13 @@ export class Ingester {
 
   async #drain(): Promise<void> {
     await this.#runs.stop();
+    this.#refetcher.stop();
     await new Promise<void>((resolve) => {
       this.#drained = resolve;
       this.#threads.toReader({ type: 'drain' });
     });
     await this.#pipeline.settled();
+    await this.#auditor.finish();
   }
 
   async #lead(epoch: bigint): Promise<void> {
@@ -249,7 +262,13 @@ export class Ingester {
     return {
       isSettled: (number) => this.#pipeline.progress?.isSettled(number) ?? false,
       readCounterparts: (numbers) => this.#ledger.readCounterparts(numbers),
-      recordConflicts: (epoch, deadLetters) => this.#ledger.recordConflicts(epoch, deadLetters),
+      replaceDeadLetter: (epoch, raw, rows) => this.#ledger.replaceDeadLetter(epoch, raw, rows),
+      recordDeadLetters: (epoch, deadLetters) => this.#ledger.recordDeadLetters(epoch, deadLetters),
+      limits: () => ({
+        nowMicros: this.#options.env.clock.nowMicros(),
+        tickMaxBytes: this.#options.ring.tickBytesMax,
+        check: this.#options.chainCheck,
+      }),
       admit: (deadLetters) => this.#runs.admit(deadLetters),
       credit: (run) => this.#threads.toReader({ type: 'audited', run }),
       deadLettersWritten: () => this.#runs.deadLettersWritten(),
@@ -264,6 +283,7 @@ export class Ingester {
       committed: (batch) => {
         if (batch.deadLetters > 0) this.#runs.deadLettersWritten();
         this.#gaps.committed(batch);
+        this.#refetcher.add(batch.deadNumbers);
         this.#auditor.advance();
       },
       fenced: (epoch) => this.#leadership.fenced(epoch),

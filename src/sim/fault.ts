@@ -18,7 +18,7 @@ export interface OversizeFault {
 
 /** What GetTick does wrong for every N-th tick, as often as `times` says. */
 export interface GetFault {
-  kind: 'get-fail' | 'get-late' | 'get-other';
+  kind: 'get-fail' | 'get-late' | 'get-other' | 'get-bad';
   every: bigint;
   times: number;
 }
@@ -34,7 +34,11 @@ export type Fault =
   | StallFault
   | { kind: 'cut'; every: bigint }
   | { kind: 'duplicate' | 'gap' | 'gap-forever' | 'swap' | 'rewrite'; every: bigint }
-  | { kind: 'malformed' | 'malformed-forever'; every: bigint; form: MalformedForm | null }
+  | {
+      kind: 'malformed' | 'malformed-forever' | 'copy-before' | 'copy-after';
+      every: bigint;
+      form: MalformedForm | null;
+    }
   | { kind: 'untrue'; every: bigint; form: UntrueForm | null }
   | { kind: 'late'; every: bigint; by: bigint }
   | { kind: 'get-slow'; ms: number }
@@ -53,6 +57,7 @@ export const MALFORMED_FORMS = [
   'iterations',
   'sequence',
   'previous-output',
+  'nul',
 ] as const;
 export type MalformedForm = (typeof MALFORMED_FORMS)[number];
 
@@ -80,6 +85,8 @@ export const FAULT_HELP = `Faults (--fault, as often as you like; "every N-th ti
                            FORM: ${MALFORMED_FORMS.slice(0, 6).join(', ')},
                            ${MALFORMED_FORMS.slice(6).join(', ')} (default: one after the other)
   malformed-forever:N[:FORM]  ... and GetTick has the bad one
+  copy-before:N[:FORM]     the stream carries a bad copy of every N-th tick right before it
+  copy-after:N[:FORM]      ... right behind it
   untrue:N[:FORM]          every N-th tick states something false, in stream and GetTick; it is well formed
                            FORM: ${UNTRUE_FORMS.join(', ')} (default: one after the other)
   rewrite:N                after every N-th tick, tick number - ${REWRITE_BACK} comes again with other content
@@ -90,6 +97,7 @@ export const FAULT_HELP = `Faults (--fault, as often as you like; "every N-th ti
   get-fail:N[:TIMES]       GetTick of every N-th tick fails with UNAVAILABLE, the first TIMES times (default: always)
   get-late:N[:TIMES]       ... says found=false
   get-other:N[:TIMES]      ... answers with the tick after it
+  get-bad:N[:TIMES]        ... answers with a bad copy
   get-slow:MS              GetTick answers after MS milliseconds
   oversize:N:BYTES         every N-th tick carries a transaction with a payload of BYTES (in GetTick, too)`;
 
@@ -110,6 +118,8 @@ export function parseFault(text: string): Fault {
       return { kind, every: positive(text, args[0]) };
     case 'malformed':
     case 'malformed-forever':
+    case 'copy-before':
+    case 'copy-after':
       expectArguments(text, args, 1, 2);
       return {
         kind,
@@ -146,6 +156,7 @@ export function parseFault(text: string): Fault {
     case 'get-fail':
     case 'get-late':
     case 'get-other':
+    case 'get-bad':
       expectArguments(text, args, 1, 2);
       return {
         kind,
@@ -187,113 +198,4 @@ function formOf<T extends string>(text: string, value: string, forms: readonly T
   const form = forms.find((known) => known === value);
   if (form !== undefined) return form;
   throw new RangeError(`fault ${JSON.stringify(text)}: the form is one of ${forms.join(', ')}`);
-}
-
-const HITS_TICKS: ReadonlySet<Fault['kind']> = new Set<Fault['kind']>([
-  'duplicate',
-  'gap',
-  'gap-forever',
-  'hole',
-  'late',
-  'swap',
-  'rewrite',
-  'malformed',
-  'malformed-forever',
-  'untrue',
-]);
-
-/** What happens to one tick on its way into a stream. */
-export interface TickFaults {
-  gap: 'gap' | 'gap-forever' | 'hole' | 'late' | null;
-  /** a tick left out before that comes after this one */
-  late: bigint | null;
-  swap: boolean;
-  malformed: MalformedForm | null;
-  untrue: UntrueForm | null;
-  duplicate: boolean;
-  rewrite: boolean;
-}
-
-/** Which faults hit a tick. Depends on its number alone, so it is the same after a reconnect. */
-export class FaultPlan {
-  /** a stream ends after this many ticks; Infinity without that fault */
-  readonly cutEvery: number;
-  readonly fork: ForkFault | null;
-  readonly stalls: readonly StallFault[];
-  readonly holes: readonly HoleFault[];
-  readonly get: { faults: readonly GetFault[]; slowMs: number };
-  /** whether single ticks are hit at all */
-  readonly hitsTicks: boolean;
-  readonly #faults: readonly Fault[];
-
-  constructor(faults: readonly Fault[]) {
-    this.#faults = faults;
-    const cuts = faults.flatMap((fault) => (fault.kind === 'cut' ? [Number(fault.every)] : []));
-    this.cutEvery = Math.min(...cuts, Infinity);
-    this.fork = faults.find((fault) => fault.kind === 'fork') ?? null;
-    this.stalls = faults.flatMap((fault) =>
-      fault.kind === 'stall' || fault.kind === 'stall-all' ? [fault] : [],
-    );
-    this.holes = faults.filter((fault) => fault.kind === 'hole');
-    this.get = {
-      faults: faults.flatMap((fault) => ('times' in fault ? [fault] : [])),
-      slowMs: Math.max(0, ...faults.map((fault) => (fault.kind === 'get-slow' ? fault.ms : 0))),
-    };
-    this.hitsTicks = faults.some(({ kind }) => HITS_TICKS.has(kind));
-  }
-
-  /** start: where the stream began. */
-  at(number: bigint, start: bigint): TickFaults | null {
-    let hit: TickFaults | null = null;
-    for (const fault of this.#faults) {
-      if (!hits(fault, number, start)) continue;
-      hit ??= {
-        gap: null,
-        late: null,
-        swap: false,
-        malformed: null,
-        untrue: null,
-        duplicate: false,
-        rewrite: false,
-      };
-      if (fault.kind === 'late') {
-        if (number % fault.every === 0n) hit.gap = fault.kind;
-        else hit.late = number - fault.by;
-      } else if (fault.kind === 'gap' || fault.kind === 'gap-forever' || fault.kind === 'hole')
-        hit.gap = fault.kind;
-      else if (fault.kind === 'malformed' || fault.kind === 'malformed-forever')
-        hit.malformed = formAt(fault, number, MALFORMED_FORMS);
-      else if (fault.kind === 'untrue') hit.untrue = formAt(fault, number, UNTRUE_FORMS);
-      else if (fault.kind === 'swap' || fault.kind === 'duplicate' || fault.kind === 'rewrite')
-        hit[fault.kind] = true;
-    }
-    return hit;
-  }
-
-  /** Whether GetTick denies this tick. */
-  lost(number: bigint): boolean {
-    return this.#faults.some((fault) => fault.kind === 'gap-forever' && number % fault.every === 0n);
-  }
-
-  /** The malformed form GetTick answers with; null for a good answer. */
-  malformedForever(number: bigint): MalformedForm | null {
-    for (const fault of this.#faults) {
-      if (fault.kind === 'malformed-forever' && number % fault.every === 0n)
-        return formAt(fault, number, MALFORMED_FORMS);
-    }
-    return null;
-  }
-}
-
-function hits(fault: Fault, number: bigint, start: bigint): boolean {
-  if (!HITS_TICKS.has(fault.kind)) return false;
-  if (fault.kind === 'hole') return start < fault.first && number >= fault.first && number <= fault.last;
-  if (!('every' in fault)) return false;
-  if (number % fault.every === 0n) return true;
-  // only ticks that this stream left out
-  return fault.kind === 'late' && number - fault.by >= start && (number - fault.by) % fault.every === 0n;
-}
-
-function formAt<T>(fault: { every: bigint; form: T | null }, number: bigint, forms: readonly T[]): T {
-  return fault.form ?? forms[Number((number / fault.every) % BigInt(forms.length))];
 }

@@ -4,7 +4,7 @@ import type { Clock } from '../core/time.ts';
 import { Chain } from './chain/chain.ts';
 import type { ContentOptions } from './chain/content.ts';
 import { EventLog } from './event-log.ts';
-import { FaultPlan } from './fault.ts';
+import { FaultPlan } from './fault-plan.ts';
 import { GeneratedSource } from './source/generated.ts';
 import { GrpcServer, STATUS, type Call, type Handler } from './server/grpc-server.ts';
 import type { SimOptions } from './options.ts';
@@ -173,7 +173,8 @@ function handlers(sequencer: Sequencer, clock: Clock): ReadonlyMap<string, Handl
           return;
         }
         const asked = fault === 'get-other' ? number + 1n : number;
-        const { found, message } = fault === 'get-late' ? notFound() : await getTick(chain, plan, asked);
+        const { found, message } =
+          fault === 'get-late' ? notFound() : await getTick(chain, plan, asked, fault === 'get-bad');
         log.write('get_tick', { peer: call.peer, tick: number, found });
         await answer(call, message);
       },

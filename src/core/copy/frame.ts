@@ -3,9 +3,18 @@ import { u64At } from '../chain/u64.ts';
 import { scanTickNumber } from '../chain/wire.ts';
 import { wireStatusText } from '../chain/wire-error.ts';
 import { ByteSink } from './sink.ts';
-import { INDEX_WORDS, transcode, type DeadLetterReason, type TranscodeLimits } from './transcode.ts';
+import {
+  INDEX_WORDS,
+  transcode,
+  type ChainAlarm,
+  type DeadLetterReason,
+  type TranscodeLimits,
+} from './transcode.ts';
 
-/** A single frame: the rows of its tick as binary COPY, or why it has none. */
+/** A tick's rows as binary COPY. */
+export type TickRows = Extract<FrameRows, { kind: 'rows' }>;
+
+/** A single frame: the rows of its tick, or why it has none. */
 export type FrameRows =
   | {
       kind: 'rows';
@@ -13,6 +22,8 @@ export type FrameRows =
       transactions: number;
       /** CopyData … CopyDone per table; previous_output is never null here */
       copy: { ticks: Uint8Array; proofs: Uint8Array; transactions: Uint8Array };
+      /** what the tick says against itself; none with check `link`, as no other tick is at hand */
+      alarms: ChainAlarm[];
     }
   | { kind: 'bad'; reason: DeadLetterReason | 'other_number'; detail: string };
 
@@ -36,7 +47,7 @@ export function transcodeFrame(raw: Uint8Array, expected: bigint | null, limits:
   index[1] = raw.length;
   const span = { bytes: raw, index, count: 1, firstHi: words[0], firstLo: words[1] };
   const sinks = { ticks: new ByteSink(), proofs: new ByteSink(), transactions: new ByteSink() };
-  const { deadLetters, transactions } = transcode(span, sinks, limits);
+  const { deadLetters, transactions, alarms } = transcode(span, sinks, limits);
   const bad = deadLetters[0];
   if (bad !== undefined) return { kind: 'bad', reason: bad.reason, detail: bad.detail };
   const copy = {
@@ -44,5 +55,5 @@ export function transcodeFrame(raw: Uint8Array, expected: bigint | null, limits:
     proofs: sinks.proofs.release(),
     transactions: sinks.transactions.release(),
   };
-  return { kind: 'rows', number, transactions, copy };
+  return { kind: 'rows', number, transactions, copy, alarms };
 }

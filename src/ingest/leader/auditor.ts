@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto';
-import { decodeTick } from '../../core/chain/decode.ts';
-import { WireError } from '../../core/chain/wire-error.ts';
-import { compareTicks, fieldsText, tickDigest } from '../../core/chain/digest.ts';
-import type { Tick } from '../../core/chain/tick.ts';
+import type { ChainAlarm, TranscodeLimits } from '../../core/copy/transcode.ts';
+import type { TickRows } from '../../core/copy/frame.ts';
 import { CONFLICTS_MAX, ConflictStreak } from '../../core/ingest/brake.ts';
-import type { ConflictDeadLetter, Counterpart } from '../../store/chain/conflicts.ts';
+import type { Counterpart, RepeatedDeadLetter } from '../../store/chain/counterparts.ts';
+import type { Replacement } from '../../store/chain/replace-dead-letter.ts';
 import type { RepeatedFrame } from '../reader/repeated-frames.ts';
+import { Signal } from '../../core/wait.ts';
+import { conflict, deadLetter, isAmong, judge, type NumberedFrame } from './judge.ts';
 
 export interface AuditorHost {
   /** whether everything received of this number is committed, or the number lies below the origin */
@@ -13,12 +13,16 @@ export interface AuditorHost {
   /** waits for the database without a limit; rejects when the daemon stops */
   readCounterparts(numbers: bigint[]): Promise<Map<bigint, Counterpart>>;
   /** the same; also rejects when another daemon has the epoch */
-  recordConflicts(epoch: bigint, deadLetters: ConflictDeadLetter[]): Promise<void>;
+  replaceDeadLetter(epoch: bigint, raw: Uint8Array, rows: TickRows): Promise<Replacement>;
+  /** the same */
+  recordDeadLetters(epoch: bigint, deadLetters: RepeatedDeadLetter[]): Promise<void>;
+  /** the rules for a good tick, now */
+  limits(): TranscodeLimits;
   /** whether this many more dead letters may be written; otherwise the brake halts the run */
   admit(deadLetters: number): boolean;
   /** The reader may send another packet. */
   credit(run: number): void;
-  /** conflicts were written as dead letters */
+  /** frames that came again were written as dead letters */
   deadLettersWritten(): void;
   /** CONFLICTS_MAX frames in a row differ from what is stored */
   forked(reason: string): void;
@@ -29,16 +33,37 @@ export interface AuditObserver {
   audited(result: Audited): void;
 }
 
-/** Outcomes of a packet's frames. */
+/** Outcomes of frames that were compared together. */
 export interface Audited {
-  /** equal to what is stored, repeated by the stream */
+  /** equal to what is stored or kept, repeated by the stream */
   repeated: number;
   /** equal, and requested again by our own resume */
   resumed: number;
   /** nothing is stored for them: below the origin, skipped by an operator, or dropped by retention */
   unwanted: number;
-  conflicts: { tickNumber: bigint; detail: string }[];
+  /** good ticks, stored in the place of their dead letters */
+  replaced: ReplacedTick[];
+  /** bad frames, kept as dead letters of their own */
+  bad: RepeatedDeadLetter[];
+  /** good frames that differ from the stored tick */
+  conflicts: RepeatedDeadLetter[];
 }
+
+export interface ReplacedTick {
+  tickNumber: bigint;
+  transactions: number;
+  /** how many were resolved by it */
+  deadLetters: number;
+  alarms: readonly ChainAlarm[];
+  brokenLinks: number;
+}
+
+/** What became of one frame. */
+type Outcome =
+  /** equal to the stored tick, or to a dead letter; or of no interest */
+  | { kind: 'equal' | 'kept' | 'unwanted' }
+  | { kind: 'replaced'; tick: ReplacedTick }
+  | { kind: 'bad' | 'conflict'; deadLetter: RepeatedDeadLetter };
 
 interface Packet {
   run: number;
@@ -46,10 +71,11 @@ interface Packet {
 }
 
 /**
- * Compares every repeated tick with what is stored, field by field (spec P5): equal ones are counted, others kept as
- * dead letters beside the stored row. A frame waits until the first one of its number is committed. Bounded by the
- * reader, which sends no further packet before credit(). Frames in flight when a run ends are dropped: no data is lost,
- * only the comparison.
+ * Compares every frame whose number was received before with what is stored, field by field (spec P5): equal ones are
+ * counted, other content is kept as a dead letter beside the stored row. Where only dead letters stand for the number, a
+ * good frame takes their place (P1). A frame waits until the first one of its number is committed. Bounded by the reader,
+ * which sends no further packet before credit(). Frames in flight when a run ends are dropped: the next run asks GetTick
+ * for the numbers of dead letters (refetcher.ts), and of the others only the comparison is lost.
  */
 export class Auditor {
   readonly #observer: AuditObserver;
@@ -59,6 +85,7 @@ export class Auditor {
   #run = 0;
   #packets: Packet[] = [];
   #isBusy = false;
+  readonly #idle = new Signal();
   /** an operator chose to continue although the sequencer has another chain */
   forkAccepted = false;
 
@@ -77,6 +104,7 @@ export class Auditor {
   stop(): void {
     this.#epoch = null;
     this.#packets = [];
+    this.#idle.fire();
   }
 
   accept(run: number, frames: RepeatedFrame[]): void {
@@ -100,32 +128,49 @@ export class Auditor {
         this.#isBusy = false;
         this.#host.credit(packet.run);
         this.advance();
+        this.#idle.fire();
       });
   }
 
+  /** Nothing more will be received or committed: resolves when all that can be compared has been. */
+  async finish(): Promise<void> {
+    for (const packet of this.#packets) {
+      packet.frames = packet.frames.filter(({ number }) => this.#host.isSettled(number));
+    }
+    this.advance();
+    while (this.#epoch !== null && this.#isBusy) await this.#idle.wait();
+  }
+
+  /**
+   * Frames that GetTick answered with: they are compared and stored in the same way. Returns the numbers for which there
+   * is still nothing but dead letters; null when no run audits them.
+   */
+  async fetched(frames: readonly NumberedFrame[]): Promise<bigint[] | null> {
+    const epoch = this.#epoch;
+    if (epoch === null) return null;
+    const outcomes = await this.#outcomes(epoch, frames);
+    if (this.#epoch !== epoch) return null;
+    const result = nothingAudited();
+    for (const outcome of outcomes) note(outcome, result);
+    if (!(await this.#record(epoch, result))) return null;
+    return frames
+      .filter((_frame, at) => outcomes[at].kind === 'bad' || outcomes[at].kind === 'kept')
+      .map(({ number }) => number);
+  }
+
   async #audit(epoch: bigint, { run, frames }: Packet): Promise<void> {
-    const counterparts = await this.#host.readCounterparts([...new Set(frames.map(({ number }) => number))]);
+    const outcomes = await this.#outcomes(epoch, frames);
     if (this.#epoch !== epoch || this.#run !== run) return;
-    const result: Audited = { repeated: 0, resumed: 0, unwanted: 0, conflicts: [] };
-    const deadLetters: ConflictDeadLetter[] = [];
+    const result = nothingAudited();
     let streak = 0;
-    for (const frame of frames) {
-      const counterpart = counterparts.get(frame.number);
-      const conflict = counterpart === undefined ? null : conflictOf(frame, counterpart);
-      if (counterpart === undefined) result.unwanted += 1;
-      else if (conflict === null) result[frame.isOwn ? 'resumed' : 'repeated'] += 1;
-      else {
-        deadLetters.push(conflict);
-        result.conflicts.push({ tickNumber: conflict.tickNumber, detail: conflict.detail });
-        streak = Math.max(streak, this.#streak.conflict(frame.ordinal));
-      }
-    }
-    if (deadLetters.length > 0) {
-      if (!this.#host.admit(deadLetters.length)) return;
-      await this.#host.recordConflicts(epoch, deadLetters);
-    }
-    if (deadLetters.length > 0) this.#host.deadLettersWritten();
-    this.#observer.audited(result);
+    frames.forEach(({ isOwn, ordinal }, at) => {
+      const outcome = outcomes[at];
+      note(outcome, result);
+      if (outcome.kind === 'unwanted') result.unwanted += 1;
+      if (outcome.kind === 'equal' || outcome.kind === 'kept') result[isOwn ? 'resumed' : 'repeated'] += 1;
+      if (outcome.kind === 'conflict') streak = Math.max(streak, this.#streak.conflict(ordinal));
+    });
+    if (!(await this.#record(epoch, result))) return;
     if (streak >= CONFLICTS_MAX && !this.forkAccepted) {
       const numbers = result.conflicts.slice(-CONFLICTS_MAX).map(({ tickNumber }) => tickNumber);
       this.#host.forked(
@@ -133,34 +178,71 @@ export class Auditor {
       );
     }
   }
+
+  /** One for each frame, in order. What takes the place of dead letters is stored; no dead letter is written yet. */
+  async #outcomes(epoch: bigint, frames: readonly NumberedFrame[]): Promise<Outcome[]> {
+    const counterparts = await this.#host.readCounterparts([...new Set(frames.map(({ number }) => number))]);
+    const outcomes: Outcome[] = [];
+    for (const frame of frames) {
+      const counterpart = counterparts.get(frame.number);
+      const verdict = judge(frame, counterpart, this.#host.limits());
+      if (verdict.kind !== 'good') outcomes.push(verdict);
+      else outcomes.push(await this.#replace(epoch, frame, verdict.rows, counterpart));
+    }
+    return outcomes;
+  }
+
+  async #replace(
+    epoch: bigint,
+    frame: NumberedFrame,
+    rows: TickRows,
+    counterpart: Counterpart | undefined,
+  ): Promise<Outcome> {
+    const outcome = await this.#host.replaceDeadLetter(epoch, frame.bytes, rows);
+    switch (outcome.kind) {
+      case 'stored': {
+        const { transactions, alarms } = rows;
+        const { deadLetters, brokenLinks } = outcome;
+        const tick = { tickNumber: frame.number, transactions, deadLetters, alarms, brokenLinks };
+        return { kind: 'replaced', tick };
+      }
+      case 'conflict':
+        return { kind: 'conflict', deadLetter: conflict(frame, outcome.comparison) };
+      case 'refused':
+        if (counterpart !== undefined && isAmong(frame.bytes, counterpart)) return { kind: 'kept' };
+        return {
+          kind: 'bad',
+          deadLetter: deadLetter(frame, 'refused_by_database', outcome.detail, outcome.sqlstate),
+        };
+      case 'equal':
+      case 'unwanted':
+        return outcome;
+    }
+  }
+
+  /** False when the brake is on. */
+  async #record(epoch: bigint, result: Audited): Promise<boolean> {
+    const deadLetters = [...result.bad, ...result.conflicts];
+    if (deadLetters.length > 0) {
+      if (!this.#host.admit(deadLetters.length)) {
+        if (result.replaced.length > 0)
+          this.#observer.audited({ ...nothingAudited(), replaced: result.replaced });
+        return false;
+      }
+      await this.#host.recordDeadLetters(epoch, deadLetters);
+      this.#host.deadLettersWritten();
+    }
+    this.#observer.audited(result);
+    return true;
+  }
 }
 
-const FIELDS_NAMED_MAX = 8;
+function nothingAudited(): Audited {
+  return { repeated: 0, resumed: 0, unwanted: 0, replaced: [], bad: [], conflicts: [] };
+}
 
-/** Null when the frame equals what is stored, or what was kept as a dead letter. */
-function conflictOf(
-  { number, bytes }: RepeatedFrame,
-  { tick, deadLetters }: Counterpart,
-): ConflictDeadLetter | null {
-  const raw = createHash('sha256').update(bytes).digest();
-  if (tick === null) {
-    const kept = deadLetters[0];
-    if (kept === undefined || deadLetters.some((deadLetter) => deadLetter.equals(raw))) return null;
-    const detail = `received ${raw.toString('hex')}, but the dead letter of this tick is ${kept.toString('hex')}`;
-    return { tickNumber: number, detail, raw: bytes, storedDigest: kept };
-  }
-  if (deadLetters.some((deadLetter) => deadLetter.equals(raw))) return null;
-  const conflict = (received: Buffer, stored: Buffer, differs: string): ConflictDeadLetter => {
-    const detail = `received ${received.toString('hex')}, stored ${stored.toString('hex')}; ${differs}`;
-    return { tickNumber: number, detail, raw: bytes, storedDigest: stored };
-  };
-  let frame: Tick;
-  try {
-    frame = decodeTick(bytes);
-  } catch (error) {
-    if (!(error instanceof WireError)) throw error;
-    return conflict(raw, tickDigest(tick), `does not decode: ${error.message}`);
-  }
-  const { isEqual, received, stored, fields } = compareTicks(frame, tick);
-  return isEqual ? null : conflict(received, stored, `differs in ${fieldsText(fields, FIELDS_NAMED_MAX)}`);
+function note(outcome: Outcome, result: Audited): void {
+  if (outcome.kind === 'replaced') result.replaced.push(outcome.tick);
+  if (outcome.kind === 'bad') result.bad.push(outcome.deadLetter);
+  if (outcome.kind === 'conflict') result.conflicts.push(outcome.deadLetter);
 }

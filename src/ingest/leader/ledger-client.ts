@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import type { Env } from '../../core/env.ts';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
+import type { TickRows } from '../../core/copy/frame.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import type { FillReport } from '../gaps/report.ts';
 import {
@@ -15,12 +16,14 @@ import {
 } from '../../store/chain/ledger.ts';
 import {
   readCounterparts,
-  recordConflicts,
-  type ConflictDeadLetter,
+  readDeadNumbers,
+  recordDeadLetters,
   type Counterpart,
-} from '../../store/chain/conflicts.ts';
+  type RepeatedDeadLetter,
+} from '../../store/chain/counterparts.ts';
 import { forgetForkAcceptance, recordHalt, type Halt } from '../../store/chain/halt.ts';
 import { recordFilling } from '../../store/chain/gaps.ts';
+import { replaceDeadLetter, type Replacement } from '../../store/chain/replace-dead-letter.ts';
 import { answerWithin, Session, SessionClosedError } from '../../store/postgres/session.ts';
 import { isFenced } from '../../store/postgres/sqlstate.ts';
 
@@ -71,8 +74,16 @@ export class LedgerClient {
     return this.#untilDone((client) => readCounterparts(client, numbers));
   }
 
-  recordConflicts(epoch: bigint, deadLetters: readonly ConflictDeadLetter[]): Promise<void> {
-    return this.#untilDone((client) => recordConflicts(client, epoch, deadLetters));
+  recordDeadLetters(epoch: bigint, deadLetters: readonly RepeatedDeadLetter[]): Promise<void> {
+    return this.#untilDone((client) => recordDeadLetters(client, epoch, deadLetters));
+  }
+
+  replaceDeadLetter(epoch: bigint, raw: Uint8Array, rows: TickRows): Promise<Replacement> {
+    return this.#untilDone((client) => replaceDeadLetter(client, epoch, raw, rows));
+  }
+
+  readDeadNumbers(limit: number): Promise<bigint[]> {
+    return this.#untilDone((client) => readDeadNumbers(client, limit));
   }
 
   /** The VDF output of a stored tick; null when it is not stored. */

@@ -24,6 +24,8 @@ export interface RunSupervisorHost {
   toReader(message: ToReader): void;
   /** a run starts, with these gaps open */
   began(run: number, epoch: bigint, openGaps: readonly TickRange[]): void;
+  /** the run is over */
+  ended(): void;
   /** the sequencer's latest tick; waits until it answers */
   latestTick(): Promise<bigint>;
   /** the ingester cannot continue: the process should exit with this error */
@@ -234,6 +236,7 @@ export class RunSupervisor {
   async #end(why: string): Promise<void> {
     this.#env.log('warn', `Stopped ingesting: ${why}`, {});
     this.#auditor.stop();
+    this.#host.ended();
     const run = this.#run;
     await new Promise<void>((resolve) => {
       this.#readerStopped = (stopped) => {

@@ -14,6 +14,8 @@ export interface CommittedBatch {
   ticks: number;
   transactions: number;
   deadLetters: number;
+  /** numbers for which it has nothing but a dead letter */
+  deadNumbers: readonly bigint[];
   /** its tick that the database does not accept; null nearly always */
   isolated: IsolatedTick | null;
   /** what the chain check found, apart from the ends of the range */
@@ -69,6 +71,9 @@ export function committedBatch(
     ticks: write.ticks,
     transactions: write.transactions,
     deadLetters: write.deadLetters.length,
+    deadNumbers: write.deadLetters.flatMap(({ tickNumber, reason }) =>
+      tickNumber === null || reason === 'conflict' ? [] : [tickNumber],
+    ),
     isolated: isolated?.isolated ?? null,
     alarms: write.alarms,
     linkBreaks: parsed.linkBreaks + outcome.brokenLinks.length,

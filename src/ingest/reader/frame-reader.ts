@@ -203,9 +203,10 @@ export class FrameReader {
     });
   }
 
-  /** Fetched frames that the stream has delivered meanwhile are no longer needed. */
+  /** What the stream has delivered meanwhile, or the fetched frames twice, may have been bad: it is compared. */
   #appendFetched(number: bigint, bytes: Uint8Array, nowMs: number): boolean {
-    return this.#sequence.place(number) !== 'late' || this.#appendLate(number, bytes, nowMs);
+    const isMissing = this.#sequence.place(number) === 'late';
+    return isMissing ? this.#appendLate(number, bytes, nowMs) : this.#repeat(number, true, bytes);
   }
 
   #appendLate(number: bigint, bytes: Uint8Array, arrivedMs: number): boolean {

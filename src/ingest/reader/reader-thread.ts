@@ -188,6 +188,7 @@ export class ReaderLoop {
       this.#reader.turn();
       this.#filler.turn();
     } else if (this.#reader.drain()) {
+      this.#repeats?.flush(true);
       this.#foldCounts();
       this.#reader = null;
       this.#send({ type: 'drained' });

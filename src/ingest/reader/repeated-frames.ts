@@ -34,8 +34,9 @@ export class RepeatPackets {
     return true;
   }
 
-  flush(): void {
-    if (this.#frames.length === 0 || this.#out >= PACKETS_MAX) return;
+  /** isLast: the stream is closed, and what was taken from it must not be lost. */
+  flush(isLast = false): void {
+    if (this.#frames.length === 0 || (this.#out >= PACKETS_MAX && !isLast)) return;
     this.#out += 1;
     this.#send(this.#frames);
     this.#frames = [];

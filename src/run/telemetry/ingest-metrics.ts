@@ -30,7 +30,7 @@ const METRICS = {
   },
   tick_ingester_duplicates_total: {
     kind: 'counter',
-    help: 'Frames equal to a tick that is stored: repeated by the stream, or read again after our own resume; or not wanted: below the first tick, or skipped.',
+    help: 'Frames equal to a tick that is stored: repeated by the stream, or read again because we asked for it (a resume, a gap); or not wanted: below the first tick, or skipped.',
     labels: { cause: ['stream', 'resume', 'unwanted'] },
   },
   tick_ingester_conflicts_total: {
@@ -189,15 +189,26 @@ export class IngestMetrics extends Metrics<keyof typeof METRICS> {
     this.observe('tick_ingester_write_duration_seconds', {}, batch.writeMs / 1000);
     this.count('tick_ingester_transactions_total', {}, batch.transactions);
     this.count('tick_ingester_bytes_total', {}, batch.bytes);
-    this.count('tick_ingester_link_breaks_total', {}, batch.alarms.link ?? 0);
-    for (const kind of ALARM_KINDS)
-      this.count('tick_ingester_chain_alarms_total', { kind }, batch.alarms[kind] ?? 0);
+    this.#alarms(batch.alarms);
     const nowMs = this.#clock.monotonicMs();
     const weight = batch.ticks / batch.agesMs.length;
     for (const ageMs of batch.agesMs) {
       this.observe('tick_ingester_commit_latency_seconds', {}, ageMs / 1000, weight);
       this.#latencyWindow.observe(nowMs, ageMs, weight);
     }
+  }
+
+  /** A tick was stored by itself, in the place of a dead letter. */
+  tickReplaced({ transactions, alarms }: Pick<BatchFigures, 'transactions' | 'alarms'>): void {
+    this.count('tick_ingester_ticks_total', { status: 'success' });
+    this.count('tick_ingester_transactions_total', {}, transactions);
+    this.#alarms(alarms);
+  }
+
+  #alarms(alarms: BatchFigures['alarms']): void {
+    this.count('tick_ingester_link_breaks_total', {}, alarms.link ?? 0);
+    for (const kind of ALARM_KINDS)
+      this.count('tick_ingester_chain_alarms_total', { kind }, alarms[kind] ?? 0);
   }
 
   /** A thread of ingest is alive; its CPU time starts at 0 again when it was restarted. */

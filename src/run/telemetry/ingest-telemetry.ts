@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { ChainAlarmKind } from '../../core/copy/transcode.ts';
 import { formatMicros, systemClock } from '../../core/time.ts';
-import type { Audited } from '../../ingest/leader/auditor.ts';
+import type { Audited, ReplacedTick } from '../../ingest/leader/auditor.ts';
 import type { Ingester } from '../../ingest/ingester.ts';
 import type { CommittedBatch } from '../../ingest/pipeline/commit.ts';
 import type { ReaderStats } from '../../ingest/reader/reader-thread.ts';
@@ -20,7 +20,7 @@ import { notReadyReasons } from './readiness.ts';
 const ALARMS_SHOWN = 3;
 /** A thread that was silent for this long is hung. */
 const SILENCE_MS = 15_000;
-/** conflicts per packet that get their own log line */
+/** conflicts, and bad frames, per packet that get their own log line */
 const CONFLICTS_LOGGED = 5;
 
 /** Turns everything the ingester reports into metrics, log lines and probe answers. */
@@ -170,10 +170,15 @@ export class Telemetry implements Probe, IngestObserver {
     this.#metrics.countTotal('retries_total', { component: 'writer' }, `writer-${index}`, stats.retries);
   }
 
-  audited({ repeated, resumed, unwanted, conflicts }: Audited): void {
+  audited({ repeated, resumed, unwanted, replaced, bad, conflicts }: Audited): void {
     this.#metrics.count('tick_ingester_duplicates_total', { cause: 'stream' }, repeated);
     this.#metrics.count('tick_ingester_duplicates_total', { cause: 'resume' }, resumed);
     this.#metrics.count('tick_ingester_duplicates_total', { cause: 'unwanted' }, unwanted);
+    this.#replaced(replaced);
+    this.#metrics.count('tick_ingester_ticks_total', { status: 'error' }, bad.length);
+    for (const { tickNumber, reason, detail } of bad.slice(0, CONFLICTS_LOGGED)) {
+      this.#log.warn({ tick: tickNumber, reason, detail }, 'A tick came again with content that is bad');
+    }
     this.#metrics.count('tick_ingester_conflicts_total', {}, conflicts.length);
     for (const { tickNumber, detail } of conflicts.slice(0, CONFLICTS_LOGGED)) {
       this.#log.error(
@@ -183,6 +188,14 @@ export class Telemetry implements Probe, IngestObserver {
     }
     if (conflicts.length > CONFLICTS_LOGGED)
       this.#log.error({ more: conflicts.length - CONFLICTS_LOGGED }, 'Further ticks came with other content');
+  }
+
+  #replaced(ticks: readonly ReplacedTick[]): void {
+    for (const { tickNumber: tick, transactions, deadLetters, alarms, brokenLinks } of ticks) {
+      this.#metrics.tickReplaced({ transactions, alarms: countAlarms({ alarms, linkBreaks: brokenLinks }) });
+      const fields = { tick, transactions, dead_letters: deadLetters };
+      this.#log.info(fields, 'A good tick came for a dead letter and is stored');
+    }
   }
 
   incidents({ gaps, deadLetters }: IncidentCounts): void {
@@ -259,7 +272,10 @@ export class Telemetry implements Probe, IngestObserver {
 }
 
 /** By kind; of broken links at the ends of the batch's range only the count is known. */
-function countAlarms({ alarms, linkBreaks }: CommittedBatch): Partial<Record<ChainAlarmKind, number>> {
+function countAlarms({
+  alarms,
+  linkBreaks,
+}: Pick<CommittedBatch, 'alarms' | 'linkBreaks'>): Partial<Record<ChainAlarmKind, number>> {
   const counts: Partial<Record<ChainAlarmKind, number>> = {};
   for (const { kind } of alarms) counts[kind] = (counts[kind] ?? 0) + 1;
   if (linkBreaks > 0) counts.link = linkBreaks;

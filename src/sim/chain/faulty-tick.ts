@@ -30,6 +30,7 @@ const MALFORMERS: Readonly<Record<MalformedForm, (message: Uint8Array) => Uint8A
   number: (message) => changed(message, (tick) => (tick.tickNumber |= ABOVE_INT64)),
   iterations: (message) => changed(message, (tick) => (tick.vdfProof.iterations = ABOVE_INT64)),
   sequence: (message) => changed(message, (tick) => tick.transactions.push(firstTransaction(tick))),
+  nul: (message) => changed(message, (tick) => (tick.transactionBatchHash = `${'0'.repeat(63)}\0`)),
   'previous-output': (message) =>
     changed(message, (tick) => (tick.previousOutput = `0x${tick.previousOutput.slice(2)}`)),
 };

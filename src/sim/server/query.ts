@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { decodeTick } from '../../core/chain/decode.ts';
 import { WireWriter } from '../../core/chain/encode.ts';
 import type { Chain } from '../chain/chain.ts';
-import type { FaultPlan, GetFault } from '../fault.ts';
+import type { GetFault } from '../fault.ts';
+import type { FaultPlan } from '../fault-plan.ts';
 import { falsifyTick, malformTick } from '../chain/faulty-tick.ts';
 
 /** The answers to the calls with one answer, as protobuf messages of proto/continuum.proto. */
@@ -30,11 +31,15 @@ export class GetFaults {
   }
 }
 
-/** GetTickResponse; of the faults only `malformed-forever` and `untrue` change its tick. */
+/**
+ * GetTickResponse; of the faults only `malformed-forever` and `untrue` change its tick.
+ * @param isBad a bad copy is wanted
+ */
 export async function getTick(
   chain: Chain,
   plan: FaultPlan,
   number: bigint,
+  isBad: boolean,
 ): Promise<{ found: boolean; message: Uint8Array }> {
   const index = chain.source.indexOf(number);
   const found = index >= chain.oldest() && index < chain.count() && !plan.lost(number);
@@ -43,7 +48,7 @@ export async function getTick(
     const stored = (await chain.chunkOf(index)).message(index);
     const untrue = plan.at(number, number)?.untrue ?? null;
     const tick = untrue === null ? stored : falsifyTick(stored, untrue);
-    const form = plan.malformedForever(number);
+    const form = isBad ? 'nul' : plan.malformedForever(number);
     writer.embedded(1, form === null ? tick : malformTick(tick, form));
   }
   writer.bool(2, found);

@@ -1,7 +1,7 @@
 import type { Chain } from '../chain/chain.ts';
 import type { Chunk } from '../source/chunk.ts';
 import type { EventLog } from '../event-log.ts';
-import type { FaultPlan, TickFaults } from '../fault.ts';
+import type { FaultPlan, TickFaults } from '../fault-plan.ts';
 import { REWRITE_BACK } from '../fault.ts';
 import { falsifyTick, malformTick, rewriteTick } from '../chain/faulty-tick.ts';
 import { STATUS, type Call, type StatusCode } from './grpc-server.ts';
@@ -200,6 +200,14 @@ export class TickStream {
       frame = grpcFrame(malformTick(chunk.message(index), hit.malformed));
     }
     const frames = [frame];
+    if (hit !== null && hit.copyBefore !== null) {
+      this.#fault('copy-before', number, { form: hit.copyBefore });
+      frames.unshift(grpcFrame(malformTick(chunk.message(index), hit.copyBefore)));
+    }
+    if (hit !== null && hit.copyAfter !== null) {
+      this.#fault('copy-after', number, { form: hit.copyAfter });
+      frames.push(grpcFrame(malformTick(chunk.message(index), hit.copyAfter)));
+    }
     if (hit?.duplicate === true) {
       this.#fault('duplicate', number);
       frames.push(frame);

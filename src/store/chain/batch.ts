@@ -3,6 +3,7 @@ import type { ChainAlarm } from '../../core/copy/transcode.ts';
 import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../../core/copy/tables.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { sendPipelined, type PipelinedPlan } from '../postgres/pipelined-copy.ts';
+import { alarmsSql } from './single-tick.ts';
 
 /** Everything that one transaction writes. */
 export interface BatchWrite {
@@ -97,17 +98,10 @@ function batchPlan(batch: BatchWrite, asynchronousCommit: boolean): BatchPlan {
   if (batch.fills && batch.ticks > 0) {
     statements.push(`SELECT ingest_resolve_dead_letters(${sqlRange(range)})`);
   }
-  if (alarms.length > 0) statements.push(alarmsSql(alarms, batch.epoch));
+  if (alarms.length > 0) statements.push(alarmsSql(alarms, `${batch.epoch}`));
   const checkLinks = batch.checkLinks && range !== null ? statements.length : -1;
   if (checkLinks >= 0) statements.push(`SELECT ingest_check_links(${sqlRange(range)}, ${batch.epoch})`);
   return { statements: [...statements, 'COMMIT'], firstCopy, copies, checkLinks };
-}
-
-function alarmsSql(alarms: readonly ChainAlarm[], epoch: bigint): string {
-  const rows = alarms.map(
-    ({ tickNumber, kind, detail }) => `(${tickNumber}, '${kind}', ${escapeLiteral(detail)}, ${epoch})`,
-  );
-  return `INSERT INTO chain_alarms (tick_number, kind, detail, epoch) VALUES ${rows.join(', ')} ON CONFLICT DO NOTHING`;
 }
 
 function sqlRange(range: TickRange | null): string {

@@ -143,11 +143,16 @@ export async function mergeLedger(client: Client, epoch: bigint, upTo: bigint): 
 /** A transaction that commits nothing once this daemon was replaced: it is then refused with MDF01. */
 export async function underFence(client: Client, epoch: bigint, work: () => Promise<unknown>): Promise<void> {
   await inTransaction(client, async () => {
-    await client.query('SELECT ingest_begin_batch($1, NULL, NULL, 0, 0, 0, NULL, NULL, false)', [
-      epoch.toString(),
-    ]);
+    await fence(client, epoch);
     await work();
   });
+}
+
+/** The fence alone, within a transaction: shared, as by a batch. Rejects with MDF01 when the epoch has moved on. */
+export async function fence(client: Client, epoch: bigint): Promise<void> {
+  await client.query('SELECT ingest_begin_batch($1, NULL, NULL, 0, 0, 0, NULL, NULL, false)', [
+    epoch.toString(),
+  ]);
 }
 
 function toRange(row: RangeRow): TickRange {

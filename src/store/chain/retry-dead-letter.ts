@@ -2,14 +2,22 @@ import { DatabaseError, type Client } from 'pg';
 import { decodeTick } from '../../core/chain/decode.ts';
 import { compareTicks } from '../../core/chain/digest.ts';
 import { INT64_MAX, type Tick } from '../../core/chain/tick.ts';
-import { transcodeFrame, type FrameRows } from '../../core/copy/frame.ts';
-import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../../core/copy/tables.ts';
+import { transcodeFrame, type TickRows } from '../../core/copy/frame.ts';
 import type { TranscodeLimits } from '../../core/copy/transcode.ts';
 import { storeVerdict } from '../../core/retry.ts';
 import { isoTime } from '../postgres/time-sql.ts';
-import { BatchError, sendPipelined } from '../postgres/pipelined-copy.ts';
+import { BatchError } from '../postgres/pipelined-copy.ts';
 import { DEPOSE_SQL, takeFence } from './lease.ts';
-import { readStoredTicks } from './stored-ticks.ts';
+import {
+  anyOf,
+  ATTEMPTS,
+  commitSingleTick,
+  countAsTick,
+  deadLettersInPlaceOf,
+  lockSingleTicks,
+  readSingleTick,
+  resolveSql,
+} from './single-tick.ts';
 
 /** The outcome for a dead letter. Only the first two resolve it; the others leave everything unchanged. */
 export type RetryOutcome =
@@ -37,8 +45,6 @@ export type RetryOutcome =
   | { kind: 'resolved before'; at: string }
   | { kind: 'absent' };
 
-type Rows = Extract<FrameRows, { kind: 'rows' }>;
-
 interface DeadLetterRow {
   tick_number: string | null;
   after_tick: string | null;
@@ -56,8 +62,6 @@ interface Place {
   origin: string | null;
 }
 
-/** Attempts while somebody else stores the same number between our look and our write. */
-const ATTEMPTS = 3;
 /** If this program freezes it must not hold the fence for long. */
 const IDLE_TIMEOUT = '10s';
 
@@ -113,11 +117,7 @@ async function undo<T>(client: Client, outcome: T): Promise<T> {
 
 async function lockDeadLetter(client: Client, id: bigint): Promise<DeadLetterRow | null> {
   await client.query(`SET LOCAL idle_in_transaction_session_timeout = '${IDLE_TIMEOUT}'`);
-  // without statistics the planner may prefer to read whole tables for a single number
-  await client.query('SET LOCAL enable_seqscan = off');
-  // 4: distinct from the fence (1), the migrators (2) and the gaps (3). A takeover would terminate one of two that wait
-  // for each other.
-  await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 4)');
+  await lockSingleTicks(client);
   const { rows } = await client.query<DeadLetterRow>(
     `SELECT tick_number, after_tick, raw, status,
        ${isoTime('resolved_at')} AS resolved_at
@@ -127,7 +127,12 @@ async function lockDeadLetter(client: Client, id: bigint): Promise<DeadLetterRow
   return rows[0] ?? null;
 }
 
-async function placeFrame(client: Client, id: bigint, raw: Uint8Array, frame: Rows): Promise<RetryOutcome> {
+async function placeFrame(
+  client: Client,
+  id: bigint,
+  raw: Uint8Array,
+  frame: TickRows,
+): Promise<RetryOutcome> {
   const tick = frame.number;
   if ((await findPlace(client, tick)).gap === null) {
     await client.query('SELECT pg_advisory_xact_lock_shared(ingest_fence_key(), 1)');
@@ -136,7 +141,7 @@ async function placeFrame(client: Client, id: bigint, raw: Uint8Array, frame: Ro
   }
   // once more: a batch that held the fence may have stored it
   const place = await findPlace(client, tick);
-  const found = await readFound(client, tick);
+  const found = await readSingleTick(client, tick);
   if (found === 'in part') {
     const detail = `tick ${tick} is stored in part: see mdp quality --from ${tick} --to ${tick}`;
     return undo(client, { kind: 'unplaced', tick, detail });
@@ -163,20 +168,6 @@ async function findPlace(client: Client, tick: bigint): Promise<Place> {
   return rows[0] ?? { recorded: false, gap: null, origin: null };
 }
 
-async function readFound(client: Client, tick: bigint): Promise<Tick | 'in part' | null> {
-  const { rows } = await client.query<Record<'ticks' | 'proofs' | 'transactions', string>>(
-    `SELECT (SELECT count(*) FROM ticks WHERE tick_number = $1) AS ticks,
-       (SELECT count(*) FROM vdf_proofs WHERE tick_number = $1) AS proofs,
-       (SELECT count(*) FROM tick_transactions WHERE tick_number = $1) AS transactions`,
-    [tick.toString()],
-  );
-  const counts = rows[0];
-  if (counts?.ticks === '1' && counts.proofs === '1') {
-    return (await readStoredTicks(client, [tick])).get(tick) ?? 'in part';
-  }
-  return counts?.ticks === '0' && counts.proofs === '0' && counts.transactions === '0' ? null : 'in part';
-}
-
 async function compareWithStored(
   client: Client,
   id: bigint,
@@ -186,54 +177,28 @@ async function compareWithStored(
 ): Promise<RetryOutcome> {
   const { isEqual, fields } = compareTicks(decodeTick(raw), stored);
   if (!isEqual) return undo(client, { kind: 'conflict', tick, fields });
-  await client.query(RESOLVE_SQL, [id.toString()]);
+  await client.query(resolveSql(anyOf([id.toString()])));
   await client.query('COMMIT');
   return { kind: 'equal', tick };
 }
 
-const RESOLVE_SQL =
-  "UPDATE dead_letters SET status = 'resolved', resolved_at = clock_timestamp() WHERE dead_letter_id = $1";
-
 /** The ledger counts the number among its dead letters: move it to its ticks. */
-async function fillDeadLetter(client: Client, id: bigint, frame: Rows): Promise<RetryOutcome> {
+async function fillDeadLetter(client: Client, id: bigint, frame: TickRows): Promise<RetryOutcome> {
   const { number: tick, transactions } = frame;
-  const standing = await standingLetters(client, tick);
+  const standing = await deadLettersInPlaceOf(client, tick);
   if (standing.length === 0 || !(await countAsTick(client, tick, transactions))) {
     const detail = `tick ${tick} is counted as stored, but its rows are not there: see mdp quality --from ${tick} --to ${tick}`;
     return undo(client, { kind: 'unplaced', tick, detail });
   }
-  const brokenLinks = await commitRows(client, frame, [resolveSql([id.toString(), ...standing])]);
+  const brokenLinks = await commitSingleTick(client, frame, [
+    resolveSql(anyOf([id.toString(), ...standing])),
+  ]);
   return { kind: 'stored', tick, transactions, also: except(standing, id), gap: null, brokenLinks };
 }
 
-/** The dead letters recorded in place of a tick: a conflict is recorded beside one. */
-async function standingLetters(client: Client, tick: bigint): Promise<string[]> {
-  const { rows } = await client.query<{ id: string }>(
-    `SELECT dead_letter_id AS id FROM dead_letters
-      WHERE coalesce(tick_number, -1) = $1 AND after_tick IS NULL AND reason <> 'conflict' AND status = 'open'
-      ORDER BY dead_letter_id FOR UPDATE`,
-    [tick.toString()],
-  );
-  return rows.map(({ id }) => id);
-}
-
-/** Retried when nothing was found: rows of the ledger get merged, and the merged one is invisible to a statement that waited. */
-async function countAsTick(client: Client, tick: bigint, transactions: number): Promise<boolean> {
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    const { rowCount } = await client.query(
-      `UPDATE ingest_ledger SET ticks = ticks + 1, transactions = transactions + $2, dead_letters = dead_letters - 1
-        WHERE first_tick = (SELECT max(first_tick) FROM ingest_ledger WHERE first_tick <= $1)
-          AND last_tick >= $1 AND dead_letters > 0`,
-      [tick.toString(), transactions],
-    );
-    if (rowCount === 1) return true;
-  }
-  return false;
-}
-
-async function fillGap(client: Client, id: bigint, frame: Rows, state: string): Promise<RetryOutcome> {
+async function fillGap(client: Client, id: bigint, frame: TickRows, state: string): Promise<RetryOutcome> {
   const { number: tick, transactions } = frame;
-  const standing = await standingLetters(client, tick);
+  const standing = await deadLettersInPlaceOf(client, tick);
   await client.query(
     `INSERT INTO ingest_ledger (first_tick, last_tick, epoch, ticks, transactions, dead_letters)
      SELECT $1, $1, epoch, 1, $2, 0 FROM ingest_state`,
@@ -241,8 +206,8 @@ async function fillGap(client: Client, id: bigint, frame: Rows, state: string): 
   );
   if (state === 'skipped') await cutSkippedGap(client, tick);
   else await client.query("SELECT ingest_close_gaps($1, $1, 'filled', NULL)", [tick.toString()]);
-  const brokenLinks = await commitRows(client, frame, [
-    resolveSql([id.toString(), ...standing]),
+  const brokenLinks = await commitSingleTick(client, frame, [
+    resolveSql(anyOf([id.toString(), ...standing])),
     // others may have stood for the same tick
     `SELECT ingest_resolve_dead_letters(${tick}, ${tick})`,
     DEPOSE_SQL,
@@ -264,25 +229,6 @@ async function cutSkippedGap(client: Client, tick: bigint): Promise<void> {
     // at the ends of bigint, the parts that would overflow are empty
     [tick, tick > 0n ? tick - 1n : 0n, tick < INT64_MAX ? tick + 1n : tick].map(String),
   );
-}
-
-/** The last round trip: the rows and their bookkeeping, COMMIT included. Returns the broken links. */
-async function commitRows(client: Client, frame: Rows, statements: readonly string[]): Promise<string[]> {
-  const { number: tick, transactions, copy } = frame;
-  const tables = [TICKS, PROOFS, ...(transactions > 0 ? [TRANSACTIONS] : [])];
-  const copies = [copy.ticks, copy.proofs, ...(transactions > 0 ? [copy.transactions] : [])];
-  const checkLinks = `SELECT ingest_check_links(${tick}, ${tick}, (SELECT epoch FROM ingest_state))`;
-  const plan = {
-    statements: [...tables.map(copyStatement), checkLinks, ...statements, 'COMMIT'],
-    firstCopy: 0,
-    copies: copies.length,
-  };
-  const answers = await sendPipelined(client, plan, copies);
-  return answers.get(copies.length) ?? [];
-}
-
-function resolveSql(ids: readonly string[]): string {
-  return RESOLVE_SQL.replace('= $1', `IN (${ids.map((id) => BigInt(id)).join(', ')})`);
 }
 
 function except(ids: readonly string[], id: bigint): string[] {

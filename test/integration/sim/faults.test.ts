@@ -193,6 +193,7 @@ const BAD: Readonly<Record<string, (t: Test, frame: Buffer) => void>> = {
     t.ok(new Set(sequences).size < sequences.length);
   },
   'previous-output': (t, frame) => t.notMatch(decodeMessage(frame).previous_output, /^[0-9a-f]*$/),
+  nul: (t, frame) => t.match(decodeMessage(frame).transaction_batch_hash, /^0{63}\0$/),
 };
 
 void test('malformed: each form in turn in the stream, and GetTick has the good tick', async (t) => {
@@ -217,10 +218,10 @@ void test('malformed: each form in turn in the stream, and GetTick has the good 
 });
 
 void test('malformed with a form of its own, and malformed-forever in GetTick, too', async (t) => {
-  const primes = [101, 103, 107, 109, 113, 127, 131, 137, 139];
+  const primes = [101, 103, 107, 109, 113, 127, 131, 137, 139, 149];
   const faults = Object.keys(BAD).map((form, i) => `malformed-forever:${primes[i]}:${form}`);
   const { client } = await start(t, ...faults.flatMap((fault) => ['--fault', fault]));
-  const { frames } = await client.takeRaw(1n, 140);
+  const { frames } = await client.takeRaw(1n, 150);
   for (const [i, form] of Object.keys(BAD).entries()) {
     await t.test(form, async (t) => {
       const number = primes[i];
@@ -231,6 +232,34 @@ void test('malformed with a form of its own, and malformed-forever in GetTick, t
       else t.notSame((await answer).tick, CHAIN[number - 1]);
     });
   }
+});
+
+void test('bad copies come right before or behind the tick, and GetTick may have some first', async (t) => {
+  const { client } = await start(
+    t,
+    '--fault',
+    'copy-before:10:nul',
+    '--fault',
+    'copy-after:15:tx-hash',
+    '--fault',
+    'get-bad:10:2',
+  );
+  const { frames } = await client.takeRaw(1n, 36);
+  const expected = range(1, 31).flatMap((n) => [
+    ...(n % 10 === 0 ? (['nul'] as const) : []),
+    CHAIN[n - 1],
+    ...(n % 15 === 0 ? (['tx-hash'] as const) : []),
+  ]);
+  t.equal(expected.length, 35);
+  for (const [index, one] of expected.entries()) {
+    if (typeof one === 'string') BAD[one](t, frames[index]);
+    else t.strictSame(decodeMessage(frames[index]), one);
+  }
+  for (const isGood of [false, false, true])
+    t.equal(
+      (await client.getTick(20n)).tick?.transaction_batch_hash === CHAIN[19].transaction_batch_hash,
+      isGood,
+    );
 });
 
 void test('several faults at once', async (t) => {

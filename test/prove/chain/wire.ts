@@ -194,23 +194,22 @@ async function assertLetters(
     seen += letters.length;
     const isBad = fateOf(faults, tick.tickNumber) === 'bad';
     const form = formOf(faults, tick.tickNumber) ?? (isBad ? 'tx-hash' : null);
-    if (form !== null) assertBad(letters, tick, form);
+    if (form !== null) assertBad(letters, tick, form, isBad ? 'open' : 'resolved');
     else if (rewrites.has(tick.tickNumber)) assertConflict(letters, tick);
     else assert.deepEqual(letters, [], `tick ${tick.tickNumber} was good`);
   }
   assert.equal(seen, rows.length, 'no dead letter of anything else');
 }
 
-function assertBad(letters: readonly Letter[], tick: ExpectedTick, form: string): void {
+function assertBad(letters: readonly Letter[], tick: ExpectedTick, form: string, status: string): void {
   const what = `${form} of tick ${tick.tickNumber}`;
   assert.equal(letters.length, 1, `${what}: exactly one dead letter`);
   const [letter] = letters;
   assert.equal(letter.reason, REASONS[form], what);
   assert.ok(letter.raw.equals(malformed(tick, form)), `${what}: its bytes`);
   assert.equal(letter.raw_sha256.toString('hex'), digest(letter.raw), what);
-  const isWithoutNumber = isUnnumbered(form);
-  assert.equal(letter.after_tick !== null, isWithoutNumber, what);
-  assert.equal(letter.status, isWithoutNumber ? 'resolved' : 'open', what);
+  assert.equal(letter.after_tick !== null, isUnnumbered(form), what);
+  assert.equal(letter.status, status, what);
 }
 
 function assertConflict(letters: readonly Letter[], tick: ExpectedTick): void {

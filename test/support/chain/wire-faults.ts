@@ -19,8 +19,8 @@ export interface WireFaults {
 /**
  * What the daemon must make of a number, whatever else happens.
  *
- *   stored      it came, or GetTick had it
- *   bad         a dead letter in its place
+ *   stored      it came, or GetTick had it; also where a bad frame came in its place
+ *   bad         a dead letter in its place, as GetTick has nothing better
  *   unfillable  a gap that was given up
  */
 export type EventOutcome = 'stored' | 'bad' | 'unfillable';
@@ -36,6 +36,7 @@ export const REASONS: Readonly<Record<string, string>> = {
   iterations: 'iterations_out_of_range',
   sequence: 'duplicate_sequence',
   'previous-output': 'previous_output_not_hex',
+  nul: 'batch_hash_not_hex',
 };
 /** their number cannot be used: they stand for no tick, and the missing number is a gap */
 const UNNUMBERED: ReadonlySet<string> = new Set(['truncated', 'wire-type', 'number']);
@@ -88,8 +89,7 @@ export function isUnnumbered(form: string): boolean {
 export function fateOf(faults: WireFaults, number: bigint): EventOutcome {
   if (hits(faults.gapForever, number)) return 'unfillable';
   if (hits(faults.malformedForever, number)) return 'bad';
-  const form = formOf(faults, number);
-  return form === null || isUnnumbered(form) ? 'stored' : 'bad';
+  return 'stored';
 }
 
 /** A tick of this number comes a second time with other content, after it. */

@@ -1,5 +1,6 @@
 import { test } from 'tap';
-import { FaultPlan, MALFORMED_FORMS, parseFault } from '../../../src/sim/fault.ts';
+import { MALFORMED_FORMS, parseFault } from '../../../src/sim/fault.ts';
+import { FaultPlan } from '../../../src/sim/fault-plan.ts';
 import { StallGate } from '../../../src/sim/server/stall-gate.ts';
 import type { TickSource } from '../../../src/sim/source/source.ts';
 
@@ -12,6 +13,8 @@ void test('faults are read from their texts', async (t) => {
     every: 5n,
     form: 'tx-hash',
   });
+  t.strictSame(parseFault('copy-before:5:nul'), { kind: 'copy-before', every: 5n, form: 'nul' });
+  t.strictSame(parseFault('get-bad:7:3'), { kind: 'get-bad', every: 7n, times: 3 });
   t.strictSame(parseFault('fork:541409765'), { kind: 'fork', at: 541_409_765n, back: 100 });
   t.strictSame(parseFault('fork:500:20'), { kind: 'fork', at: 500n, back: 20 });
   t.strictSame(parseFault('stall:9223372036854775807:1'), { kind: 'stall', at: 2n ** 63n - 1n, ms: 1 });
@@ -52,6 +55,8 @@ void test('a plan says what hits a tick, by its number alone', async (t) => {
     'malformed:9',
     'malformed-forever:25:number',
     'gap-forever:8',
+    'copy-before:11',
+    'copy-after:22:nul',
   ];
   const plan = new FaultPlan(faults.map(parseFault));
   const none = {
@@ -59,6 +64,8 @@ void test('a plan says what hits a tick, by its number alone', async (t) => {
     late: null,
     swap: false,
     malformed: null,
+    copyBefore: null,
+    copyAfter: null,
     untrue: null,
     duplicate: false,
     rewrite: false,
@@ -68,6 +75,8 @@ void test('a plan says what hits a tick, by its number alone', async (t) => {
   t.strictSame(plan.at(6n, 1n), { ...none, duplicate: true, swap: true });
   t.strictSame(plan.at(25n, 1n), { ...none, malformed: 'number' });
   t.strictSame(plan.at(10n, 1n), { ...none, rewrite: true });
+  t.strictSame(plan.at(11n, 1n), { ...none, copyBefore: MALFORMED_FORMS[1] });
+  t.match(plan.at(22n, 1n), { copyBefore: MALFORMED_FORMS[2], copyAfter: 'nul' });
   t.equal(plan.lost(8n), true);
   t.equal(plan.lost(4n), false);
   t.equal(plan.malformedForever(9n), null);

@@ -80,7 +80,13 @@ for (const candidate of testServers()) {
       await t.test('at both sides of a gap that is filled late, and of a dead letter', async () => {
         const spec = chainSpec({ seed: 83, txs: 1 });
         // 30, 60 … come late; their links are broken, and so are those of 31, 62, 93 … to what may stand below them
-        const sim = ['--fault', 'swap:30', ...untrue('link', 30, 31), '--fault', 'malformed:45:batch-hash'];
+        const sim = [
+          '--fault',
+          'swap:30',
+          ...untrue('link', 30, 31),
+          '--fault',
+          'malformed-forever:45:batch-hash',
+        ];
         const env = { REORDER_WINDOW_TICKS: '0' };
         await withIngester(
           { databaseUrl: await server.createDatabase(), spec, count: 155, sim, env },

@@ -59,6 +59,8 @@ export function malformed(tick: ExpectedTick, form: string): Buffer {
       return change({ iterations: 2n ** 63n });
     case 'sequence':
       return change({ transactions: [...tick.transactions, first] });
+    case 'nul':
+      return change({ batchHash: `${'0'.repeat(63)}\0` });
     case 'previous-output':
       return change({ previousOutput: `0x${tick.previousOutput.slice(2)}` });
     default:

@@ -14,6 +14,8 @@ interface Opened {
   ring: Ring;
   batches: SealedBatch[];
   gaps: string[];
+  /** frames whose number was received before: of our own request, or of the stream */
+  repeats: string[];
   isPaused: () => boolean;
   time: { ms: number };
   free: (batch: SealedBatch) => void;
@@ -39,6 +41,7 @@ function open(expected: bigint, openGaps: [bigint, bigint][], bufferTicks = 1000
   );
   const batches: SealedBatch[] = [];
   const gaps: string[] = [];
+  const repeats: string[] = [];
   let paused = false;
   const time = { ms: 0 };
   const start = { expected, stored: [], openGaps: openGaps.map(([first, last]) => ({ first, last })) };
@@ -47,7 +50,8 @@ function open(expected: bigint, openGaps: [bigint, bigint][], bufferTicks = 1000
     limits,
     start,
     {
-      repeated: () => true,
+      repeated: ({ number, isOwn, bytes }) =>
+        repeats.push(`${number} ${isOwn ? 'own' : 'stream'} ${bytes.length}`) > 0,
       mayJump: () => true,
       sealed: (batch) => batches.push(batch),
       gaps: (declared) => gaps.push(...declared.map(({ first, last }) => `${first}-${last}`)),
@@ -61,7 +65,7 @@ function open(expected: bigint, openGaps: [bigint, bigint][], bufferTicks = 1000
     ring.addBufferedTicks(-batch.ticks);
     ring.addInFlight(-1);
   };
-  return { reader, ring, batches, gaps, isPaused: () => paused, time, free };
+  return { reader, ring, batches, gaps, repeats, isPaused: () => paused, time, free };
 }
 
 const fetched = (...numbers: bigint[]): FetchedFrame[] =>
@@ -98,6 +102,16 @@ void test('the stream and the filler bring the same number: it is stored once', 
   reader.drain();
   t.strictSame(ranges(batches), ['3-3 fills', '2-2 fills', '4-4 fills']);
   t.equal(reader.counts.repeated, 1, "what was fetched in vain is nobody's repetition");
+});
+
+void test('a number that comes twice among the fetched frames is compared: the first may have been bad', async (t) => {
+  const { reader, batches, repeats } = open(10n, [[2n, 4n]]);
+  const [second, third] = fetched(2n, 3n);
+  reader.fillGaps([second, { ...second, bytes: frame(2n, 300) }, third]);
+  t.notOk(reader.filling);
+  reader.drain();
+  t.strictSame(ranges(batches), ['2-3 fills']);
+  t.strictSame(repeats, [`2 own ${frame(2n, 300).length}`]);
 });
 
 void test('while everybody is busy the stream goes first, but not for ever', async (t) => {
