@@ -27,6 +27,7 @@ RUN ln -s /opt/fermi/bin/tick-ingester /opt/fermi/bin/mdp /opt/fermi/bin/sequenc
 USER fermi
 # 8081: /health, /ready and /metrics; 9101: /metrics of the stages on the bus. DATABASE_URL=embedded:/var/lib/tick-ingester/postgres needs a volume there.
 EXPOSE 8081 9101
+# The variable may have quotes around it (docker --env-file leaves them) or be what Kubernetes sets for a service health-check.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
-  CMD ["/opt/fermi/node_modules/.bin/node", "-e", "fetch(`http://127.0.0.1:${process.env.HEALTH_CHECK_PORT || 8081}/health`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["/opt/fermi/node_modules/.bin/node", "-e", "const [, port = 8081] = /^[^0-9a-z]*([0-9]+)/i.exec(process.env.HEALTH_CHECK_PORT) ?? []; fetch(`http://127.0.0.1:${port}/health`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 CMD ["tick-ingester"]

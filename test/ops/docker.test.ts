@@ -89,9 +89,9 @@ void test("the image's check of health follows /health", async (t) => {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const check = async () => {
+  const check = async (written = String(port)) => {
     const child = spawn(process.execPath, healthCheck().slice(1), {
-      env: { HEALTH_CHECK_PORT: String(port) },
+      env: { HEALTH_CHECK_PORT: written },
       stdio: 'ignore',
     });
     const [code] = (await once(child, 'exit')) as [number];
@@ -101,6 +101,8 @@ void test("the image's check of health follows /health", async (t) => {
   status = 503;
   t.equal(await check(), 1);
   t.strictSame(asked, ['/health', '/health']);
+  status = 200;
+  t.equal(await check(`"${port}"`), 0, 'as docker --env-file leaves it');
   server.close();
   server.closeAllConnections();
   await once(server, 'close');

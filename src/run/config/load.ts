@@ -7,6 +7,7 @@ import { unknownNames } from './misspelt.ts';
 import { ENV_FILE, type Values, type VariableKey, VARIABLE_KEYS, VARIABLES } from './variables.ts';
 import { parseEnvFile, unquote } from './env-file.ts';
 import { createRedactor } from './redact.ts';
+import { isServiceLink } from './service-link.ts';
 
 const DEFAULT_ENV_FILE = '.env.ingester';
 const SHOWN_CHARS_MAX = 80;
@@ -161,6 +162,12 @@ function parseAll(
   for (const key of VARIABLE_KEYS) {
     const { name, parser, initial, secret } = VARIABLES[key];
     values[key] = initial === null ? null : parser.parse(initial, cwd);
+    const real = unquote(env[name] ?? '');
+    if (isServiceLink(name, real)) {
+      lists.warnings.push(
+        `${name} = ${quote(real)} is the address of a service, as Kubernetes and docker links set it, and no port of ours: it counts as unset`,
+      );
+    }
     const written = writtenValue(name, env, file);
     if (written === null) continue;
     given.add(key);
@@ -180,14 +187,14 @@ function parseAll(
   return { values: values as Values, given, failed, ...lists };
 }
 
-/** The real environment wins; an empty value counts as unset. */
+/** The real environment wins; an empty value counts as unset, and so does what the platform put there. */
 function writtenValue(
   name: string,
   env: ConfigSources['env'],
   file: ReadEnvFile,
 ): { text: string; where: string } | null {
   const real = unquote(env[name] ?? '');
-  if (real !== '') return { text: real, where: '' };
+  if (real !== '' && !isServiceLink(name, real)) return { text: real, where: '' };
   const inFile = file.values.get(name);
   if (inFile === undefined || inFile.value === '') return null;
   return { text: inFile.value, where: ` (${file.name} line ${inFile.line})` };
