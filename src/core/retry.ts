@@ -63,12 +63,30 @@ const NOT_SERVED_CODES = new Set([
 ]);
 const RESOURCE_EXHAUSTED = 8;
 
-export type StreamVerdict = 'reconnect' | 'position_not_served' | 'too_large';
-
-export function streamVerdict(grpcCode: number | undefined): StreamVerdict {
-  if (grpcCode === RESOURCE_EXHAUSTED) return 'too_large';
-  return grpcCode !== undefined && NOT_SERVED_CODES.has(grpcCode) ? 'position_not_served' : 'reconnect';
+/** How a call or a stream of the sequencer failed. */
+export interface CallFailure {
+  /** gRPC status code; without one the connection failed */
+  code?: number | undefined;
+  /** our own side refused a message for its size */
+  isTooLarge?: boolean | undefined;
 }
+
+export type StreamVerdict =
+  | 'reconnect'
+  /** the server limits us (quota, subscriptions, ENHANCE_YOUR_CALM): fewer requests, with longer waits */
+  | 'limited'
+  | 'position_not_served'
+  | 'too_large';
+
+/** RESOURCE_EXHAUSTED has two senders: our side means a size by it, the server its own resources. */
+export function streamVerdict({ code, isTooLarge }: CallFailure): StreamVerdict {
+  if (isTooLarge === true) return 'too_large';
+  if (code === RESOURCE_EXHAUSTED) return 'limited';
+  return code !== undefined && NOT_SERVED_CODES.has(code) ? 'position_not_served' : 'reconnect';
+}
+
+/** Waits between two requests to a server that limits us. */
+export const LIMITED_BACKOFF: BackoffLimits = { firstMs: 1_000, maxMs: 30_000 };
 
 export interface BackoffLimits {
   firstMs: number;

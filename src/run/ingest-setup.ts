@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { availableParallelism, hostname } from 'node:os';
 import type { Client } from 'pg';
-import type { BackoffLimits } from '../core/retry.ts';
+import { LIMITED_BACKOFF, type BackoffLimits } from '../core/retry.ts';
 import { Ingester, type IngesterHost, type IngesterOptions } from '../ingest/ingester.ts';
 import type { ReaderSetup } from '../ingest/reader/reader-thread.ts';
 import type { planRing } from '../ingest/ring.ts';
@@ -146,7 +146,8 @@ export function readerSetup(
       flushMs: config.flushIntervalMs,
       stallMs: config.stallTimeoutMs,
       backoff,
+      limited: LIMITED_BACKOFF,
     },
-    streaming: { stallMs: config.stallTimeoutMs, backoff, headMs: HEAD_MS },
+    streaming: { stallMs: config.stallTimeoutMs, backoff, limited: LIMITED_BACKOFF, headMs: HEAD_MS },
   };
 }

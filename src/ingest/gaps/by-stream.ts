@@ -1,6 +1,6 @@
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { streamVerdict } from '../../core/retry.ts';
-import { answered, type FillPass } from './pass.ts';
+import { answered, serverDown, type FillPass } from './pass.ts';
 import type { TickCaller } from './by-calls.ts';
 import { RangeStream, streamsFrom, type RangeStreamLimits } from './range-stream.ts';
 import { oldestServed } from '../sequencer/oldest-served.ts';
@@ -53,20 +53,21 @@ export async function fillByStream(
 async function brokenOff(
   pass: FillPass,
   rest: TickRange,
-  { code, text }: StreamFailure,
+  failure: StreamFailure,
   began: boolean,
   limits: RangeStreamLimits,
 ): Promise<void> {
-  const verdict = streamVerdict(code);
+  const verdict = streamVerdict(failure);
   if (verdict === 'too_large') {
     // by GetTick it does not delay its neighbours
     const end = rest.first + BigInt(limits.streamTicks) - 1n;
     return pass.again({ first: rest.first, last: end < rest.last ? end : rest.last }, 'each');
   }
   if (verdict === 'position_not_served') return passTooOld(pass, rest, limits);
+  if (verdict === 'limited') throw serverDown(failure);
   if (began) return; // the next pass continues from there
   await pass.askHead();
-  pass.failed(rest, text);
+  pass.failed(rest, failure.text);
 }
 
 /** The sequencer keeps only part of the chain: no stream has what lies before it. */
@@ -90,8 +91,10 @@ async function passTooOld(pass: FillPass, rest: TickRange, limits: RangeStreamLi
  */
 export async function fillBySample(pass: FillPass, range: TickRange, caller: TickCaller): Promise<void> {
   for (const number of sampleOf(range, () => pass.env.random())) {
-    const { frames, missing, failed } = await caller.ask(pass.server, [{ first: number, last: number }]);
+    const asked = await caller.ask(pass.server, [{ first: number, last: number }]);
+    const { frames, missing, failed, limited } = asked;
     pass.check();
+    if (limited !== null) throw limited;
     pass.counts.missing += Number(missing.count());
     pass.counts.failed += failed.length;
     if (frames.length > 0) return pass.again(range, 'each');

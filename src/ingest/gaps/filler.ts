@@ -20,6 +20,8 @@ export interface FillLimits extends FillPlanLimits, CallLimits, RangeStreamLimit
   lingerMs: number;
   /** between two attempts at a sequencer that does not answer at all */
   backoff: BackoffLimits;
+  /** the same, at one that limits us */
+  limited: BackoffLimits;
 }
 
 export interface FillHost {
@@ -117,6 +119,7 @@ export class GapFiller {
 
   async #tryFilling(run: number, entries: readonly FillEntry[]): Promise<void> {
     let pass: FillPass | null = null;
+    const { found } = this.counts;
     try {
       pass = new FillPass(this.#passHost(run), this.#connect(), this.#head, entries);
       await this.#fill(pass);
@@ -126,16 +129,19 @@ export class GapFiller {
     } catch (error) {
       if (run !== this.#run) return;
       if (!(error instanceof ServerDown)) throw error;
+      if (this.counts.found > found) this.#downAttempt = 0;
       for (const entry of pass === null ? entries : []) this.#plan.put(entry, entry, 0);
-      await this.#serverDown(run, pass?.end()[0] ?? entries[0], error.message);
+      await this.#serverDown(run, pass?.end()[0] ?? entries[0], error);
     }
   }
 
   /** When the server does not answer, the numbers lose time but no attempts. */
-  async #serverDown(run: number, { first, last }: TickRange, error: string): Promise<void> {
+  async #serverDown(run: number, { first, last }: TickRange, down: ServerDown): Promise<void> {
     this.#disconnect();
     this.counts.failed += 1;
-    const waitMs = backoffMs(this.#downAttempt, this.#limits.backoff, this.#env.random());
+    const limits = down.isLimited ? this.#limits.limited : this.#limits.backoff;
+    const waitMs = backoffMs(this.#downAttempt, limits, this.#env.random());
+    const { message: error } = down;
     if (this.#downAttempt === 0) {
       const fields = { first_tick: first, last_tick: last, error, retry_ms: waitMs };
       this.#env.log('warn', 'Gaps cannot be filled now (will retry)', fields);
@@ -201,15 +207,16 @@ export class GapFiller {
       this.#limits.chunkTicks,
     );
     if (ranges.length === 0) return;
-    const { frames, missing, failed, answered } = await this.#caller.ask(pass.server, ranges);
+    const { frames, missing, failed, answered, limited } = await this.#caller.ask(pass.server, ranges);
     pass.check();
     this.counts.missing += Number(missing.count());
     this.counts.failed += failed.length;
     // GetStatus tells whether the numbers or the server are at fault
-    if (!answered) await pass.askHead();
+    if (!answered && limited === null) await pass.askHead();
     await pass.came(frames);
     for (const { number, error } of failed) pass.failed({ first: number, last: number }, error);
     await pass.notThere(missing.list());
+    if (limited !== null) throw limited;
   }
 
   #passHost(run: number): PassHost {

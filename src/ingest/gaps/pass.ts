@@ -1,12 +1,20 @@
 import type { Env } from '../../core/env.ts';
 import type { FillEntry, FillMode, FillPlan } from '../../core/ingest/fill-plan.ts';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
+import { streamVerdict, type CallFailure } from '../../core/retry.ts';
 import type { FillReporter } from './report.ts';
 import type { FetchedFrame } from './fetched-frames.ts';
-import type { TickServer } from '../sequencer/connection.ts';
+import type { StreamFailure, TickServer } from '../sequencer/connection.ts';
 
-/** The sequencer does not answer: no individual number is at fault. */
-export class ServerDown extends Error {}
+/** The sequencer does not answer, or it limits us: no individual number is at fault. */
+export class ServerDown extends Error {
+  readonly isLimited: boolean;
+
+  constructor(message: string, isLimited = false) {
+    super(message);
+    this.isLimited = isLimited;
+  }
+}
 /** The run that the pass belonged to is over. */
 export class FillStopped extends Error {}
 
@@ -172,7 +180,12 @@ export async function answered<T>(call: Promise<T>): Promise<T> {
   try {
     return await call;
   } catch (error) {
-    if (error instanceof FillStopped) throw error;
-    throw new ServerDown((error as Error).message);
+    if (error instanceof FillStopped || error instanceof ServerDown) throw error;
+    throw new ServerDown((error as Error).message, streamVerdict(error as CallFailure) === 'limited');
   }
+}
+
+/** A stream whose end is the server's fault. */
+export function serverDown(failure: StreamFailure): ServerDown {
+  return new ServerDown(failure.text, streamVerdict(failure) === 'limited');
 }

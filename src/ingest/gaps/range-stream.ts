@@ -5,6 +5,7 @@ import { streamVerdict } from '../../core/retry.ts';
 import type { Clock } from '../../core/time.ts';
 import { WakeableWait } from '../../core/wait.ts';
 import type { FetchedFrame } from './fetched-frames.ts';
+import { serverDown } from './pass.ts';
 import type { StreamFailure, TickServer } from '../sequencer/connection.ts';
 
 export interface RangeStreamLimits {
@@ -135,8 +136,8 @@ export async function streamsFrom(server: TickServer, number: bigint, silentMs: 
       timer = setTimeout(() => resolve(true), silentMs);
       server.stream(number, {
         frame: () => resolve(true),
-        ended: ({ code, text }) =>
-          streamVerdict(code) === 'position_not_served' ? resolve(false) : reject(new Error(text)),
+        ended: (failure) =>
+          streamVerdict(failure) === 'position_not_served' ? resolve(false) : reject(serverDown(failure)),
       });
     });
   } finally {

@@ -37,15 +37,20 @@ export interface StreamFailure {
   /** gRPC status code, 0 when the server ended the stream without an error */
   code: number;
   text: string;
+  /** our own side refused a message for its size: one above GRPC_MAX_MESSAGE_BYTES */
+  isTooLarge?: boolean;
 }
+
+/** What calls reject with when the server was asked. */
+type CallError = grpc.ServiceError & { isTooLarge: boolean };
 
 /** The requests to a sequencer: one open stream, and calls beside it. */
 export interface TickServer {
-  /** Its latest tick. Rejects with a grpc.ServiceError. */
+  /** Its latest tick. Rejects with a CallError. */
   head(): Promise<bigint>;
   /**
    * The bytes of one Tick message; null when it is not there (found = false, NOT_FOUND, OUT_OF_RANGE).
-   * Rejects with a grpc.ServiceError, or a RangeError when the answer cannot be read.
+   * Rejects with a CallError, or a RangeError when the answer cannot be read.
    */
   tick(number: bigint): Promise<Uint8Array | null>;
   /** Opens the tick stream at `start`; 0 is the latest tick. Frames arrive undecoded. */
@@ -101,10 +106,12 @@ const { SequencerService } = (
 export class SequencerConnection implements TickServer {
   readonly #client: SequencerClient;
   readonly #clock: Clock;
+  readonly #messageBytesMax: number;
   #call: grpc.ClientReadableStream<Uint8Array> | null = null;
 
   constructor(options: SourceOptions, clock: Clock) {
     this.#clock = clock;
+    this.#messageBytesMax = options.messageBytesMax;
     this.#client = new SequencerService(options.target, credentials(options.tls), {
       'grpc.max_receive_message_length': options.messageBytesMax,
       'grpc.keepalive_time_ms': KEEPALIVE_MS,
@@ -138,7 +145,11 @@ export class SequencerConnection implements TickServer {
       if (!over && this.#call === call) events.frame(bytes);
     });
     call.on('error', (error: grpc.ServiceError) =>
-      end({ code: error.code, text: error.details || error.message }),
+      end({
+        code: error.code,
+        text: error.details || error.message,
+        isTooLarge: isTooLarge(error, this.#messageBytesMax),
+      }),
     );
     call.on('end', () => end({ code: 0, text: 'the sequencer ended the stream' }));
     this.#call = call;
@@ -208,7 +219,7 @@ export class SequencerConnection implements TickServer {
     return new Promise((resolve, reject) => {
       const nowMs = Number(this.#clock.nowMicros()) / 1000;
       call({ deadline: nowMs + UNARY_DEADLINE_MS }, (error, reply) => {
-        if (error !== null) reject(error);
+        if (error !== null) reject(callError(error, this.#messageBytesMax));
         else if (reply === undefined) reject(new Error('the sequencer sent an empty answer'));
         else resolve(reply);
       });
@@ -216,7 +227,23 @@ export class SequencerConnection implements TickServer {
   }
 }
 
-/** The sequencer's latest tick, over a separate connection. Rejects with a grpc.ServiceError. */
+/**
+ * Whether grpc-js itself refused a message of the server for its size. Its status code is also what servers send when they
+ * limit us, and nothing but its words tells the two apart. They name our own limit: a server that quotes another one, or
+ * that found our request too large, is not meant.
+ */
+function isTooLarge({ code, details }: grpc.ServiceError, messageBytesMax: number): boolean {
+  if (code !== grpc.status.RESOURCE_EXHAUSTED) return false;
+  if (details === `Received message that decompresses to a size larger than ${messageBytesMax}`) return true;
+  const sizes = /^Received message larger than max \((\d+) vs (\d+)\)$/.exec(details);
+  return sizes !== null && Number(sizes[2]) === messageBytesMax && Number(sizes[1]) > messageBytesMax;
+}
+
+function callError(error: grpc.ServiceError, messageBytesMax: number): CallError {
+  return Object.assign(error, { isTooLarge: isTooLarge(error, messageBytesMax) });
+}
+
+/** The sequencer's latest tick, over a separate connection. Rejects with a CallError. */
 export async function latestTick(options: SourceOptions, clock: Clock): Promise<bigint> {
   const connection = new SequencerConnection(options, clock);
   try {

@@ -1,6 +1,6 @@
 import type { LogLine } from '../../core/env.ts';
 import { setTimeout as delay } from 'node:timers/promises';
-import { streamVerdict } from '../../core/retry.ts';
+import { streamVerdict, type CallFailure } from '../../core/retry.ts';
 import type { StreamFailure, TickServer } from './connection.ts';
 
 /** One may be a transient resource problem of the server; two at one position are caused by the message. */
@@ -70,7 +70,7 @@ export class OversizedMessages {
         if (bytes === null || isOver()) return null;
         this.#host.frame(bytes);
       } catch (error) {
-        return streamVerdict((error as { code?: number }).code) === 'too_large' ? number : null;
+        return streamVerdict(error as CallFailure) === 'too_large' ? number : null;
       }
       while (this.#host.waiting() && !isOver()) await delay(ROOM_POLL_MS);
       if (this.#host.had() === had) return null;

@@ -18,6 +18,8 @@ export type StreamState =
 
 export interface StreamLimits extends SilenceLimits {
   backoff: BackoffLimits;
+  /** the waits of a server that limits us */
+  limited: BackoffLimits;
 }
 
 export interface StreamHost {
@@ -223,7 +225,7 @@ export class TickStream {
   }
 
   async #ended(connection: SequencerConnection, start: bigint, failure: StreamFailure): Promise<void> {
-    const verdict = streamVerdict(failure.code);
+    const verdict = streamVerdict(failure);
     if (verdict === 'too_large') {
       this.#oversized.times += 1;
       if (this.#oversized.isHalt) return this.#halt(failure);
@@ -266,7 +268,9 @@ export class TickStream {
 
   /** shown: what operators are shown, if different from the failure itself. */
   #retry(failure: StreamFailure, shown?: StreamState & { kind: 'stalled' }): void {
-    const waitMs = backoffMs(this.#attempt, this.#limits.backoff, this.#env.random());
+    const { backoff, limited } = this.#limits;
+    const limits = streamVerdict(failure) === 'limited' ? limited : backoff;
+    const waitMs = backoffMs(this.#attempt, limits, this.#env.random());
     this.#attempt += 1;
     this.reconnects += 1;
     this.#wait(waitMs, this.#oversized.isHalt ? 'oversized' : (shown?.kind ?? null));

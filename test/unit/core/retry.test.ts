@@ -50,11 +50,13 @@ void test('a bus in the database: what waiting mends, what it does not, and what
   }
 });
 
-void test('gRPC codes: too large, not served, or try again', async (t) => {
-  t.equal(streamVerdict(8), 'too_large');
-  t.equal(streamVerdict(11), 'position_not_served');
-  t.equal(streamVerdict(14), 'reconnect');
-  t.equal(streamVerdict(undefined), 'reconnect');
+void test('gRPC codes: too large, limited, not served, or try again', async (t) => {
+  t.equal(streamVerdict({ code: 8, isTooLarge: true }), 'too_large');
+  t.equal(streamVerdict({ code: 8, isTooLarge: false }), 'limited');
+  t.equal(streamVerdict({ code: 8 }), 'limited');
+  t.equal(streamVerdict({ code: 11 }), 'position_not_served');
+  t.equal(streamVerdict({ code: 14 }), 'reconnect');
+  t.equal(streamVerdict({}), 'reconnect');
 });
 
 void test('a backoff grows, stays within its cap and never reaches zero', async (t) => {

@@ -234,12 +234,54 @@ void test('a stream that falls silent is opened again from there, and then the r
 void test('a message too large for the stream costs its neighbours nothing', async (t) => {
   const h = harness(t, [range(100n, 149n)]);
   h.server.streamed = (start) => (start === 100n ? numbers(100n, 109n).map((number) => frame(number)) : []);
-  h.server.streamEnd = { code: 8, text: 'Received message larger than max' };
-  h.server.answer = (number) => (number === 110n ? new Refusal(8, 'larger than max') : frame(number));
+  h.server.streamEnd = { code: 8, text: 'Received message larger than max', isTooLarge: true };
+  h.server.answer = (number) => (number === 110n ? new Refusal(8, 'larger than max', true) : frame(number));
   h.filler.start([range(100n, 149n)]);
   await until('all others are filled', () => h.taken().length === 49);
   t.strictSame(h.gaps.list(), [range(110n, 110n)]);
   t.strictSame(h.unfillable(), []);
+});
+
+void test('a server that limits us: fewer calls at once, a wait at each refusal, and all is filled', async (t) => {
+  const h = harness(t, [range(1n, 60n)], { longTicks: 1000 });
+  let budget = 0;
+  let refused = 0;
+  h.server.answer = (number) => {
+    if (budget > 0) {
+      budget -= 1;
+      return frame(number);
+    }
+    refused += 1;
+    return new Refusal(8, 'too many requests');
+  };
+  const refill = setInterval(() => (budget = 3), 10);
+  t.teardown(() => clearInterval(refill));
+  h.filler.start([range(1n, 60n)]);
+  await settled(h);
+  t.strictSame(ascending(new Set(h.taken())), numbers(1n, 60n));
+  t.strictSame(h.unfillable(), []);
+  t.ok(refused < h.taken().length, `${refused} calls were refused`);
+  t.ok(h.connects() > 5, 'each refusal ends what was being asked');
+  t.ok(h.filler.counts.failed > 0);
+});
+
+void test('a server that refuses everything: one call or stream at a time, each after a longer wait', async (t) => {
+  for (const last of [12n, 400n]) {
+    const h = harness(t, [range(1n, last)], { limited: { firstMs: 10, maxMs: 3_600_000 } });
+    const refusal = { code: 8, text: 'too many subscriptions' };
+    h.server.answer = () => new Refusal(8, refusal.text);
+    h.server.streamed = () => refusal;
+    const bornMs = performance.now();
+    h.filler.start([range(1n, last)]);
+    await until('it has asked several times', () => h.connects() >= 6);
+    const requests = h.server.asked.length + h.server.starts.length;
+    t.ok(requests <= h.connects() + LIMITS.calls, `${requests} requests in ${h.connects()} turns`);
+    t.ok(
+      performance.now() - bornMs >= 5 + 10 + 20 + 40 + 80 - 5,
+      'each wait is longer than the one before it',
+    );
+    t.strictSame(h.unfillable(), []);
+  }
 });
 
 void test('a long gap that is no longer kept: its end is found by streams, a sample proves it', async (t) => {

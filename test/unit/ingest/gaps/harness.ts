@@ -26,9 +26,11 @@ export const OUT_OF_RANGE = 11;
 
 export class Refusal extends Error {
   readonly code: number;
-  constructor(code: number, text: string) {
+  readonly isTooLarge: boolean;
+  constructor(code: number, text: string, isTooLarge = false) {
     super(text);
     this.code = code;
+    this.isTooLarge = isTooLarge;
   }
 }
 
@@ -148,6 +150,7 @@ export const LIMITS: FillLimits = {
   missWaits: { firstMs: 4, maxMs: 20 },
   failureWaits: { firstMs: 4, maxMs: 20 },
   backoff: { firstMs: 4, maxMs: 20 },
+  limited: { firstMs: 8, maxMs: 40 },
 };
 
 export function harness(t: Test, gaps: TickRange[], limits: Partial<FillLimits> = {}): Harness {
