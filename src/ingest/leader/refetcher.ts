@@ -1,6 +1,6 @@
 import type { Env } from '../../core/env.ts';
 import { FillPlan, type FillEntry, type FillPlanLimits } from '../../core/ingest/fill-plan.ts';
-import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
+import { backoffMs, LIMITED_BACKOFF, type BackoffLimits } from '../../core/retry.ts';
 import { WakeableWait } from '../../core/wait.ts';
 import { TickCaller, type CallLimits } from '../gaps/by-calls.ts';
 import type { TickServer } from '../sequencer/connection.ts';
@@ -18,6 +18,8 @@ export interface RefetchLimits extends FillPlanLimits, CallLimits {
   lingerMs: number;
   /** between two attempts at a sequencer that does not answer at all */
   backoff: BackoffLimits;
+  /** the same, at one that limits us */
+  limited: BackoffLimits;
 }
 
 /** Eight times within some four minutes; a restart begins anew. */
@@ -32,6 +34,7 @@ export const REFETCH: Omit<RefetchLimits, 'backoff'> = {
   chunk: 64,
   paceMs: 250,
   lingerMs: 10_000,
+  limited: LIMITED_BACKOFF,
 };
 
 export interface RefetcherHost {
@@ -46,7 +49,7 @@ export interface RefetcherHost {
 /**
  * Asks the sequencer by GetTick for the numbers of dead letters (spec P1): a bad frame says nothing about its tick. Each
  * number is asked for some times with growing waits, on a connection of its own, a group at a time, the lowest first. A
- * sequencer that does not answer at all costs no attempts.
+ * sequencer that does not answer at all, or limits us, costs no attempts.
  */
 export class Refetcher {
   readonly #limits: RefetchLimits;
@@ -146,10 +149,12 @@ export class Refetcher {
 
   async #ask(run: number, entries: readonly FillEntry[]): Promise<void> {
     const server = this.#connect();
-    if (server === null) return this.#serverDown(run, entries);
-    const { frames, missing, failed, answered } = await this.#caller.ask(server, entries);
+    const { backoff } = this.#limits;
+    if (server === null) return this.#serverDown(run, entries, backoff);
+    const { frames, missing, failed, answered, limited } = await this.#caller.ask(server, entries);
     if (run !== this.#run) return;
-    if (!answered && !(await answers(server))) return this.#serverDown(run, entries);
+    if (!answered && limited !== null) return this.#serverDown(run, entries, this.#limits.limited);
+    if (!answered && !(await answers(server))) return this.#serverDown(run, entries, backoff);
     this.#downAttempt = 0;
     const found = frames.flatMap(({ number, bytes }) => (number === null ? [] : [{ number, bytes }]));
     const dead = found.length === 0 ? [] : await this.#host.fetched(found);
@@ -166,6 +171,7 @@ export class Refetcher {
       }
     }
     if (givenUp.length > 0) this.#giveUp(givenUp);
+    if (limited !== null) await this.#serverDown(run, [], this.#limits.limited);
   }
 
   #giveUp(numbers: readonly bigint[]): void {
@@ -177,9 +183,9 @@ export class Refetcher {
     });
   }
 
-  async #serverDown(run: number, entries: readonly FillEntry[]): Promise<void> {
+  async #serverDown(run: number, entries: readonly FillEntry[], limits: BackoffLimits): Promise<void> {
     this.#disconnect();
-    const waitMs = backoffMs(this.#downAttempt, this.#limits.backoff, this.#env.random());
+    const waitMs = backoffMs(this.#downAttempt, limits, this.#env.random());
     this.#downAttempt += 1;
     for (const entry of entries) this.#plan.put(entry, entry, this.#nowMs + waitMs);
     await this.#waitFor(run, waitMs);

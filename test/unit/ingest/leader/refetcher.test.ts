@@ -17,6 +17,7 @@ const LIMITS: RefetchLimits = {
   paceMs: 1,
   lingerMs: 5,
   backoff: { firstMs: 2, maxMs: 10 },
+  limited: { firstMs: 10, maxMs: 3_600_000 },
 };
 
 interface Opened {
@@ -103,4 +104,19 @@ void test('no more wait than may; a number is asked for once at a time', async (
   refetcher.add([1n, 2n, 2n]);
   await until('five are good', () => dead.size === 4);
   t.strictSame(server.asked, [1n, 2n, 3n, 4n, 5n]);
+});
+
+void test('a sequencer that limits us is asked after growing waits, and no number is given up', async (t) => {
+  const { refetcher, server, dead, logged } = open(t, [3n, 4n, 5n, 6n, 7n]);
+  let isLimited = true;
+  server.answer = (number) => (isLimited ? new Refusal(8, 'too many requests') : frame(number));
+  const bornMs = performance.now();
+  refetcher.start();
+  await until('it has asked several times', () => server.closed >= 5);
+  const waitedMs = 7.5 + 15 + 30 + 60;
+  t.ok(performance.now() - bornMs >= waitedMs - 5, 'each wait is longer than the one before it');
+  t.ok(server.asked.length <= 5 + 4, `${server.asked.length} calls`);
+  isLimited = false;
+  await until('all are there', () => dead.size === 0);
+  t.strictSame(logged, []);
 });
