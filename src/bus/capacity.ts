@@ -5,6 +5,7 @@ import {
   type Backpressure,
   type CapacityLimits,
 } from '../core/bus/capacity.ts';
+import { atMost } from '../core/wait.ts';
 import { BusError, type BusUsage, type StreamBus } from './bus.ts';
 import { DeadLetterTrimmer } from './dead-letter-trimmer.ts';
 
@@ -15,6 +16,8 @@ const NEARLY_FULL_LOOK_MS = 1000;
 const REPEAT_ALARM_LOOKS = 60;
 /** a refusal is over after this many looks without another one, also when nobody publishes */
 const REFUSAL_LOOKS = 60;
+/** the alarm waits this long for the name of the slowest group, ms */
+const NAMING_MS = 500;
 
 export interface BusCapacityOptions {
   bus: StreamBus;
@@ -24,6 +27,8 @@ export interface BusCapacityOptions {
   deadLetterTopic?: string | null;
   env: Env;
   limits?: CapacityLimits;
+  /** called when the alarm begins and when it ends, at once */
+  alarmed?: (isAlarmed: boolean) => void;
   /** how often it looks while the bus is not nearly full, ms (default 3 s) */
   lookMs?: number;
 }
@@ -50,6 +55,7 @@ export class BusCapacity implements Backpressure {
   readonly #deadLetters: DeadLetterTrimmer | null;
   readonly #env: Env;
   readonly #limits: CapacityLimits;
+  readonly #alarmed: (isAlarmed: boolean) => void;
   readonly #lookMs: number;
   readonly #waiting = new Set<{ resolve: () => void; reject: (reason: unknown) => void }>();
   #usage: BusUsage | null = null;
@@ -70,6 +76,7 @@ export class BusCapacity implements Backpressure {
     deadLetterTopic = null,
     env,
     limits = CAPACITY_LIMITS,
+    alarmed = () => {},
     lookMs = LOOK_MS,
   }: BusCapacityOptions) {
     this.#bus = bus;
@@ -78,6 +85,7 @@ export class BusCapacity implements Backpressure {
       deadLetterTopic === null ? null : new DeadLetterTrimmer(bus, deadLetterTopic, env, limits);
     this.#env = env;
     this.#limits = limits;
+    this.#alarmed = alarmed;
     this.#lookMs = lookMs;
   }
 
@@ -217,6 +225,7 @@ export class BusCapacity implements Backpressure {
 
   #raiseAlarm(why: string): void {
     this.#looksWhileFull = 0;
+    this.#alarmed(true);
     void this.#alarm(why);
   }
 
@@ -229,6 +238,7 @@ export class BusCapacity implements Backpressure {
 
   #becomeNormal(): void {
     this.#state = 'normal';
+    this.#alarmed(false);
     this.#env.log('info', 'The bus has room again, publishers go on', this.#fill());
     this.#wakePublishers();
   }
@@ -238,20 +248,22 @@ export class BusCapacity implements Backpressure {
     this.#waiting.clear();
   }
 
-  /** Names the slowest group: most often one that nobody runs any more. */
+  /** Names the slowest group, where the bus tells it soon: most often one that nobody runs any more. */
   async #alarm(why: string): Promise<void> {
-    let slowest: { topic: string; group: string; lagMs: number } | null = null;
-    try {
-      for (const topic of this.#topics) {
-        for (const { group, lagMs } of await this.#bus.groups(topic)) {
-          if (lagMs > (slowest?.lagMs ?? 0)) slowest = { topic, group, lagMs };
-        }
-      }
-    } catch {
-      // the alarm matters more than the name of the group
-    }
+    const naming = this.#slowest().catch(() => null);
+    const slowest = (await atMost(naming, NAMING_MS)) ? await naming : null;
     if (this.#isStopped) return;
     this.#env.log('error', 'The bus is full, publishers wait', { why, ...this.#fill(), slowest });
+  }
+
+  async #slowest(): Promise<{ topic: string; group: string; lagMs: number } | null> {
+    let slowest: { topic: string; group: string; lagMs: number } | null = null;
+    for (const topic of this.#topics) {
+      for (const { group, lagMs } of await this.#bus.groups(topic)) {
+        if (lagMs > (slowest?.lagMs ?? 0)) slowest = { topic, group, lagMs };
+      }
+    }
+    return slowest;
   }
 
   #fill(): { bytes?: number; maxBytes?: number } {

@@ -1,5 +1,3 @@
-import type { Client } from 'pg';
-import type { Env } from '../core/env.ts';
 import { acceptEvent } from '../core/market/accept.ts';
 import type { Providers } from '../core/market/identity/providers.ts';
 import {
@@ -11,7 +9,7 @@ import {
   type TopicInbox,
 } from '../bus/bus.ts';
 import { Ownership, type OwnedPartition } from '../bus/ownership.ts';
-import type { Meter } from './meter.ts';
+import type { StoreClient } from '../store/store-client.ts';
 import type { ServerCalls } from './server-calls.ts';
 
 export interface InboxMoverOptions {
@@ -21,12 +19,10 @@ export interface InboxMoverOptions {
   member: string;
   /** what is declared of providers: it may give a symbol another name, and so another partition */
   providers: Providers;
-  /** a connection of its own to the store */
-  connect: () => Promise<Client>;
+  /** for a connection of its own */
+  store: Pick<StoreClient, 'connect'>;
   /** a permanent error: nothing more is moved by this one */
   onBroken: (error: Error) => void;
-  env: Env;
-  meter: Meter;
   calls: ServerCalls;
 }
 
@@ -56,7 +52,7 @@ export class InboxMover {
 
   /** Null: the topic has no inbox. Rejects when `signal` aborts, or with a permanent error. */
   static async start(options: InboxMoverOptions, signal: AbortSignal): Promise<InboxMover | null> {
-    const { bus, topic, member, connect, env, calls } = options;
+    const { bus, store, topic, member, calls } = options;
     if (!bus.hasInbox(topic)) return null;
     const mover = new InboxMover(options);
     const start = (): Promise<Ownership> =>
@@ -67,12 +63,12 @@ export class InboxMover {
         role: 'inbox',
         member,
         partitions: 1,
-        connect,
+        connect: () => store.connect('inbox'),
         onAssign: (owned) => mover.#assign(owned),
         onRevoke: (owned) => mover.#end(owned),
         onLost: (owned) => void mover.#end(owned),
         onNameTaken: options.onBroken,
-        env,
+        env: calls.env,
       });
     mover.#ownership = await calls.database(start, signal, isPassing);
     return mover;
@@ -114,7 +110,7 @@ export class InboxMover {
 
   /** Until somebody else moved what this inbox returned. */
   async #move(inbox: TopicInbox, signal: AbortSignal): Promise<void> {
-    const { topic, providers, meter, calls } = this.#options;
+    const { topic, providers, calls } = this.#options;
     const read = (): Promise<Delivery[]> => {
       const reading = calls.bus(() => inbox.next(READ_RECORDS, WAIT_MS), signal);
       reading.catch(() => {}); // handled when awaited in the next turn, if there is one
@@ -129,7 +125,7 @@ export class InboxMover {
       for (const part of partsOf(deliveries)) {
         const records = part.map((delivery) => recordOf(delivery, providers));
         if (!(await calls.bus(() => inbox.move(part.at(-1)!.position, records), signal))) return;
-        meter.count('bus_forwarded_total', { topic, group: INBOX_GROUP }, records.length);
+        calls.meter.count('bus_forwarded_total', { topic, group: INBOX_GROUP }, records.length);
       }
       if (!isBehind) reading = read();
     }

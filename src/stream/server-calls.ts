@@ -1,4 +1,5 @@
 import { BusError } from '../bus/bus.ts';
+import type { Backpressure } from '../core/bus/capacity.ts';
 import type { Env } from '../core/env.ts';
 import type { BackoffLimits } from '../core/retry.ts';
 import { BUS_TROUBLE, databaseTrouble } from './trouble.ts';
@@ -12,6 +13,8 @@ export interface ServerCallsOptions {
   name: string;
   /** label of retries_total, followed by _bus or _database */
   component: string;
+  /** is told when the bus refuses a record for want of memory or disk, and when it takes it after all */
+  backpressure?: Pick<Backpressure, 'reportFull' | 'reportTaken'> | undefined;
 }
 
 const BACKOFF: BackoffLimits = { firstMs: 100, maxMs: 5_000 };
@@ -27,9 +30,33 @@ export class ServerCalls {
     this.#options = options;
   }
 
+  /** Of the stage, for its parts. */
+  get env(): Env {
+    return this.#options.env;
+  }
+
+  get meter(): Meter {
+    return this.#options.meter;
+  }
+
   /** Waits while the bus is unreachable or full. */
-  bus<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    return this.#untilAnswered('bus', call, signal, isAwayOrFull);
+  async bus<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const { backpressure } = this.#options;
+    let wasRefused = false;
+    const attempt = async (): Promise<T> => {
+      try {
+        return await call();
+      } catch (error) {
+        if (error instanceof BusError && error.kind === 'full') {
+          wasRefused = true;
+          backpressure?.reportFull();
+        }
+        throw error;
+      }
+    };
+    const answer = await this.#untilAnswered('bus', attempt, signal, isAwayOrFull);
+    if (wasRefused) backpressure?.reportTaken();
+    return answer;
   }
 
   /** @param mayPass false for permanent errors (default: there are none) */

@@ -25,7 +25,7 @@ export function buildStage(setup: StageSetup, host: StageHost): Stage {
   return new ConnectedStage(setup, host, (connections) => BUILDERS[setup.stage](setup, connections));
 }
 
-function buildTicks(setup: StageSetup, { bus, store, env, meter }: Connections): Stage {
+function buildTicks(setup: StageSetup, { bus, store, busReport, env, meter }: Connections): Stage {
   const { streaming, consumer, group, batchSize } = setup;
   const config = streaming.tick_consumer;
   return new TickConsumer({
@@ -38,12 +38,13 @@ function buildTicks(setup: StageSetup, { bus, store, env, meter }: Connections):
     batchMax: config.batch_max,
     takeoverMs: config.takeover,
     providers: streaming.providers,
+    backpressure: busReport.capacity,
     env,
     meter,
   });
 }
 
-function buildBars(setup: StageSetup, { bus, store, env, meter }: Connections): Stage {
+function buildBars(setup: StageSetup, { bus, store, busReport, env, meter }: Connections): Stage {
   const { streaming, consumer, group, batchSize } = setup;
   const config = streaming.micro_batch;
   return new MicroBatcher({
@@ -61,6 +62,7 @@ function buildBars(setup: StageSetup, { bus, store, env, meter }: Connections): 
     consumerName: consumer,
     tickGroup: streaming.tick_consumer.consumer_group,
     providers: streaming.providers,
+    backpressure: busReport.capacity,
     env,
     meter,
   });

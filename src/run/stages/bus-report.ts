@@ -30,12 +30,13 @@ export class BusReport {
 
   constructor(options: BusReportOptions) {
     this.#options = options;
-    const { bus, streaming, maintainsBus, env } = options;
+    const { bus, streaming, maintainsBus, env, meter } = options;
     this.capacity = new BusCapacity({
       bus,
       topics: maintainsBus ? [eventsTopic(streaming)] : [],
       deadLetterTopic: maintainsBus ? DEAD_LETTER_TOPIC : null,
       env,
+      alarmed: (isAlarmed) => meter.set('bus_full', { bus: bus.kind }, isAlarmed ? 1 : 0),
       limits: {
         ...CAPACITY_LIMITS,
         retentionMs: streaming.bus.retention,
@@ -45,6 +46,9 @@ export class BusReport {
   }
 
   start(): void {
+    const { bus, meter } = this.#options;
+    // also of a thread that died with its alarm on
+    meter.set('bus_full', { bus: bus.kind }, 0);
     this.capacity.start();
     if (!this.#options.maintainsBus) return;
     this.#timer = setInterval(() => {

@@ -32,15 +32,14 @@ export class BusStages {
   constructor(options: BusStagesOptions) {
     this.#options = options;
     this.#metrics = new StageMetrics(knownProviders(options.streaming));
-    // the publishing one, if any: only it learns that the bus refuses a record
-    const keeper = options.stages.includes('orders') ? 'orders' : options.stages[0];
+    const [keeper] = options.stages;
     this.#threads = options.stages.map(
       (stage) =>
         new StageThread(stageSetup(options, stage, stage === keeper), {
           env: options.env,
           metrics: (name, entries) => {
             this.#heardMs.set(name, options.env.clock.monotonicMs());
-            this.#metrics.add(entries);
+            this.#metrics.add(entries, name);
           },
           died: (name) => {
             // it waits for its restart, which is a known reason

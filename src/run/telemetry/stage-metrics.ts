@@ -1,6 +1,7 @@
 /** What METRICS_PORT serves: the metrics of every stage on the bus. */
 import { Metrics, type MetricTable } from './metric-table.ts';
-import type { MeterEntry } from './meter-buffer.ts';
+import type { Labels } from '../../stream/meter.ts';
+import { seriesKey, type MeterEntry } from './meter-buffer.ts';
 
 const WRITE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
@@ -155,11 +156,16 @@ const METRICS: MetricTable = {
   },
 };
 
+const ALARMS = new Set(['bus_full']);
+
 /** One series for each provider. */
 const OF_PROVIDERS = ['tick_forward_total', 'tick_forward_failures_total'];
 
 /** The registry of this process; stages in threads send what they measured (MeterBuffer). */
 export class StageMetrics extends Metrics {
+  /** of gauges that are an alarm: by series, what each thread says */
+  readonly #alarms = new Map<string, Map<string, number>>();
+
   /** @param providers those whose series exist at 0 from the start; others begin with their first event */
   constructor(providers: readonly string[]) {
     super(METRICS);
@@ -171,8 +177,17 @@ export class StageMetrics extends Metrics {
     }
   }
 
-  /** Adds the contents of another thread's MeterBuffer. */
-  add(entries: readonly MeterEntry[]): void {
-    for (const [kind, name, labels, value] of entries) this[kind](name, labels, value);
+  /** Adds the contents of another thread's MeterBuffer. An alarm is on while any thread has it on. */
+  add(entries: readonly MeterEntry[], thread: string): void {
+    for (const [kind, name, labels, value] of entries) {
+      this[kind](name, labels, ALARMS.has(name) ? this.#highest(name, labels, thread, value) : value);
+    }
+  }
+
+  #highest(name: string, labels: Labels, thread: string, value: number): number {
+    const key = seriesKey(name, labels);
+    const said = this.#alarms.get(key) ?? new Map<string, number>();
+    this.#alarms.set(key, said.set(thread, value));
+    return Math.max(...said.values());
   }
 }

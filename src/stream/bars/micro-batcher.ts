@@ -1,5 +1,6 @@
 import { envOf, type Env } from '../../core/env.ts';
 import { unlessAborted } from '../../core/wait.ts';
+import type { Backpressure } from '../../core/bus/capacity.ts';
 import { BusError, type StreamBus } from '../../bus/bus.ts';
 import { Ownership, type OwnedPartition } from '../../bus/ownership.ts';
 import {
@@ -45,6 +46,8 @@ export interface MicroBatcherOptions {
   topic?: string;
   /** what is declared of providers; the tick consumer needs the same. Default: nothing */
   providers?: ProviderDeclarations;
+  /** is told when the bus refuses a dead letter, or an event of the inbox, for want of room */
+  backpressure?: Backpressure;
   meter?: Meter;
   /** default: no log, the machine's clock */
   env?: Partial<Env>;
@@ -103,7 +106,13 @@ export class MicroBatcher implements Stage {
     this.#meter = options.meter ?? NO_METER;
     this.#env = envOf(options.env);
     const common = { env: this.#env, meter: this.#meter };
-    this.#calls = new ServerCalls({ ...common, name: 'MicroBatcher', component: COMPONENT });
+    const { backpressure } = options;
+    this.#calls = new ServerCalls({
+      ...common,
+      name: 'MicroBatcher',
+      component: COMPONENT,
+      backpressure,
+    });
     const labels = { topic: this.#topic, group: this.#group, consumer: this.#name };
     this.#run = new JobRun({
       ...common,
@@ -178,13 +187,11 @@ export class MicroBatcher implements Stage {
     const { storeClient, bus } = this.#options;
     const options = {
       bus,
+      store: storeClient,
       topic: this.#topic,
       member: `${this.#group} ${this.#name}`,
       providers: this.#providers,
-      connect: () => storeClient.connect('inbox'),
       onBroken: (error: Error) => this.#broken.reject(error),
-      env: this.#env,
-      meter: this.#meter,
       calls: this.#calls,
     };
     return InboxMover.start(options, this.#lifecycle.stopping);

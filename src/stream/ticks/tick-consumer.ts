@@ -1,4 +1,5 @@
 import { envOf, type Env } from '../../core/env.ts';
+import type { Backpressure } from '../../core/bus/capacity.ts';
 import type { Delivery, GroupMember, StreamBus } from '../../bus/bus.ts';
 import { DEAD_LETTER_TOPIC, type RefusedRecord } from '../../core/market/dead-letter.ts';
 import {
@@ -35,6 +36,8 @@ export interface TickConsumerOptions {
   takeoverMs?: number;
   /** what is declared of providers; the micro-batcher needs the same. Default: nothing */
   providers?: ProviderDeclarations;
+  /** is told when the bus refuses a dead letter, or an event of the inbox, for want of room */
+  backpressure?: Backpressure;
   meter?: Meter;
   /** default: no log, the machine's clock */
   env?: Partial<Env>;
@@ -88,7 +91,6 @@ export class TickConsumer implements Stage {
   readonly #takeoverMs: number | undefined;
   readonly #providers: Providers;
   readonly #env: Env;
-  readonly #meter: Meter;
   readonly #calls: ServerCalls;
   readonly #run: JobRun;
   readonly #report: TickReport;
@@ -101,7 +103,6 @@ export class TickConsumer implements Stage {
   /** @throws RangeError when a provider's map of symbols cannot be used */
   constructor(options: TickConsumerOptions) {
     const meter = options.meter ?? NO_METER;
-    this.#meter = meter;
     this.#bus = options.bus;
     this.#store = options.storeClient;
     this.#topic = options.topic ?? 'mdp.events';
@@ -112,7 +113,9 @@ export class TickConsumer implements Stage {
     this.#takeoverMs = options.takeoverMs;
     this.#providers = providersOf(options.providers);
     this.#env = envOf(options.env);
-    this.#calls = new ServerCalls({ env: this.#env, meter, name: 'TickConsumer', component: COMPONENT });
+    const { backpressure } = options;
+    const calls = { env: this.#env, meter, name: 'TickConsumer', component: COMPONENT, backpressure };
+    this.#calls = new ServerCalls(calls);
     const labels = this.#labels();
     this.#run = new JobRun({
       env: this.#env,
@@ -188,13 +191,11 @@ export class TickConsumer implements Stage {
   #startInbox(): Promise<InboxMover | null> {
     const options = {
       bus: this.#bus,
+      store: this.#store,
       topic: this.#topic,
       member: `${this.#group} ${this.#name}`,
       providers: this.#providers,
-      connect: () => this.#store.connect('inbox'),
       onBroken: (error: Error) => (this.#inboxFailure = error),
-      env: this.#env,
-      meter: this.#meter,
       calls: this.#calls,
     };
     return InboxMover.start(options, this.#lifecycle.stopping);

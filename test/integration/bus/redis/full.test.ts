@@ -69,6 +69,7 @@ void test(
     await until('it is refused', () => failures.includes('full'));
     await until('the metric', () => meter.values.get('bus_full{bus=redis}') === 1);
     t.equal(busReport.capacity.alarmed, true);
+    await until('it is said', () => logged.includes(FULL));
     t.equal(logged.filter((line) => line === FULL).length, 1, 'said once');
     const { ids } = await collect(member, (seen) => seen.size === TOTAL, { limit: 100 });
     await publisher.settled();

@@ -65,7 +65,7 @@ void test('what a thread measured arrives summed, replaced and as it was observe
   const entries = buffer.take();
   t.equal(entries.length, 4);
   t.strictSame(buffer.take(), []);
-  metrics.add(entries);
+  metrics.add(entries, 'ticks');
   const found = await lines(metrics);
   for (const line of [
     'tick_forward_total{provider="ibkr"} 5',
@@ -75,4 +75,18 @@ void test('what a thread measured arrives summed, replaced and as it was observe
     'store_bars_write_latency_seconds_count 2',
   ])
     t.ok(found.includes(line), line);
+});
+
+void test('an alarm is on while any thread has it on', async (t) => {
+  const metrics = new StageMetrics([]);
+  const says = async (thread: string, value: number): Promise<boolean> => {
+    metrics.add([['set', 'bus_full', { bus: 'redis' }, value]], thread);
+    return (await lines(metrics)).includes('bus_full{bus="redis"} 1');
+  };
+  t.equal(await says('ticks', 0), false);
+  t.equal(await says('orders', 1), true);
+  t.equal(await says('ticks', 0), true);
+  t.equal(await says('ticks', 1), true);
+  t.equal(await says('orders', 0), true);
+  t.equal(await says('ticks', 0), false);
 });
