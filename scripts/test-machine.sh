@@ -30,19 +30,21 @@ if command -v mvn >/dev/null 2>&1 && command -v java >/dev/null 2>&1; then
   make -s kafka-jars || echo "tests without Kafka: its jars could not be fetched"
 fi
 
-# The oracle of the bars is pandas, in an environment of its own: .installed holds what it was made of.
+# The oracle of the bars is pandas, and the example that publishes needs clients, in an environment of its own: .installed holds
+# what it was made of.
 venv=test/.venv
-wanted=test/oracle/requirements.txt
-if cmp -s "$wanted" "$venv/.installed" && [ -x "$venv/bin/python" ]; then
+wanted=$(cat test/oracle/requirements.txt examples/requirements.txt)
+if [ "$wanted" = "$(cat "$venv/.installed" 2>/dev/null)" ] && [ -x "$venv/bin/python" ]; then
   : # as it should be
 elif [ "$(id -u)" -ne 0 ]; then
-  echo "tests without the oracle of bars: not root, and there is no $venv"
+  echo "tests without the oracle of bars and the example in Python: not root, and $venv is not as it should be"
 else
   rm -rf "$venv"
-  if python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check -r "$wanted"; then
-    cp "$wanted" "$venv/.installed"
+  if python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check \
+    -r test/oracle/requirements.txt -r examples/requirements.txt; then
+    echo "$wanted" >"$venv/.installed"
   else
     rm -rf "$venv"
-    echo "tests without the oracle of bars: pandas could not be installed in $venv"
+    echo "tests without the oracle of bars and the example in Python: pip could not install them in $venv"
   fi
 fi
