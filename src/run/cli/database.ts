@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { DatabaseError, type Client } from 'pg';
 import { connect, ConnectError, parseDatabaseUrl } from '../../store/postgres/connect.ts';
 import { startEmbedded } from '../../store/embedded/server.ts';
-import { isSchemaBehind } from '../../store/schema/behind.ts';
+import { isSchemaBehind, withReason } from '../../store/schema/behind.ts';
 import { MigrationError } from '../../store/schema/migrate.ts';
 import { EXIT_FAILED } from '../exit-codes.ts';
 import { nameOf } from './arguments.ts';
@@ -55,6 +55,8 @@ async function withSession<T>(url: string, applicationName: string, work: Databa
   const client = await connect(parseDatabaseUrl(url), { applicationName });
   try {
     return await work(client, url);
+  } catch (error) {
+    throw await withReason(client, error);
   } finally {
     await client.end().catch(() => {});
   }

@@ -8,6 +8,10 @@ const FAMILIES =
 /** Variables that Kubernetes and docker links set for a service of the same name. */
 const SERVICE_LINK = /_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP).*)?$|_ENV_|_NAME$/;
 
+/** What Node and libraries of ours read from the environment themselves; @grpc/grpc-js names its own like ours. */
+const READ_BELOW =
+  /^(?:GRPC_(?:DEFAULT_SSL_ROOTS_FILE_PATH|SSL_CIPHER_SUITES|(?:NODE_)?(?:TRACE|VERBOSITY)|NODE_USE_ALTERNATIVE_RESOLVER|NODE_DEBUG_SEND_ERROR_DETAILS|EXPERIMENTAL_ENABLE_OUTLIER_DETECTION)|NODE_[A-Z_]+|UV_THREADPOOL_SIZE|SSL_CERT_(?:FILE|DIR)|(?:no_grpc|grpc|no|https?)_proxy|TZ)$/;
+
 /** Edit distance up to which any name counts as one of ours misspelt: one edit per four letters, two at most. */
 const distanceMax = (name: string): number => Math.min(2, Math.floor(name.length / 4));
 
@@ -21,8 +25,15 @@ export function unknownNames(
 ): string[] {
   const warnings: string[] = [];
   const inFile = new Set(file);
-  for (const name of new Set([...environment, ...inFile])) {
+  const real = new Set(environment);
+  for (const name of new Set([...real, ...inFile])) {
     if (KNOWN.includes(name)) continue;
+    if (READ_BELOW.test(name)) {
+      // systemd and docker pass such a file on as the environment: then it has its effect
+      if (!real.has(name))
+        warnings.push(`${name} has no effect inside ${fileName}; it is read from the environment`);
+      continue;
+    }
     const near = nearest(name);
     const looksLikeOurs =
       near.distance <= distanceMax(name) || (FAMILIES.test(name) && !SERVICE_LINK.test(name));

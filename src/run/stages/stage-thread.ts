@@ -1,6 +1,7 @@
 import { envOf, type LogLevel, type LogLine } from '../../core/env.ts';
 import type { MessagePort } from 'node:worker_threads';
 import { MeterBuffer, type MeterEntry } from '../telemetry/meter-buffer.ts';
+import { serializeError } from '../telemetry/serialized-error.ts';
 import { buildStage } from './build.ts';
 import type { StageSetup } from './stage-setup.ts';
 
@@ -26,10 +27,10 @@ export function runStageThread(setup: StageSetup, port: MessagePort): void {
   port.on('message', ({ type }: ToStage) => {
     if (type === 'stop') void stage.stop();
   });
-  const end = (error: Error | null): void => {
+  const end = (error: unknown): void => {
     clearInterval(report);
     post({ type: 'metrics', entries: meter.take() });
-    post({ type: 'ended', error: error === null ? null : error.message });
+    post({ type: 'ended', error: error === null ? null : serializeError(error).message });
     port.close();
   };
   stage
@@ -37,16 +38,16 @@ export function runStageThread(setup: StageSetup, port: MessagePort): void {
     .then(() => stage.done)
     .then(
       () => end(null),
-      (error: unknown) => end(error as Error),
+      (error: unknown) => end(error),
     );
 }
 
-/** Errors lose their code on the way to another thread. */
+/** Errors lose their code on the way to another thread, and one that cannot be cloned would end this one. */
 function plain(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]) => [
       name,
-      value instanceof Error ? { message: value.message, code: (value as { code?: unknown }).code } : value,
+      name === 'err' || value instanceof Error ? serializeError(value) : value,
     ]),
   );
 }

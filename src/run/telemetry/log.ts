@@ -7,6 +7,7 @@ import { type Clock, formatMicros } from '../../core/time.ts';
 import type { Config } from '../config/load.ts';
 import { configSecrets } from '../config/describe.ts';
 import { createRedactor, type Redact } from '../config/redact.ts';
+import { serializeError, type SerializedError } from './serialized-error.ts';
 
 export type Log = Logger;
 
@@ -25,7 +26,7 @@ export interface LogOptions {
 
 /**
  * Keys of a line: level (a word), timestamp (ISO-8601, six decimals), service, the caller's fields, msg. `err` takes
- * an Error. No line holds a secret: the redactor sees each one whole, just before it is written.
+ * an Error, or one that was serialized in another thread. No line holds a secret: the redactor sees each one whole, just before it is written.
  */
 export function createLog(options: LogOptions): Log {
   const { clock, redact } = options;
@@ -37,7 +38,7 @@ export function createLog(options: LogOptions): Log {
     errorKey: 'err',
     timestamp: () => `,"timestamp":"${formatMicros(clock.nowMicros())}"`,
     formatters: { level: (word) => ({ level: word }) },
-    serializers: { err: (error: unknown) => serializeError(error, withStack) },
+    serializers: { err: (error: unknown) => lineOf(error, withStack) },
     hooks: { streamWrite: redact },
   };
   return pino(settings, options.format === 'json' ? options.destination : prettyStream(options));
@@ -64,40 +65,14 @@ export function loggingEnv(log: Log): Env {
 
 /** One line about an error for a terminal or a reply: its message and code, never its stack. */
 export function errorText(error: unknown, redact: Redact): string {
-  const { message, code } = serializeError(error, false);
+  const { message, code } = serializeError(error);
   const known = code === undefined || message.includes(String(code));
   return redact(known ? message : `${message} (${code})`);
 }
 
-interface SerializedError {
-  type: string;
-  message: string;
-  /** SQLSTATE, gRPC status or errno name */
-  code?: string | number;
-  constraint?: string;
-  cause?: string;
-  stack?: string;
-}
-
-function serializeError(error: unknown, withStack: boolean): SerializedError {
-  if (!(error instanceof Error)) return { type: typeof error, message: String(error) };
-  const serialized: SerializedError = { type: error.name, message: messageOf(error) };
-  const code = 'code' in error ? error.code : undefined;
-  if (typeof code === 'string' || typeof code === 'number') serialized.code = code;
-  if ('constraint' in error && typeof error.constraint === 'string') serialized.constraint = error.constraint;
-  if (error.cause !== undefined) serialized.cause = serializeError(error.cause, false).message;
-  if (withStack && error.stack !== undefined) serialized.stack = error.stack;
-  return serialized;
-}
-
-/** A refused connection to a name with several addresses has an empty message and its reasons inside. */
-function messageOf(error: Error): string {
-  if (error instanceof AggregateError && error.message === '') {
-    return error.errors
-      .map((inner: unknown) => (inner instanceof Error ? inner.message : String(inner)))
-      .join('; ');
-  }
-  return error.message;
+function lineOf(error: unknown, withStack: boolean): SerializedError {
+  const { stack, ...short } = serializeError(error);
+  return withStack && stack !== undefined ? { ...short, stack } : short;
 }
 
 function prettyStream({ color, destination }: LogOptions): DestinationStream {

@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { unreachableAncestor, type EmbeddedBinaries, type SystemUser } from './binaries.ts';
@@ -52,13 +53,8 @@ export function serverUser(files: ClusterFiles): SystemUser | null {
   if (process.getuid?.() !== 0) return null;
   const cluster = statSync(files.data, { throwIfNoEntry: false });
   if (cluster !== undefined && cluster.uid !== 0) return { uid: cluster.uid, gid: cluster.gid };
-  const account = readFileSync('/etc/passwd', 'utf8')
-    .split('\n')
-    .map((line) => line.split(':'))
-    .find(([name]) => name === 'nobody');
-  return account === undefined
-    ? { uid: 65534, gid: 65534 }
-    : { uid: Number(account[2]), gid: Number(account[3]) };
+  const account = accounts().find(({ name }) => name === 'nobody');
+  return account === undefined ? { uid: 65534, gid: 65534 } : { uid: account.uid, gid: account.gid };
 }
 
 /** Creates the folder, and as root makes sure that the server's user can reach its contents. */
@@ -139,8 +135,31 @@ async function run(program: string, args: string[], cwd: string, user: SystemUse
     child.on('close', (code, signal) => settle(code === 0 ? null : (signal ?? `exit code ${code}`)));
   });
   if (outcome !== null) {
+    if (!hasAccount(user)) {
+      throw new Error(
+        `the embedded PostgreSQL cannot be created by uid ${user?.uid ?? process.getuid?.()}, which has no entry in ` +
+          '/etc/passwd: add one, run as a user that has one, or set DATABASE_URL to a server of your own',
+      );
+    }
     throw new Error(`initdb failed (${outcome}): ${errors.trim().split('\n').slice(-3).join(' ')}`);
   }
+}
+
+/** initdb looks up the name of its user and has one exit code for everything. */
+function hasAccount(user: SystemUser | null): boolean {
+  if (user !== null) return accounts().some(({ uid }) => uid === user.uid);
+  try {
+    userInfo();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function accounts(): { name: string; uid: number; gid: number }[] {
+  return readLines('/etc/passwd')
+    .map((line) => line.split(':'))
+    .map(([name, , uid, gid]) => ({ name, uid: Number(uid), gid: Number(gid) }));
 }
 
 /** Locks of this process: another call here is a live holder although the pid is our own. */

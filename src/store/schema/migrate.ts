@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { DatabaseError, type Client } from 'pg';
 import { isPooled } from '../postgres/pooler.ts';
+import { findSchema } from './behind.ts';
 
 /** How long a migration waits for another one, and its statements for locks of other sessions. */
 const LOCK_WAIT = '60s';
@@ -54,7 +55,7 @@ export async function schemaFiles(): Promise<SchemaFile[]> {
   );
 }
 
-/** What is applied in the schema in which the connection creates objects (the first of search_path). */
+/** What is applied in the schema in which the connection creates objects (the first of search_path). @throws NoSchema */
 export async function schemaStatus(client: Client, known?: readonly SchemaFile[]): Promise<SchemaStatus> {
   const files = known ?? (await schemaFiles());
   const recorded = await readRecorded(client);
@@ -69,7 +70,7 @@ export async function schemaStatus(client: Client, known?: readonly SchemaFile[]
 
 /**
  * Applies pending files one by one, each in its own transaction, while no other migration runs on this schema. Returns
- * the names applied. Throws MigrationError; the files before the failed one stay applied.
+ * the names applied. Throws MigrationError, NoSchema; the files before the failed one stay applied.
  */
 export async function migrate(client: Client, options: MigrateOptions = {}): Promise<string[]> {
   const files = filesUpTo(options.files ?? (await schemaFiles()), options.upTo);
@@ -134,7 +135,10 @@ async function readRecorded(client: Client): Promise<Set<string>> {
       WHERE n.nspname = current_schema() AND c.relname = 'schema_migrations'`,
   );
   const table = rows[0];
-  if (table?.found == null) return new Set();
+  if (table?.found == null) {
+    await findSchema(client);
+    return new Set();
+  }
   if (!table.has_name) {
     throw new MigrationError(
       `${table.found} belongs to another program: give this one a schema of its own ` +

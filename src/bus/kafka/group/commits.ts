@@ -66,7 +66,12 @@ export class KafkaCommits {
         await this.#checkpoints.write(topic, group, partition, String(committed - 1));
         this.#written.set(partition, committed);
       } catch (error) {
-        this.#log('warn', 'kafka: the mark of a group was not written', { topic, group, partition, error });
+        this.#log('warn', 'kafka: the mark of a group was not written', {
+          topic,
+          group,
+          partition,
+          err: error,
+        });
       }
     }
   }

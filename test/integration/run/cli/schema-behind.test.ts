@@ -25,6 +25,7 @@ interface Place {
   config(bus: 'postgres' | 'redis'): Promise<string>;
   migrate(upTo?: string): Promise<void>;
   count(table: string): Promise<number>;
+  createSchema(name: string): Promise<void>;
 }
 
 async function placeOf(t: Test): Promise<Place> {
@@ -46,6 +47,9 @@ async function placeOf(t: Test): Promise<Place> {
     },
     async migrate(upTo) {
       await migrate(client, upTo === undefined ? {} : { upTo });
+    },
+    async createSchema(name) {
+      await client.query(`CREATE SCHEMA ${name}`);
     },
     async count(table) {
       const { rows } = await client.query<{ n: number }>(`SELECT count(*)::int AS n FROM ${table}`);
@@ -98,6 +102,53 @@ void test('a command that finds the schema behind names the command that mends i
   const [program, ...args] = programs[1];
   const { code, stderr } = await runCommand(program, args, env);
   check('produce', { code, err: stderr });
+});
+
+void test('a search_path without a schema is said as what it is, and the daemon goes on once there is one', async (t) => {
+  const place = await placeOf(t);
+  const said = /search_path \((""|tenant)\) names no schema of this database/;
+  const url = (path: string): string => {
+    const found = new URL(place.url);
+    found.searchParams.set('options', `-csearch_path=${path}`);
+    return found.href;
+  };
+  for (const path of ['""', 'tenant']) {
+    const register = (program: Command): void => {
+      const env = { databaseUrl: url(path), clock: systemClock };
+      registerDb(program, env);
+      registerDlq(program, { ...env, tickBytesMax: () => 1024 });
+      registerQuality(program, env);
+    };
+    for (const args of [['db', 'migrate'], ['db', 'status'], ['dlq', 'list'], ['quality']]) {
+      const { code, err } = await runInProcess(register, ...args);
+      t.equal(code, 1);
+      t.match(err, said, `${args.join(' ')} with ${path}`);
+      t.notMatch(err, /db migrate\b.*\n.*db migrate|Run .*migrate/);
+    }
+  }
+  const lines: Record<string, unknown>[] = [];
+  const daemon = new Program(
+    'tick-ingester',
+    [],
+    {
+      DATABASE_URL: url('tenant'),
+      CONTINUUM_GRPC_URL: '127.0.0.1:1',
+      DB_MIGRATE: 'auto',
+      HEALTH_CHECK_PORT: '0',
+    },
+    (line) => lines.push(line),
+  );
+  t.after(() => daemon.kill());
+  const line = await until('it says it', () => lines.find(({ msg }) => said.test(String(msg))), {
+    context: () => daemon.tail,
+  });
+  t.match(line, { level: 'error', msg: /create schema.*goes on by itself/ });
+  await place.createSchema('tenant');
+  await until('it is applied', () => lines.some(({ msg }) => msg === 'Applied schema file'), {
+    deadlineMs: 30_000,
+    context: () => daemon.tail,
+  });
+  t.equal(await daemon.stop(), 0);
 });
 
 void test('a consumer says it, waits, and goes on by itself', async (t) => {

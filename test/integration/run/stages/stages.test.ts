@@ -278,6 +278,20 @@ void test('a schema that is behind is said and waited for', async (t) => {
   await daemon.stop();
 });
 
+void test('a stage says why its bus or its database does not answer', async (t) => {
+  const harness = await harnessOf(t);
+  const folder = await mkdtemp(join(tmpdir(), 'tick-stages-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const STREAMING_CONFIG = join(folder, 'streaming.yaml');
+  await writeFile(
+    STREAMING_CONFIG,
+    'version: 1\nbus: { type: redis, redis: { uri: "redis://127.0.0.1:1/0" } }\n',
+  );
+  const daemon = harness.start({ STAGES: 'ticks', STREAMING_CONFIG });
+  const line = await daemon.logged('The bus does not answer (will try again)');
+  t.match(line, { stage: 'ticks', err: { type: 'BusError', message: /ECONNREFUSED/ } });
+});
+
 void test('a port of metrics that is taken stops nothing', async (t) => {
   const harness = await harnessOf(t);
   const first = harness.start({ STAGES: 'ticks' });

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,6 +7,8 @@ import { createInterface } from 'node:readline';
 import { test, type Test } from 'tap';
 import type { Client } from 'pg';
 import { connect, parseDatabaseUrl } from '../../../../src/store/postgres/connect.ts';
+import { embeddedBinaries } from '../../../../src/store/embedded/binaries.ts';
+import { clusterFiles, ensureCluster, prepareFolder } from '../../../../src/store/embedded/cluster.ts';
 import {
   startEmbedded,
   type EmbeddedOptions,
@@ -201,5 +203,37 @@ void test(
     const closed = await mkdtemp(join(tmpdir(), 'embedded-closed-')); // 0700
     t.teardown(() => rm(closed, { recursive: true, force: true }));
     await t.rejects(start(t, join(closed, 'data')), { message: new RegExp(`may not enter ${closed}`) });
+  },
+);
+
+const NO_ACCOUNT = 54_321;
+
+void test(
+  'a user without an entry in /etc/passwd is said, with what to do',
+  { skip: isRoot ? false : 'needs root' },
+  async (t) => {
+    const said = new RegExp(`uid ${NO_ACCOUNT}, which has no entry in /etc/passwd: add one`);
+    const user = { uid: NO_ACCOUNT, gid: NO_ACCOUNT };
+    const files = clusterFiles(await folder(t));
+    prepareFolder(files, user);
+    const binaries = await embeddedBinaries(user);
+    await t.rejects(ensureCluster(files, binaries, user, { sync: false }), { message: said });
+
+    // this process itself: in a user namespace, which is not allowed everywhere
+    const script = `
+      const { startEmbedded } = await import(${JSON.stringify(new URL('../../../../src/store/embedded/server.ts', import.meta.url).href)});
+      const log = { info() {}, warn() {} };
+      await startEmbedded({ dataDir: process.argv[1], log }).catch((error) => console.log(error.message));`;
+    const args = [
+      '--user',
+      `--map-user=${NO_ACCOUNT}`,
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      script,
+    ];
+    const { stdout, stderr, error } = spawnSync('unshare', [...args, await folder(t)], { encoding: 'utf8' });
+    if (error !== undefined || stderr.startsWith('unshare:')) t.comment(`not here: ${stderr}`);
+    else t.match(stdout, said, stderr);
   },
 );

@@ -1,3 +1,4 @@
+import { globSync, readFileSync } from 'node:fs';
 import { test } from 'tap';
 import {
   type Config,
@@ -411,8 +412,28 @@ void test('names that look like ours and are not are reported with the nearest',
     'DB_POOL is no variable of this program and has no effect',
     'ENV_FILE has no effect inside .env.ingester; it is read from the environment',
     'FLUSH_INTERVALL is no variable of this program and has no effect; did you mean FLUSH_INTERVAL?',
-    'NODE_OPTIONS in .env.ingester is no variable of this program and has no effect',
+    'NODE_OPTIONS has no effect inside .env.ingester; it is read from the environment',
   ]);
+});
+
+void test('what grpc-js reads from the environment is not called unknown', async (t) => {
+  const names = new Set<string>();
+  for (const file of globSync('node_modules/@grpc/grpc-js/build/src/*.js')) {
+    for (const [, name] of readFileSync(file, 'utf8').matchAll(/process\.env\.(\w+)/g)) names.add(name);
+  }
+  t.ok(names.has('GRPC_DEFAULT_SSL_ROOTS_FILE_PATH') && names.size > 10, [...names].join(' '));
+  const env = Object.fromEntries([...names].map((name) => [name, 'x']));
+  t.strictSame(load(env).warnings, []);
+  const file = { '/srv/app/.env.ingester': 'GRPC_TRACE=all\nGRPC_TRACES=all\n' };
+  t.strictSame(load({}, file).warnings, [
+    'GRPC_TRACE has no effect inside .env.ingester; it is read from the environment',
+    'GRPC_TRACES in .env.ingester is no variable of this program and has no effect',
+  ]);
+  t.strictSame(
+    load({ GRPC_TRACE: 'all', GRPC_TRACES: 'all' }, file).warnings.length,
+    1,
+    'as systemd passes it on',
+  );
 });
 
 void test('an ordinary environment causes no warning', async (t) => {
