@@ -41,20 +41,15 @@ create table if not exists tick_data (
   constraint tick_data_side_check check (side in (1, -1)),
   constraint tick_data_seq_check check (seq >= 0)
 );
--- Symbols had 64 bytes at most before. An edition that adds no CHECK to a compressed table goes without: the program that
--- writes has checked them.
+-- Symbols had 64 bytes at most before.
 do $$
 begin
   if exists (select from pg_constraint
               where conrelid = 'tick_data'::regclass and conname = 'tick_data_symbol_check'
                 and pg_get_constraintdef(oid) like '%64%') then
-    begin
-      alter table tick_data drop constraint tick_data_symbol_check;
-      alter table tick_data add constraint tick_data_symbol_check
-        check (symbol = upper(symbol) and octet_length(symbol) between 1 and 128);
-    exception when feature_not_supported then
-      alter table tick_data drop constraint tick_data_symbol_check;
-    end;
+    alter table tick_data drop constraint tick_data_symbol_check;
+    alter table tick_data add constraint tick_data_symbol_check
+      check (symbol = upper(symbol) and octet_length(symbol) between 1 and 128);
   end if;
 end
 $$;

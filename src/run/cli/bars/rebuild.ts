@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { parseDuration } from '../../../core/duration.ts';
+import { upperCased } from '../../../core/market/identity/symbol.ts';
 import { formatMicros, parseIsoMicros, type Clock } from '../../../core/time.ts';
 import { StoreClient } from '../../../store/store-client.ts';
 import { windowMsOf } from '../../../stream/bars/micro-batcher.ts';
@@ -152,9 +153,7 @@ function say(report: RebuildReport, { provider, from, to, json }: RebuildArgumen
 }
 
 function symbolList(text: string): string[] {
-  const symbols = text
-    .split(',')
-    .map((symbol) => symbol.trim().replaceAll(/[a-z]/g, (letter) => letter.toUpperCase()));
+  const symbols = text.split(',').map((symbol) => upperCased(symbol.trim()));
   if (symbols.includes('')) throw new InvalidArgumentError('Expected symbols separated by commas.');
   return [...new Set(symbols)].sort(order);
 }
