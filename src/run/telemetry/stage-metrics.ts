@@ -151,7 +151,7 @@ const METRICS: MetricTable = {
   },
   bus_forwarded_total: {
     kind: 'counter',
-    help: 'Records that lay in another partition than that of their symbol.',
+    help: 'Records moved to the partition of their symbol from another one, or from the inbox (group mdp-inbox).',
     labels: { topic: [], group: [] },
   },
 };

@@ -8,7 +8,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'bus.type': 'Which bus; postgres is the tables of DATABASE_URL and needs no further server.',
   'bus.encoding': 'What our producers write; both are read.',
   'bus.partitions':
-    'Of `mdp.events`: symbols are spread over them by murmur2; 1 is the stream itself, n are `mdp.events:0` … on Redis.',
+    'Of `mdp.events`: symbols are spread over them by murmur2; 1 is the stream itself, n are `mdp.events:0` … on Redis. With several, `mdp.events` is an inbox (Redis, Postgres): what foreign programs write there is moved to them.',
   'bus.max_bytes': 'What the bus may hold; producers wait above 80 % of it, nothing is evicted.',
   'bus.retention':
     'How long topics without consumer groups keep records, from when they were first seen by a process that still runs; whatever their own times say.',
