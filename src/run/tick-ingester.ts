@@ -60,9 +60,12 @@ async function run(ignorePosition: boolean): Promise<void> {
     retentionRules(config, () => reviseHorizonMs(streaming ?? readStreamingConfig())),
   );
   const log = createLog(logOptions(config, systemClock));
-  const signals = watchSignals((signal) => {
-    log.fatal({ signal }, 'Second signal: ending at once');
-    process.exit(signal === 'SIGINT' ? EXIT_SIGINT : EXIT_SIGTERM);
+  const signals = watchSignals({
+    second: (signal) => {
+      log.fatal({ signal }, 'Second signal: ending at once');
+      process.exit(signal === 'SIGINT' ? EXIT_SIGINT : EXIT_SIGTERM);
+    },
+    ignored: (signal) => log.warn({ signal }, 'Signal ignored'),
   });
   try {
     process.exitCode =

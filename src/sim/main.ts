@@ -23,6 +23,8 @@ try {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  process.on('SIGHUP', stop);
+  process.on('SIGUSR2', () => say('SIGUSR2 is ignored'));
   process.on('SIGUSR1', () => simulator.freeze());
   if (options.exitAfterMs !== null) setTimeout(stop, options.exitAfterMs);
   process.stdout.write(`sequencer-sim listening on ${simulator.address}\n`);

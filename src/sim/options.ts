@@ -38,7 +38,7 @@ Examples:
                 --head 5000 --txs 2 --fault cut:1000 --fault gap:50 --log sim.jsonl
   sequencer-sim --replay ticks.jsonl
 
-Prints "sequencer-sim listening on HOST:PORT" when it is ready. Ends with code 0 on SIGTERM and SIGINT. SIGUSR1: no further tick is made, what exists is still served.`;
+Prints "sequencer-sim listening on HOST:PORT" when it is ready. Ends with code 0 on SIGTERM, SIGINT and SIGHUP. SIGUSR1: no further tick is made, what exists is still served.`;
 
 const LISTEN_DEFAULT = { host: '127.0.0.1', port: 50_051 };
 const HEAD_DEFAULT = 1000;

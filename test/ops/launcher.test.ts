@@ -22,7 +22,7 @@ const LAUNCHERS = {
 } as const;
 /** Prints what it was given and by which Node. */
 const PROGRAM = `console.log(JSON.stringify({ file: import.meta.filename, args: process.argv.slice(2), cwd: process.cwd(),
-  node: process.execPath, options: process.env.NODE_OPTIONS ?? null }));`;
+  node: process.execPath, execArgv: process.execArgv, options: process.env.NODE_OPTIONS ?? null }));`;
 
 interface Package {
   root: string;
@@ -85,7 +85,10 @@ void test('each launcher starts its own program with all arguments, from another
     const { stdout, stderr, status } = run(join(root, 'bin', name), args, { cwd: '/tmp' });
     t.equal(stderr, '');
     t.equal(status, 0);
-    t.match(JSON.parse(stdout), { file: join(root, program), args, cwd: '/tmp' });
+    const given = JSON.parse(stdout) as { execArgv: string[] };
+    t.match(given, { file: join(root, program), args, cwd: '/tmp' });
+    const closed = name === 'sequencer-sim' ? [] : ['--disable-sigusr1'];
+    t.strictSame(given.execArgv, closed, 'the simulator has a use of its own for SIGUSR1');
   }
 });
 
@@ -138,7 +141,7 @@ void test("without the package's own Node, or with one too old, the one on PATH 
     const { stdout } = run(launcher, ['x'], {
       env: { PATH: `${dirname(fakeNode(onPath, 'v25.1.0'))}:/usr/bin:/bin` },
     });
-    t.match(stdout, /^fake .*dist\/run\/tick-ingester\.js x\n$/, String(node));
+    t.match(stdout, /^fake --disable-sigusr1 .*dist\/run\/tick-ingester\.js x\n$/, String(node));
   }
 });
 

@@ -34,7 +34,7 @@ const LOOK_MS = 50;
  */
 async function demo(): Promise<number> {
   const seconds = readSeconds();
-  const signals = watchSignals(() => process.exit(EXIT_SIGINT));
+  const signals = watchSignals({ second: () => process.exit(EXIT_SIGINT) });
   const folder = await mkdtemp(join(tmpdir(), 'tick-ingester-demo-'));
   // as root the server runs as another user, who must be able to pass through
   await chmod(folder, 0o711);

@@ -23,13 +23,16 @@ export interface RoleOptions {
 const STDOUT = 1;
 
 /**
- * One stage as its own program, on the main thread: log lines on stdout, metrics on a port, a clean shutdown on SIGTERM or
- * SIGINT; a second signal ends it at once. Rejects with the error that ended the stage.
+ * One stage as its own program, on the main thread: log lines on stdout, metrics on a port, a clean shutdown on SIGTERM, SIGINT
+ * or SIGHUP; a second signal ends it at once. Rejects with the error that ended the stage.
  */
 export async function runRole(options: RoleOptions, make: (host: StageHost) => Stage): Promise<void> {
   const log = roleLog(options);
   const metrics = new StageMetrics(knownProviders(options.streaming));
-  const signals = watchSignals(() => process.exit(EXIT_SIGINT));
+  const signals = watchSignals({
+    second: () => process.exit(EXIT_SIGINT),
+    ignored: (signal) => log.warn({ signal }, 'Signal ignored'),
+  });
   const server = await startMetricsServer({
     port: options.metricsPort ?? options.streaming.telemetry.metrics_port,
     metrics: () => metrics.render(),

@@ -98,7 +98,7 @@ async function run(
 ): Promise<void> {
   const { provider, symbols = null, from, to } = options;
   const stopping = new AbortController();
-  const { first } = watchSignals(() => process.exit(EXIT_FAILED));
+  const { first } = watchSignals({ second: () => process.exit(EXIT_FAILED) });
   void first.then(() => stopping.abort());
   let progress = null as Progress | null;
   await withDatabase(databaseUrl, APPLICATION, async (client, serverUrl) => {

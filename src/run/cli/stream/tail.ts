@@ -65,7 +65,8 @@ async function tail(bus: StreamBus, options: TailArguments & { topic: string }, 
   for (const delivery of shown.slice(-limit)) show(delivery, options, print);
   if (options.follow !== true) return;
   const interrupted = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => interrupted.abort());
   const last = newest.map((records) => records.at(-1)?.position ?? null);
   while (!interrupted.signal.aborted) {
     let found = 0;
