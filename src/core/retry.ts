@@ -6,7 +6,7 @@ export type StoreVerdict =
   | 'look'
   /** another daemon has taken over */
   | 'fenced'
-  /** the data itself is refused; neighbours may be good */
+  /** it can be the row's own fault, and is where the row fails alone while another one passes (store/postgres/witness.ts) */
   | 'data'
   /** program and store do not match (old schema, missing privilege) */
   | 'schema';
@@ -15,17 +15,37 @@ export type StoreVerdict =
 export const SQLSTATE_FENCED = 'MDF01';
 
 /**
- * Codes caused by a row although their class does not say so: an exception or assertion raised by a trigger, and a row or
- * an index entry that is too large.
+ * Codes that a row's own content can cause: of the list in appendix A of the PostgreSQL manual, each judged by that one
+ * question. Several have other causes as well (54000: a row or an index entry that is too large, and a server that stops
+ * before its transaction ids wrap around; P0001: whatever a trigger says; 23514: a partition that is not there yet), so a
+ * code alone accuses no row.
  */
-const DATA_CODES = new Set(['P0001', 'P0004', '54000']);
+const DATA_CODES = new Set([
+  // data exceptions. Not here: sequences at their end (2200H), a format of COPY, what only statements are given
+  ...codes(
+    '22000 22001 22002 22003 22004 22005 22007 22008 22009 22010 22011 22012 22015 22018 22019 22021 22022',
+  ),
+  ...codes(
+    '22023 22024 22025 22026 22027 2200B 2200C 2200D 2200F 2200G 2201B 2201E 2201F 2201G 2202E 22P01 22P02',
+  ),
+  ...codes('22P05 22P06 2200L 2200M 2200N 2200S 2200T'),
+  // JSON: what a function of a trigger reads
+  ...codes(
+    '22030 22031 22032 22033 22034 22035 22036 22037 22038 22039 2203A 2203B 2203C 2203D 2203E 2203F 2203G',
+  ),
+  // constraints; 23001 is of deletions and updates
+  ...codes('23000 23502 23503 23514 44000'),
+  // what triggers raise, and the lookups they make by a row's content
+  ...codes('09000 21000 27000 P0001 P0002 P0003 P0004'),
+  ...codes('54000'),
+]);
 /** Our binary format is rejected: the column has another type, so every row has the same fault. */
 const FORMAT_CODES = new Set(['22P03', '22P04']);
 
 /**
- * Classes as in appendix A of the PostgreSQL manual. Class 53 (resources), 57P0x (shutdown), 40 (serialisation), 55P03
- * (lock) and 58 (I/O) are transient: an outage must never turn good ticks into dead letters. Without a SQLSTATE the
- * connection failed.
+ * Whatever is not provably of the row passes or is mended: resources (53), shutdown (57P0x), serialisation (40), locks and
+ * states (55), I/O (58), a server that only reads (25006), internal errors (XX). An outage must never turn good ticks into
+ * dead letters. Without a SQLSTATE the connection failed.
  */
 export function storeVerdict(sqlstate: string | undefined): StoreVerdict {
   if (sqlstate === undefined || sqlstate === '') return 'retry';
@@ -34,7 +54,6 @@ export function storeVerdict(sqlstate: string | undefined): StoreVerdict {
   if (DATA_CODES.has(sqlstate)) return 'data';
   if (FORMAT_CODES.has(sqlstate)) return 'schema';
   const group = sqlstate.slice(0, 2);
-  if (group === '22' || group === '23') return 'data';
   if (group === '42' || group === '3F' || group === '0A') return 'schema';
   return 'retry';
 }
@@ -42,6 +61,11 @@ export function storeVerdict(sqlstate: string | undefined): StoreVerdict {
 /** What a database error means when the database is the bus (src/bus/bus.ts, BusErrorKind). */
 export type BusVerdict = 'unreachable' | 'full' | 'refused' | 'setup';
 
+/**
+ * A record of the bus is a key and bytes within limits that were checked: an encoding or a CHECK can refuse it, and nothing
+ * else is its fault.
+ */
+const RECORD_CODES = new Set(['22001', '22021', '22P05', '23502', '23514']);
 /** Disk full and out of memory: publishing works again once space is freed. */
 const FULL_CODES = new Set(['53100', '53200']);
 /** Class 28: access denied; 3D000: no such database; MDB01: bus_renew (schema/003), the member's name was taken. */
@@ -50,10 +74,10 @@ const SETUP_CODES = new Set(['28P01', '28000', '3D000', 'MDB01']);
 export function busVerdict(sqlstate: string | undefined): BusVerdict {
   if (sqlstate !== undefined && FULL_CODES.has(sqlstate)) return 'full';
   if (sqlstate !== undefined && SETUP_CODES.has(sqlstate)) return 'setup';
+  if (sqlstate !== undefined && RECORD_CODES.has(sqlstate)) return 'refused';
   const verdict = storeVerdict(sqlstate);
-  if (verdict === 'retry') return 'unreachable';
   // 'look': an offset that already exists means that the counter and the segments are inconsistent
-  return verdict === 'data' ? 'refused' : 'setup';
+  return verdict === 'retry' || verdict === 'data' ? 'unreachable' : 'setup';
 }
 
 /** gRPC status codes that say "this position cannot be served", as opposed to "try again". */
@@ -100,4 +124,8 @@ export interface BackoffLimits {
 export function backoffMs(attempt: number, limits: BackoffLimits, random: number): number {
   const whole = Math.min(limits.maxMs, limits.firstMs * 2 ** Math.min(attempt, 30));
   return Math.round(whole / 2 + (whole / 2) * random);
+}
+
+function codes(list: string): string[] {
+  return list.split(' ');
 }

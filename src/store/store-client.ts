@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { TICK_DATA } from '../core/copy/tables.ts';
 import type { TickDataRow } from '../core/copy/tick-data.ts';
 import { providersOf, type ProviderDeclarations, type Providers } from '../core/market/identity/providers.ts';
 import { BarsStore } from './bars/bars-store.ts';
@@ -7,6 +8,7 @@ import { BusLogEnds } from './bus/log-ends.ts';
 import { agreePartitions, claimGroup, forgetGroup } from './bus/partitions.ts';
 import { JobRunTracker } from './job-runs.ts';
 import { connect, parseDatabaseUrl } from './postgres/connect.ts';
+import { askWitness, type Witness } from './postgres/witness.ts';
 import { connectDurable, Session } from './postgres/session.ts';
 import { migrate, schemaStatus } from './schema/migrate.ts';
 import { TickDataWriter, type TickDataResult } from './market/tick-data.ts';
@@ -110,6 +112,11 @@ export class StoreClient {
    */
   upsertTicks(ticks: readonly UpsertTick[]): Promise<TickDataResult> {
     return this.writeTicks(ticks.map((tick) => rowOf(tick, this.#providers)));
+  }
+
+  /** Whether tick_data takes rows at the moment. */
+  tickWitness(): Promise<Witness> {
+    return this.#write.run((client) => askWitness(client, [{ table: TICK_DATA, order: null }]));
   }
 
   /** The same for rows that are already checked and normalised. */

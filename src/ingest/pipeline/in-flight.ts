@@ -2,7 +2,7 @@ import { Signal } from '../../core/wait.ts';
 import type { SealedBatch } from '../reader/batch-builder.ts';
 import type { ParsedBatch } from '../parser/parse.ts';
 import type { Ring } from '../ring.ts';
-import type { Refusal } from '../writer/batch-writer.ts';
+import type { Refusal } from '../writer/refusal.ts';
 import { halves, rangeOf, wholePart, type Part } from './batch-part.ts';
 import { isolate, type Isolated } from './isolate.ts';
 import type { RunProgress } from './progress.ts';
@@ -21,6 +21,8 @@ export interface InFlightBatch {
   writing: boolean;
   /** an attempt at it died with its writer */
   unknown: boolean;
+  /** its parts are not written in their order any more */
+  isReordered: boolean;
   /** the brake has counted its dead letters */
   isAdmitted: boolean;
 }
@@ -44,7 +46,13 @@ export class InFlightBatches {
   }
 
   add(batch: SealedBatch): InFlightBatch {
-    const inFlight: InFlightBatch = { batch, parts: [wholePart(batch)], isAdmitted: false, ...UNTOUCHED };
+    const inFlight: InFlightBatch = {
+      batch,
+      parts: [wholePart(batch)],
+      isAdmitted: false,
+      isReordered: false,
+      ...UNTOUCHED,
+    };
     this.#batches.add(inFlight);
     return inFlight;
   }
@@ -108,13 +116,14 @@ export function resetFirstPart(inFlight: InFlightBatch): void {
  * earlier ones: of two neighbours, the later one asks, and finds the other.
  */
 export function needsLinkCheck(
-  { batch, parts: [part] }: InFlightBatch,
+  { batch, parts: [part], isReordered }: InFlightBatch,
   parsed: ParsedBatch,
   run: RunProgress,
 ): boolean {
   const { boundary, ticks } = parsed;
   if (ticks === 0) return false;
-  if (batch.fills || boundary === 'broken' || run.wasAhead(part.first + BigInt(part.ticks))) return true;
+  if (batch.fills || isReordered || boundary === 'broken' || run.wasAhead(part.first + BigInt(part.ticks)))
+    return true;
   if (boundary !== 'unknown' || run.origin === null || part.first <= run.origin) return false;
   const before = part.first - 1n;
   return !part.gaps.some(({ first, last }) => first <= before && before <= last);
@@ -142,6 +151,14 @@ export function halve(inFlight: InFlightBatch, ring: Ring): boolean {
   if (slab === null || part.frames === 1) return false;
   inFlight.parts = [...halves(part, ring.slab(slab).index), ...rest];
   return true;
+}
+
+/** The others go first. */
+export function putBehind(inFlight: InFlightBatch): void {
+  const [part, next, ...rest] = inFlight.parts;
+  if (next === undefined) return;
+  inFlight.parts = [next, ...rest, part];
+  inFlight.isReordered = true;
 }
 
 /** The first part is a single frame: its replacement takes its position, as if it had been parsed. */

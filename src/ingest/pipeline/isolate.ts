@@ -1,7 +1,7 @@
 import { decodeTick } from '../../core/chain/decode.ts';
 import { tickDigest } from '../../core/chain/digest.ts';
 import type { IsolationReason, ParsedBatch } from '../parser/parse.ts';
-import type { Refusal } from '../writer/batch-writer.ts';
+import type { Refusal } from '../writer/refusal.ts';
 
 /** A tick that the database does not accept; for the log. */
 export interface IsolatedTick {

@@ -12,6 +12,7 @@ import {
   InFlightBatches,
   isolateFrame,
   needsLinkCheck,
+  putBehind,
   refusedBatch,
   resetFirstPart,
   type InFlightBatch,
@@ -19,7 +20,8 @@ import {
 import type { ParsedBatch, ParseTask } from '../parser/parse.ts';
 import { RunProgress } from './progress.ts';
 import type { Ring } from '../ring.ts';
-import type { Refusal, WriteOutcome } from '../writer/batch-writer.ts';
+import type { WriteOutcome } from '../writer/batch-writer.ts';
+import type { Refusal } from '../writer/refusal.ts';
 
 /** Delay before a batch is retried while the parser that died is being replaced, ms. */
 const PARSE_AGAIN_MS = 100;
@@ -62,7 +64,8 @@ export interface PipelineLimits {
  * recorded.
  *
  * A batch whose rows the database refuses is cut in halves, parsed again from the ring and written part by part in
- * order, down to single frames; one that is refused alone becomes a dead letter in the transaction that moves past it.
+ * order, down to single frames; one that is refused alone, while others pass, becomes a dead letter in the transaction that
+ * moves past it; while nothing is stored that could pass, the other parts go first.
  * Its slab is freed when all parts are committed. A bad tick among n costs about 2·log₂ n extra transactions.
  */
 export class Pipeline {
@@ -278,7 +281,8 @@ export class Pipeline {
     const whole = refusedBatch(inFlight, refusal);
     if (whole !== null)
       this.#env.log('warn', 'The database refuses rows of a batch: cutting it', { ...whole });
-    if (halve(inFlight, this.#ring)) {
+    if (refusal.isUnproven === true) putBehind(inFlight);
+    if (refusal.isUnproven === true || halve(inFlight, this.#ring)) {
       void this.#parse(inFlight);
       return;
     }

@@ -1,6 +1,5 @@
 import type { Env } from '../../core/env.ts';
 import { DatabaseError, type Client } from 'pg';
-import { tickDigest } from '../../core/chain/digest.ts';
 import { backoffMs, storeVerdict, type BackoffLimits, type StoreVerdict } from '../../core/retry.ts';
 import { writeBatch, type BatchWrite, type WrittenBatch } from '../../store/chain/batch.ts';
 import { BatchError } from '../../store/postgres/pipelined-copy.ts';
@@ -8,7 +7,7 @@ import { isPooled } from '../../store/postgres/pooler.ts';
 import { answerWithin, destroy } from '../../store/postgres/session.ts';
 import { endBackend, ownBackend } from '../../store/chain/lease.ts';
 import { ledgerCovers } from '../../store/chain/ledger.ts';
-import { readStoredTicks } from '../../store/chain/stored-ticks.ts';
+import { liesInRows, refused, storedCopy, witnessOf, type Refusal } from './refusal.ts';
 import { deadline, WakeableWait } from '../../core/wait.ts';
 
 export interface WriterLimits {
@@ -53,24 +52,6 @@ export type WriteOutcome =
   | { kind: 'fenced' }
   | { kind: 'stopped' };
 
-/**
- * The database refuses rows of this batch, and the ledger does not have it: smaller batches will isolate them. Only
- * errors that depend on the rows become an outcome; all others are retried.
- */
-export interface Refusal {
-  kind: 'refused';
-  sqlstate: string;
-  message: string;
-  /** of a one-tick batch whose tick is already there although no ledger row covers it: what is stored */
-  stored: StoredCopy | null;
-}
-
-export interface StoredCopy {
-  /** canonical digest */
-  sha256: Uint8Array;
-  transactions: number;
-}
-
 /** A backend of the server; `started` distinguishes it from a later one with the same pid. */
 export interface Backend {
   pid: number;
@@ -84,6 +65,8 @@ interface Connected {
   sinceMs: number;
 }
 
+/** Before a tick that nothing speaks for or against is tried again, ms. */
+const UNPROVEN_MS = 500;
 /** How long a terminated backend may take to disappear before it is terminated again, ms. */
 const BACKEND_POLL_MS = 100;
 /** A server that does not end the session in time is left alone, ms. */
@@ -95,8 +78,8 @@ const CLOSE_MS = 2_000;
  * same bytes.
  *
  *   connect ─► send ─► committed
- *               │ error or no answer: the outcome is unknown
- *               ▼
+ *               │ error or no answer: the outcome is unknown; a tick alone is refused when another row passes before
+ *               ▼ and after it
  *   wait ─► connect ─► end the old backend, wait until it is gone ─► ledger covers the range? ─► committed
  *     ▲                                                                  │ no; the error lay in the rows ─► refused
  *     └──────────────────────────── error ◄──────────────────────────── send
@@ -146,6 +129,8 @@ export class BatchWriter {
     let ambiguous = 0;
     let unknown = mayBeCommitted;
     let refusal: BatchError | null = null;
+    /** another row passed after this tick was refused */
+    let isWitnessed = false;
     let atOnce = true;
     for (let attempt = 0; ; attempt += 1) {
       if (!atOnce) {
@@ -160,9 +145,22 @@ export class BatchWriter {
           return { kind: 'committed', resolved: true, ambiguous, durationMs: 0, brokenLinks: [] };
         }
         if (refusal !== null) {
-          const stored = await this.#storedCopy(connected.client, batch, refusal);
-          this.#host.database(null);
-          return { kind: 'refused', sqlstate: refusal.code ?? '', message: refusal.message, stored };
+          const witness = await witnessOf(connected.client, batch, refusal, this.#limits.answerMs);
+          // refused before and after another row passed
+          if (witness === null || (witness === 'passes' && isWitnessed)) {
+            const stored = await storedCopy(connected.client, batch, refusal, this.#limits.answerMs);
+            this.#host.database(null);
+            return refused(refusal, stored, false);
+          }
+          isWitnessed = witness === 'passes';
+          if (!isWitnessed) this.#report('data', refusal.code, refusal.message, attempt);
+          if (witness === 'none') {
+            await this.#pause.wait(UNPROVEN_MS);
+            return this.#stopping ? { kind: 'stopped' } : refused(refusal, null, true);
+          }
+          refusal = null;
+          atOnce = isWitnessed;
+          continue;
         }
         unknown = false;
         const startedMs = this.#env.clock.monotonicMs();
@@ -213,14 +211,6 @@ export class BatchWriter {
     }
     if (batch.range === null) return false;
     return answerWithin(ledgerCovers(client, batch.range), this.#limits.answerMs);
-  }
-
-  /** A duplicate key: somebody may have inserted this very tick by hand. */
-  async #storedCopy(client: Client, { range }: BatchWrite, refusal: BatchError): Promise<StoredCopy | null> {
-    if (storeVerdict(refusal.code) !== 'look' || range === null || range.first !== range.last) return null;
-    const found = await answerWithin(readStoredTicks(client, [range.first]), this.#limits.answerMs);
-    const tick = found.get(range.first);
-    return tick === undefined ? null : { sha256: tickDigest(tick), transactions: tick.transactions.length };
   }
 
   async #ensureConnected(): Promise<Connected> {
@@ -285,18 +275,6 @@ export class BatchWriter {
     if (kind === 'unreachable') this.#env.log('warn', 'Failed to connect to database', fields);
     else this.#env.log('error', 'The database refuses a batch; it is kept and tried again', fields);
   }
-}
-
-/**
- * Whether the database refuses the rows themselves, so that smaller transactions get further: the COPYs or the COMMIT
- * (deferred constraints) failed with a data error, or part of the range is in the ledger and the rest is not. Smaller
- * transactions would not fix an error of a dead letter, of the ledger or of the schema.
- */
-function liesInRows(error: BatchError, verdict: StoreVerdict, { ticks, range }: BatchWrite): boolean {
-  if (error.stage === 'rows' || error.stage === 'commit') {
-    return ticks > 0 && (verdict === 'data' || verdict === 'look');
-  }
-  return error.stage === 'before' && verdict === 'look' && range !== null && range.first < range.last;
 }
 
 /** The connection ended or was silent while a batch was in flight: whether it was committed is unknown. */

@@ -11,7 +11,7 @@ export function notReadyReasons(status: IngesterStatus | null): ReadyReason[] {
   if (leadership.kind === 'schema') reasons.add('schema');
   if (leadership.kind === 'standby') reasons.add('standby');
   for (const { kind } of databaseTrouble.values()) {
-    reasons.add(kind === 'unreachable' ? 'database' : kind === 'schema' ? 'schema' : 'poison');
+    reasons.add(kind === 'schema' ? 'schema' : 'database');
   }
   if (status.halt !== null) reasons.add(status.halt.kind);
   else if (leadership.kind === 'leading')

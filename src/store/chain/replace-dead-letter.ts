@@ -6,6 +6,7 @@ import type { TickRows } from '../../core/copy/frame.ts';
 import { storeVerdict } from '../../core/retry.ts';
 import { BatchError } from '../postgres/pipelined-copy.ts';
 import { fence } from './ledger.ts';
+import { chainWitness } from './witness.ts';
 import {
   ATTEMPTS,
   commitSingleTick,
@@ -53,6 +54,10 @@ export async function replaceDeadLetter(
       const verdict = storeVerdict(error.code);
       if (verdict === 'look' && attempt < ATTEMPTS) continue;
       if (verdict !== 'look' && verdict !== 'data') throw error;
+      // refused before and after another row passed, it is the tick's own fault
+      if (verdict === 'data' && (await chainWitness(client, frame.transactions > 0)) !== 'passes')
+        throw error;
+      if (verdict === 'data' && attempt === 1) continue;
       return { kind: 'refused', sqlstate: error.code ?? '', detail: error.message };
     }
   }

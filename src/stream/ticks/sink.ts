@@ -19,38 +19,103 @@ export interface SinkResult {
   refused: RefusedTick[];
 }
 
-/** Whether the database refused the rows themselves: retrying cannot help. */
-function isOfData(error: unknown): boolean {
+type TickStore = Pick<StoreClient, 'writeTicks' | 'tickWitness'>;
+
+/** Whether the database refused the rows for what may be their own fault. */
+function mayBeOfData(error: unknown): boolean {
   return storeVerdict(sqlstateOf(error)) === 'data';
 }
 
 /**
- * Retries until the ticks are stored. It waits out an outage, a lock or a missing table; a row that the database refuses
- * is found by bisection and reported, and its neighbours are stored.
+ * Retries until the ticks are stored. It waits out an outage, a lock or a missing table, and a refusal while the database
+ * takes no row that it took before. A row that it refuses while another one passes is found by bisection and reported;
+ * its neighbours are stored.
  *
  * Rejects only when `signal` ends the waiting.
  */
 export async function storeTicks(
-  store: Pick<StoreClient, 'writeTicks'>,
+  store: TickStore,
   ticks: readonly DeliveredTick[],
   calls: ServerCalls,
   signal: AbortSignal,
 ): Promise<SinkResult> {
+  const suspects: DeliveredTick[] = [];
+  const result = await storeOthers(store, ticks, suspects, calls, signal);
+  for (const suspect of suspects) add(result, await judge(store, suspect, calls, signal));
+  return result;
+}
+
+/** What is refused alone becomes a suspect: there may be nothing yet that speaks against it. */
+async function storeOthers(
+  store: TickStore,
+  ticks: readonly DeliveredTick[],
+  suspects: DeliveredTick[],
+  calls: ServerCalls,
+  signal: AbortSignal,
+): Promise<SinkResult> {
   if (ticks.length === 0) return { stored: 0, known: 0, refused: [] };
-  let result: TickDataResult;
+  let isCut = false;
+  const write = async (): Promise<TickDataResult> => {
+    try {
+      return await store.writeTicks(ticks.map(({ tick }) => tick));
+    } catch (error) {
+      isCut = mayBeOfData(error) && (await store.tickWitness()) !== 'fails';
+      throw error;
+    }
+  };
   try {
-    const write = (): Promise<TickDataResult> => store.writeTicks(ticks.map(({ tick }) => tick));
-    result = await calls.database(write, signal, (error) => !isOfData(error));
+    return resultOf(ticks, await calls.database(write, signal, () => !isCut));
   } catch (error) {
-    if (!isOfData(error)) throw error;
-    return ticks.length === 1 ? refusedOne(ticks[0], error) : storeHalves(store, ticks, calls, signal);
+    if (!isCut) throw error;
   }
-  const refused = result.conflicts.map((index) => ({
+  if (ticks.length === 1) {
+    suspects.push(ticks[0]);
+    return { stored: 0, known: 0, refused: [] };
+  }
+  const middle = ticks.length >> 1;
+  const result = await storeOthers(store, ticks.slice(0, middle), suspects, calls, signal);
+  add(result, await storeOthers(store, ticks.slice(middle), suspects, calls, signal));
+  return result;
+}
+
+/** Stored after all, or refused while another row passes before and after it. */
+async function judge(
+  store: TickStore,
+  suspect: DeliveredTick,
+  calls: ServerCalls,
+  signal: AbortSignal,
+): Promise<SinkResult> {
+  let isProven = false;
+  const write = async (): Promise<TickDataResult> => {
+    const passesBefore = (await store.tickWitness()) === 'passes';
+    try {
+      return await store.writeTicks([suspect.tick]);
+    } catch (error) {
+      isProven = passesBefore && mayBeOfData(error) && (await store.tickWitness()) === 'passes';
+      throw error;
+    }
+  };
+  try {
+    return resultOf([suspect], await calls.database(write, signal, () => !isProven));
+  } catch (error) {
+    if (!isProven) throw error;
+    return refusedOne(suspect, error);
+  }
+}
+
+function resultOf(ticks: readonly DeliveredTick[], { stored, known, conflicts }: TickDataResult): SinkResult {
+  const refused = conflicts.map((index) => ({
     ...ticks[index],
     reason: 'conflict' as const,
     detail: conflictDetail(ticks[index]),
   }));
-  return { stored: result.stored, known: result.known, refused };
+  return { stored, known, refused };
+}
+
+function add(result: SinkResult, { stored, known, refused }: SinkResult): void {
+  result.stored += stored;
+  result.known += known;
+  result.refused.push(...refused);
 }
 
 function conflictDetail({ tick: { provider, notes } }: DeliveredTick): string {
@@ -58,22 +123,6 @@ function conflictDetail({ tick: { provider, notes } }: DeliveredTick): string {
   return notes !== undefined && notes.includes('unnumbered')
     ? `${detail}; it says neither seq nor trade_id: declare providers: { ${provider}: { identity: content } }`
     : detail;
-}
-
-async function storeHalves(
-  store: Pick<StoreClient, 'writeTicks'>,
-  ticks: readonly DeliveredTick[],
-  calls: ServerCalls,
-  signal: AbortSignal,
-): Promise<SinkResult> {
-  const middle = ticks.length >> 1;
-  const first = await storeTicks(store, ticks.slice(0, middle), calls, signal);
-  const second = await storeTicks(store, ticks.slice(middle), calls, signal);
-  return {
-    stored: first.stored + second.stored,
-    known: first.known + second.known,
-    refused: [...first.refused, ...second.refused],
-  };
 }
 
 function refusedOne(tick: DeliveredTick, error: unknown): SinkResult {

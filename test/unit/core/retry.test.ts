@@ -20,13 +20,21 @@ void test('outages and resource errors are tried again, never charged to the dat
     '58030',
     'XX000',
     '25P03',
+    '25006',
+    '55000',
+    // a sequence at its end, a COPY of another server, a statement too complex, rows that are deleted
+    '2200H',
+    '54001',
+    '23001',
+    '38000',
+    'XX001',
   ]) {
     t.equal(storeVerdict(sqlstate), 'retry', `SQLSTATE ${sqlstate}`);
   }
 });
 
-void test('errors of the data, the schema and the fence are told apart by SQLSTATE', async (t) => {
-  for (const sqlstate of ['22003', '22021', '23502', '23503', '23514', 'P0001', '54000']) {
+void test('what a row can cause, errors of the schema and the fence are told apart by SQLSTATE', async (t) => {
+  for (const sqlstate of ['22003', '22021', '23502', '23503', '23514', '44000', 'P0001', 'P0002', '54000']) {
     t.equal(storeVerdict(sqlstate), 'data', `SQLSTATE ${sqlstate}`);
   }
   t.equal(storeVerdict('23505'), 'look', 'a duplicate may be our own commit');
@@ -40,10 +48,24 @@ void test('a bus in the database: what waiting mends, what it does not, and what
   for (const [verdict, codes] of [
     [
       'unreachable',
-      [undefined, '08006', '57P01', '57014', '53300', '40P01', '55P03', '58030', '25006', 'XX000'],
+      [
+        undefined,
+        '08006',
+        '57P01',
+        '57014',
+        '53300',
+        '40P01',
+        '55P03',
+        '58030',
+        '25006',
+        'XX000',
+        '54000',
+        'P0001',
+        '2200H',
+      ],
     ],
     ['full', ['53100', '53200']],
-    ['refused', ['22021', '54000', '23514']],
+    ['refused', ['22021', '22001', '23514']],
     ['setup', ['28P01', '28000', '3D000', '42P01', '42883', '42501', '3F000', '23505', 'MDB01', 'MDF01']],
   ] as const) {
     for (const sqlstate of codes) t.equal(busVerdict(sqlstate), verdict, `SQLSTATE ${sqlstate}`);
