@@ -37,7 +37,9 @@ export async function readCounterparts(
 ): Promise<Map<bigint, Counterpart>> {
   return inSnapshot(client, async () => {
     // as many rows as numbers: without statistics the planner may assume that it needs the whole table
-    await client.query('SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off');
+    await client.query(
+      'SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL jit = off',
+    );
     const stored = await readStoredTicks(client, numbers);
     const deadLetters = await client.query<{ tick_number: string; raw_sha256: Buffer; status: string }>(
       `SELECT tick_number, raw_sha256, status FROM dead_letters

@@ -20,7 +20,7 @@ export const ATTEMPTS = 3;
  */
 export async function lockSingleTicks(client: Client): Promise<void> {
   // without statistics the planner may prefer to read whole tables for a single number
-  await client.query('SET LOCAL enable_seqscan = off');
+  await client.query('SET LOCAL enable_seqscan = off; SET LOCAL jit = off');
   // 4: distinct from the fence (1), the migrators (2) and the gaps (3)
   await client.query('SELECT pg_advisory_xact_lock(ingest_fence_key(), 4)');
 }

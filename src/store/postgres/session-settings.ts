@@ -41,8 +41,11 @@ const PINNED: Readonly<Record<string, string>> = {
 const BY_SYSTEM = { tcp_user_timeout: '20000', client_connection_check_interval: '5000' };
 /** As the URL says, or these, which are the server's own: which tables are ours, and how long a session may wait. */
 const BY_URL = { search_path: '"$user", public', lock_timeout: '0', idle_session_timeout: '0' };
-/** The same, from PostgreSQL 17 on. */
-const BY_URL_AND_VERSION = { transaction_timeout: '0' };
+/**
+ * The same, where the setting exists. PostgreSQL compiles a statement whose cost it estimates as high, which takes hundreds of
+ * milliseconds; ours are many and short, and discouraging a plan (enable_seqscan = off) makes every estimate high.
+ */
+const BY_URL_WHERE_KNOWN = { transaction_timeout: '0', jit: 'off' };
 
 export interface SettingsOfSession {
   /** `options` of the URL: where the schema is named */
@@ -61,7 +64,7 @@ export async function pinSettings(client: Client, session: SettingsOfSession): P
   const said = settingsOf(session.serverOptions);
   const others = [
     ...Object.entries(BY_URL).map(([name, value]) => setConfig(name, said.get(name) ?? value)),
-    ...Object.entries(BY_URL_AND_VERSION).map(
+    ...Object.entries(BY_URL_WHERE_KNOWN).map(
       ([name, value]) =>
         `${setConfig(name, said.get(name) ?? value)} WHERE current_setting(${escapeLiteral(name)}, true) IS NOT NULL`,
     ),

@@ -28,6 +28,7 @@ const HOSTILE: Readonly<Record<string, readonly [database: string, role: string]
   idle_session_timeout: ['200ms', '300ms'],
   transaction_timeout: ['400ms', '500ms'],
   exit_on_error: ['on', 'on'],
+  jit: ['on', 'on'],
 };
 
 export const HOSTILE_NAMES = Object.keys(HOSTILE);

@@ -47,6 +47,7 @@ void test('database and role set everything else, and a session has our settings
     idle_session_timeout: '0',
     transaction_timeout: '0',
     exit_on_error: 'off',
+    jit: 'off',
   });
 
   const values = await client.query(
