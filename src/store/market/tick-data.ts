@@ -116,7 +116,7 @@ export class TickDataWriter {
       await sendPipelined(this.#client, plan, [encodeTickData(rows)]);
       return true;
     } catch (error) {
-      if (error instanceof BatchError) await this.#client.query('ROLLBACK');
+      if (error instanceof BatchError) await this.#client.query('ROLLBACK').catch(() => {}); // `error` tells why
       if (error instanceof BatchError && error.code === '23505') return false;
       throw error;
     }
@@ -152,7 +152,7 @@ export class TickDataWriter {
         differing: answers.get(firstCopy + 2) ?? [],
       };
     } catch (error) {
-      if (error instanceof BatchError) await this.#client.query('ROLLBACK');
+      if (error instanceof BatchError) await this.#client.query('ROLLBACK').catch(() => {}); // `error` tells why
       throw error;
     }
   }

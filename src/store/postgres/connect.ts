@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { getCACertificates, type ConnectionOptions as TlsOptions } from 'node:tls';
 import { Client, TypeOverrides } from 'pg';
 import type { ConnectOptions } from './database-url.ts';
+import { keepLastWords } from './last-words.ts';
 import { checkSettings, lookForPooler, PooledSettingsError } from './pooler.ts';
 import { pinSettings } from './session-settings.ts';
 
@@ -117,6 +118,7 @@ async function tryConnect(
   const client = new Client(config);
   let isEstablished = false;
   let isLost = false;
+  keepLastWords(client);
   // Without a listener an error of an idle connection would end the process.
   client.on('error', (error) => {
     if (!isEstablished || isLost) return;

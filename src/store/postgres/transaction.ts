@@ -1,24 +1,24 @@
 import type { Client } from 'pg';
+import { serverError } from './last-words.ts';
 
-/** All or nothing. Statements see what others commit meanwhile. */
-export async function inTransaction<T>(client: Client, work: () => Promise<T>): Promise<T> {
-  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+/** All or nothing. Statements see what others commit meanwhile. Rejects with the first error, in the server's words. */
+export function inTransaction<T>(client: Client, work: () => Promise<T>): Promise<T> {
+  return within(client, 'BEGIN ISOLATION LEVEL READ COMMITTED', work);
+}
+
+/** Read only; all statements see one state of the database. Rejects as inTransaction() does. */
+export function inSnapshot<T>(client: Client, read: () => Promise<T>): Promise<T> {
+  return within(client, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY', read);
+}
+
+async function within<T>(client: Client, begin: string, work: () => Promise<T>): Promise<T> {
   try {
+    await client.query(begin);
     const done = await work();
     await client.query('COMMIT');
     return done;
   } catch (error) {
-    await client.query('ROLLBACK');
-    throw error;
-  }
-}
-
-/** Read only; all statements see one state of the database. */
-export async function inSnapshot<T>(client: Client, read: () => Promise<T>): Promise<T> {
-  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-  try {
-    return await read();
-  } finally {
-    await client.query('COMMIT');
+    await client.query('ROLLBACK').catch(() => {}); // of a session that is gone: `error` tells why
+    throw serverError(client, error);
   }
 }

@@ -1,6 +1,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { Client } from 'pg';
 import { parseIsoMicros, type Clock } from '../../../core/time.ts';
+import { sqlstateOf } from '../../../store/postgres/sqlstate.ts';
 import { NothingRecordedError, readQuality, type QualityReport } from '../../../store/quality/report.ts';
 import type { QualityBound } from '../../../store/quality/range.ts';
 import { startProgress, type Progress } from '../progress.ts';
@@ -10,6 +11,10 @@ import type { Print } from '../text.ts';
 import { problemsOf, qualityJson, qualityLines } from './quality-output.ts';
 
 const APPLICATION = 'mdp quality';
+/** serialization_failure: of a transaction that only reads, a standby that has to apply what its snapshot still needs */
+const RECOVERY_CONFLICT = '40001';
+const CONFLICT_REMEDY =
+  'Try again with a shorter range (--from, --to), ask the primary, or set hot_standby_feedback = on or a longer max_standby_streaming_delay on the standby';
 
 export interface QualityEnvironment {
   /** READ_DATABASE_URL, or DATABASE_URL where that is not set */
@@ -104,6 +109,7 @@ async function judge(
   try {
     report = await read(client, options, clock);
   } catch (error) {
+    if (sqlstateOf(error) === RECOVERY_CONFLICT) return `${(error as Error).message}. ${CONFLICT_REMEDY}`;
     if (!(error instanceof NothingRecordedError)) throw error;
     return `${error.message}. Name another range or another database, or start the ingester`;
   }
