@@ -8,9 +8,9 @@ export interface Signals {
 
 export interface SignalHandlers {
   /** SIGTERM or SIGINT came after the first one: somebody does not want to wait */
-  second(signal: string): void;
+  second: (signal: string) => void;
   /** it has no meaning here, and nothing else may happen */
-  ignored?(signal: string): void;
+  ignored?: (signal: string) => void;
 }
 
 /**

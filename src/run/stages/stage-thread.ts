@@ -1,7 +1,7 @@
 import { envOf, type LogLevel, type LogLine } from '../../core/env.ts';
 import type { MessagePort } from 'node:worker_threads';
 import { MeterBuffer, type MeterEntry } from '../telemetry/meter-buffer.ts';
-import { serializeError } from '../telemetry/serialized-error.ts';
+import { serializeError } from '../telemetry/log/serialized-error.ts';
 import { buildStage } from './build.ts';
 import type { StageSetup } from './stage-setup.ts';
 

@@ -1,11 +1,11 @@
 import { isatty } from 'node:tty';
-import { destination } from 'pino';
 import { systemClock } from '../../core/time.ts';
 import type { Stage } from '../../stream/stage.ts';
 import { readVariable } from '../config/load.ts';
 import { EXIT_SIGINT } from '../exit-codes.ts';
 import { startMetricsServer } from '../telemetry/http.ts';
 import { createLog, loggingEnv, type Log } from '../telemetry/log.ts';
+import { LogSink, logLosses } from '../telemetry/log/sink.ts';
 import { createRedactor } from '../config/redact.ts';
 import { watchSignals } from '../signals.ts';
 import { StageMetrics } from '../telemetry/stage-metrics.ts';
@@ -35,7 +35,10 @@ export async function runRole(options: RoleOptions, make: (host: StageHost) => S
   });
   const server = await startMetricsServer({
     port: options.metricsPort ?? options.streaming.telemetry.metrics_port,
-    metrics: () => metrics.render(),
+    metrics: () => {
+      metrics.countTotal('log_lines_dropped_total', {}, 'log', logLosses.lines);
+      return metrics.render();
+    },
     onError: (err) => log.error({ err }, 'The metrics failed'),
   }).catch((error: Error) => {
     // failing telemetry must not stop data
@@ -63,6 +66,6 @@ function roleLog({ service, streaming }: RoleOptions): Log {
     color: isatty(STDOUT),
     clock: systemClock,
     redact: createRedactor(),
-    destination: destination({ fd: STDOUT, sync: true }),
+    destination: new LogSink(STDOUT),
   });
 }

@@ -4,6 +4,7 @@ import type { ReaderStats } from '../../ingest/reader/reader-thread.ts';
 import type { ThreadStats } from '../../ingest/thread-stats.ts';
 import type { Config } from '../config/load.ts';
 import type { Probe, ReadyReason } from './http.ts';
+import { logLosses } from './log/sink.ts';
 import { IngestMetrics } from './ingest-metrics.ts';
 import { streamReasons } from './readiness.ts';
 
@@ -39,6 +40,7 @@ export class ConsoleTelemetry implements Probe, ConsoleObserver {
   }
 
   metrics(): Promise<string> {
+    this.#metrics.logLinesDropped(logLosses.lines);
     this.#metrics.set('tick_ingester_ready', {}, this.ready(false).reasons.length === 0 ? 1 : 0);
     this.#metrics.set('tick_ingester_buffer_size', {}, this.#ingester?.bufferedTicks ?? 0);
     return this.#metrics.render();

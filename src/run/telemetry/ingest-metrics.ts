@@ -67,6 +67,10 @@ const METRICS = {
     help: 'Attempts after the first, by component.',
     labels: { component: RETRY_COMPONENTS },
   },
+  log_lines_dropped_total: {
+    kind: 'counter',
+    help: 'Log lines that their destination did not take: a pipe that nobody reads, a full disk.',
+  },
   tick_ingester_transactions_total: { kind: 'counter', help: 'Stored transactions.' },
   tick_ingester_bytes_total: { kind: 'counter', help: 'Bytes of committed frames on the wire.' },
   tick_ingester_link_breaks_total: {
@@ -223,6 +227,11 @@ export class IngestMetrics extends Metrics<keyof typeof METRICS> {
   reconnected(total: number): void {
     this.countTotal('tick_ingester_grpc_reconnects_total', {}, 'reader', total);
     this.countTotal('retries_total', { component: 'grpc' }, 'reader', total);
+  }
+
+  /** @param total of this process */
+  logLinesDropped(total: number): void {
+    this.countTotal('log_lines_dropped_total', {}, 'log', total);
   }
 
   setProgress({ position, completeUpTo, head, lagMs }: Progress): void {

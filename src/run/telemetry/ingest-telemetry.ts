@@ -13,6 +13,7 @@ import type { EditionInfo } from '../../store/postgres/server-info.ts';
 import type { Config } from '../config/load.ts';
 import type { Probe, ReadyReason } from './http.ts';
 import type { Log } from './log.ts';
+import { logLosses } from './log/sink.ts';
 import { IngestMetrics, type RetryComponent } from './ingest-metrics.ts';
 import { notReadyReasons } from './readiness.ts';
 
@@ -227,6 +228,7 @@ export class Telemetry implements Probe, IngestObserver {
     // the main thread needs no heartbeat: it is the one that answers
     this.threadStats('main', threadStats(this.#delay));
     const status = this.ingester?.status;
+    this.#metrics.logLinesDropped(logLosses.lines);
     this.#metrics.set('tick_ingester_ready', {}, this.#reasons().length === 0 ? 1 : 0);
     if (status === undefined) return;
     this.#metrics.set('tick_ingester_buffer_size', {}, status.ring.ticks);

@@ -1,13 +1,14 @@
-/** Log lines: JSON in production, for people elsewhere. Written synchronously, so that none is lost at exit. */
+/** Log lines: JSON in production, for people elsewhere. */
 import { isatty } from 'node:tty';
-import { type DestinationStream, destination, type Level, type Logger, type LoggerOptions, pino } from 'pino';
+import { type DestinationStream, type Level, type Logger, type LoggerOptions, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import { envOf, type Env } from '../../core/env.ts';
 import { type Clock, formatMicros } from '../../core/time.ts';
 import type { Config } from '../config/load.ts';
 import { configSecrets } from '../config/describe.ts';
 import { createRedactor, type Redact } from '../config/redact.ts';
-import { serializeError, type SerializedError } from './serialized-error.ts';
+import { LogSink } from './log/sink.ts';
+import { serializeError, type SerializedError } from './log/serialized-error.ts';
 
 export type Log = Logger;
 
@@ -41,7 +42,13 @@ export function createLog(options: LogOptions): Log {
     serializers: { err: (error: unknown) => lineOf(error, withStack) },
     hooks: { streamWrite: redact },
   };
-  return pino(settings, options.format === 'json' ? options.destination : prettyStream(options));
+  const { destination } = options;
+  const log = pino(settings, options.format === 'json' ? destination : prettyStream(options));
+  if (destination instanceof LogSink) {
+    destination.onRecovered = (lines, code): void =>
+      log.warn({ lines, reason: code }, 'Log lines were dropped: their destination did not take them');
+  }
+  return log;
 }
 
 /** What the daemon logs to: stdout, or stderr where stdout carries ticks. */
@@ -54,7 +61,7 @@ export function logOptions(config: Config, clock: Clock): LogOptions {
     color: isatty(fd) && !config.noColor,
     clock,
     redact: createRedactor(configSecrets(config)),
-    destination: destination({ fd, sync: true }),
+    destination: new LogSink(fd),
   };
 }
 

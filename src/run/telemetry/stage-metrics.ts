@@ -73,6 +73,10 @@ const METRICS: MetricTable = {
       ],
     },
   },
+  log_lines_dropped_total: {
+    kind: 'counter',
+    help: 'Log lines that their destination did not take: a pipe that nobody reads, a full disk.',
+  },
   microbatch_flush_total: {
     kind: 'counter',
     help: 'Windows whose bar was written.',

@@ -1,9 +1,9 @@
 import { DatabaseError } from 'pg';
 import { test } from 'tap';
-import { systemClock } from '../../../../src/core/time.ts';
-import { createRedactor } from '../../../../src/run/config/redact.ts';
-import { createLog } from '../../../../src/run/telemetry/log.ts';
-import { serializeError } from '../../../../src/run/telemetry/serialized-error.ts';
+import { systemClock } from '../../../../../src/core/time.ts';
+import { createRedactor } from '../../../../../src/run/config/redact.ts';
+import { createLog } from '../../../../../src/run/telemetry/log.ts';
+import { serializeError } from '../../../../../src/run/telemetry/log/serialized-error.ts';
 
 /** What the log says of this under `err`. */
 function logged(err: unknown): unknown {
