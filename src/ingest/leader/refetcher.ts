@@ -3,6 +3,8 @@ import { FillPlan, type FillEntry, type FillPlanLimits } from '../../core/ingest
 import { backoffMs, LIMITED_BACKOFF, type BackoffLimits } from '../../core/retry.ts';
 import { WakeableWait } from '../../core/wait.ts';
 import { TickCaller, type CallLimits } from '../gaps/by-calls.ts';
+import { SessionClosedError } from '../../store/postgres/session.ts';
+import { isFenced } from '../../store/postgres/sqlstate.ts';
 import type { TickServer } from '../sequencer/connection.ts';
 import type { NumberedFrame } from './judge.ts';
 
@@ -78,8 +80,12 @@ export class Refetcher {
     this.stop();
     this.#plan = new FillPlan(this.#limits, () => this.#env.random());
     this.#numbers = new Set();
-    void this.#work(this.#run).catch(() => {
+    void this.#work(this.#run).catch((error: unknown) => {
       // the daemon is stopping, or another one has the epoch
+      if (error instanceof SessionClosedError || isFenced(error)) return;
+      this.#env.log('error', 'GetTick is not asked for dead letters any more', {
+        error: (error as Error).message,
+      });
     });
   }
 
