@@ -7,7 +7,7 @@ import {
 } from '../core/bus/capacity.ts';
 import { atMost } from '../core/wait.ts';
 import { BusError, type BusUsage, type StreamBus } from './bus.ts';
-import { DeadLetterTrimmer } from './dead-letter-trimmer.ts';
+import { ShareTrimmer, type TopicShare } from './share-trimmer.ts';
 
 const LOOK_MS = 3000;
 /** how often it looks while the bus is nearly full, ms */
@@ -25,6 +25,8 @@ export interface BusCapacityOptions {
   topics: readonly string[];
   /** the topic of dead letters; they have an age and a share of their own. null: this process does not trim it */
   deadLetterTopic?: string | null;
+  /** the topic of signals, which have a share as well. null: this process does not trim it */
+  signalsTopic?: string | null;
   env: Env;
   limits?: CapacityLimits;
   /** called when the alarm begins and when it ends, at once */
@@ -52,7 +54,8 @@ type State = 'normal' | 'full' | 'refused' | 'probing';
 export class BusCapacity implements Backpressure {
   readonly #bus: StreamBus;
   readonly #topics: readonly string[];
-  readonly #deadLetters: DeadLetterTrimmer | null;
+  readonly #deadLetters: ShareTrimmer | null;
+  readonly #signals: ShareTrimmer | null;
   readonly #env: Env;
   readonly #limits: CapacityLimits;
   readonly #alarmed: (isAlarmed: boolean) => void;
@@ -74,6 +77,7 @@ export class BusCapacity implements Backpressure {
     bus,
     topics,
     deadLetterTopic = null,
+    signalsTopic = null,
     env,
     limits = CAPACITY_LIMITS,
     alarmed = () => {},
@@ -81,8 +85,24 @@ export class BusCapacity implements Backpressure {
   }: BusCapacityOptions) {
     this.#bus = bus;
     this.#topics = topics;
-    this.#deadLetters =
-      deadLetterTopic === null ? null : new DeadLetterTrimmer(bus, deadLetterTopic, env, limits);
+    const { deadLetterMs, deadLetterShare, acknowledgedMs, retentionMs, signalShare } = limits;
+    const trimmer = (topic: string | null, share: Omit<TopicShare, 'topic'>): ShareTrimmer | null =>
+      topic === null ? null : new ShareTrimmer(bus, { topic, ...share }, env);
+    this.#deadLetters = trimmer(deadLetterTopic, {
+      records: 'Dead letters',
+      ageMs: deadLetterMs,
+      acknowledgedMs: deadLetterMs,
+      share: deadLetterShare,
+      level: 'error',
+    });
+    // they are in their table as well
+    this.#signals = trimmer(signalsTopic, {
+      records: 'Signals',
+      ageMs: retentionMs,
+      acknowledgedMs,
+      share: signalShare,
+      level: 'info',
+    });
     this.#env = env;
     this.#limits = limits;
     this.#alarmed = alarmed;
@@ -180,6 +200,7 @@ export class BusCapacity implements Backpressure {
       let removed = 0;
       for (const topic of this.#topics) removed += await this.#bus.trim(topic, policy);
       removed += (await this.#deadLetters?.trim(usage)) ?? 0;
+      removed += (await this.#signals?.trim(usage)) ?? 0;
       this.#trimmed += removed;
       // trimming may have freed enough
       this.#usage = isFilling && removed > 0 ? await this.#bus.usage() : usage;

@@ -10,6 +10,7 @@ import { JobRunTracker } from './job-runs.ts';
 import { connect, parseDatabaseUrl } from './postgres/connect.ts';
 import { askWitness, type Witness } from './postgres/witness.ts';
 import { connectDurable, Session } from './postgres/session.ts';
+import { SignalsStore } from './signals/signals-store.ts';
 import { migrate, schemaStatus } from './schema/migrate.ts';
 import { TickDataWriter, type TickDataResult } from './market/tick-data.ts';
 import { rowOf, type UpsertTick } from './market/upsert-tick.ts';
@@ -27,13 +28,14 @@ export interface StoreClientOptions {
 const ANSWER_MS_MAX = 30_000;
 
 /**
- * The store as the pipeline sees it: rows in, no SQL. One session writes ticks, one bars, and one the bookkeeping
+ * The store as the pipeline sees it: rows in, no SQL. One session writes ticks, one bars, one signals, and one the bookkeeping
  * (runs, checkpoints), so that none is affected by another's failed transaction.
  */
 export class StoreClient {
   readonly #write: Session;
   readonly #bookkeeping: Session;
   readonly #bars: Session;
+  readonly #signals: Session;
   readonly #connect: (purpose: string) => Promise<Client>;
   /** without a limit to the time of a statement */
   readonly #connectForSchema: () => Promise<Client>;
@@ -43,6 +45,7 @@ export class StoreClient {
   readonly busCheckpoints: BusCheckpoints;
   readonly busLogEnds: BusLogEnds;
   readonly bars: BarsStore;
+  readonly signals: SignalsStore;
 
   /** @throws RangeError when a provider's map of symbols cannot be used */
   constructor({ dbUri, applicationName = 'store-client', providers }: StoreClientOptions) {
@@ -54,10 +57,12 @@ export class StoreClient {
     this.#write = session('ticks');
     this.#bookkeeping = session('books');
     this.#bars = session('bars');
+    this.#signals = session('signals');
     this.jobRuns = new JobRunTracker((work) => this.#bookkeeping.run(work));
     this.busCheckpoints = new BusCheckpoints((work) => this.#bookkeeping.run(work));
     this.busLogEnds = new BusLogEnds((work) => this.#bookkeeping.run(work));
     this.bars = new BarsStore((work) => this.#bars.run(work));
+    this.signals = new SignalsStore((work) => this.#signals.run(work));
   }
 
   /** A separate connection for the caller, with durable commits. Rejects with ConnectError. */
@@ -132,6 +137,11 @@ export class StoreClient {
   }
 
   async aclose(): Promise<void> {
-    await Promise.all([this.#write.close(), this.#bookkeeping.close(), this.#bars.close()]);
+    await Promise.all([
+      this.#write.close(),
+      this.#bookkeeping.close(),
+      this.#bars.close(),
+      this.#signals.close(),
+    ]);
   }
 }

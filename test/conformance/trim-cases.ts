@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Delivery, StreamBus } from '../../src/bus/bus.ts';
-import { DeadLetterTrimmer } from '../../src/bus/dead-letter-trimmer.ts';
+import { ShareTrimmer } from '../../src/bus/share-trimmer.ts';
 import { testEnv } from '../support/bus/env.ts';
 import { until } from '../support/until.ts';
 import { collect, idsOf, recordsOf, sorted, type BusCase } from './harness.ts';
@@ -157,14 +157,11 @@ export const trimCases: BusCase[] = [
       }));
       await bus.publish(topic, letters);
       const logged: string[] = [];
-      const trimmer = new DeadLetterTrimmer(
+      const share = { ageMs: HOUR_MS, acknowledgedMs: HOUR_MS, share: 0.06 };
+      const trimmer = new ShareTrimmer(
         bus,
-        topic,
+        { topic, records: 'Dead letters', level: 'error', ...share },
         testEnv({ log: (_level, message) => logged.push(message) }),
-        {
-          deadLetterMs: HOUR_MS,
-          deadLetterShare: 0.06,
-        },
       );
       const left = async (): Promise<string[]> => idsOf(await bus.read(topic, 0, null, 100));
       t.equal(await trimmer.trim({ ...(await bus.usage()), maxBytes: 1e9 }), 0, 'within their share');

@@ -14,6 +14,8 @@ export interface CapacityLimits {
   deadLetterMs: number;
   /** what dead letters may take of the maximum: beyond it the oldest of them go, or they would fill the bus */
   deadLetterShare: number;
+  /** what signals may take of it, as long as no group still needs them: they are in their table, too */
+  signalShare: number;
 }
 
 export const CAPACITY_LIMITS: CapacityLimits = {
@@ -24,6 +26,7 @@ export const CAPACITY_LIMITS: CapacityLimits = {
   retentionMs: 24 * 3_600_000,
   deadLetterMs: 30 * 24 * 3_600_000,
   deadLetterShare: 0.1,
+  signalShare: 0.1,
 };
 
 export interface CapacityVerdict {

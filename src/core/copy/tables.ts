@@ -1,5 +1,5 @@
 /** PostgreSQL type names of the columns written. */
-export type ColumnType = 'int2' | 'int8' | 'float8' | 'text' | 'bytea' | 'numeric' | 'timestamptz';
+export type ColumnType = 'int2' | 'int8' | 'float8' | 'text' | 'bytea' | 'numeric' | 'timestamptz' | 'jsonb';
 
 interface Column {
   readonly name: string;
@@ -74,6 +74,21 @@ export const TICK_DATA: CopyTable = {
     nullable('bid', 'float8'),
     nullable('ask', 'float8'),
     nullable('side', 'int2'),
+  ],
+};
+
+/** Without the columns that the database fills in itself (created_at, tx). */
+export const SIGNALS: CopyTable = {
+  name: 'signals',
+  columns: [
+    column('provider', 'text'),
+    column('symbol', 'text'),
+    column('ts', 'timestamptz'),
+    column('name', 'text'),
+    column('value', 'float8'),
+    nullable('score', 'float8'),
+    nullable('metadata', 'jsonb'),
+    column('replay_run_id', 'int8'),
   ],
 };
 

@@ -1,3 +1,4 @@
+import { EPOCH_2000_MICROS, nameBytes, putDouble, putInt64, putName } from './fields.ts';
 import { CopyMessages } from './message.ts';
 import { ByteSink } from './sink.ts';
 import { TICK_DATA } from './tables.ts';
@@ -18,16 +19,9 @@ export interface TickDataRow {
   side: 1 | -1 | null;
 }
 
-const EPOCH_2000_MICROS = 946_684_800_000_000n;
 const FIELDS = TICK_DATA.columns.length;
 /** the field count, a length per field, and the fixed-size values */
 const FIXED_BYTES = 2 + 4 * FIELDS + 8 * 6 + 2;
-/** Names repeat, so their bytes are cached; at this many the cache is cleared. */
-const NAMES_MAX = 10_000;
-
-const names = new Map<string, Uint8Array>();
-const UTF8 = new TextEncoder();
-
 /** Rows as the messages of one binary COPY of TICK_DATA (CopyData …, CopyDone), ready for the socket. */
 export function encodeTickData(rows: readonly TickDataRow[], sink: ByteSink = new ByteSink()): Uint8Array {
   const out = new CopyMessages();
@@ -62,36 +56,4 @@ function writeRow(out: CopyMessages, row: TickDataRow): void {
     at += 6;
   }
   out.endRow(at);
-}
-
-function nameBytes(name: string): Uint8Array {
-  let bytes = names.get(name);
-  if (bytes === undefined) {
-    if (names.size >= NAMES_MAX) names.clear();
-    bytes = UTF8.encode(name);
-    names.set(name, bytes);
-  }
-  return bytes;
-}
-
-function putName(view: DataView, bytes: Uint8Array, at: number, name: Uint8Array): number {
-  view.setInt32(at, name.length);
-  bytes.set(name, at + 4);
-  return at + 4 + name.length;
-}
-
-function putInt64(view: DataView, at: number, value: bigint): number {
-  view.setInt32(at, 8);
-  view.setBigInt64(at + 4, value);
-  return at + 12;
-}
-
-function putDouble(view: DataView, at: number, value: number | null): number {
-  if (value === null) {
-    view.setInt32(at, -1);
-    return at + 4;
-  }
-  view.setInt32(at, 8);
-  view.setFloat64(at + 4, value);
-  return at + 12;
 }

@@ -6,15 +6,24 @@ const STAGES = ['ingest', 'orders', 'ticks', 'bars', 'signals', 'api'] as const;
 export type Stage = (typeof STAGES)[number];
 
 /** The stages that this version has. A stage that is added to the daemon is added here, and nowhere else. */
-const IMPLEMENTED_STAGES: readonly Stage[] = ['ingest', 'orders', 'ticks', 'bars'];
+const IMPLEMENTED_STAGES: readonly Stage[] = ['ingest', 'orders', 'ticks', 'bars', 'signals'];
 
-/** Those that work on the bus: each has its own thread, and they read STREAMING_CONFIG. */
-const BUS_STAGES = ['orders', 'ticks', 'bars'] as const;
+/**
+ * What works on the bus, and the stage it belongs to: each has its own thread, and they read STREAMING_CONFIG. The stage
+ * `signals` is two of them, the signal consumer and the inference.
+ */
+const BUS_STAGES = {
+  orders: 'orders',
+  ticks: 'ticks',
+  bars: 'bars',
+  signals: 'signals',
+  inference: 'signals',
+} as const satisfies Record<string, Stage>;
 
-export type BusStage = (typeof BUS_STAGES)[number];
+export type BusStage = keyof typeof BUS_STAGES;
 
 export function busStages(stages: readonly Stage[]): BusStage[] {
-  return BUS_STAGES.filter((stage) => stages.includes(stage));
+  return (Object.keys(BUS_STAGES) as BusStage[]).filter((name) => stages.includes(BUS_STAGES[name]));
 }
 
 export const stageList: Parser<readonly Stage[]> = {

@@ -1,12 +1,18 @@
 import { ChainOrders } from '../../store/chain/orders.ts';
 import { MicroBatcher } from '../../stream/bars/micro-batcher.ts';
+import { featureSet } from '../../core/feature/catalogue.ts';
+import { InferenceConsumer } from '../../stream/inference/inference-consumer.ts';
+import { SignalConsumer } from '../../stream/signals/signal-consumer.ts';
+import type { SignalStageOptions } from '../../stream/signals/signal-stage.ts';
+import { featureSettings } from '../config/streaming/load.ts';
 import type { ProducerOptions } from '../../stream/producers/event-publisher.ts';
 import { OrdersProducer } from '../../stream/producers/orders.ts';
 import { SyntheticProducer } from '../../stream/producers/synthetic.ts';
 import type { Stage } from '../../stream/stage.ts';
 import { TickConsumer } from '../../stream/ticks/tick-consumer.ts';
 import { ConnectedStage, type Connections, type StageHost } from './connected-stage.ts';
-import { eventsTopic } from './open-bus.ts';
+import { buildEvaluator } from './evaluator.ts';
+import { eventsTopic, signalsTopic } from './open-bus.ts';
 import type { Role, StageSetup, SyntheticAmount } from './stage-setup.ts';
 
 type StageBuilder = (setup: StageSetup, connections: Connections) => Stage | Promise<Stage>;
@@ -16,6 +22,8 @@ const BUILDERS: Readonly<Record<Role, StageBuilder>> = {
   orders: buildOrders,
   ticks: buildTicks,
   bars: buildBars,
+  signals: buildSignals,
+  inference: buildInference,
   synthetic: buildSynthetic,
   ibkr: buildIbkr,
 };
@@ -65,6 +73,55 @@ function buildBars(setup: StageSetup, { bus, store, busReport, env, meter }: Con
     backpressure: busReport.capacity,
     env,
     meter,
+  });
+}
+
+/** What the consumer of signals and the inference have in common. */
+function signalOptions(
+  { streaming, consumer }: StageSetup,
+  { bus, store, busReport, env, meter }: Connections,
+): Omit<SignalStageOptions, 'consumerGroup'> {
+  return {
+    bus,
+    storeClient: store,
+    topic: eventsTopic(streaming),
+    signalsTopic: signalsTopic(streaming),
+    primeMs: streaming.features.prime,
+    consumerName: consumer,
+    providers: streaming.providers,
+    backpressure: busReport.capacity,
+    env,
+    meter,
+  };
+}
+
+function buildSignals(setup: StageSetup, connections: Connections): Stage {
+  const { streaming, group, batchSize } = setup;
+  const config = streaming.signal_consumer;
+  return new SignalConsumer({
+    ...signalOptions(setup, connections),
+    consumerGroup: group ?? config.consumer_group,
+    batchSize: batchSize ?? config.batch_size,
+    flushIntervalSeconds: config.flush_interval / 1000,
+    allowLateMs: streaming.micro_batch.allow_late_ms,
+    idleTimeoutMs: streaming.micro_batch.idle_timeout,
+    features: featureSettings(streaming.features),
+  });
+}
+
+async function buildInference(setup: StageSetup, connections: Connections): Promise<Stage> {
+  const { streaming, group, batchSize } = setup;
+  const { micro_batch: windows, inference } = streaming;
+  const set = featureSet(featureSettings(streaming.features));
+  return new InferenceConsumer({
+    ...signalOptions(setup, connections),
+    consumerGroup: group ?? inference.consumer_group,
+    ...(batchSize === undefined ? {} : { batchSize }),
+    windowSeconds: windows.window_ms / 1000,
+    allowLateMs: windows.allow_late_ms,
+    idleTimeoutMs: windows.idle_timeout,
+    set,
+    evaluator: await buildEvaluator(setup, set, connections),
   });
 }
 

@@ -4,7 +4,7 @@ import { BusCapacity } from '../../bus/capacity.ts';
 import { CAPACITY_LIMITS } from '../../core/bus/capacity.ts';
 import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
 import type { Meter } from '../../stream/meter.ts';
-import { eventsTopic } from './open-bus.ts';
+import { eventsTopic, signalsTopic } from './open-bus.ts';
 import type { StreamingConfig } from '../config/streaming/load.ts';
 
 export interface BusReportOptions {
@@ -35,6 +35,7 @@ export class BusReport {
       bus,
       topics: maintainsBus ? [eventsTopic(streaming)] : [],
       deadLetterTopic: maintainsBus ? DEAD_LETTER_TOPIC : null,
+      signalsTopic: maintainsBus ? signalsTopic(streaming) : null,
       env,
       alarmed: (isAlarmed) => meter.set('bus_full', { bus: bus.kind }, isAlarmed ? 1 : 0),
       limits: {
@@ -98,5 +99,5 @@ export class BusReport {
 }
 
 function topicsOf(streaming: StreamingConfig): string[] {
-  return [eventsTopic(streaming), DEAD_LETTER_TOPIC];
+  return [eventsTopic(streaming), signalsTopic(streaming), DEAD_LETTER_TOPIC];
 }

@@ -25,13 +25,17 @@ export function eventsTopic({ bus }: StreamingConfig): string {
   return bus.type === 'redis' ? bus.redis.stream : EVENTS_TOPIC;
 }
 
+/** The topic of signals. */
+export function signalsTopic({ bus }: StreamingConfig): string {
+  return bus.type === 'redis' ? bus.redis.signals_stream : SIGNALS_TOPIC;
+}
+
 /** The bus that the configuration names. Rejects with BusError. */
 export async function openBus(config: StreamingConfig, parts: BusParts): Promise<StreamBus> {
   const { bus } = config;
   const { databaseUrl, clientName, checkpoints, ends, env } = parts;
-  const signals = bus.type === 'redis' ? bus.redis.signals_stream : SIGNALS_TOPIC;
   const options = {
-    partitions: { [eventsTopic(config)]: bus.partitions, [signals]: bus.partitions },
+    partitions: { [eventsTopic(config)]: bus.partitions, [signalsTopic(config)]: bus.partitions },
     maxBytes: bus.max_bytes,
     clientName,
     checkpoints,

@@ -15,6 +15,8 @@ export const SCHEMA_STAGE: Readonly<Record<Role, BusStage>> = {
   orders: 'orders',
   ticks: 'ticks',
   bars: 'bars',
+  signals: 'signals',
+  inference: 'inference',
   synthetic: 'orders',
   ibkr: 'orders',
 };

@@ -9,6 +9,11 @@ const WINDOW_MS = [
   100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 30_000, 60_000, 120_000,
 ];
 
+const UPDATE_SECONDS = [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 1];
+
+/** Stages that make signals, as the label `component`. */
+const SIGNAL_ROLES = ['signals', 'inference'];
+
 /** Names and labels that dashboards query, and what else operators need. */
 const METRICS: MetricTable = {
   stream_events_ingested_total: {
@@ -43,7 +48,7 @@ const METRICS: MetricTable = {
   store_write_duration_seconds: {
     kind: 'histogram',
     help: 'A batch, from the first statement to what follows its commit.',
-    labels: { table: ['tick_data', 'bars_ohlcv'] },
+    labels: { table: ['tick_data', 'bars_ohlcv', 'signals'] },
     buckets: WRITE_SECONDS,
   },
   store_bars_write_latency_seconds: {
@@ -61,8 +66,12 @@ const METRICS: MetricTable = {
     help: 'Attempts after the first, by component.',
     labels: {
       component: [
+        'inference_bus',
+        'inference_database',
         'micro_batch_bus',
         'micro_batch_database',
+        'signals_bus',
+        'signals_database',
         'tick_consumer_bus',
         'tick_consumer_database',
         'producer_synthetic',
@@ -118,6 +127,65 @@ const METRICS: MetricTable = {
     kind: 'counter',
     help: 'Bar events that are in no bar, by why.',
     labels: { reason: ['too_long', 'straddles', 'ticks_seen', 'overlaps'] },
+  },
+  features_update_duration_seconds: {
+    kind: 'histogram',
+    help: 'To bring the features of a symbol up to date with one tick, looks at them included: the mean of what was read at once.',
+    labels: { symbol: [], window: [] },
+    buckets: UPDATE_SECONDS,
+  },
+  features_updates_total: {
+    kind: 'counter',
+    help: 'Ticks that features were brought up to date with.',
+    labels: { component: SIGNAL_ROLES },
+  },
+  features_skipped_total: {
+    kind: 'counter',
+    help: 'Events that are in no feature: late ones, ids that came again, bars.',
+    labels: { component: SIGNAL_ROLES, reason: ['late', 'known', 'bar'] },
+  },
+  features_symbols: {
+    kind: 'gauge',
+    help: 'Symbols whose features are in memory, those of replays included.',
+    labels: { component: SIGNAL_ROLES },
+  },
+  inference_eval_duration_seconds: {
+    kind: 'histogram',
+    help: 'What an adapter takes for one row of features: the mean of those that it gets at once.',
+    labels: { adapter: [] },
+    buckets: UPDATE_SECONDS,
+  },
+  signals_emitted_total: {
+    kind: 'counter',
+    help: 'Signals by what made them.',
+    labels: { name: [], adapter: [] },
+  },
+  signals_written_total: {
+    kind: 'counter',
+    help: 'Signals that are new in their table.',
+    labels: { name: [] },
+  },
+  signals_write_failures_total: {
+    kind: 'counter',
+    help: 'Signals whose transaction failed; it is tried again.',
+    labels: { name: [] },
+  },
+  signals_compute_duration_seconds: {
+    kind: 'summary',
+    help: 'What one look at the features takes to become signals.',
+    labels: { name: [] },
+    quantiles: [0.5, 0.9, 0.99],
+    windowSeconds: 600,
+  },
+  signals_repeated_total: {
+    kind: 'counter',
+    help: 'Signals that were in their table already: those that a restart makes again.',
+    labels: { component: SIGNAL_ROLES },
+  },
+  signals_differing_total: {
+    kind: 'counter',
+    help: 'The same with other values: the stored one stays.',
+    labels: { component: SIGNAL_ROLES },
   },
   stage_heartbeat_timestamp_seconds: {
     kind: 'gauge',

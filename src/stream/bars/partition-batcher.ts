@@ -9,7 +9,7 @@ import { isFenced, sqlstateOf } from '../../store/postgres/sqlstate.ts';
 import type { BarsStore } from '../../store/bars/bars-store.ts';
 import { ContestedMinutes } from './contested-minutes.ts';
 import type { BarReport } from './report.ts';
-import { PartitionEvents, type PartitionEvent } from './partition-events.ts';
+import { PartitionEvents, type PartitionEvent } from '../partition-events.ts';
 import type { ServerCalls } from '../server-calls.ts';
 import { StepPacing, type StepLimits } from './pacing.ts';
 import { StepWriter } from './step-writer.ts';

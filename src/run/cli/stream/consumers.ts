@@ -6,6 +6,7 @@ import { runRole } from '../../stages/standalone.ts';
 import { buildStage } from '../../stages/build.ts';
 import type { BusStage } from '../../config/stages.ts';
 import type { StreamingConfig } from '../../config/streaming/load.ts';
+import { withAdapter, type Adapter } from '../../stages/evaluator.ts';
 import { wholeNumber } from '../arguments.ts';
 import { schemaPolicy, type StreamCommands, type StreamEnvironment } from './commands.ts';
 import { withServerUrl } from '../database.ts';
@@ -96,6 +97,44 @@ export function registerMicroBatch(commands: StreamCommands, env: StreamEnvironm
     );
 }
 
+/** `mdp stream signals`: the signals of every tick. */
+export function registerSignals(commands: StreamCommands, env: StreamEnvironment): void {
+  withRoleOptions(
+    commands.command('signals', 'signals of every market tick: into the table signals, and onto mdp.signals'),
+    'signals of one transaction while it keeps up',
+  )
+    .addHelpText('after', SIGNALS_HELP)
+    .action((options: RoleArguments, command: Command) =>
+      commands.run(command, (streaming) => runConsumer('signals', options, streaming, env)),
+    );
+}
+
+/** `mdp stream infer`: features at each window's end, and what rules or a model say about them. */
+export function registerInfer(commands: StreamCommands, env: StreamEnvironment): void {
+  withRoleOptions(
+    commands.command('infer', 'features at the end of each window, and the signals of rules or of a model'),
+    'windows of one transaction while it keeps up',
+  )
+    .addOption(
+      new Option(
+        '--adapter <name>',
+        'what judges the features (default: those that the configuration enables)',
+      ).choices(['rules', 'sklearn', 'onnx']),
+    )
+    .addHelpText('after', INFER_HELP)
+    .action((options: RoleArguments & { adapter?: Adapter }, command: Command) =>
+      commands.run(command, (streaming) => {
+        const { adapter } = options;
+        return runConsumer(
+          'inference',
+          options,
+          adapter === undefined ? streaming : withAdapter(streaming, adapter),
+          env,
+        );
+      }),
+    );
+}
+
 function windowLength(text: string): number {
   try {
     return windowMsOf(parseDuration(text) / 1000);
@@ -114,6 +153,25 @@ Examples:
   $ mdp stream ticks --consumer tick-2 --batch-size 1000 --metrics-port 9102
 
 Malformed events go to mdp.events.dlq with their reason; bars and replayed ticks are left to others.
+${ENDING}`;
+
+const SIGNALS_HELP = `
+Examples:
+  $ mdp stream signals --config configs/streaming.yaml
+  $ mdp stream signals --consumer signals-2 --metrics-port 9102
+
+vwap_deviation_bps, spread_bps, tick_rate_z, rsi, bollinger, order_imbalance and vp_distance_bps of each tick, once the
+watermark of its symbol (micro_batch.allow_late_ms) has passed it; later ticks are left out and counted. Members of a group share the
+partitions (bus.partitions); a further one stands by and takes over within 10 s.
+${ENDING}`;
+
+const INFER_HELP = `
+Examples:
+  $ mdp stream infer --config configs/streaming.yaml --adapter rules
+  $ mdp stream infer --adapter onnx --consumer infer-2 --metrics-port 9102
+
+Features are looked at when the watermark of a symbol has passed the end of a window (micro_batch.window_ms). Members of a group
+share the partitions (bus.partitions); a further one stands by and takes over within 10 s.
 ${ENDING}`;
 
 const MICRO_BATCH_HELP = `

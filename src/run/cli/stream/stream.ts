@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { runStreaming, withBus, type StreamCommands, type StreamEnvironment } from './commands.ts';
-import { registerMicroBatch, registerTicks } from './consumers.ts';
+import { registerInfer, registerMicroBatch, registerSignals, registerTicks } from './consumers.ts';
 import { registerGroups } from './groups.ts';
 import { registerProduce } from './produce.ts';
 import { registerTail } from './tail.ts';
@@ -25,6 +25,8 @@ export function registerStream(program: Command, env: StreamEnvironment): void {
   registerProduce(commands, env);
   registerTicks(commands, env);
   registerMicroBatch(commands, env);
+  registerInfer(commands, env);
+  registerSignals(commands, env);
   registerTail(commands);
   registerGroups(commands);
 }

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { featureSet, type FeatureSettings } from '../../../core/feature/catalogue.ts';
 import { symbolMistakes } from '../../../core/market/identity/providers.ts';
 import { symbolProblem } from '../../../core/market/identity/symbol.ts';
 import { ORDER_PROVIDER } from '../../../core/market/orders/order.ts';
@@ -168,17 +169,32 @@ export const streamingSchema = z.strictObject({
     .prefault({}),
   features: z
     .strictObject({
+      grid: written(duration('100ms', '1m')).prefault('1s'),
+      price_bin: z.number().positive().optional(),
+      prime: written(duration('0s', '8760h', { days: true })).prefault('24h'),
       windows: z
-        .array(z.strictObject({ name: z.string().min(1), horizon: written(duration('1s', '24h')) }))
+        .array(z.strictObject({ name: z.string().min(1), horizon: written(duration('1s', '1h')) }))
         .default([
           { name: 'vwap_1m', horizon: 60_000 },
           { name: 'ret_30s', horizon: 30_000 },
           { name: 'vol_5m', horizon: 300_000 },
         ]),
     })
+    .superRefine((features, context) => {
+      const problem = featureProblem(features);
+      if (problem !== null) context.addIssue({ code: 'custom', path: ['windows'], message: problem });
+    })
+    .prefault({}),
+  signal_consumer: z
+    .strictObject({
+      consumer_group: topic.default('signal-consumer'),
+      batch_size: z.int().min(1).max(100_000).default(200),
+      flush_interval: written(duration('1ms', '1h')).prefault('5s'),
+    })
     .prefault({}),
   inference: z
     .strictObject({
+      consumer_group: topic.default('mdp-inference'),
       adapters: z
         .strictObject({
           rules: z
@@ -205,6 +221,32 @@ export const streamingSchema = z.strictObject({
     })
     .prefault({}),
 });
+
+/** What is wrong with the windows of features; null: nothing. */
+function featureProblem(features: FeatureKeys): string | null {
+  try {
+    featureSet(featureSettings(features));
+    return null;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return error.message;
+  }
+}
+
+interface FeatureKeys {
+  grid: number;
+  price_bin?: number | undefined;
+  windows: readonly { name: string; horizon: number }[];
+}
+
+/** The section `features` as core/feature has it. */
+export function featureSettings({ grid, price_bin, windows }: FeatureKeys): FeatureSettings {
+  return {
+    gridMs: grid,
+    priceBin: price_bin ?? null,
+    windows: windows.map(({ name, horizon }) => ({ name, horizonMs: horizon })),
+  };
+}
 
 /** Every key with its value: durations in ms, sizes in bytes. */
 export type StreamingConfig = z.output<typeof streamingSchema>;

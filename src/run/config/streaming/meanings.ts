@@ -59,8 +59,18 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'micro_batch.revise_horizon':
     'How old a window may be that is still revised, by the times of its symbol; then dlq, `too_late`.',
   'micro_batch.idle_timeout': 'A symbol without an event for this long has its open windows closed.',
-  'features.windows': '`name` and `horizon` of each. *(checked; a later version acts on it)*',
-  'inference.adapters': '`rules` and `sklearn`. *(checked; a later version acts on it)*',
+  'features.grid':
+    'Length of a cell of closes, of which vol, volatility, rsi, skewness, kurtosis and bollinger are made.',
+  'features.price_bin':
+    "Width of the price bins of vp_distance_bps, in units of the price. Default: about a ten-thousandth of the day's first price.",
+  'features.prime': 'How far back tick_data is read for a symbol whose features nobody has computed yet.',
+  'features.windows':
+    '`name` and `horizon` of each, beside the features that are always there: a name is vwap, ret, momentum, vol, volatility, skewness, kurtosis or order_imbalance with `_` and anything behind it.',
+  'signal_consumer.consumer_group': 'Group of the signal consumer.',
+  'signal_consumer.batch_size': 'Signals of one transaction while it keeps up; behind, as many as there are.',
+  'signal_consumer.flush_interval': 'How long a signal may wait for its transaction.',
+  'inference.consumer_group': 'Group of the inference: rules and models.',
+  'inference.adapters': '`rules` and `sklearn`.',
   'telemetry.metrics_port': 'Port of /metrics of the stages on the bus; METRICS_PORT wins.',
   'telemetry.log_level': 'Least level that is logged: trace, debug, info, warn, error or fatal.',
 };

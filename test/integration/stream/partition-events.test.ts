@@ -1,11 +1,11 @@
 import { test } from 'tap';
-import { partitionOf } from '../../../../src/core/bus/partitions.ts';
-import { decodeEvent } from '../../../../src/core/market/codec/decode.ts';
-import { providersOf, type ProviderDeclarations } from '../../../../src/core/market/identity/providers.ts';
-import { PartitionEvents } from '../../../../src/stream/bars/partition-events.ts';
-import { BarHarness, TOPIC } from '../../../support/bars/harness.ts';
-import { misplace } from '../../../support/bus/postgres-bus.ts';
-import { sharedPostgres } from '../../../support/servers/postgres.ts';
+import { partitionOf } from '../../../src/core/bus/partitions.ts';
+import { decodeEvent } from '../../../src/core/market/codec/decode.ts';
+import { providersOf, type ProviderDeclarations } from '../../../src/core/market/identity/providers.ts';
+import { PartitionEvents } from '../../../src/stream/partition-events.ts';
+import { BarHarness, TOPIC } from '../../support/bars/harness.ts';
+import { misplace } from '../../support/bus/postgres-bus.ts';
+import { sharedPostgres } from '../../support/servers/postgres.ts';
 
 const PARTITIONS = 16;
 const [SENT, MAPPED] = ['kPEPE', '1000PEPE'];

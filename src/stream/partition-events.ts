@@ -1,9 +1,9 @@
-import { Forwarder, type ParsedDelivery } from '../../bus/forwarder.ts';
-import type { Delivery, StreamBus } from '../../bus/bus.ts';
-import { acceptEvent, type NotAccepted } from '../../core/market/accept.ts';
-import { encodeEvent } from '../../core/market/codec/encode.ts';
-import type { MarketEvent } from '../../core/market/event.ts';
-import type { Providers } from '../../core/market/identity/providers.ts';
+import { Forwarder, type ParsedDelivery } from '../bus/forwarder.ts';
+import type { Delivery, StreamBus } from '../bus/bus.ts';
+import { acceptEvent, type NotAccepted } from '../core/market/accept.ts';
+import { encodeEvent } from '../core/market/codec/encode.ts';
+import type { MarketEvent } from '../core/market/event.ts';
+import type { Providers } from '../core/market/identity/providers.ts';
 
 /** A record of the partition and its decoded event. */
 export interface PartitionEvent {

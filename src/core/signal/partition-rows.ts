@@ -1,0 +1,165 @@
+import type { FeatureTick } from '../feature/tick.ts';
+import type { TickEvent } from '../market/event.ts';
+import type { SymbolKey } from '../window/step.ts';
+import type { FeatureRow } from './signal.ts';
+import { SymbolRows, type RowRules, type RowSink, type TickOutcome } from './symbol-rows.ts';
+
+/** A symbol as a checkpoint has it. */
+export interface SymbolState extends SymbolKey {
+  state: Uint8Array;
+  facts: readonly string[];
+  /** the first tick that its features know, µs */
+  anchorUs: number;
+}
+
+/** A tick that came too late for the features. */
+export interface LateTick {
+  provider: string;
+  symbol: string;
+  tsUs: number;
+  seq: bigint;
+}
+
+/**
+ * The features of all symbols of a partition: events in, looks at the features out. What comes out depends only on the order of
+ * the entries: a restart with the states of an entry, from behind that entry, gives the same as if there had been none.
+ */
+export class PartitionRows {
+  readonly #rules: RowRules;
+  readonly #symbols = new Map<string, { key: SymbolKey; rows: SymbolRows }>();
+  /** symbols that wait for a watermark or a window's end */
+  readonly #waiting = new Set<{ key: SymbolKey; rows: SymbolRows }>();
+  readonly #changed = new Set<{ key: SymbolKey; rows: SymbolRows }>();
+  #rows: FeatureRow[] = [];
+  #late: LateTick[] = [];
+  #busMs = -Infinity;
+
+  /** @throws RangeError where a state's bytes are none of this set of features */
+  constructor(rules: RowRules, known: Iterable<SymbolState>) {
+    this.#rules = rules;
+    for (const { state, facts, ...key } of known) {
+      const found = this.#add(key);
+      found.rows.load(state);
+      found.rows.facts = facts;
+      this.#busMs = Math.max(this.#busMs, found.rows.heardMs);
+      if (found.rows.isWaiting) this.#waiting.add(found);
+    }
+  }
+
+  get symbols(): number {
+    return this.#symbols.size;
+  }
+
+  /** Looks that nobody has taken. */
+  get rowCount(): number {
+    return this.#rows.length;
+  }
+
+  isKnown({ replayRunId, provider, symbol }: TickEvent): boolean {
+    return this.#symbols.has(nameOf(replayRunId ?? 0n, provider, symbol));
+  }
+
+  /** Makes a symbol known, with ticks of before its first event, in order. */
+  prime(key: SymbolKey, ticks: Iterable<FeatureTick>): void {
+    const found = this.#symbols.get(nameOf(key.runId, key.provider, key.symbol)) ?? this.#add(key);
+    for (const tick of ticks) found.rows.prime(tick);
+  }
+
+  /** @param takenMs when the bus took it, ms */
+  take(event: TickEvent, takenMs: number): TickOutcome {
+    const { provider, symbol, replayRunId, srcTs, seq, price, size, bid, ask, side } = event;
+    const runId = replayRunId ?? 0n;
+    const found =
+      this.#symbols.get(nameOf(runId, provider, symbol)) ?? this.#add({ runId, provider, symbol });
+    if (takenMs > this.#busMs) this.#busMs = takenMs;
+    const { rows } = found;
+    rows.heardMs = this.#busMs;
+    const tick = { tsUs: Number(srcTs), seq, price, size, bid, ask, side };
+    const outcome = rows.take(tick, this.#sinkOf(found));
+    if (outcome === 'late' && runId === 0n) this.#late.push({ provider, symbol, tsUs: tick.tsUs, seq });
+    this.#touched(found);
+    return outcome;
+  }
+
+  /**
+   * Applies what waits of symbols that are silent. Call it often, even when there are no entries.
+   * @param quietMs time since the newest entry was read, if nothing follows it
+   */
+  closeIdle(quietMs: number): void {
+    const nowMs = this.#busMs + quietMs;
+    for (const found of this.#waiting) {
+      if (nowMs - found.rows.heardMs < this.#rules.idleTimeoutMs) continue;
+      found.rows.settle(this.#sinkOf(found));
+      this.#changed.add(found);
+      this.#waiting.delete(found);
+    }
+  }
+
+  /** The looks since the last call, in the order in which they were taken. */
+  takeRows(): FeatureRow[] {
+    const rows = this.#rows;
+    this.#rows = [];
+    return rows;
+  }
+
+  takeLate(): LateTick[] {
+    const late = this.#late;
+    this.#late = [];
+    return late;
+  }
+
+  /** What rules in mode edge remember of a symbol. */
+  facts(key: SymbolKey): readonly string[] {
+    return this.#symbols.get(nameOf(key.runId, key.provider, key.symbol))?.rows.facts ?? [];
+  }
+
+  setFacts(key: SymbolKey, facts: readonly string[]): void {
+    const found = this.#symbols.get(nameOf(key.runId, key.provider, key.symbol));
+    if (found === undefined) return;
+    found.rows.facts = facts;
+    this.#changed.add(found);
+  }
+
+  /** Symbols that changed since the last call, as they are now. */
+  takeStates(): (SymbolKey & { state: Uint8Array; anchorUs: number })[] {
+    const states = [...this.#changed].map(({ key, rows }) => ({
+      ...key,
+      state: rows.save(),
+      anchorUs: rows.anchorUs,
+    }));
+    this.#changed.clear();
+    return states;
+  }
+
+  #touched(found: { key: SymbolKey; rows: SymbolRows }): void {
+    this.#changed.add(found);
+    if (found.rows.isWaiting) this.#waiting.add(found);
+    else this.#waiting.delete(found);
+  }
+
+  #sinkOf({ key }: { key: SymbolKey }): RowSink {
+    return (tsUs, features, values) => {
+      this.#rows.push({
+        runId: key.runId,
+        provider: key.provider,
+        symbol: key.symbol,
+        tsUs,
+        price: features.price,
+        values: values.slice(),
+        isQuoted: features.isQuotedAt(tsUs),
+      });
+    };
+  }
+
+  #add(key: SymbolKey): { key: SymbolKey; rows: SymbolRows } {
+    const { runId, provider, symbol } = key;
+    const added = { key: { runId, provider, symbol }, rows: new SymbolRows(this.#rules) };
+    this.#symbols.set(nameOf(runId, provider, symbol), added);
+    return added;
+  }
+}
+
+/** No name contains a `|`. */
+function nameOf(runId: bigint, provider: string, symbol: string): string {
+  return `${runId}|${provider}|${symbol}`;
+}

@@ -1,0 +1,65 @@
+import type { Client } from 'pg';
+import type { Signal } from '../../core/signal/signal.ts';
+import type { FeatureTick } from '../../core/feature/tick.ts';
+import type { SymbolKey } from '../../core/window/step.ts';
+import type { RunOnSession } from '../postgres/session.ts';
+import {
+  anchorOf,
+  loadSignalState,
+  writeCheckpoint,
+  type Checkpoint,
+  type SignalFrame,
+  type SignalState,
+} from './state.ts';
+import { featureTicks, type TickCursor, type TickRange } from './ticks.ts';
+import { beginSignalStep, SignalWriter, type SignalResult } from './write.ts';
+
+/**
+ * Signals and the state they rest on. Every method rejects with the server's error or as Session.run does, and may be
+ * retried with the same arguments after any failure; SQLSTATE MDF01: the partition was taken over.
+ */
+export class SignalsStore {
+  readonly #run: RunOnSession;
+  readonly #writers = new WeakMap<Client, SignalWriter>();
+
+  constructor(run: RunOnSession) {
+    this.#run = run;
+  }
+
+  load(
+    place: { name: SignalFrame['name']; held: { partition: number; position: string | null } },
+    log: string,
+    shape: string,
+  ): Promise<SignalState> {
+    return this.#run((client) => loadSignalState(client, place, log, shape));
+  }
+
+  /** Stores the signals of a step, or, without a frame, of anybody. */
+  write(signals: readonly Signal[], frame: SignalFrame | null, areKnown: boolean): Promise<SignalResult> {
+    return this.#run((client) => {
+      const writer = this.#writers.get(client) ?? new SignalWriter(client);
+      this.#writers.set(client, writer);
+      return writer.write(signals, frame, areKnown);
+    });
+  }
+
+  /** A step of its own: what a restart continues from. */
+  checkpoint(frame: SignalFrame, checkpoint: Checkpoint, shape: string): Promise<void> {
+    return this.#run(async (client) => {
+      const isNew = await beginSignalStep(client, frame);
+      if (isNew) await writeCheckpoint(client, frame, checkpoint, shape);
+      await client.query(isNew ? 'COMMIT' : 'ROLLBACK');
+    });
+  }
+
+  /** Where the live features of a symbol began, as a group computes them, µs; null: none has. */
+  anchor(group: string, key: Omit<SymbolKey, 'runId'>): Promise<number | null> {
+    return this.#run((client) => anchorOf(client, group, key));
+  }
+
+  /** The next ticks of one symbol, in order; null: behind the last one there are none. */
+  async ticks(range: TickRange, after: TickCursor | null): Promise<FeatureTick[] | null> {
+    const ticks = await this.#run((client) => featureTicks(client, range, after));
+    return ticks.length === 0 ? null : ticks;
+  }
+}

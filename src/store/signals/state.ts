@@ -1,0 +1,187 @@
+import type { Client } from 'pg';
+import type { LateTick, SymbolState } from '../../core/signal/partition-rows.ts';
+import type { SymbolKey } from '../../core/window/step.ts';
+import type { GroupName, HeldPartition } from '../bus/partitions.ts';
+import { microsOf, timeOf } from '../postgres/time-sql.ts';
+
+/** The owner and number of a transaction: a step is committed once. */
+export interface SignalFrame {
+  name: GroupName;
+  held: HeldPartition;
+  /** one more than the last committed one */
+  number: bigint;
+  /** the log that the positions belong to */
+  log: string;
+  /** the last entry whose signals are stored; null: none was read */
+  position: string | null;
+}
+
+/** Everything that a new owner of a partition continues from. */
+export interface SignalState {
+  /** of the last committed transaction */
+  step: bigint;
+  /** the entry that the symbols' states are of: it goes on behind it; null: from the beginning */
+  stateAfter: string | null;
+  /** up to here signals are stored already, and come again; null: none are */
+  position: string | null;
+  symbols: SymbolState[];
+}
+
+/** What a restart continues from, stored in one transaction. */
+export interface Checkpoint {
+  /** the entry that the states are of */
+  stateAfter: string | null;
+  /** of symbols that changed since the last one */
+  symbols: readonly SymbolState[];
+  late: readonly LateTick[];
+}
+
+/** a replay that was silent for this long is over, and its state is dropped */
+const REPLAY_SILENCE = "interval '1 day'";
+/** bytes of states in one statement, about */
+const STATES_BYTES = 8 * 2 ** 20;
+const SYMBOLS_READ = 200;
+const PLACE = 'topic = $1 AND group_name = $2 AND partition = $3';
+
+/**
+ * @param position as its owner committed it
+ * @param log the current log on the bus; positions of another log mean nothing in it
+ * @param shape of the features; states of another one are left out, and are made anew
+ */
+export async function loadSignalState(
+  client: Client,
+  place: { name: GroupName; held: { partition: number; position: string | null } },
+  log: string,
+  shape: string,
+): Promise<SignalState> {
+  const at = placeOf(place);
+  const { rows } = await client.query<{ step: string; log: string | null; state_after: string | null }>(
+    `SELECT step, log, state_after FROM signal_partitions WHERE ${PLACE}`,
+    at,
+  );
+  const found = rows[0];
+  const isSameLog = found?.log === log;
+  await client.query(
+    `DELETE FROM feature_states WHERE ${PLACE} AND replay_run_id > 0 AND updated_at < now() - ${REPLAY_SILENCE}`,
+    at,
+  );
+  return {
+    step: BigInt(found?.step ?? 0),
+    stateAfter: isSameLog ? found.state_after : null,
+    position: isSameLog ? place.held.position : null,
+    symbols: await readStates(client, at, shape),
+  };
+}
+
+async function readStates(client: Client, at: readonly unknown[], shape: string): Promise<SymbolState[]> {
+  const symbols: SymbolState[] = [];
+  let after: [string, string, string] = ['-1', '', ''];
+  for (;;) {
+    const { rows } = await client.query<{
+      run: string;
+      provider: string;
+      symbol: string;
+      state: Buffer;
+      facts: string[];
+      anchor_us: string | null;
+    }>(
+      `SELECT replay_run_id AS run, provider, symbol, state, facts, ${microsOf('anchor')} AS anchor_us
+         FROM feature_states
+        WHERE ${PLACE} AND shape = $4 AND (replay_run_id, provider, symbol) > ($5::bigint, $6, $7)
+        ORDER BY replay_run_id, provider, symbol LIMIT ${SYMBOLS_READ}`,
+      [...at, shape, ...after],
+    );
+    for (const { run, provider, symbol, state, facts, anchor_us: anchorUs } of rows)
+      symbols.push({ runId: BigInt(run), provider, symbol, state, facts, anchorUs: Number(anchorUs ?? NaN) });
+    const last = rows.at(-1);
+    if (last === undefined || rows.length < SYMBOLS_READ) return symbols;
+    after = [last.run, last.provider, last.symbol];
+  }
+}
+
+/** The statements of a checkpoint, within the transaction of its step. */
+export async function writeCheckpoint(
+  client: Client,
+  place: { name: GroupName; held: { partition: number } },
+  { stateAfter, symbols, late }: Checkpoint,
+  shape: string,
+): Promise<void> {
+  const at = placeOf(place);
+  await client.query(`UPDATE signal_partitions SET state_after = $4, updated_at = now() WHERE ${PLACE}`, [
+    ...at,
+    stateAfter,
+  ]);
+  for (const part of parts(symbols)) {
+    await client.query(
+      `INSERT INTO feature_states (topic, group_name, partition, shape, replay_run_id, provider, symbol, state, facts, anchor)
+       SELECT $1, $2, $3, $4, k.run, k.provider, k.symbol, k.state, k.facts::jsonb, ${timeOf('k.anchor_us')}
+         FROM unnest($5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::bigint[])
+           AS k (run, provider, symbol, state, facts, anchor_us)
+       ON CONFLICT (topic, group_name, partition, replay_run_id, provider, symbol) DO UPDATE
+         SET shape = excluded.shape, state = excluded.state, facts = excluded.facts, anchor = excluded.anchor, updated_at = now()`,
+      [
+        ...at,
+        shape,
+        part.map(({ runId }) => runId.toString()),
+        part.map(({ provider }) => provider),
+        part.map(({ symbol }) => symbol),
+        part.map(({ state }) => Buffer.from(state.buffer, state.byteOffset, state.byteLength)),
+        part.map(({ facts }) => JSON.stringify(facts)),
+        part.map(({ anchorUs }) => (Number.isNaN(anchorUs) ? null : anchorUs)),
+      ],
+    );
+  }
+  if (late.length === 0) return;
+  await client.query(
+    `INSERT INTO features_late (topic, group_name, provider, symbol, ts, seq)
+     SELECT $1, $2, k.provider, k.symbol, ${timeOf('k.us')}, k.seq
+       FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[]) AS k (provider, symbol, us, seq)
+     ON CONFLICT DO NOTHING`,
+    [
+      place.name.topic,
+      place.name.group,
+      late.map(({ provider }) => provider),
+      late.map(({ symbol }) => symbol),
+      late.map(({ tsUs }) => tsUs),
+      late.map(({ seq }) => seq.toString()),
+    ],
+  );
+}
+
+function* parts(symbols: readonly SymbolState[]): Generator<readonly SymbolState[]> {
+  let from = 0;
+  let bytes = 0;
+  for (const [at, { state }] of symbols.entries()) {
+    if (at > from && bytes + state.length > STATES_BYTES) {
+      yield symbols.slice(from, at);
+      from = at;
+      bytes = 0;
+    }
+    bytes += state.length;
+  }
+  if (from < symbols.length) yield symbols.slice(from);
+}
+
+/** A replay's state goes with its run. */
+export async function dropReplayStates(client: Client, runId: bigint): Promise<void> {
+  await client.query('DELETE FROM feature_states WHERE replay_run_id = $1', [runId.toString()]);
+}
+
+/** Where the live features of a symbol began, µs; null: nobody has computed any. */
+export async function anchorOf(
+  client: Client,
+  group: string,
+  { provider, symbol }: Omit<SymbolKey, 'runId'>,
+): Promise<number | null> {
+  const { rows } = await client.query<{ us: string | null }>(
+    `SELECT ${microsOf('min(anchor)')} AS us FROM feature_states
+      WHERE group_name = $1 AND provider = $2 AND symbol = $3 AND replay_run_id = 0`,
+    [group, provider, symbol],
+  );
+  const us = rows[0]?.us ?? null;
+  return us === null ? null : Number(us);
+}
+
+function placeOf({ name, held }: { name: GroupName; held: { partition: number } }): [string, string, number] {
+  return [name.topic, name.group, held.partition];
+}

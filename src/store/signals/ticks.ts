@@ -1,0 +1,57 @@
+import type { Client } from 'pg';
+import type { FeatureTick } from '../../core/feature/tick.ts';
+import { prepared } from '../postgres/pooler.ts';
+import { microsOf, timeOf } from '../postgres/time-sql.ts';
+
+/** Ticks of one symbol in [fromUs, beforeUs), µs since 1970. */
+export interface TickRange {
+  provider: string;
+  symbol: string;
+  fromUs: number;
+  beforeUs: number;
+  /** without those that came too late for the features of this group; null: all */
+  seenBy: string | null;
+}
+
+interface TickRow {
+  us: string;
+  seq: string;
+  price: number;
+  size: number | null;
+  bid: number | null;
+  ask: number | null;
+  side: 1 | -1 | null;
+}
+
+const PAGE_ROWS = 10_000;
+const AFTER = timeOf('$3');
+const SEEN = `NOT EXISTS (SELECT FROM features_late l WHERE l.provider = d.provider AND l.symbol = d.symbol AND l.ts = d.ts
+  AND l.seq = d.seq AND l.group_name = $6)`;
+
+/** The last tick of a page. */
+export type TickCursor = Pick<FeatureTick, 'tsUs' | 'seq'>;
+
+/** A page of ticks behind this one (null: from the first), in the order of (time, seq). */
+export async function featureTicks(
+  client: Client,
+  { provider, symbol, fromUs, beforeUs, seenBy }: TickRange,
+  after: TickCursor | null,
+): Promise<FeatureTick[]> {
+  const text = `SELECT ${microsOf('ts')} AS us, seq, price, size, bid, ask, side FROM tick_data d
+     WHERE provider = $1 AND symbol = $2 AND ts >= ${AFTER} AND (ts, seq) > (${AFTER}, $4::bigint) AND ts < ${timeOf('$5')}
+       ${seenBy === null ? '' : `AND ${SEEN}`}
+     ORDER BY ts, seq LIMIT ${PAGE_ROWS}`;
+  const { rows } = await client.query<TickRow>({
+    ...prepared(client, seenBy === null ? 'feature_ticks' : 'feature_ticks_seen'),
+    text,
+    values: [
+      provider,
+      symbol,
+      after?.tsUs ?? fromUs,
+      (after?.seq ?? -1n).toString(),
+      beforeUs,
+      ...(seenBy === null ? [] : [seenBy]),
+    ],
+  });
+  return rows.map(({ us, seq, ...rest }) => ({ tsUs: Number(us), seq: BigInt(seq), ...rest }));
+}

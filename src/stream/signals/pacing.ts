@@ -1,0 +1,99 @@
+export interface StepLimits {
+  /** looks that make a step at once */
+  rows: number;
+  /** most looks of one step: beyond it, nothing more is read until the one before is committed */
+  rowsMax: number;
+  /** how long a look may wait for its step, ms */
+  flushMs: number;
+  /** how often what a restart needs is stored while there is something new, ms */
+  checkpointMs: number;
+}
+
+/** records per read */
+const READ_MAX = 1_000;
+/** how often a position is written when there is nothing else to write, ms */
+const POSITION_MS = 1_000;
+/** how often idle symbols are looked for, ms */
+const IDLE_LOOK_MS = 100;
+/** while a transaction is in flight, ms */
+const WAIT_MS_MIN = 5;
+/** of the time that passes, this part at most goes into checkpoints */
+const CHECKPOINT_SHARE = 1 / 20;
+
+/** Decides when a step is taken, when with a checkpoint, and how long to wait for entries in the meantime. */
+export class StepPacing {
+  readonly #limits: StepLimits;
+  readonly readCount = READ_MAX;
+  #lastTookMs: number;
+  #isCaughtUp = true;
+  #rowsSinceMs: number | null = null;
+  #entriesSinceMs: number | null = null;
+  #checkpointDueMs: number;
+  /** entries were taken since the last checkpoint */
+  #isStale = false;
+
+  constructor(limits: StepLimits, nowMs: number) {
+    this.#limits = limits;
+    this.#lastTookMs = nowMs;
+    this.#checkpointDueMs = nowMs + limits.checkpointMs;
+  }
+
+  /** Records the result of one read. */
+  took(count: number, nowMs: number): void {
+    this.#isCaughtUp = count < this.readCount;
+    if (count === 0) return;
+    this.#lastTookMs = nowMs;
+    this.#entriesSinceMs ??= nowMs;
+    this.#isStale = true;
+  }
+
+  /** Time since the newest entry, ms; 0 while there are more to read. */
+  quietMs(nowMs: number): number {
+    return this.#isCaughtUp ? nowMs - this.#lastTookMs : 0;
+  }
+
+  waitMs(nowMs: number, isCommitting: boolean): number {
+    if (isCommitting) return WAIT_MS_MIN;
+    if (this.#rowsSinceMs !== null)
+      return Math.min(
+        IDLE_LOOK_MS,
+        Math.max(WAIT_MS_MIN, Math.ceil(this.#rowsSinceMs + this.#limits.flushMs - nowMs)),
+      );
+    return IDLE_LOOK_MS;
+  }
+
+  isFull(rows: number): boolean {
+    return rows >= this.#limits.rowsMax;
+  }
+
+  isDue(nowMs: number, rows: number): boolean {
+    if (rows > 0) this.#rowsSinceMs ??= nowMs;
+    if (rows >= this.#limits.rows) return true;
+    if (this.#rowsSinceMs !== null && nowMs - this.#rowsSinceMs >= this.#limits.flushMs) return true;
+    if (this.#entriesSinceMs !== null && nowMs - this.#entriesSinceMs >= POSITION_MS && rows === 0)
+      return true;
+    return this.isCheckpointDue(nowMs);
+  }
+
+  /** A restart would do again what was done since the last one. When nothing comes any more, it is made soon. */
+  isCheckpointDue(nowMs: number): boolean {
+    if (!this.#isStale) return false;
+    return nowMs >= this.#checkpointDueMs || this.quietMs(nowMs) >= POSITION_MS;
+  }
+
+  stepped(): void {
+    this.#rowsSinceMs = null;
+    this.#entriesSinceMs = null;
+  }
+
+  /** @param tookMs how long it took: large ones become rare */
+  checkpointed(nowMs: number, tookMs: number): void {
+    this.#checkpointDueMs = nowMs + Math.max(this.#limits.checkpointMs, tookMs / CHECKPOINT_SHARE);
+  }
+
+  /** A checkpoint of everything taken so far is under way. */
+  covered(): void {
+    this.#isStale = false;
+    this.#checkpointDueMs = Infinity;
+  }
+}
