@@ -128,15 +128,7 @@ function checked(spec: FeatureSpec, gridMs: number): FeatureSpec {
 
 /** Fewest log returns of closes that it is defined for; null: it is not over closes. */
 function cellsMin(kind: FeatureKind): number | null {
-  switch (kind) {
-    case 'vol':
-    case 'volatility':
-      return 2;
-    case 'skewness':
-      return 3;
-    case 'kurtosis':
-      return 4;
-    default:
-      return null;
-  }
+  return CELLS_MIN[kind] ?? null;
 }
+
+const CELLS_MIN: Readonly<Partial<Record<FeatureKind, number>>> = { vol: 2, volatility: 2, skewness: 3, kurtosis: 4 };

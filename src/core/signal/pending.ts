@@ -1,44 +1,56 @@
 import type { FeatureTick } from '../feature/tick.ts';
 
+/** taken ticks at the front of the array, before they are cut off */
+const SLACK = 1_024;
+
 /** Ticks of a symbol that wait until its watermark has passed them, in the order of (tsUs, seq). */
 export class PendingTicks {
   #ticks: FeatureTick[] = [];
+  /** those before were taken */
+  #from = 0;
 
   get size(): number {
-    return this.#ticks.length;
+    return this.#ticks.length - this.#from;
   }
 
   get all(): readonly FeatureTick[] {
-    return this.#ticks;
+    return this.#ticks.slice(this.#from);
   }
 
   /** False: one with its time and seq is here already, and stays. */
   add(tick: FeatureTick): boolean {
-    let at = this.#ticks.length;
-    while (at > 0) {
-      const order = compare(this.#ticks[at - 1], tick);
+    const ticks = this.#ticks;
+    let at = ticks.length;
+    while (at > this.#from) {
+      const order = compare(ticks[at - 1], tick);
       if (order === 0) return false;
       if (order < 0) break;
       at -= 1;
     }
-    if (at === this.#ticks.length) this.#ticks.push(tick);
-    else this.#ticks.splice(at, 0, tick);
+    if (at === ticks.length) ticks.push(tick);
+    else ticks.splice(at, 0, tick);
     return true;
   }
 
   /** Takes those before this time; Infinity: all. */
   takeBefore(tsUs: number): FeatureTick[] {
     const ticks = this.#ticks;
-    let count = 0;
-    while (count < ticks.length && ticks[count].tsUs < tsUs) count += 1;
-    if (count === 0) return [];
-    this.#ticks = ticks.slice(count);
-    return ticks.slice(0, count);
+    const from = this.#from;
+    let end = from;
+    while (end < ticks.length && ticks[end].tsUs < tsUs) end += 1;
+    if (end === from) return [];
+    const taken = ticks.slice(from, end);
+    this.#from = end;
+    if (end === ticks.length || end > SLACK) {
+      this.#ticks = ticks.slice(end);
+      this.#from = 0;
+    }
+    return taken;
   }
 
   /** Takes those of the earliest time. */
   takeFirst(): FeatureTick[] {
-    return this.#ticks.length === 0 ? [] : this.takeBefore(this.#ticks[0].tsUs + 1);
+    return this.size === 0 ? [] : this.takeBefore(this.#ticks[this.#from].tsUs + 1);
   }
 }
 

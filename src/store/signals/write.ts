@@ -151,7 +151,7 @@ function begun(frame: SignalFrame | null): string[] {
 export async function beginSignalStep(client: Client, frame: SignalFrame): Promise<boolean> {
   await client.query(BEGIN);
   const { rows } = await client.query<{ begun: boolean }>(`${begun(frame)[0]} AS begun`);
-  return rows[0]?.begun === true;
+  return rows[0].begun;
 }
 
 /** The server's own error: what fences and retries are judged by. */

@@ -102,6 +102,9 @@ function decodeValue(type: ColumnType, bytes: Buffer): Value {
       assert.ok(!text.includes('\0'), 'no NUL in a text');
       return text;
     }
+    case 'jsonb':
+      assert.equal(bytes[0], 1, 'version');
+      return utf8.decode(bytes.subarray(1));
     case 'numeric':
       return decodeNumeric(bytes);
     default:

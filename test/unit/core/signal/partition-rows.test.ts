@@ -1,0 +1,196 @@
+import fc from 'fast-check';
+import { test } from 'tap';
+import { featureSet } from '../../../../src/core/feature/catalogue.ts';
+import type { TickEvent } from '../../../../src/core/market/event.ts';
+import { PartitionRows, type SymbolState } from '../../../../src/core/signal/partition-rows.ts';
+import type { FeatureRow } from '../../../../src/core/signal/signal.ts';
+import type { RowTimes } from '../../../../src/core/signal/symbol-rows.ts';
+
+const SET = featureSet({
+  gridMs: 1_000,
+  priceBin: null,
+  windows: [
+    { name: 'vwap_5s', horizonMs: 5_000 },
+    { name: 'vol_4s', horizonMs: 4_000 },
+  ],
+});
+const START_US = 1_700_000_000_000_000;
+
+function rulesOf(times: RowTimes): ConstructorParameters<typeof PartitionRows>[0] {
+  return { set: SET, times, allowLateMs: 500, idleTimeoutMs: 5_000 };
+}
+
+interface Entry {
+  event: TickEvent;
+  takenMs: number;
+}
+
+function tick(symbol: string, us: number, seq: number, price: number, size: number | null = 1): TickEvent {
+  return {
+    kind: 'tick',
+    provider: 'p',
+    symbol,
+    srcTs: BigInt(START_US + us),
+    ingestTs: null,
+    seq: BigInt(seq),
+    origin: 'live',
+    replayRunId: null,
+    eventId: '',
+    price,
+    size,
+    bid: price - 1,
+    ask: seq % 3 === 0 ? null : price + 1,
+    side: seq % 2 === 0 ? 1 : -1,
+  };
+}
+
+/** Entries as a bus has them: times mostly rise, some are late, some come again, and now and then nothing comes for a while. */
+const entries: fc.Arbitrary<Entry[]> = fc
+  .array(
+    fc.record({
+      symbol: fc.constantFrom('A', 'B'),
+      stepUs: fc.oneof(
+        { weight: 6, arbitrary: fc.integer({ min: 0, max: 700_000 }) },
+        { weight: 1, arbitrary: fc.integer({ min: 5_000_000, max: 20_000_000 }) },
+      ),
+      backUs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 900_000 })),
+      price: fc.double({ min: 50, max: 150, noNaN: true }),
+      size: fc.option(fc.integer({ min: 0, max: 10 }), { nil: null }),
+      isRepeated: fc.boolean(),
+    }),
+    { minLength: 1, maxLength: 120 },
+  )
+  .map((steps) => {
+    let us = 0;
+    const made: Entry[] = [];
+    for (const [seq, { symbol, stepUs, backUs, price, size, isRepeated }] of steps.entries()) {
+      us += stepUs;
+      const takenMs = Math.floor((START_US + us) / 1000);
+      const event = tick(symbol, Math.max(0, us - backUs), seq, price, size);
+      made.push({ event, takenMs });
+      if (isRepeated && seq % 5 === 0) made.push({ event, takenMs });
+    }
+    return made;
+  });
+
+function shown(row: FeatureRow): string {
+  return JSON.stringify([row.provider, row.symbol, row.tsUs, row.price, row.isQuoted, [...row.values]]);
+}
+
+function take(rows: PartitionRows, some: readonly Entry[]): string[] {
+  const out: string[] = [];
+  for (const { event, takenMs } of some) {
+    rows.take(event, takenMs);
+    rows.closeIdle(0);
+    out.push(...rows.takeRows().map(shown));
+  }
+  return out;
+}
+
+/** The states of all symbols, as they come together over several checkpoints. */
+class Stored {
+  readonly states = new Map<string, SymbolState>();
+
+  add(rows: PartitionRows): void {
+    for (const state of rows.takeStates())
+      this.states.set(state.symbol, { ...state, facts: rows.facts(state) });
+  }
+}
+
+for (const times of ['ticks', 2_000] as const) {
+  void test(`a restart from any checkpoint changes nothing: looks at ${times}`, (t) => {
+    fc.assert(
+      fc.property(entries, fc.nat(), fc.nat(), (all, first, second) => {
+        const whole = take(new PartitionRows(rulesOf(times), []), all);
+        const [one, two] = [first % (all.length + 1), second % (all.length + 1)].sort((a, b) => a - b);
+        const stored = new Stored();
+        const rows = new PartitionRows(rulesOf(times), []);
+        const before = take(rows, all.slice(0, one));
+        stored.add(rows);
+        before.push(...take(rows, all.slice(one, two)));
+        stored.add(rows);
+        // what is taken behind the checkpoint is lost, and taken again
+        take(rows, all.slice(two));
+        const after = take(new PartitionRows(rulesOf(times), stored.states.values()), all.slice(two));
+        t.strictSame([...before, ...after], whole);
+      }),
+      { numRuns: 60 },
+    );
+    t.end();
+  });
+}
+
+void test('looks do not depend on the order in which ticks within the allowed lateness come', (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 0, max: 499_000 }), { minLength: 2, maxLength: 40 }),
+      fc.nat(),
+      (offsets, swap) => {
+        const ticks = offsets.map((us, seq) => tick('A', us, seq, 100 + (seq % 7)));
+        const last = tick('A', 60_000_000, 1_000, 101);
+        const at = swap % ticks.length;
+        const swapped = [...ticks.slice(at), ...ticks.slice(0, at)];
+        const looks = (some: TickEvent[]): string[] =>
+          take(
+            new PartitionRows(rulesOf('ticks'), []),
+            [...some, last].map((event) => ({ event, takenMs: START_US / 1000 })),
+          );
+        t.strictSame(looks(swapped), looks(ticks));
+      },
+    ),
+    { numRuns: 50 },
+  );
+  t.end();
+});
+
+void test('what came too late is told once, and a repetition is none', (t) => {
+  const rows = new PartitionRows(rulesOf('ticks'), []);
+  const take = (event: TickEvent): string => rows.take(event, START_US / 1000);
+  t.equal(take(tick('A', 1_000_000, 1, 100)), 'applied');
+  t.equal(take(tick('A', 1_000_000, 1, 100)), 'known', 'while it waits');
+  t.equal(take(tick('A', 3_000_000, 2, 100)), 'applied');
+  t.equal(take(tick('A', 1_000_000, 1, 100)), 'known', 'when it was applied');
+  t.equal(take(tick('A', 2_000_000, 3, 100)), 'late');
+  t.strictSame(rows.takeLate(), [{ provider: 'p', symbol: 'A', tsUs: START_US + 2_000_000, seq: 3n }]);
+  t.strictSame(rows.takeLate(), []);
+  t.end();
+});
+
+void test('a window is looked at once, at its end, and only where it had ticks', (t) => {
+  const rows = new PartitionRows(rulesOf(2_000), []);
+  for (const [us, seq] of [
+    [100_000, 1],
+    [1_999_999, 2],
+    [2_000_000, 3],
+    [9_000_000, 4],
+  ])
+    rows.take(tick('A', us, seq, 100 + seq), START_US / 1000);
+  t.strictSame(
+    rows.takeRows().map(({ tsUs, price }) => [(tsUs - START_US) / 1e6, price]),
+    [
+      [2, 102],
+      [4, 103],
+    ],
+  );
+  rows.closeIdle(4_999);
+  t.equal(rows.takeRows().length, 0);
+  rows.closeIdle(5_000);
+  t.strictSame(
+    rows.takeRows().map(({ tsUs }) => (tsUs - START_US) / 1e6),
+    [10],
+    'of a symbol that fell silent',
+  );
+  t.equal(
+    rows.take(tick('A', 9_500_000, 5, 100), START_US / 1000),
+    'late',
+    'nothing comes into a window that was looked at',
+  );
+  t.end();
+});
+
+void test('a clock that stands still does not fill the memory', (t) => {
+  const rows = new PartitionRows(rulesOf('ticks'), []);
+  for (let seq = 0; seq < 70_000; seq += 1) rows.take(tick('A', 0, seq, 100), START_US / 1000);
+  t.equal(rows.rowCount, 1, 'ticks of one time are applied together');
+  t.end();
+});
