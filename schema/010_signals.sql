@@ -88,6 +88,23 @@ create table if not exists features_late (
   constraint features_late_pkey primary key (provider, symbol, ts, seq, topic, group_name)
 );
 
+-- What the stage `inference` saw, by symbol and hour: the sum of the digests of its rows of features, modulo 2^128. What is computed
+-- from tick_data later can be compared with it.
+create table if not exists feature_digests (
+  topic text not null,
+  group_name text not null,
+  replay_run_id bigint not null,
+  provider text collate "C" not null,
+  symbol text collate "C" not null,
+  -- start of the hour of the rows' times
+  ts timestamptz not null,
+  shape text not null,
+  rows bigint not null,
+  digest bytea not null,
+  updated_at timestamptz not null default now(),
+  constraint feature_digests_pkey primary key (topic, group_name, replay_run_id, provider, symbol, ts)
+);
+
 -- First in each transaction of the stages: fence and epoch (bus_commit_position), then the number of the step, which may be
 -- committed once. False: this step is committed already, its answer was lost. Raises MDF01 when the partition was taken over.
 create or replace function signals_begin_step(

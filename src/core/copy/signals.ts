@@ -1,4 +1,4 @@
-import { metadataOf, type Signal } from '../signal/signal.ts';
+import { metadataJson, type Signal } from '../signal/signal.ts';
 import { EPOCH_2000_MICROS, nameBytes, putDouble, putInt64, putName } from './fields.ts';
 import { CopyMessages } from './message.ts';
 import { ByteSink } from './sink.ts';
@@ -9,6 +9,8 @@ const FIELDS = SIGNALS.columns.length;
 const FIXED_BYTES = 2 + 4 * FIELDS + 8 * 4 + 1;
 const JSONB_VERSION = 1;
 const UTF8 = new TextEncoder();
+/** of one UTF-16 unit in UTF-8, at most */
+const UTF8_BYTES_MAX = 3;
 
 /** Rows as the messages of one binary COPY of SIGNALS (CopyData …, CopyDone), ready for the socket. */
 export function encodeSignals(signals: readonly Signal[], sink: ByteSink = new ByteSink()): Uint8Array {
@@ -24,8 +26,8 @@ function writeRow(out: CopyMessages, signal: Signal): void {
   const provider = nameBytes(signal.provider);
   const symbol = nameBytes(signal.symbol);
   const name = nameBytes(signal.name);
-  const metadata = UTF8.encode(JSON.stringify(metadataOf(signal)));
-  sink.ensure(FIXED_BYTES + provider.length + symbol.length + name.length + metadata.length);
+  const metadata = metadataJson(signal);
+  sink.ensure(FIXED_BYTES + provider.length + symbol.length + name.length + UTF8_BYTES_MAX * metadata.length);
   const { view, bytes } = sink;
   let at = sink.length;
   view.setInt16(at, FIELDS);
@@ -35,10 +37,10 @@ function writeRow(out: CopyMessages, signal: Signal): void {
   at = putName(view, bytes, at, name);
   at = putDouble(view, at, signal.value);
   at = putDouble(view, at, signal.score);
-  view.setInt32(at, metadata.length + 1);
   bytes[at + 4] = JSONB_VERSION;
-  bytes.set(metadata, at + 5);
-  at += 5 + metadata.length;
+  const { written } = UTF8.encodeInto(metadata, bytes.subarray(at + 5));
+  view.setInt32(at, written + 1);
+  at += 5 + written;
   at = putInt64(view, at, signal.runId);
   out.endRow(at);
 }

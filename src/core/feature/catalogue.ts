@@ -131,4 +131,9 @@ function cellsMin(kind: FeatureKind): number | null {
   return CELLS_MIN[kind] ?? null;
 }
 
-const CELLS_MIN: Readonly<Partial<Record<FeatureKind, number>>> = { vol: 2, volatility: 2, skewness: 3, kurtosis: 4 };
+const CELLS_MIN: Readonly<Partial<Record<FeatureKind, number>>> = {
+  vol: 2,
+  volatility: 2,
+  skewness: 3,
+  kurtosis: 4,
+};

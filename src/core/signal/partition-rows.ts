@@ -1,6 +1,7 @@
 import type { FeatureTick } from '../feature/tick.ts';
 import type { TickEvent } from '../market/event.ts';
 import type { SymbolKey } from '../window/step.ts';
+import type { HourDigest } from './row-digest.ts';
 import type { FeatureRow } from './signal.ts';
 import { SymbolRows, type RowRules, type RowSink, type TickOutcome } from './symbol-rows.ts';
 
@@ -10,6 +11,8 @@ export interface SymbolState extends SymbolKey {
   facts: readonly string[];
   /** the first tick that its features know, µs */
   anchorUs: number;
+  /** of hours in which it was looked at since the checkpoint before */
+  digests?: readonly HourDigest[];
 }
 
 /** A tick that came too late for the features. */
@@ -121,11 +124,12 @@ export class PartitionRows {
   }
 
   /** Symbols that changed since the last call, as they are now. */
-  takeStates(): (SymbolKey & { state: Uint8Array; anchorUs: number })[] {
+  takeStates(): Omit<SymbolState, 'facts'>[] {
     const states = [...this.#changed].map(({ key, rows }) => ({
       ...key,
       state: rows.save(),
       anchorUs: rows.anchorUs,
+      digests: rows.digests.take(),
     }));
     this.#changed.clear();
     return states;
@@ -137,8 +141,9 @@ export class PartitionRows {
     else this.#waiting.delete(found);
   }
 
-  #sinkOf({ key }: { key: SymbolKey }): RowSink {
+  #sinkOf({ key, rows }: { key: SymbolKey; rows: SymbolRows }): RowSink {
     return (tsUs, features, values) => {
+      if (this.#rules.times !== 'ticks') rows.digests.add(key.provider, key.symbol, tsUs, values);
       this.#rows.push({
         runId: key.runId,
         provider: key.provider,

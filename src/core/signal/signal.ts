@@ -29,34 +29,47 @@ export interface FeatureRow extends SymbolKey {
   isQuoted: boolean;
 }
 
-/** The column metadata, and `meta` of the event. */
-export function metadataOf({ window, price, runId, modelVersion }: Signal): Record<string, unknown> {
-  return {
-    window,
-    price,
-    ...(runId === 0n ? {} : { replay_run_id: Number(runId) }),
-    ...(modelVersion === null ? {} : { model_version: modelVersion }),
-  };
+/** The column metadata, and `meta` of the event: JSON. */
+export function metadataJson({ window, price, runId, modelVersion }: Signal): string {
+  const run = runId === 0n ? '' : `,"replay_run_id":${runId}`;
+  const model = modelVersion === null ? '' : `,"model_version":${quoted(modelVersion)}`;
+  return `{"window":${quoted(window)},"price":${price}${run}${model}}`;
 }
 
 /** `ibkr|SPY|2025-10-24T14:02:02.000000Z|rsi`, behind it the run of a replay. */
 export function signalId({ provider, symbol, tsUs, name, runId }: Signal): string {
-  const id = `${provider}|${symbol}|${formatMicros(BigInt(tsUs))}|${name}`;
+  const id = `${provider}|${symbol}|${timeText(tsUs)}|${name}`;
   return runId === 0n ? id : `${id}|${runId}`;
 }
 
-/** Signal event v1: its JSON on mdp.signals. */
-export function signalJson(signal: Signal): string {
+/** Signal event v1: its JSON on mdp.signals. Put together by hand, because there are as many as ticks, and more. */
+export function signalJson(signal: Signal, id: string): string {
   const { provider, symbol, tsUs, name, value, score } = signal;
-  return JSON.stringify({
-    ver: 1,
-    provider,
-    symbol,
-    ts: formatMicros(BigInt(tsUs)),
-    name,
-    value,
-    score,
-    meta: metadataOf(signal),
-    event_id: signalId(signal),
-  });
+  return `{"ver":1,"provider":${quoted(provider)},"symbol":${quoted(symbol)},"ts":"${timeText(tsUs)}","name":${quoted(name)},"value":${value},"score":${score},"meta":${metadataJson(signal)},"event_id":${JSON.stringify(id)}}`;
+}
+
+/** names repeat; at so many the memory of them is cleared */
+const QUOTED_MAX = 10_000;
+const quotes = new Map<string, string>();
+
+function quoted(text: string): string {
+  let found = quotes.get(text);
+  if (found === undefined) {
+    if (quotes.size >= QUOTED_MAX) quotes.clear();
+    found = JSON.stringify(text);
+    quotes.set(text, found);
+  }
+  return found;
+}
+
+let lastUs = NaN;
+let lastText = '';
+
+/** The signals of a tick follow each other, and have its time. */
+function timeText(tsUs: number): string {
+  if (tsUs !== lastUs) {
+    lastText = formatMicros(BigInt(tsUs));
+    lastUs = tsUs;
+  }
+  return lastText;
 }

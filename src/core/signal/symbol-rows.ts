@@ -3,6 +3,7 @@ import { StateIn, StateOut } from '../feature/series/state.ts';
 import { SymbolFeatures } from '../feature/symbol-features.ts';
 import type { FeatureTick } from '../feature/tick.ts';
 import { PendingTicks } from './pending.ts';
+import { HourDigests } from './row-digest.ts';
 
 /** When a symbol's features are looked at: at each tick, or at the ends of windows of this length, ms. */
 export type RowTimes = 'ticks' | number;
@@ -41,6 +42,8 @@ export class SymbolRows {
   readonly #rules: RowRules;
   readonly #pending = new PendingTicks();
   readonly features: SymbolFeatures;
+  /** of the looks at ends of windows */
+  readonly digests = new HourDigests();
   /** of rules in mode edge: which were true at the last look */
   facts: readonly string[] = [];
   /** the first tick that the features know, µs; NaN: none */
@@ -95,6 +98,7 @@ export class SymbolRows {
 
   save(): Uint8Array {
     const out = new StateOut();
+    this.digests.save(out);
     for (const value of [
       this.#maxUs,
       this.#doneUs,
@@ -126,6 +130,7 @@ export class SymbolRows {
   load(bytes: Uint8Array): void {
     const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(0, true);
     const state = new StateIn(bytes.subarray(8, 8 + length));
+    this.digests.load(state);
     this.#maxUs = state.f64();
     this.#doneUs = state.f64();
     this.#windowEndUs = orNull(state.f64());

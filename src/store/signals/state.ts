@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import type { LateTick, SymbolState } from '../../core/signal/partition-rows.ts';
+import { digestText } from '../../core/signal/row-digest.ts';
 import type { SymbolKey } from '../../core/window/step.ts';
 import type { GroupName, HeldPartition } from '../bus/partitions.ts';
 import { microsOf, timeOf } from '../postgres/time-sql.ts';
@@ -131,6 +132,7 @@ export async function writeCheckpoint(
       ],
     );
   }
+  await writeDigests(client, place.name, symbols, shape);
   if (late.length === 0) return;
   await client.query(
     `INSERT INTO features_late (topic, group_name, provider, symbol, ts, seq)
@@ -144,6 +146,37 @@ export async function writeCheckpoint(
       late.map(({ symbol }) => symbol),
       late.map(({ tsUs }) => tsUs),
       late.map(({ seq }) => seq.toString()),
+    ],
+  );
+}
+
+async function writeDigests(
+  client: Client,
+  { topic, group }: GroupName,
+  symbols: readonly SymbolState[],
+  shape: string,
+): Promise<void> {
+  const rows = symbols.flatMap(({ runId, provider, symbol, digests = [] }) =>
+    digests.map((each) => ({ runId, provider, symbol, ...each })),
+  );
+  if (rows.length === 0) return;
+  await client.query(
+    `INSERT INTO feature_digests (topic, group_name, shape, replay_run_id, provider, symbol, ts, rows, digest)
+     SELECT $1, $2, $3, k.run, k.provider, k.symbol, ${timeOf('k.us')}, k.rows, decode(k.digest, 'hex')
+       FROM unnest($4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::text[])
+         AS k (run, provider, symbol, us, rows, digest)
+     ON CONFLICT (topic, group_name, replay_run_id, provider, symbol, ts) DO UPDATE
+       SET shape = excluded.shape, rows = excluded.rows, digest = excluded.digest, updated_at = now()`,
+    [
+      topic,
+      group,
+      shape,
+      rows.map(({ runId }) => runId.toString()),
+      rows.map(({ provider }) => provider),
+      rows.map(({ symbol }) => symbol),
+      rows.map(({ hourUs }) => hourUs),
+      rows.map(({ rows: count }) => count),
+      rows.map(({ digest }) => digestText(digest)),
     ],
   );
 }

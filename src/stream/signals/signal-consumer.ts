@@ -24,8 +24,8 @@ export interface SignalConsumerOptions
   features?: FeatureSettings;
 }
 
-/** looks of one transaction at most: some 140,000 signals */
-const ROWS_MAX = 20_000;
+/** looks of one transaction at most: some 28,000 signals */
+const ROWS_MAX = 4_000;
 const CHECKPOINT_MS = 10_000;
 
 /**

@@ -16,7 +16,7 @@ export interface SignalStep {
   /** entries that it covers */
   entries: number;
   /** of symbols as they are behind `position`; null: it makes no checkpoint */
-  states: ReturnType<PartitionRows['takeStates']> | null;
+  states: readonly Omit<SymbolState, 'facts'>[] | null;
 }
 
 export interface StepWriterOptions {
@@ -39,7 +39,6 @@ export interface StepWriterOptions {
 
 /** signals published at once */
 const PUBLISH_MAX = 1_000;
-const UTF8 = new TextEncoder();
 
 type State =
   { kind: 'idle' } | { kind: 'committing'; done: Promise<void> } | { kind: 'failed'; error: unknown };
@@ -167,10 +166,6 @@ export class StepWriter {
 }
 
 function recordOf(signal: Signal): OutgoingRecord {
-  return {
-    key: signal.symbol,
-    eventId: signalId(signal),
-    data: UTF8.encode(signalJson(signal)),
-    encoding: 'json',
-  };
+  const eventId = signalId(signal);
+  return { key: signal.symbol, eventId, data: Buffer.from(signalJson(signal, eventId)), encoding: 'json' };
 }
