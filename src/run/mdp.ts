@@ -7,6 +7,7 @@ import { registerConfig } from './cli/config.ts';
 import { registerDb } from './cli/db.ts';
 import { registerDlq } from './cli/dlq/dlq.ts';
 import { registerQuality } from './cli/chain/quality.ts';
+import { registerRules } from './cli/rules/rules.ts';
 import { registerStream } from './cli/stream/stream.ts';
 import { ConfigError, readSetting, readVariable } from './config/load.ts';
 import { EXIT_USAGE } from './exit-codes.ts';
@@ -33,6 +34,7 @@ try {
   registerQuality(program, { databaseUrl: readDatabaseUrl ?? databaseUrl, clock: systemClock });
   registerBars(program, { databaseUrl, clock: systemClock });
   registerConfig(program);
+  registerRules(program);
   registerStream(program, { databaseUrl });
   await program.parseAsync();
 } catch (error) {

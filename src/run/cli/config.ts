@@ -1,7 +1,15 @@
 import type { Command } from 'commander';
+import { featureSet } from '../../core/feature/catalogue.ts';
+import { RulesError } from '../../stream/inference/rules/mistakes.ts';
+import { readRules } from '../../stream/inference/rules/rules-file.ts';
 import { ConfigError } from '../config/load.ts';
 import { createRedactor } from '../config/redact.ts';
-import { readStreamingConfig, streamingConfigPath } from '../config/streaming/load.ts';
+import {
+  featureSettings,
+  readStreamingConfig,
+  streamingConfigPath,
+  type StreamingConfig,
+} from '../config/streaming/load.ts';
 import { YamlError } from '../config/streaming/yaml.ts';
 import { EXIT_FAILED } from '../exit-codes.ts';
 import { printOf } from './text.ts';
@@ -12,23 +20,39 @@ export function registerConfig(program: Command): void {
     .command('config')
     .description('the configuration of everything on the bus (configs/streaming.yaml)')
     .command('check')
-    .description('read the file with its variables and defaults, and say every mistake with its line')
+    .description(
+      'read the file with its variables and defaults, and the rules that it names, and say every mistake with its line',
+    )
     .option('--config <file>', 'the file (default: STREAMING_CONFIG, or configs/streaming.yaml)')
     .option('--json', 'the values in effect as one JSON object: durations in ms, sizes in bytes')
     .addHelpText('after', HELP)
-    .action((options: { config?: string; json?: true }, command: Command) => {
+    .action(async (options: { config?: string; json?: true }, command: Command) => {
       const print = printOf(command);
       const file = options.config ?? streamingConfigPath();
       try {
         const config = readStreamingConfig(file);
+        const rules = await checkRules(config);
         const redact = createRedactor();
         if (options.json === true) print(redact(JSON.stringify(config)));
-        else print(`${file} is right: bus ${config.bus.type}, ${config.bus.partitions} partition(s)`);
+        else {
+          print(`${file} is right: bus ${config.bus.type}, ${config.bus.partitions} partition(s)`);
+          if (rules !== null) print(rules);
+        }
       } catch (error) {
-        if (!(error instanceof YamlError || error instanceof ConfigError)) throw error;
+        const isMistake =
+          error instanceof YamlError || error instanceof ConfigError || error instanceof RulesError;
+        if (!isMistake) throw error;
         command.error(error.message, { exitCode: EXIT_FAILED });
       }
     });
+}
+
+/** @returns null where rules are switched off; @throws RulesError */
+async function checkRules(config: StreamingConfig): Promise<string | null> {
+  const { enabled, file } = config.inference.adapters.rules;
+  if (!enabled) return null;
+  const { rules } = await readRules(file, featureSet(featureSettings(config.features)).names);
+  return `${file} is right: ${rules.length} rule(s)`;
 }
 
 const HELP = `
@@ -36,5 +60,6 @@ Example:
   $ mdp config check --config configs/streaming.yaml
 
 \${NAME} and \${NAME:-default} stand for variables of the environment or of .env.ingester. A key that is not known is a
-mistake: a misspelt one would otherwise silently have its default.
+mistake: a misspelt one would otherwise silently have its default. The file of rules (inference.adapters.rules.file) is read as well
+unless rules are switched off; its mistakes have a line and a column.
 Exit codes: 0 right, 1 mistakes, 2 a mistake in the command line.`;

@@ -10,6 +10,7 @@ import { hostPorts, redisUri } from '../addresses.ts';
 import { readSetting, readVariable } from '../load.ts';
 import { byteSize, duration, type Parser } from '../parsers.ts';
 import { contractList, withSymbols } from './contracts.ts';
+import { defaultRulesFile } from './rules-file.ts';
 import { readYaml, YamlError } from './yaml.ts';
 
 /** A value with the syntax of environment variables: `2GiB`, `24h`, or a bare number where that has a meaning. */
@@ -200,7 +201,11 @@ export const streamingSchema = z.strictObject({
           rules: z
             .strictObject({
               enabled: z.boolean().default(true),
-              file: z.string().default('configs/rules.yaml'),
+              file: z
+                .string()
+                .min(1)
+                .optional()
+                .transform((file) => file ?? defaultRulesFile()),
             })
             .prefault({}),
           sklearn: z
@@ -266,7 +271,11 @@ const PACKAGED = fileURLToPath(new URL('../../../../configs/streaming.yaml', imp
  * @throws YamlError, ConfigError
  */
 export function readStreamingConfig(path?: string): StreamingConfig {
-  return loadStreamingConfig(path ?? streamingConfigPath(), readVariable);
+  const file = path ?? streamingConfigPath();
+  const config = loadStreamingConfig(file, readVariable);
+  // the packaged file names the one beside it, which the working directory may lack
+  if (file === PACKAGED) config.inference.adapters.rules.file = defaultRulesFile();
+  return config;
 }
 
 export function streamingConfigPath(): string {

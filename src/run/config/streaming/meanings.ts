@@ -70,7 +70,10 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'signal_consumer.batch_size': 'Signals of one transaction while it keeps up; behind, as many as there are.',
   'signal_consumer.flush_interval': 'How long a signal may wait for its transaction.',
   'inference.consumer_group': 'Group of the inference: rules and models.',
-  'inference.adapters': '`rules` and `sklearn`.',
+  'inference.adapters.rules.enabled': 'Whether rules are evaluated at the end of each window.',
+  'inference.adapters.rules.file':
+    'The rules, a path below the working directory or an absolute one; read again when it changes. Default: `configs/rules.yaml`, or that of the package where there is none. [rules.md](rules.md) says what is in it.',
+  'inference.adapters.sklearn': '`enabled` and `model_path`.',
   'telemetry.metrics_port': 'Port of /metrics of the stages on the bus; METRICS_PORT wins.',
   'telemetry.log_level': 'Least level that is logged: trace, debug, info, warn, error or fatal.',
 };

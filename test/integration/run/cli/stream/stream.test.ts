@@ -404,6 +404,10 @@ void test('--help of every command names options, units, defaults and an example
       ['--topic', '--drop', '--yes', '--json'],
     ],
     [['config', 'check'], ['--json']],
+    [
+      ['rules', 'test'],
+      ['--input', '--rules', '--json'],
+    ],
   ];
   for (const [name, options] of commands) {
     const { code, stdout } = await runCommand('mdp', [...name, '--help'], {});
