@@ -98,6 +98,9 @@ create table if not exists feature_digests (
   symbol text collate "C" not null,
   -- start of the hour of the rows' times
   ts timestamptz not null,
+  -- of the first and the last of them
+  first_ts timestamptz not null,
+  last_ts timestamptz not null,
   shape text not null,
   rows bigint not null,
   digest bytea not null,

@@ -6,6 +6,7 @@ import { registerBars } from './cli/bars/rebuild.ts';
 import { registerConfig } from './cli/config.ts';
 import { registerDb } from './cli/db.ts';
 import { registerDlq } from './cli/dlq/dlq.ts';
+import { registerExport } from './cli/export/features.ts';
 import { registerQuality } from './cli/chain/quality.ts';
 import { registerRules } from './cli/rules/rules.ts';
 import { registerStream } from './cli/stream/stream.ts';
@@ -33,6 +34,7 @@ try {
   registerDlq(program, { databaseUrl, tickBytesMax: () => readSetting('tickMaxBytes'), clock: systemClock });
   registerQuality(program, { databaseUrl: readDatabaseUrl ?? databaseUrl, clock: systemClock });
   registerBars(program, { databaseUrl, clock: systemClock });
+  registerExport(program, { databaseUrl: readDatabaseUrl ?? databaseUrl, clock: systemClock });
   registerConfig(program);
   registerRules(program);
   registerStream(program, { databaseUrl });

@@ -8,6 +8,9 @@ const BITS = 128n;
 export interface HourDigest {
   /** start of the hour with the looks' times, µs since 1970 */
   hourUs: number;
+  /** times of the first and the last one */
+  firstUs: number;
+  lastUs: number;
   rows: number;
   digest: bigint;
 }
@@ -37,6 +40,8 @@ export function digestText(digest: bigint): string {
   return digest.toString(16).padStart(32, '0');
 }
 
+const NO_HOUR: HourDigest = { hourUs: NaN, firstUs: NaN, lastUs: NaN, rows: 0, digest: 0n };
+
 /** The digests of a symbol's looks, hour by hour; their times rise. */
 export class HourDigests {
   #hour: HourDigest | null = null;
@@ -48,9 +53,10 @@ export class HourDigests {
     const hourUs = Math.floor(tsUs / HOUR_US) * HOUR_US;
     if (this.#hour === null || this.#hour.hourUs !== hourUs) {
       if (this.#hour !== null && this.#isChanged) this.#closed.push(this.#hour);
-      this.#hour = { hourUs, rows: 0, digest: 0n };
+      this.#hour = { hourUs, firstUs: tsUs, lastUs: tsUs, rows: 0, digest: 0n };
     }
     this.#hour.rows += 1;
+    this.#hour.lastUs = tsUs;
     this.#hour.digest = sumOfDigests(this.#hour.digest, rowDigest(provider, symbol, tsUs, values));
     this.#isChanged = true;
   }
@@ -65,8 +71,10 @@ export class HourDigests {
   }
 
   save(out: StateOut): void {
-    const { hourUs, rows, digest } = this.#hour ?? { hourUs: NaN, rows: 0, digest: 0n };
+    const { hourUs, firstUs, lastUs, rows, digest } = this.#hour ?? NO_HOUR;
     out.f64(hourUs);
+    out.f64(firstUs);
+    out.f64(lastUs);
     out.f64(rows);
     out.i64(BigInt.asIntN(64, digest >> 64n));
     out.i64(BigInt.asIntN(64, digest));
@@ -74,9 +82,13 @@ export class HourDigests {
 
   load(state: StateIn): void {
     const hourUs = state.f64();
+    const firstUs = state.f64();
+    const lastUs = state.f64();
     const rows = state.f64();
     const high = BigInt.asUintN(64, state.i64());
     const low = BigInt.asUintN(64, state.i64());
-    this.#hour = Number.isNaN(hourUs) ? null : { hourUs, rows, digest: high * 2n ** 64n + low };
+    this.#hour = Number.isNaN(hourUs)
+      ? null
+      : { hourUs, firstUs, lastUs, rows, digest: high * 2n ** 64n + low };
   }
 }

@@ -1,13 +1,17 @@
 import type { Client } from 'pg';
+import type { HourDigest as SeenHour } from '../../core/signal/row-digest.ts';
 import type { Signal } from '../../core/signal/signal.ts';
 import type { FeatureTick } from '../../core/feature/tick.ts';
 import type { SymbolKey } from '../../core/window/step.ts';
+import { microsOf } from '../postgres/time-sql.ts';
 import type { RunOnSession } from '../postgres/session.ts';
 import {
   anchorOf,
   loadSignalState,
+  seenHours,
   writeCheckpoint,
   type Checkpoint,
+  type SeenRange,
   type SignalFrame,
   type SignalState,
 } from './state.ts';
@@ -61,5 +65,18 @@ export class SignalsStore {
   async ticks(range: TickRange, after: TickCursor | null): Promise<FeatureTick[] | null> {
     const ticks = await this.#run((client) => featureTicks(client, range, after));
     return ticks.length === 0 ? null : ticks;
+  }
+
+  /** What the stage saw live, by hours that touch the range. */
+  seenHours(range: SeenRange, symbol: string, shape: string): Promise<SeenHour[]> {
+    return this.#run((client) => seenHours(client, range, symbol, shape));
+  }
+
+  /** The database's clock, µs since 1970. */
+  nowUs(): Promise<number> {
+    return this.#run(async (client) => {
+      const { rows } = await client.query<{ us: string }>(`SELECT ${microsOf('clock_timestamp()')} AS us`);
+      return Number(rows[0].us);
+    });
   }
 }

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import type { LateTick, SymbolState } from '../../core/signal/partition-rows.ts';
-import { digestText } from '../../core/signal/row-digest.ts';
+import { digestText, type HourDigest } from '../../core/signal/row-digest.ts';
 import type { SymbolKey } from '../../core/window/step.ts';
 import type { GroupName, HeldPartition } from '../bus/partitions.ts';
 import { microsOf, timeOf } from '../postgres/time-sql.ts';
@@ -161,12 +161,13 @@ async function writeDigests(
   );
   if (rows.length === 0) return;
   await client.query(
-    `INSERT INTO feature_digests (topic, group_name, shape, replay_run_id, provider, symbol, ts, rows, digest)
-     SELECT $1, $2, $3, k.run, k.provider, k.symbol, ${timeOf('k.us')}, k.rows, decode(k.digest, 'hex')
-       FROM unnest($4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::text[])
-         AS k (run, provider, symbol, us, rows, digest)
+    `INSERT INTO feature_digests (topic, group_name, shape, replay_run_id, provider, symbol, ts, first_ts, last_ts, rows, digest)
+     SELECT $1, $2, $3, k.run, k.provider, k.symbol, ${timeOf('k.us')}, ${timeOf('k.first_us')}, ${timeOf('k.last_us')}, k.rows,
+            decode(k.digest, 'hex')
+       FROM unnest($4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[])
+         AS k (run, provider, symbol, us, first_us, last_us, rows, digest)
      ON CONFLICT (topic, group_name, replay_run_id, provider, symbol, ts) DO UPDATE
-       SET shape = excluded.shape, rows = excluded.rows, digest = excluded.digest, updated_at = now()`,
+       SET shape = excluded.shape, first_ts = excluded.first_ts, last_ts = excluded.last_ts, rows = excluded.rows, digest = excluded.digest, updated_at = now()`,
     [
       topic,
       group,
@@ -175,6 +176,8 @@ async function writeDigests(
       rows.map(({ provider }) => provider),
       rows.map(({ symbol }) => symbol),
       rows.map(({ hourUs }) => hourUs),
+      rows.map(({ firstUs }) => firstUs),
+      rows.map(({ lastUs }) => lastUs),
       rows.map(({ rows: count }) => count),
       rows.map(({ digest }) => digestText(digest)),
     ],
@@ -213,6 +216,45 @@ export async function anchorOf(
   );
   const us = rows[0]?.us ?? null;
   return us === null ? null : Number(us);
+}
+
+/** Digests of the hours that touch a range, of live rows of these features. */
+export async function seenHours(
+  client: Client,
+  { topic, group, provider, startUs, endUs }: SeenRange,
+  symbol: string,
+  shape: string,
+): Promise<HourDigest[]> {
+  const { rows } = await client.query<{
+    us: string;
+    first_us: string;
+    last_us: string;
+    rows: string;
+    digest: string;
+  }>(
+    `SELECT ${microsOf('ts')} AS us, ${microsOf('first_ts')} AS first_us, ${microsOf('last_ts')} AS last_us, rows,
+            encode(digest, 'hex') AS digest
+       FROM feature_digests
+      WHERE topic = $1 AND group_name = $2 AND replay_run_id = 0 AND provider = $3 AND symbol = $4 AND shape = $5
+        AND last_ts >= ${timeOf('$6')} AND first_ts < ${timeOf('$7')}
+      ORDER BY ts`,
+    [topic, group, provider, symbol, shape, startUs, endUs],
+  );
+  return rows.map((row) => ({
+    hourUs: Number(row.us),
+    firstUs: Number(row.first_us),
+    lastUs: Number(row.last_us),
+    rows: Number(row.rows),
+    digest: BigInt(`0x${row.digest}`),
+  }));
+}
+
+export interface SeenRange {
+  topic: string;
+  group: string;
+  provider: string;
+  startUs: number;
+  endUs: number;
 }
 
 function placeOf({ name, held }: { name: GroupName; held: { partition: number } }): [string, string, number] {

@@ -1,15 +1,13 @@
-import { InvalidArgumentError, Option, type Command } from 'commander';
-import { parseDuration } from '../../../core/duration.ts';
-import { upperCased } from '../../../core/market/identity/symbol.ts';
-import { formatMicros, parseIsoMicros, type Clock } from '../../../core/time.ts';
+import { Option, type Command } from 'commander';
+import { formatMicros, type Clock } from '../../../core/time.ts';
 import { StoreClient } from '../../../store/store-client.ts';
-import { windowMsOf } from '../../../stream/bars/micro-batcher.ts';
-import { BarsRebuild, order, type RebuildReport } from '../../../stream/bars/rebuild.ts';
+import { BarsRebuild, type RebuildReport } from '../../../stream/bars/rebuild.ts';
 import type { StreamingConfig } from '../../config/streaming/load.ts';
 import { EXIT_FAILED } from '../../exit-codes.ts';
 import { watchSignals } from '../../signals.ts';
 import { eventsTopic } from '../../stages/open-bus.ts';
 import { endWithUsage } from '../arguments.ts';
+import { symbolList, time, windowLength } from '../market-arguments.ts';
 import { withDatabase } from '../database.ts';
 import { startProgress, type Progress } from '../progress.ts';
 import { runStreaming } from '../stream/commands.ts';
@@ -32,9 +30,6 @@ interface RebuildArguments {
 }
 
 const APPLICATION = 'mdp bars rebuild';
-/** the bus takes no others */
-const EARLIEST = '2000-01-01';
-const LATEST = '2100-01-01';
 
 /** `mdp bars rebuild`: final bars of a range from tick_data. */
 export function registerBars(program: Command, env: BarsEnvironment): void {
@@ -150,30 +145,4 @@ function say(report: RebuildReport, { provider, from, to, json }: RebuildArgumen
   );
   for (const [symbol, us] of Object.entries(openFrom))
     print(`${symbol}: windows from ${us} on are left to the micro-batcher`);
-}
-
-function symbolList(text: string): string[] {
-  const symbols = text.split(',').map((symbol) => upperCased(symbol.trim()));
-  if (symbols.includes('')) throw new InvalidArgumentError('Expected symbols separated by commas.');
-  return [...new Set(symbols)].sort(order);
-}
-
-function time(text: string): bigint {
-  let micros: bigint;
-  try {
-    micros = parseIsoMicros(text);
-  } catch (error) {
-    throw new InvalidArgumentError(`${(error as Error).message}.`);
-  }
-  if (micros < parseIsoMicros(EARLIEST) || micros > parseIsoMicros(LATEST))
-    throw new InvalidArgumentError(`Expected a time from ${EARLIEST} to ${LATEST}.`);
-  return micros;
-}
-
-function windowLength(text: string): number {
-  try {
-    return windowMsOf(parseDuration(text) / 1000);
-  } catch (error) {
-    throw new InvalidArgumentError(`${(error as Error).message}.`);
-  }
 }

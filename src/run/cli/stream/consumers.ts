@@ -1,13 +1,12 @@
 import { hostname } from 'node:os';
-import { InvalidArgumentError, Option, type Command } from 'commander';
-import { parseDuration } from '../../../core/duration.ts';
-import { windowMsOf } from '../../../stream/bars/micro-batcher.ts';
+import { Option, type Command } from 'commander';
 import { runRole } from '../../stages/standalone.ts';
 import { buildStage } from '../../stages/build.ts';
 import type { BusStage } from '../../config/stages.ts';
 import type { StreamingConfig } from '../../config/streaming/load.ts';
 import { withAdapter, type Adapter } from '../../stages/evaluator.ts';
 import { wholeNumber } from '../arguments.ts';
+import { windowLength } from '../market-arguments.ts';
 import { schemaPolicy, type StreamCommands, type StreamEnvironment } from './commands.ts';
 import { withServerUrl } from '../database.ts';
 
@@ -133,14 +132,6 @@ export function registerInfer(commands: StreamCommands, env: StreamEnvironment):
         );
       }),
     );
-}
-
-function windowLength(text: string): number {
-  try {
-    return windowMsOf(parseDuration(text) / 1000);
-  } catch (error) {
-    throw new InvalidArgumentError(`${(error as Error).message}.`);
-  }
 }
 
 const ENDING = `Ends at SIGTERM or Ctrl-C with what is in hand stored and acknowledged.
