@@ -121,7 +121,7 @@ async function buildInference(setup: StageSetup, connections: Connections): Prom
     allowLateMs: windows.allow_late_ms,
     idleTimeoutMs: windows.idle_timeout,
     set,
-    evaluator: await buildEvaluator(setup, set, connections),
+    ...(await buildEvaluator(streaming, set, connections)),
   });
 }
 
