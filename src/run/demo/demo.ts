@@ -171,7 +171,7 @@ function chainText(seen: Observation, before: Observation | null): string {
 function marketText(seen: MarketObservation | null, before: MarketObservation | null): string {
   if (seen === null) return 'market: starting';
   const rate = before === null ? 0 : seen.stored - before.stored;
-  return `market ${`${rate}`.padStart(5)} ticks/s  lag ${Math.max(0, seen.published - seen.stored)}  bars ${seen.bars}`;
+  return `market ${`${rate}`.padStart(5)} ticks/s  lag ${Math.max(0, seen.published - seen.stored)}  bars ${seen.bars}  signals ${seen.signals}`;
 }
 
 async function observe(port: number): Promise<Observation | null> {
@@ -243,6 +243,9 @@ async function sumUp(url: string, sent: number): Promise<boolean> {
       `  in tick_data        ${market.ordersStored}   ${verdict(market.orders === market.ordersStored, 'orders')}`,
       `  ticks in bars       ${market.inBars}   ${verdict(market.inBars === market.produced + market.orders, 'published + orders')}`,
       `  bars                ${market.bars}`,
+      `  times of ticks      ${market.tickTimes}`,
+      `  vwap deviations     ${market.deviations}   ${verdict(market.deviations === market.tickTimes, 'times of ticks')}`,
+      `  signals             ${market.signals}, ${market.ruleSignals} of rules`,
       `  dead letters        ${market.deadLetters}`,
       '',
     ].join('\n'),

@@ -9,7 +9,7 @@ import { start } from './processes.ts';
 
 const SYMBOLS = ['SPY', 'AAPL', 'MSFT', 'NVDA'];
 /** ticks per second per symbol */
-const TICK_RATE = 500;
+const TICK_RATE = 200;
 /** of the bars */
 export const WINDOW = '2s';
 export const MARKET_RATE = SYMBOLS.length * TICK_RATE;
@@ -27,6 +27,7 @@ export async function writeStreamingConfig(folder: string): Promise<string> {
     `    tick_rate: ${TICK_RATE}`,
     // short, so that the last bars are written soon after the last tick
     'micro_batch: { window_ms: 2000, idle_timeout: 2s }',
+    'signal_consumer: { flush_interval: 1s }',
     'telemetry: { log_level: warn }',
   ];
   await writeFile(path, `${lines.join('\n')}\n`);
@@ -50,6 +51,8 @@ export interface MarketObservation {
   stored: number;
   /** windows whose bar is written */
   bars: number;
+  /** in their table */
+  signals: number;
 }
 
 /** What the metrics of the stages and of the producer say; null while one of them does not answer. */
@@ -64,6 +67,7 @@ export async function observeMarket(
       published: published + sum(producer, 'stream_events_ingested_total'),
       stored: sum(stages, 'tick_forward_total'),
       bars: sum(stages, 'microbatch_flush_total'),
+      signals: sum(stages, 'signals_written_total'),
     };
   } catch {
     return null; // not listening yet, or no longer
@@ -84,11 +88,12 @@ function sum(text: string, metric: string): number {
 }
 
 export function isMarketEqual(counts: MarketCounts): boolean {
-  const { produced, producedStored, orders, ordersStored, inBars } = counts;
-  return produced === producedStored && orders === ordersStored && inBars === produced + orders;
+  const { produced, producedStored, orders, ordersStored, inBars, tickTimes, deviations } = counts;
+  const isStored = produced === producedStored && orders === ordersStored;
+  return isStored && inBars === produced + orders && deviations === tickTimes;
 }
 
-/** Waits until everything published is stored and in its bar, `withinMs` at most. */
+/** Waits until everything published is stored, in its bar and has its signals, `withinMs` at most. */
 export async function untilMarketEqual(url: string, daemon: ChildProcess, withinMs: number): Promise<void> {
   const client = await connect(parseDatabaseUrl(url), { applicationName: 'demo' });
   try {

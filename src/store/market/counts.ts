@@ -14,6 +14,13 @@ export interface MarketCounts {
   inBars: number;
   /** bars, coarser ones included */
   bars: number;
+  /** times of ticks: of one symbol, distinct */
+  tickTimes: number;
+  /** signals vwap_deviation_bps: one for each of those times */
+  deviations: number;
+  /** all signals, and those of rules */
+  signals: number;
+  ruleSignals: number;
   /** records of mdp.events.dlq; only for the postgres bus */
   deadLetters: number;
 }
@@ -30,6 +37,10 @@ export async function countMarket(client: Client, interval: string): Promise<Mar
        (SELECT count(*) FROM tick_data WHERE provider = 'continuum') AS orders_stored,
        (SELECT coalesce(sum(tick_count), 0) FROM bars_ohlcv WHERE "interval" = $1) AS in_bars,
        (SELECT count(*) FROM bars_ohlcv) AS bars,
+       (SELECT count(*) FROM (SELECT DISTINCT provider, symbol, ts FROM tick_data) AS t) AS tick_times,
+       (SELECT count(*) FROM signals WHERE name = 'vwap_deviation_bps') AS deviations,
+       (SELECT count(*) FROM signals) AS signals,
+       (SELECT count(*) FROM signals WHERE score IS NOT NULL) AS rule_signals,
        (SELECT coalesce(sum(next_offset), 0) FROM bus_logs WHERE topic = 'mdp.events.dlq') AS dead`,
     [interval],
   );
@@ -41,6 +52,10 @@ export async function countMarket(client: Client, interval: string): Promise<Mar
     ordersStored: Number(row['orders_stored']),
     inBars: Number(row['in_bars']),
     bars: Number(row['bars']),
+    tickTimes: Number(row['tick_times']),
+    deviations: Number(row['deviations']),
+    signals: Number(row['signals']),
+    ruleSignals: Number(row['rule_signals']),
     deadLetters: Number(row['dead']),
   };
 }

@@ -81,4 +81,49 @@ void test('the example programs run as they stand', { skip: missing ?? false }, 
     const [code] = await once(child, 'exit');
     t.equal(code, 0);
   });
+
+  await t.test('signals of ticks, and signals of one’s own', async (t) => {
+    const child = run('signal-consumer');
+    const lines: string[] = [];
+    const out = createInterface({ input: child.stdout });
+    out.on('line', (line) => lines.push(line));
+    await once(out, 'line');
+    for (const [at, price] of [
+      ['14:02:02.1', 425.5],
+      ['14:02:02.2', 427.5],
+      ['14:02:05', 426],
+    ] as const) {
+      const event = {
+        provider: 'ibkr',
+        symbol: 'IWM',
+        kind: 'tick',
+        ts: `2025-10-24T${at}Z`,
+        price,
+        size: 1,
+        bid: price - 0.5,
+        ask: price + 0.5,
+      };
+      await redis.cli('XADD', 'mdp.events', '*', 'data', JSON.stringify(event));
+    }
+    const stored = `SELECT name, value, metadata FROM signals WHERE symbol = 'IWM' ORDER BY ts, name LIMIT 6`;
+    // once the watermark has passed both, and flush_interval is over
+    await until('two ticks have their signals', async () => (await client.query(stored)).rows.length >= 6);
+    const { rows } = await client.query<{ name: string; value: number; metadata: unknown }>(stored);
+    const deviation = rows.filter(({ name }) => name === 'vwap_deviation_bps').map(({ value }) => value);
+    t.strictSame(deviation, [0, ((427.5 - 426.5) / 426.5) * 10_000]);
+    const spread = rows.find(({ name }) => name === 'spread_bps');
+    t.strictSame(spread, {
+      name: 'spread_bps',
+      value: (1 / 425.5) * 10_000,
+      metadata: { window: 'tick', price: 425.5 },
+    });
+    const own = await client.query(
+      `SELECT value, metadata FROM signals WHERE provider = 'mine' AND name = 'opened'`,
+    );
+    t.strictSame(own.rows, [{ value: 1, metadata: { window: '2s' } }]);
+    child.kill('SIGTERM');
+    const [code] = await once(child, 'exit');
+    t.equal(code, 0);
+    t.match(lines.at(-1) ?? '', /"name":"vwap_deviation_bps"/);
+  });
 });
