@@ -189,7 +189,11 @@ void test('the daemon is configured by variables that it knows, and has time to 
   t.strictSame(daemon.command, ['tick-ingester']);
   t.equal(daemon.build, '.');
   t.ok(Number.parseInt(daemon.stop_grace_period, 10) > 35, 'above drain and close');
-  t.strictSame(config.stages, ['ingest', 'orders', 'ticks', 'bars'], 'every stage of this version');
+  t.strictSame(
+    config.stages,
+    ['ingest', 'orders', 'ticks', 'bars', 'signals'],
+    'every stage of this version',
+  );
   t.equal(config.redisUri, 'redis://redis:6379/0', 'the service redis');
   t.strictSame(daemon.depends_on, {
     md_postgres: { condition: 'service_healthy' },

@@ -198,11 +198,6 @@ function* parts(symbols: readonly SymbolState[]): Generator<readonly SymbolState
   if (from < symbols.length) yield symbols.slice(from);
 }
 
-/** A replay's state goes with its run. */
-export async function dropReplayStates(client: Client, runId: bigint): Promise<void> {
-  await client.query('DELETE FROM feature_states WHERE replay_run_id = $1', [runId.toString()]);
-}
-
 /** Where the live features of a symbol began, µs; null: nobody has computed any. */
 export async function anchorOf(
   client: Client,

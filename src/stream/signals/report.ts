@@ -6,7 +6,7 @@ import type { SymbolKey } from '../../core/window/step.ts';
 import type { SignalResult } from '../../store/signals/write.ts';
 import type { JobRun } from '../job-run.ts';
 import { SymbolLabels, type Meter } from '../meter.ts';
-import type { SignalStep } from './step-writer.ts';
+import type { SignalStep } from './step.ts';
 
 export interface SignalReportOptions {
   env: Env;

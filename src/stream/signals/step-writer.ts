@@ -1,23 +1,13 @@
 import type { Env } from '../../core/env.ts';
 import type { LateTick, PartitionRows, SymbolState } from '../../core/signal/partition-rows.ts';
-import { signalId, signalJson, type FeatureRow, type Signal } from '../../core/signal/signal.ts';
+import { signalId, signalJson, type Signal } from '../../core/signal/signal.ts';
 import type { OutgoingRecord, StreamBus } from '../../bus/bus.ts';
 import type { OwnedPartition } from '../../bus/ownership.ts';
 import type { SignalsStore } from '../../store/signals/signals-store.ts';
 import type { SignalFrame, SignalState } from '../../store/signals/state.ts';
 import type { Evaluator } from './evaluator.ts';
 import type { SignalReport } from './report.ts';
-
-/** What one transaction covers. */
-export interface SignalStep {
-  rows: readonly FeatureRow[];
-  /** the last entry taken */
-  position: string;
-  /** entries that it covers */
-  entries: number;
-  /** of symbols as they are behind `position`; null: it makes no checkpoint */
-  states: readonly Omit<SymbolState, 'facts'>[] | null;
-}
+import type { SignalStep } from './step.ts';
 
 export interface StepWriterOptions {
   bus: StreamBus;

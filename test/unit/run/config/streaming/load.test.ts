@@ -136,14 +136,21 @@ void test('every line of the seed stands in the shipped file', (t) => {
 });
 
 void test('what the shipped file says behind # is accepted, and is the default', (t) => {
-  const opened = SHIPPED.replace(/^# (tick_consumer:|providers:|(?:  ){1,2}\w+:)/gm, '$1').replace(
-    /^( +)# ( *[\w]+:.*)$/gm,
-    '$1$2',
-  );
+  const opened = SHIPPED.replace(
+    /^# (tick_consumer:|signal_consumer:|providers:|(?:  ){1,2}\w+:)/gm,
+    '$1',
+  ).replace(/^( +)# ( *[\w]+:.*)$/gm, '$1$2');
   t.match(opened, /^ {6}password:/m);
   const { bus, providers, ...rest } = load(opened, { KAFKA_PASSWORD: 's3cret', REDIS_URI: 'rediss://h' });
   const { bus: initial, providers: none, ...others } = load(SEED);
-  t.strictSame(rest, others);
+  const { features, ...remaining } = rest;
+  const { features: initialFeatures, ...otherwise } = others;
+  t.strictSame(remaining, otherwise);
+  t.strictSame(
+    features,
+    { ...initialFeatures, price_bin: 0.01 },
+    'price_bin is an example: the default is none',
+  );
   t.strictSame(none, {});
   t.strictSame(providers, {
     hyperliquid: {
