@@ -16,7 +16,8 @@ import { planRing, Ring, type RingStatus } from './ring.ts';
 import { REFETCH, Refetcher } from './leader/refetcher.ts';
 import { RunSupervisor, type RunOptions } from './leader/run-supervisor.ts';
 import { LedgerClient } from './leader/ledger-client.ts';
-import type { StreamState } from './sequencer/tick-stream.ts';
+import { compareWithStored, type StoredComparisonHost } from './leader/stored-comparison.ts';
+import type { StreamState } from './sequencer/stream-host.ts';
 import { IngestThreads, type ReaderMessage, type ThreadsOptions } from './threads.ts';
 import type { DatabaseTrouble } from './writer/batch-writer.ts';
 
@@ -232,6 +233,9 @@ export class Ingester {
       case 'repeated':
         this.#auditor.accept(message.run, message.frames);
         return;
+      case 'compare':
+        void this.#compare(message);
+        return;
       case 'forked':
         this.#runs.halt({ kind: 'forked', reason: message.reason });
         return;
@@ -258,10 +262,20 @@ export class Ingester {
     }
   }
 
-  #auditorHost(): AuditorHost {
+  async #compare({ run, id, frame }: ReaderMessage & { type: 'compare' }): Promise<void> {
+    try {
+      const comparison = await compareWithStored(frame, this.#auditorHost());
+      this.#threads.toReader({ type: 'compared', run, id, comparison });
+    } catch {
+      // stopping
+    }
+  }
+
+  #auditorHost(): AuditorHost & StoredComparisonHost {
     return {
       isSettled: (number) => this.#pipeline.progress?.isSettled(number) ?? false,
       readCounterparts: (numbers) => this.#ledger.readCounterparts(numbers),
+      readHighestBelow: (number) => this.#ledger.readHighestBelow(number),
       replaceDeadLetter: (epoch, raw, rows) => this.#ledger.replaceDeadLetter(epoch, raw, rows),
       recordDeadLetters: (epoch, deadLetters) => this.#ledger.recordDeadLetters(epoch, deadLetters),
       limits: () => ({
