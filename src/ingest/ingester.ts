@@ -11,7 +11,8 @@ import { GapRecorder } from './gaps/recorder.ts';
 import type { IngestObserver } from './observer.ts';
 import { awaitLatestTick, SequencerConnection } from './sequencer/connection.ts';
 import { Leadership, type LeadershipState } from './leader/leadership.ts';
-import { Pipeline, type PipelineHost } from './pipeline/pipeline.ts';
+import type { PipelineHost } from './pipeline/host.ts';
+import { Pipeline } from './pipeline/pipeline.ts';
 import { planRing, Ring, type RingStatus } from './ring.ts';
 import { REFETCH, Refetcher } from './leader/refetcher.ts';
 import { RunSupervisor, type RunOptions } from './leader/run-supervisor.ts';
@@ -19,7 +20,7 @@ import { LedgerClient } from './leader/ledger-client.ts';
 import { compareWithStored, type StoredComparisonHost } from './leader/stored-comparison.ts';
 import type { StreamState } from './sequencer/stream-host.ts';
 import { IngestThreads, type ReaderMessage, type ThreadsOptions } from './threads.ts';
-import type { DatabaseTrouble } from './writer/batch-writer.ts';
+import type { DatabaseTrouble } from './writer/trouble.ts';
 
 export interface IngesterOptions extends RunOptions, ThreadsOptions {
   env: Env;
@@ -104,7 +105,11 @@ export class Ingester {
         state: (state) => this.#leads(state),
       },
     );
-    const limits = { tickBytesMax: options.ring.tickBytesMax, chainCheck: options.chainCheck };
+    const limits = {
+      tickBytesMax: options.ring.tickBytesMax,
+      chainCheck: options.chainCheck,
+      answerMs: Math.min(...options.writers.map((writer) => writer.limits.answerMs)),
+    };
     this.#pipeline = new Pipeline(this.#ring, this.#threads, limits, env, observer, this.#pipelineHost());
     this.#auditor = new Auditor(observer, this.#auditorHost());
     this.#refetcher = new Refetcher({ ...REFETCH, backoff: options.backoff }, env, {
