@@ -1,4 +1,5 @@
 import type { Env } from '../core/env.ts';
+import { ServerClock } from '../core/server-clock.ts';
 import { atMost } from '../core/wait.ts';
 import type { Client } from 'pg';
 import type { ChainCheckMode } from '../core/copy/transcode.ts';
@@ -49,6 +50,8 @@ export interface IngesterStatus {
   halt: Halt | null;
   /** by writer; empty when all are healthy */
   databaseTrouble: Map<number, DatabaseTrouble>;
+  /** how far this machine's clock is ahead of the database's, ms, negative: behind it; null before the first answer */
+  clockAheadMs: number | null;
   position: bigint | null;
   completeUpTo: bigint | null;
   head: bigint | null;
@@ -75,6 +78,7 @@ export class Ingester {
   readonly #auditor: Auditor;
   readonly #refetcher: Refetcher;
   readonly #maintenance: Maintenance;
+  readonly #databaseClock: ServerClock;
   #leadershipState: LeadershipState = { kind: 'connecting' };
   #stream: StreamState = { kind: 'stopped' };
   #head: bigint | null = null;
@@ -86,6 +90,7 @@ export class Ingester {
     this.#host = host;
     this.#ring = new Ring(planRing(options.ring));
     const { env, observer } = options;
+    this.#databaseClock = new ServerClock(env.clock);
     this.#threads = new IngestThreads(this.#ring, options, env, observer, {
       fromReader: (message) => this.#fromReader(message),
       readerDied: (error) => this.#readerDied(error),
@@ -102,6 +107,7 @@ export class Ingester {
         lead: (epoch) => void this.#lead(epoch),
         follow: () => this.#runs.follow(),
         serverChanged: () => void this.#runs.serverChanged(),
+        serverTime: (micros, askedMs) => this.#databaseClock.tell(micros, askedMs, env.log),
         state: (state) => this.#leads(state),
       },
     );
@@ -109,6 +115,7 @@ export class Ingester {
       tickBytesMax: options.ring.tickBytesMax,
       chainCheck: options.chainCheck,
       answerMs: Math.min(...options.writers.map((writer) => writer.limits.answerMs)),
+      nowMicros: () => this.#databaseClock.nowMicros(),
     };
     this.#pipeline = new Pipeline(this.#ring, this.#threads, limits, env, observer, this.#pipelineHost());
     this.#auditor = new Auditor(observer, this.#auditorHost());
@@ -152,6 +159,7 @@ export class Ingester {
       stream: this.#stream,
       halt: this.#runs.halted,
       databaseTrouble: this.#threads.databaseTrouble,
+      clockAheadMs: this.#databaseClock.aheadMs,
       position: progress?.position ?? null,
       completeUpTo: progress?.completeUpTo ?? null,
       head: this.#head,
@@ -284,7 +292,7 @@ export class Ingester {
       replaceDeadLetter: (epoch, raw, rows) => this.#ledger.replaceDeadLetter(epoch, raw, rows),
       recordDeadLetters: (epoch, deadLetters) => this.#ledger.recordDeadLetters(epoch, deadLetters),
       limits: () => ({
-        nowMicros: this.#options.env.clock.nowMicros(),
+        nowMicros: this.#databaseClock.nowMicros(),
         tickMaxBytes: this.#options.ring.tickBytesMax,
         check: this.#options.chainCheck,
       }),

@@ -29,6 +29,8 @@ export interface PipelineLimits {
   tickBytesMax: number;
   /** CHAIN_CHECK */
   chainCheck: ChainCheckMode;
+  /** The database's clock, µs since 1970: a tick more than a day ahead of it is refused. */
+  nowMicros(): bigint;
   /** within which a batch must be answered, ms */
   answerMs: number;
 }

@@ -131,7 +131,7 @@ export class Pipeline {
         inFlight.parsed = await this.#threads.parse({
           batch: { slab, side, from, frames, first, ticks, previous: from === 0 ? previous : null },
           memory,
-          nowMicros: this.#env.clock.nowMicros(),
+          nowMicros: this.#limits.nowMicros(),
           tickBytesMax: this.#limits.tickBytesMax,
           check: this.#limits.chainCheck,
         });

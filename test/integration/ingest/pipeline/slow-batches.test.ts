@@ -69,7 +69,12 @@ async function write(url: string): Promise<{ committed: CommittedBatch[]; told: 
       write: (writer, batch, attempt) => writers[writer].write(batch, attempt),
       credit: () => {},
     },
-    { tickBytesMax: 1 << 16, chainCheck: 'link', answerMs: ANSWER_MS },
+    {
+      tickBytesMax: 1 << 16,
+      chainCheck: 'link',
+      nowMicros: () => systemClock.nowMicros(),
+      answerMs: ANSWER_MS,
+    },
     env,
     { committed: (batch) => void committed.push(batch) },
     { recordOrigin: async (first) => first, admit: () => true, committed: () => {}, fenced: () => {} },

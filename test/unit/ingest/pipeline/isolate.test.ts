@@ -86,7 +86,7 @@ class PipelineHarness {
           this.credits += 1;
         },
       },
-      { tickBytesMax: 4096, chainCheck: 'link', answerMs: 1000 },
+      { tickBytesMax: 4096, chainCheck: 'link', answerMs: 1000, nowMicros: () => 1_755_945_303_178_360n },
       {
         log: (level, _message, fields) => void (level === 'warn' && this.refused.push(fields)),
         clock: { nowMicros: () => 1_755_945_303_178_360n, monotonicMs: () => 0 },

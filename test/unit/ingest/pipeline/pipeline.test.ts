@@ -72,7 +72,7 @@ function harness(writers = 2, failParses = 0): PipelineHarness {
         }),
       credit: () => {},
     },
-    { tickBytesMax: 4096, chainCheck: 'link', answerMs: 1000 },
+    { tickBytesMax: 4096, chainCheck: 'link', answerMs: 1000, nowMicros: () => 1_755_945_303_178_360n },
     { log: () => {}, clock: { nowMicros: () => 0n, monotonicMs: () => 0 }, random: Math.random },
     { committed: (batch) => committed.push(batch) },
     {
