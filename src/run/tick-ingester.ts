@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { systemClock } from '../core/time.ts';
 import { registerDecisions } from './cli/chain/skip-resume.ts';
+import { registerRaiseFloor } from './cli/chain/raise-floor.ts';
 import { registerStatus } from './cli/chain/status.ts';
 import { registerVerify } from './cli/chain/verify.ts';
 import { databaseUrlOf } from './config/addresses.ts';
@@ -48,6 +49,7 @@ Exit codes: 0 stopped cleanly, 1 failed, 2 a mistake in the configuration.`,
 
 registerStatus(program, () => withConfig((config) => config));
 registerDecisions(program, () => withConfig((config) => config));
+registerRaiseFloor(program, () => withConfig((config) => config));
 registerVerify(program, () => ({
   databaseUrl: orExit(() => readSetting('readDatabaseUrl') ?? databaseUrlOf(readSetting('database'))),
   serviceName: orExit(() => readSetting('serviceName')),

@@ -31,6 +31,7 @@ const COMMANDS = [
   'tick-ingester',
   'tick-ingester status',
   'tick-ingester skip --tick 1',
+  'tick-ingester raise-floor',
   'tick-ingester verify --from 1 --to 2',
   'mdp db status',
   'mdp dlq list',
