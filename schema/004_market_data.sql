@@ -119,7 +119,10 @@ create table if not exists stage_leases (
 alter table schema_hypertables
   add column if not exists compress_segment_by text,
   add column if not exists compress_order_by text,
-  add column if not exists compress_after interval;
+  add column if not exists compress_after interval,
+  add column if not exists compress_set_for oid;
+comment on column schema_hypertables.compress_set_for is
+  'the table whose compression was set up: once, and from then on settings and policy are the operator''s';
 
 insert into schema_hypertables
   (table_name, column_name, chunk_interval, compress_segment_by, compress_order_by, compress_after) values
@@ -127,7 +130,8 @@ insert into schema_hypertables
   on conflict (table_name) do nothing;
 
 -- 'set', 'present', or 'absent' where the table has no such plan, is no hypertable or the edition cannot compress. Also
--- called when "mdp db hypertables" converts a table later.
+-- called when "mdp db hypertables" converts a table later. What was set up once, by this or by somebody else, is left as it
+-- is: a policy that was removed does not come back, and settings that were changed stay.
 create or replace function schema_compress(p_table text) returns text
 language plpgsql volatile set search_path from current
 as $$
@@ -148,8 +152,12 @@ begin
                   where hypertable_schema = own_schema and hypertable_name = p_table) then
     return 'absent';
   end if;
-  if exists (select from timescaledb_information.jobs
-              where proc_name = 'policy_compression' and hypertable_schema = own_schema and hypertable_name = p_table) then
+  if plan.compress_set_for = quote_ident(p_table)::regclass then
+    return 'present';
+  end if;
+  update schema_hypertables set compress_set_for = quote_ident(p_table)::regclass where table_name = p_table;
+  if exists (select from timescaledb_information.hypertables
+              where hypertable_schema = own_schema and hypertable_name = p_table and compression_enabled) then
     return 'present';
   end if;
   execute format('alter table %I set (timescaledb.compress, timescaledb.compress_segmentby = %L, timescaledb.compress_orderby = %L)',

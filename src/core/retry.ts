@@ -58,6 +58,18 @@ export function storeVerdict(sqlstate: string | undefined): StoreVerdict {
   return 'retry';
 }
 
+/**
+ * Codes by which a server says that a transaction was too much at once, for its memory (53200, which is also the table of
+ * locks: a transaction takes some for each chunk), a limit of its own (53400) or a time (57014, 25P04). Where the cause was
+ * another one, smaller transactions cost little.
+ */
+const TOO_MUCH_CODES = new Set(['53200', '53400', '57014', '25P04']);
+
+/** Whether a smaller transaction may pass where this one did not. */
+export function isTooMuch(sqlstate: string | undefined): boolean {
+  return sqlstate !== undefined && TOO_MUCH_CODES.has(sqlstate);
+}
+
 /** What a database error means when the database is the bus (src/bus/bus.ts, BusErrorKind). */
 export type BusVerdict = 'unreachable' | 'full' | 'refused' | 'setup';
 

@@ -8,7 +8,7 @@ import type { SealedBatch } from './reader/batch-builder.ts';
 import type { ReaderObserver } from './observer.ts';
 import type { ReaderSetup } from './reader/reader-thread.ts';
 import { planRing, Ring } from './ring.ts';
-import type { StreamState } from './sequencer/tick-stream.ts';
+import type { StreamState } from './sequencer/stream-host.ts';
 import { ReaderThread, type ReaderMessage } from './threads.ts';
 
 export type ConsoleFormat = 'json' | 'compact' | 'table';
@@ -96,6 +96,10 @@ export class ConsoleIngester {
     if (message.type === 'sealed') this.#printing = this.#printing.then(() => this.#print(message.batch));
     // nothing is stored to compare them with
     if (message.type === 'repeated') this.#reader.post({ type: 'audited', run: RUN });
+    if (message.type === 'compare') {
+      const { run, id } = message;
+      this.#reader.post({ type: 'compared', run, id, comparison: { kind: 'unknown', below: null } });
+    }
     if (message.type === 'forked')
       this.#options.env.log('error', 'The sequencer has another chain', { reason: message.reason });
     if (message.type === 'state') this.#stream = message.state;

@@ -1,4 +1,5 @@
 import type { Env } from '../core/env.ts';
+import { ServerClock } from '../core/server-clock.ts';
 import { atMost } from '../core/wait.ts';
 import type { Client } from 'pg';
 import type { ChainCheckMode } from '../core/copy/transcode.ts';
@@ -11,14 +12,16 @@ import { GapRecorder } from './gaps/recorder.ts';
 import type { IngestObserver } from './observer.ts';
 import { awaitLatestTick, SequencerConnection } from './sequencer/connection.ts';
 import { Leadership, type LeadershipState } from './leader/leadership.ts';
-import { Pipeline, type PipelineHost } from './pipeline/pipeline.ts';
+import type { PipelineHost } from './pipeline/host.ts';
+import { Pipeline } from './pipeline/pipeline.ts';
 import { planRing, Ring, type RingStatus } from './ring.ts';
 import { REFETCH, Refetcher } from './leader/refetcher.ts';
 import { RunSupervisor, type RunOptions } from './leader/run-supervisor.ts';
 import { LedgerClient } from './leader/ledger-client.ts';
-import type { StreamState } from './sequencer/tick-stream.ts';
+import { compareWithStored, type StoredComparisonHost } from './leader/stored-comparison.ts';
+import type { StreamState } from './sequencer/stream-host.ts';
 import { IngestThreads, type ReaderMessage, type ThreadsOptions } from './threads.ts';
-import type { DatabaseTrouble } from './writer/batch-writer.ts';
+import type { DatabaseTrouble } from './writer/trouble.ts';
 
 export interface IngesterOptions extends RunOptions, ThreadsOptions {
   env: Env;
@@ -47,6 +50,8 @@ export interface IngesterStatus {
   halt: Halt | null;
   /** by writer; empty when all are healthy */
   databaseTrouble: Map<number, DatabaseTrouble>;
+  /** how far this machine's clock is ahead of the database's, ms, negative: behind it; null before the first answer */
+  clockAheadMs: number | null;
   position: bigint | null;
   completeUpTo: bigint | null;
   head: bigint | null;
@@ -73,6 +78,7 @@ export class Ingester {
   readonly #auditor: Auditor;
   readonly #refetcher: Refetcher;
   readonly #maintenance: Maintenance;
+  readonly #databaseClock: ServerClock;
   #leadershipState: LeadershipState = { kind: 'connecting' };
   #stream: StreamState = { kind: 'stopped' };
   #head: bigint | null = null;
@@ -84,6 +90,7 @@ export class Ingester {
     this.#host = host;
     this.#ring = new Ring(planRing(options.ring));
     const { env, observer } = options;
+    this.#databaseClock = new ServerClock(env.clock);
     this.#threads = new IngestThreads(this.#ring, options, env, observer, {
       fromReader: (message) => this.#fromReader(message),
       readerDied: (error) => this.#readerDied(error),
@@ -100,10 +107,16 @@ export class Ingester {
         lead: (epoch) => void this.#lead(epoch),
         follow: () => this.#runs.follow(),
         serverChanged: () => void this.#runs.serverChanged(),
+        serverTime: (micros, askedMs) => this.#databaseClock.tell(micros, askedMs, env.log),
         state: (state) => this.#leads(state),
       },
     );
-    const limits = { tickBytesMax: options.ring.tickBytesMax, chainCheck: options.chainCheck };
+    const limits = {
+      tickBytesMax: options.ring.tickBytesMax,
+      chainCheck: options.chainCheck,
+      answerMs: Math.min(...options.writers.map((writer) => writer.limits.answerMs)),
+      nowMicros: () => this.#databaseClock.nowMicros(),
+    };
     this.#pipeline = new Pipeline(this.#ring, this.#threads, limits, env, observer, this.#pipelineHost());
     this.#auditor = new Auditor(observer, this.#auditorHost());
     this.#refetcher = new Refetcher({ ...REFETCH, backoff: options.backoff }, env, {
@@ -146,6 +159,7 @@ export class Ingester {
       stream: this.#stream,
       halt: this.#runs.halted,
       databaseTrouble: this.#threads.databaseTrouble,
+      clockAheadMs: this.#databaseClock.aheadMs,
       position: progress?.position ?? null,
       completeUpTo: progress?.completeUpTo ?? null,
       head: this.#head,
@@ -232,6 +246,9 @@ export class Ingester {
       case 'repeated':
         this.#auditor.accept(message.run, message.frames);
         return;
+      case 'compare':
+        void this.#compare(message);
+        return;
       case 'forked':
         this.#runs.halt({ kind: 'forked', reason: message.reason });
         return;
@@ -258,14 +275,24 @@ export class Ingester {
     }
   }
 
-  #auditorHost(): AuditorHost {
+  async #compare({ run, id, frame }: ReaderMessage & { type: 'compare' }): Promise<void> {
+    try {
+      const comparison = await compareWithStored(frame, this.#auditorHost());
+      this.#threads.toReader({ type: 'compared', run, id, comparison });
+    } catch {
+      // stopping
+    }
+  }
+
+  #auditorHost(): AuditorHost & StoredComparisonHost {
     return {
       isSettled: (number) => this.#pipeline.progress?.isSettled(number) ?? false,
       readCounterparts: (numbers) => this.#ledger.readCounterparts(numbers),
+      readHighestBelow: (number) => this.#ledger.readHighestBelow(number),
       replaceDeadLetter: (epoch, raw, rows) => this.#ledger.replaceDeadLetter(epoch, raw, rows),
       recordDeadLetters: (epoch, deadLetters) => this.#ledger.recordDeadLetters(epoch, deadLetters),
       limits: () => ({
-        nowMicros: this.#options.env.clock.nowMicros(),
+        nowMicros: this.#databaseClock.nowMicros(),
         tickMaxBytes: this.#options.ring.tickBytesMax,
         check: this.#options.chainCheck,
       }),

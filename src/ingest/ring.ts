@@ -5,7 +5,7 @@ import { INDEX_WORDS } from '../core/copy/transcode.ts';
  * its batch is committed, by one atomic word; there is no wrap-around inside a batch. The lowest free slab is taken, so
  * that a quiet daemon touches few pages however large BUFFER_BYTES is.
  *
- *   | words: buffered ticks, in flight, reader waits, slab states … | slab 0: index, arrivals, frames | slab 1 … |
+ *   | words: buffered ticks, in flight, reader waits, batch frames, slab states … | slab 0: index, arrivals, frames | slab 1 … |
  *
  * The layout is defined in this file only.
  */
@@ -22,6 +22,7 @@ export interface RingGeometry {
 const WORD_BUFFERED_TICKS = 0;
 const WORD_IN_FLIGHT = 1;
 const WORD_READER_WAITS = 2;
+const WORD_BATCH_FRAMES = 3;
 const WORD_SLABS = 16;
 const HEADER_BYTES = 4096;
 const SLABS_MAX = HEADER_BYTES / 4 - WORD_SLABS;
@@ -107,6 +108,16 @@ export class Ring {
       slabsMax: this.geometry.slabCount,
       readerWaits: this.readerWaits,
     };
+  }
+
+  /** Most frames of the next batch: framesMax, or fewer while the database is slow. */
+  get batchFramesMax(): number {
+    const limit = Atomics.load(this.#words, WORD_BATCH_FRAMES);
+    return limit === 0 ? this.geometry.framesMax : limit;
+  }
+
+  set batchFramesMax(frames: number) {
+    Atomics.store(this.#words, WORD_BATCH_FRAMES, frames);
   }
 
   /** Frees everything. Only while no thread uses the ring. */

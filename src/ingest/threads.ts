@@ -3,11 +3,12 @@ import type { BatchWrite } from '../store/chain/batch.ts';
 import type { IngestObserver, ReaderObserver } from './observer.ts';
 import type { ParsedBatch, ParseTask } from './parser/parse.ts';
 import { ParserPool } from './parser/pool.ts';
-import type { PipelineThreads } from './pipeline/pipeline.ts';
+import type { PipelineThreads } from './pipeline/host.ts';
 import type { FromReader, ReaderSetup, ToReader } from './reader/reader-thread.ts';
 import type { Ring } from './ring.ts';
 import { RestartedWorker, workerFile } from './worker.ts';
-import type { Backend, DatabaseTrouble, WriteOutcome } from './writer/batch-writer.ts';
+import type { Backend, WriteAttempt, WriteOutcome } from './writer/batch-writer.ts';
+import type { DatabaseTrouble } from './writer/trouble.ts';
 import type { FromWriter, ToWriter, WriterSetup } from './writer/writer-thread.ts';
 
 export interface ThreadsOptions {
@@ -69,8 +70,8 @@ export class IngestThreads implements PipelineThreads {
     return this.#parsers.parse(task);
   }
 
-  write(writer: number, batch: BatchWrite, unknown: boolean): Promise<WriteOutcome> {
-    return this.#writers[writer].write(batch, unknown);
+  write(writer: number, batch: BatchWrite, attempt: WriteAttempt): Promise<WriteOutcome> {
+    return this.#writers[writer].write(batch, attempt);
   }
 
   credit(): void {
@@ -185,10 +186,10 @@ class WriterThread {
   }
 
   /** Rejects when the thread died; by then its successor knows which backend may still be writing. */
-  write(batch: BatchWrite, unknown: boolean): Promise<WriteOutcome> {
+  write(batch: BatchWrite, attempt: WriteAttempt): Promise<WriteOutcome> {
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
-      this.#worker.post({ type: 'write', batch, unknown });
+      this.#worker.post({ type: 'write', batch, ...attempt });
     });
   }
 

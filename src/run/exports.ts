@@ -2,8 +2,10 @@ import { envOf, type LogLine } from '../core/env.ts';
 /** What the package exports: parts for building your own programs. */
 import type { StreamBus } from '../bus/bus.ts';
 import type { ProviderDeclarations } from '../core/market/identity/providers.ts';
-import { StoreClient } from '../store/store-client.ts';
-import { readVariable } from './config/load.ts';
+import { completeDatabaseUrl } from '../store/postgres/conninfo/environment.ts';
+import { StoreClient as Store, type StoreClientOptions } from '../store/store-client.ts';
+import { databaseUrlOf } from './config/addresses.ts';
+import { readSetting, variables } from './config/load.ts';
 import { openBus } from './stages/open-bus.ts';
 import { readStreamingConfig } from './config/streaming/load.ts';
 
@@ -17,7 +19,7 @@ export { SignalConsumer, type SignalConsumerOptions } from '../stream/signals/si
 export { SignalsStoreClient, type SignalsStoreClientOptions } from '../store/signals/signals-store-client.ts';
 export type { SignalQuery, StoredSignal, UpsertSignal } from '../store/signals/upsert.ts';
 export type { UpsertTick } from '../store/market/upsert-tick.ts';
-export { StoreClient, type StoreClientOptions } from '../store/store-client.ts';
+export type { StoreClientOptions } from '../store/store-client.ts';
 export { TickConsumer, type TickConsumerOptions } from '../stream/ticks/tick-consumer.ts';
 
 /**
@@ -28,6 +30,13 @@ export { TickConsumer, type TickConsumerOptions } from '../stream/ticks/tick-con
  */
 export function readProviders(config?: string): ProviderDeclarations {
   return readStreamingConfig(config).providers;
+}
+
+/** The store, on the database that `dbUri` and the variables of libpq name. @throws DatabaseUrlError */
+export class StoreClient extends Store {
+  constructor(options: StoreClientOptions) {
+    super({ ...options, dbUri: completeDatabaseUrl(options.dbUri, variables()) });
+  }
 }
 
 export interface StreamBusSettings {
@@ -43,10 +52,13 @@ export interface StreamBusSettings {
  * wrong.
  */
 export async function createStreamBus(settings: StreamBusSettings = {}): Promise<StreamBus> {
-  const databaseUrl = settings.databaseUrl ?? readVariable('DATABASE_URL');
-  if (databaseUrl === null)
+  const databaseUrl =
+    settings.databaseUrl === undefined
+      ? databaseUrlOf(readSetting('database'))
+      : completeDatabaseUrl(settings.databaseUrl, variables());
+  if (databaseUrl === undefined)
     throw new TypeError('createStreamBus: no databaseUrl, and DATABASE_URL is not set');
-  const store = new StoreClient({ dbUri: databaseUrl, applicationName: 'stream-bus' });
+  const store = new Store({ dbUri: databaseUrl, applicationName: 'stream-bus' });
   const bus = await openBus(readStreamingConfig(settings.config), {
     databaseUrl,
     clientName: 'stream-bus',

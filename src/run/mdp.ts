@@ -10,7 +10,8 @@ import { registerExport } from './cli/export/features.ts';
 import { registerQuality } from './cli/chain/quality.ts';
 import { registerRules } from './cli/rules/rules.ts';
 import { registerStream } from './cli/stream/stream.ts';
-import { ConfigError, readSetting, readVariable } from './config/load.ts';
+import { databaseUrlOf } from './config/addresses.ts';
+import { ConfigError, readSetting } from './config/load.ts';
 import { EXIT_USAGE } from './exit-codes.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
@@ -28,16 +29,28 @@ const program = new Command('mdp')
   .version(version)
   .exitOverride((error) => process.exit(exitCodeOf(error)));
 try {
-  const databaseUrl = readVariable('DATABASE_URL') ?? undefined;
-  const readDatabaseUrl = readVariable('READ_DATABASE_URL') ?? undefined;
-  registerDb(program, { databaseUrl });
-  registerDlq(program, { databaseUrl, tickBytesMax: () => readSetting('tickMaxBytes'), clock: systemClock });
-  registerQuality(program, { databaseUrl: readDatabaseUrl ?? databaseUrl, clock: systemClock });
-  registerBars(program, { databaseUrl, clock: systemClock });
-  registerExport(program, { databaseUrl: readDatabaseUrl ?? databaseUrl, clock: systemClock });
+  // checked when a command needs it: the others work whatever the variables hold
+  const environment = {
+    get databaseUrl(): string | undefined {
+      return databaseUrlOf(readSetting('database'));
+    },
+    tickBytesMax: () => readSetting('tickMaxBytes'),
+    clock: systemClock,
+  };
+  const reading = {
+    get databaseUrl(): string | undefined {
+      return readSetting('readDatabaseUrl') ?? environment.databaseUrl;
+    },
+    clock: systemClock,
+  };
+  registerDb(program, environment);
+  registerDlq(program, environment);
+  registerQuality(program, reading);
+  registerBars(program, environment);
+  registerExport(program, reading);
   registerConfig(program);
   registerRules(program);
-  registerStream(program, { databaseUrl });
+  registerStream(program, environment);
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;

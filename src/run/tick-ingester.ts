@@ -2,9 +2,11 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { systemClock } from '../core/time.ts';
 import { registerDecisions } from './cli/chain/skip-resume.ts';
+import { registerRaiseFloor } from './cli/chain/raise-floor.ts';
 import { registerStatus } from './cli/chain/status.ts';
 import { registerVerify } from './cli/chain/verify.ts';
-import { ConfigError, loadConfig, readVariable, type Config } from './config/load.ts';
+import { databaseUrlOf } from './config/addresses.ts';
+import { ConfigError, loadConfig, readSetting, type Config } from './config/load.ts';
 import { configSecrets } from './config/describe.ts';
 import { runConsole } from './console-daemon.ts';
 import { runDaemon } from './daemon.ts';
@@ -47,9 +49,10 @@ Exit codes: 0 stopped cleanly, 1 failed, 2 a mistake in the configuration.`,
 
 registerStatus(program, () => withConfig((config) => config));
 registerDecisions(program, () => withConfig((config) => config));
+registerRaiseFloor(program, () => withConfig((config) => config));
 registerVerify(program, () => ({
-  databaseUrl: setting('READ_DATABASE_URL') ?? setting('DATABASE_URL') ?? undefined,
-  serviceName: setting('SERVICE_NAME') ?? 'tick-ingester',
+  databaseUrl: orExit(() => readSetting('readDatabaseUrl') ?? databaseUrlOf(readSetting('database'))),
+  serviceName: orExit(() => readSetting('serviceName')),
 }));
 await program.parseAsync();
 
@@ -79,11 +82,6 @@ async function run(ignorePosition: boolean): Promise<void> {
   }
   // sockets of grpc-js or a pool that will not close must not keep a stopped daemon alive
   process.exit();
-}
-
-/** One variable, for commands that do not need the whole configuration. */
-function setting(name: string): string | null {
-  return orExit(() => readVariable(name));
 }
 
 function withConfig<T>(use: (config: Config) => T): T {

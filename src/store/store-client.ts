@@ -9,6 +9,7 @@ import { agreePartitions, claimGroup, forgetGroup } from './bus/partitions.ts';
 import { JobRunTracker } from './job-runs.ts';
 import { connect, parseDatabaseUrl } from './postgres/connect.ts';
 import { askWitness, type Witness } from './postgres/witness.ts';
+import { serverMicros } from './postgres/server-info.ts';
 import { connectDurable, Session } from './postgres/session.ts';
 import { SignalsStore } from './signals/signals-store.ts';
 import { migrate, schemaStatus } from './schema/migrate.ts';
@@ -88,6 +89,11 @@ export class StoreClient {
     } finally {
       await client.end().catch(() => {});
     }
+  }
+
+  /** The server's clock, µs since 1970. */
+  serverMicros(): Promise<bigint> {
+    return this.#bookkeeping.run(serverMicros);
   }
 
   /** Enforces one number of partitions of a topic on every process. Rejects with PartitionsDifferError. */

@@ -19,9 +19,16 @@ export interface SealLimits {
 /**
  * Whether the open batch is sealed now. While all parsers and writers are busy it grows towards BATCH_MAX instead: none
  * could take it, so waiting costs no latency, and a larger transaction costs less per tick.
+ *
+ * @param ticksMax what the database takes in time at the moment, at most BATCH_MAX
  */
-export function shouldSeal(batch: OpenBatch, inFlight: number, limits: SealLimits): boolean {
-  if (batch.ticks >= limits.batchTicksMax) return true;
+export function shouldSeal(
+  batch: OpenBatch,
+  inFlight: number,
+  limits: SealLimits,
+  ticksMax = limits.batchTicksMax,
+): boolean {
+  if (batch.ticks >= ticksMax) return true;
   if (inFlight >= limits.inFlightMax) return false;
   return batch.ticks >= limits.batchTicks || batch.ageMs >= limits.flushMs;
 }

@@ -1,9 +1,8 @@
-import { u64At } from '../../core/chain/u64.ts';
-import { scanTickNumber } from '../../core/chain/wire.ts';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
 import { streamVerdict, type CallFailure } from '../../core/retry.ts';
 import type { FetchedFrame } from './fetched-frames.ts';
 import { ServerDown } from './pass.ts';
+import { askTick } from '../sequencer/ask-tick.ts';
 import type { TickServer } from '../sequencer/connection.ts';
 
 export interface CallLimits {
@@ -72,7 +71,7 @@ export class TickCaller {
         const { value: number } = numbers.next();
         if (number === undefined) return;
         try {
-          const frame = await askOne(server, number);
+          const frame = await askTick(server, number);
           failedInARow = 0;
           results.answered = true;
           if (frame === null) {
@@ -104,16 +103,4 @@ export class TickCaller {
 
 function* numbersOf(ranges: readonly TickRange[]): Generator<bigint, undefined> {
   for (const { first, last } of ranges) for (let number = first; number <= last; number += 1n) yield number;
-}
-
-/** The tick's bytes, null when it is not there. Rejects when the answer is a different tick. */
-async function askOne(server: TickServer, number: bigint): Promise<Uint8Array | null> {
-  const bytes = await server.tick(number);
-  if (bytes === null) return null;
-  const words = new Uint32Array(2);
-  if (scanTickNumber(bytes, 0, bytes.length, words) !== 0)
-    throw new RangeError(`GetTick answered with a tick that cannot be read`);
-  const found = u64At(words, 0);
-  if (found !== number) throw new RangeError(`GetTick answered with tick ${found}`);
-  return bytes;
 }

@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import type { Env } from '../../core/env.ts';
 import { backoffMs, type BackoffLimits } from '../../core/retry.ts';
 import { answerWithin, destroy } from '../../store/postgres/session.ts';
+import { serverMicros } from '../../store/postgres/server-info.ts';
 import { SchemaBehind } from '../../store/schema/behind.ts';
 import { releaseLease, renewLease, tryLease } from '../../store/chain/lease.ts';
 import { WakeableWait } from '../../core/wait.ts';
@@ -16,6 +17,8 @@ export interface LeadershipHost {
   follow(): Promise<void>;
   /** The server restarted, or a different one answers: it may have gone backwards. */
   serverChanged(): void;
+  /** The database's clock, µs since 1970, asked for at askedMs (monotonic). */
+  serverTime(micros: bigint, askedMs: number): void;
   state(state: LeadershipState): void;
 }
 
@@ -145,7 +148,9 @@ export class Leadership {
   }
 
   async #renew(client: Client, epoch: bigint): Promise<void> {
+    const askedMs = this.#env.clock.monotonicMs();
     const renewal = await answerWithin(renewLease(client, this.#holder, epoch), this.#limits.answerMs);
+    this.#host.serverTime(renewal.nowMicros, askedMs);
     if (!renewal.held) {
       this.#epoch = null;
       this.#host.state({ kind: 'standby', holder: 'another daemon' });
@@ -170,6 +175,8 @@ export class Leadership {
     try {
       await answerWithin(this.#host.checkSchema(client), SCHEMA_MS_MAX);
       if (this.#stopped) throw new Error('the daemon is stopping');
+      const askedMs = this.#env.clock.monotonicMs();
+      this.#host.serverTime(await answerWithin(serverMicros(client), this.#limits.answerMs), askedMs);
     } catch (error) {
       destroy(client);
       throw error;

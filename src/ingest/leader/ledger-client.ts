@@ -7,6 +7,7 @@ import type { TickRange } from '../../core/ingest/ranges.ts';
 import type { FillReport } from '../gaps/report.ts';
 import {
   mergeLedger,
+  readHighestBelow,
   readLedger,
   readOutput,
   readIncidentCounts,
@@ -89,6 +90,10 @@ export class LedgerClient {
   /** The VDF output of a stored tick; null when it is not stored. */
   readOutput(tick: bigint): Promise<string | null> {
     return this.#untilDone((client) => readOutput(client, tick));
+  }
+
+  readHighestBelow(tick: bigint): Promise<bigint | null> {
+    return this.#untilDone((client) => readHighestBelow(client, tick));
   }
 
   /** One attempt; rejects when it fails. */

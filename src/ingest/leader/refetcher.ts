@@ -160,7 +160,10 @@ export class Refetcher {
     const { frames, missing, failed, answered, limited } = await this.#caller.ask(server, entries);
     if (run !== this.#run) return;
     if (!answered && limited !== null) return this.#serverDown(run, entries, this.#limits.limited);
-    if (!answered && !(await answers(server))) return this.#serverDown(run, entries, backoff);
+    // "not there" says nothing while the head is below the number: a server that is behind
+    const head = answered && missing.count() === 0n ? null : await headOf(server);
+    if (run !== this.#run) return;
+    if (!answered && head === null) return this.#serverDown(run, entries, backoff);
     this.#downAttempt = 0;
     const found = frames.flatMap(({ number, bytes }) => (number === null ? [] : [{ number, bytes }]));
     const dead = found.length === 0 ? [] : await this.#host.fetched(found);
@@ -172,6 +175,8 @@ export class Refetcher {
       for (let number = entry.first; number <= entry.last; number += 1n) {
         const range = { first: number, last: number };
         if (settled.has(number)) this.#numbers.delete(number);
+        else if (missing.has(number) && (head === null || head < number))
+          this.#plan.failed(range, entry, this.#nowMs);
         else if (!inVain.has(number) && !missing.has(number)) this.#plan.put(range, entry, 0);
         else if (this.#plan.missed(range, entry, this.#nowMs) === null) givenUp.push(number);
       }
@@ -217,11 +222,11 @@ export class Refetcher {
   }
 }
 
-async function answers(server: TickServer): Promise<boolean> {
+/** Null when it is not answered. */
+async function headOf(server: TickServer): Promise<bigint | null> {
   try {
-    await server.head();
-    return true;
+    return await server.head();
   } catch {
-    return false;
+    return null;
   }
 }

@@ -15,10 +15,12 @@ export interface Part {
   bytes: number;
   /** holes directly below its first tick: recorded with the first part that has one */
   gaps: readonly TickRange[];
+  /** the brake has counted its dead letters */
+  isAdmitted: boolean;
 }
 
 export function wholePart({ frames, first, ticks, bytes, gaps }: SealedBatch): Part {
-  return { from: 0, frames, first, ticks, bytes, gaps };
+  return { from: 0, frames, first, ticks, bytes, gaps, isAdmitted: false };
 }
 
 /** Null when none of its frames has a number. */
@@ -35,8 +37,17 @@ export function halves(part: Part, index: Uint32Array): [Part, Part] {
     bytes += index[frame * INDEX_WORDS + 1];
     if ((index[frame * INDEX_WORDS + 2] & FRAME_UNNUMBERED) === 0) ticks += 1;
   }
+  const { isAdmitted } = part;
   return [
-    { from: part.from, frames, first: part.first, ticks, bytes, gaps: ticks > 0 ? part.gaps : [] },
+    {
+      from: part.from,
+      frames,
+      first: part.first,
+      ticks,
+      bytes,
+      gaps: ticks > 0 ? part.gaps : [],
+      isAdmitted,
+    },
     {
       from: part.from + frames,
       frames: part.frames - frames,
@@ -44,6 +55,7 @@ export function halves(part: Part, index: Uint32Array): [Part, Part] {
       ticks: part.ticks - ticks,
       bytes: part.bytes - bytes,
       gaps: ticks > 0 ? [] : part.gaps,
+      isAdmitted,
     },
   ];
 }

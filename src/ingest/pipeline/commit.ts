@@ -60,7 +60,7 @@ export function batchWrite(inFlight: InFlightBatch, parsed: ParsedBatch, epoch: 
 
 /** What is reported about it afterwards. */
 export function committedBatch(
-  { isolated, parts: [part] }: InFlightBatch,
+  { isolated, lostCommits, parts: [part] }: InFlightBatch,
   parsed: ParsedBatch,
   write: BatchWrite,
   outcome: Extract<WriteOutcome, { kind: 'committed' }>,
@@ -81,7 +81,7 @@ export function committedBatch(
     gaps: write.gaps,
     fills: write.fills,
     durationMs: outcome.durationMs,
-    ambiguous: outcome.ambiguous,
+    ambiguous: outcome.ambiguous + lostCommits,
     resolved: outcome.resolved,
     latenciesMs,
     lastTimestampMicros: parsed.lastTimestampMicros,

@@ -23,8 +23,8 @@ export interface InFlightBatch {
   unknown: boolean;
   /** its parts are not written in their order any more */
   isReordered: boolean;
-  /** the brake has counted its dead letters */
-  isAdmitted: boolean;
+  /** COMMITs whose answer did not come, and that the ledger does not have */
+  lostCommits: number;
 }
 
 const UNTOUCHED = { parsed: null, isolated: null, checkLinks: false, writing: false, unknown: false };
@@ -49,7 +49,7 @@ export class InFlightBatches {
     const inFlight: InFlightBatch = {
       batch,
       parts: [wholePart(batch)],
-      isAdmitted: false,
+      lostCommits: 0,
       isReordered: false,
       ...UNTOUCHED,
     };
@@ -153,6 +153,16 @@ export function halve(inFlight: InFlightBatch, ring: Ring): boolean {
   return true;
 }
 
+/** Whether the first part can be written in smaller parts. */
+export function isDivisible({ batch, isolated, parts: [part] }: InFlightBatch): boolean {
+  return batch.slab !== null && isolated === null && part.frames > 1;
+}
+
+/** Whether the first part has more frames than the database takes in time at the moment. */
+export function isTooLarge(inFlight: InFlightBatch, framesMax: number): boolean {
+  return inFlight.parts[0].frames > framesMax && isDivisible(inFlight);
+}
+
 /** The others go first. */
 export function putBehind(inFlight: InFlightBatch): void {
   const [part, next, ...rest] = inFlight.parts;
@@ -169,6 +179,6 @@ export function isolateFrame(inFlight: InFlightBatch, refusal: Refusal, ring: Ri
   const isolated = isolate(part.first, frame, refusal);
   inFlight.isolated = isolated;
   inFlight.parsed = isolated.parsed;
-  inFlight.isAdmitted = false;
+  part.isAdmitted = false;
   return isolated;
 }

@@ -1,58 +1,33 @@
 import type { Env } from '../../core/env.ts';
-import type { ChainCheckMode } from '../../core/copy/transcode.ts';
+import { BatchGrowth } from '../../core/ingest/batch-growth.ts';
 import type { BatchWrite } from '../../store/chain/batch.ts';
 import type { LedgerState } from '../../store/chain/ledger.ts';
-import { batchWrite, committedBatch, sampleAges, type CommittedBatch } from './commit.ts';
+import { batchWrite, committedBatch, sampleAges } from './commit.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CopyMemory } from '../parser/copy-buffers.ts';
 import type { IngestObserver } from '../observer.ts';
+import type { PipelineHost, PipelineLimits, PipelineThreads } from './host.ts';
 import type { SealedBatch } from '../reader/batch-builder.ts';
 import {
   halve,
   InFlightBatches,
+  isDivisible,
   isolateFrame,
+  isTooLarge,
   needsLinkCheck,
   putBehind,
   refusedBatch,
   resetFirstPart,
   type InFlightBatch,
 } from './in-flight.ts';
-import type { ParsedBatch, ParseTask } from '../parser/parse.ts';
+import type { ParsedBatch } from '../parser/parse.ts';
 import { RunProgress } from './progress.ts';
 import type { Ring } from '../ring.ts';
-import type { WriteOutcome } from '../writer/batch-writer.ts';
+import type { LateBatch, WriteOutcome } from '../writer/batch-writer.ts';
 import type { Refusal } from '../writer/refusal.ts';
 
 /** Delay before a batch is retried while the parser that died is being replaced, ms. */
 const PARSE_AGAIN_MS = 100;
-
-/** The threads, as the pipeline needs them. */
-export interface PipelineThreads {
-  parse(task: ParseTask): Promise<ParsedBatch>;
-  /** How many batches can be written at once. */
-  writers: number;
-  /** unknown: an earlier attempt at this batch may have been committed */
-  write(writer: number, batch: BatchWrite, unknown: boolean): Promise<WriteOutcome>;
-  /** Tells the reader that a batch is done. */
-  credit(): void;
-}
-
-/** What the pipeline asks of the run it works for, and what the run must learn at once. */
-export interface PipelineHost {
-  /** Records the first tick of a new chain; resolves with the effective origin, null when the epoch has moved on. */
-  recordOrigin(first: bigint, epoch: bigint): Promise<bigint | null>;
-  /** Whether this many more dead letters may be written; otherwise the brake halts the run. */
-  admit(deadLetters: number): boolean;
-  committed(batch: CommittedBatch): void;
-  fenced(epoch: bigint): void;
-}
-
-export interface PipelineLimits {
-  /** TICK_MAX_BYTES */
-  tickBytesMax: number;
-  /** CHAIN_CHECK */
-  chainCheck: ChainCheckMode;
-}
 
 /**
  * Takes sealed batches through parser and writer and frees their slabs: the part of the daemon that knows what is in
@@ -67,6 +42,8 @@ export interface PipelineLimits {
  * order, down to single frames; one that is refused alone, while others pass, becomes a dead letter in the transaction that
  * moves past it; while nothing is stored that could pass, the other parts go first.
  * Its slab is freed when all parts are committed. A bad tick among n costs about 2·log₂ n extra transactions.
+ *
+ * A batch that the database does not answer in time is cut as well, and until smaller ones are quick again so are the others.
  */
 export class Pipeline {
   readonly #ring: Ring;
@@ -76,6 +53,7 @@ export class Pipeline {
   readonly #host: PipelineHost;
   readonly #limits: PipelineLimits;
   readonly #batches: InFlightBatches;
+  readonly #growth: BatchGrowth;
   readonly #idleWriters: number[] = [];
   readonly #memory: CopyMemory;
   #run: RunProgress | null = null;
@@ -95,6 +73,7 @@ export class Pipeline {
     this.#observer = observer;
     this.#host = host;
     this.#limits = limits;
+    this.#growth = new BatchGrowth(ring.geometry.framesMax, limits.answerMs);
     this.#batches = new InFlightBatches(ring, () => threads.credit());
     this.#memory = new CopyMemory(threads.writers + 2);
     for (let writer = 0; writer < threads.writers; writer += 1) this.#idleWriters.push(writer);
@@ -144,6 +123,7 @@ export class Pipeline {
 
   async #parse(inFlight: InFlightBatch): Promise<void> {
     const { slab, side, previous } = inFlight.batch;
+    while (isTooLarge(inFlight, this.#growth.limit)) halve(inFlight, this.#ring);
     const [{ from, frames, first, ticks }] = inFlight.parts;
     while (this.#isWanted(inFlight)) {
       const memory = this.#memory.take();
@@ -151,7 +131,7 @@ export class Pipeline {
         inFlight.parsed = await this.#threads.parse({
           batch: { slab, side, from, frames, first, ticks, previous: from === 0 ? previous : null },
           memory,
-          nowMicros: this.#env.clock.nowMicros(),
+          nowMicros: this.#limits.nowMicros(),
           tickBytesMax: this.#limits.tickBytesMax,
           check: this.#limits.chainCheck,
         });
@@ -197,9 +177,16 @@ export class Pipeline {
       const blocked = (inFlight.batch.fills || inFlight.checkLinks) && earlier > 0;
       earlier += 1;
       if (inFlight.parsed === null || inFlight.writing || blocked) continue;
-      const deadLetters = inFlight.isAdmitted ? 0 : inFlight.parsed.deadLetters.length;
+      if (isTooLarge(inFlight, this.#growth.limit)) {
+        this.#memory.recycle(inFlight.parsed.copy);
+        resetFirstPart(inFlight);
+        void this.#parse(inFlight);
+        continue;
+      }
+      const [part] = inFlight.parts;
+      const deadLetters = part.isAdmitted ? 0 : inFlight.parsed.deadLetters.length;
       if (deadLetters > 0 && !this.#host.admit(deadLetters)) return;
-      inFlight.isAdmitted = true;
+      part.isAdmitted = true;
       void this.#write(inFlight, inFlight.parsed, run.epoch, this.#idleWriters.shift()!);
     }
   }
@@ -223,7 +210,8 @@ export class Pipeline {
     const write = batchWrite(inFlight, parsed, epoch);
     let outcome: WriteOutcome;
     try {
-      outcome = await this.#threads.write(writer, write, inFlight.unknown);
+      const attempt = { unknown: inFlight.unknown, isDivisible: isDivisible(inFlight) };
+      outcome = await this.#threads.write(writer, write, attempt);
     } catch {
       // the writer thread died; the next one finds out whether it had committed, with the same bytes
       this.#idleWriters.push(writer);
@@ -239,6 +227,7 @@ export class Pipeline {
 
   #finished(inFlight: InFlightBatch, parsed: ParsedBatch, write: BatchWrite, outcome: WriteOutcome): void {
     const { epoch } = write;
+    const { frames } = inFlight.parts[0];
     const committed =
       outcome.kind === 'committed'
         ? committedBatch(
@@ -252,10 +241,14 @@ export class Pipeline {
     this.#memory.recycle(write.copy);
     resetFirstPart(inFlight);
     if (outcome.kind === 'refused' && this.#isRun(epoch)) this.#split(inFlight, outcome);
+    else if (outcome.kind === 'late' && this.#isRun(epoch)) this.#cut(inFlight, outcome);
     else if (outcome.kind === 'committed') this.#next(inFlight, epoch);
     else this.#batches.forget(inFlight);
     if (outcome.kind === 'fenced') this.#replaced(epoch);
     if (committed !== null) {
+      inFlight.lostCommits = 0;
+      if (!committed.resolved) this.#growth.committed(frames, committed.durationMs);
+      this.#ring.batchFramesMax = this.#growth.limit;
       if (this.#isRun(epoch)) this.#run?.record(write);
       this.#observer.committed(committed);
       this.#host.committed(committed);
@@ -271,8 +264,6 @@ export class Pipeline {
       return;
     }
     inFlight.parts = [next, ...rest];
-    // the brake counted the frames of all parts with the whole batch
-    inFlight.isAdmitted = true;
     void this.#parse(inFlight);
   }
 
@@ -288,6 +279,17 @@ export class Pipeline {
     }
     const { present } = isolateFrame(inFlight, refusal, this.#ring);
     inFlight.checkLinks = this.#checksLinks && present.ticks > 0;
+  }
+
+  /** The database has not stored the first part in time: the parts of the next attempt are half as large. */
+  #cut(inFlight: InFlightBatch, { ambiguous, error }: LateBatch): void {
+    const [{ frames, first }] = inFlight.parts;
+    inFlight.lostCommits += ambiguous;
+    this.#growth.late(frames);
+    this.#ring.batchFramesMax = this.#growth.limit;
+    const fields = { first_tick: first, frames, next_frames: this.#growth.limit, error };
+    this.#env.log('warn', 'A batch is too much for the database at once: cutting it', fields);
+    void this.#parse(inFlight);
   }
 
   /** Another daemon has raised the epoch: this run is over, and it can write nothing more. */

@@ -48,6 +48,8 @@ export class BatchBuilder {
   #gaps: TickRange[] = [];
   #openedMs = 0;
   #newGaps: TickRange[] = [];
+  /** most frames of the open batch */
+  #framesMax = 0;
   /** position in the slab's index of the open batch's last numbered frame */
   #lastTickWord = 0;
   #previous: string | null = null;
@@ -94,7 +96,7 @@ export class BatchBuilder {
     this.#ring.addBufferedTicks(1);
     this.#lastTickWord = this.#frames * INDEX_WORDS;
     this.#copy(bytes, 0, arrivedMs);
-    if (this.#ticks >= this.#limits.batchTicks) this.seal(arrivedMs);
+    if (this.#ticks >= this.#limits.batchTicks || this.#frames >= this.#framesMax) this.seal(arrivedMs);
     return true;
   }
 
@@ -113,7 +115,7 @@ export class BatchBuilder {
   seal(nowMs: number): void {
     if (this.#frames === 0) return;
     const batch = { ticks: this.#frames, ageMs: nowMs - this.#openedMs };
-    if (shouldSeal(batch, this.#ring.inFlight, this.#limits)) this.#seal();
+    if (shouldSeal(batch, this.#ring.inFlight, this.#limits, this.#framesMax)) this.#seal();
   }
 
   sealNow(): void {
@@ -131,8 +133,9 @@ export class BatchBuilder {
 
   /** Ensures that a slab is open with capacity for one more frame. */
   #ensureSlab(number: bigint, fills: boolean, numbered: boolean, length: number, arrivedMs: number): boolean {
-    const { slabBytes, framesMax } = this.#ring.geometry;
-    if (this.#slab !== null && (this.#frames >= framesMax || this.#bytes + length > slabBytes)) this.#seal();
+    const { slabBytes } = this.#ring.geometry;
+    if (this.#slab !== null && (this.#frames >= this.#framesMax || this.#bytes + length > slabBytes))
+      this.#seal();
     if (this.#slab !== null) return true;
     const slab = this.#ring.take();
     if (slab === undefined) return false;
@@ -145,6 +148,7 @@ export class BatchBuilder {
     this.#first = number;
     this.#fills = fills;
     this.#openedMs = arrivedMs;
+    this.#framesMax = this.#ring.batchFramesMax;
     this.#previous = !fills && this.#outputBefore?.next === number ? this.#outputBefore.output : null;
     if (!numbered) return; // without its own range it could be sent twice, and its gaps with it
     this.#gaps = this.#newGaps;

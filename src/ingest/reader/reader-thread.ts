@@ -9,17 +9,15 @@ import type { FillCounts } from '../gaps/pass.ts';
 import { GapFiller, type FillHost, type FillLimits } from '../gaps/filler.ts';
 import type { FillReport } from '../gaps/report.ts';
 import { FrameReader, type ReaderLimits } from './frame-reader.ts';
+import { Comparisons } from './comparisons.ts';
 import { ReaderCounts } from './counts.ts';
 import { RepeatPackets, type RepeatedFrame } from './repeated-frames.ts';
 import { Ring, type RingGeometry } from '../ring.ts';
 import { SequencerConnection, type SourceOptions } from '../sequencer/connection.ts';
 import { threadStats, type ThreadStats } from '../thread-stats.ts';
-import {
-  TickStream,
-  type StreamHost,
-  type StreamLimits,
-  type StreamState,
-} from '../sequencer/tick-stream.ts';
+import type { Comparison } from '../sequencer/catch-up.ts';
+import type { StreamHost, StreamLimits, StreamState } from '../sequencer/stream-host.ts';
+import { TickStream } from '../sequencer/tick-stream.ts';
 
 /** workerData of the reader thread. */
 export interface ReaderSetup {
@@ -52,14 +50,18 @@ export type ToReader =
   /** A batch was committed. */
   | { type: 'credit' }
   /** A packet of repeated frames is compared. */
-  | { type: 'audited'; run: number };
+  | { type: 'audited'; run: number }
+  /** The answer to 'compare'. */
+  | { type: 'compared'; run: number; id: number; comparison: Comparison };
 
 export type FromReader =
   | { type: 'sealed'; run: number; batch: SealedBatch }
   | { type: 'repeated'; run: number; frames: RepeatedFrame[] }
   | { type: 'filling'; run: number; report: FillReport }
   | { type: 'state'; state: StreamState }
-  /** The sequencer's head stays below what its stream had sent. */
+  /** Is this tick of the sequencer the one that is stored? */
+  | { type: 'compare'; run: number; id: number; frame: { number: bigint; bytes: Uint8Array } }
+  /** The sequencer has another chain. */
   | { type: 'forked'; run: number; reason: string }
   /** The head is no longer below our position. */
   | { type: 'headReached'; run: number }
@@ -89,6 +91,9 @@ export class ReaderLoop {
   readonly #stream: TickStream;
   readonly #filler: GapFiller;
   readonly #delay = monitorEventLoopDelay();
+  readonly #comparisons = new Comparisons((id, number, bytes) =>
+    this.#send({ type: 'compare', run: this.#run, id, frame: { number, bytes } }),
+  );
   readonly #counts = new ReaderCounts();
   #reader: FrameReader | null = null;
   #repeats: RepeatPackets | null = null;
@@ -142,6 +147,9 @@ export class ReaderLoop {
         if (message.run !== this.#run) return;
         this.#repeats?.credit();
         this.#turn();
+        return;
+      case 'compared':
+        if (message.run === this.#run) this.#comparisons.answered(message.id, message.comparison);
     }
   }
 
@@ -176,6 +184,7 @@ export class ReaderLoop {
   #abandon(): void {
     this.#foldCounts();
     this.#stream.stop();
+    this.#comparisons.clear();
     this.#filler.stop();
     this.#reader?.abandon();
     this.#reader = null;
@@ -211,6 +220,7 @@ export class ReaderLoop {
       waiting: () => this.#reader?.waiting ?? false,
       state: (state) => this.#send({ type: 'state', state }),
       head: (head) => this.#send({ type: 'head', head }),
+      compare: (number, bytes) => this.#comparisons.compare(number, bytes),
       forked: (reason) => this.#send({ type: 'forked', run: this.#run, reason }),
       headReached: () => this.#send({ type: 'headReached', run: this.#run }),
     };

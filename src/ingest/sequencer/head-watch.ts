@@ -15,26 +15,37 @@ export const JUMP_MAX = 1_000_000n;
 /**
  * Compares the sequencer's head with what its stream delivered (spec P5). Two findings are believed only when seen
  * twice, a second apart: a head below the ticks that we had at the time of the query, and a tick far beyond the head.
- * Both mean another chain, or none, and must not move the position.
+ * The first may be a server that is behind, the second is another chain or none; neither may move the position.
  */
 export class HeadWatch {
   readonly #log: LogLine;
   readonly #host: HeadWatchHost;
+  readonly #below: (head: bigint, had: bigint, now: bigint) => void;
   #isAccepted = false;
+  /** the log has the low head that lasts */
+  #isTold = false;
   #head: bigint | null = null;
   #low: { had: bigint; sinceMs: number } | null = null;
   #jump: { number: bigint; sinceMs: number | null } | null = null;
 
-  constructor(log: LogLine, host: HeadWatchHost) {
+  /** below: the head was below `had` and still is, `now` is what we have by now; behind or another chain (CatchUp). */
+  constructor(log: LogLine, host: HeadWatchHost, below: (head: bigint, had: bigint, now: bigint) => void) {
     this.#log = log;
     this.#host = host;
+    this.#below = below;
   }
 
   /** isAccepted: an operator chose to continue although the head is below our position. */
   begin(isAccepted: boolean): void {
     this.#isAccepted = isAccepted;
+    this.#isTold = false;
     this.#low = null;
     this.#jump = null;
+  }
+
+  /** An operator chose to continue, and the head is below our position still. */
+  get isAccepted(): boolean {
+    return this.#isAccepted;
   }
 
   /** The stream was lost: a tick that we did not believe will either be sent again or not. */
@@ -77,6 +88,7 @@ export class HeadWatch {
   #comparePosition(head: bigint, had: bigint, nowMs: number): void {
     if (head >= (this.#low?.had ?? had)) {
       this.#low = null;
+      this.#isTold = false;
       if (this.#isAccepted) this.#host.headReached();
       this.#isAccepted = false;
       return;
@@ -84,10 +96,13 @@ export class HeadWatch {
     if (this.#isAccepted) return;
     if (this.#low === null) {
       this.#low = { had, sinceMs: nowMs };
-      this.#log('warn', 'The head of the sequencer is below our position', { head, position: had });
+      if (!this.#isTold)
+        this.#log('warn', 'The head of the sequencer is below our position', { head, position: had });
+      this.#isTold = true;
     } else if (nowMs - this.#low.sinceMs >= DOUBT_MS) {
-      this.#host.forked(`the head of the sequencer is ${head}, and it had sent tick ${this.#low.had} before`);
+      const { had: before } = this.#low;
       this.#low = null;
+      this.#below(head, before, had);
     }
   }
 }

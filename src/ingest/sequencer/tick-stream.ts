@@ -1,43 +1,12 @@
 import type { Env } from '../../core/env.ts';
-import { backoffMs, streamVerdict, type BackoffLimits } from '../../core/retry.ts';
+import { backoffMs, streamVerdict, type CallFailure } from '../../core/retry.ts';
+import { CatchUp } from './catch-up.ts';
 import { HeadWatch } from './head-watch.ts';
 import { findOldestServed } from './oldest-served.ts';
 import { SequencerConnection, type SourceOptions, type StreamFailure } from './connection.ts';
 import { OversizedMessages } from './oversized.ts';
-import { SilenceWatch, type SilenceLimits } from './silence-watch.ts';
-
-/** The stream's state, for /ready, the log and the metrics. */
-export type StreamState =
-  | { kind: 'connecting' }
-  | { kind: 'streaming' }
-  | { kind: 'down'; error: string; code: number }
-  | { kind: 'stalled'; silentMs: number; head: bigint | null }
-  /** a message above GRPC_MAX_MESSAGE_BYTES, met twice at the same position: halted until an operator decides */
-  | { kind: 'poison'; error: string }
-  | { kind: 'stopped' };
-
-export interface StreamLimits extends SilenceLimits {
-  backoff: BackoffLimits;
-  /** the waits of a server that limits us */
-  limited: BackoffLimits;
-}
-
-export interface StreamHost {
-  frame(bytes: Uint8Array): void;
-  disconnected(): void;
-  /** the tick to request; 0 is the latest */
-  resumeAt(): bigint;
-  /** the last tick before the one that is due; null before the first one of a chain */
-  had(): bigint | null;
-  highest(): bigint | null;
-  /** the ring is full: silence is our own doing */
-  waiting(): boolean;
-  state(state: StreamState): void;
-  head(head: bigint): void;
-  /** Of HeadWatch. */
-  forked(reason: string): void;
-  headReached(): void;
-}
+import { SilenceWatch } from './silence-watch.ts';
+import type { StreamHost, StreamLimits, StreamState } from './stream-host.ts';
 
 /** The timer interval of the watchdog and the head queries, ms. */
 const WATCH_MS = 250;
@@ -56,6 +25,7 @@ type Doubt = 'stalled' | 'oversized' | null;
 type State =
   | { kind: 'stopped' }
   | { kind: 'parked'; doubt: Doubt }
+  | { kind: 'asking'; connection: SequencerConnection; doubt: Doubt }
   | { kind: 'opening'; connection: SequencerConnection; doubt: Doubt }
   | { kind: 'open'; connection: SequencerConnection }
   | { kind: 'flowing'; connection: SequencerConnection }
@@ -65,22 +35,25 @@ type State =
  * Keeps one tick stream open, reconnecting without a limit.
  *
  *   state    what it is                            event                                  next
- *   stopped                                        start()                                opening
- *   parked   the ring is full, so it is not        resume()                               opening
+ *   stopped                                        start()                                asking
+ *   parked   the ring is full, so it is not        resume()                               asking
  *            opened
- *   opening  a stream was requested on a new       the channel is ready, without doubt    open
- *            connection                            GetStatus: nothing new, after a stall  open
+ *   asking   a new connection: is its head below   it is not, or it has caught up         opening
+ *            our position? (CatchUp)               no answer while it is                  waiting
+ *   opening  a stream was requested on it          the channel is ready, without doubt    open
+ *                                                  GetStatus: nothing new, after a stall  open
  *                                                  first frame                            flowing
  *   open     connected, and no frame yet           first frame                            flowing
  *   flowing  frames arrive: earlier failures are   –
  *            forgotten
- *   waiting  the connection is closed; a new one   the delay is over                      opening
+ *   waiting  the connection is closed; a new one   the delay is over                      asking
  *            follows after a delay
  *
  *   opening, open and flowing end the same way:    error, end or silence                  waiting, then longer
  *                                                  message too large twice at a position  waiting a minute (halt)
- *                                                  position no longer served              opening at the oldest tick
- *   opening is entered as parked while the stream is paused; stop() leads from every state to stopped.
+ *                                                  position no longer served              asking, then the oldest tick
+ *                                                  head below our position                asking
+ *   asking and opening are entered as parked while the stream is paused; stop() leads from every state to stopped.
  *
  * Every attempt has its own connection. An open but silent stream is diagnosed by GetStatus: a head beyond what we have
  * means that the stream hangs, an equal one that the chain is quiet.
@@ -92,6 +65,7 @@ export class TickStream {
   readonly #host: StreamHost;
   readonly #oversized: OversizedMessages;
   readonly #heads: HeadWatch;
+  readonly #catchUp: CatchUp;
   readonly #silence: SilenceWatch;
   #state: State = { kind: 'stopped' };
   #watchdog: NodeJS.Timeout | null = null;
@@ -110,7 +84,8 @@ export class TickStream {
     this.#env = env;
     this.#host = host;
     this.#oversized = new OversizedMessages(env.log, host);
-    this.#heads = new HeadWatch(env.log, host);
+    this.#heads = new HeadWatch(env.log, host, (head, had, now) => this.#below(head, had, now));
+    this.#catchUp = new CatchUp(env.log, host, (connection) => this.#connection !== connection);
     this.#silence = new SilenceWatch(limits, env.clock, {
       waiting: () => host.waiting(),
       had: () => host.had(),
@@ -127,6 +102,7 @@ export class TickStream {
   start(forkAccepted: boolean): void {
     this.stop();
     this.#heads.begin(forkAccepted);
+    this.#catchUp.begin();
     this.#watchdog = setInterval(() => void this.#watch(), WATCH_MS);
     this.#attempt = 0;
     this.#oversized.times = 0;
@@ -178,16 +154,30 @@ export class TickStream {
   }
 
   #open(doubt: Doubt): void {
-    if (this.#paused) {
-      // grpc-js buffers without a bound what arrives on a stream that was paused before its first message
-      this.#leave({ kind: 'parked', doubt });
-      return;
-    }
+    if (this.#paused) return this.#leave({ kind: 'parked', doubt });
     const connection = this.#connect();
     if (connection === null) return;
-    this.#leave({ kind: 'opening', connection, doubt });
-    this.#silence.restart();
+    this.#leave({ kind: 'asking', connection, doubt });
     if (doubt === null) this.#host.state({ kind: 'connecting' });
+    if (this.#heads.isAccepted) this.#request(connection, doubt);
+    else void this.#ask(connection, doubt);
+  }
+
+  async #ask(connection: SequencerConnection, doubt: Doubt): Promise<void> {
+    try {
+      if (await this.#catchUp.admits(connection)) this.#request(connection, doubt);
+    } catch (error) {
+      if (this.#connection !== connection) return;
+      const { code = UNKNOWN } = error as CallFailure;
+      this.#retry({ code, text: (error as Error).message });
+    }
+  }
+
+  #request(connection: SequencerConnection, doubt: Doubt): void {
+    // grpc-js buffers without a bound what arrives on a stream that was paused before its first message
+    if (this.#paused) return this.#leave({ kind: 'parked', doubt });
+    this.#state = { kind: 'opening', connection, doubt };
+    this.#silence.restart();
     const start = this.#skipTo ?? this.#host.resumeAt();
     this.#env.log('info', 'Opening tick stream', { target: this.#options.target, start_tick: start });
     connection.stream(start, {
@@ -253,6 +243,16 @@ export class TickStream {
     return true;
   }
 
+  /** now: the last tick before the one that is due by now. */
+  #below(head: bigint, had: bigint, now: bigint): void {
+    const connection = this.#connection;
+    if (connection === null) return;
+    if (now > had) return void this.#catchUp.lookBeside(connection, head, had);
+    this.#catchUp.doubt();
+    this.reconnects += 1;
+    this.#open(this.#doubt);
+  }
+
   #halt(failure: StreamFailure): void {
     const waiting = this.#wait(POISON_RETRY_MS, 'oversized');
     this.#oversized.tellHalt(failure);
@@ -291,7 +291,7 @@ export class TickStream {
 
   async #watch(): Promise<void> {
     const connection = this.#connection;
-    if (connection === null) return;
+    if (connection === null || this.#state.kind === 'asking') return;
     if (this.#state.kind === 'opening' && this.#state.doubt === null && connection.ready)
       this.#connected(connection);
     const silence = await this.#silence.look(connection);

@@ -1,6 +1,6 @@
 import type { Env } from '../../core/env.ts';
 import { DatabaseError, type Client } from 'pg';
-import { backoffMs, storeVerdict, type BackoffLimits, type StoreVerdict } from '../../core/retry.ts';
+import { backoffMs, storeVerdict, type BackoffLimits } from '../../core/retry.ts';
 import { writeBatch, type BatchWrite, type WrittenBatch } from '../../store/chain/batch.ts';
 import { BatchError } from '../../store/postgres/pipelined-copy.ts';
 import { isPooled } from '../../store/postgres/pooler.ts';
@@ -8,11 +8,19 @@ import { answerWithin, destroy } from '../../store/postgres/session.ts';
 import { endBackend, ownBackend } from '../../store/chain/lease.ts';
 import { ledgerCovers } from '../../store/chain/ledger.ts';
 import { liesInRows, refused, storedCopy, witnessOf, type Refusal } from './refusal.ts';
+import {
+  isTooMuchAtOnce,
+  LateAnswer,
+  NoAnswer,
+  troubleLine,
+  troubleOf,
+  type DatabaseTrouble,
+} from './trouble.ts';
 import { deadline, WakeableWait } from '../../core/wait.ts';
 
 export interface WriterLimits {
   backoff: BackoffLimits;
-  /** the connection is dropped when a batch is not answered within this time, ms */
+  /** the connection is dropped when a batch is not answered within this time, ms; a single frame gets longer each time */
   answerMs: number;
   /** DB_MAX_CONN_LIFETIME, ms */
   lifetimeMs: number;
@@ -31,12 +39,6 @@ export interface WriterHost {
   backend(backend: Backend): void;
 }
 
-export interface DatabaseTrouble {
-  kind: 'unreachable' | 'schema' | 'data';
-  error: string;
-  sqlstate: string | undefined;
-}
-
 export type WriteOutcome =
   /** `resolved`: the answer to COMMIT was lost and the ledger answered instead */
   | {
@@ -48,9 +50,25 @@ export type WriteOutcome =
       brokenLinks: readonly bigint[];
     }
   | Refusal
+  | LateBatch
   /** another daemon has the epoch */
   | { kind: 'fenced' }
   | { kind: 'stopped' };
+
+/** It was too much at once for the server, which is there and does not have it: smaller batches may pass. */
+export interface LateBatch {
+  kind: 'late';
+  ambiguous: number;
+  /** the server's words, or that it said nothing in time */
+  error: string;
+}
+
+export interface WriteAttempt {
+  /** an earlier attempt, by a writer that died, may have been committed */
+  unknown: boolean;
+  /** it comes back as late rather than being sent again unchanged */
+  isDivisible: boolean;
+}
 
 /** A backend of the server; `started` distinguishes it from a later one with the same pid. */
 export interface Backend {
@@ -65,6 +83,8 @@ interface Connected {
   sinceMs: number;
 }
 
+/** How often the time for an answer to a batch of one frame doubles. */
+const DOUBLINGS_MAX = 4;
 /** Before a tick that nothing speaks for or against is tried again, ms. */
 const UNPROVEN_MS = 500;
 /** How long a terminated backend may take to disappear before it is terminated again, ms. */
@@ -73,15 +93,16 @@ const BACKEND_POLL_MS = 100;
 const CLOSE_MS = 2_000;
 
 /**
- * One writer: one connection, one transaction at a time. A batch leaves write() committed, refused, fenced or stopped,
- * and in no other way; errors of the connection, of resources and of the schema are retried without a limit with the
- * same bytes.
+ * One writer: one connection, one transaction at a time. A batch leaves write() committed, refused, late, fenced or
+ * stopped, and in no other way; errors of the connection, of resources and of the schema are retried without a limit
+ * with the same bytes.
  *
  *   connect ─► send ─► committed
  *               │ error or no answer: the outcome is unknown; a tick alone is refused when another row passes before
  *               ▼ and after it
  *   wait ─► connect ─► end the old backend, wait until it is gone ─► ledger covers the range? ─► committed
  *     ▲                                                                  │ no; the error lay in the rows ─► refused
+ *     │                                                                  │ no; too slow or too much ─► late
  *     └──────────────────────────── error ◄──────────────────────────── send
  */
 export class BatchWriter {
@@ -104,13 +125,12 @@ export class BatchWriter {
     this.#host = host;
   }
 
-  /** unknown: an earlier attempt, by a writer that died, may have been committed. */
-  async write(batch: BatchWrite, unknown = false): Promise<WriteOutcome> {
+  async write(batch: BatchWrite, attempt: WriteAttempt): Promise<WriteOutcome> {
     if (this.#idle !== null) clearTimeout(this.#idle);
     this.#idle = null;
     this.#working = true;
     try {
-      return await this.#writeUntilDone(batch, unknown);
+      return await this.#writeUntilDone(batch, attempt);
     } finally {
       this.#working = false;
       this.#armIdle();
@@ -125,9 +145,14 @@ export class BatchWriter {
     if (!this.#working) await this.#disconnect();
   }
 
-  async #writeUntilDone(batch: BatchWrite, mayBeCommitted: boolean): Promise<WriteOutcome> {
+  async #writeUntilDone(
+    batch: BatchWrite,
+    { unknown: mayBeCommitted, isDivisible }: WriteAttempt,
+  ): Promise<WriteOutcome> {
     let ambiguous = 0;
+    let lateTimes = 0;
     let unknown = mayBeCommitted;
+    let late: Error | null = null;
     let refusal: BatchError | null = null;
     /** another row passed after this tick was refused */
     let isWitnessed = false;
@@ -144,6 +169,10 @@ export class BatchWriter {
           this.#host.database(null);
           return { kind: 'committed', resolved: true, ambiguous, durationMs: 0, brokenLinks: [] };
         }
+        if (late !== null && isDivisible) {
+          this.#host.database(null);
+          return { kind: 'late', ambiguous, error: late.message };
+        }
         if (refusal !== null) {
           const witness = await witnessOf(connected.client, batch, refusal, this.#limits.answerMs);
           // refused before and after another row passed
@@ -153,7 +182,7 @@ export class BatchWriter {
             return refused(refusal, stored, false);
           }
           isWitnessed = witness === 'passes';
-          if (!isWitnessed) this.#report('data', refusal.code, refusal.message, attempt);
+          if (!isWitnessed) this.#report(refusal, attempt);
           if (witness === 'none') {
             await this.#pause.wait(UNPROVEN_MS);
             return this.#stopping ? { kind: 'stopped' } : refused(refusal, null, true);
@@ -164,7 +193,7 @@ export class BatchWriter {
         }
         unknown = false;
         const startedMs = this.#env.clock.monotonicMs();
-        const { brokenLinks } = await this.#send(connected, batch);
+        const { brokenLinks } = await this.#send(connected, batch, lateTimes);
         this.#host.database(null);
         const durationMs = this.#env.clock.monotonicMs() - startedMs;
         return { kind: 'committed', resolved: false, ambiguous, durationMs, brokenLinks };
@@ -179,21 +208,24 @@ export class BatchWriter {
           return { kind: 'fenced' };
         }
         if (error instanceof NoAnswer) ambiguous += 1;
+        if (error instanceof LateAnswer) lateTimes += 1;
+        if (isTooMuchAtOnce(error)) late = error as Error;
         // also after an error with a SQLSTATE: a backend that is being terminated may report that after its commit
         unknown = true;
         this.#give(true);
         // then only the ledger must be asked, and it is no outage
         atOnce = error instanceof BatchError && liesInRows(error, verdict, batch);
         if (atOnce) refusal = error as BatchError;
-        else this.#report(verdict, sqlstate, (error as Error).message, attempt);
+        else this.#report(error as Error, attempt);
       }
     }
   }
 
   /** Sends the batch and waits for its answer, or gives up when the server has been silent for too long. */
-  async #send({ client }: Connected, batch: BatchWrite): Promise<WrittenBatch> {
-    const { answerMs, asynchronousCommit } = this.#limits;
-    const late = (): Error => new NoAnswer(`no answer for ${answerMs} ms`);
+  async #send({ client }: Connected, batch: BatchWrite, lateTimes: number): Promise<WrittenBatch> {
+    const { asynchronousCommit } = this.#limits;
+    const answerMs = this.#limits.answerMs * 2 ** Math.min(lateTimes, DOUBLINGS_MAX);
+    const late = (): Error => new LateAnswer(`no answer for ${answerMs} ms`);
     try {
       return await deadline(writeBatch(client, batch, asynchronousCommit), answerMs, late);
     } catch (error) {
@@ -267,15 +299,10 @@ export class BatchWriter {
     this.#idle.unref();
   }
 
-  #report(verdict: StoreVerdict, sqlstate: string | undefined, error: string, attempt: number): void {
-    const kind =
-      verdict === 'schema' ? 'schema' : verdict === 'data' || verdict === 'look' ? 'data' : 'unreachable';
-    this.#host.database({ kind, error, sqlstate });
-    const fields = { error, sqlstate, attempt: attempt + 1 };
-    if (kind === 'unreachable') this.#env.log('warn', 'Failed to connect to database', fields);
-    else this.#env.log('error', 'The database refuses a batch; it is kept and tried again', fields);
+  #report(error: Error, attempt: number): void {
+    const trouble = troubleOf(error);
+    this.#host.database(trouble);
+    const { level, message } = troubleLine(trouble);
+    this.#env.log(level, message, { error: trouble.error, sqlstate: trouble.sqlstate, attempt: attempt + 1 });
   }
 }
-
-/** The connection ended or was silent while a batch was in flight: whether it was committed is unknown. */
-class NoAnswer extends Error {}

@@ -8,11 +8,12 @@ import { threadStats, type ThreadStats } from '../thread-stats.ts';
 import {
   BatchWriter,
   type Backend,
-  type DatabaseTrouble,
+  type WriteAttempt,
   type WriteOutcome,
   type WriterHost,
   type WriterLimits,
 } from './batch-writer.ts';
+import type { DatabaseTrouble } from './trouble.ts';
 
 /** workerData of a writer thread. */
 export interface WriterSetup {
@@ -24,7 +25,7 @@ export interface WriterSetup {
   orphans: Backend[];
 }
 
-export type ToWriter = { type: 'write'; batch: BatchWrite; unknown: boolean } | { type: 'stop' };
+export type ToWriter = ({ type: 'write'; batch: BatchWrite } & WriteAttempt) | { type: 'stop' };
 
 export type FromWriter =
   | { type: 'done'; outcome: WriteOutcome }
@@ -66,8 +67,8 @@ export function runWriter(setup: WriterSetup, port: MessagePort, clock: Clock, r
   };
   const writer = new BatchWriter(setup.limits, env, host, setup.orphans);
 
-  const write = async ({ batch, unknown }: { batch: BatchWrite; unknown: boolean }): Promise<void> => {
-    send({ type: 'done', outcome: await writer.write(batch, unknown) });
+  const write = async ({ batch, ...attempt }: { batch: BatchWrite } & WriteAttempt): Promise<void> => {
+    send({ type: 'done', outcome: await writer.write(batch, attempt) });
   };
   const stop = async (): Promise<void> => {
     await writer.stop();

@@ -8,6 +8,7 @@ import {
   type HypertableInfo,
 } from '../../store/schema/hypertables.ts';
 import { migrate, schemaStatus, type SchemaStatus } from '../../store/schema/migrate.ts';
+import { readPolicies, type Policy } from '../../store/schema/policies.ts';
 import { runOnDatabase } from './database.ts';
 import type { Print } from './text.ts';
 
@@ -52,7 +53,9 @@ export function registerDb(program: Command, env: DatabaseEnvironment): void {
     );
 
   db.command('status')
-    .description('show server, edition, applied and pending files, and which tables are hypertables')
+    .description(
+      'show server, edition, applied and pending files, which tables are hypertables, and the policies on them',
+    )
     .option('--json', 'one JSON object on stdout (default: text)')
     .option('--check', 'exit code 1 when a file is pending (default: off)')
     .addHelpText('after', example('mdp db status --json | jq .pending'))
@@ -94,19 +97,26 @@ async function runMigrate(client: Client, options: MigrateArguments, print: Prin
 async function runStatus(client: Client, options: StatusArguments, print: Print): Promise<string | null> {
   const edition = await detectEdition(client);
   const schema = await schemaStatus(client);
-  const tables = schema.applied.length > 0 ? await listHypertables(client, edition.edition !== 'plain') : [];
+  const hasTimescale = edition.edition !== 'plain';
+  const tables = schema.applied.length > 0 ? await listHypertables(client, hasTimescale) : [];
+  const policies = hasTimescale ? await readPolicies(client) : [];
   if (options.json === true) {
     const { applied, pending, unknown } = schema;
-    print(JSON.stringify({ ...edition, applied, pending, unknown, hypertables: tables }));
+    print(JSON.stringify({ ...edition, applied, pending, unknown, hypertables: tables, policies }));
   } else {
-    for (const line of describe(edition, schema, tables)) print(line);
+    for (const line of describe(edition, schema, tables, policies)) print(line);
   }
   return options.check === true && schema.pending.length > 0
     ? `schema is behind (${schema.pending.join(', ')}). Run: mdp db migrate`
     : null;
 }
 
-function describe(edition: EditionInfo, schema: SchemaStatus, tables: readonly HypertableInfo[]): string[] {
+function describe(
+  edition: EditionInfo,
+  schema: SchemaStatus,
+  tables: readonly HypertableInfo[],
+  policies: readonly Policy[],
+): string[] {
   const timescale = edition.timescale === null ? 'without TimescaleDB' : `TimescaleDB ${edition.timescale}`;
   const lines = [`server   PostgreSQL ${edition.postgres}, ${timescale} (edition ${edition.edition})`];
   if (!edition.usable) {
@@ -119,15 +129,31 @@ function describe(edition: EditionInfo, schema: SchemaStatus, tables: readonly H
     ...schema.pending.map((name) => `schema   ${name}  PENDING: run mdp db migrate`),
     ...schema.unknown.map((name) => `schema   ${name}  applied by a newer version of this program`),
     ...tables.map((table) => `table    ${describeTable(table, edition)}`),
+    ...policies.map((policy) => `policy   ${describePolicy(policy)}`),
   );
   return lines;
 }
 
 function describeTable(table: HypertableInfo, edition: EditionInfo): string {
   if (table.isHypertable) {
-    return `${table.table}  hypertable by ${table.column}, ${table.chunk} a chunk, chunks: ${table.chunks}`;
+    const compressed = table.compressedChunks === 0 ? '' : `, compressed: ${table.compressedChunks}`;
+    return `${table.table}  hypertable by ${table.column}, ${table.chunk} a chunk, chunks: ${table.chunks}${compressed}`;
   }
   return `${table.table}  plain${edition.edition === 'plain' ? '' : ': run mdp db hypertables'}`;
+}
+
+function describePolicy(policy: Policy): string {
+  const { table, jobId, kind, settings, every } = policy;
+  return `${table}  ${kind} (job ${jobId}): ${settings}, every ${every}, ${describeRuns(policy)}`;
+}
+
+function describeRuns({ isScheduled, runs, failures, lastRun, error, nextStart }: Policy): string {
+  if (!isScheduled) return 'PAUSED';
+  const next = nextStart === null ? '' : `; next ${nextStart}`;
+  if (lastRun === null)
+    return `HAS NEVER RUN${next}: where that has passed, the server starts no jobs (timescaledb.max_background_workers)`;
+  if (!lastRun.isFailure) return `last run ${lastRun.at}${next}`;
+  return `FAILED ${lastRun.at} (${failures} of ${runs} runs): ${error ?? 'it says nothing'}${next}`;
 }
 
 async function runHypertables(

@@ -1,7 +1,8 @@
 /** Addresses in variables: hosts, the sequencer, databases, brokers. */
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
-import { DatabaseUrlError, parseDatabaseUrl } from '../../store/postgres/database-url.ts';
+import { completeDatabaseUrl } from '../../store/postgres/conninfo/environment.ts';
+import { DatabaseUrlError } from '../../store/postgres/conninfo/keywords.ts';
 import { type Parser, withoutComment } from './parsers.ts';
 
 /** Where the sequencer is and how to connect to it. */
@@ -83,15 +84,14 @@ export const grpcUrl: Parser<GrpcUrl> = {
 };
 
 export const serverUrl: Parser<string> = {
-  allowed: 'postgres://user:password@host:port/database[?sslmode=…]',
+  allowed: 'postgres://user:password@host:port/database[?sslmode=…] as libpq reads it',
   unit: '',
-  parse(text) {
+  parse(text, _folder, lookup = () => null) {
     try {
-      parseDatabaseUrl(text);
+      return completeDatabaseUrl(text, lookup);
     } catch (error) {
       throw error instanceof DatabaseUrlError ? new RangeError(error.problem) : error;
     }
-    return text;
   },
 };
 
@@ -103,8 +103,8 @@ export function databaseUrlOf(target: DatabaseTarget | null): string | undefined
 export const databaseTarget: Parser<DatabaseTarget> = {
   allowed: `${serverUrl.allowed} or embedded:DIR`,
   unit: '',
-  parse(text, folder) {
-    if (!text.startsWith('embedded:')) return { kind: 'server', url: serverUrl.parse(text, folder) };
+  parse(text, folder, lookup) {
+    if (!text.startsWith('embedded:')) return { kind: 'server', url: serverUrl.parse(text, folder, lookup) };
     const dir = text.slice('embedded:'.length).trim();
     if (dir === '') throw new RangeError('names no folder after embedded:');
     return { kind: 'embedded', dataDir: resolve(folder, dir) };

@@ -1,6 +1,7 @@
 /** The daemon's configuration from the environment and its file. The only reader of process.env. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { Lookup } from '../../store/postgres/conninfo/environment.ts';
 import type { DatabaseTarget, GrpcEndpoint } from './addresses.ts';
 import { checkValues, type Draft, errorCode, grpcEndpoint, type Problem } from './checks.ts';
 import { unknownNames } from './misspelt.ts';
@@ -88,20 +89,26 @@ export function loadConfig(sources: Partial<ConfigSources> = {}): Config {
 
 /** One variable by the same rules, for programs that do not need the whole configuration; null = unset. Not validated. */
 export function readVariable(name: string, sources: Partial<ConfigSources> = {}): string | null {
+  return variables(sources)(name);
+}
+
+/** All of them. @throws ConfigError when the file cannot be read */
+export function variables(sources: Partial<ConfigSources> = {}): Lookup {
   const complete = withDefaults(sources);
   const problems: Problem[] = [];
-  const value = writtenValue(name, complete.env, readEnvFile(complete, problems, []))?.text ?? null;
+  const file = readEnvFile(complete, problems, []);
   if (problems.length > 0) throw new ConfigError(problems);
-  return value;
+  return lookupIn(complete.env, file);
 }
 
 /** One setting, checked, its default included. @throws ConfigError */
 export function readSetting<K extends VariableKey>(key: K, sources: Partial<ConfigSources> = {}): Values[K] {
   const { cwd } = withDefaults(sources);
   const { name, parser, initial, secret } = VARIABLES[key];
-  const text = readVariable(name, sources) ?? initial;
+  const lookup = variables(sources);
+  const text = lookup(name) ?? initial;
   try {
-    return (text === null ? null : parser.parse(text, cwd)) as Values[K];
+    return (text === null ? null : parser.parse(text, cwd, lookup)) as Values[K];
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     const shown = secret ? '(value not shown)' : `= ${quote(text ?? '')}`;
@@ -172,7 +179,7 @@ function parseAll(
     if (written === null) continue;
     given.add(key);
     try {
-      values[key] = parser.parse(written.text, cwd);
+      values[key] = parser.parse(written.text, cwd, lookupIn(env, file));
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       failed.add(key);
@@ -198,6 +205,10 @@ function writtenValue(
   const inFile = file.values.get(name);
   if (inFile === undefined || inFile.value === '') return null;
   return { text: inFile.value, where: ` (${file.name} line ${inFile.line})` };
+}
+
+function lookupIn(env: ConfigSources['env'], file: ReadEnvFile): Lookup {
+  return (name) => writtenValue(name, env, file)?.text ?? null;
 }
 
 function quote(text: string): string {

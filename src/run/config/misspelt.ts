@@ -1,4 +1,5 @@
 /** Finds variables that look like ours and are not: a misspelt name would otherwise be a setting without effect. */
+import { LIBPQ_VARIABLES } from '../../store/postgres/conninfo/environment.ts';
 import { ENV_FILE, VARIABLE_KEYS, VARIABLES } from './variables.ts';
 
 /** First words that nothing else in an environment is likely to use. */
@@ -27,7 +28,7 @@ export function unknownNames(
   const inFile = new Set(file);
   const real = new Set(environment);
   for (const name of new Set([...real, ...inFile])) {
-    if (KNOWN.includes(name)) continue;
+    if (KNOWN.includes(name) || LIBPQ_VARIABLES.includes(name)) continue;
     if (READ_BELOW.test(name)) {
       // systemd and docker pass such a file on as the environment: then it has its effect
       if (!real.has(name))

@@ -7,8 +7,12 @@ export interface Parser<T> {
   readonly allowed: string;
   /** unit of a bare number, '' when it has none */
   readonly unit: string;
-  /** @throws RangeError that never quotes the text: it may be a secret */
-  parse(text: string, folder: string): T;
+  /**
+   * @param folder below which relative paths are
+   * @param lookup other variables, by the same rules; null: not set
+   * @throws RangeError that never quotes the text: it may be a secret
+   */
+  parse(text: string, folder: string, lookup?: (variable: string) => string | null): T;
 }
 
 /**

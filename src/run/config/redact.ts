@@ -1,4 +1,4 @@
-import { databaseUrlSecrets } from '../../store/postgres/database-url.ts';
+import { databaseUrlSecrets } from '../../store/postgres/conninfo/keywords.ts';
 
 /** Takes secrets out of a text; the same function serves log lines, errors and the description of the configuration. */
 export type Redact = (text: string) => string;

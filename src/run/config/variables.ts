@@ -75,7 +75,7 @@ const variables = {
   database: optional(
     'DATABASE_URL',
     databaseTarget,
-    'The database, or embedded:DIR for an embedded Postgres with its data in DIR. Required unless OUTPUT_MODE=console.',
+    'The database, or embedded:DIR for an embedded Postgres with its data in DIR. What the URL leaves out is taken from PGHOST, PGUSER, PGPASSWORD, PGSSLMODE and the other variables of libpq. Required unless OUTPUT_MODE=console.',
     { secret: true },
   ),
   serviceName: required(
@@ -253,7 +253,7 @@ const variables = {
   readDatabaseUrl: optional(
     'READ_DATABASE_URL',
     serverUrl,
-    'A replica for verify, mdp quality, replay, export and queries.',
+    'A replica for verify, mdp quality, replay, export and queries. The variables of libpq count for it too.',
     { secret: true },
   ),
   apiPort: required('API_PORT', '8083', port, 'Port of the API.', { later: true }),

@@ -1,5 +1,6 @@
 import type { Env } from '../../core/env.ts';
 import { BusError, type StreamBus } from '../../bus/bus.ts';
+import { ServerClock } from '../../core/server-clock.ts';
 import { storeVerdict } from '../../core/retry.ts';
 import { PartitionsDifferError } from '../../store/bus/partitions.ts';
 import { ConnectError } from '../../store/postgres/connect.ts';
@@ -26,6 +27,8 @@ export interface Connections extends StageHost {
   busReport: BusReport;
 }
 
+/** Between two looks at the database's clock, ms. */
+const CLOCK_MS = 30_000;
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
 
 /**
@@ -40,6 +43,7 @@ export class ConnectedStage implements Stage {
   readonly #lifecycle: StageLifecycle;
   #bus: StreamBus | null = null;
   #busReport: BusReport | null = null;
+  #asking: NodeJS.Timeout | null = null;
 
   constructor(
     setup: StageSetup,
@@ -74,6 +78,7 @@ export class ConnectedStage implements Stage {
   async #run(): Promise<void> {
     const { stopping } = this.#lifecycle;
     await this.#schema();
+    const clock = await this.#databaseClock();
     if (stopping.aborted) return;
     const bus = await this.#openBus();
     this.#bus = bus;
@@ -84,7 +89,8 @@ export class ConnectedStage implements Stage {
     const busReport = new BusReport({ bus, streaming, maintainsBus, ...this.#host });
     this.#busReport = busReport;
     busReport.start();
-    const stage = await this.#build({ bus, store: this.#store, busReport, ...this.#host });
+    const env = { ...this.#host.env, clock };
+    const stage = await this.#build({ bus, store: this.#store, busReport, ...this.#host, env });
     if (stopping.aborted) return;
     stopping.addEventListener('abort', () => void stage.stop());
     await stage.start();
@@ -92,6 +98,7 @@ export class ConnectedStage implements Stage {
   }
 
   async #close(): Promise<void> {
+    if (this.#asking !== null) clearInterval(this.#asking);
     try {
       await this.#busReport?.stop();
       await this.#bus?.close();
@@ -114,6 +121,23 @@ export class ConnectedStage implements Stage {
       },
       (error) => this.#mayAnswerLater(error),
     );
+  }
+
+  /**
+   * What the stage takes for now: the times it gives to events are compared with those of others, and this machine's clock
+   * may be wrong. The bus keeps its own: it counts ages.
+   */
+  async #databaseClock(): Promise<ServerClock> {
+    const { env } = this.#host;
+    const clock = new ServerClock(env.clock);
+    const ask = async (): Promise<void> => {
+      const askedMs = clock.monotonicMs();
+      clock.tell(await this.#store.serverMicros(), askedMs, env.log);
+    };
+    await this.#untilAnswered('database', ask, (error) => this.#mayAnswerLater(error));
+    // while the database is away it runs on
+    this.#asking = setInterval(() => void ask().catch(() => {}), CLOCK_MS);
+    return clock;
   }
 
   /** An operator's mistake, such as a wrong password, ends it; a schema that is behind by what the setup says. */

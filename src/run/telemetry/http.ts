@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 
 /** Why a running daemon is not ready. */
 export type ReadyReason =
-  'database' | 'schema' | 'stream' | 'stalled' | 'gap' | 'standby' | 'poison' | 'forked';
+  'database' | 'schema' | 'stream' | 'stalled' | 'behind' | 'gap' | 'standby' | 'poison' | 'forked';
 
 export interface Probe {
   /** names of the threads that neither make progress nor wait for a known reason; empty = healthy */

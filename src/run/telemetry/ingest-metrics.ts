@@ -118,6 +118,10 @@ const METRICS = {
     labels: { halt: ['poison', 'forked'] },
   },
   tick_ingester_ready: { kind: 'gauge', help: '1 while /ready answers 200.' },
+  tick_ingester_clock_ahead_seconds: {
+    kind: 'gauge',
+    help: "This machine's clock minus the database's, which decides what time is; seconds.",
+  },
   tick_ingester_database_edition_info: {
     kind: 'gauge',
     help: 'Kind and version of TimescaleDB; always 1.',
@@ -161,7 +165,7 @@ export interface Progress {
   completeUpTo: bigint | null;
   /** newest tick known to exist */
   head: bigint | null;
-  /** wall clock minus the timestamp of the newest committed tick */
+  /** the database's clock minus the timestamp of the newest committed tick */
   lagMs: number;
 }
 

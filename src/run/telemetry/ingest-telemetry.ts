@@ -233,6 +233,7 @@ export class Telemetry implements Probe, IngestObserver {
     if (status === undefined) return;
     this.#metrics.set('tick_ingester_buffer_size', {}, status.ring.ticks);
     this.#metrics.set('tick_ingester_buffer_bytes', {}, status.ring.bytes);
+    const aheadMs = status.clockAheadMs ?? 0;
     this.#metrics.setProgress({
       position: status.position,
       completeUpTo: status.completeUpTo,
@@ -240,8 +241,9 @@ export class Telemetry implements Probe, IngestObserver {
       lagMs:
         this.#lastTimestampMicros === 0n
           ? 0
-          : Number(systemClock.nowMicros() - this.#lastTimestampMicros) / 1000,
+          : Number(systemClock.nowMicros() - this.#lastTimestampMicros) / 1000 - aheadMs,
     });
+    this.#metrics.set('tick_ingester_clock_ahead_seconds', {}, aheadMs / 1000);
     this.#metrics.setEach('tick_ingester_halted', status.halt === null ? {} : { [status.halt.kind]: 1 });
     this.#metrics.set('tick_ingester_leader', {}, status.leadership.kind === 'leading' ? 1 : 0);
     this.#metrics.set('tick_ingester_epoch', {}, Number(status.epoch ?? 0n));
@@ -264,6 +266,7 @@ export class Telemetry implements Probe, IngestObserver {
             leadership: status.leadership.kind,
             stream: status.stream,
             halt: status.halt,
+            clock_ahead_ms: status.clockAheadMs,
             database_trouble: Object.fromEntries(status.databaseTrouble),
             open_gaps: status.openGaps.slice(0, 20),
             open_gap_count: status.openGaps.length,

@@ -1,5 +1,5 @@
 import type { IngesterStatus } from '../../ingest/ingester.ts';
-import type { StreamState } from '../../ingest/sequencer/tick-stream.ts';
+import type { StreamState } from '../../ingest/sequencer/stream-host.ts';
 import type { ReadyReason } from './http.ts';
 
 /** Why the daemon is not ready; no reason is ready. Spec §4. */
@@ -26,6 +26,8 @@ export function streamReasons(stream: StreamState): ReadyReason[] {
       return [];
     case 'stalled':
       return ['stalled'];
+    case 'behind':
+      return ['behind'];
     case 'poison':
       return ['poison'];
     case 'connecting':

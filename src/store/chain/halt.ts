@@ -143,7 +143,7 @@ export async function skipTick(client: Client, tick: bigint): Promise<SkippedTic
  * One transaction under the exclusive fence, like a takeover: no batch is in flight, and whatever a running daemon has
  * not committed is refused afterwards. Its lease ends too, so that it starts over at once.
  */
-async function deciding<T>(client: Client, decide: () => Promise<T>): Promise<T> {
+export async function deciding<T>(client: Client, decide: () => Promise<T>): Promise<T> {
   return inTransaction(client, async () => {
     await takeFence(client);
     const decided = await decide();

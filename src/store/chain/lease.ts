@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { NEXT_EPOCH, takeExclusiveFence } from '../postgres/fence.ts';
-import { msOf } from '../postgres/time-sql.ts';
+import { microsOf, msOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
 /** How long a lease lasts without renewal; a standby touches nothing before it has expired. Spec P6. */
@@ -21,6 +21,8 @@ export interface LeaseRenewal {
   held: boolean;
   /** changes when the server restarted or a different one answers: the position must then be read again */
   serverStarted: string;
+  /** the server's clock, µs since 1970 */
+  nowMicros: bigint;
 }
 
 interface StateRow {
@@ -66,9 +68,14 @@ export async function tryLease(client: Client, chainId: string, holder: string):
 export async function renewLease(client: Client, holder: string, epoch: bigint): Promise<LeaseRenewal> {
   const sql = `WITH renewed AS (
       UPDATE ingest_state SET lease_expires_at = clock_timestamp() + ${LEASE} WHERE epoch = $1 AND holder = $2 RETURNING 1
-    ) SELECT count(*) AS held, pg_postmaster_start_time()::text AS started FROM renewed`;
-  const { rows } = await client.query<{ held: string; started: string }>(sql, [epoch.toString(), holder]);
-  return { held: rows[0]?.held === '1', serverStarted: rows[0]?.started ?? '' };
+    ) SELECT count(*) AS held, pg_postmaster_start_time()::text AS started,
+        ${microsOf('clock_timestamp()')} AS now FROM renewed`;
+  const { rows } = await client.query<{ held: string; started: string; now: string }>(sql, [
+    epoch.toString(),
+    holder,
+  ]);
+  const [{ held, started, now }] = rows; // always one row
+  return { held: held === '1', serverStarted: started, nowMicros: BigInt(now) };
 }
 
 /** A clean shutdown: the next daemon need not wait for the lease to expire. */

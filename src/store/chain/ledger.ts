@@ -101,6 +101,13 @@ export async function readOutput(client: Client, tick: bigint): Promise<string |
   return rows[0]?.output ?? null;
 }
 
+/** The highest stored tick below this one; null when there is none. */
+export async function readHighestBelow(client: Client, tick: bigint): Promise<bigint | null> {
+  const sql = 'SELECT tick_number FROM vdf_proofs WHERE tick_number < $1 ORDER BY tick_number DESC LIMIT 1';
+  const { rows } = await client.query<{ tick_number: string }>(sql, [tick.toString()]);
+  return rows[0] === undefined ? null : BigInt(rows[0].tick_number);
+}
+
 /** Open gaps, dead letters by status: for the metrics and `status`. */
 export async function readIncidentCounts(
   client: Client,

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { detectEdition, type EditionInfo } from '../postgres/server-info.ts';
+import { detectEdition, serverMicros, type EditionInfo } from '../postgres/server-info.ts';
 import { isoSeconds, isoTime } from '../postgres/time-sql.ts';
 import { readChainFloor } from '../retention/chain.ts';
 import { inSnapshot } from '../postgres/transaction.ts';
@@ -28,6 +28,8 @@ export interface Overview {
   halt: { kind: string; reason: string; since: string } | null;
   leader: { holder: string; epoch: string; live: boolean; since: string } | null;
   edition: EditionInfo;
+  /** the server's clock, µs since 1970 */
+  nowMicros: bigint;
 }
 
 /** How many open gaps are listed individually. */
@@ -36,6 +38,7 @@ const GAPS_LISTED = 20;
 /** One consistent snapshot. */
 export async function readOverview(client: Client): Promise<Overview> {
   const edition = await detectEdition(client);
+  const nowMicros = await serverMicros(client);
   return inSnapshot(client, async () => {
     const position = await client.query<{
       origin: string | null;
@@ -99,6 +102,7 @@ export async function readOverview(client: Client): Promise<Overview> {
           ? null
           : { holder: chain.holder, epoch: chain.epoch, live: chain.live, since: chain.since },
       edition,
+      nowMicros,
     };
   });
 }

@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { microsOf } from './time-sql.ts';
 
 /** The server's support for large tables. apache and community are TimescaleDB's two editions. */
 export type Edition = 'plain' | 'apache' | 'community';
@@ -34,6 +35,12 @@ export async function detectEdition(client: Client): Promise<EditionInfo> {
   if (timescale === null) return { postgres, timescale, edition: 'plain', usable: true };
   if (license === null || license === '') return { postgres, timescale, edition: 'plain', usable: false };
   return { postgres, timescale, edition: license === 'apache' ? 'apache' : 'community', usable: true };
+}
+
+/** The server's clock, µs since 1970. */
+export async function serverMicros(client: Client): Promise<bigint> {
+  const { rows } = await client.query<{ now: string }>(`SELECT ${microsOf('clock_timestamp()')} AS now`);
+  return BigInt(rows[0].now); // always one row
 }
 
 /** How many connections an ordinary role can open: max_connections minus the reserved ones. */

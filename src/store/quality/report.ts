@@ -80,7 +80,7 @@ const EXAMPLES = 5;
  * Settings for tables that may not have statistics yet: PostgreSQL then estimates thousands of rows as a few, and joins
  * them in a nested loop or reads a whole table for one page of it.
  */
-const PLANNER = [
+export const PLANNER = [
   'enable_nestloop = off',
   'enable_seqscan = off',
   'max_parallel_workers_per_gather = 0',

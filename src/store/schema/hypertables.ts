@@ -10,6 +10,8 @@ export interface HypertableInfo {
   isHypertable: boolean;
   /** 0 for a plain table */
   chunks: number;
+  /** of these, those that are compressed, all of them or in part */
+  compressedChunks: number;
   /** the planner's estimate; -1: never analysed */
   rowsEstimated: number;
 }
@@ -24,6 +26,7 @@ interface Row {
   column_name: string;
   chunk: string;
   chunks: string | null;
+  compressed: string | null;
   rows_estimated: string;
 }
 
@@ -35,9 +38,13 @@ export async function listHypertables(client: Client, timescaleIsUsable: boolean
           JOIN pg_namespace n ON n.nspname = h.hypertable_schema
          WHERE h.hypertable_name = c.relname AND n.oid = c.relnamespace)`
     : 'NULL';
+  const compressed = timescaleIsUsable
+    ? `(SELECT count(*) FROM timescaledb_information.chunks k JOIN pg_namespace n ON n.nspname = k.hypertable_schema
+         WHERE k.hypertable_name = c.relname AND n.oid = c.relnamespace AND k.is_compressed)`
+    : 'NULL';
   const { rows } = await client.query<Row>(
     `SELECT s.table_name, s.column_name, coalesce(s.chunk_interval::text, s.chunk_width::text) AS chunk,
-            ${chunks} AS chunks, c.reltuples::bigint AS rows_estimated
+            ${chunks} AS chunks, ${compressed} AS compressed, c.reltuples::bigint AS rows_estimated
        FROM schema_hypertables s JOIN pg_class c ON c.oid = quote_ident(s.table_name)::regclass
       ORDER BY s.table_name`,
   );
@@ -47,6 +54,7 @@ export async function listHypertables(client: Client, timescaleIsUsable: boolean
     chunk: row.chunk,
     isHypertable: row.chunks !== null,
     chunks: Number(row.chunks ?? 0),
+    compressedChunks: Number(row.compressed ?? 0),
     rowsEstimated: Number(row.rows_estimated),
   }));
 }
@@ -81,14 +89,20 @@ export async function convertToHypertable(client: Client, table: string): Promis
   const outcome = rows[0]?.outcome ?? 'present';
   // the planner has no statistics for the new chunks
   if (outcome === 'converted') await client.query(`ANALYZE ${escapeIdentifier(table)}`);
-  await compress(client, table);
+  await setUp(client, table);
   return { table, outcome };
 }
 
-/** Compression, if the edition supports it; the function comes with the first table that is ever compressed. */
-async function compress(client: Client, table: string): Promise<void> {
-  const { rows } = await client.query<{ known: boolean }>(
-    "SELECT to_regprocedure('schema_compress(text)') IS NOT NULL AS known",
-  );
-  if (rows[0].known) await client.query('SELECT schema_compress($1)', [table]);
+/** Compression, once and if the edition supports it, and what policies need; later files of the schema bring the functions. */
+async function setUp(client: Client, table: string): Promise<void> {
+  if (await knows(client, 'schema_compress(text)')) await client.query('SELECT schema_compress($1)', [table]);
+  if (table === 'vdf_proofs' && (await knows(client, 'schema_set_integer_now()')))
+    await client.query('SELECT schema_set_integer_now()');
+}
+
+async function knows(client: Client, signature: string): Promise<boolean> {
+  const { rows } = await client.query<{ known: boolean }>('SELECT to_regprocedure($1) IS NOT NULL AS known', [
+    signature,
+  ]);
+  return rows[0].known;
 }

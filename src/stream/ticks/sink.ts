@@ -1,4 +1,4 @@
-import { storeVerdict } from '../../core/retry.ts';
+import { isTooMuch, storeVerdict } from '../../core/retry.ts';
 import { sqlstateOf } from '../../store/postgres/sqlstate.ts';
 import type { DeadLetterReason } from '../../core/market/dead-letter.ts';
 import type { StoreClient } from '../../store/store-client.ts';
@@ -17,9 +17,13 @@ export interface SinkResult {
   /** already stored with the same content */
   known: number;
   refused: RefusedTick[];
+  /** the least number of ticks that was too much for the database at once; null: none was */
+  tooMany: number | null;
 }
 
 type TickStore = Pick<StoreClient, 'writeTicks' | 'tickWitness'>;
+
+const NOTHING = { stored: 0, known: 0, tooMany: null };
 
 /** Whether the database refused the rows for what may be their own fault. */
 function mayBeOfData(error: unknown): boolean {
@@ -29,7 +33,7 @@ function mayBeOfData(error: unknown): boolean {
 /**
  * Retries until the ticks are stored. It waits out an outage, a lock or a missing table, and a refusal while the database
  * takes no row that it took before. A row that it refuses while another one passes is found by bisection and reported;
- * its neighbours are stored.
+ * its neighbours are stored. What is too much at once is halved.
  *
  * Rejects only when `signal` ends the waiting.
  */
@@ -53,28 +57,31 @@ async function storeOthers(
   calls: ServerCalls,
   signal: AbortSignal,
 ): Promise<SinkResult> {
-  if (ticks.length === 0) return { stored: 0, known: 0, refused: [] };
+  if (ticks.length === 0) return { ...NOTHING, refused: [] };
   let isCut = false;
+  let isLate = false;
   const write = async (): Promise<TickDataResult> => {
     try {
       return await store.writeTicks(ticks.map(({ tick }) => tick));
     } catch (error) {
+      isLate = ticks.length > 1 && isTooMuch(sqlstateOf(error));
       isCut = mayBeOfData(error) && (await store.tickWitness()) !== 'fails';
       throw error;
     }
   };
   try {
-    return resultOf(ticks, await calls.database(write, signal, () => !isCut));
+    return resultOf(ticks, await calls.database(write, signal, () => !isCut && !isLate));
   } catch (error) {
-    if (!isCut) throw error;
+    if (!isCut && !isLate) throw error;
   }
   if (ticks.length === 1) {
     suspects.push(ticks[0]);
-    return { stored: 0, known: 0, refused: [] };
+    return { ...NOTHING, refused: [] };
   }
   const middle = ticks.length >> 1;
   const result = await storeOthers(store, ticks.slice(0, middle), suspects, calls, signal);
   add(result, await storeOthers(store, ticks.slice(middle), suspects, calls, signal));
+  if (isLate) result.tooMany ??= ticks.length;
   return result;
 }
 
@@ -109,13 +116,14 @@ function resultOf(ticks: readonly DeliveredTick[], { stored, known, conflicts }:
     reason: 'conflict' as const,
     detail: conflictDetail(ticks[index]),
   }));
-  return { stored, known, refused };
+  return { ...NOTHING, stored, known, refused };
 }
 
-function add(result: SinkResult, { stored, known, refused }: SinkResult): void {
+function add(result: SinkResult, { stored, known, refused, tooMany }: SinkResult): void {
   result.stored += stored;
   result.known += known;
   result.refused.push(...refused);
+  if (tooMany !== null) result.tooMany = Math.min(tooMany, result.tooMany ?? Infinity);
 }
 
 function conflictDetail({ tick: { provider, notes } }: DeliveredTick): string {
@@ -127,5 +135,5 @@ function conflictDetail({ tick: { provider, notes } }: DeliveredTick): string {
 
 function refusedOne(tick: DeliveredTick, error: unknown): SinkResult {
   const detail = `${sqlstateOf(error)}: ${(error as Error).message}`;
-  return { stored: 0, known: 0, refused: [{ ...tick, reason: 'refused_by_database', detail }] };
+  return { ...NOTHING, refused: [{ ...tick, reason: 'refused_by_database', detail }] };
 }

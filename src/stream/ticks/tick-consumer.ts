@@ -15,6 +15,7 @@ import { JobRun } from '../job-run.ts';
 import { NO_METER, type Meter } from '../meter.ts';
 import { ServerCalls } from '../server-calls.ts';
 import { StageLifecycle, type Stage } from '../stage.ts';
+import { BatchLimit } from './batch-limit.ts';
 import { refusedRecord, sortDeliveries, type BatchContext, type TickBatch } from './batch.ts';
 import { InFlightBatches, type Settle } from './in-flight.ts';
 import { COMPONENT, TickReport } from './report.ts';
@@ -57,7 +58,7 @@ const ALONE_MAX = 3;
 type State =
   | { kind: 'claiming' }
   | { kind: 'joining' }
-  | { kind: 'consuming'; member: GroupMember; batches: InFlightBatches; limit: number };
+  | { kind: 'consuming'; member: GroupMember; batches: InFlightBatches };
 
 /**
  * The tick consumer: writes market ticks from the bus to tick_data, each once. Bars and replayed ticks are acknowledged
@@ -69,9 +70,9 @@ type State =
  *
  *   state      event                                      next
  *   claiming   this role owns the group                   joining
- *   joining    the bus has taken it as a member           consuming   nothing in flight, limit = batchSize
+ *   joining    the bus has taken it as a member           consuming   nothing in flight
  *   consuming  read: nothing                              consuming
- *   consuming  read: a batch, and the last one is stored  consuming   in flight; limit doubles or halves
+ *   consuming  read: a batch, and the last one is stored  consuming   in flight
  *   consuming  read: a batch with a record that came      consuming   in flight alone, record by record
  *              ALONE_FROM_ATTEMPTS times
  *   any        stop()                                     (ends)      in-flight batches are given DRAIN_MS; leaves the group
@@ -86,8 +87,7 @@ export class TickConsumer implements Stage {
   readonly #topic: string;
   readonly #group: string;
   readonly #name: string;
-  readonly #batchSize: number;
-  readonly #batchMax: number;
+  readonly #limit: BatchLimit;
   readonly #takeoverMs: number | undefined;
   readonly #providers: Providers;
   readonly #env: Env;
@@ -108,8 +108,7 @@ export class TickConsumer implements Stage {
     this.#topic = options.topic ?? 'mdp.events';
     this.#group = options.consumerGroup ?? 'tick-consumer';
     this.#name = options.consumerName ?? 'tick-1';
-    this.#batchSize = options.batchSize ?? 100;
-    this.#batchMax = Math.max(options.batchMax ?? 5_000, this.#batchSize);
+    this.#limit = new BatchLimit(options.batchSize ?? 100, options.batchMax ?? 5_000);
     this.#takeoverMs = options.takeoverMs;
     this.#providers = providersOf(options.providers);
     this.#env = envOf(options.env);
@@ -155,7 +154,7 @@ export class TickConsumer implements Stage {
     this.#state = { kind: 'joining' };
     const member = await this.#join();
     const batches = new InFlightBatches();
-    this.#state = { kind: 'consuming', member, batches, limit: this.#batchSize };
+    this.#state = { kind: 'consuming', member, batches };
     this.#inbox = await this.#startInbox();
     this.#env.log('info', 'TickConsumer started', this.#labels());
     try {
@@ -203,10 +202,13 @@ export class TickConsumer implements Stage {
 
   /** Reads one batch and puts it in flight as soon as the previous one is stored. */
   async #consume(state: State & { kind: 'consuming' }): Promise<void> {
-    const { member, batches, limit } = state;
-    const deliveries = await this.#calls.bus(() => member.next(limit, WAIT_MS), this.#lifecycle.stopping);
+    const { member, batches } = state;
+    const deliveries = await this.#calls.bus(
+      () => member.next(this.#limit.records, WAIT_MS),
+      this.#lifecycle.stopping,
+    );
     if (deliveries.length === 0) return;
-    state.limit = this.#nextLimit(limit, deliveries.length);
+    this.#limit.got(deliveries.length);
     if (deliveries.some(({ attempts }) => attempts >= ALONE_FROM_ATTEMPTS)) {
       await batches.stored();
       await batches.addAlone(() => this.#oneByOne(member, deliveries));
@@ -215,12 +217,6 @@ export class TickConsumer implements Stage {
       await batches.stored();
       await batches.add(() => this.#write(member, batch, deliveries));
     }
-  }
-
-  /** Doubles while batches come full, halves while they are mostly empty. */
-  #nextLimit(limit: number, got: number): number {
-    if (got >= limit) return Math.min(this.#batchMax, limit * 2);
-    return got < limit / 4 ? Math.max(this.#batchSize, limit >> 1) : limit;
   }
 
   #sort(deliveries: readonly Delivery[]): TickBatch {
@@ -244,6 +240,7 @@ export class TickConsumer implements Stage {
     const beganMs = clock.monotonicMs();
     const result = await storeTicks(this.#store, batch.ticks, this.#calls, this.#giveUp.signal);
     const durationMs = clock.monotonicMs() - beganMs;
+    this.#limit.stored(batch.ticks.length, result.tooMany, durationMs);
     return async () => {
       const context = this.#context();
       const refused = result.refused.map(({ delivery, reason, detail }) =>
@@ -273,7 +270,7 @@ export class TickConsumer implements Stage {
       await this.#publishDeadLetters(refused);
       await this.#acknowledge(member, [delivery]);
       const batch: TickBatch = { ticks: [], refused, skipped: { bars: 0, replayed: 0, lost: 0 } };
-      const nothing = { stored: 0, known: 0, refused: [], durationMs: 0 };
+      const nothing = { stored: 0, known: 0, refused: [], tooMany: null, durationMs: 0 };
       this.#report.wrote({ ...nothing, batch, deadLetters: refused });
     }
   }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { CLOCK_DIFFERENCE_MS_MAX } from '../../../core/server-clock.ts';
 import { systemClock } from '../../../core/time.ts';
 import { latestTick } from '../../../ingest/sequencer/connection.ts';
 import { readOverview, type Overview } from '../../../store/chain/overview.ts';
@@ -33,7 +34,8 @@ Reads DATABASE_URL and, for head and lag, CONTINUUM_GRPC_URL (environment or .en
       const applicationName = `${config.serviceName} status`;
       await runOnDatabase(command, databaseUrlOf(config.database), applicationName, async (client, print) => {
         const overview = await readOverview(client);
-        print(options.json === true ? toJson(overview, head) : toText(overview, head));
+        const aheadMs = Number(systemClock.nowMicros() - overview.nowMicros) / 1000;
+        print(options.json === true ? toJson(overview, head, aheadMs) : toText(overview, head, aheadMs));
         return null;
       });
       process.exit(0);
@@ -56,7 +58,7 @@ function lagTicks(overview: Overview, head: Head): string | null {
   return (BigInt(head.head) - BigInt(overview.position)).toString();
 }
 
-function toJson(overview: Overview, head: Head): string {
+function toJson(overview: Overview, head: Head, aheadMs: number): string {
   const shape = {
     chain_id: overview.chainId,
     origin: overview.origin,
@@ -72,6 +74,7 @@ function toJson(overview: Overview, head: Head): string {
     halt: overview.halt,
     leader: overview.leader,
     edition: overview.edition,
+    clock_ahead_seconds: Math.round(aheadMs / 1000),
   };
   return JSON.stringify(shape);
 }
@@ -87,7 +90,13 @@ function openGapText({
   return lastError === null ? tried : `${tried}: ${lastError} (again at ${nextAttempt})`;
 }
 
-function toText(overview: Overview, head: Head): string {
+/** Where the clocks agree no line is needed. */
+function clockText(aheadMs: number): string {
+  const difference = `${Math.round(Math.abs(aheadMs) / 1000)} s ${aheadMs > 0 ? 'ahead of' : 'behind'}`;
+  return `this machine is ${difference} the database, whose clock is used: set it right`;
+}
+
+function toText(overview: Overview, head: Head, aheadMs: number): string {
   const lag = lagTicks(overview, head);
   const lines: [string, string][] = [
     ['chain', overview.chainId ?? 'none yet'],
@@ -127,6 +136,9 @@ function toText(overview: Overview, head: Head): string {
       'database',
       `PostgreSQL ${overview.edition.postgres}, ${overview.edition.timescale === null ? 'without TimescaleDB' : `TimescaleDB ${overview.edition.timescale}`} (edition ${overview.edition.edition})`,
     ],
+    ...(Math.abs(aheadMs) > CLOCK_DIFFERENCE_MS_MAX
+      ? [['clock', clockText(aheadMs)] as [string, string]]
+      : []),
   ];
   return lines.map(([name, value]) => `${name.padEnd(15)} ${value}`).join('\n');
 }

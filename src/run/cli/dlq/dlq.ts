@@ -2,8 +2,10 @@ import { Argument, Option, type Command } from 'commander';
 import type { Client } from 'pg';
 import type { StreamBus } from '../../../bus/bus.ts';
 import type { TranscodeLimits } from '../../../core/copy/transcode.ts';
+import { ServerClock } from '../../../core/server-clock.ts';
 import type { Clock } from '../../../core/time.ts';
 import { listDeadLetters, type DeadLetterInfo } from '../../../store/chain/dead-letters.ts';
+import { serverMicros } from '../../../store/postgres/server-info.ts';
 import { endWithUsage, wholeBigint, wholeNumber } from '../arguments.ts';
 import { runOnDatabase } from '../database.ts';
 import { parseDeadLetterId, listBusDeadLetters, showBusDeadLetter } from './bus.ts';
@@ -145,10 +147,12 @@ function registerRetry(dlq: Command, env: DlqEnvironment): void {
       }
       // a mistake in it is told before anything is done
       const tickMaxBytes = env.tickBytesMax();
-      const limits = (): TranscodeLimits => ({ nowMicros: env.clock.nowMicros(), tickMaxBytes });
-      return runOnDatabase(command, env.databaseUrl, APPLICATION, (client, print) =>
-        runRetry(client, ids, options, limits, print),
-      );
+      return runOnDatabase(command, env.databaseUrl, APPLICATION, async (client, print) => {
+        const clock = new ServerClock(env.clock);
+        clock.observe(await serverMicros(client), clock.monotonicMs());
+        const limits = (): TranscodeLimits => ({ nowMicros: clock.nowMicros(), tickMaxBytes });
+        return runRetry(client, ids, options, limits, print);
+      });
     });
 }
 

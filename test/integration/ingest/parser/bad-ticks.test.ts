@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'tap';
+import { runCommand } from '../../../support/run/command.ts';
 import { deadLetters, digest } from '../../../support/chain/dead-letters.ts';
 import { allTicks, chainSpec, type ChainSpec } from '../../../support/chain/content/expected.ts';
 import { sharedPostgres } from '../../../support/servers/postgres.ts';
@@ -7,6 +8,8 @@ import { withIngester, type IngestHarness } from '../../../support/chain/harness
 import { until } from '../../../support/until.ts';
 import { malformed, wireTick } from '../../../support/chain/content/wire.ts';
 import { isUnnumbered, REASONS } from '../../../support/chain/wire-faults.ts';
+
+const CLOCK_HOOK = new URL('../../../support/run/clock-hook.mjs', import.meta.url).href;
 
 /** What the stream carried in the place of which tick. */
 function sentForms(harness: IngestHarness): Map<bigint, string> {
@@ -89,6 +92,29 @@ void test('ticks that cannot be stored', async (t) => {
       );
     },
   );
+
+  await t.test('a machine whose clock is wrong takes all ticks: the database says what time is', async () => {
+    const startTime = `${new Date(Date.now() - 60_000).toISOString().slice(0, 19)}Z`;
+    const spec = chainSpec({ seed: 75, txs: 1, startTime });
+    const env = { NODE_OPTIONS: `--import=${CLOCK_HOOK}`, CLOCK_AHEAD_MS: `${-3 * 86_400_000}` };
+    await withIngester(
+      { databaseUrl: await server.createDatabase(), spec, count: 500, env },
+      async (harness) => {
+        const daemon = harness.daemon();
+        await harness.untilCaughtUp(daemon);
+        await daemon.untilReady('ready');
+        const line = await daemon.logged((other) => /clock of this machine differs/.test(other.msg));
+        assert.equal(Math.round(Number(line['ahead_seconds']) / 60), -3 * 1440);
+        const ahead = await daemon.metric('tick_ingester_clock_ahead_seconds');
+        assert.equal(Math.round(ahead / 60), -3 * 1440);
+        assert.ok((await daemon.metric('tick_ingester_head_lag_seconds')) < 3_600);
+        const status = await runCommand('tick-ingester', ['status'], harness.environment());
+        assert.match(status.stdout, /^clock +this machine is 259\d{3} s behind the database/m);
+        await daemon.stop();
+        await harness.verify();
+      },
+    );
+  });
 
   await t.test('bad in GetTick, too: what has no number stays open, its gap as well', async () => {
     const spec = chainSpec({ seed: 74, txs: 2 });

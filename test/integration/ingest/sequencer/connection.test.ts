@@ -6,7 +6,8 @@ import { test, type Test } from 'tap';
 import { envOf } from '../../../../src/core/env.ts';
 import { systemClock } from '../../../../src/core/time.ts';
 import { SequencerConnection, type StreamFailure } from '../../../../src/ingest/sequencer/connection.ts';
-import { TickStream, type StreamState } from '../../../../src/ingest/sequencer/tick-stream.ts';
+import type { StreamState } from '../../../../src/ingest/sequencer/stream-host.ts';
+import { TickStream } from '../../../../src/ingest/sequencer/tick-stream.ts';
 import { until } from '../../../support/until.ts';
 import { frame } from '../../../unit/ingest/gaps/harness.ts';
 
@@ -95,6 +96,7 @@ void test('a stream that the server refuses for its limits is down, asked for le
     let isLimited = true;
     let frames = 0;
     const source = await serve(t, (stream, path) => {
+      if (path.endsWith('GetStatus')) return refuse(stream, 'too many requests');
       paths.push(path);
       if (!isLimited) message(stream, frame(1n));
       else if (calm) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
@@ -116,6 +118,7 @@ void test('a stream that the server refuses for its limits is down, asked for le
       waiting: () => false,
       state: (state) => states.push(state),
       head: () => {},
+      compare: async () => ({ kind: 'equal' }),
       forked: () => {},
       headReached: () => {},
     });

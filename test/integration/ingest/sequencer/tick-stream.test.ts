@@ -116,6 +116,38 @@ void test('a stream that misbehaves', async (t) => {
     },
   );
 
+  await t.test('a sequencer that comes back behind our position is waited for, and is no fork', async () => {
+    const spec = chainSpec({ seed: 87, txs: 0 });
+    const count = 12_000;
+    const listen = ['--listen', `127.0.0.1:${await freePort()}`];
+    const before = await startSim([...simArguments(spec, 9_000), ...listen], { from: 'dist' });
+    await withIngester({ databaseUrl: await server.createDatabase(), spec, count }, async (harness) => {
+      const daemon = harness.daemon({ env: { CONTINUUM_GRPC_URL: before.address } });
+      await harness.untilPosition(9_000n, daemon);
+      await before.stop();
+      const grows = ['--head', '2000', '--rate', '2500', '--limit', `${count}`];
+      const behind = await startSim([...simArguments(spec, count), ...listen, ...grows], { from: 'dist' });
+      try {
+        assert.deepEqual((await daemon.untilReady('behind')).reasons, ['behind']);
+        const line = await daemon.logged((other) => /is behind our position/.test(other.msg));
+        assert.equal(String(line['position']), '9000');
+        assert.equal(line['its_head_compared'], 'equal');
+        await harness.untilCaughtUp(daemon);
+        await daemon.untilReady('ready');
+        const asked = behind.log().filter(({ event, tick }) => event === 'get_tick' && tick === '9000');
+        assert.ok(asked.length > 0, 'the tick at the position was compared');
+        const starts = behind
+          .log()
+          .flatMap(({ event, start_tick }) => (event === 'stream' ? [start_tick] : []));
+        assert.deepEqual(starts, ['9001'], 'no stream before that');
+        await daemon.stop();
+      } finally {
+        await behind.stop();
+      }
+      await harness.verify();
+    });
+  });
+
   await t.test('a stream that is open and silent is given up and opened again', async () => {
     const spec = chainSpec({ seed: 85 });
     const count = 1_500;

@@ -89,6 +89,7 @@ void test('a command that finds the schema behind names the command that mends i
     ['tick-ingester', 'verify'],
     ['tick-ingester', 'status'],
     ['tick-ingester', 'skip', '--tick', '5'],
+    ['tick-ingester', 'raise-floor'],
     ['tick-ingester', 'resume', '--accept', 'poison'],
   ];
   for (const [program, ...args] of programs) {

@@ -236,6 +236,21 @@ void test(
       },
     );
 
+    await t.test(
+      'channel_binding=require lets in nobody else, and the handshake may come first',
+      async (s) => {
+        await rewriteAccess(server, 'host market_data all 127.0.0.1/32 scram-sha-256');
+        const bound = { sslmode: 'require', channel_binding: 'require' };
+        s.equal(await encrypted(byAddress, bound), true);
+        s.equal(await encrypted(byAddress, { ...bound, sslnegotiation: 'direct' }), true);
+        const unbound = { kind: 'password', message: /channel_binding=require/ };
+        for (const method of ['trust', 'password']) {
+          await rewriteAccess(server, `host market_data all 127.0.0.1/32 ${method}`);
+          s.match(await failure(withParameters(byAddress, bound)), unbound, method);
+        }
+      },
+    );
+
     await t.test('a client certificate is sent', async (s) => {
       await rewriteAccess(server, 'hostssl market_data all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca');
       const without = await failure(withParameters(byAddress, { sslmode: 'require' }));
@@ -248,6 +263,52 @@ void test(
     });
   },
 );
+
+void test('several servers: the first that can be reached and is of the wanted kind', async (t) => {
+  const [primary, standby] = await Promise.all([startPostgres(), startPostgres()]);
+  t.teardown(() => Promise.all([primary.stop(), standby.stop()]));
+  await writeAsServer(standby, 'standby.signal', Buffer.from(''));
+  await standby.restart('fast');
+  const [p, q] = [primary, standby].map((server) => new URL(server.url()).port);
+  const passwordFile = join(t.testdir(), 'pgpass');
+  const lines = [primary, standby].map((server) => {
+    const { port, password } = new URL(server.url());
+    return `*:${port}:*:*:${password}\n`;
+  });
+  await writeFile(passwordFile, lines.join(''), { mode: 0o600 });
+  const { username, pathname } = new URL(primary.url());
+  const whom = async (ports: string[], parameters: string): Promise<string> => {
+    const places = ports.map((port) => `127.0.0.1:${port}`).join(',');
+    const url = `postgres://${username}@${places}${pathname}?connect_timeout=5&passfile=${passwordFile}&${parameters}`;
+    try {
+      const client = await connect(parseDatabaseUrl(url), { applicationName: 'connect.test' });
+      const { rows } = await client.query<{ standby: boolean }>('SELECT pg_is_in_recovery() AS standby');
+      await client.end();
+      return rows[0]?.standby ? 'standby' : 'primary';
+    } catch (error) {
+      return error instanceof ConnectError ? error.kind : 'no ConnectError';
+    }
+  };
+  const cases: [string[], string, string][] = [
+    [['1', q, p], '', 'standby'],
+    [[q, p], 'target_session_attrs=any', 'standby'],
+    [['1', q, p], 'target_session_attrs=read-write', 'primary'],
+    [[q, p], 'target_session_attrs=primary', 'primary'],
+    [[p, q], 'target_session_attrs=read-only', 'standby'],
+    [[p, q], 'target_session_attrs=standby', 'standby'],
+    [[p, q], 'target_session_attrs=prefer-standby', 'standby'],
+    [[p, '1'], 'target_session_attrs=prefer-standby', 'primary'],
+    [[q, q], 'target_session_attrs=read-write', 'unreachable'],
+    [[p], 'target_session_attrs=standby', 'unreachable'],
+    [['1', '2'], '', 'unreachable'],
+  ];
+  for (const [ports, parameters, expected] of cases)
+    t.equal(await whom(ports, parameters), expected, `${ports.join()} ${parameters}`);
+  const seen = new Set<string>();
+  for (let turn = 0; turn < 60 && seen.size < 2; turn += 1)
+    seen.add(await whom([p, q], 'load_balance_hosts=random'));
+  t.equal(seen.size, 2, 'load_balance_hosts=random');
+});
 
 interface Certificates {
   ca: string;

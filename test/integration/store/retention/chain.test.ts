@@ -8,6 +8,8 @@ import { migrate } from '../../../../src/store/schema/migrate.ts';
 import { readExtent, readOverview } from '../../../../src/store/chain/overview.ts';
 import { raiseFloor, readHypertables, type Round } from '../../../../src/store/retention/round.ts';
 import { dropChain } from '../../../../src/store/retention/chain.ts';
+import { findLowestComplete, raiseChainFloor } from '../../../../src/store/quality/raise-floor.ts';
+import { runCommand } from '../../../support/run/command.ts';
 import { runInProcess } from '../../../support/run/command-in-process.ts';
 import { chainSpec, expectedTicks, type ExpectedTick } from '../../../support/chain/content/expected.ts';
 import { testServers, type OpenTestServer } from '../../../support/servers/postgres.ts';
@@ -88,6 +90,12 @@ async function keepsFrom(t: Test, { client, url, isHyper }: Store, floor: bigint
   const extent = await readExtent(client);
   t.strictSame(extent, { floor, position: LAST });
   t.equal((await readOverview(client)).floor, `${floor}`);
+  await verifies(t, { url }, floor);
+  const previous = await client.query('SELECT previous_output FROM get_tick_by_number($1)', [`${floor}`]);
+  t.strictSame(previous.rows, [{ previous_output: TICKS[Number(floor - FIRST)].previousOutput }]);
+}
+
+async function verifies(t: Test, { url }: Pick<Store, 'url'>, floor: bigint): Promise<void> {
   const verified = await verifyStored({
     databaseUrl: url,
     applicationName: 'test',
@@ -99,8 +107,16 @@ async function keepsFrom(t: Test, { client, url, isHyper }: Store, floor: bigint
   });
   t.strictSame(verified.findings, []);
   t.equal(verified.ticks, Number(LAST - floor) + 1);
-  const previous = await client.query('SELECT previous_output FROM get_tick_by_number($1)', [`${floor}`]);
-  t.strictSame(previous.rows, [{ previous_output: TICKS[Number(floor - FIRST)].previousOutput }]);
+}
+
+/** By hand, without a word to the service: what of a table is older than a day. */
+async function dropByHand({ client, isHyper }: Store, table: string, day: number): Promise<void> {
+  const column = table === 'ticks' ? '"timestamp"' : 'tick_timestamp';
+  const time = formatMicros(BEGIN + BigInt(day) * DAY_MICROS);
+  if (table === 'vdf_proofs')
+    await client.query(`DELETE FROM vdf_proofs WHERE tick_number < ${firstOf(day)}`);
+  else if (isHyper) await client.query(`SELECT drop_chunks('${table}', older_than => timestamptz '${time}')`);
+  else await client.query(`DELETE FROM ${table} WHERE ${column} < '${time}'`);
 }
 
 interface QualityJson {
@@ -223,6 +239,83 @@ for (const server of testServers()) {
       const { dropped } = await store.drop(3);
       s.ok(dropped.some(({ table }) => table === 'tick_transactions'));
       await keepsFrom(s, store, firstOf(5));
+    });
+
+    await t.test('chunks that were dropped by hand count as dropped once an operator says so', async (s) => {
+      const store = await storeOf(s, opened);
+      const { client, url } = store;
+      const environment = { DATABASE_URL: url, CONTINUUM_GRPC_URL: '127.0.0.1:1' };
+      s.equal(await findLowestComplete(client), null, 'nothing is missing');
+      await dropByHand(store, 'ticks', 4);
+      await dropByHand(store, 'tick_transactions', 5);
+      s.equal((await quality(url)).code, 1);
+      const dry = await runCommand('tick-ingester', ['raise-floor', '--dry-run'], environment);
+      s.equal(dry.code, 0, dry.stderr);
+      s.match(
+        dry.stdout,
+        `The floor would be tick ${firstOf(5)}: of ${FIRST} to ${firstOf(5) - 1n} something is missing`,
+      );
+      s.equal((await quality(url)).code, 1, 'nothing was done yet');
+      const raised = await runCommand('tick-ingester', ['raise-floor'], environment);
+      s.equal(raised.code, 0, raised.stderr);
+      s.match(raised.stdout, `The floor is tick ${firstOf(5)}: `);
+      s.equal((await quality(url)).code, 0);
+      await verifies(s, store, firstOf(5));
+      const { rows } = await client.query<{ epoch: string }>('SELECT epoch FROM ingest_state');
+      s.ok(BigInt(rows[0].epoch) > 1n, 'a running daemon starts over');
+      const again = await runCommand('tick-ingester', ['raise-floor'], environment);
+      s.match(again, { code: 0, stdout: /^Nothing is missing/ });
+    });
+
+    await t.test(
+      'without its proofs a tick is not complete, nor one that links to a proof that is gone',
+      async (s) => {
+        const store = await storeOf(s, opened);
+        await dropByHand(store, 'vdf_proofs', 2);
+        const found = await findLowestComplete(store.client);
+        // its previous_output was left out, as it is in the same batch
+        s.equal(TICKS[2 * PER_DAY].tickNumber, firstOf(2));
+        s.equal(found?.floor, firstOf(2) + 1n);
+        await raiseChainFloor(store.client, found!);
+        s.equal((await quality(store.url)).code, 0);
+        s.strictSame(await readExtent(store.client), { floor: firstOf(2) + 1n, position: LAST });
+      },
+    );
+
+    await t.test(
+      'gaps below the floor are not looked for any more, and a hole close above it counts to the edge',
+      async (s) => {
+        const gap = firstOf(1) + 7n;
+        const store = await storeOf(s, opened, { gap });
+        const { client, url } = store;
+        await client.query(
+          `INSERT INTO stage_cursors (name, "position") VALUES ('orders', '{"tick": "1010"}')`,
+        );
+        s.equal(await findLowestComplete(client), null, 'a gap is no damage');
+        await dropByHand(store, 'ticks', 3);
+        const hole = firstOf(6);
+        await client.query('DELETE FROM tick_transactions WHERE tick_number = $1', [`${hole}`]);
+        const found = await findLowestComplete(client);
+        s.strictSame(found, {
+          from: FIRST,
+          floor: hole + 1n,
+          position: LAST,
+          openBelow: 1n,
+          publishedUpTo: 1010n,
+        });
+        await raiseChainFloor(client, found!);
+        const { rows } = await client.query('SELECT state, last_error FROM ingest_gaps');
+        s.strictSame(rows, [{ state: 'skipped', last_error: 'below the floor that an operator raised' }]);
+        s.equal((await quality(url)).code, 0);
+      },
+    );
+
+    await t.test('where nothing complete is left, the floor stays', async (s) => {
+      const store = await storeOf(s, opened);
+      await dropByHand(store, 'tick_transactions', DAYS);
+      await s.rejects(findLowestComplete(store.client), {
+        message: /^no tick from 1000 to 1399 is complete/,
+      });
     });
 
     await t.test('a verification that began before passes over what has gone', async (s) => {

@@ -137,7 +137,7 @@ async function freezeInCommit(
     await moment.open(client);
     if (way === 'cut') harness.proxy!.cutFrom(backend.port);
     const heldMs = way === 'cut' ? CUT_MS : SILENCE_MS;
-    await daemon.logged((line) => line.msg === 'Failed to connect to database' && line.level === 'warn', {
+    await daemon.logged((line) => line.level === 'warn' && NOTICED.test(line.msg), {
       from: daemon.log.length,
       deadlineMs: heldMs + 30_000,
     });
@@ -151,3 +151,5 @@ async function freezeInCommit(
 }
 
 const BATCH_ANSWER_MS = 30_000;
+/** a connection that is cut; one that is silent */
+const NOTICED = /^(Failed to connect to database|The database is slow)/;

@@ -16,3 +16,8 @@ void test('while everybody is busy the batch grows, up to BATCH_MAX', async (t) 
   t.notOk(shouldSeal({ ticks: 3999, ageMs: 5000 }, 3, limits));
   t.ok(shouldSeal({ ticks: 4000, ageMs: 1 }, 3, limits));
 });
+
+void test('while the database is slow it grows no further than what is answered in time', async (t) => {
+  t.notOk(shouldSeal({ ticks: 124, ageMs: 5000 }, 3, limits, 125));
+  t.ok(shouldSeal({ ticks: 125, ageMs: 1 }, 3, limits, 125));
+});

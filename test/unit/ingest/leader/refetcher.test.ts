@@ -97,6 +97,17 @@ void test('a sequencer that is away costs no attempts; one that fails at a numbe
   t.ok(dead.has(3n));
 });
 
+void test('"not there" of a sequencer whose head is below the number costs no attempts', async (t) => {
+  const { refetcher, server, dead, logged, times } = open(t, [30n]);
+  server.headAt = 29n;
+  server.answer = () => null;
+  refetcher.start();
+  await until('it was asked often', () => times(30n) > 3 * LIMITS.missesMax);
+  t.strictSame(logged, []);
+  server.answer = (number) => frame(number);
+  await until('it is there once the sequencer has caught up', () => dead.size === 0);
+});
+
 void test('no more wait than may; a number is asked for once at a time', async (t) => {
   const { refetcher, server, dead } = open(t);
   for (let number = 1n; number <= 9n; number += 1n) dead.add(number);

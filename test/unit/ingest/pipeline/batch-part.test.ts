@@ -23,7 +23,10 @@ void test('halves of halves are the frames one by one, in order, with their numb
       const ticks = list.filter(({ numbered }) => numbered).length;
       const bytes = list.reduce((sum, frame) => sum + frame.bytes, 0);
       const gaps = [{ first: 3n, last: 4n }];
-      const parts = split({ from: 0, frames: list.length, first, ticks, bytes, gaps }, index);
+      const parts = split(
+        { from: 0, frames: list.length, first, ticks, bytes, gaps, isAdmitted: false },
+        index,
+      );
       assert.equal(parts.length, list.length);
       let number = first;
       parts.forEach((part, at) => {

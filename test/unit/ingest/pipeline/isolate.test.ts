@@ -47,6 +47,7 @@ function tick(number: bigint): Tick {
 interface Writing {
   batch: BatchWrite;
   unknown: boolean;
+  isDivisible: boolean;
   resolve: (outcome: WriteOutcome) => void;
   reject: (error: Error) => void;
 }
@@ -65,7 +66,7 @@ class PipelineHarness {
   failParses = 0;
   readonly pipeline: Pipeline;
 
-  constructor(writers = 2) {
+  constructor(writers = 2, admit: (deadLetters: number) => boolean = () => true) {
     const parser = new BatchParser(this.ring);
     this.pipeline = new Pipeline(
       this.ring,
@@ -79,20 +80,20 @@ class PipelineHarness {
           }
           return parser.parse(task);
         },
-        write: (_writer, batch, unknown) =>
-          new Promise((resolve, reject) => this.writing.push({ batch, unknown, resolve, reject })),
+        write: (_writer, batch, attempt) =>
+          new Promise((resolve, reject) => this.writing.push({ batch, ...attempt, resolve, reject })),
         credit: () => {
           this.credits += 1;
         },
       },
-      { tickBytesMax: 4096, chainCheck: 'link' },
+      { tickBytesMax: 4096, chainCheck: 'link', answerMs: 1000, nowMicros: () => 1_755_945_303_178_360n },
       {
         log: (level, _message, fields) => void (level === 'warn' && this.refused.push(fields)),
         clock: { nowMicros: () => 1_755_945_303_178_360n, monotonicMs: () => 0 },
         random: Math.random,
       },
       { committed: (batch) => this.committed.push(batch) },
-      { recordOrigin: async (first) => first, admit: () => true, committed: () => {}, fenced: () => {} },
+      { recordOrigin: async (first) => first, admit, committed: () => {}, fenced: () => {} },
     );
   }
 
@@ -413,6 +414,72 @@ void test('which batches compare their links with the store, and wait for all be
       [28n, true],
       [40n, true],
     ],
+  );
+  harness.assertEmpty();
+});
+
+/** A database that has no answer in time to more frames than this. */
+const slow =
+  (framesMax: number) =>
+  ({ batch, isDivisible }: Writing): WriteOutcome => {
+    const frames = batch.ticks + batch.deadLetters.length;
+    if (frames <= framesMax) return { ...COMMITTED, durationMs: (1000 * frames) / framesMax };
+    assert.ok(isDivisible, 'a single frame is waited for');
+    return { kind: 'late', ambiguous: 1, error: 'no answer for 1000 ms' };
+  };
+
+void test('a batch that is not answered in time is cut until its parts are, and so are those that wait', async () => {
+  const harness = new PipelineHarness(2);
+  harness.pipeline.start(1n, at(9n));
+  harness.seal(10n, 't'.repeat(100));
+  harness.seal(110n, 't'.repeat(50) + 'u' + 't'.repeat(49));
+  harness.seal(209n, 't'.repeat(100));
+  let late = 0;
+  const taken = await harness.run((writing) => {
+    const outcome = slow(30)(writing);
+    if (outcome.kind === 'late') late += 1;
+    return outcome;
+  });
+  const numbers = taken.flatMap(({ range }) =>
+    range === null
+      ? []
+      : Array.from({ length: Number(range.last - range.first) + 1 }, (_, n) => range.first + BigInt(n)),
+  );
+  assert.deepEqual(
+    numbers.toSorted(ascending),
+    Array.from({ length: 299 }, (_, n) => 10n + BigInt(n)),
+  );
+  assert.equal(taken.flatMap(({ deadLetters }) => deadLetters).length, 1);
+  // two of 100, then two of 50: the third batch is never sent whole
+  assert.ok(late <= 4, `${late} late`);
+  assert.equal(harness.pipeline.progress?.position, 308n);
+  const ambiguous = harness.committed.reduce((sum, batch) => sum + batch.ambiguous, 0);
+  assert.equal(ambiguous, late, 'each COMMIT without an answer is counted once');
+  harness.assertEmpty();
+});
+
+void test('what comes next is no larger than what was answered, and grows again', async () => {
+  const harness = new PipelineHarness(1);
+  harness.pipeline.start(1n, at(9n));
+  harness.seal(10n, 't'.repeat(100));
+  const sizes = (await harness.run(slow(60))).map(({ ticks }) => ticks);
+  assert.deepEqual(sizes, [50, 50]);
+  assert.equal(harness.ring.batchFramesMax, 50, 'the reader goes by it');
+  for (let first = 110n; first < 210n; first += 50n) harness.seal(first, 't'.repeat(50));
+  await harness.run(slow(1000));
+  assert.equal(harness.ring.batchFramesMax, 100, 'after two quick ones');
+});
+
+void test('the brake counts the dead letters of a batch once, however it is cut', async () => {
+  const admitted: number[] = [];
+  const harness = new PipelineHarness(1, (count) => admitted.push(count) > 0);
+  harness.pipeline.start(1n, at(9n));
+  harness.seal(10n, 'tutututu');
+  harness.seal(14n, 't'.repeat(60) + 'uuuuuuuu');
+  await harness.run(slow(4));
+  assert.equal(
+    admitted.reduce((sum, count) => sum + count, 0),
+    12,
   );
   harness.assertEmpty();
 });

@@ -66,13 +66,13 @@ function harness(writers = 2, failParses = 0): PipelineHarness {
           copy: { ticks: nothing, proofs: nothing, transactions: nothing },
         };
       },
-      write: (writer, batch, unknown) =>
+      write: (writer, batch, { unknown }) =>
         new Promise((resolve, reject) => {
           writing.push({ writer, batch, unknown, resolve, reject });
         }),
       credit: () => {},
     },
-    { tickBytesMax: 4096, chainCheck: 'link' },
+    { tickBytesMax: 4096, chainCheck: 'link', answerMs: 1000, nowMicros: () => 1_755_945_303_178_360n },
     { log: () => {}, clock: { nowMicros: () => 0n, monotonicMs: () => 0 }, random: Math.random },
     { committed: (batch) => committed.push(batch) },
     {

@@ -260,7 +260,7 @@ void test('the database may be a server or embedded', async (t) => {
   const refused: [string, RegExp][] = [
     ['embedded:', /names no folder/],
     ['host=h dbname=d', /does not begin with postgres/],
-    ['postgres://a,b/db', /several hosts/],
+    ['postgres://a,b/db?port=1,2,3', /3 ports for 2 hosts/],
     ['postgres://u:p@h/db?sslmode=yes', /unknown sslmode/],
     ['postgres://u:p@h:x/db', /no valid URL/],
     ['postgres://u:100%@h/db', /begins no escape/],
@@ -268,6 +268,25 @@ void test('the database may be a server or embedded', async (t) => {
   ];
   for (const [url, reason] of refused)
     t.match(failure({ ...MINIMUM, DATABASE_URL: url }).message, reason, url);
+});
+
+void test("libpq's variables count where the URL says nothing, wherever they are set", async (t) => {
+  const file = 'PGUSER=from-file\nPGPORT=6543\nPGSSLMODE=require\n';
+  const config = load(
+    { DATABASE_URL: 'postgres://h/db', READ_DATABASE_URL: 'postgres://r:1/db', PGUSER: 'me' },
+    { '/srv/app/.env.ingester': file },
+  );
+  t.strictSame(config.database, { kind: 'server', url: 'postgres://h/db?port=6543&user=me&sslmode=require' });
+  t.equal(config.readDatabaseUrl, 'postgres://r:1/db?user=me&sslmode=require');
+  t.notMatch(config.warnings, /PG/);
+  t.match(
+    failure({ ...MINIMUM, DATABASE_URL: 'postgres://h/db', PGSSLMODE: 'yes' }).message,
+    /DATABASE_URL \(value not shown\) has an unknown sslmode .*with PGSSLMODE of the environment/,
+  );
+  t.strictSame(load({ DATABASE_URL: 'embedded:/pg', PGSSLMODE: 'require' }).database, {
+    kind: 'embedded',
+    dataDir: '/pg',
+  });
 });
 
 void test('the environment wins over the file, an empty value counts as none', async (t) => {

@@ -12,6 +12,8 @@ class ScriptedStore {
   readonly batches: number[] = [];
   /** thrown by the writes that hold a tick of this symbol, as often as given */
   readonly failures = new Map<string, { code?: string; times: number }>();
+  /** more rows than this at once are refused, with the code of a statement timeout */
+  atOnce = Infinity;
   readonly starts = new Map<string, number>();
   readonly jobRuns = {
     start: () => Promise.resolve(1),
@@ -41,6 +43,8 @@ class ScriptedStore {
       failure.times -= 1;
       return Promise.reject(Object.assign(new Error('scripted'), { code: failure.code }));
     }
+    if (rows.length > this.atOnce)
+      return Promise.reject(Object.assign(new Error('canceling statement'), { code: '57014' }));
     this.batches.push(rows.length);
     const conflicts: number[] = [];
     let stored = 0;
@@ -94,7 +98,7 @@ async function consume(
   batches: Delivery[][],
   options: {
     until: (bus: ScriptedBus) => boolean;
-    before?: (bus: ScriptedBus, store: ScriptedStore) => void;
+    before?: (bus: ScriptedBus, store: ScriptedStore) => unknown;
   } & Partial<Pick<TickConsumerOptions, 'batchSize' | 'batchMax'>>,
 ) {
   const bus = new ScriptedBus();
@@ -247,4 +251,21 @@ void test('batches grow while full ones come and shrink again', async (t) => {
     until: (bus) => bus.acknowledged.length === 100,
   });
   t.strictSame(store.batches, [10, 20, 40, 30]);
+});
+
+void test('what the database does not take in time is stored in parts, and what comes next is read in smaller ones', async (t) => {
+  const batches = Array.from({ length: 8 }, (_, batch) =>
+    Array.from({ length: 16 }, (_, seq) => delivery({ seq: batch * 16 + seq })),
+  );
+  const { bus, store, letters, counts } = await consume(batches, {
+    until: ({ acknowledged }) => acknowledged.length === 128,
+    batchSize: 16,
+    before: (_, store) => (store.atOnce = 6),
+  });
+  t.equal(bus.acknowledged.length, 128);
+  t.equal(store.rows.size, 128);
+  t.strictSame(letters, []);
+  t.ok(Math.max(...store.batches) <= 6);
+  // 16 → 8 → 4, and the batch that was read meanwhile
+  t.ok((counts.get('retries_total{tick_consumer_database}') ?? 0) <= 8, 'the others are not sent whole');
 });

@@ -1,0 +1,47 @@
+import type { LogLevel } from '../../core/env.ts';
+import { isTooMuch, storeVerdict } from '../../core/retry.ts';
+import { BatchError } from '../../store/postgres/pipelined-copy.ts';
+import { sqlstateOf } from '../../store/postgres/sqlstate.ts';
+
+/** Why a writer does not get on. */
+export interface DatabaseTrouble {
+  /** slow: it is there and did not answer in time; refuses: it answered with an error; schema: one that a migration mends */
+  kind: 'unreachable' | 'slow' | 'refuses' | 'schema';
+  error: string;
+  sqlstate: string | undefined;
+}
+
+/** The connection ended or was silent while a batch was in flight: whether it was committed is unknown. */
+export class NoAnswer extends Error {}
+
+/** The same, of a connection that is still there. */
+export class LateAnswer extends NoAnswer {}
+
+/** Whether a smaller batch may pass where this one did not. */
+export function isTooMuchAtOnce(error: unknown): boolean {
+  return error instanceof LateAnswer || (error instanceof BatchError && isTooMuch(error.code));
+}
+
+/** Connection exceptions, and a server that shuts down or starts up. */
+const AWAY = /^(08|57P)/;
+
+export function troubleOf(error: Error): DatabaseTrouble {
+  const sqlstate = sqlstateOf(error);
+  const { message } = error;
+  if (error instanceof LateAnswer) return { kind: 'slow', error: message, sqlstate };
+  if (storeVerdict(sqlstate) === 'schema') return { kind: 'schema', error: message, sqlstate };
+  const isRefusal = error instanceof BatchError && !AWAY.test(sqlstate ?? '08');
+  return { kind: isRefusal ? 'refuses' : 'unreachable', error: message, sqlstate };
+}
+
+export function troubleLine({ kind }: DatabaseTrouble): { level: LogLevel; message: string } {
+  switch (kind) {
+    case 'unreachable':
+      return { level: 'warn', message: 'Failed to connect to database' };
+    case 'slow':
+      return { level: 'warn', message: 'The database is slow: no answer to a batch in time' };
+    case 'refuses':
+    case 'schema':
+      return { level: 'error', message: 'The database refuses a batch; it is kept and tried again' };
+  }
+}
