@@ -5,6 +5,7 @@ export interface RetentionAges {
   chainMs: number | null;
   tickDataMs: number | null;
   barsMs: number | null;
+  signalsMs: number | null;
 }
 
 const DAY_MS = 86_400_000;

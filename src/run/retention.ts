@@ -15,7 +15,7 @@ import {
   type Round,
 } from '../store/retention/round.ts';
 import { dropChain } from '../store/retention/chain.ts';
-import { dropBars, dropTickData } from '../store/retention/market.ts';
+import { dropBars, dropSignals, dropTickData } from '../store/retention/market.ts';
 import { ConfigError, type Config } from './config/load.ts';
 import { VARIABLES } from './config/variables.ts';
 import type { StreamingConfig } from './config/streaming/load.ts';
@@ -69,8 +69,13 @@ export function reviseHorizonMs({ micro_batch: bars }: StreamingConfig): number 
 }
 
 function retentionAges(config: Config): RetentionAges | null {
-  const { retentionChainMs: chainMs, retentionTickDataMs: tickDataMs, retentionBarsMs: barsMs } = config;
-  return chainMs === null && tickDataMs === null && barsMs === null ? null : { chainMs, tickDataMs, barsMs };
+  const ages = {
+    chainMs: config.retentionChainMs,
+    tickDataMs: config.retentionTickDataMs,
+    barsMs: config.retentionBarsMs,
+    signalsMs: config.retentionSignalsMs,
+  };
+  return Object.values(ages).every((age) => age === null) ? null : ages;
 }
 
 /** The stages whose schema files are needed: retention has one of its own. */
@@ -171,6 +176,7 @@ export class Retention {
     const parts: [string, (known: Hypertables) => Promise<Round>][] = [
       ['tick_data', (tables) => dropTickData(client, tables, rule)],
       ['bars', (tables) => dropBars(client, tables, rule)],
+      ['signals', (tables) => dropSignals(client, tables, rule)],
     ];
     if (chainMs !== null)
       parts.unshift(['chain', (tables) => dropChain(client, tables, { ageMs: chainMs, nowMicros })]);

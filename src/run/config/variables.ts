@@ -243,7 +243,7 @@ const variables = {
   ),
   retentionMdTicksMs: optional('RETENTION_MD_TICKS', AGE, 'The same for md_ticks.', { later: true }),
   retentionBarsMs: optional('RETENTION_BARS', AGE, 'The same for bars, at least revise_horizon + 48h.'),
-  retentionSignalsMs: optional('RETENTION_SIGNALS', AGE, 'The same for signals.', { later: true }),
+  retentionSignalsMs: optional('RETENTION_SIGNALS', AGE, 'The same for signals.'),
   streamingConfigFile: required(
     'STREAMING_CONFIG',
     'configs/streaming.yaml',

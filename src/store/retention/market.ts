@@ -25,6 +25,13 @@ interface TimedTable {
 }
 
 const TICK_DATA: TimedTable = { table: 'tick_data', series: ['provider', 'symbol'] };
+/** what is known of its ticks goes with them */
+const OF_TICK_DATA: readonly TimedTable[] = [
+  TICK_DATA,
+  { table: 'features_late', series: ['provider', 'symbol'] },
+  { table: 'feature_digests', series: ['topic', 'group_name', 'replay_run_id', 'provider', 'symbol'] },
+];
+const SIGNALS: TimedTable = { table: 'signals', series: ['provider', 'symbol'] };
 const BARS: readonly TimedTable[] = ['bars_ohlcv', 'bars_history'].map((table) => ({
   table,
   series: ['provider', 'symbol', '"interval"'],
@@ -46,7 +53,7 @@ type Series = string[];
 export async function dropTickData(client: Client, known: Hypertables, rule: MarketRule): Promise<Round> {
   const { tickDataMs } = rule.ages;
   if (tickDataMs === null) return { dropped: [], heldBack: [] };
-  return dropTimed(client, known, [TICK_DATA], {
+  return dropTimed(client, known, OF_TICK_DATA, {
     rule,
     ageMs: tickDataMs,
     neededMs: rule.reviseHorizonMs + TICK_DATA_SPARE_MS,
@@ -65,6 +72,30 @@ export async function dropBars(client: Client, known: Hypertables, rule: MarketR
   const rows = await dropReplays(client, rule.nowMicros - micros(barsMs));
   if (rows > 0) round.dropped.push({ table: REPLAY.table, chunks: 0, rows });
   return round;
+}
+
+/** Signals by their time; nothing is computed from them. */
+export async function dropSignals(client: Client, known: Hypertables, rule: MarketRule): Promise<Round> {
+  const { signalsMs } = rule.ages;
+  const round: Round = { dropped: [], heldBack: [] };
+  if (signalsMs === null || !(await exists(client, SIGNALS.table))) return round;
+  const dropped = await dropBefore(client, known, SIGNALS, dayOf(rule.nowMicros - micros(signalsMs)));
+  return { ...round, dropped };
+}
+
+/** Nothing where no whole chunk, or no row of a plain table, ends before. */
+async function dropBefore(
+  client: Client,
+  known: Hypertables,
+  timed: TimedTable,
+  cut: Micros,
+): Promise<Round['dropped']> {
+  const { table } = timed;
+  if (!(await isDue(client, known, timed, cut))) return [];
+  await raiseFloor(client, table, { micros: cut });
+  if (known.tables.has(table))
+    return [{ table, chunks: await dropChunks(client, known, table, { micros: cut }), rows: 0 }];
+  return [{ table, chunks: 0, rows: await deleteDays(client, timed, cut) }];
 }
 
 async function dropTimed(
@@ -87,14 +118,7 @@ async function dropTimed(
         what: table,
         by: 'the bars are not that far: mdp-consumers lags or stands still',
       });
-    if (!(await isDue(client, known, timed, cut))) continue;
-    await raiseFloor(client, table, { micros: cut });
-    if (known.tables.has(table)) {
-      const chunks = await dropChunks(client, known, table, { micros: cut });
-      round.dropped.push({ table, chunks, rows: 0 });
-    } else {
-      round.dropped.push({ table, chunks: 0, rows: await deleteDays(client, timed, cut) });
-    }
+    round.dropped.push(...(await dropBefore(client, known, timed, cut)));
   }
   return round;
 }

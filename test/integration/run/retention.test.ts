@@ -58,7 +58,7 @@ async function harnessOf(t: Test, url: string, { schema = true } = {}): Promise<
     failures: () => failures,
     retention: (changes) =>
       new Retention({
-        ages: { chainMs: null, tickDataMs: 3 * DAY_MS, barsMs: null },
+        ages: { chainMs: null, tickDataMs: 3 * DAY_MS, barsMs: null, signalsMs: null },
         reviseHorizonMs: DAY_MS,
         connect: () => connect(parseDatabaseUrl(url), { applicationName: 'test retention' }),
         env,

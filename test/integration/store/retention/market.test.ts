@@ -10,7 +10,7 @@ import {
   earlierNow,
   type Round,
 } from '../../../../src/store/retention/round.ts';
-import { dropBars, dropTickData } from '../../../../src/store/retention/market.ts';
+import { dropBars, dropSignals, dropTickData } from '../../../../src/store/retention/market.ts';
 import { testServers, type OpenTestServer } from '../../../support/servers/postgres.ts';
 
 const DAY_MS = 86_400_000;
@@ -25,7 +25,7 @@ const HORIZON_MS = DAY_MS;
 interface Store {
   client: Client;
   isHyper: boolean;
-  drop(days: { tickData?: number; bars?: number }): Promise<Round>;
+  drop(days: { tickData?: number; bars?: number; signals?: number }): Promise<Round>;
 }
 
 async function storeOf(t: Test, opened: OpenTestServer): Promise<Store> {
@@ -36,10 +36,19 @@ async function storeOf(t: Test, opened: OpenTestServer): Promise<Store> {
   return {
     client,
     isHyper: known.tables.has('tick_data'),
-    async drop({ tickData, bars }) {
-      const ages: RetentionAges = { chainMs: null, tickDataMs: daysMs(tickData), barsMs: daysMs(bars) };
+    async drop({ tickData, bars, signals }) {
+      const ages: RetentionAges = {
+        chainMs: null,
+        tickDataMs: daysMs(tickData),
+        barsMs: daysMs(bars),
+        signalsMs: daysMs(signals),
+      };
       const rule = { ages, reviseHorizonMs: HORIZON_MS, nowMicros: NOW };
-      const rounds = [await dropTickData(client, known, rule), await dropBars(client, known, rule)];
+      const rounds = [
+        await dropTickData(client, known, rule),
+        await dropBars(client, known, rule),
+        await dropSignals(client, known, rule),
+      ];
       return {
         dropped: rounds.flatMap(({ dropped }) => dropped),
         heldBack: rounds.flatMap(({ heldBack }) => heldBack),
@@ -205,16 +214,45 @@ for (const server of testServers()) {
       s.strictSame(await floors(store), { bars_history: dayAt(16), bars_ohlcv: dayAt(16) });
     });
 
+    await t.test('signals go by their time, and what is known of ticks goes with these', async (s) => {
+      const store = await storeOf(s, opened);
+      await fillTicks(store);
+      const { client } = store;
+      await client.query(
+        `INSERT INTO signals (provider, symbol, ts, name, value) SELECT provider, symbol, ts, 'rsi', 50 FROM tick_data`,
+      );
+      await client.query(
+        `INSERT INTO features_late (topic, group_name, provider, symbol, ts, seq) SELECT 't', 'g', provider, symbol, ts, 0 FROM tick_data`,
+      );
+      await client.query(
+        `INSERT INTO feature_digests (topic, group_name, replay_run_id, provider, symbol, ts, first_ts, last_ts, shape, rows, digest)
+           SELECT 't', 'g', 0, provider, symbol, ts, ts, ts, '', 1, '' FROM tick_data`,
+      );
+      const { dropped } = await store.drop({ signals: 14, tickData: 20 });
+      s.strictSame(
+        dropped.map(({ table }) => table),
+        ['tick_data', 'features_late', 'feature_digests', 'signals'],
+      );
+      s.equal(
+        await oldest(store, 'signals'),
+        dayAt(store.isHyper ? 14 : 16),
+        'chunks of signals hold a week',
+      );
+      for (const table of ['tick_data', 'features_late', 'feature_digests'])
+        s.equal(await oldest(store, table), dayAt(10), table);
+    });
+
     await t.test('a store without the market tables has nothing to drop', async (s) => {
       const client = await connect(parseDatabaseUrl(await opened.createDatabase()), {
         applicationName: 'test',
       });
       s.teardown(() => client.end());
       const known = await readHypertables(client);
-      const ages = { chainMs: null, tickDataMs: DAY_MS, barsMs: DAY_MS };
+      const ages = { chainMs: null, tickDataMs: DAY_MS, barsMs: DAY_MS, signalsMs: DAY_MS };
       const rule = { ages, reviseHorizonMs: 0, nowMicros: NOW };
       s.strictSame(await dropTickData(client, known, rule), { dropped: [], heldBack: [] });
       s.strictSame(await dropBars(client, known, rule), { dropped: [], heldBack: [] });
+      s.strictSame(await dropSignals(client, known, rule), { dropped: [], heldBack: [] });
     });
 
     await t.test('a clock that is ahead of the database drops nothing more', async (s) => {

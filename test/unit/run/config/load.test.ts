@@ -464,10 +464,10 @@ void test('an ordinary environment causes no warning', async (t) => {
 });
 
 void test('what this version does not act on yet is said when it is set', async (t) => {
-  const config = load({ API_TOKEN: 'secretsecret', RETENTION_SIGNALS: '90d' });
+  const config = load({ API_TOKEN: 'secretsecret', RETENTION_MD_TICKS: '90d' });
   t.equal(config.retentionSignalsMs, 90 * 86_400_000);
   t.strictSame(config.warnings, [
-    'RETENTION_SIGNALS is set, but nothing in this version acts on it yet',
+    'RETENTION_MD_TICKS is set, but nothing in this version acts on it yet',
     'API_TOKEN is set, but nothing in this version acts on it yet',
   ]);
 });
