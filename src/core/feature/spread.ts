@@ -8,7 +8,7 @@ export class Spread {
 
   add({ tsUs, bid, ask }: FeatureTick): void {
     if (bid === null || ask === null) return;
-    const mid = (bid + ask) / 2;
+    const mid = bid / 2 + ask / 2;
     this.#bps = mid === 0 ? NaN : ((ask - bid) / mid) * 10_000;
     this.#tsUs = tsUs;
   }

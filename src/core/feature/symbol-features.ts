@@ -6,7 +6,7 @@ import { Rsi } from './rsi.ts';
 import { Closes } from './series/closes.ts';
 import { LogReturns } from './series/returns.ts';
 import { StateIn, StateOut } from './series/state.ts';
-import { TickRing } from './series/tick-ring.ts';
+import { RING_TICKS_MAX, TickRing } from './series/tick-ring.ts';
 import { Spread } from './spread.ts';
 import type { FeatureTick } from './tick.ts';
 import { TickRate } from './tick-rate.ts';
@@ -21,13 +21,15 @@ const YEAR_MS = 31_536_000_000;
  * tick, nor before the last time. The values are a pure function of the ticks: equal after save() and load().
  */
 export class SymbolFeatures {
-  readonly #ring = new TickRing();
+  readonly #ring: TickRing;
   readonly #trades = new Map<number, TradeWindow>();
   readonly #prices = new Map<number, Return>();
   readonly #moments = new Map<number, ReturnMoments>();
   readonly #returns: LogReturns;
   readonly #rsi = new Rsi();
   readonly #bollinger = new Bollinger();
+  /** of trades and prices, all that look into the ring */
+  readonly #windows: readonly (TradeWindow | Return)[];
   readonly #closes: Closes;
   readonly #rate = new TickRate();
   readonly #spread = new Spread();
@@ -40,12 +42,15 @@ export class SymbolFeatures {
   /** ticks that left windows early, because the symbol has more of them than are kept */
   cut = 0;
 
-  constructor(set: FeatureSet) {
+  /** @param ticksMax how many ticks are kept for the windows, at most */
+  constructor(set: FeatureSet, ticksMax = RING_TICKS_MAX) {
+    this.#ring = new TickRing(ticksMax);
     const cells = set.specs.map((spec) => cellsOf(spec, set.gridMs));
     this.#returns = new LogReturns(Math.max(1, ...cells));
     this.#closes = new Closes(set.gridMs, [this.#returns, this.#rsi, this.#bollinger]);
     this.#profile = new VolumeProfile(set.priceBin);
     this.#getters = set.specs.map((spec) => this.#getter(spec, set.gridMs));
+    this.#windows = [...this.#trades.values(), ...this.#prices.values()];
     this.#values = new Float64Array(set.specs.length);
   }
 
@@ -112,7 +117,7 @@ export class SymbolFeatures {
     this.#ring.load(state);
     for (const part of this.#saved) part.load(state);
     if (!state.isAtEnd) throw new RangeError('there are more bytes than the state has');
-    for (const window of [...this.#trades.values(), ...this.#prices.values()]) window.restart();
+    for (const window of this.#windows) window.restart();
   }
 
   get #saved(): readonly { save(out: StateOut): void; load(state: StateIn): void }[] {
@@ -132,11 +137,7 @@ export class SymbolFeatures {
     this.#closes.advance(atUs);
     this.#rate.advance(atUs);
     let needed = this.#ring.end;
-    for (const window of this.#trades.values()) {
-      window.advance(atUs);
-      if (window.from < needed) needed = window.from;
-    }
-    for (const window of this.#prices.values()) {
+    for (const window of this.#windows) {
       window.advance(atUs);
       if (window.from < needed) needed = window.from;
     }
@@ -145,8 +146,7 @@ export class SymbolFeatures {
 
   #drop(): void {
     const { first } = this.#ring;
-    for (const window of [...this.#trades.values(), ...this.#prices.values()])
-      if (window.from === first) window.drop();
+    for (const window of this.#windows) if (window.from === first) window.drop();
     this.#ring.trim(first + 1);
     this.cut += 1;
   }

@@ -11,10 +11,12 @@ export class TradeWindow {
   /** number of the first tick in the window */
   #from: number;
   #added: number;
-  #size = new ExactSum();
-  #pv = new ExactSum();
-  #bought = new ExactSum();
-  #sold = new ExactSum();
+  readonly #size = new ExactSum();
+  readonly #pv = new ExactSum();
+  readonly #bought = new ExactSum();
+  readonly #sold = new ExactSum();
+  /** ticks in the window whose price·size is beyond the range of a double: while there are any, there is no vwap */
+  #infinite = 0;
 
   /** @param horizonMs h */
   constructor(horizonMs: number, ring: TickRing) {
@@ -46,27 +48,29 @@ export class TradeWindow {
   drop(): void {
     this.#count(this.#from, -1);
     this.#from += 1;
-    if (this.#from < this.#added) return;
-    this.#clear();
+    if (this.#from === this.#added) this.#clear();
   }
 
-  /** Σ price·size / Σ size; NaN without volume. */
+  /** Σ price·size / Σ size; NaN without volume, and where one of the sums is beyond the range of a double. */
   vwap(): number {
-    return this.#pv.value() / this.#size.value();
+    const size = this.#size.value();
+    return this.#infinite === 0 && Number.isFinite(size) ? this.#pv.value() / size : NaN;
   }
 
   /** (Σbuy − Σsell) / (Σbuy + Σsell); NaN where neither is known. */
   imbalance(): number {
-    const bought = this.#bought.value();
-    const sold = this.#sold.value();
+    // halves, because the sum of both may be beyond the range
+    const bought = this.#bought.value() / 2;
+    const sold = this.#sold.value() / 2;
     return (bought - sold) / (bought + sold);
   }
 
   #clear(): void {
-    this.#size = new ExactSum();
-    this.#pv = new ExactSum();
-    this.#bought = new ExactSum();
-    this.#sold = new ExactSum();
+    this.#size.clear();
+    this.#pv.clear();
+    this.#bought.clear();
+    this.#sold.clear();
+    this.#infinite = 0;
   }
 
   #count(number: number, sign: 1 | -1): void {
@@ -74,7 +78,9 @@ export class TradeWindow {
     if (size === 0) return;
     this.#size.add(size);
     // rounded once, as in bars
-    this.#pv.add(this.#ring.price(number) * size);
+    const pv = this.#ring.price(number) * size;
+    if (Number.isFinite(pv)) this.#pv.add(pv);
+    else this.#infinite += sign;
     const side = this.#ring.side(number);
     if (side > 0) this.#bought.add(size);
     else if (side < 0) this.#sold.add(size);

@@ -3,9 +3,11 @@ import type { FeatureTick } from './tick.ts';
 
 const DAY_US = 86_400_000_000;
 /** bins of a day; beyond it two neighbours become one */
-const BINS_MAX = 16_384;
-/** of the day's first price, where no width is configured */
-const RELATIVE_WIDTH = 1e-4;
+export const BINS_MAX = 16_384;
+/** of them the day's first price is made, about, where no width is configured */
+const WIDTHS = 10_000;
+/** more than a price, a width and their quotient are rounded by, together */
+const ROUNDINGS = 2 ** -50;
 
 /**
  * (price − poc) / poc · 10⁴ of the newest tick: its distance from the point of control, the lower bound of the price bin with the
@@ -30,15 +32,16 @@ export class VolumeProfile {
       this.#day = day;
       this.#bins = new Map();
       this.#poc = null;
-      this.#width = this.#configured ?? niceWidth(Math.abs(price) * RELATIVE_WIDTH);
+      this.#width = this.#configured ?? niceWidth(Math.abs(price) / WIDTHS);
     }
     this.#price = price;
     if (size === null || size === 0) return;
-    const bin = Math.floor(price / this.#width);
+    const bin = binOf(price, this.#width);
     const volume = (this.#bins.get(bin) ?? 0) + size;
     this.#bins.set(bin, volume);
-    if (this.#bins.size > BINS_MAX) this.#merge();
-    else this.#compare(bin, volume);
+    if (this.#bins.size <= BINS_MAX) this.#compare(bin, volume);
+    // a width may unite none of them: prices far above the first one of the day
+    while (this.#bins.size > BINS_MAX) this.#merge();
   }
 
   /** NaN without volume on that day, and where the point of control is 0. */
@@ -80,11 +83,23 @@ export class VolumeProfile {
     this.#price = state.f64();
     const bins = state.f64s();
     const volumes = state.f64s();
+    if (bins.length !== volumes.length)
+      throw new RangeError(`${volumes.length} volumes are not of ${bins.length} bins`);
     this.#bins = new Map();
     this.#poc = null;
     for (const [at, bin] of bins.entries()) this.#bins.set(bin, volumes[at]);
     for (const [bin, volume] of this.#bins) this.#compare(bin, volume);
   }
+}
+
+/**
+ * The bin [n·width, (n+1)·width) as decimals read it: 1.15 is in bin 115 of 0.01, although the quotient of the two doubles is a
+ * rounding below it.
+ */
+function binOf(price: number, width: number): number {
+  const quotient = price / width;
+  const nearest = Math.round(quotient);
+  return Math.abs(quotient - nearest) <= Math.abs(quotient) * ROUNDINGS ? nearest : Math.floor(quotient);
 }
 
 /** The next number of 1, 2, 5, 10, … times a power of ten at or below; 1 for none. */
@@ -99,7 +114,7 @@ export function niceWidth(width: number): number {
   ] as const) {
     // as a decimal reads it: 1e-7, and not a product that is off by a rounding
     const nice = Number(`${digit}e${exponent}`);
-    if (nice <= width) return nice;
+    if (nice <= width * (1 + ROUNDINGS)) return nice;
   }
   return width;
 }

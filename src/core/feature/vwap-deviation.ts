@@ -33,8 +33,8 @@ export class VwapDeviation {
   save(out: StateOut): void {
     out.f64(this.#day);
     out.f64(this.#price);
-    out.f64s(this.#size.canonical());
-    out.f64s(this.#pv.canonical());
+    out.f64s(this.#size.state());
+    out.f64s(this.#pv.state());
   }
 
   load(state: StateIn): void {

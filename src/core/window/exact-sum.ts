@@ -7,7 +7,9 @@ const LARGE = 2 ** 1021;
  * addends, sums of sums are exact too, and value() equals Python's math.fsum.
  */
 export class ExactSum {
-  #parts: number[] = [];
+  /** the first #count of them; those behind are left over, because cutting an array costs more than the sum */
+  readonly #parts: number[] = [];
+  #count = 0;
   /** replaces the parts once they come near the end of the range: the sum in units of the smallest double */
   #units: bigint | null = null;
   #isFinite = true;
@@ -27,15 +29,15 @@ export class ExactSum {
   add(addend: number): void {
     if (addend === 0) return; // a sum of only -0 would otherwise be -0
     const parts = this.#parts;
-    const { length } = parts;
-    const top = length === 0 ? 0 : parts[length - 1];
+    const count = this.#count;
+    const top = count === 0 ? 0 : parts[count - 1];
     if (this.#units !== null || !(Math.abs(addend) < LARGE && Math.abs(top) < LARGE)) {
       this.#addLarge(addend);
       return;
     }
     let high = addend;
     let kept = 0;
-    for (let at = 0; at < length; at += 1) {
+    for (let at = 0; at < count; at += 1) {
       const part = parts[at];
       const sum = high + part;
       // the exact rounding error of high + part, whichever is larger (Knuth)
@@ -47,8 +49,9 @@ export class ExactSum {
       }
       high = sum;
     }
-    parts[kept] = high;
-    parts.length = kept + 1;
+    if (kept === parts.length) parts.push(high);
+    else parts[kept] = high;
+    this.#count = kept + 1;
   }
 
   /** A sum may leave the range and come back, in any order of its addends: so it continues as an integer. */
@@ -57,8 +60,8 @@ export class ExactSum {
       this.#isFinite = false;
       return;
     }
-    this.#units ??= this.#parts.reduce((sum, part) => sum + unitsOf(part), 0n);
-    this.#parts = [];
+    this.#units ??= this.#kept().reduce((sum, part) => sum + unitsOf(part), 0n);
+    this.#count = 0;
     this.#units += unitsOf(addend);
   }
 
@@ -71,7 +74,7 @@ export class ExactSum {
     if (!this.#isFinite) return Infinity;
     if (this.#units !== null) return doubleOf(this.#units);
     const parts = this.#parts;
-    let at = parts.length - 1;
+    let at = this.#count - 1;
     if (at < 0) return 0;
     let high = parts[at];
     let low = 0;
@@ -96,15 +99,37 @@ export class ExactSum {
    * sums give equal rows. [] is 0; [Infinity] is beyond the range.
    */
   canonical(): number[] {
-    if (!this.isFinite) return [Infinity];
-    const rest = ExactSum.of(this.#parts);
-    rest.#units = this.#units;
+    return this.isFinite ? this.state() : [Infinity];
+  }
+
+  /** Doubles of which of() makes this sum again, also where it is beyond the range for now. */
+  state(): number[] {
+    if (!this.#isFinite) return [Infinity];
+    const rest = this.#copy();
     const parts: number[] = [];
     for (let head = rest.value(); head !== 0; head = rest.value()) {
-      parts.push(head);
-      rest.add(-head);
+      const part = Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, head));
+      parts.push(part);
+      rest.add(-part);
     }
     return parts;
+  }
+
+  /** Back to 0. */
+  clear(): void {
+    this.#count = 0;
+    this.#units = null;
+    this.#isFinite = true;
+  }
+
+  #kept(): number[] {
+    return this.#parts.slice(0, this.#count);
+  }
+
+  #copy(): ExactSum {
+    const copy = ExactSum.of(this.#kept());
+    copy.#units = this.#units;
+    return copy;
   }
 }
 

@@ -8,12 +8,12 @@ export interface CloseFollower {
    * @param before the close of the cell before; null: this is the first cell
    */
   closed(close: number, before: number | null): void;
-  /** More cells than anything here remembers closed at the price of the last one. */
-  stoodStill(): void;
+  /**
+   * So many further cells closed at the price of the last one: the same as closed(close, close) as often, bit for bit, in steps
+   * that are bounded by what the follower remembers.
+   */
+  stoodStill(close: number, cells: number): void;
 }
-
-/** After so many equal closes nothing of the time before is left anywhere: 300 s at the finest grid, and 18,930 for an average of Wilder. */
-export const CELLS_REMEMBERED = 20_000;
 
 /**
  * The last price of each cell of a grid [k·grid, (k+1)·grid), filled forward from the first price on. A cell counts once it is
@@ -26,31 +26,24 @@ export class Closes {
   #cell: number | null = null;
   #price = NaN;
   #before: number | null = null;
-  #count = 0;
 
   constructor(gridMs: number, followers: readonly CloseFollower[]) {
     this.#gridUs = gridMs * 1000;
     this.#followers = followers;
   }
 
-  /** Cells that closed since the first tick. */
-  get count(): number {
-    return this.#count;
-  }
-
   /** Closes what ends at or before this time. */
   advance(atUs: number): void {
+    if (this.#cell === null || atUs < (this.#cell + 1) * this.#gridUs) return;
     const now = Math.floor(atUs / this.#gridUs);
-    if (this.#cell === null || now <= this.#cell) return;
-    const cells = now - this.#cell;
-    this.#cell = now;
-    if (cells > CELLS_REMEMBERED) {
-      this.#close();
-      for (const follower of this.#followers) follower.stoodStill();
-      this.#count += cells - 1;
-      return;
+    const price = this.#price;
+    const still = now - this.#cell - 1;
+    for (const follower of this.#followers) {
+      follower.closed(price, this.#before);
+      if (still > 0) follower.stoodStill(price, still);
     }
-    for (let cell = 0; cell < cells; cell += 1) this.#close();
+    this.#before = price;
+    this.#cell = now;
   }
 
   /** After advance() to the tick's time. */
@@ -59,17 +52,10 @@ export class Closes {
     this.#price = price;
   }
 
-  #close(): void {
-    for (const follower of this.#followers) follower.closed(this.#price, this.#before);
-    this.#before = this.#price;
-    this.#count += 1;
-  }
-
   save(out: StateOut): void {
     out.f64(this.#cell ?? NaN);
     out.f64(this.#price);
     out.f64(this.#before ?? NaN);
-    out.f64(this.#count);
   }
 
   load(state: StateIn): void {
@@ -78,6 +64,5 @@ export class Closes {
     this.#price = state.f64();
     const before = state.f64();
     this.#before = Number.isNaN(before) ? null : before;
-    this.#count = state.f64();
   }
 }

@@ -16,25 +16,29 @@ export class LogReturns implements CloseFollower {
     return this.#count;
   }
 
-  /** The newest `count` ones, in no particular order of time; null while there are fewer. The array is overwritten by the next one. */
+  /** The newest `count` ones in the order of time; false while there are fewer. */
   newest(count: number, into: Float64Array): boolean {
     if (this.#count < count) return false;
     const { length } = this.#values;
-    for (let back = 0; back < count; back += 1)
-      into[count - 1 - back] = this.#values[(this.#count - 1 - back) % length];
+    const end = this.#count % length;
+    const wrapped = Math.max(0, count - end);
+    into.set(this.#values.subarray(length - wrapped, length));
+    into.set(this.#values.subarray(end - (count - wrapped), end), wrapped);
     return true;
   }
 
   closed(close: number, before: number | null): void {
     if (before === null) return;
-    // no logarithm of prices at or below zero: NaN until it has left the window
-    this.#values[this.#count % this.#values.length] = close === before ? 0 : Math.log(close / before);
+    this.#values[this.#count % this.#values.length] = logReturn(close, before);
     this.#count += 1;
   }
 
-  stoodStill(): void {
-    this.#values.fill(0);
-    this.#count += this.#values.length;
+  stoodStill(close: number, cells: number): void {
+    const { length } = this.#values;
+    const still = logReturn(close, close);
+    if (cells >= length) this.#values.fill(still);
+    else for (let at = 0; at < cells; at += 1) this.#values[(this.#count + at) % length] = still;
+    this.#count += cells;
   }
 
   save(out: StateOut): void {
@@ -44,9 +48,15 @@ export class LogReturns implements CloseFollower {
 
   load(state: StateIn): void {
     this.#count = state.f64();
-    const values = state.f64s();
-    if (values.length !== this.#values.length)
-      throw new RangeError(`${values.length} returns are not ${this.#values.length}`);
-    this.#values.set(values);
+    state.f64sInto(this.#values);
   }
+}
+
+/** NaN where a price is at or below zero: it has no logarithm. */
+export function logReturn(close: number, before: number): number {
+  if (!(close > 0 && before > 0)) return NaN;
+  const ratio = close / before;
+  // The difference of two near prices is exact, but their quotient would round most of it away: of 1e8 and 1e8 + 0.01 it has 6 digits.
+  if (ratio >= 0.5 && ratio <= 2) return Math.log1p((close - before) / before);
+  return Math.log(close) - Math.log(before);
 }

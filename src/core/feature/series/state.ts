@@ -72,4 +72,12 @@ export class StateIn {
     for (let at = 0; at < count; at += 1) values[at] = this.f64();
     return values;
   }
+
+  /** Numbers of which there are always as many. */
+  f64sInto(values: Float64Array): void {
+    const read = this.f64s();
+    if (read.length !== values.length)
+      throw new RangeError(`${read.length} numbers are stated where there are ${values.length}`);
+    values.set(read);
+  }
 }

@@ -18,6 +18,11 @@ export class TickRing {
   #seq = new BigInt64Array(RING_TICKS_MIN);
   #first = 0;
   #end = 0;
+  readonly #ticksMax: number;
+
+  constructor(ticksMax = RING_TICKS_MAX) {
+    this.#ticksMax = ticksMax;
+  }
 
   get first(): number {
     return this.#first;
@@ -29,7 +34,7 @@ export class TickRing {
 
   /** One more tick would exceed the bound: the oldest one has to go before. */
   get isFull(): boolean {
-    return this.#end - this.#first >= RING_TICKS_MAX;
+    return this.#end - this.#first >= this.#ticksMax;
   }
 
   push({ tsUs, seq, price, size, side }: FeatureTick): void {
@@ -99,7 +104,7 @@ export class TickRing {
     if (
       !(Number.isSafeInteger(first) && Number.isSafeInteger(end)) ||
       end < first ||
-      end - first > RING_TICKS_MAX
+      end - first > this.#ticksMax
     )
       throw new RangeError(`ticks ${first} to ${end} are no window`);
     this.#first = this.#end = first;

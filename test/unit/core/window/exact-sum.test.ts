@@ -83,6 +83,29 @@ void test('canonical parts depend on the exact sum alone and hold all of it', (t
   t.end();
 });
 
+void test('a state makes the same sum again, also where it is beyond the range for now', (t) => {
+  fc.assert(
+    fc.property(ordered, ([values, shuffled]) => {
+      const sum = ExactSum.of(values);
+      // what it held before is forgotten, what is behind its parts is not its own
+      const again = ExactSum.of(shuffled);
+      again.clear();
+      assert.ok(Object.is(again.value(), 0));
+      for (const part of sum.state()) again.add(part);
+      const more = shuffled.map((value) => -value);
+      for (const value of more) {
+        assert.ok(Object.is(again.value(), sum.value()));
+        again.add(value);
+        sum.add(value);
+      }
+      assert.ok(Object.is(again.value(), 0));
+    }),
+    { numRuns: 500 },
+  );
+  assert.deepEqual(ExactSum.of(ExactSum.of([1, Infinity]).state()).value(), Infinity);
+  t.end();
+});
+
 void test('nothing sums up to 0 and never to -0', (t) => {
   for (const values of [[], [0], [-0], [-0, -0], [1, -1], [-TINY, TINY], [-0, 1, -1]]) {
     t.ok(Object.is(ExactSum.of(values).value(), 0), values.join());
