@@ -30,14 +30,14 @@ if command -v mvn >/dev/null 2>&1 && command -v java >/dev/null 2>&1; then
   make -s kafka-jars || echo "tests without Kafka: its jars could not be fetched"
 fi
 
-# The oracle of the bars is pandas, and the example that publishes needs clients, in an environment of its own: .installed holds
-# what it was made of.
+# The oracles of bars and features are pandas and scipy, and the example that publishes needs clients, in an environment of its
+# own: .installed holds what it was made of.
 venv=test/.venv
 wanted=$(cat test/oracle/requirements.txt examples/requirements.txt)
 if [ "$wanted" = "$(cat "$venv/.installed" 2>/dev/null)" ] && [ -x "$venv/bin/python" ]; then
   : # as it should be
 elif [ "$(id -u)" -ne 0 ]; then
-  echo "tests without the oracle of bars and the example in Python: not root, and $venv is not as it should be"
+  echo "tests without the oracles of bars and features and the example in Python: not root, and $venv is not as it should be"
 else
   rm -rf "$venv"
   if python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check \
@@ -45,6 +45,6 @@ else
     echo "$wanted" >"$venv/.installed"
   else
     rm -rf "$venv"
-    echo "tests without the oracle of bars and the example in Python: pip could not install them in $venv"
+    echo "tests without the oracles of bars and features and the example in Python: pip could not install them in $venv"
   fi
 fi

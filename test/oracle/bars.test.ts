@@ -2,12 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type Test } from 'tap';
-import {
-  computeBars,
-  noOracle,
-  type OracleCounts,
-  type OracleOptions,
-} from '../support/bars/python-oracle.ts';
+import { computeBars, type OracleCounts, type OracleOptions } from '../support/bars/python-oracle.ts';
+import { noOracle } from '../support/python.ts';
 
 const skip = noOracle();
 const SECOND = 1_000_000;

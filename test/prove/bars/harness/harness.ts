@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { computeBars, noOracle, type OracleCounts } from '../../../support/bars/python-oracle.ts';
+import { computeBars, type OracleCounts } from '../../../support/bars/python-oracle.ts';
+import { noOracle } from '../../../support/python.ts';
 import { freePort } from '../../../support/servers/free-port.ts';
 import type { Program } from '../../../support/run/program.ts';
 import { Scrape } from '../../../support/run/scrape.ts';

@@ -1,0 +1,26 @@
+/**
+ * make prove-signals: the acceptance run of features and signals at full size. Prints one table with the figures of each line of
+ * what it must show, and ends with 1 when one of them does not hold. The tests run the same scenarios small.
+ *
+ *   SEED=<u32>     repeats the random choices of a run
+ *   ONLY=<text>    runs the scenarios whose name holds the text
+ *   PROVE=small    the sizes of the tests, to try the run itself
+ */
+import { prove, random, sized } from './runner.ts';
+import { doesNotDrift, equalsTheOracle } from './signals/features.ts';
+
+const oracle = sized({ ticks: 200_000 }, { ticks: 4_000 });
+const drift = sized({ ticks: 10_000_000 }, { ticks: 20_000 });
+
+await prove([
+  {
+    line: '1',
+    name: 'features against pandas, numpy and scipy',
+    run: () => equalsTheOracle(random.fork(), oracle),
+  },
+  {
+    line: '1',
+    name: 'features after very many updates',
+    run: () => Promise.resolve(doesNotDrift(random.fork(), drift)),
+  },
+]);
