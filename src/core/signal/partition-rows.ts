@@ -53,6 +53,13 @@ export class PartitionRows {
     return this.#symbols.size;
   }
 
+  /** Ticks that left windows early, because their symbol has more of them than are kept. */
+  get cut(): number {
+    let cut = 0;
+    for (const { rows } of this.#symbols.values()) cut += rows.features.cut;
+    return cut;
+  }
+
   /** Looks that nobody has taken. */
   get rowCount(): number {
     return this.#rows.length;

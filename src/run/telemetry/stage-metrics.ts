@@ -144,6 +144,11 @@ const METRICS: MetricTable = {
     help: 'Events that are in no feature: late ones, ids that came again, bars.',
     labels: { component: SIGNAL_ROLES, reason: ['late', 'known', 'bar'] },
   },
+  features_cut_total: {
+    kind: 'counter',
+    help: 'Ticks that left windows early: their symbol has more of them than 262,144 in its longest window.',
+    labels: { component: SIGNAL_ROLES },
+  },
   features_symbols: {
     kind: 'gauge',
     help: 'Symbols whose features are in memory, those of replays included.',

@@ -71,6 +71,7 @@ export class PartitionSignals {
   #released: string | null = null;
   #releasedMs = -Infinity;
   #forwarded = 0;
+  #cut = 0;
 
   constructor(owned: OwnedPartition, options: PartitionSignalsOptions) {
     this.owned = owned;
@@ -80,6 +81,14 @@ export class PartitionSignals {
 
   get symbols(): number {
     return this.#work?.rows.symbols ?? 0;
+  }
+
+  /** Ticks that left windows early since the last call. */
+  takeCut(): number {
+    const cut = this.#work?.rows.cut ?? this.#cut;
+    const count = cut - this.#cut;
+    this.#cut = cut;
+    return count;
   }
 
   /** Records forwarded to their symbol's partition since the last call. */

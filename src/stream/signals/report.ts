@@ -80,6 +80,12 @@ export class SignalReport {
     });
   }
 
+  /** A transaction that did not take place; it is tried again. */
+  failed(signals: readonly Signal[]): void {
+    for (const [name, count] of counted(signals))
+      this.#options.meter.count('signals_write_failures_total', { name }, count);
+  }
+
   /** A tick that is in no feature, or a bar. */
   skipped(reason: Exclude<TickOutcome, 'applied'> | 'bar'): void {
     this.#options.meter.count('features_skipped_total', { component: this.#options.component, reason });

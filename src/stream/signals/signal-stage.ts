@@ -254,6 +254,8 @@ export class SignalStage implements Stage {
     const partitions = [...this.#partitions.values()].map(({ signals }) => signals);
     const symbols = partitions.reduce((sum, each) => sum + each.symbols, 0);
     this.#meter.set('features_symbols', { component: this.#role.role }, symbols);
+    const cut = partitions.reduce((sum, each) => sum + each.takeCut(), 0);
+    this.#meter.count('features_cut_total', { component: this.#role.role }, cut);
     const forwarded = partitions.reduce((sum, each) => sum + each.takeForwarded(), 0);
     this.#meter.count('bus_forwarded_total', { topic: this.#topic, group }, forwarded);
   }

@@ -113,7 +113,12 @@ export class StepWriter {
     const areKnown = signals.length > 0 && this.#mayBeStored(bus, step);
     const frame = this.#frame(step.position);
     const beganMs = env.clock.monotonicMs();
-    const result = await this.#options.store(() => store.write(signals, frame, areKnown));
+    const result = await this.#options.store(() =>
+      store.write(signals, frame, areKnown).catch((error: unknown) => {
+        report.failed(signals);
+        throw error;
+      }),
+    );
     report.stored(step, signals, result, env.clock.monotonicMs() - beganMs);
     if (result.differing.length === 0) return signals;
     const differing = new Map(result.differing.map((signal) => [signalId(signal), signal]));
