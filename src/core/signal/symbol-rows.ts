@@ -3,6 +3,7 @@ import { StateIn, StateOut } from '../feature/series/state.ts';
 import { SymbolFeatures } from '../feature/symbol-features.ts';
 import type { FeatureTick } from '../feature/tick.ts';
 import { PendingTicks } from './pending.ts';
+import { RecentKeys } from './recent-keys.ts';
 import { HourDigests } from './row-digest.ts';
 
 /** When a symbol's features are looked at: at each tick, or at the ends of windows of this length, ms. */
@@ -41,6 +42,7 @@ const PENDING_MAX = 65_536;
 export class SymbolRows {
   readonly #rules: RowRules;
   readonly #pending = new PendingTicks();
+  readonly #recent = new RecentKeys();
   readonly features: SymbolFeatures;
   /** of the looks at ends of windows */
   readonly digests = new HourDigests();
@@ -80,8 +82,7 @@ export class SymbolRows {
   take(tick: FeatureTick, sink: RowSink): TickOutcome {
     const { tsUs, seq } = tick;
     const watermarkUs = this.#watermarkUs;
-    if (tsUs < watermarkUs || tsUs < this.#doneUs)
-      return this.features.has(tsUs, seq) === true ? 'known' : 'late';
+    if (tsUs < watermarkUs || tsUs < this.#doneUs) return this.#tookPart(tsUs, seq) ? 'known' : 'late';
     if (!this.#pending.add(tick)) return 'known';
     this.isChanged = true;
     if (tsUs > this.#maxUs) this.#maxUs = tsUs;
@@ -99,6 +100,7 @@ export class SymbolRows {
   save(): Uint8Array {
     const out = new StateOut();
     this.digests.save(out);
+    this.#recent.save(out);
     for (const value of [
       this.#maxUs,
       this.#doneUs,
@@ -131,6 +133,7 @@ export class SymbolRows {
     const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(0, true);
     const state = new StateIn(bytes.subarray(8, 8 + length));
     this.digests.load(state);
+    this.#recent.load(state);
     this.#maxUs = state.f64();
     this.#doneUs = state.f64();
     this.#windowEndUs = orNull(state.f64());
@@ -145,6 +148,10 @@ export class SymbolRows {
       this.#pending.add({ tsUs, seq, price, size, bid, ask, side: side as 1 | -1 | null });
     }
     this.features.load(bytes.subarray(8 + length));
+  }
+
+  #tookPart(tsUs: number, seq: bigint): boolean {
+    return this.features.has(tsUs, seq) ?? this.#recent.has(tsUs, seq);
   }
 
   get #watermarkUs(): number {
@@ -164,6 +171,7 @@ export class SymbolRows {
       if (this.#windowEndUs !== null && tsUs >= this.#windowEndUs) this.#look(sink);
       if (Number.isNaN(this.anchorUs)) this.anchorUs = tsUs;
       this.features.add(tick);
+      this.#recent.add(tsUs, tick.seq);
       this.#doneUs = tsUs + 1;
       if (times !== 'ticks') {
         const lengthUs = times * 1000;

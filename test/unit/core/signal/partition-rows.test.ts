@@ -156,6 +156,24 @@ void test('what came too late is told once, and a repetition is none', (t) => {
   t.end();
 });
 
+void test('a batch that is sent again is known, however long ago its ticks took part', (t) => {
+  const rows = new PartitionRows(rulesOf('ticks'), []);
+  const ticks = Array.from({ length: 200 }, (_, seq) => tick('A', seq * 120_000_000, seq, 100));
+  for (const each of ticks) rows.take(each, START_US / 1000);
+  rows.closeIdle(5_000);
+  const again = (some: PartitionRows): Set<string> =>
+    new Set(ticks.map((each) => some.take(each, START_US / 1000)));
+  t.strictSame(again(rows), new Set(['known']));
+  const stored = new Stored();
+  stored.add(rows);
+  t.strictSame(
+    again(new PartitionRows(rulesOf('ticks'), stored.states.values())),
+    new Set(['known']),
+    'also after a restart',
+  );
+  t.end();
+});
+
 void test('a window is looked at once, at its end, and only where it had ticks', (t) => {
   const rows = new PartitionRows(rulesOf(2_000), []);
   for (const [us, seq] of [
