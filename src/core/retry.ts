@@ -70,6 +70,14 @@ export function isTooMuch(sqlstate: string | undefined): boolean {
   return sqlstate !== undefined && TOO_MUCH_CODES.has(sqlstate);
 }
 
+/**
+ * A statement went beyond a limit that the server is configured with, by TimescaleDB of the rows that one statement may
+ * decompress (session-settings.ts lifts it where it can).
+ */
+export function isConfiguredLimit(sqlstate: string | undefined): boolean {
+  return sqlstate === '53400';
+}
+
 /** What a database error means when the database is the bus (src/bus/bus.ts, BusErrorKind). */
 export type BusVerdict = 'unreachable' | 'full' | 'refused' | 'setup';
 

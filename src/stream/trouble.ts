@@ -1,5 +1,5 @@
 import type { LogLevel } from '../core/env.ts';
-import { storeVerdict } from '../core/retry.ts';
+import { isConfiguredLimit, storeVerdict } from '../core/retry.ts';
 import { sqlstateOf } from '../store/postgres/sqlstate.ts';
 import { isSchemaBehind, SCHEMA_REMEDY, SchemaBehind } from '../store/schema/behind.ts';
 
@@ -16,6 +16,11 @@ export function databaseTrouble(error: unknown): Trouble {
   if (isSchemaBehind(error)) {
     const said = error instanceof SchemaBehind ? error.message : `The schema is behind. ${SCHEMA_REMEDY}`;
     return { level: 'error', message: `${said}; it goes on by itself then` };
+  }
+  if (isConfiguredLimit(sqlstateOf(error))) {
+    const message =
+      'The database reached a limit of its configuration (will try again, where it can with fewer rows)';
+    return { level: 'warn', message };
   }
   const isRefusal = storeVerdict(sqlstateOf(error)) !== 'retry';
   return {

@@ -89,6 +89,8 @@ const DOUBLINGS_MAX = 4;
 const UNPROVEN_MS = 500;
 /** How long a terminated backend may take to disappear before it is terminated again, ms. */
 const BACKEND_POLL_MS = 100;
+/** Between two looks at a COMMIT that waits for a synchronous standby, ms. */
+const STANDBY_POLL_MS = 1_000;
 /** A server that does not end the session in time is left alone, ms. */
 const CLOSE_MS = 2_000;
 
@@ -236,10 +238,16 @@ export class BatchWriter {
 
   /** After a failure: nothing may be sent again while the old backend could still commit. */
   async #settle(client: Client, batch: BatchWrite): Promise<boolean> {
+    let isTold = false;
     for (let orphan = this.#orphans[0]; orphan !== undefined; orphan = this.#orphans[0]) {
-      if (await answerWithin(endBackend(client, orphan), this.#limits.answerMs)) this.#orphans.shift();
+      const state = await answerWithin(endBackend(client, orphan), this.#limits.answerMs);
+      if (state === 'gone') this.#orphans.shift();
       else if (this.#stopping) throw new Error('stopped while an earlier transaction was still open');
-      else await this.#pause.wait(BACKEND_POLL_MS);
+      else {
+        if (state !== 'ending' && !isTold) this.#report(state, 0);
+        isTold ||= state !== 'ending';
+        await this.#pause.wait(state === 'ending' ? BACKEND_POLL_MS : STANDBY_POLL_MS);
+      }
     }
     if (batch.range === null) return false;
     return answerWithin(ledgerCovers(client, batch.range), this.#limits.answerMs);

@@ -1,12 +1,16 @@
 import type { LogLevel } from '../../core/env.ts';
 import { isTooMuch, storeVerdict } from '../../core/retry.ts';
 import { BatchError } from '../../store/postgres/pipelined-copy.ts';
+import { AwaitsStandby } from '../../store/postgres/sync-standby.ts';
 import { sqlstateOf } from '../../store/postgres/sqlstate.ts';
 
 /** Why a writer does not get on. */
 export interface DatabaseTrouble {
-  /** slow: it is there and did not answer in time; refuses: it answered with an error; schema: one that a migration mends */
-  kind: 'unreachable' | 'slow' | 'refuses' | 'schema';
+  /**
+   * slow: it is there and did not answer in time; standby: a COMMIT waits for its synchronous standby; refuses: it answered
+   * with an error; schema: one that a migration mends
+   */
+  kind: 'unreachable' | 'slow' | 'standby' | 'refuses' | 'schema';
   error: string;
   sqlstate: string | undefined;
 }
@@ -28,6 +32,7 @@ const AWAY = /^(08|57P)/;
 export function troubleOf(error: Error): DatabaseTrouble {
   const sqlstate = sqlstateOf(error);
   const { message } = error;
+  if (error instanceof AwaitsStandby) return { kind: 'standby', error: message, sqlstate };
   if (error instanceof LateAnswer) return { kind: 'slow', error: message, sqlstate };
   if (storeVerdict(sqlstate) === 'schema') return { kind: 'schema', error: message, sqlstate };
   const isRefusal = error instanceof BatchError && !AWAY.test(sqlstate ?? '08');
@@ -40,6 +45,11 @@ export function troubleLine({ kind }: DatabaseTrouble): { level: LogLevel; messa
       return { level: 'warn', message: 'Failed to connect to database' };
     case 'slow':
       return { level: 'warn', message: 'The database is slow: no answer to a batch in time' };
+    case 'standby':
+      return {
+        level: 'error',
+        message: 'The database waits for a synchronous standby; nothing counts before',
+      };
     case 'refuses':
     case 'schema':
       return { level: 'error', message: 'The database refuses a batch; it is kept and tried again' };

@@ -1,3 +1,4 @@
+import { isConfiguredLimit } from '../../core/retry.ts';
 import type { LateWindow, Resume, Step } from '../../core/window/step.ts';
 import {
   cursorAt,
@@ -17,6 +18,7 @@ import {
 import type { StepFrame } from './step-statements.ts';
 import { commitStep, type BarsPolicy, type StepResult } from './commit-step.ts';
 import type { RunOnSession } from '../postgres/session.ts';
+import { sqlstateOf } from '../postgres/sqlstate.ts';
 
 /**
  * Bars and the state they rest on. Every method rejects with the server's error or as Session.run does, and may be
@@ -24,6 +26,8 @@ import type { RunOnSession } from '../postgres/session.ts';
  */
 export class BarsStore {
   readonly #run: RunOnSession;
+  /** bars that one statement of a step writes at most: fewer since the server's configuration refused as many */
+  #rowsMax = Infinity;
 
   constructor(run: RunOnSession) {
     this.#run = run;
@@ -48,8 +52,18 @@ export class BarsStore {
     });
   }
 
-  commitStep(frame: StepFrame, step: Step, policy: BarsPolicy): Promise<StepResult> {
-    return this.#run((client) => commitStep(client, frame, step, policy));
+  async commitStep(frame: StepFrame, step: Step, policy: BarsPolicy): Promise<StepResult> {
+    try {
+      return await this.#run((client) =>
+        commitStep(client, { ...frame, rowsMax: this.#rowsMax }, step, policy),
+      );
+    } catch (error) {
+      if (isConfiguredLimit(sqlstateOf(error))) {
+        const most = Math.min(this.#rowsMax, Math.max(step.windows.length, step.rollups.length));
+        this.#rowsMax = Math.max(1, most >> 1);
+      }
+      throw error;
+    }
   }
 
   revise(frame: StepFrame, at: Resume, late: readonly LateWindow[], policy: BarsPolicy): Promise<Revision> {

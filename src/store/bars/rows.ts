@@ -9,6 +9,7 @@ import {
   rollupStatement,
   type BarTable,
   type ReplaceRule,
+  type StartSpan,
 } from './sql.ts';
 
 /** Bars as the statements read them. JSON has no infinities: such a double travels by name. */
@@ -103,7 +104,10 @@ export async function insertBars(
   const json = rowsJson(rows);
   const { rows: counts } = await client.query<{ n: string }>(insertStatement(table, '$1'), [json]);
   const inserted = Number(counts[0]?.n);
-  return { inserted, differing: inserted === rows.length ? [] : await differingBars(client, table, json) };
+  return {
+    inserted,
+    differing: inserted === rows.length ? [] : await differingBars(client, table, rows, json),
+  };
 }
 
 /**
@@ -121,13 +125,29 @@ export async function writeRollups(
   const hasFinal = rows.some(({ isFinal }) => isFinal);
   return {
     written: Number(counts[0]?.n),
-    differing: hasFinal ? await differingBars(client, table, json) : [],
+    differing: hasFinal ? await differingBars(client, table, rows, json) : [],
   };
 }
 
-async function differingBars(client: Client, table: BarTable, json: string): Promise<BarRow[]> {
-  const { rows } = await client.query<SelectedBar>(differingStatement(table, '$1'), [json]);
+async function differingBars(
+  client: Client,
+  table: BarTable,
+  bars: readonly BarRow[],
+  json: string,
+): Promise<BarRow[]> {
+  const sql = differingStatement(table, '$1', spanOf(bars));
+  const { rows } = await client.query<SelectedBar>(sql, [json]);
   return rows.map(barRowOf);
+}
+
+/** Of at least one window. */
+export function spanOf(windows: readonly Pick<BarRow, 'startUs'>[]): StartSpan {
+  const span = { fromUs: Infinity, toUs: -Infinity };
+  for (const { startUs } of windows) {
+    span.fromUs = Math.min(span.fromUs, startUs);
+    span.toUs = Math.max(span.toUs, startUs);
+  }
+  return span;
 }
 
 /** A bar that was added or changed. */
@@ -151,7 +171,7 @@ export async function replaceBars(
 ): Promise<ChangedBar[]> {
   if (rows.length === 0) return [];
   const { rows: changed } = await client.query<SelectedBar & { revision: number; added: string }>(
-    replaceStatement(table, '$1', rule),
+    replaceStatement(table, '$1', rule, spanOf(rows)),
     [rowsJson(rows)],
   );
   return changed.map((row) => ({
@@ -179,7 +199,8 @@ export async function readBars(
 ): Promise<BarRow[][]> {
   const found: BarRow[][] = ranges.map(() => []);
   if (ranges.length === 0) return found;
-  const { rows } = await client.query<SelectedBar & { ord: string }>(readStatement(table), [
+  const span = { fromUs: spanOf(ranges).fromUs, toUs: Math.max(...ranges.map(({ endUs }) => endUs)) };
+  const { rows } = await client.query<SelectedBar & { ord: string }>(readStatement(table, span), [
     ranges.map(({ runId }) => runId.toString()),
     ranges.map(({ provider }) => provider),
     ranges.map(({ symbol }) => symbol),

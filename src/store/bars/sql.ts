@@ -1,4 +1,4 @@
-import { microsOf, timeOf } from '../postgres/time-sql.ts';
+import { betweenTimes, microsOf, timeOf } from '../postgres/time-sql.ts';
 
 /**
  * The statements that write, compare and read bars, for each of the two tables. `json` is SQL yielding rows as
@@ -84,9 +84,26 @@ export function rollupStatement(table: BarTable, json: string): string {
      SELECT count(*) AS n FROM written`;
 }
 
+/** From the first to the last start of the windows concerned, µs since 1970. */
+export interface StartSpan {
+  fromUs: number;
+  toUs: number;
+}
+
+/**
+ * The stored bars of rows (i): one lookup for each (OFFSET 0 keeps it apart), between constant times. A join may read all of the
+ * table, and of a compressed one it does.
+ */
+const STORED = (table: BarTable, span: StartSpan): string =>
+  `CROSS JOIN LATERAL (SELECT * FROM ${table} b WHERE ${SAME_KEY(table)} AND ${startsWithin(span)} OFFSET 0) b`;
+
+function startsWithin({ fromUs, toUs }: StartSpan): string {
+  return betweenTimes('b.ts', BigInt(fromUs), BigInt(toUs));
+}
+
 /** Final rows that the table has with other values, or not as final. */
-export function differingStatement(table: BarTable, json: string): string {
-  return `WITH ${incoming(json)} SELECT ${SELECTED('i', 'bars_replay')} FROM incoming i JOIN ${table} b ON ${SAME_KEY(table)}
+export function differingStatement(table: BarTable, json: string, span: StartSpan): string {
+  return `WITH ${incoming(json)} SELECT ${SELECTED('i', 'bars_replay')} FROM incoming i ${STORED(table, span)}
       WHERE i.is_final AND (${DIFFERS('i', 'b')} OR NOT b.is_final)`;
 }
 
@@ -101,7 +118,7 @@ const REPLACED_WHEN: Readonly<Record<ReplaceRule, string>> = {
 
 /** Adds rows, and overwrites those that differ if the rule allows it; final ones go to bars_history first. Returns the changed rows,
  * and how many ticks each gained (added). */
-export function replaceStatement(table: BarTable, json: string, rule: ReplaceRule): string {
+export function replaceStatement(table: BarTable, json: string, rule: ReplaceRule, span: StartSpan): string {
   const when = (row: string): string =>
     `(${DIFFERS('b', row)} OR (${row}.is_final AND NOT b.is_final))${REPLACED_WHEN[rule].replace('NEW', row)}`;
   const replaced = HISTORY_COLUMNS.split(', ')
@@ -112,10 +129,10 @@ export function replaceStatement(table: BarTable, json: string, rule: ReplaceRul
       ? ''
       : `, kept AS (
        INSERT INTO bars_history (${HISTORY_COLUMNS})
-       SELECT ${replaced} FROM bars_ohlcv b JOIN incoming i ON ${SAME_KEY(table)} WHERE b.is_final AND ${when('i')}
+       SELECT ${replaced} FROM incoming i ${STORED(table, span)} WHERE b.is_final AND ${when('i')}
        ON CONFLICT DO NOTHING)`;
   return `WITH ${incoming(json)}${history}, before AS (
-       SELECT i.*, b.tick_count AS ticks FROM ${table} b JOIN incoming i ON ${SAME_KEY(table)}), written AS (
+       SELECT i.*, b.tick_count AS ticks FROM incoming i ${STORED(table, span)}), written AS (
        INSERT INTO ${table} AS b (${COLUMNS[table]}) ${SELECT_INCOMING(table)}
        ON CONFLICT (${KEYS[table]}) DO UPDATE SET ${SET_VALUES}, is_final = b.is_final OR excluded.is_final,
            revision = b.revision + b.is_final::int, ${SET_TOUCHED}${SET_LAST_SEQ(table)}
@@ -126,12 +143,14 @@ export function replaceStatement(table: BarTable, json: string, rule: ReplaceRul
 }
 
 /** The bars of ranges given as arrays: runs, providers, symbols, intervals, starts and ends in µs ($1 … $6). */
-export function readStatement(table: BarTable): string {
+export function readStatement(table: BarTable, span: StartSpan): string {
   const run = table === 'bars_replay' ? 'AND b.replay_run_id = k.run' : '';
   return `SELECT k.ord, ${SELECTED('b', table)}
        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
               WITH ORDINALITY AS k (run, provider, symbol, "interval", start_us, end_us, ord)
-       JOIN ${table} b ON b.provider = k.provider AND b.symbol = k.symbol AND b."interval" = k."interval" ${run}
-        AND b.ts >= ${timeOf('k.start_us')} AND b.ts < ${timeOf('k.end_us')}
+       CROSS JOIN LATERAL (
+         SELECT * FROM ${table} b
+          WHERE b.provider = k.provider AND b.symbol = k.symbol AND b."interval" = k."interval" ${run}
+            AND b.ts >= ${timeOf('k.start_us')} AND b.ts < ${timeOf('k.end_us')} AND ${startsWithin(span)} OFFSET 0) b
       ORDER BY k.ord, b.ts`;
 }

@@ -1,10 +1,11 @@
 import { escapeLiteral, type Client, type QueryResult } from 'pg';
 import type { BarRow } from '../../core/market/bar.ts';
 import type { LateWindow, Resume, Step } from '../../core/window/step.ts';
-import { barRowOf, rowsJson, type SelectedBar } from './rows.ts';
+import { barRowOf, rowsJson, spanOf, type SelectedBar } from './rows.ts';
 import { differingStatement, insertStatement, rollupStatement } from './sql.ts';
 import { markStatement, watermarksStatement } from './state.ts';
 import type { GroupName, HeldPartition } from '../bus/partitions.ts';
+import { beginWriting } from '../postgres/pooler.ts';
 
 /** The owner and number of the transaction: a step is committed once. */
 export interface StepFrame {
@@ -14,6 +15,8 @@ export interface StepFrame {
   number: bigint;
   /** the log that the positions belong to */
   log: string;
+  /** bars that one statement writes at most; default: all of a step */
+  rowsMax?: number;
 }
 
 /** What a step writes about the partition. */
@@ -30,8 +33,6 @@ export interface SentStep {
   /** final rollups that differ in the table */
   differingRollups: BarRow[];
 }
-
-const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
 
 function text(value: string | null): string {
   return value === null ? 'NULL' : escapeLiteral(value);
@@ -56,8 +57,8 @@ function beginStatement({ name, held, number, log }: StepFrame, at: StepPlace): 
 
 /** Begins the transaction of a step. False: it is already committed, its answer was lost; no transaction is open then. */
 export async function beginStep(client: Client, frame: StepFrame, at: StepPlace): Promise<boolean> {
-  const results = await sendTogether(client, [BEGIN, beginStatement(frame, at)]);
-  return hasBegun(client, results[1]);
+  const results = await sendTogether(client, [...beginWriting(client), beginStatement(frame, at)]);
+  return hasBegun(client, results.at(-1));
 }
 
 /**
@@ -70,38 +71,52 @@ export async function sendStep(
   step: Step,
   late: readonly LateWindow[],
 ): Promise<SentStep> {
-  const jsonOf = (rows: readonly BarRow[]): string => escapeLiteral(rowsJson(rows.filter(isLive)));
-  const hasWindows = step.windows.some(isLive);
-  const hasRollups = step.rollups.some(isLive);
-  const statements = new Map<string, string>([
-    ['open', BEGIN],
-    ['begin', beginStatement(frame, step)],
-  ]);
-  if (step.watermarks.length > 0) statements.set('watermarks', watermarksStatement(frame, step.watermarks));
-  if (late.length > 0) statements.set('marks', markStatement(frame, late));
-  if (hasWindows) {
-    const json = jsonOf(step.windows);
-    statements.set('windows', insertStatement('bars_ohlcv', json));
-    statements.set('differing', differingStatement('bars_ohlcv', json));
+  const statements: Statement[] = [
+    ...beginWriting(client).map((sql) => ({ kind: 'open', sql })),
+    { kind: 'begin', sql: beginStatement(frame, step) },
+  ];
+  const add = (kind: string, sql: string): void => void statements.push({ kind, sql });
+  if (step.watermarks.length > 0) add('watermarks', watermarksStatement(frame, step.watermarks));
+  if (late.length > 0) add('marks', markStatement(frame, late));
+  for (const part of partsOf(step.windows.filter(isLive), frame.rowsMax)) {
+    const json = escapeLiteral(rowsJson(part));
+    add('windows', insertStatement('bars_ohlcv', json));
+    add('differing', differingStatement('bars_ohlcv', json, spanOf(part)));
   }
-  if (hasRollups) {
-    const json = jsonOf(step.rollups);
-    statements.set('rollups', rollupStatement('bars_ohlcv', json));
-    statements.set('differingRollups', differingStatement('bars_ohlcv', json));
+  for (const part of partsOf(step.rollups.filter(isLive), frame.rowsMax)) {
+    const json = escapeLiteral(rowsJson(part));
+    add('rollups', rollupStatement('bars_ohlcv', json));
+    add('differingRollups', differingStatement('bars_ohlcv', json, spanOf(part)));
   }
-  const answers = await sendTogether(client, [...statements.values()]);
-  const results = new Map([...statements.keys()].map((name, at) => [name, answers[at]]));
-  const countOf = (name: string): number =>
-    Number((results.get(name)?.rows[0] as { n: string } | undefined)?.n ?? 0);
-  const barsOf = (name: string): BarRow[] =>
-    ((results.get(name)?.rows ?? []) as SelectedBar[]).map((row) => ({ ...barRowOf(row), runId: 0n }));
+  const answers = await sendTogether(
+    client,
+    statements.map(({ sql }) => sql),
+  );
+  const rowsOf = (kind: string): unknown[] =>
+    answers.flatMap(({ rows }, at) => (statements[at].kind === kind ? (rows as unknown[]) : []));
+  const countOf = (kind: string): number =>
+    (rowsOf(kind) as { n: string }[]).reduce((sum, { n }) => sum + Number(n), 0);
+  const barsOf = (kind: string): BarRow[] =>
+    (rowsOf(kind) as SelectedBar[]).map((row) => ({ ...barRowOf(row), runId: 0n }));
   return {
-    isNew: await hasBegun(client, results.get('begin')),
+    isNew: await hasBegun(client, answers[statements.findIndex(({ kind }) => kind === 'begin')]),
     inserted: countOf('windows'),
     differing: barsOf('differing'),
     merged: countOf('rollups'),
     differingRollups: barsOf('differingRollups'),
   };
+}
+
+/** A statement of a step, and what its answer is. */
+interface Statement {
+  kind: string;
+  sql: string;
+}
+
+function partsOf(rows: readonly BarRow[], rowsMax = Infinity): BarRow[][] {
+  const parts: BarRow[][] = [];
+  for (let at = 0; at < rows.length; at += rowsMax) parts.push(rows.slice(at, at + rowsMax));
+  return parts;
 }
 
 function isLive({ runId }: BarRow): boolean {

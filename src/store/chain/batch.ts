@@ -3,6 +3,7 @@ import type { ChainAlarm } from '../../core/copy/transcode.ts';
 import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../../core/copy/tables.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { sendPipelined, type PipelinedPlan } from '../postgres/pipelined-copy.ts';
+import { beginWriting } from '../postgres/pooler.ts';
 import { alarmsSql } from './single-tick.ts';
 
 /** Everything that one transaction writes. */
@@ -63,7 +64,7 @@ export async function writeBatch(
     copies.push(batch.copy.ticks, batch.copy.proofs);
     if (batch.transactions > 0) copies.push(batch.copy.transactions);
   }
-  const { checkLinks, ...plan } = batchPlan(batch, asynchronousCommit);
+  const { checkLinks, ...plan } = batchPlan(client, batch, asynchronousCommit);
   const rows = await sendPipelined(client, plan, copies);
   return { brokenLinks: (rows.get(checkLinks) ?? []).map(BigInt) };
 }
@@ -73,7 +74,7 @@ interface BatchPlan extends PipelinedPlan {
   checkLinks: number;
 }
 
-function batchPlan(batch: BatchWrite, asynchronousCommit: boolean): BatchPlan {
+function batchPlan(client: Client, batch: BatchWrite, asynchronousCommit: boolean): BatchPlan {
   const { range, gaps, present, alarms } = batch;
   // the tables hold the number of a conflict: to the ledger it is a stored tick
   const inRange = batch.deadLetters.filter(
@@ -81,7 +82,7 @@ function batchPlan(batch: BatchWrite, asynchronousCommit: boolean): BatchPlan {
   ).length;
   const firstGap = gaps[0];
   const statements = [
-    'BEGIN ISOLATION LEVEL READ COMMITTED',
+    ...beginWriting(client),
     ...(asynchronousCommit ? ['SET LOCAL synchronous_commit = off'] : []),
     ...gaps
       .slice(1)

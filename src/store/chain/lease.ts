@@ -1,5 +1,11 @@
 import type { Client } from 'pg';
 import { NEXT_EPOCH, takeExclusiveFence } from '../postgres/fence.ts';
+import {
+  AwaitsStandby,
+  awaitsStandby,
+  COMMITS_LOCALLY,
+  synchronousStandbys,
+} from '../postgres/sync-standby.ts';
 import { microsOf, msOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
@@ -53,6 +59,8 @@ export async function tryLease(client: Client, chainId: string, holder: string):
     return { kind: 'standby', holder: state.holder ?? '', remainingMs: state.remaining_ms };
   }
   return inTransaction(client, async () => {
+    // an epoch that a failover loses is never given again (NEXT_EPOCH)
+    await client.query(`SELECT ${COMMITS_LOCALLY}`);
     await takeFence(client);
     const sql = `UPDATE ingest_state SET epoch = ${NEXT_EPOCH}, holder = $1, holder_since = clock_timestamp(),
         lease_expires_at = clock_timestamp() + ${LEASE}
@@ -64,12 +72,15 @@ export async function tryLease(client: Client, chainId: string, holder: string):
   });
 }
 
-/** Call it every second on a dedicated connection. */
+/**
+ * Call it every second on a dedicated connection. While a synchronous standby is away the lease is kept all the same: a
+ * failover may lose it, and then its holder takes it again.
+ */
 export async function renewLease(client: Client, holder: string, epoch: bigint): Promise<LeaseRenewal> {
   const sql = `WITH renewed AS (
       UPDATE ingest_state SET lease_expires_at = clock_timestamp() + ${LEASE} WHERE epoch = $1 AND holder = $2 RETURNING 1
     ) SELECT count(*) AS held, pg_postmaster_start_time()::text AS started,
-        ${microsOf('clock_timestamp()')} AS now FROM renewed`;
+        ${microsOf('clock_timestamp()')} AS now, ${COMMITS_LOCALLY} FROM renewed`;
   const { rows } = await client.query<{ held: string; started: string; now: string }>(sql, [
     epoch.toString(),
     holder,
@@ -81,24 +92,28 @@ export async function renewLease(client: Client, holder: string, epoch: bigint):
 /** A clean shutdown: the next daemon need not wait for the lease to expire. */
 export async function releaseLease(client: Client, holder: string, epoch: bigint): Promise<void> {
   await client.query(
-    'UPDATE ingest_state SET lease_expires_at = clock_timestamp() WHERE epoch = $1 AND holder = $2',
+    `WITH released AS (
+       UPDATE ingest_state SET lease_expires_at = clock_timestamp() WHERE epoch = $1 AND holder = $2 RETURNING 1)
+     SELECT ${COMMITS_LOCALLY} FROM released`,
     [epoch.toString(), holder],
   );
 }
 
 /**
- * Terminates a backend whose connection was dropped and returns whether it is gone. Until it is, its transaction may
- * still commit, so nothing of that batch may be sent again.
+ * Terminates a backend whose connection was dropped. Until it is gone, its transaction may still commit, so nothing of that
+ * batch may be sent again. One whose COMMIT waits for a synchronous standby is left alone.
  */
 export async function endBackend(
   client: Client,
   backend: { pid: number; started: string },
-): Promise<boolean> {
-  const { rows } = await client.query(
-    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2',
+): Promise<'gone' | 'ending' | AwaitsStandby> {
+  const { rows } = await client.query<{ awaits: boolean }>(
+    `SELECT ${awaitsStandby('a')} AS awaits, CASE WHEN NOT (${awaitsStandby('a')}) THEN pg_terminate_backend(pid) END
+       FROM pg_stat_activity a WHERE pid = $1 AND backend_start = $2`,
     [backend.pid, backend.started],
   );
-  return rows.length === 0;
+  if (rows.length === 0) return 'gone';
+  return rows[0].awaits ? new AwaitsStandby(await synchronousStandbys(client)) : 'ending';
 }
 
 /** The backend of a connection; `started` distinguishes it from a later one with the same pid. */

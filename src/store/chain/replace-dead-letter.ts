@@ -5,6 +5,7 @@ import { compareTicks, type TickComparison } from '../../core/chain/digest.ts';
 import type { TickRows } from '../../core/copy/frame.ts';
 import { storeVerdict } from '../../core/retry.ts';
 import { BatchError } from '../postgres/pipelined-copy.ts';
+import { beginWriting } from '../postgres/pooler.ts';
 import { fence } from './ledger.ts';
 import { chainWitness } from './witness.ts';
 import {
@@ -43,7 +44,7 @@ export async function replaceDeadLetter(
   frame: TickRows,
 ): Promise<Replacement> {
   for (let attempt = 1; ; attempt += 1) {
-    await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+    await client.query(beginWriting(client).join('; '));
     try {
       const replacement = await replace(client, epoch, raw, frame);
       if (replacement.kind !== 'stored') await client.query('ROLLBACK');

@@ -7,6 +7,7 @@ import type { TranscodeLimits } from '../../core/copy/transcode.ts';
 import { storeVerdict } from '../../core/retry.ts';
 import { isoTime } from '../postgres/time-sql.ts';
 import { BatchError } from '../postgres/pipelined-copy.ts';
+import { beginWriting } from '../postgres/pooler.ts';
 import { DEPOSE_SQL, takeFence } from './lease.ts';
 import {
   anyOf,
@@ -83,7 +84,7 @@ export async function retryDeadLetter(
 ): Promise<RetryOutcome> {
   for (let attempt = 1; ; attempt += 1) {
     let tick: bigint | null = null;
-    await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+    await client.query(beginWriting(client).join('; '));
     try {
       const deadLetter = await lockDeadLetter(client, id);
       if (deadLetter === null) return await undo(client, { kind: 'absent' });

@@ -3,9 +3,9 @@ import { columnList, copyStatement, TICK_DATA } from '../../core/copy/tables.ts'
 import { encodeTickData, type TickDataRow } from '../../core/copy/tick-data.ts';
 import { storeVerdict } from '../../core/retry.ts';
 import { sendPipelined, BatchError } from '../postgres/pipelined-copy.ts';
-import { isPooled } from '../postgres/pooler.ts';
+import { beginWriting, isPooled } from '../postgres/pooler.ts';
 import { forgetOldContested, recordContested } from './contested.ts';
-import { microsOf } from '../postgres/time-sql.ts';
+import { betweenTimes, microsOf } from '../postgres/time-sql.ts';
 
 /** The outcome of a batch: every row is either stored, known or conflicting. */
 export interface TickDataResult {
@@ -24,7 +24,7 @@ const COLUMNS = columnList(TICK_DATA);
 const STAGE_COLUMNS = TICK_DATA.columns.map(({ name, type }) => `${name} ${type}`).join(', ');
 const CREATE_STAGE = `CREATE TEMPORARY TABLE IF NOT EXISTS tick_data_stage (${STAGE_COLUMNS})`;
 const COPY_STAGE = copyStatement({ ...TICK_DATA, name: 'tick_data_stage' });
-const SAME_KEY = 'd.provider = s.provider AND d.symbol = s.symbol AND d.ts = s.ts AND d.seq = s.seq';
+const IS_STORED = 'd.provider = s.provider AND d.symbol = s.symbol AND d.ts = s.ts AND d.seq = s.seq';
 const CONTENT = ['price', 'size', 'bid', 'ask', 'side'] as const;
 /** as keyOf() writes it */
 const KEY_TEXT = `s.provider || '|' || s.symbol || '|' || ${microsOf('s.ts')} || '|' || s.seq`;
@@ -111,7 +111,12 @@ export class TickDataWriter {
 
   /** False: a key already exists. */
   async #copy(rows: readonly TickDataRow[]): Promise<boolean> {
-    const plan = { statements: ['BEGIN', copyStatement(TICK_DATA), 'COMMIT'], firstCopy: 1, copies: 1 };
+    const begin = beginWriting(this.#client);
+    const plan = {
+      statements: [...begin, copyStatement(TICK_DATA), 'COMMIT'],
+      firstCopy: begin.length,
+      copies: 1,
+    };
     try {
       await sendPipelined(this.#client, plan, [encodeTickData(rows)]);
       return true;
@@ -130,7 +135,7 @@ export class TickDataWriter {
       this.#hasStage = true;
     }
     const statements = [
-      'BEGIN ISOLATION LEVEL READ COMMITTED',
+      ...beginWriting(this.#client),
       ...(isPassing ? [`${CREATE_STAGE} ON COMMIT DROP`] : []),
       COPY_STAGE,
       // in the order of the key, so that two writers of the same rows do not deadlock
@@ -139,7 +144,7 @@ export class TickDataWriter {
          ON CONFLICT DO NOTHING RETURNING 1)
        SELECT count(*) FROM inserted`,
       // a separate statement: it sees what another writer committed while the previous one waited for it
-      `SELECT ${KEY_TEXT} FROM tick_data_stage s JOIN tick_data d ON ${SAME_KEY} WHERE ${DIFFERS}`,
+      differingStatement(rows),
       'COMMIT',
     ];
     try {
@@ -156,6 +161,21 @@ export class TickDataWriter {
       throw error;
     }
   }
+}
+
+/**
+ * The keys that the table has with another content. One lookup for each row (OFFSET 0 keeps it apart), between constant
+ * times: a join may read all of the table, and of a compressed one it does.
+ */
+function differingStatement(rows: readonly TickDataRow[]): string {
+  let [from, to] = [rows[0].srcTs, rows[0].srcTs];
+  for (const { srcTs } of rows) {
+    if (srcTs < from) from = srcTs;
+    if (srcTs > to) to = srcTs;
+  }
+  return `SELECT ${KEY_TEXT} FROM tick_data_stage s CROSS JOIN LATERAL (
+      SELECT ${CONTENT.join(', ')} FROM tick_data d WHERE ${IS_STORED} AND ${betweenTimes('d.ts', from, to)} OFFSET 0) d
+     WHERE ${DIFFERS}`;
 }
 
 /** A row whose key an earlier row of its batch has. */

@@ -1,5 +1,10 @@
 import type { Client } from 'pg';
-import { expectedSettings, settingsOf, type SettingsOfSession } from './session-settings.ts';
+import {
+  expectedSettings,
+  settingsOf,
+  TRANSACTION_SETTINGS,
+  type SettingsOfSession,
+} from './session-settings.ts';
 
 const pooled = new WeakSet<Client>();
 
@@ -28,6 +33,12 @@ export function isPooled(client: Client): boolean {
 /** For a query object: prepared once under this name, or each time where the session is not ours. */
 export function prepared(client: Client, name: string): { name?: string } {
   return isPooled(client) ? {} : { name };
+}
+
+/** What begins a transaction that writes: statements see what others commit meanwhile. */
+export function beginWriting(client: Client): string[] {
+  const begin = 'BEGIN ISOLATION LEVEL READ COMMITTED';
+  return isPooled(client) ? [begin, ...TRANSACTION_SETTINGS] : [begin];
 }
 
 /** Those that poolers keep apart for each client: pgbouncer sets them again on the server process that it gives to it. */

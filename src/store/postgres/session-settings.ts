@@ -37,6 +37,11 @@ const PINNED: Readonly<Record<string, string>> = {
   tcp_keepalives_interval: '5',
   tcp_keepalives_count: '3',
 };
+/**
+ * TimescaleDB refuses a statement that decompresses more rows than this (53400): a few ticks of many symbols do so, as each
+ * makes it read the thousand rows around it. What our statements write is bounded, so there is nothing to be limited. 0: none.
+ */
+const UNLIMITED = { 'timescaledb.max_tuples_decompressed_per_dml_transaction': '0' };
 /** Not supported by every server operating system. */
 const BY_SYSTEM = { tcp_user_timeout: '20000', client_connection_check_interval: '5000' };
 /** As the URL says, or these, which are the server's own: which tables are ours, and how long a session may wait. */
@@ -45,7 +50,7 @@ const BY_URL = { search_path: '"$user", public', lock_timeout: '0', idle_session
  * The same, where the setting exists. PostgreSQL compiles a statement whose cost it estimates as high, which takes hundreds of
  * milliseconds; ours are many and short, and discouraging a plan (enable_seqscan = off) makes every estimate high.
  */
-const BY_URL_WHERE_KNOWN = { transaction_timeout: '0', jit: 'off' };
+const BY_URL_WHERE_KNOWN = { transaction_timeout: '0', jit: 'off', ...UNLIMITED };
 
 export interface SettingsOfSession {
   /** `options` of the URL: where the schema is named */
@@ -79,6 +84,12 @@ export async function pinSettings(client: Client, session: SettingsOfSession): P
     await client.query([...setStatements(required), ...others].join('; '));
   }
 }
+
+/** The same for one transaction, where the session cannot be set: statements to follow BEGIN. */
+export const TRANSACTION_SETTINGS: readonly string[] = Object.entries(UNLIMITED).map(
+  ([name, value]) =>
+    `${setConfig(name, value, true)} WHERE current_setting(${escapeLiteral(name)}, true) IS NOT NULL`,
+);
 
 /** Of the pinned ones, those that a default must not differ in where none can be pinned: a default changes values then. */
 const ON_VALUES = [
@@ -121,8 +132,8 @@ function setStatements(settings: Readonly<Record<string, string>>): string[] {
   return Object.entries(settings).map(([name, value]) => `SET ${name} = '${value}'`);
 }
 
-function setConfig(name: string, value: string): string {
-  return `SELECT pg_catalog.set_config(${escapeLiteral(name)}, ${escapeLiteral(value)}, false)`;
+function setConfig(name: string, value: string, isLocal = false): string {
+  return `SELECT pg_catalog.set_config(${escapeLiteral(name)}, ${escapeLiteral(value)}, ${isLocal})`;
 }
 
 /**

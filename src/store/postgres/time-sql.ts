@@ -1,3 +1,5 @@
+import { formatMicros, type Micros } from '../../core/time.ts';
+
 /** SQL for times: a timestamptz never becomes a Date, which has no microseconds. Each argument is SQL. */
 
 /** A timestamptz as ISO-8601 text in UTC, to the microsecond. */
@@ -34,4 +36,9 @@ export function timeOf(micros: string): string {
 /** An interval in ms with fractions (float8). */
 export function msOf(interval: string): string {
   return `(extract(epoch FROM ${interval}) * 1000)::float8`;
+}
+
+/** A condition that a column lies between two times, both included, µs since 1970. Constants: the planner sees which chunks it means. */
+export function betweenTimes(column: string, from: Micros, to: Micros): string {
+  return `${column} >= timestamptz '${formatMicros(from)}' AND ${column} <= timestamptz '${formatMicros(to)}'`;
 }

@@ -1,9 +1,10 @@
 import type { Client } from 'pg';
 import { serverError } from './last-words.ts';
+import { beginWriting } from './pooler.ts';
 
 /** All or nothing. Statements see what others commit meanwhile. Rejects with the first error, in the server's words. */
 export function inTransaction<T>(client: Client, work: () => Promise<T>): Promise<T> {
-  return within(client, 'BEGIN ISOLATION LEVEL READ COMMITTED', work);
+  return within(client, beginWriting(client).join('; '), work);
 }
 
 /** Read only; all statements see one state of the database. Rejects as inTransaction() does. */

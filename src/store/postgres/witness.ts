@@ -1,5 +1,6 @@
 import { DatabaseError, type Client } from 'pg';
 import { columnList, type CopyTable } from '../../core/copy/tables.ts';
+import { beginWriting } from './pooler.ts';
 
 /**
  * Whether tables take rows at the moment. passes: a row that is stored, written once more, gets as far as the check for
@@ -31,7 +32,7 @@ export async function askWitness(client: Client, tables: readonly WitnessTable[]
 
 async function askOne(client: Client, table: CopyTable, order: string | null): Promise<Witness> {
   const columns = columnList(table);
-  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+  await client.query(beginWriting(client).join('; '));
   try {
     const { rowCount } = await client.query(
       `INSERT INTO ${table.name} (${columns}) SELECT ${columns} FROM ${table.name} ${order === null ? '' : `ORDER BY ${order}`} LIMIT 1`,

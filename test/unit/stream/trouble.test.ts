@@ -26,5 +26,6 @@ void test('an answer is not called silence', (t) => {
   t.match(databaseTrouble(answer('42501')).message, /refuses/);
   t.match(databaseTrouble(answer('57P01')).message, /does not answer/);
   t.match(databaseTrouble(new Error('ECONNREFUSED')).message, /does not answer/);
+  t.match(databaseTrouble(answer('53400')).message, /limit of its configuration/);
   t.end();
 });
