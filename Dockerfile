@@ -22,6 +22,7 @@ COPY bin bin
 COPY configs configs
 COPY examples examples
 COPY proto proto
+COPY python python
 COPY schema schema
 RUN ln -s /opt/fermi/bin/tick-ingester /opt/fermi/bin/mdp /opt/fermi/bin/sequencer-sim /usr/local/bin/
 USER fermi

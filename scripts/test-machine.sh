@@ -30,21 +30,23 @@ if command -v mvn >/dev/null 2>&1 && command -v java >/dev/null 2>&1; then
   make -s kafka-jars || echo "tests without Kafka: its jars could not be fetched"
 fi
 
-# The oracles of bars and features are pandas and scipy, and the example that publishes needs clients, in an environment of its
-# own: .installed holds what it was made of.
+# The oracles of bars and features are pandas and scipy, the example that publishes needs clients, and models are trained and converted by
+# scikit-learn, in an environment of its own: .installed holds what it was made of.
 venv=test/.venv
-wanted=$(cat test/oracle/requirements.txt examples/requirements.txt)
+requirements='test/oracle/requirements.txt examples/requirements.txt test/support/models/requirements.txt'
+# shellcheck disable=SC2086 # a list of files
+wanted=$(cat $requirements)
 if [ "$wanted" = "$(cat "$venv/.installed" 2>/dev/null)" ] && [ -x "$venv/bin/python" ]; then
   : # as it should be
 elif [ "$(id -u)" -ne 0 ]; then
-  echo "tests without the oracles of bars and features and the example in Python: not root, and $venv is not as it should be"
+  echo "tests without the oracles of bars and features, the example in Python and scikit-learn: not root, and $venv is not as it should be"
 else
   rm -rf "$venv"
-  if python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check \
-    -r test/oracle/requirements.txt -r examples/requirements.txt; then
+  # shellcheck disable=SC2046,SC2086 # -r before each of a list of files
+  if python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check $(printf ' -r %s' $requirements); then
     echo "$wanted" >"$venv/.installed"
   else
     rm -rf "$venv"
-    echo "tests without the oracles of bars and features and the example in Python: pip could not install them in $venv"
+    echo "tests without the oracles of bars and features, the example in Python and scikit-learn: pip could not install them in $venv"
   fi
 fi

@@ -7,6 +7,7 @@ import { registerConfig } from './cli/config.ts';
 import { registerDb } from './cli/db.ts';
 import { registerDlq } from './cli/dlq/dlq.ts';
 import { registerExport } from './cli/export/features.ts';
+import { registerModels } from './cli/models/models.ts';
 import { registerQuality } from './cli/chain/quality.ts';
 import { registerRules } from './cli/rules/rules.ts';
 import { registerStream } from './cli/stream/stream.ts';
@@ -50,6 +51,7 @@ try {
   registerExport(program, reading);
   registerConfig(program);
   registerRules(program);
+  registerModels(program);
   registerStream(program, environment);
   await program.parseAsync();
 } catch (error) {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { featureSet } from '../../core/feature/catalogue.ts';
+import { ModelError } from '../../stream/inference/model/file.ts';
 import { RulesError } from '../../stream/inference/rules/mistakes.ts';
 import { readRules } from '../../stream/inference/rules/rules-file.ts';
 import { ConfigError } from '../config/load.ts';
@@ -12,6 +13,7 @@ import {
 } from '../config/streaming/load.ts';
 import { YamlError } from '../config/streaming/yaml.ts';
 import { EXIT_FAILED } from '../exit-codes.ts';
+import { checkModels } from './models/check.ts';
 import { printOf } from './text.ts';
 
 /** `mdp config check`: is streaming.yaml valid, and what does it say with variables and defaults filled in? */
@@ -21,7 +23,7 @@ export function registerConfig(program: Command): void {
     .description('the configuration of everything on the bus (configs/streaming.yaml)')
     .command('check')
     .description(
-      'read the file with its variables and defaults, and the rules that it names, and say every mistake with its line',
+      'read the file with its variables and defaults, and the rules that it names, say every mistake with its line, and load the models that it enables',
     )
     .option('--config <file>', 'the file (default: STREAMING_CONFIG, or configs/streaming.yaml)')
     .option('--json', 'the values in effect as one JSON object: durations in ms, sizes in bytes')
@@ -31,28 +33,32 @@ export function registerConfig(program: Command): void {
       const file = options.config ?? streamingConfigPath();
       try {
         const config = readStreamingConfig(file);
-        const rules = await checkRules(config);
+        const features = featureSet(featureSettings(config.features)).names;
+        const lines = [...(await checkRules(config, features)), ...(await checkModels(config, features))];
         const redact = createRedactor();
         if (options.json === true) print(redact(JSON.stringify(config)));
         else {
           print(`${file} is right: bus ${config.bus.type}, ${config.bus.partitions} partition(s)`);
-          if (rules !== null) print(rules);
+          for (const line of lines) print(line);
         }
       } catch (error) {
         const isMistake =
-          error instanceof YamlError || error instanceof ConfigError || error instanceof RulesError;
+          error instanceof YamlError ||
+          error instanceof ConfigError ||
+          error instanceof RulesError ||
+          error instanceof ModelError;
         if (!isMistake) throw error;
         command.error(error.message, { exitCode: EXIT_FAILED });
       }
     });
 }
 
-/** @returns null where rules are switched off; @throws RulesError */
-async function checkRules(config: StreamingConfig): Promise<string | null> {
-  const { enabled, file } = config.inference.adapters.rules;
-  if (!enabled) return null;
-  const { rules } = await readRules(file, featureSet(featureSettings(config.features)).names);
-  return `${file} is right: ${rules.length} rule(s)`;
+/** A line, or none where rules are switched off. @throws RulesError */
+async function checkRules({ inference }: StreamingConfig, features: readonly string[]): Promise<string[]> {
+  const { enabled, file } = inference.adapters.rules;
+  if (!enabled) return [];
+  const { rules } = await readRules(file, features);
+  return [`${file} is right: ${rules.length} rule(s)`];
 }
 
 const HELP = `

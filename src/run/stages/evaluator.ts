@@ -1,5 +1,7 @@
 import type { FeatureSet } from '../../core/feature/catalogue.ts';
 import { intervalName } from '../../core/market/interval.ts';
+import { ModelEvaluator } from '../../stream/inference/model/evaluator.ts';
+import { ModelPool } from '../../stream/inference/model/pool.ts';
 import { RulesEvaluator } from '../../stream/inference/rules/evaluator.ts';
 import type { Evaluator } from '../../stream/signals/evaluator.ts';
 import type { StreamingConfig } from '../config/streaming/load.ts';
@@ -8,7 +10,9 @@ import type { StageHost } from './connected-stage.ts';
 /** What can judge features. */
 export type Adapter = 'rules' | 'sklearn' | 'onnx';
 
-/** The configuration with this adapter enabled, and no other. */
+/**
+ * The configuration with this adapter, and no other one; a model keeps the rules where they are enabled, for while it fails.
+ */
 export function withAdapter(streaming: StreamingConfig, adapter: Adapter): StreamingConfig {
   const { adapters } = streaming.inference;
   return {
@@ -16,9 +20,9 @@ export function withAdapter(streaming: StreamingConfig, adapter: Adapter): Strea
     inference: {
       ...streaming.inference,
       adapters: {
-        ...adapters,
-        rules: { ...adapters.rules, enabled: adapter === 'rules' },
+        rules: { ...adapters.rules, enabled: adapters.rules.enabled || adapter === 'rules' },
         sklearn: { ...adapters.sklearn, enabled: adapter === 'sklearn' },
+        onnx: { ...adapters.onnx, enabled: adapter === 'onnx' },
       },
     },
   };
@@ -30,20 +34,44 @@ export interface BuiltEvaluator {
   names: readonly string[];
 }
 
-/** What the configuration enables; nothing enabled: features are computed, and no signals. */
+/**
+ * What the configuration enables: a model, with the rules for while it fails, or the rules; nothing enabled: features are computed,
+ * and no signals.
+ *
+ * @throws RulesError, ModelError
+ */
 export async function buildEvaluator(
   { inference, micro_batch: windows }: StreamingConfig,
   set: FeatureSet,
   { env, meter }: StageHost,
 ): Promise<BuiltEvaluator> {
-  const { rules } = inference.adapters;
-  if (!rules.enabled) return { evaluator: { adapter: 'none', evaluate: () => [] }, names: [] };
-  const evaluator = await RulesEvaluator.open({
-    file: rules.file,
-    features: set.names,
-    window: intervalName(windows.window_ms),
-    env,
-    meter,
-  });
-  return { evaluator, names: evaluator.names };
+  const { adapters } = inference;
+  const windowMs = windows.window_ms;
+  const shared = { features: set.names, env, meter };
+  const window = intervalName(windowMs);
+  const adapter = (['onnx', 'sklearn'] as const).find((name) => adapters[name].enabled);
+  let rules: RulesEvaluator | null = null;
+  if (adapters.rules.enabled) {
+    rules = await RulesEvaluator.open({ ...shared, file: adapters.rules.file, window });
+    if (adapter === undefined) return { evaluator: rules, names: rules.names };
+  }
+  if (adapter === undefined) return { evaluator: { adapter: 'none', evaluate: () => [] }, names: [] };
+  const { model_path: path, timeout: timeoutMs, workers, reset_after: resetMs } = adapters[adapter];
+  try {
+    const pool = await ModelPool.open({ ...shared, path, timeoutMs, workers });
+    const evaluator = new ModelEvaluator({
+      adapter,
+      pool,
+      fallback: rules,
+      resetMs,
+      windowMs,
+      window,
+      env,
+      meter,
+    });
+    return { evaluator, names: [pool.model.name, ...(rules?.names ?? [])] };
+  } catch (error) {
+    await rules?.close();
+    throw error;
+  }
 }

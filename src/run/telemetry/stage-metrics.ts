@@ -1,6 +1,7 @@
 /** What METRICS_PORT serves: the metrics of every stage on the bus. */
 import { Metrics, type MetricTable } from './metric-table.ts';
 import type { Labels } from '../../stream/meter.ts';
+import { FAILURES } from '../../stream/inference/model/prediction.ts';
 import { seriesKey, type MeterEntry } from './meter-buffer.ts';
 
 const WRITE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -191,6 +192,30 @@ const METRICS: MetricTable = {
     kind: 'counter',
     help: 'The same with other values: the stored one stays.',
     labels: { component: SIGNAL_ROLES },
+  },
+  model_rows_total: {
+    kind: 'counter',
+    help: 'Rows of features that a model was to judge, by what became of them.',
+    labels: { adapter: [], outcome: ['predicted', 'cold', 'fallback'] },
+  },
+  model_failures_total: {
+    kind: 'counter',
+    help: 'Calls to a model that gave no predictions, by why.',
+    labels: { adapter: [], reason: FAILURES },
+  },
+  model_breaker_state: {
+    kind: 'gauge',
+    help: '0: the model is used; 2: it failed too often and is left alone; 1: the next call tries it again.',
+    labels: { adapter: [] },
+  },
+  model_loads_total: {
+    kind: 'counter',
+    help: 'Changes of the model file.',
+    labels: { result: ['loaded', 'refused'] },
+  },
+  model_processes_replaced_total: {
+    kind: 'counter',
+    help: 'Processes of a model that died, or were ended because a call took too long.',
   },
   stage_heartbeat_timestamp_seconds: {
     kind: 'gauge',

@@ -10,6 +10,7 @@ import { hostPorts, redisUri } from '../addresses.ts';
 import { readSetting, readVariable } from '../load.ts';
 import { byteSize, duration, type Parser } from '../parsers.ts';
 import { contractList, withSymbols } from './contracts.ts';
+import { adapterOfModel } from './model-adapter.ts';
 import { defaultRulesFile } from './rules-file.ts';
 import { readYaml, YamlError } from './yaml.ts';
 
@@ -138,6 +139,8 @@ const provider = z.strictObject({
     .default({}),
 });
 
+const modelAdapter = adapterOfModel(written(duration('10ms', '1m')), written(duration('100ms', '1h')));
+
 /** The file's shape; docs/configuration.md is printed from it. */
 export const streamingSchema = z.strictObject({
   version: z.literal(1, 'must be 1'),
@@ -208,10 +211,13 @@ export const streamingSchema = z.strictObject({
                 .transform((file) => file ?? defaultRulesFile()),
             })
             .prefault({}),
-          sklearn: z
-            .strictObject({ enabled: z.boolean().default(false), model_path: z.string().default('') })
-            .prefault({}),
+          sklearn: modelAdapter.prefault({}),
+          onnx: modelAdapter.prefault({}),
         })
+        .refine(
+          ({ sklearn, onnx }) => !sklearn.enabled || !onnx.enabled,
+          'has sklearn and onnx enabled: one model judges',
+        )
         .prefault({}),
     })
     .prefault({}),

@@ -70,10 +70,26 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'signal_consumer.batch_size': 'Signals of one transaction while it keeps up; behind, as many as there are.',
   'signal_consumer.flush_interval': 'How long a signal may wait for its transaction.',
   'inference.consumer_group': 'Group of the inference: rules and models.',
-  'inference.adapters.rules.enabled': 'Whether rules are evaluated at the end of each window.',
+  'inference.adapters.rules.enabled':
+    'Whether rules are evaluated at the end of each window; where a model is enabled, while it gives no predictions.',
   'inference.adapters.rules.file':
     'The rules, a path below the working directory or an absolute one; read again when it changes. Default: `configs/rules.yaml`, or that of the package where there is none. [rules.md](rules.md) says what is in it.',
-  'inference.adapters.sklearn': '`enabled` and `model_path`.',
+  'inference.adapters.sklearn.enabled': 'As `inference.adapters.onnx.enabled`.',
+  'inference.adapters.sklearn.model_path':
+    'The NAME.onnx that `mdp models convert` made of a scikit-learn model, with NAME.json beside it. A .pkl is a mistake.',
+  'inference.adapters.sklearn.timeout':
+    'Of a call of up to 500 rows: a process that takes longer is ended and replaced, and the rules take over.',
+  'inference.adapters.sklearn.workers': 'Processes that predict, at most one for each core.',
+  'inference.adapters.sklearn.reset_after':
+    'When half of the calls failed, the model is left alone for so long, and the rules take over.',
+  'inference.adapters.onnx.enabled':
+    '`mdp config check` loads the model; `mdp stream infer` says which adapter runs.',
+  'inference.adapters.onnx.model_path': 'NAME.onnx, with NAME.json beside it; read again when they change.',
+  'inference.adapters.onnx.timeout':
+    'Of a call of up to 500 rows: a process that takes longer is ended and replaced, and the rules take over.',
+  'inference.adapters.onnx.workers': 'Processes that predict, at most one for each core.',
+  'inference.adapters.onnx.reset_after':
+    'When half of the calls failed, the model is left alone for so long, and the rules take over.',
   'telemetry.metrics_port': 'Port of /metrics of the stages on the bus; METRICS_PORT wins.',
   'telemetry.log_level': 'Least level that is logged: trace, debug, info, warn, error or fatal.',
 };
@@ -120,7 +136,7 @@ function defaultText({ const: only, default: initial, properties }: Shape): stri
     return values.length === 0 ? '–' : values.map((value) => `\`${JSON.stringify(value)}\``).join(', ');
   }
   if (Array.isArray(initial)) return initial.map((value) => `\`${textOf(value)}\``).join(', ');
-  return `\`${textOf(initial)}\``;
+  return initial === '' ? '–' : `\`${textOf(initial)}\``;
 }
 
 function textOf(value: unknown): string {

@@ -98,9 +98,11 @@ void test('the file of the seed has the values that it shows', (t) => {
     { name: 'ret_30s', horizon: 30_000 },
     { name: 'vol_5m', horizon: 300_000 },
   ]);
+  const model = { enabled: false, model_path: '', timeout: 1_000, workers: 1, reset_after: 10_000 };
   t.strictSame(inference.adapters, {
     rules: { enabled: true, file: 'configs/rules.yaml' },
-    sklearn: { enabled: false, model_path: '' },
+    sklearn: model,
+    onnx: model,
   });
   t.strictSame(telemetry, { metrics_port: 9101, log_level: 'info' });
   t.end();
