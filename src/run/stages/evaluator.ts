@@ -1,7 +1,11 @@
 import type { FeatureSet } from '../../core/feature/catalogue.ts';
+import { parseDuration } from '../../core/duration.ts';
+import { parseLabel, type Label } from '../../core/signal/history-rows.ts';
 import { intervalName } from '../../core/market/interval.ts';
+import { FollowedEvaluator } from '../../stream/inference/followed.ts';
 import { ModelEvaluator } from '../../stream/inference/model/evaluator.ts';
 import { ModelPool } from '../../stream/inference/model/pool.ts';
+import { classOfNumber } from '../../stream/inference/score.ts';
 import { RulesEvaluator } from '../../stream/inference/rules/evaluator.ts';
 import type { Evaluator } from '../../stream/signals/evaluator.ts';
 import type { StreamingConfig } from '../config/streaming/load.ts';
@@ -26,6 +30,14 @@ export function withAdapter(streaming: StreamingConfig, adapter: Adapter): Strea
       },
     },
   };
+}
+
+/**
+ * What a model predicts; null: it is not said.
+ * @throws RangeError when that is no label of these features
+ */
+export function labelOf({ label }: { label?: string | undefined }, set: FeatureSet): Label | null {
+  return label === undefined ? null : parseLabel(label, set, parseDuration);
 }
 
 /** An evaluator, and the names of signals that are known before the first one. */
@@ -56,7 +68,14 @@ export async function buildEvaluator(
     if (adapter === undefined) return { evaluator: rules, names: rules.names };
   }
   if (adapter === undefined) return { evaluator: { adapter: 'none', evaluate: () => [] }, names: [] };
-  const { model_path: path, timeout: timeoutMs, workers, reset_after: resetMs } = adapters[adapter];
+  const {
+    model_path: path,
+    timeout: timeoutMs,
+    workers,
+    reset_after: resetMs,
+    threshold = 0,
+  } = adapters[adapter];
+  const label = labelOf(adapters[adapter], set);
   try {
     const pool = await ModelPool.open({ ...shared, path, timeoutMs, workers });
     const evaluator = new ModelEvaluator({
@@ -69,7 +88,11 @@ export async function buildEvaluator(
       env,
       meter,
     });
-    return { evaluator, names: [pool.model.name, ...(rules?.names ?? [])] };
+    const names = [pool.model.name, ...(rules?.names ?? [])];
+    if (label === null) return { evaluator, names };
+    const classOf = (followed: number): number | null =>
+      pool.model.classes === null ? null : classOfNumber(pool.model.classes, followed, threshold);
+    return { evaluator: new FollowedEvaluator({ evaluator, label, classOf, meter }), names };
   } catch (error) {
     await rules?.close();
     throw error;

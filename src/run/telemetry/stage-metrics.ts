@@ -203,6 +203,18 @@ const METRICS: MetricTable = {
     help: 'Calls to a model that gave no predictions, by why.',
     labels: { adapter: [], reason: FAILURES },
   },
+  model_predictions_followed_total: {
+    kind: 'counter',
+    help: 'Predictions of classes by what followed (label of the adapter); unknown: nothing was there to compare with.',
+    labels: { adapter: [], outcome: ['right', 'wrong', 'unknown'] },
+  },
+  model_absolute_error: {
+    kind: 'summary',
+    help: 'Of predictions of numbers: how far they were from what followed.',
+    labels: { name: [] },
+    quantiles: [0.5, 0.9, 0.99],
+    windowSeconds: 3600,
+  },
   model_breaker_state: {
     kind: 'gauge',
     help: '0: the model is used; 2: it failed too often and is left alone; 1: the next call tries it again.',

@@ -82,6 +82,10 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'inference.adapters.sklearn.workers': 'Processes that predict, at most one for each core.',
   'inference.adapters.sklearn.reset_after':
     'When half of the calls failed, the model is left alone for so long, and the rules take over.',
+  'inference.adapters.sklearn.label':
+    'What the model predicts, as a column of `mdp export features`: ret_30s@+60s. With it predictions are compared with what followed, as a metric.',
+  'inference.adapters.sklearn.threshold':
+    'Of a model of classes: what followed is of the higher class above it, as for `mdp models score`.',
   'inference.adapters.onnx.enabled':
     '`mdp config check` loads the model; `mdp stream infer` says which adapter runs.',
   'inference.adapters.onnx.model_path': 'NAME.onnx, with NAME.json beside it; read again when they change.',
@@ -90,6 +94,10 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'inference.adapters.onnx.workers': 'Processes that predict, at most one for each core.',
   'inference.adapters.onnx.reset_after':
     'When half of the calls failed, the model is left alone for so long, and the rules take over.',
+  'inference.adapters.onnx.label':
+    'What the model predicts, as a column of `mdp export features`: ret_30s@+60s. With it predictions are compared with what followed, as a metric.',
+  'inference.adapters.onnx.threshold':
+    'Of a model of classes: what followed is of the higher class above it, as for `mdp models score`.',
   'telemetry.metrics_port': 'Port of /metrics of the stages on the bus; METRICS_PORT wins.',
   'telemetry.log_level': 'Least level that is logged: trace, debug, info, warn, error or fatal.',
 };

@@ -16,6 +16,8 @@ export function adapterOfModel(timeout: z.ZodType<number>, resetAfter: z.ZodType
       timeout: timeout.prefault('1s'),
       workers: z.int().min(1).max(64).default(1),
       reset_after: resetAfter.prefault('10s'),
+      label: z.string().optional(),
+      threshold: z.number().min(0).optional(),
     })
     .refine(({ enabled, model_path }) => !enabled || model_path !== '', 'is enabled and has no model_path');
 }
