@@ -1,6 +1,7 @@
 import type { FeatureSet } from '../../core/feature/catalogue.ts';
 import { intervalName } from '../../core/market/interval.ts';
 import { ModelEvaluator } from '../../stream/inference/model/evaluator.ts';
+import { ModelError } from '../../stream/inference/model/file.ts';
 import { ModelPool } from '../../stream/inference/model/pool.ts';
 import { RulesEvaluator } from '../../stream/inference/rules/evaluator.ts';
 import type { Evaluator } from '../../stream/signals/evaluator.ts';
@@ -58,6 +59,7 @@ export async function buildEvaluator(
   if (adapter === undefined) return { evaluator: { adapter: 'none', evaluate: () => [] }, names: [] };
   const { model_path: path, timeout: timeoutMs, workers, reset_after: resetMs } = adapters[adapter];
   try {
+    if (path === '') throw new ModelError(`inference.adapters.${adapter} has no model_path`);
     const pool = await ModelPool.open({ ...shared, path, timeoutMs, workers });
     const evaluator = new ModelEvaluator({
       adapter,
