@@ -4,6 +4,7 @@ import { parseLabel, type Label } from '../../core/signal/history-rows.ts';
 import { intervalName } from '../../core/market/interval.ts';
 import { FollowedEvaluator } from '../../stream/inference/followed.ts';
 import { ModelEvaluator } from '../../stream/inference/model/evaluator.ts';
+import { ModelError } from '../../stream/inference/model/file.ts';
 import { ModelPool } from '../../stream/inference/model/pool.ts';
 import { classOfNumber } from '../../stream/inference/score.ts';
 import { RulesEvaluator } from '../../stream/inference/rules/evaluator.ts';
@@ -77,6 +78,7 @@ export async function buildEvaluator(
   } = adapters[adapter];
   const label = labelOf(adapters[adapter], set);
   try {
+    if (path === '') throw new ModelError(`inference.adapters.${adapter} has no model_path`);
     const pool = await ModelPool.open({ ...shared, path, timeoutMs, workers });
     const evaluator = new ModelEvaluator({
       adapter,
