@@ -134,7 +134,11 @@ export class HistoryRows {
  * @param parseDuration ms of a text such as 60s
  * @throws RangeError
  */
-export function parseLabel(text: string, set: FeatureSet, parseDuration: (text: string) => number): Label {
+export function parseLabel(
+  text: string,
+  set: Pick<FeatureSet, 'names'>,
+  parseDuration: (text: string) => number,
+): Label {
   const match = /^([a-z][a-z0-9_]*)@\+(\S+)$/.exec(text);
   if (match === null) throw new RangeError(`label ${text}: it is written NAME@+LENGTH, such as ret_30s@+60s`);
   const feature = set.names.indexOf(match[1]);

@@ -1,3 +1,5 @@
+import { parseDuration } from '../../../core/duration.ts';
+import { parseLabel } from '../../../core/signal/history-rows.ts';
 import { ModelError } from '../../../stream/inference/model/file.ts';
 import { ModelPool } from '../../../stream/inference/model/pool.ts';
 import type { StreamingConfig } from '../../config/streaming/load.ts';
@@ -15,8 +17,10 @@ export async function checkModels(
 ): Promise<string[]> {
   const lines: string[] = [];
   for (const name of ['sklearn', 'onnx'] as const) {
-    const { enabled, model_path: path } = inference.adapters[name];
+    const { enabled, model_path: path, label } = inference.adapters[name];
     if (!enabled) continue;
+    const problem = labelProblem(label, features);
+    if (problem !== null) throw new ModelError(`inference.adapters.${name}.label: ${problem}`);
     try {
       const pool = await ModelPool.open({ path, features });
       const { name: signal, version, features: needed } = pool.model;
@@ -28,4 +32,14 @@ export async function checkModels(
     }
   }
   return lines;
+}
+
+function labelProblem(label: string | undefined, names: readonly string[]): string | null {
+  if (label === undefined) return null;
+  try {
+    parseLabel(label, { names }, parseDuration);
+    return null;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }

@@ -145,8 +145,8 @@ void test('what the shipped file says behind # is accepted, and is the default',
   t.match(opened, /^ {6}password:/m);
   const { bus, providers, ...rest } = load(opened, { KAFKA_PASSWORD: 's3cret', REDIS_URI: 'rediss://h' });
   const { bus: initial, providers: none, ...others } = load(SEED);
-  const { features, ...remaining } = rest;
-  const { features: initialFeatures, ...otherwise } = others;
+  const { features, inference, ...remaining } = rest;
+  const { features: initialFeatures, inference: initialInference, ...otherwise } = others;
   t.strictSame(remaining, otherwise);
   t.strictSame(
     features,
