@@ -81,8 +81,10 @@ export async function attempt(what: Try, signal: AbortSignal): Promise<Client | 
     await settle(opened, what, signal);
     isEstablished = true;
     return opened;
-  } catch (error) {
+  } catch (caught) {
     client?.connection.stream.destroy();
+    // pg has errors of its own for a connection that was ended
+    const error: unknown = signal.aborted ? signal.reason : caught;
     const tlsRefused = transport === 'tls' && (tlsAnswer === 'N' || (tlsAnswer === 'S' && !tlsEstablished));
     return {
       error: connectError(error, { options, place, tlsAnswer, tlsRefused }),
