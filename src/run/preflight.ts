@@ -13,7 +13,7 @@ import { answerWithin, destroy } from '../store/postgres/session.ts';
 import { SchemaBehind } from '../store/schema/behind.ts';
 import { migrate, schemaStatus } from '../store/schema/migrate.ts';
 import type { Config } from './config/load.ts';
-import { schemaStages } from './retention.ts';
+import { schemaStages } from './upkeep/retention.ts';
 import type { Signals } from './signals.ts';
 import type { Telemetry } from './telemetry/ingest-telemetry.ts';
 import type { Log } from './telemetry/log.ts';

@@ -79,6 +79,8 @@ void test('the defaults are those of the specification', async (t) => {
     retentionTickDataMs: null,
     retentionMdTicksMs: null,
     retentionBarsMs: null,
+    chainCompressAfterMs: null,
+    barsCompressAfterMs: null,
     retentionSignalsMs: null,
     streamingConfigFile: '/srv/app/configs/streaming.yaml',
     readDatabaseUrl: null,
