@@ -77,7 +77,7 @@ create table if not exists contested_minutes (
 create index if not exists contested_minutes_tx_idx on contested_minutes (tx, provider, symbol, minute);
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Runs: one row for each run of a consumer, producer, replay, export …
+-- Runs: one row for each run of a consumer, producer, replay, export and so on
 -- ---------------------------------------------------------------------------------------------------------------------
 
 create table if not exists job_runs (

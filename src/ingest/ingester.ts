@@ -3,9 +3,7 @@ import { ServerClock } from '../core/server-clock.ts';
 import { atMost } from '../core/wait.ts';
 import type { Client } from 'pg';
 import type { ChainCheckMode } from '../core/copy/transcode.ts';
-import type { TickRange } from '../core/ingest/ranges.ts';
 import type { BackoffLimits } from '../core/retry.ts';
-import type { Halt } from '../store/chain/halt.ts';
 import { Auditor, type AuditorHost } from './leader/auditor.ts';
 import { Maintenance } from './leader/maintenance.ts';
 import { GapRecorder } from './gaps/recorder.ts';
@@ -14,14 +12,14 @@ import { awaitLatestTick, SequencerConnection } from './sequencer/connection.ts'
 import { Leadership, type LeadershipState } from './leader/leadership.ts';
 import type { PipelineHost } from './pipeline/host.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
-import { planRing, Ring, type RingStatus } from './ring.ts';
+import { planRing, Ring } from './ring.ts';
 import { REFETCH, Refetcher } from './leader/refetcher.ts';
 import { RunSupervisor, type RunOptions } from './leader/run-supervisor.ts';
 import { LedgerClient } from './leader/ledger-client.ts';
 import { compareWithStored, type StoredComparisonHost } from './leader/stored-comparison.ts';
+import type { IngesterStatus } from './status.ts';
 import type { StreamState } from './sequencer/stream-host.ts';
 import { IngestThreads, type ReaderMessage, type ThreadsOptions } from './threads.ts';
-import type { DatabaseTrouble } from './writer/trouble.ts';
 
 export interface IngesterOptions extends RunOptions, ThreadsOptions {
   env: Env;
@@ -40,25 +38,6 @@ export interface IngesterHost {
   checkSchema(client: Client): Promise<void>;
   /** the ingester cannot continue: the process should exit with this error */
   fatal(error: Error): void;
-}
-
-/** The ingester's state, for /ready, `status` and the metrics. */
-export interface IngesterStatus {
-  leadership: LeadershipState;
-  stream: StreamState;
-  /** why ingestion is halted until an operator decides */
-  halt: Halt | null;
-  /** by writer; empty when all are healthy */
-  databaseTrouble: Map<number, DatabaseTrouble>;
-  /** how far this machine's clock is ahead of the database's, ms, negative: behind it; null before the first answer */
-  clockAheadMs: number | null;
-  position: bigint | null;
-  completeUpTo: bigint | null;
-  head: bigint | null;
-  highest: bigint | null;
-  openGaps: readonly TickRange[];
-  epoch: bigint | null;
-  ring: RingStatus & { bytes: number };
 }
 
 const RENEW_MS = 1_000;
@@ -94,15 +73,18 @@ export class Ingester {
     this.#threads = new IngestThreads(this.#ring, options, env, observer, {
       fromReader: (message) => this.#fromReader(message),
       readerDied: (error) => this.#readerDied(error),
+      writerLost: (writer) => this.#pipeline.writers.idleLost(writer),
     });
-    this.#ledger = new LedgerClient(options.backoff, env, () => host.connect('ledger', () => {}));
+    this.#ledger = new LedgerClient(options.backoff, env, () =>
+      this.#pipeline.writers.before(() => host.connect('ledger', () => {})),
+    );
     this.#leadership = new Leadership(
       options.chainId,
       options.holder,
       { backoff: options.backoff, renewMs: RENEW_MS, answerMs: ANSWER_MS },
       env,
       {
-        connect: (onLost) => host.connect('lease', onLost),
+        connect: (onLost) => this.#pipeline.writers.before(() => host.connect('lease', onLost)),
         checkSchema: (client) => host.checkSchema(client),
         lead: (epoch) => void this.#lead(epoch),
         follow: () => this.#runs.follow(),
@@ -160,6 +142,7 @@ export class Ingester {
       halt: this.#runs.halted,
       databaseTrouble: this.#threads.databaseTrouble,
       clockAheadMs: this.#databaseClock.aheadMs,
+      writersConnected: this.#pipeline.writers.connected,
       position: progress?.position ?? null,
       completeUpTo: progress?.completeUpTo ?? null,
       head: this.#head,

@@ -7,7 +7,7 @@ import type { PipelineThreads } from './pipeline/host.ts';
 import type { FromReader, ReaderSetup, ToReader } from './reader/reader-thread.ts';
 import type { Ring } from './ring.ts';
 import { RestartedWorker, workerFile } from './worker.ts';
-import type { Backend, WriteAttempt, WriteOutcome } from './writer/batch-writer.ts';
+import type { Backend, Unconnected, WriteAttempt, WriteOutcome } from './writer/outcome.ts';
 import type { DatabaseTrouble } from './writer/trouble.ts';
 import type { FromWriter, ToWriter, WriterSetup } from './writer/writer-thread.ts';
 
@@ -24,6 +24,11 @@ export interface ReaderHost {
   readerDied(error: Error): void;
 }
 
+export interface ThreadsHost extends ReaderHost {
+  /** a writer without a batch has no connection any more */
+  writerLost(writer: number): void;
+}
+
 /** Everything but log lines, which go to Env.log. */
 export type ReaderMessage = Exclude<FromReader, { type: 'log' }>;
 
@@ -38,16 +43,19 @@ export class IngestThreads implements PipelineThreads {
   /** by writer; empty when all are healthy */
   readonly databaseTrouble = new Map<number, DatabaseTrouble>();
 
-  constructor(ring: Ring, options: ThreadsOptions, env: Env, observer: IngestObserver, host: ReaderHost) {
+  constructor(ring: Ring, options: ThreadsOptions, env: Env, observer: IngestObserver, host: ThreadsHost) {
     this.#parsers = new ParserPool(ring, options.parsers, env.clock, {
       stats: (thread, stats) => observer.threadStats(thread, stats),
       died: (error) => logDeath(env, 'parser', error),
     });
     this.#writers = options.writers.map(
       (setup) =>
-        new WriterThread(setup, env, observer, (trouble) => {
-          if (trouble === null) this.databaseTrouble.delete(setup.index);
-          else this.databaseTrouble.set(setup.index, trouble);
+        new WriterThread(setup, env, observer, {
+          trouble: (trouble) => {
+            if (trouble === null) this.databaseTrouble.delete(setup.index);
+            else this.databaseTrouble.set(setup.index, trouble);
+          },
+          lost: () => host.writerLost(setup.index),
         }),
     );
     this.#reader = new ReaderThread(ring, options.reader, env, observer, host);
@@ -68,6 +76,14 @@ export class IngestThreads implements PipelineThreads {
 
   parse(task: ParseTask): Promise<ParsedBatch> {
     return this.#parsers.parse(task);
+  }
+
+  connect(writer: number): Promise<Unconnected | null> {
+    return this.#writers[writer].connect();
+  }
+
+  disconnect(writer: number): void {
+    this.#writers[writer].disconnect();
   }
 
   write(writer: number, batch: BatchWrite, attempt: WriteAttempt): Promise<WriteOutcome> {
@@ -132,20 +148,26 @@ export class ReaderThread {
   }
 }
 
+interface WriterThreadHost {
+  /** null: it is healthy again */
+  trouble(trouble: DatabaseTrouble | null): void;
+  lost(): void;
+}
+
 /** One writer thread, one batch at a time. */
 class WriterThread {
   readonly #worker: RestartedWorker<ToWriter, FromWriter>;
-  #waiting: { resolve(outcome: WriteOutcome): void; reject(error: Error): void } | null = null;
+  #writing: PromiseWithResolvers<WriteOutcome> | null = null;
+  #connecting: PromiseWithResolvers<Unconnected | null> | null = null;
   /** of the connection that the thread opened last */
   #backend: Backend | null = null;
   readonly #stopped = Promise.withResolvers<void>();
 
-  /** trouble: null when the writer is healthy again. */
   constructor(
     setup: Omit<WriterSetup, 'orphans'>,
     env: Env,
     observer: IngestObserver,
-    trouble: (trouble: DatabaseTrouble | null) => void,
+    host: WriterThreadHost,
   ) {
     const { index } = setup;
     const name = `writer-${index}`;
@@ -157,7 +179,13 @@ class WriterThread {
       message: (message) => {
         switch (message.type) {
           case 'done':
-            this.#take()?.resolve(message.outcome);
+            this.#writing?.resolve(message.outcome);
+            return;
+          case 'tried':
+            this.#connecting?.resolve(message.failure);
+            return;
+          case 'lost':
+            host.lost();
             return;
           case 'backend':
             this.#backend = message.backend;
@@ -170,7 +198,7 @@ class WriterThread {
             observer.writerStats(index, message.stats);
             return;
           case 'database':
-            trouble(message.trouble);
+            host.trouble(message.trouble);
             return;
           case 'log':
             env.log(message.level, message.message, message.fields);
@@ -178,30 +206,37 @@ class WriterThread {
       },
       died: (failure) => {
         logDeath(env, name, failure);
-        trouble(null);
+        host.trouble(null);
       },
-      restarted: (failure) => this.#take()?.reject(failure),
+      restarted: (failure) => {
+        this.#writing?.reject(failure);
+        this.#connecting?.reject(failure);
+      },
       waitMs: () => RESTART_MS,
     });
   }
 
   /** Rejects when the thread died; by then its successor knows which backend may still be writing. */
   write(batch: BatchWrite, attempt: WriteAttempt): Promise<WriteOutcome> {
-    return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
-      this.#worker.post({ type: 'write', batch, ...attempt });
-    });
+    this.#writing = Promise.withResolvers();
+    this.#worker.post({ type: 'write', batch, attempt });
+    return this.#writing.promise;
+  }
+
+  /** One attempt. Rejects when the thread died. */
+  connect(): Promise<Unconnected | null> {
+    this.#connecting = Promise.withResolvers();
+    this.#worker.post({ type: 'connect' });
+    return this.#connecting.promise;
+  }
+
+  disconnect(): void {
+    this.#worker.post({ type: 'disconnect' });
   }
 
   /** Closes the connection; a batch in flight is given up after its current attempt. */
   stop(): Promise<void> {
     return this.#worker.stop({ type: 'stop' }, { done: this.#stopped.promise });
-  }
-
-  #take(): { resolve(outcome: WriteOutcome): void; reject(error: Error): void } | null {
-    const waiting = this.#waiting;
-    this.#waiting = null;
-    return waiting;
   }
 }
 

@@ -7,7 +7,8 @@ import { openDatabase, type Database } from './embedded-database.ts';
 import { EXIT_FAILED } from './exit-codes.ts';
 import { DRAIN_MS, startIngester } from './ingest-setup.ts';
 import { firstContact, StartError, type Preflight } from './preflight.ts';
-import { startRetention, type Retention, type RetentionRules } from './retention.ts';
+import { startCompression, type CompressionRules } from './upkeep/compression.ts';
+import { startRetention, type RetentionRules } from './upkeep/retention.ts';
 import type { Signals } from './signals.ts';
 import { BusStages } from './stages/stages.ts';
 import { startHealthServer } from './telemetry/http.ts';
@@ -23,6 +24,8 @@ export interface DaemonSetup {
   ignorePosition: boolean;
   /** null: nothing is dropped */
   retention: RetentionRules | null;
+  /** null: nothing is compressed */
+  compression: CompressionRules | null;
   log: Log;
   signals: Signals;
 }
@@ -61,7 +64,7 @@ export async function runDaemon(setup: DaemonSetup): Promise<number> {
     const [exitCode] = await Promise.all([drain(telemetry, log), work.stages?.stop()]);
     return exitCode;
   } finally {
-    await work?.retention?.stop();
+    await Promise.all(work?.upkeep.map((rounds) => rounds.stop()) ?? []);
     await probes.close();
     telemetry.close();
     await database?.stop();
@@ -102,12 +105,12 @@ interface Work {
   /** resolves with what ends the daemon, if ever */
   failed: Promise<Error>;
   stages: BusStages | null;
-  retention: Retention | null;
+  upkeep: { stop(): Promise<void> }[];
 }
 
-/** Starts what STAGES and RETENTION_* ask for. */
+/** Starts what STAGES, RETENTION_* and *_COMPRESS_AFTER ask for. */
 async function startWork(
-  { config, streaming, ignorePosition, retention, log }: DaemonSetup,
+  { config, streaming, ignorePosition, retention, compression, log }: DaemonSetup,
   databaseUrl: string,
   found: Preflight,
   telemetry: Telemetry,
@@ -120,19 +123,13 @@ async function startWork(
     telemetry.failingStages = stages.failing;
     await stages.start();
   }
-  return {
-    failed,
-    stages,
-    retention:
-      retention === null
-        ? null
-        : startRetention(retention, {
-            databaseUrl,
-            serviceName: config.serviceName,
-            env: loggingEnv(log),
-            failed: () => telemetry.retried('retention'),
-          }),
-  };
+  const host = { databaseUrl, serviceName: config.serviceName, env: loggingEnv(log) };
+  const upkeep: Work['upkeep'] = [];
+  if (retention !== null)
+    upkeep.push(startRetention(retention, { ...host, failed: () => telemetry.retried('retention') }));
+  if (compression !== null)
+    upkeep.push(startCompression(compression, { ...host, failed: () => telemetry.retried('compression') }));
+  return { failed, stages, upkeep };
 }
 
 function busStagesOf(config: Config, streaming: StreamingConfig, databaseUrl: string, log: Log): BusStages {

@@ -52,7 +52,7 @@ export function startIngester(setup: IngesterSetup): Promise<Error> {
     workerCount: config.workerCount,
     connectionsMax: config.dbMaxConnections,
     connectionsMin: config.dbMinConnections,
-    serverConnections: found.serverConnections,
+    limit: found.connectionLimit,
   });
   for (const warning of sizing.warnings) log.warn(warning);
   log.info({ parsers: sizing.parsers, writers: sizing.writers, why: sizing.why }, 'Threads');

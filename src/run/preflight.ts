@@ -3,12 +3,17 @@ import { backoffMs } from '../core/retry.ts';
 import { atMost } from '../core/wait.ts';
 import { connect, connectFailureKind, parseDatabaseUrl } from '../store/postgres/connect.ts';
 import { isPooled } from '../store/postgres/pooler.ts';
-import { detectEdition, serverConnections, type EditionInfo } from '../store/postgres/server-info.ts';
+import {
+  connectionLimit,
+  detectEdition,
+  type ConnectionLimit,
+  type EditionInfo,
+} from '../store/postgres/server-info.ts';
 import { answerWithin, destroy } from '../store/postgres/session.ts';
 import { SchemaBehind } from '../store/schema/behind.ts';
 import { migrate, schemaStatus } from '../store/schema/migrate.ts';
 import type { Config } from './config/load.ts';
-import { schemaStages } from './retention.ts';
+import { schemaStages } from './upkeep/retention.ts';
 import type { Signals } from './signals.ts';
 import type { Telemetry } from './telemetry/ingest-telemetry.ts';
 import type { Log } from './telemetry/log.ts';
@@ -16,8 +21,7 @@ import type { Log } from './telemetry/log.ts';
 /** What the daemon must know about the database before it sizes its threads. */
 export interface Preflight {
   edition: EditionInfo;
-  /** connections that an ordinary role may open */
-  serverConnections: number;
+  connectionLimit: ConnectionLimit;
 }
 
 /** An error that waiting cannot fix: one line for the operator, exit code 1. */
@@ -99,5 +103,5 @@ async function withClient<T>(
 }
 
 async function look(client: Client): Promise<Preflight> {
-  return { edition: await detectEdition(client), serverConnections: await serverConnections(client) };
+  return { edition: await detectEdition(client), connectionLimit: await connectionLimit(client) };
 }

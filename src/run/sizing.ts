@@ -16,8 +16,8 @@ export interface SizingInput {
   /** DB_MAX_CONNECTIONS, DB_MIN_CONNECTIONS */
   connectionsMax: number;
   connectionsMin: number;
-  /** what the server lets an ordinary role open (max_connections minus the reserved ones) */
-  serverConnections: number;
+  /** what the server says that we may open, and what limits it */
+  limit: { connections: number; by: string };
 }
 
 /** The lease and the housekeeping have a connection each. */
@@ -29,11 +29,17 @@ const WRITERS_MAX = 16;
 export function planThreads(input: SizingInput): Sizing {
   const warnings: string[] = [];
   let connections = input.connectionsMax;
-  if (connections > input.serverConnections) {
+  const { limit } = input;
+  if (connections > limit.connections) {
     warnings.push(
-      `DB_MAX_CONNECTIONS=${connections} is above what the server allows (${input.serverConnections}); using ${input.serverConnections}`,
+      `DB_MAX_CONNECTIONS=${connections} is above what the server allows (${limit.connections}, ${limit.by}); using ${limit.connections}`,
     );
-    connections = input.serverConnections;
+    connections = limit.connections;
+  }
+  if (connections <= OTHER_CONNECTIONS) {
+    warnings.push(
+      `${connections} connections are too few: the lease, the housekeeping and a writer have one each, and further stages of this daemon their own`,
+    );
   }
   const parsers = clamp(Math.floor(input.cores / 2), 1, Math.min(input.workerCount, PARSERS_MAX));
   const wanted = Math.max(2, input.cores);

@@ -15,7 +15,8 @@ import { StartError } from './preflight.ts';
 import { PortError } from './telemetry/http.ts';
 import { createLog, errorText, logOptions } from './telemetry/log.ts';
 import { createRedactor } from './config/redact.ts';
-import { retentionRules, reviseHorizonMs } from './retention.ts';
+import { compressionRules } from './upkeep/compression.ts';
+import { retentionRules, reviseHorizonMs } from './upkeep/retention.ts';
 import { watchSignals } from './signals.ts';
 import { busStages } from './config/stages.ts';
 import { readStreamingConfig } from './config/streaming/load.ts';
@@ -59,9 +60,9 @@ await program.parseAsync();
 async function run(ignorePosition: boolean): Promise<void> {
   const config = withConfig((loaded) => loaded);
   const streaming = busStages(config.stages).length === 0 ? null : orExit(() => readStreamingConfig());
-  const retention = orExit(() =>
-    retentionRules(config, () => reviseHorizonMs(streaming ?? readStreamingConfig())),
-  );
+  const horizonMs = (): number => reviseHorizonMs(streaming ?? readStreamingConfig());
+  const retention = orExit(() => retentionRules(config, horizonMs));
+  const compression = orExit(() => compressionRules(config, horizonMs));
   const log = createLog(logOptions(config, systemClock));
   const signals = watchSignals({
     second: (signal) => {
@@ -74,7 +75,7 @@ async function run(ignorePosition: boolean): Promise<void> {
     process.exitCode =
       config.outputMode === 'console'
         ? await runConsole(config, log, signals)
-        : await runDaemon({ config, streaming, ignorePosition, retention, log, signals });
+        : await runDaemon({ config, streaming, ignorePosition, retention, compression, log, signals });
   } catch (error) {
     if (error instanceof PortError || error instanceof StartError) log.fatal(error.message);
     else log.fatal({ err: error }, 'The daemon failed');

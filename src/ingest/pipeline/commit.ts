@@ -6,7 +6,7 @@ import type { InFlightBatch } from './in-flight.ts';
 import type { ParsedBatch } from '../parser/parse.ts';
 import { rangeOf } from './batch-part.ts';
 import type { Ring } from '../ring.ts';
-import type { WriteOutcome } from '../writer/batch-writer.ts';
+import type { WriteOutcome } from '../writer/outcome.ts';
 
 /** One transaction: a sealed batch, or a part of one that the database refused as a whole. */
 export interface CommittedBatch {

@@ -1,14 +1,22 @@
 import type { ChainCheckMode } from '../../core/copy/transcode.ts';
 import type { BatchWrite } from '../../store/chain/batch.ts';
 import type { ParsedBatch, ParseTask } from '../parser/parse.ts';
-import type { WriteAttempt, WriteOutcome } from '../writer/batch-writer.ts';
+import type { Unconnected, WriteAttempt, WriteOutcome } from '../writer/outcome.ts';
 import type { CommittedBatch } from './commit.ts';
 
-/** The threads, as the pipeline needs them. */
-export interface PipelineThreads {
-  parse(task: ParseTask): Promise<ParsedBatch>;
-  /** How many batches can be written at once. */
+/** The writer threads, as far as their connections go. */
+export interface ConnectedThreads {
+  /** how many there are */
   writers: number;
+  /** One attempt; null: it has a connection. Rejects when the thread died. */
+  connect(writer: number): Promise<Unconnected | null>;
+  disconnect(writer: number): void;
+}
+
+/** The threads, as the pipeline needs them. */
+export interface PipelineThreads extends ConnectedThreads {
+  parse(task: ParseTask): Promise<ParsedBatch>;
+  /** To a writer that has a connection. */
   write(writer: number, batch: BatchWrite, attempt: WriteAttempt): Promise<WriteOutcome>;
   /** Tells the reader that a batch is done. */
   credit(): void;

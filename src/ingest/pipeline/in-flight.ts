@@ -2,6 +2,7 @@ import { Signal } from '../../core/wait.ts';
 import type { SealedBatch } from '../reader/batch-builder.ts';
 import type { ParsedBatch } from '../parser/parse.ts';
 import type { Ring } from '../ring.ts';
+import type { Backend, WriteAttempt } from '../writer/outcome.ts';
 import type { Refusal } from '../writer/refusal.ts';
 import { halves, rangeOf, wholePart, type Part } from './batch-part.ts';
 import { isolate, type Isolated } from './isolate.ts';
@@ -19,15 +20,24 @@ export interface InFlightBatch {
   /** the links at the ends of its range must be compared with what is stored */
   checkLinks: boolean;
   writing: boolean;
-  /** an attempt at it died with its writer */
+  /** an attempt at it may have been committed */
   unknown: boolean;
+  /** and may still be under way there */
+  orphans: readonly Backend[];
   /** its parts are not written in their order any more */
   isReordered: boolean;
   /** COMMITs whose answer did not come, and that the ledger does not have */
   lostCommits: number;
 }
 
-const UNTOUCHED = { parsed: null, isolated: null, checkLinks: false, writing: false, unknown: false };
+const UNTOUCHED = {
+  parsed: null,
+  isolated: null,
+  checkLinks: false,
+  writing: false,
+  unknown: false,
+  orphans: [],
+};
 
 /**
  * The batches in flight, in the order of sealing. Each one has its slab, its ticks in the ring and one of the reader's
@@ -154,13 +164,19 @@ export function halve(inFlight: InFlightBatch, ring: Ring): boolean {
 }
 
 /** Whether the first part can be written in smaller parts. */
-export function isDivisible({ batch, isolated, parts: [part] }: InFlightBatch): boolean {
+function isDivisible({ batch, isolated, parts: [part] }: InFlightBatch): boolean {
   return batch.slab !== null && isolated === null && part.frames > 1;
 }
 
-/** Whether the first part has more frames than the database takes in time at the moment. */
+/** Whether the first part has more frames than the database takes in time at the moment. What may be committed is not cut anew. */
 export function isTooLarge(inFlight: InFlightBatch, framesMax: number): boolean {
-  return inFlight.parts[0].frames > framesMax && isDivisible(inFlight);
+  return !inFlight.unknown && inFlight.parts[0].frames > framesMax && isDivisible(inFlight);
+}
+
+/** For a writer. */
+export function attemptAt(inFlight: InFlightBatch): WriteAttempt {
+  const { unknown, orphans } = inFlight;
+  return { unknown, orphans, isDivisible: isDivisible(inFlight) };
 }
 
 /** The others go first. */

@@ -5,13 +5,14 @@ import type { LedgerState } from '../../store/chain/ledger.ts';
 import { batchWrite, committedBatch, sampleAges } from './commit.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CopyMemory } from '../parser/copy-buffers.ts';
+import { FreeWriters } from './free-writers.ts';
 import type { IngestObserver } from '../observer.ts';
 import type { PipelineHost, PipelineLimits, PipelineThreads } from './host.ts';
 import type { SealedBatch } from '../reader/batch-builder.ts';
 import {
+  attemptAt,
   halve,
   InFlightBatches,
-  isDivisible,
   isolateFrame,
   isTooLarge,
   needsLinkCheck,
@@ -23,7 +24,7 @@ import {
 import type { ParsedBatch } from '../parser/parse.ts';
 import { RunProgress } from './progress.ts';
 import type { Ring } from '../ring.ts';
-import type { LateBatch, WriteOutcome } from '../writer/batch-writer.ts';
+import type { BatchOutcome, LateBatch } from '../writer/outcome.ts';
 import type { Refusal } from '../writer/refusal.ts';
 
 /** Delay before a batch is retried while the parser that died is being replaced, ms. */
@@ -54,7 +55,7 @@ export class Pipeline {
   readonly #limits: PipelineLimits;
   readonly #batches: InFlightBatches;
   readonly #growth: BatchGrowth;
-  readonly #idleWriters: number[] = [];
+  readonly #writers: FreeWriters;
   readonly #memory: CopyMemory;
   #run: RunProgress | null = null;
   #recordingOrigin = false;
@@ -76,7 +77,7 @@ export class Pipeline {
     this.#growth = new BatchGrowth(ring.geometry.framesMax, limits.answerMs);
     this.#batches = new InFlightBatches(ring, () => threads.credit());
     this.#memory = new CopyMemory(threads.writers + 2);
-    for (let writer = 0; writer < threads.writers; writer += 1) this.#idleWriters.push(writer);
+    this.#writers = new FreeWriters(threads, env, () => this.#dispatch());
   }
 
   /** A new run under this epoch, starting from what is stored. */
@@ -97,6 +98,11 @@ export class Pipeline {
   /** Resolves when nothing is in flight. */
   settled(): Promise<void> {
     return this.#batches.settled();
+  }
+
+  /** How many are connected; other sessions of the daemon connect before them. */
+  get writers(): Pick<FreeWriters, 'connected' | 'idleLost' | 'before'> {
+    return this.#writers;
   }
 
   /** Bytes of the frames in sealed batches. */
@@ -172,8 +178,8 @@ export class Pipeline {
       }
     }
     let earlier = 0;
+    let waiting = 0;
     for (const inFlight of this.#batches) {
-      if (this.#idleWriters.length === 0) return;
       const blocked = (inFlight.batch.fills || inFlight.checkLinks) && earlier > 0;
       earlier += 1;
       if (inFlight.parsed === null || inFlight.writing || blocked) continue;
@@ -183,12 +189,17 @@ export class Pipeline {
         void this.#parse(inFlight);
         continue;
       }
+      if (!this.#writers.isOneIdle) {
+        waiting += 1;
+        continue;
+      }
       const [part] = inFlight.parts;
       const deadLetters = part.isAdmitted ? 0 : inFlight.parsed.deadLetters.length;
       if (deadLetters > 0 && !this.#host.admit(deadLetters)) return;
       part.isAdmitted = true;
-      void this.#write(inFlight, inFlight.parsed, run.epoch, this.#idleWriters.shift()!);
+      void this.#write(inFlight, inFlight.parsed, run.epoch, this.#writers.take());
     }
+    this.#writers.want(waiting);
   }
 
   async #recordOrigin(epoch: bigint, first: bigint): Promise<void> {
@@ -208,24 +219,23 @@ export class Pipeline {
   async #write(inFlight: InFlightBatch, parsed: ParsedBatch, epoch: bigint, writer: number): Promise<void> {
     inFlight.writing = true;
     const write = batchWrite(inFlight, parsed, epoch);
-    let outcome: WriteOutcome;
-    try {
-      const attempt = { unknown: inFlight.unknown, isDivisible: isDivisible(inFlight) };
-      outcome = await this.#threads.write(writer, write, attempt);
-    } catch {
-      // the writer thread died; the next one finds out whether it had committed, with the same bytes
-      this.#idleWriters.push(writer);
+    // null: the writer thread died; the next one finds out whether it had committed
+    const outcome = await this.#threads.write(writer, write, attemptAt(inFlight)).catch(() => null);
+    if (outcome === null || outcome.kind === 'unconnected') {
+      // any other writer can go on with the same bytes
       inFlight.writing = false;
-      inFlight.unknown = true;
-      if (this.#isRun(epoch)) this.#dispatch();
-      else this.#batches.forget(inFlight);
+      inFlight.unknown = outcome?.unknown ?? true;
+      inFlight.orphans = outcome?.orphans ?? [];
+      if (!this.#isRun(epoch)) this.#batches.forget(inFlight);
+      this.#writers.lost(writer, outcome);
+      this.#dispatch();
       return;
     }
-    this.#idleWriters.push(writer);
+    this.#writers.give(writer);
     this.#finished(inFlight, parsed, write, outcome);
   }
 
-  #finished(inFlight: InFlightBatch, parsed: ParsedBatch, write: BatchWrite, outcome: WriteOutcome): void {
+  #finished(inFlight: InFlightBatch, parsed: ParsedBatch, write: BatchWrite, outcome: BatchOutcome): void {
     const { epoch } = write;
     const { frames } = inFlight.parts[0];
     const committed =

@@ -7,7 +7,8 @@ import { isPooled } from '../../store/postgres/pooler.ts';
 import { answerWithin, destroy } from '../../store/postgres/session.ts';
 import { endBackend, ownBackend } from '../../store/chain/lease.ts';
 import { ledgerCovers } from '../../store/chain/ledger.ts';
-import { liesInRows, refused, storedCopy, witnessOf, type Refusal } from './refusal.ts';
+import type { Backend, Unconnected, WriteAttempt, WriteOutcome } from './outcome.ts';
+import { liesInRows, refused, storedCopy, witnessOf } from './refusal.ts';
 import {
   isTooMuchAtOnce,
   LateAnswer,
@@ -35,45 +36,10 @@ export interface WriterHost {
   /** null: connected; otherwise the reason why not */
   database(trouble: DatabaseTrouble | null): void;
   retried(): void;
+  /** it has no connection any more, and is not at work */
+  lost(): void;
   /** a connection was opened: remembered in case this thread dies */
   backend(backend: Backend): void;
-}
-
-export type WriteOutcome =
-  /** `resolved`: the answer to COMMIT was lost and the ledger answered instead */
-  | {
-      kind: 'committed';
-      resolved: boolean;
-      ambiguous: number;
-      durationMs: number;
-      /** found by the link check in the batch's own transaction; unknown when the ledger answered */
-      brokenLinks: readonly bigint[];
-    }
-  | Refusal
-  | LateBatch
-  /** another daemon has the epoch */
-  | { kind: 'fenced' }
-  | { kind: 'stopped' };
-
-/** It was too much at once for the server, which is there and does not have it: smaller batches may pass. */
-export interface LateBatch {
-  kind: 'late';
-  ambiguous: number;
-  /** the server's words, or that it said nothing in time */
-  error: string;
-}
-
-export interface WriteAttempt {
-  /** an earlier attempt, by a writer that died, may have been committed */
-  unknown: boolean;
-  /** it comes back as late rather than being sent again unchanged */
-  isDivisible: boolean;
-}
-
-/** A backend of the server; `started` distinguishes it from a later one with the same pid. */
-export interface Backend {
-  pid: number;
-  started: string;
 }
 
 interface Connected {
@@ -95,11 +61,11 @@ const STANDBY_POLL_MS = 1_000;
 const CLOSE_MS = 2_000;
 
 /**
- * One writer: one connection, one transaction at a time. A batch leaves write() committed, refused, late, fenced or
- * stopped, and in no other way; errors of the connection, of resources and of the schema are retried without a limit
- * with the same bytes.
+ * One writer: one connection, one transaction at a time. A batch leaves write() committed, refused, late, fenced, stopped, or
+ * because there is no connection to be had, and in no other way; errors of the server, of resources and of the schema are
+ * retried without a limit with the same bytes.
  *
- *   connect ─► send ─► committed
+ *   connect ─► send ─► committed        (connect failed ─► unconnected)
  *               │ error or no answer: the outcome is unknown; a tick alone is refused when another row passes before
  *               ▼ and after it
  *   wait ─► connect ─► end the old backend, wait until it is gone ─► ledger covers the range? ─► committed
@@ -127,12 +93,35 @@ export class BatchWriter {
     this.#host = host;
   }
 
-  async write(batch: BatchWrite, attempt: WriteAttempt): Promise<WriteOutcome> {
+  write(batch: BatchWrite, attempt: WriteAttempt): Promise<WriteOutcome> {
+    this.#orphans.push(...attempt.orphans);
+    return this.#work(() => this.#writeUntilDone(batch, attempt));
+  }
+
+  /** One attempt; null: there is a connection. */
+  connect(): Promise<Unconnected | null> {
+    return this.#work(async () => {
+      try {
+        await this.#ensureConnected();
+        this.#host.database(null);
+        return null;
+      } catch (error) {
+        return this.#unconnected(error as Error, false);
+      }
+    });
+  }
+
+  /** Unless it is at work. */
+  async disconnect(): Promise<void> {
+    if (!this.#working) await this.#disconnect();
+  }
+
+  async #work<T>(work: () => Promise<T>): Promise<T> {
     if (this.#idle !== null) clearTimeout(this.#idle);
     this.#idle = null;
     this.#working = true;
     try {
-      return await this.#writeUntilDone(batch, attempt);
+      return await work();
     } finally {
       this.#working = false;
       this.#armIdle();
@@ -165,8 +154,9 @@ export class BatchWriter {
         await this.#pause.wait(backoffMs(Math.max(0, attempt - 1), this.#limits.backoff, this.#env.random()));
       }
       if (this.#stopping) return { kind: 'stopped' };
+      const connected = await this.#ensureConnected().catch((error: Error) => error);
+      if (connected instanceof Error) return this.#unconnected(connected, unknown);
       try {
-        const connected = await this.#ensureConnected();
         if (unknown && (await this.#settle(connected.client, batch))) {
           this.#host.database(null);
           return { kind: 'committed', resolved: true, ambiguous, durationMs: 0, brokenLinks: [] };
@@ -259,7 +249,9 @@ export class BatchWriter {
       return present;
     await this.#disconnect();
     const client = await this.#host.connect(() => {
-      if (this.#connected?.client === client) this.#give(this.#working);
+      if (this.#connected?.client !== client) return;
+      this.#give(this.#working);
+      if (!this.#working) this.#host.lost();
     });
     const connected = {
       client,
@@ -285,6 +277,13 @@ export class BatchWriter {
     }
   }
 
+  #unconnected(cause: Error, unknown: boolean): Unconnected {
+    const { error, sqlstate } = troubleOf(cause);
+    this.#host.retried();
+    this.#host.database({ kind: 'unconnected', error, sqlstate });
+    return { kind: 'unconnected', error, sqlstate, unknown, orphans: unknown ? this.#orphans.splice(0) : [] };
+  }
+
   /** The connection is never reused; a backend that may be writing is remembered until it is known to be gone. */
   #give(mayBeWriting: boolean): void {
     const connected = this.#connected;
@@ -303,7 +302,10 @@ export class BatchWriter {
 
   #armIdle(): void {
     if (this.#limits.idleMs === null) return;
-    this.#idle = setTimeout(() => void this.#disconnect(), this.#limits.idleMs);
+    this.#idle = setTimeout(() => {
+      this.#host.lost();
+      void this.#disconnect();
+    }, this.#limits.idleMs);
     this.#idle.unref();
   }
 

@@ -7,10 +7,11 @@ import { sqlstateOf } from '../../store/postgres/sqlstate.ts';
 /** Why a writer does not get on. */
 export interface DatabaseTrouble {
   /**
-   * slow: it is there and did not answer in time; standby: a COMMIT waits for its synchronous standby; refuses: it answered
-   * with an error; schema: one that a migration mends
+   * unconnected: this writer gets no connection and has no batch; the others may. slow: the server is there and did not answer
+   * in time; standby: a COMMIT waits for its synchronous standby; refuses: it answered with an error; schema: one that a
+   * migration mends
    */
-  kind: 'unreachable' | 'slow' | 'standby' | 'refuses' | 'schema';
+  kind: 'unreachable' | 'unconnected' | 'slow' | 'standby' | 'refuses' | 'schema';
   error: string;
   sqlstate: string | undefined;
 }
@@ -42,6 +43,7 @@ export function troubleOf(error: Error): DatabaseTrouble {
 export function troubleLine({ kind }: DatabaseTrouble): { level: LogLevel; message: string } {
   switch (kind) {
     case 'unreachable':
+    case 'unconnected':
       return { level: 'warn', message: 'Failed to connect to database' };
     case 'slow':
       return { level: 'warn', message: 'The database is slow: no answer to a batch in time' };

@@ -5,14 +5,8 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { BatchWrite } from '../../store/chain/batch.ts';
 import { connect, parseDatabaseUrl } from '../../store/postgres/connect.ts';
 import { threadStats, type ThreadStats } from '../thread-stats.ts';
-import {
-  BatchWriter,
-  type Backend,
-  type WriteAttempt,
-  type WriteOutcome,
-  type WriterHost,
-  type WriterLimits,
-} from './batch-writer.ts';
+import { BatchWriter, type WriterHost, type WriterLimits } from './batch-writer.ts';
+import type { Backend, Unconnected, WriteAttempt, WriteOutcome } from './outcome.ts';
 import type { DatabaseTrouble } from './trouble.ts';
 
 /** workerData of a writer thread. */
@@ -25,10 +19,18 @@ export interface WriterSetup {
   orphans: Backend[];
 }
 
-export type ToWriter = ({ type: 'write'; batch: BatchWrite } & WriteAttempt) | { type: 'stop' };
+export type ToWriter =
+  | { type: 'write'; batch: BatchWrite; attempt: WriteAttempt }
+  | { type: 'connect' }
+  | { type: 'disconnect' }
+  | { type: 'stop' };
 
 export type FromWriter =
   | { type: 'done'; outcome: WriteOutcome }
+  /** null: connected */
+  | { type: 'tried'; failure: Unconnected | null }
+  /** it has no connection any more, and no batch */
+  | { type: 'lost' }
   | { type: 'backend'; backend: Backend }
   | { type: 'database'; trouble: DatabaseTrouble | null }
   | { type: 'log'; level: LogLevel; message: string; fields: Record<string, unknown> }
@@ -63,18 +65,28 @@ export function runWriter(setup: WriterSetup, port: MessagePort, clock: Clock, r
     retried: () => {
       retries += 1;
     },
+    lost: () => send({ type: 'lost' }),
     backend: (backend) => send({ type: 'backend', backend }),
   };
   const writer = new BatchWriter(setup.limits, env, host, setup.orphans);
 
-  const write = async ({ batch, ...attempt }: { batch: BatchWrite } & WriteAttempt): Promise<void> => {
-    send({ type: 'done', outcome: await writer.write(batch, attempt) });
+  const answer = async (message: ToWriter): Promise<void> => {
+    switch (message.type) {
+      case 'write':
+        send({ type: 'done', outcome: await writer.write(message.batch, message.attempt) });
+        return;
+      case 'connect':
+        send({ type: 'tried', failure: await writer.connect() });
+        return;
+      case 'disconnect':
+        await writer.disconnect();
+        return;
+      case 'stop':
+        await writer.stop();
+        send({ type: 'stopped' });
+    }
   };
-  const stop = async (): Promise<void> => {
-    await writer.stop();
-    send({ type: 'stopped' });
-  };
-  port.on('message', (message: ToWriter) => void (message.type === 'stop' ? stop() : write(message)));
+  port.on('message', (message: ToWriter) => void answer(message));
 
   const delay = monitorEventLoopDelay();
   delay.enable();

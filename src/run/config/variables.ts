@@ -244,6 +244,16 @@ const variables = {
   retentionMdTicksMs: optional('RETENTION_MD_TICKS', AGE, 'The same for md_ticks.', { later: true }),
   retentionBarsMs: optional('RETENTION_BARS', AGE, 'The same for bars, at least revise_horizon + 48h.'),
   retentionSignalsMs: optional('RETENTION_SIGNALS', AGE, 'The same for signals.'),
+  chainCompressAfterMs: optional(
+    'CHAIN_COMPRESS_AFTER',
+    AGE,
+    'Age at which chunks of ticks, proofs and transactions are compressed, in whole days; TimescaleDB, community edition. Unset: never.',
+  ),
+  barsCompressAfterMs: optional(
+    'BARS_COMPRESS_AFTER',
+    AGE,
+    'The same for chunks of bars, never before late events are over.',
+  ),
   streamingConfigFile: required(
     'STREAMING_CONFIG',
     'configs/streaming.yaml',

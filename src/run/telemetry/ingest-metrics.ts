@@ -6,7 +6,15 @@ import { SlidingQuantiles } from './histogram.ts';
 import { Metrics, type MetricTable } from './metric-table.ts';
 
 /** Components that retry; each is a series of retries_total from the start. */
-export const RETRY_COMPONENTS = ['database', 'grpc', 'lease', 'parser', 'retention', 'writer'] as const;
+export const RETRY_COMPONENTS = [
+  'compression',
+  'database',
+  'grpc',
+  'lease',
+  'parser',
+  'retention',
+  'writer',
+] as const;
 export type RetryComponent = (typeof RETRY_COMPONENTS)[number];
 
 const ALARM_KINDS = ['link', 'tx_hash', 'batch_hash', 'vdf_input', 'vdf_output'] as const;

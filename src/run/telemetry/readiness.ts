@@ -1,4 +1,4 @@
-import type { IngesterStatus } from '../../ingest/ingester.ts';
+import type { IngesterStatus } from '../../ingest/status.ts';
 import type { StreamState } from '../../ingest/sequencer/stream-host.ts';
 import type { ReadyReason } from './http.ts';
 
@@ -6,11 +6,13 @@ import type { ReadyReason } from './http.ts';
 export function notReadyReasons(status: IngesterStatus | null): ReadyReason[] {
   if (status === null) return ['database'];
   const reasons = new Set<ReadyReason>();
-  const { leadership, databaseTrouble, openGaps } = status;
+  const { leadership, databaseTrouble, writersConnected, openGaps } = status;
   if (leadership.kind === 'connecting' || leadership.kind === 'unreachable') reasons.add('database');
   if (leadership.kind === 'schema') reasons.add('schema');
   if (leadership.kind === 'standby') reasons.add('standby');
   for (const { kind } of databaseTrouble.values()) {
+    // what it would have written the others write
+    if (kind === 'unconnected' && writersConnected > 0) continue;
     reasons.add(kind === 'schema' ? 'schema' : 'database');
   }
   if (status.halt !== null) reasons.add(status.halt.kind);

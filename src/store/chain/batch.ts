@@ -125,6 +125,7 @@ function deadLetterSql(deadLetter: DeadLetterRow, epoch: bigint): string {
   return `SELECT ingest_dead_letter(${values.join(', ')})`;
 }
 
+/** Without a backslash: what one means in a literal is a setting, and behind a pooler another client's may hold. */
 function sqlBytes(bytes: Uint8Array): string {
-  return `'\\x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')}'`;
+  return `decode('${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')}', 'hex')`;
 }

@@ -43,11 +43,27 @@ export async function serverMicros(client: Client): Promise<bigint> {
   return BigInt(rows[0].now); // always one row
 }
 
-/** How many connections an ordinary role can open: max_connections minus the reserved ones. */
-export async function serverConnections(client: Client): Promise<number> {
-  const { rows } = await client.query<{ free: string }>(
-    `SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END) AS free FROM pg_settings
-     WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')`,
+/** How many connections this session's role can have to this database, and what says so. */
+export interface ConnectionLimit {
+  connections: number;
+  /** for people */
+  by: string;
+}
+
+/**
+ * The lowest of what the server tells: max_connections without the reserved ones, and CONNECTION LIMIT of role and database,
+ * which do not bind superusers. What others have open is not looked at, and a pooler's limits cannot be seen.
+ */
+export async function connectionLimit(client: Client): Promise<ConnectionLimit> {
+  const { rows } = await client.query<{ connections: number; by: string }>(
+    `WITH me AS (SELECT rolname, rolconnlimit, rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user),
+       settings AS (SELECT name, setting::int AS value FROM pg_catalog.pg_settings
+         WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections'))
+     SELECT sum(CASE name WHEN 'max_connections' THEN value ELSE -value END)::int AS connections, 'max_connections of the server' AS by FROM settings
+     UNION ALL SELECT rolconnlimit, format('CONNECTION LIMIT of the role %I', rolname) FROM me WHERE rolconnlimit >= 0 AND NOT rolsuper
+     UNION ALL SELECT datconnlimit, format('CONNECTION LIMIT of the database %I', datname) FROM pg_catalog.pg_database, me
+       WHERE datname = current_database() AND datconnlimit >= 0 AND NOT rolsuper
+     ORDER BY connections LIMIT 1`,
   );
-  return Number(rows[0]?.free ?? 0);
+  return rows[0];
 }

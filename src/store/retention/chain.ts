@@ -5,6 +5,7 @@ import {
   dropChunks,
   endsOfChunks,
   exists,
+  openGapAt,
   raiseFloor,
   ROWS_PER_DELETE,
   type Hypertables,
@@ -95,7 +96,7 @@ async function findCut(client: Client, floor: bigint, wanted: Micros): Promise<C
   let heldBack: string | null = null;
   if (complete < lowest) {
     lowest = complete;
-    heldBack = `tick ${complete + 1n} is an open gap (tick-ingester status)`;
+    heldBack = openGapAt(complete);
   }
   if (published !== null && published < lowest) {
     lowest = published;

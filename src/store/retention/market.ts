@@ -106,9 +106,7 @@ async function dropTimed(
 ): Promise<Round> {
   const round: Round = { dropped: [], heldBack: [] };
   const byAge = dayOf(rule.nowMicros - micros(ageMs));
-  const position = await slowestBars(client);
-  const byPosition =
-    position === null ? byAge : dayOf(earlier(position.reached - micros(neededMs), position.late));
+  const byPosition = (await barsReached(client, neededMs)) ?? byAge;
   const cut = byPosition < byAge ? byPosition : byAge;
   for (const timed of tables) {
     const { table } = timed;
@@ -121,6 +119,12 @@ async function dropTimed(
     round.dropped.push(...(await dropBefore(client, known, timed, cut)));
   }
   return round;
+}
+
+/** The day that ends what bars need no more: so much below their slowest partition, and below every late window; null: no bars are built. */
+export async function barsReached(client: Client, neededMs: number): Promise<Micros | null> {
+  const position = await slowestBars(client);
+  return position === null ? null : dayOf(earlier(position.reached - micros(neededMs), position.late));
 }
 
 interface BarsPosition {

@@ -30,9 +30,14 @@ export interface Hypertables {
 }
 
 /** A session waiting for a lock on a chunk makes others queue behind it, batches of the chain among them. */
-const LOCK_WAIT = '500ms';
+export const LOCK_WAIT = '500ms';
 /** Rows per deleting transaction on a plain table; some 50 ms. */
 export const ROWS_PER_DELETE = 10_000;
+
+/** Why the chain is left as it is from here on. */
+export function openGapAt(complete: bigint): string {
+  return `tick ${complete + 1n} is an open gap (tick-ingester status)`;
+}
 
 /** Whether the schema has the tables that retention writes to. */
 export async function knowsRetention(client: Client): Promise<boolean> {
@@ -50,10 +55,16 @@ export async function exists(client: Client, table: string): Promise<boolean> {
  * One daemon at a time; the lock ends with the session. Behind a pooler it would stay with the pooler's connection: two
  * daemons may then do the same work at once.
  */
-export async function tryRetentionLock(client: Client): Promise<boolean> {
+export function tryRetentionLock(client: Client): Promise<boolean> {
+  return tryUpkeepLock(client, 'retention_floors');
+}
+
+/** The same for other upkeep: the lock is of a table. */
+export async function tryUpkeepLock(client: Client, table: string): Promise<boolean> {
   if (isPooled(client)) return true;
   const { rows } = await client.query<{ held: boolean }>(
-    `SELECT pg_try_advisory_lock('retention_floors'::regclass::oid::bigint::bit(32)::int, 1) AS held`,
+    'SELECT pg_try_advisory_lock($1::regclass::oid::bigint::bit(32)::int, 1) AS held',
+    [table],
   );
   return rows[0].held;
 }
@@ -136,24 +147,23 @@ export async function raiseFloor(
   );
 }
 
-/** An audit row in job_runs, if the table exists: what was dropped, by table. */
-export async function recordRetentionRun(
+/** An audit row in job_runs, if the table exists: what was done, by table. */
+export async function recordUpkeepRun(
   client: Client,
-  dropped: readonly Dropped[],
+  jobName: 'retention' | 'compression',
+  metadata: Readonly<Record<string, unknown>>,
   { startedMicros, error }: { startedMicros: Micros; error: string | null },
 ): Promise<void> {
   if (!(await exists(client, 'job_runs'))) return;
-  const tables = Object.fromEntries(
-    dropped.map(({ table, chunks, rows }) => [table, chunks > 0 ? { chunks } : { rows }]),
-  );
   await client.query(
     `INSERT INTO job_runs (job_name, status, started_at, completed_at, error_message, metadata)
-     VALUES ('retention', $1, ${timeOf('$2')}, clock_timestamp(), $3, $4)`,
+     VALUES ($1, $2, ${timeOf('$3')}, clock_timestamp(), $4, $5)`,
     [
+      jobName,
       error === null ? 'success' : 'failed',
       startedMicros.toString(),
       error,
-      JSON.stringify({ dropped: tables }),
+      JSON.stringify(metadata),
     ],
   );
 }

@@ -6,6 +6,7 @@ import { keepLastWords } from '../last-words.ts';
 import { checkSettings, lookForPooler } from '../pooler.ts';
 import { pinSettings } from '../session-settings.ts';
 import { Authentication } from './authentication.ts';
+import { watchEncoding } from './encoding.ts';
 import { codeOf, connectError, ConnectError, targetOf } from './failure.ts';
 import { openFirst } from './race.ts';
 import { isWanted } from './target-session.ts';
@@ -72,14 +73,18 @@ export async function attempt(what: Try, signal: AbortSignal): Promise<Client | 
     opened.connection.once('sslconnect', () => {
       opened.connection.stream.once('secureConnect', () => (tlsEstablished = true));
     });
+    const unfitEncoding = watchEncoding(opened);
     await opened.connect();
     authentication.checkDone();
+    checkEncoding(unfitEncoding(), what);
     await checkWanted(opened, what);
     await settle(opened, what, signal);
     isEstablished = true;
     return opened;
-  } catch (error) {
+  } catch (caught) {
     client?.connection.stream.destroy();
+    // pg has errors of its own for a connection that was ended
+    const error: unknown = signal.aborted ? signal.reason : caught;
     const tlsRefused = transport === 'tls' && (tlsAnswer === 'N' || (tlsAnswer === 'S' && !tlsEstablished));
     return {
       error: connectError(error, { options, place, tlsAnswer, tlsRefused }),
@@ -107,6 +112,14 @@ async function settle(client: Client, what: Try, signal: AbortSignal): Promise<v
   };
   const isSetByPooler = (await lookForPooler(client)) && (await checkSettings(client, settings, openAnother));
   if (!isSetByPooler) await pinSettings(client, settings);
+}
+
+/** A text that it cannot hold would be refused row by row. */
+function checkEncoding(unfit: string | null, { options, place }: Try): void {
+  if (unfit === null) return;
+  const remedy = "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0";
+  const message = `${targetOf(options, place)}: the encoding of this database is ${unfit}, which cannot hold every text; use a database with UTF8 (${remedy})`;
+  throw new ConnectError('database', undefined, message);
 }
 
 async function checkWanted(client: Client, { options, place, wanted }: Try): Promise<void> {

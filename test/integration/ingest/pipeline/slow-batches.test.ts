@@ -54,6 +54,7 @@ async function write(url: string): Promise<{ committed: CommittedBatch[]; told: 
         connect: (onLost) => connect(parseDatabaseUrl(url), { applicationName: 'test', onLost }),
         database: () => {},
         retried: () => {},
+        lost: () => {},
         backend: () => {},
       }),
   );
@@ -66,6 +67,8 @@ async function write(url: string): Promise<{ committed: CommittedBatch[]; told: 
     {
       writers: writers.length,
       parse: async (task) => parser.parse(task),
+      connect: (writer) => writers[writer].connect(),
+      disconnect: (writer) => void writers[writer].disconnect(),
       write: (writer, batch, attempt) => writers[writer].write(batch, attempt),
       credit: () => {},
     },

@@ -66,9 +66,15 @@ void test('a COMMIT that waits for a synchronous standby is left alone, and noth
       asynchronousCommit: false,
     },
     { log: () => {}, clock: systemClock, random: Math.random },
-    { connect: open, database: (trouble) => troubles.push(trouble), retried: () => {}, backend: () => {} },
+    {
+      connect: open,
+      database: (trouble) => troubles.push(trouble),
+      retried: () => {},
+      lost: () => {},
+      backend: () => {},
+    },
   );
-  const attempt = { unknown: false, isDivisible: false };
+  const attempt = { unknown: false, orphans: [], isDivisible: false };
   t.match(await writer.write(batchOf(lease.epoch, 1n), attempt), { kind: 'committed', resolved: false });
 
   await standby("SET synchronous_standby_names = 'berlin'", 'berlin');

@@ -57,6 +57,26 @@ const statuses = async (client: Client): Promise<string[]> =>
   (await deadLetters(client)).map((one) => `${one.tick_number} ${one.reason} ${one.status}`).toSorted();
 
 testOnServers('a good tick in the place of a dead letter', async (t, server) => {
+  await t.test('bytes of dead letters are kept whatever a backslash means to the session', async (s) => {
+    const client = await openClient(await server.createDatabase());
+    s.teardown(() => client.end());
+    await beginChain(client, 1n);
+    await client.query('SET standard_conforming_strings = off; SET bytea_output = escape');
+    const raws = [0xfe, 0x5c, 0x00].map((first) => Buffer.from([first, 0x5c, 0x27, 0x00, 0xff]));
+    await storeFrames(
+      client,
+      1n,
+      raws.map((raw) => ({ raw, unnumbered: true })),
+    );
+    const { rows } = await client.query<{ raw: string }>(
+      "SELECT encode(raw, 'hex') AS raw FROM dead_letters ORDER BY dead_letter_id",
+    );
+    s.same(
+      rows.map(({ raw }) => raw),
+      raws.map((raw) => raw.toString('hex')),
+    );
+  });
+
   await t.test('rows, ledger and dead letters are one transaction; merged ledger or not', async (s) => {
     const { url, client } = await openStore(s, server, [5n, 6n, 20n]);
     s.same(await readDeadNumbers(client, 10), [5n, 6n, 20n]);

@@ -96,6 +96,25 @@ void test('a server without TLS', async (t) => {
     },
   );
 
+  await t.test('a database whose encoding cannot hold every text is refused by name', async (s) => {
+    const owner = await session(s, url);
+    for (const [name, encoding] of [
+      ['latin', 'LATIN1'],
+      ['cyrillic', 'KOI8R'],
+      ['bytes', 'SQL_ASCII'],
+    ])
+      await owner.query(`CREATE DATABASE ${name} ENCODING '${encoding}' LOCALE 'C' TEMPLATE template0`);
+    s.match(await failure(server.url('latin')), {
+      kind: 'database',
+      message: /LATIN1.*use a database with UTF8/,
+    });
+    s.match(await failure(server.url('cyrillic')), { kind: 'database', message: /KOI8R/ });
+    const bytes = await session(s, server.url('bytes'));
+    const text = '\u2603 \u{1f600} \u00e4';
+    const { rows } = await bytes.query<{ text: string }>('SELECT $1::text AS text', [text]);
+    s.equal(rows[0].text, text);
+  });
+
   await t.test('an absent server and a silent one are unreachable', async (s) => {
     const silent = createServer(() => {});
     await new Promise<void>((done) => silent.listen(0, '127.0.0.1', done));

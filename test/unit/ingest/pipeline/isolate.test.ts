@@ -10,7 +10,7 @@ import type { SealedBatch } from '../../../../src/ingest/reader/batch-builder.ts
 import { BatchParser, type ParseTask } from '../../../../src/ingest/parser/parse.ts';
 import { Pipeline } from '../../../../src/ingest/pipeline/pipeline.ts';
 import { planRing, Ring } from '../../../../src/ingest/ring.ts';
-import type { WriteOutcome } from '../../../../src/ingest/writer/batch-writer.ts';
+import type { WriteOutcome } from '../../../../src/ingest/writer/outcome.ts';
 import type { BatchWrite } from '../../../../src/store/chain/batch.ts';
 import type { LedgerState } from '../../../../src/store/chain/ledger.ts';
 
@@ -80,6 +80,8 @@ class PipelineHarness {
           }
           return parser.parse(task);
         },
+        connect: async () => null,
+        disconnect: () => {},
         write: (_writer, batch, attempt) =>
           new Promise((resolve, reject) => this.writing.push({ batch, ...attempt, resolve, reject })),
         credit: () => {

@@ -3,8 +3,9 @@ import type { SealedBatch } from '../../../../src/ingest/reader/batch-builder.ts
 import type { ParsedBatch } from '../../../../src/ingest/parser/parse.ts';
 import type { CommittedBatch } from '../../../../src/ingest/pipeline/commit.ts';
 import { Pipeline } from '../../../../src/ingest/pipeline/pipeline.ts';
+import type { PipelineThreads } from '../../../../src/ingest/pipeline/host.ts';
 import { planRing, Ring } from '../../../../src/ingest/ring.ts';
-import type { WriteOutcome } from '../../../../src/ingest/writer/batch-writer.ts';
+import type { EarlierAttempt, Unconnected, WriteOutcome } from '../../../../src/ingest/writer/outcome.ts';
 import type { BatchWrite } from '../../../../src/store/chain/batch.ts';
 import type { LedgerState } from '../../../../src/store/chain/ledger.ts';
 
@@ -36,7 +37,7 @@ const COMMITTED: WriteOutcome = {
 /** Everything that is due in promises has happened. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-function harness(writers = 2, failParses = 0): PipelineHarness {
+function harness(writers = 2, failParses = 0, threads: Partial<PipelineThreads> = {}): PipelineHarness {
   const ring = new Ring(
     planRing({ bufferBytes: 1 << 20, bufferTicks: 1000, tickBytesMax: 4096, batchTicksMax: 100 }),
   );
@@ -66,10 +67,13 @@ function harness(writers = 2, failParses = 0): PipelineHarness {
           copy: { ticks: nothing, proofs: nothing, transactions: nothing },
         };
       },
+      connect: async () => null,
+      disconnect: () => {},
       write: (writer, batch, { unknown }) =>
         new Promise((resolve, reject) => {
           writing.push({ writer, batch, unknown, resolve, reject });
         }),
+      ...threads,
       credit: () => {},
     },
     { tickBytesMax: 4096, chainCheck: 'link', answerMs: 1000, nowMicros: () => 1_755_945_303_178_360n },
@@ -253,4 +257,91 @@ void test('stopping forgets what no writer has and waits for what one has', asyn
   await stopping;
   t.equal(writing.length, 1);
   t.equal(ring.slabsTaken, 0);
+});
+
+const unconnected = (more: Partial<Unconnected> = {}): Unconnected => ({
+  kind: 'unconnected',
+  error: 'too many connections for role "mdp"',
+  sqlstate: '53300',
+  unknown: false,
+  orphans: [],
+  ...more,
+});
+
+void test('a batch goes to a writer that has a connection; those that get none hold nothing', async (t) => {
+  const tries: number[] = [];
+  const { pipeline, writing, seal } = harness(4, 0, {
+    connect: async (writer) => {
+      tries.push(writer);
+      return writer === 2 ? null : unconnected();
+    },
+  });
+  pipeline.start(1n, at(9n));
+  for (const first of [10n, 20n, 30n, 40n]) seal(first, 10);
+  await settle();
+  t.strictSame(tries.slice(0, 4), [0, 1, 2, 3]);
+  t.equal(pipeline.writers.connected, 1);
+  for (const first of [10n, 20n, 30n, 40n]) {
+    const written = writing.at(-1);
+    t.match(written, { writer: 2, batch: { range: { first } }, unknown: false });
+    written?.resolve(COMMITTED);
+    await settle();
+  }
+  t.equal(pipeline.progress?.position, 49n);
+  await pipeline.settled();
+});
+
+void test('a batch whose writer lost its connection goes to another one, with what may still be at it', async (t) => {
+  const earlier: EarlierAttempt[] = [];
+  const outcomes: ((outcome: WriteOutcome) => void)[] = [];
+  const { pipeline, seal } = harness(2, 0, {
+    write: (_writer, _batch, { unknown, orphans }) => {
+      earlier.push({ unknown, orphans });
+      return new Promise((resolve) => outcomes.push(resolve));
+    },
+  });
+  pipeline.start(1n, at(9n));
+  seal(10n, 10);
+  seal(20n, 10);
+  await settle();
+  const orphans = [{ pid: 7, started: 'then' }];
+  outcomes[0](unconnected({ unknown: true, orphans }));
+  outcomes[1](COMMITTED);
+  await settle();
+  t.strictSame(earlier[2], { unknown: true, orphans });
+  outcomes[2](COMMITTED);
+  await settle();
+  t.equal(pipeline.progress?.position, 29n);
+  // the next batch begins anew
+  seal(30n, 10);
+  await settle();
+  t.strictSame(earlier[3], { unknown: false, orphans: [] });
+});
+
+void test('a writer gives up its connection for another session, but never the last one', async (t) => {
+  const left: number[] = [];
+  const { pipeline, writing, seal } = harness(3, 0, { disconnect: (writer) => left.push(writer) });
+  pipeline.start(1n, at(9n));
+  for (const first of [10n, 20n, 30n]) seal(first, 10);
+  await settle();
+  t.equal(pipeline.writers.connected, 3);
+  const refused = (): Promise<unknown> =>
+    t.rejects(pipeline.writers.before(() => Promise.reject(new Error('53300'))));
+  await refused();
+  t.strictSame(left, [], 'all of them write');
+  writing[0]?.resolve(COMMITTED);
+  await settle();
+  t.strictSame(left, [0], 'the first that is done');
+  writing[1]?.resolve(COMMITTED);
+  await settle();
+  t.strictSame(left, [0]);
+  await refused();
+  await refused();
+  t.strictSame(left, [0, 1]);
+  for (const first of [40n, 50n, 60n]) seal(first, 10);
+  await settle();
+  t.equal(pipeline.writers.connected, 1, 'and none is opened meanwhile');
+  await pipeline.writers.before(async () => {});
+  await settle();
+  t.equal(pipeline.writers.connected, 3);
 });

@@ -79,6 +79,8 @@ void test('the defaults are those of the specification', async (t) => {
     retentionTickDataMs: null,
     retentionMdTicksMs: null,
     retentionBarsMs: null,
+    chainCompressAfterMs: null,
+    barsCompressAfterMs: null,
     retentionSignalsMs: null,
     streamingConfigFile: '/srv/app/configs/streaming.yaml',
     readDatabaseUrl: null,
@@ -465,7 +467,7 @@ void test('an ordinary environment causes no warning', async (t) => {
 
 void test('what this version does not act on yet is said when it is set', async (t) => {
   const config = load({ API_TOKEN: 'secretsecret', RETENTION_MD_TICKS: '90d' });
-  t.equal(config.retentionSignalsMs, 90 * 86_400_000);
+  t.equal(config.retentionMdTicksMs, 90 * 86_400_000);
   t.strictSame(config.warnings, [
     'RETENTION_MD_TICKS is set, but nothing in this version acts on it yet',
     'API_TOKEN is set, but nothing in this version acts on it yet',

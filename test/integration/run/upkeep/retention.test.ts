@@ -4,15 +4,17 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { after, test, type Test } from 'tap';
 import type { Client } from 'pg';
-import type { Env } from '../../../src/core/env.ts';
-import { systemClock } from '../../../src/core/time.ts';
-import { Retention, type RetentionOptions } from '../../../src/run/retention.ts';
-import { connect, parseDatabaseUrl } from '../../../src/store/postgres/connect.ts';
-import { migrate } from '../../../src/store/schema/migrate.ts';
-import { tryRetentionLock } from '../../../src/store/retention/round.ts';
-import { startDaemon } from '../../support/chain/daemon.ts';
-import { sharedPostgres, testServers, type SharedPostgres } from '../../support/servers/postgres.ts';
-import { until } from '../../support/until.ts';
+import type { Env } from '../../../../src/core/env.ts';
+import { systemClock } from '../../../../src/core/time.ts';
+import { retentionRounds, type RetentionOptions } from '../../../../src/run/upkeep/retention.ts';
+import type { Rounds } from '../../../../src/run/upkeep/rounds.ts';
+import type { Dropped } from '../../../../src/store/retention/round.ts';
+import { connect, parseDatabaseUrl } from '../../../../src/store/postgres/connect.ts';
+import { migrate } from '../../../../src/store/schema/migrate.ts';
+import { tryRetentionLock } from '../../../../src/store/retention/round.ts';
+import { startDaemon } from '../../../support/chain/daemon.ts';
+import { sharedPostgres, testServers, type SharedPostgres } from '../../../support/servers/postgres.ts';
+import { until } from '../../../support/until.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -30,7 +32,7 @@ interface Harness {
   client: Client;
   told: Told[];
   failures: () => number;
-  retention(changes?: Partial<RetentionOptions>): Retention;
+  retention(changes?: Partial<RetentionOptions>): Rounds<Dropped>;
 }
 
 async function harnessOf(t: Test, url: string, { schema = true } = {}): Promise<Harness> {
@@ -57,7 +59,7 @@ async function harnessOf(t: Test, url: string, { schema = true } = {}): Promise<
     told,
     failures: () => failures,
     retention: (changes) =>
-      new Retention({
+      retentionRounds({
         ages: { chainMs: null, tickDataMs: 3 * DAY_MS, barsMs: null, signalsMs: null },
         reviseHorizonMs: DAY_MS,
         connect: () => connect(parseDatabaseUrl(url), { applicationName: 'test retention' }),
