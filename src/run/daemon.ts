@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from './config/load.ts';
 import { describeConfig } from './config/describe.ts';
@@ -10,6 +11,7 @@ import { firstContact, StartError, type Preflight } from './preflight.ts';
 import { startCompression, type CompressionRules } from './upkeep/compression.ts';
 import { startRetention, type RetentionRules } from './upkeep/retention.ts';
 import type { Signals } from './signals.ts';
+import { claimMemberName } from './stages/member-name.ts';
 import { BusStages } from './stages/stages.ts';
 import { startHealthServer } from './telemetry/http.ts';
 import { Telemetry } from './telemetry/ingest-telemetry.ts';
@@ -118,7 +120,7 @@ async function startWork(
   const failed = config.stages.includes('ingest')
     ? startIngester({ config, ignorePosition, databaseUrl, found, log, telemetry })
     : new Promise<never>(() => {});
-  const stages = streaming === null ? null : busStagesOf(config, streaming, databaseUrl, log);
+  const stages = streaming === null ? null : await busStagesOf(config, streaming, databaseUrl, log);
   if (stages !== null) {
     telemetry.failingStages = stages.failing;
     await stages.start();
@@ -132,12 +134,18 @@ async function startWork(
   return { failed, stages, upkeep };
 }
 
-function busStagesOf(config: Config, streaming: StreamingConfig, databaseUrl: string, log: Log): BusStages {
+async function busStagesOf(
+  config: Config,
+  streaming: StreamingConfig,
+  databaseUrl: string,
+  log: Log,
+): Promise<BusStages> {
   return new BusStages({
     stages: busStages(config.stages),
     streaming,
     databaseUrl,
     serviceName: config.serviceName,
+    consumer: await claimMemberName(`${config.serviceName}@${hostname()}`, databaseUrl),
     metricsPort: config.metricsPort ?? streaming.telemetry.metrics_port,
     appliesSchema: config.dbMigrate === 'auto',
     env: loggingEnv(log),

@@ -14,11 +14,13 @@ import { registerStream } from './cli/stream/stream.ts';
 import { databaseUrlOf } from './config/addresses.ts';
 import { ConfigError, readSetting } from './config/load.ts';
 import { EXIT_USAGE } from './exit-codes.ts';
+import { endOnSignalsAsFirst } from './signals.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
 
+endOnSignalsAsFirst();
 // `mdp … | head` closes our stdout: a normal end
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);

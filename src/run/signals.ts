@@ -1,3 +1,20 @@
+import { constants } from 'node:os';
+
+const ENDING = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
+/**
+ * For a command, before anything else. The first process of a container gets no signal that it has no handler for: neither
+ * "docker stop" nor Ctrl-C would end it. Where the command handles a signal itself nothing changes.
+ */
+export function endOnSignalsAsFirst(): void {
+  if (process.pid !== 1) return;
+  for (const signal of ENDING) {
+    process.on(signal, () => {
+      if (process.listenerCount(signal) === 1) process.exit(128 + constants.signals[signal]);
+    });
+  }
+}
+
 /** What an operator asked for by SIGTERM, SIGINT or SIGHUP. */
 export interface Signals {
   /** resolves with the name of the first one */
@@ -21,7 +38,7 @@ export interface SignalHandlers {
 export function watchSignals({ second, ignored }: SignalHandlers): Signals {
   const { promise, resolve } = Promise.withResolvers<string>();
   const signals: Signals = { first: promise, seen: null };
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+  for (const signal of ENDING) {
     process.on(signal, () => {
       if (signals.seen !== null && signal !== 'SIGHUP') second(signal);
       signals.seen ??= signal;

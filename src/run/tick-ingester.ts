@@ -17,7 +17,7 @@ import { createLog, errorText, logOptions } from './telemetry/log.ts';
 import { createRedactor } from './config/redact.ts';
 import { compressionRules } from './upkeep/compression.ts';
 import { retentionRules, reviseHorizonMs } from './upkeep/retention.ts';
-import { watchSignals } from './signals.ts';
+import { endOnSignalsAsFirst, watchSignals } from './signals.ts';
 import { busStages } from './config/stages.ts';
 import { readStreamingConfig } from './config/streaming/load.ts';
 import { YamlError } from './config/streaming/yaml.ts';
@@ -26,6 +26,7 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
   version: string;
 };
 
+endOnSignalsAsFirst();
 const program = new Command('tick-ingester')
   .description(
     'Takes the ticks of a Continuum sequencer into PostgreSQL/TimescaleDB: nothing lost, nothing twice.\n' +

@@ -7,6 +7,7 @@ import type {
 } from '@platformatic/kafka'; // prettier-ignore
 import { setTimeout as delay } from 'node:timers/promises';
 import { backoffMs } from '../../core/retry.ts';
+import { shareTimeAmongAddresses } from '../addresses.ts';
 import { BusError } from '../bus.ts';
 import { wallMs } from '../../core/time.ts';
 import { atMost, deadline } from '../../core/wait.ts';
@@ -267,8 +268,10 @@ export class KafkaCluster {
 
   #connectionOptions() {
     const { sasl, tls } = this.access;
+    const connectTimeout = Math.min(CONNECT_TIMEOUT_MS, this.requestTimeoutMs);
+    shareTimeAmongAddresses(connectTimeout);
     return {
-      connectTimeout: Math.min(CONNECT_TIMEOUT_MS, this.requestTimeoutMs),
+      connectTimeout,
       maxInflights: 64,
       ...(sasl === undefined ? {} : { sasl }),
       ...(tls === undefined ? {} : { tls: { minVersion: 'TLSv1.2' as const, ...tls } }),

@@ -3,6 +3,7 @@ import { pause } from '../../core/wait.ts';
 import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import { backoffMs } from '../../core/retry.ts';
+import { shareTimeAmongAddresses } from '../addresses.ts';
 import { BusError } from '../bus.ts';
 import { isServerAway, replyWord, toBusError } from './errors.ts';
 
@@ -86,6 +87,7 @@ export class RedisConnection {
     if (waitMs > 0) await pause(waitMs, this.#closing.signal);
     if (this.isClosed) throw new BusError('unreachable', 'this bus is closed');
     const { uri, tls } = this.#options;
+    shareTimeAmongAddresses(CONNECT_TIMEOUT_MS);
     const client = new Redis(uri, {
       ...(uri.startsWith('rediss:') && tls !== undefined ? { tls } : {}),
       connectionName: this.#options.name,

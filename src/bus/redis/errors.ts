@@ -45,11 +45,17 @@ export function toBusError(error: unknown, doing: string): BusError {
   if (error instanceof BusError) return error;
   forgetCommand(error);
   const word = replyWord(error);
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   if (word !== null) return new BusError(KINDS[word] ?? 'unreachable', `${doing}: ${message}`, error);
   const code = (error as { code?: unknown } | null)?.code;
   const kind = typeof code === 'string' && SETUP_CODES.test(code) ? 'setup' : 'unreachable';
   return new BusError(kind, `${doing}: ${message}`, error);
+}
+
+/** Of a name with several addresses each one failed, and the whole has no message. */
+function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ');
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** ioredis attaches the command to its error, with its arguments: records, or the password of AUTH. */

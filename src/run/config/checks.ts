@@ -23,9 +23,18 @@ export interface Draft {
 /** The ring needs capacity for one frame each being read, parsed and written, and one to spare. */
 const TICKS_PER_BUFFER_MIN = 4;
 
-export function checkValues(draft: Draft, readFile: (path: string) => string): void {
+/**
+ * What the threads take beside the buffer, and how often its bytes exist while they are on their way (frames, COPY bytes,
+ * the socket): with 256 MiB in a container of 512 MiB the kernel ended the process as soon as the database was slow, with
+ * 64 MiB and every stage it stayed at 400.
+ */
+const OTHER_BYTES = 256 * 2 ** 20;
+const COPIES = 4;
+
+export function checkValues(draft: Draft, readFile: (path: string) => string, memoryBytes: number): void {
   checkRequired(draft);
   checkBatches(draft);
+  fitBuffer(draft, memoryBytes);
   checkSizes(draft);
   checkConnections(draft);
   checkTlsFiles(draft, readFile);
@@ -95,6 +104,28 @@ function checkBatches(draft: Draft): void {
   if (values.batchMaxTicks > values.bufferTicks) {
     adapt(draft, 'batchMaxTicks', values.bufferTicks, 'lowered to BUFFER_SIZE');
   }
+}
+
+/** The default follows the memory that there is; what was set is only warned of. */
+function fitBuffer(draft: Draft, memoryBytes: number): void {
+  const { values, given, warnings } = draft;
+  if (!parsed(draft, 'tickMaxBytes', 'bufferBytes')) return;
+  const least = TICKS_PER_BUFFER_MIN * values.tickMaxBytes;
+  const fitting = Math.max(least, Math.floor((memoryBytes - OTHER_BYTES) / COPIES));
+  if (values.bufferBytes <= fitting) return;
+  const memory = `of the ${mebibytes(memoryBytes)} that this process may use`;
+  if (given.has('bufferBytes')) {
+    warnings.push(
+      `BUFFER_BYTES: more than ${mebibytes(fitting)} ${memory} may end it while the database is slow`,
+    );
+    return;
+  }
+  values.bufferBytes = fitting;
+  warnings.push(`BUFFER_BYTES: ${mebibytes(fitting)} ${memory}`);
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.floor(bytes / 2 ** 20)}MiB`;
 }
 
 function checkSizes(draft: Draft): void {

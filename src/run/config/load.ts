@@ -1,5 +1,6 @@
 /** The daemon's configuration from the environment and its file. The only reader of process.env. */
 import { readFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import type { Lookup } from '../../store/postgres/conninfo/environment.ts';
 import type { DatabaseTarget, GrpcEndpoint } from './addresses.ts';
@@ -38,6 +39,8 @@ export interface ConfigSources {
   cwd: string;
   /** text of a file, or an error with a code, as readFileSync */
   readFile: (path: string) => string;
+  /** what the process may use: the machine's memory, or what its cgroup (a container, a unit) is limited to */
+  memoryBytes: number;
 }
 
 /** Every mistake at once. The program that catches it prints the message and exits with 2. */
@@ -59,12 +62,12 @@ export class ConfigError extends Error {
 
 /** @throws ConfigError with everything that is wrong, never with the value of a secret */
 export function loadConfig(sources: Partial<ConfigSources> = {}): Config {
-  const { env, cwd, readFile } = withDefaults(sources);
+  const { env, cwd, readFile, memoryBytes } = withDefaults(sources);
   const problems: Problem[] = [];
   const warnings: string[] = [];
-  const file = readEnvFile({ env, cwd, readFile }, problems, warnings);
+  const file = readEnvFile({ env, cwd, readFile, memoryBytes }, problems, warnings);
   const draft = parseAll(env, file, cwd, { problems, warnings });
-  checkValues(draft, readFile);
+  checkValues(draft, readFile, memoryBytes);
   const grpc = grpcEndpoint(draft);
   if (problems.length > 0) throw new ConfigError(problems);
   warnings.push(...unknownNames(Object.keys(env), file.values.keys(), file.name));
@@ -230,5 +233,12 @@ function withDefaults(sources: Partial<ConfigSources>): ConfigSources {
     env: sources.env ?? process.env,
     cwd: sources.cwd ?? process.cwd(),
     readFile: sources.readFile ?? ((path) => readFileSync(path, 'utf8')),
+    memoryBytes: sources.memoryBytes ?? usableMemory(),
   };
+}
+
+function usableMemory(): number {
+  const limit = process.constrainedMemory();
+  // 0: none is known; without a limit it may be any large number
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }

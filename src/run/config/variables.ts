@@ -180,7 +180,7 @@ const variables = {
     'BUFFER_BYTES',
     '256MiB',
     byteSize('1MiB', '4GiB'),
-    'Most bytes held in memory between stream and database.',
+    'Most bytes held in memory between stream and database. Unset, and where a container or a unit is limited to less than 1280 MiB: a quarter of what is above 256 MiB.',
   ),
   tickMaxBytes: required(
     'TICK_MAX_BYTES',

@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import type { Env } from '../../core/env.ts';
 import { startMetricsServer, type HealthServer } from '../telemetry/http.ts';
 import type { StageSetup } from './stage-setup.ts';
@@ -12,6 +11,8 @@ export interface BusStagesOptions {
   streaming: StreamingConfig;
   databaseUrl: string;
   serviceName: string;
+  /** name of the members that the stages are, each in its own group */
+  consumer: string;
   metricsPort: number;
   /** DB_MIGRATE=auto */
   appliesSchema: boolean;
@@ -80,14 +81,13 @@ export class BusStages {
 }
 
 function stageSetup(options: BusStagesOptions, stage: BusStage, maintainsBus: boolean): StageSetup {
-  const { streaming, databaseUrl, serviceName } = options;
+  const { streaming, databaseUrl, serviceName, consumer } = options;
   return {
     stage,
     streaming,
     databaseUrl,
     serviceName,
-    // stable across restarts, so that a stage finds its pending records; two daemons on a machine differ by SERVICE_NAME
-    consumer: `${serviceName}@${hostname()}`,
+    consumer,
     schema: options.appliesSchema ? 'soon' : 'wait',
     maintainsBus,
   };

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { Option, type Command } from 'commander';
 import { runRole } from '../../stages/standalone.ts';
+import { claimMemberName } from '../../stages/member-name.ts';
 import { buildStage } from '../../stages/build.ts';
 import type { BusStage } from '../../config/stages.ts';
 import type { StreamingConfig } from '../../config/streaming/load.ts';
@@ -25,7 +26,7 @@ function withRoleOptions(command: Command, batchSize: string): Command {
     .option('--group <name>', "consumer group (default: the role's own of the configuration)")
     .option(
       '--consumer <name>',
-      'name of this member of the group; members of one group need different names (default: host name)',
+      'name of this member of the group; members of one group need different names (default: made of the host name, unique on the machine)',
     )
     .option('--batch-size <n>', `${batchSize} (default: of the configuration)`, wholeNumber)
     .addOption(
@@ -42,15 +43,16 @@ function runConsumer(
   streaming: StreamingConfig,
   env: StreamEnvironment,
 ): Promise<void> {
-  return withServerUrl(env.databaseUrl, (databaseUrl) =>
-    runRole({ streaming, service: `mdp-${stage}`, metricsPort: options.metricsPort ?? null }, (host) =>
+  return withServerUrl(env.databaseUrl, async (databaseUrl) => {
+    const consumer = options.consumer ?? (await claimMemberName(`${hostname()}-${stage}`, databaseUrl));
+    return runRole({ streaming, service: `mdp-${stage}`, metricsPort: options.metricsPort ?? null }, (host) =>
       buildStage(
         {
           stage,
           streaming,
           databaseUrl,
           serviceName: 'mdp stream',
-          consumer: options.consumer ?? `${hostname()}-${stage}`,
+          consumer,
           ...(options.group === undefined ? {} : { group: options.group }),
           ...(options.batchSize === undefined ? {} : { batchSize: options.batchSize }),
           schema: schemaPolicy(env.databaseUrl, 'wait'),
@@ -58,8 +60,8 @@ function runConsumer(
         },
         host,
       ),
-    ),
-  );
+    );
+  });
 }
 
 /** `mdp stream ticks`: market ticks into tick_data. */

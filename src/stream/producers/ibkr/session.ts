@@ -8,6 +8,7 @@ import { RequestPacer } from './request-pacer.ts';
 import { Subscription, type SubscriptionFeed, type SubscriptionLimits } from './subscription.ts';
 import { TwsLink, type TwsAddress } from './tws-link.ts';
 import { parseRtVolume, type TwsTrade } from './values.ts';
+import { shareTimeAmongAddresses } from '../../../bus/addresses.ts';
 
 export interface TwsLimits extends SubscriptionLimits {
   /** from connecting to the first usable request number, ms */
@@ -120,7 +121,10 @@ export class TwsSession {
       if (this.#state === 'connecting') this.#end(`no handshake within ${connectMs} ms`);
     }, connectMs);
     if (signal.aborted) stop();
-    else this.#link.connect();
+    else {
+      shareTimeAmongAddresses(connectMs);
+      this.#link.connect();
+    }
     const why = await this.#ended.promise;
     signal.removeEventListener('abort', stop);
     clearInterval(watchdog);

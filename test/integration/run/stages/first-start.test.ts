@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'tap';
+import { test, type Test } from 'tap';
 import { formatMicros } from '../../../../src/core/time.ts';
 import type { BusServer, StartBusServer } from '../../../conformance/bus-server.ts';
 import { startKafkaBus } from '../../../support/bus/kafka-bus.ts';
@@ -26,9 +26,25 @@ const SERVERS: Readonly<Record<BusServer['kind'], StartBusServer>> = {
   postgres: startPostgresBus,
 };
 
-for (const [kind, start] of Object.entries(SERVERS)) {
+/** A second process on this machine has a name of its own. */
+async function startsBeside(t: Test, url: string, start: () => Program): Promise<void> {
+  const members = (): Promise<string[]> =>
+    withClient(url, async (client) => {
+      const { rows } = await client.query<{ member: string }>(
+        'SELECT member FROM bus_members ORDER BY member',
+      );
+      return rows.map(({ member }) => member);
+    });
+  const [first] = await members();
+  const second = start();
+  await until('both are members', async () => (await members()).length === 2, { context: () => second.tail });
+  t.strictSame(await members(), [first, `${first}#2`]);
+  t.equal(await second.stop(), 0, second.tail);
+}
+
+for (const [kind, startServer] of Object.entries(SERVERS)) {
   void test(`${kind}: what lay on the bus for a day before the first consumer started is stored`, async (t) => {
-    const bus = await start();
+    const bus = await startServer();
     if ('skip' in bus) {
       t.comment(`skipped: ${bus.skip}`);
       return;
@@ -56,10 +72,13 @@ for (const [kind, start] of Object.entries(SERVERS)) {
       };
       await bus.foreignAt('mdp.events', JSON.stringify(tick), oldMs + at);
     }
-    const consumer = new Program('mdp', ['stream', 'ticks', '--metrics-port', '0', '--config', config], {
-      DATABASE_URL: url,
-    });
-    t.after(() => consumer.kill());
+    const start = (): Program => {
+      const args = ['stream', 'ticks', '--metrics-port', '0', '--config', config];
+      const program = new Program('mdp', args, { DATABASE_URL: url });
+      t.after(() => program.kill());
+      return program;
+    };
+    const consumer = start();
     const stored = async (): Promise<number[]> =>
       withClient(url, async (client) => {
         const { rows } = await client.query<{ price: number }>('SELECT price FROM tick_data ORDER BY ts');
@@ -73,6 +92,7 @@ for (const [kind, start] of Object.entries(SERVERS)) {
       await stored(),
       Array.from({ length: EVENTS }, (_, at) => at),
     );
+    if (bus.kind === 'postgres') await startsBeside(t, url, start);
     t.equal(await consumer.stop(), 0, consumer.tail);
   });
 }

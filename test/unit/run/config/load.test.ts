@@ -12,7 +12,7 @@ const MINIMUM = { CONTINUUM_GRPC_URL: 'localhost:50051', DATABASE_URL: 'postgres
 
 type Env = Record<string, string | undefined>;
 
-function sources(env: Env, files: Record<string, string | Error> = {}): ConfigSources {
+function sources(env: Env, files: Record<string, string | Error> = {}, memoryBytes = 2 ** 40): ConfigSources {
   return {
     env,
     cwd: '/srv/app',
@@ -21,6 +21,7 @@ function sources(env: Env, files: Record<string, string | Error> = {}): ConfigSo
       if (file instanceof Error) throw file;
       return file;
     },
+    memoryBytes,
   };
 }
 
@@ -395,6 +396,18 @@ void test('variables that depend on each other', async (t) => {
     /BUFFER_BYTES is below 4 × TICK_MAX_BYTES = 16777216 bytes/,
   );
   t.match(failure({ ...MINIMUM, TICK_MAX_BYTES: '65MiB' }).message, /BUFFER_BYTES is below/);
+  const within = (memoryBytes: number, env: Env = {}): Config =>
+    loadConfig(sources({ ...MINIMUM, ...env }, {}, memoryBytes));
+  t.match(within(512 * 2 ** 20), {
+    bufferBytes: 64 * 2 ** 20,
+    warnings: ['BUFFER_BYTES: 64MiB of the 512MiB that this process may use'],
+  });
+  t.match(within(128 * 2 ** 20), { bufferBytes: 16 * 2 ** 20 }, 'four ticks fit');
+  t.match(within(1280 * 2 ** 20), { bufferBytes: 256 * 2 ** 20, warnings: [] });
+  t.match(within(512 * 2 ** 20, { BUFFER_BYTES: '128MiB' }), {
+    bufferBytes: 128 * 2 ** 20,
+    warnings: [/BUFFER_BYTES: more than 64MiB of the 512MiB/],
+  });
   t.equal(load({ BUFFER_BYTES: '16MiB' }).bufferBytes, 16_777_216);
   t.match(
     failure({ ...MINIMUM, GRPC_MAX_MESSAGE_BYTES: '2MiB' }).message,

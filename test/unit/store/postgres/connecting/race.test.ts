@@ -1,6 +1,7 @@
 import { createServer, type AddressInfo } from 'node:net';
 import { test } from 'tap';
 import { openFirst } from '../../../../../src/store/postgres/connecting/race.ts';
+import { startSlowListener } from '../../../../support/servers/slow-listener.ts';
 
 void test('the first address that answers is taken, whatever the others do', async (t) => {
   const server = createServer((socket) => socket.on('error', () => {}));
@@ -21,6 +22,12 @@ void test('the first address that answers is taken, whatever the others do', asy
     code: 'ECONNREFUSED',
     port: 2,
   });
+
+  const slow = await startSlowListener();
+  t.teardown(() => slow.stop());
+  const late = await openFirst([{ host: '127.0.0.1', port: slow.port }, refused], never);
+  t.equal(late.remotePort, slow.port, 'one that takes a second');
+  late.destroy();
 
   const aborted = new AbortController();
   const waiting = openFirst([{ host: '192.0.2.1', port }], aborted.signal);
