@@ -108,6 +108,11 @@ export interface GroupMember {
 export interface PartitionReader {
   /** Up to `limit` records after the last one returned, in order, without holes. [] after `waitMs` without one. */
   next(limit: number, waitMs: number): Promise<Delivery[]>;
+  /**
+   * As of when the bus said that nothing follows the last record returned, ms by the monotonic clock; -Infinity: it never did. [] alone
+   * does not say so: the bus may not have answered, and what was asked before this program stood still is an old answer.
+   */
+  readonly emptyAsOfMs: number;
   /** The group needs nothing at or below this any more: trimming may pass it, and tools show it as acknowledged. */
   release(position: string): Promise<void>;
   close(): Promise<void>;

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Delivery, GroupMember, StreamBus } from '../../src/bus/bus.ts';
+import { systemClock } from '../../src/core/time.ts';
 import { until } from '../support/until.ts';
 import {
   collect,
@@ -148,6 +149,39 @@ export const failureCases: BusCase[] = [
         harness.server.thaw();
       }
       await settle(t, run);
+    },
+  },
+  {
+    name: 'a reader does not take the silence of the server for a partition without records',
+    async run(t, harness) {
+      const topic = harness.topic();
+      const bus = await harness.bus();
+      await bus.publish(topic, recordsOf('A', 3));
+      const reader = await bus.openPartition({ topic, group: 'g', member: 'm', partition: 0, after: null });
+      const read: Delivery[] = [];
+      const look = async (): Promise<void> => void read.push(...(await reader.next(10, 100)));
+      const begunMs = systemClock.monotonicMs();
+      await until('it is empty as of now', async () => {
+        await insist(look);
+        return reader.emptyAsOfMs > begunMs;
+      });
+      t.same(idsOf(read), idsOf(recordsOf('A', 3)));
+      harness.server.freeze();
+      try {
+        // a signal takes its time
+        await delay(200);
+        const frozenMs = systemClock.monotonicMs();
+        while (systemClock.monotonicMs() - frozenMs < FROZEN_MS) await look().catch(() => delay(50));
+        t.ok(reader.emptyAsOfMs <= frozenMs, 'nothing was said while it stood still');
+      } finally {
+        harness.server.thaw();
+      }
+      await bus.publish(topic, recordsOf('A', 1, 3));
+      await until('the next one is read', async () => {
+        await insist(look);
+        return read.length > 3;
+      });
+      await reader.close();
     },
   },
   {

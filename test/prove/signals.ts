@@ -6,11 +6,26 @@
  *   ONLY=<text>    runs the scenarios whose name holds the text
  *   PROVE=small    the sizes of the tests, to try the run itself
  */
-import { prove, random, sized } from './runner.ts';
+import { BUSES, type BusName } from './bus/harness.ts';
+import { onEmbedded, prove, random, sized, type Scenario } from './runner.ts';
 import { doesNotDrift, equalsTheOracle } from './signals/features.ts';
+import { SIGNALS_SETTINGS, SMALL } from './signals/harness/sizes.ts';
+import { survivesKills } from './signals/kills.ts';
 
 const oracle = sized({ ticks: 200_000 }, { ticks: 4_000 });
 const drift = sized({ ticks: 10_000_000 }, { ticks: 20_000 });
+const kills = sized({ kills: 10, partitions: 4, events: 60_000, perSecond: 40 }, SMALL.kills);
+
+function killed(bus: BusName): Scenario[] {
+  return [1, 2, 4].map((members) => ({
+    line: '2',
+    name: `${bus}: kill -9, ${members} members of each stage, ${kills.partitions} partitions`,
+    run: () =>
+      onEmbedded({ settings: SIGNALS_SETTINGS }, (context) =>
+        survivesKills(context, bus, { ...kills, members }),
+      ),
+  }));
+}
 
 await prove([
   {
@@ -23,4 +38,5 @@ await prove([
     name: 'features after very many updates',
     run: () => Promise.resolve(doesNotDrift(random.fork(), drift)),
   },
+  ...BUSES.flatMap(killed),
 ]);

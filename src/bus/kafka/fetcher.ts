@@ -184,6 +184,7 @@ export class KafkaFetcher {
     waitMs: number,
   ): Promise<void> {
     const positions = buffers.map(({ partition, offset }) => ({ partition, offset }));
+    const askedMs = this.#cluster.env.clock.monotonicMs();
     const answers = await fetchOnce(this.#cluster, connections, {
       broker,
       topic: this.#topic,
@@ -204,6 +205,7 @@ export class KafkaFetcher {
       if (isOutOfRange(fetched.code)) await this.#jump(buffer);
       else if (fetched.code !== 0) refused = fetched.code;
       else {
+        if (fetched.next === buffer.offset) buffer.emptyAsOfMs = askedMs;
         buffer.offset = fetched.next;
         buffer.add(fetched.deliveries);
         if (fetched.deliveries.length === 0) buffer.dryMs = this.#lastAnswerMs;

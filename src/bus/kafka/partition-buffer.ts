@@ -9,6 +9,8 @@ export class PartitionBuffer {
   rewound = false;
   /** when the broker last had nothing, ms by the monotonic clock */
   dryMs = 0;
+  /** when it was asked and had nothing, ms by the monotonic clock */
+  emptyAsOfMs = -Infinity;
   #deliveries: Delivery[] = [];
   #taken = 0;
 

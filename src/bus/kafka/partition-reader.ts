@@ -20,6 +20,7 @@ export class KafkaPartitionReader implements PartitionReader {
   readonly #options: ReaderOptions;
   readonly #onClosed: () => void;
   readonly #fetcher: KafkaFetcher;
+  readonly #buffer: PartitionBuffer;
   /** committed for the group: the first offset that it still needs */
   #released: number;
   #committedMs: number;
@@ -36,7 +37,12 @@ export class KafkaPartitionReader implements PartitionReader {
     this.#released = options.released;
     this.#committedMs = cluster.env.clock.monotonicMs();
     this.#fetcher = new KafkaFetcher(cluster, options.topic);
-    this.#fetcher.add(new PartitionBuffer(options.partition, options.offset));
+    this.#buffer = new PartitionBuffer(options.partition, options.offset);
+    this.#fetcher.add(this.#buffer);
+  }
+
+  get emptyAsOfMs(): number {
+    return this.#buffer.emptyAsOfMs;
   }
 
   get topic(): string {

@@ -20,6 +20,7 @@ export class PostgresPartitionReader implements PartitionReader {
   #expected: bigint | null;
   #released: string | null = null;
   #written: string | null = null;
+  emptyAsOfMs = -Infinity;
 
   private constructor(
     sessions: PostgresSessions,
@@ -64,6 +65,7 @@ export class PostgresPartitionReader implements PartitionReader {
   async next(limit: number, waitMs: number): Promise<Delivery[]> {
     const { topic, partition } = this.#options;
     return this.#sessions.waitFor(this.#session, topic, waitMs, async () => {
+      const askedMs = this.#sessions.options.env.clock.monotonicMs();
       const range = { partition: this.#log, from: this.#next, to: LAST_OFFSET };
       const records = await this.#session.run((client) => readRecords(client, topic, range, limit));
       for (const { offset } of records) {
@@ -71,6 +73,7 @@ export class PostgresPartitionReader implements PartitionReader {
         this.#expected = offset + 1n;
       }
       this.#next = this.#expected ?? this.#next;
+      if (records.length === 0) this.emptyAsOfMs = askedMs;
       return records.map((record) => deliveryOf(topic, partition, record, 1));
     });
   }

@@ -35,6 +35,7 @@ export class RedisPartitionReader implements PartitionReader {
   #after: string;
   #released = BEGINNING;
   #isClosed = false;
+  emptyAsOfMs = -Infinity;
 
   constructor(
     stream: Stream,
@@ -54,7 +55,8 @@ export class RedisPartitionReader implements PartitionReader {
     const endMs = this.#tools.clock.monotonicMs() + waitMs;
     for (;;) {
       if (this.#isClosed) throw new BusError('unreachable', 'this reader is closed');
-      const leftMs = Math.max(0, endMs - this.#tools.clock.monotonicMs());
+      const askedMs = this.#tools.clock.monotonicMs();
+      const leftMs = Math.max(0, endMs - askedMs);
       const entries = await this.#read(limit, Math.floor(Math.min(leftMs, BLOCK_MS_MAX)));
       const last = entries.at(-1);
       if (last !== undefined) {
@@ -63,6 +65,7 @@ export class RedisPartitionReader implements PartitionReader {
         const nowMs = wallMs(this.#tools.clock);
         return entries.map((entry) => toDelivery(topic, partition, entry, 1, nowMs));
       }
+      this.emptyAsOfMs = askedMs;
       if (leftMs === 0) return [];
     }
   }

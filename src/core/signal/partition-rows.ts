@@ -21,6 +21,8 @@ export interface LateTick {
   symbol: string;
   tsUs: number;
   seq: bigint;
+  /** it is older than what is remembered, and may have taken part: when the bus took it, ms; null: it did not */
+  unsureSinceMs: number | null;
 }
 
 /**
@@ -69,10 +71,14 @@ export class PartitionRows {
     return this.#symbols.has(nameOf(replayRunId ?? 0n, provider, symbol));
   }
 
-  /** Makes a symbol known, with ticks of before its first event, in order. */
-  prime(key: SymbolKey, ticks: Iterable<FeatureTick>): void {
+  /**
+   * Makes a symbol known, with ticks that are stored, in order, before its first event is taken.
+   * @param settledUs from then on events may still come, in any order
+   */
+  prime(key: SymbolKey, ticks: Iterable<FeatureTick>, settledUs: number): void {
     const found = this.#symbols.get(nameOf(key.runId, key.provider, key.symbol)) ?? this.#add(key);
-    for (const tick of ticks) found.rows.prime(tick);
+    for (const tick of ticks) found.rows.prime(tick, settledUs);
+    this.#changed.add(found);
   }
 
   /** @param takenMs when the bus took it, ms */
@@ -83,26 +89,36 @@ export class PartitionRows {
       this.#symbols.get(nameOf(runId, provider, symbol)) ?? this.#add({ runId, provider, symbol });
     if (takenMs > this.#busMs) this.#busMs = takenMs;
     const { rows } = found;
+    // as closeIdle() does between two entries that are not read together
+    if (rows.heardMs > -Infinity && this.#busMs - rows.heardMs >= this.#rules.idleTimeoutMs)
+      rows.settle(this.#sinkOf(found));
     rows.heardMs = this.#busMs;
     const tick = { tsUs: Number(srcTs), seq, price, size, bid, ask, side };
     const outcome = rows.take(tick, this.#sinkOf(found));
-    if (outcome === 'late' && runId === 0n) this.#late.push({ provider, symbol, tsUs: tick.tsUs, seq });
+    if (outcome === 'late' && runId === 0n) {
+      const unsureSinceMs = rows.features.has(tick.tsUs, seq) === null ? takenMs : null;
+      this.#late.push({ provider, symbol, tsUs: tick.tsUs, seq, unsureSinceMs });
+    }
     this.#touched(found);
     return outcome;
   }
 
   /**
    * Applies what waits of symbols that are silent. Call it often, even when there are no entries.
-   * @param quietMs time since the newest entry was read, if nothing follows it
+   * @param quietMs for how long nothing followed the newest entry
+   * @returns whether there was any
    */
-  closeIdle(quietMs: number): void {
+  closeIdle(quietMs: number): boolean {
+    let isAny = false;
     const nowMs = this.#busMs + quietMs;
     for (const found of this.#waiting) {
       if (nowMs - found.rows.heardMs < this.#rules.idleTimeoutMs) continue;
       found.rows.settle(this.#sinkOf(found));
       this.#changed.add(found);
       this.#waiting.delete(found);
+      isAny = true;
     }
+    return isAny;
   }
 
   /** The looks since the last call, in the order in which they were taken. */

@@ -17,19 +17,19 @@ export class PendingTicks {
     return this.#ticks.slice(this.#from);
   }
 
-  /** False: one with its time and seq is here already, and stays. */
-  add(tick: FeatureTick): boolean {
+  /** Returns the one with its time and seq that is here already, and stays; null: there is none. */
+  add(tick: FeatureTick): FeatureTick | null {
     const ticks = this.#ticks;
     let at = ticks.length;
     while (at > this.#from) {
       const order = compare(ticks[at - 1], tick);
-      if (order === 0) return false;
+      if (order === 0) return ticks[at - 1];
       if (order < 0) break;
       at -= 1;
     }
     if (at === ticks.length) ticks.push(tick);
     else ticks.splice(at, 0, tick);
-    return true;
+    return null;
   }
 
   /** Takes those before this time; Infinity: all. */

@@ -43,6 +43,8 @@ export class SymbolRows {
   readonly #rules: RowRules;
   readonly #pending = new PendingTicks();
   readonly #recent = new RecentKeys();
+  /** of these, those that are stored and have not come as events: they take part in features, and no look is for them */
+  readonly #primed = new Set<FeatureTick>();
   readonly features: SymbolFeatures;
   /** of the looks at ends of windows */
   readonly digests = new HourDigests();
@@ -71,19 +73,28 @@ export class SymbolRows {
     return this.#pending.size > 0 || this.#windowEndUs !== null;
   }
 
-  /** Ticks of before the first event, in order: no look is taken at them. */
-  prime(tick: FeatureTick): void {
+  /**
+   * Ticks that are stored, in order, before the first event: no look is taken at them.
+   * @param settledUs from then on events may still come, in any order
+   */
+  prime(tick: FeatureTick, settledUs: number): void {
+    this.isChanged = true;
+    if (tick.tsUs >= settledUs) {
+      if (this.#pending.add(tick) === null) this.#primed.add(tick);
+      return;
+    }
     if (Number.isNaN(this.anchorUs)) this.anchorUs = tick.tsUs;
     this.features.add(tick);
+    this.#recent.add(tick.tsUs, tick.seq);
     this.#doneUs = tick.tsUs + 1;
-    this.isChanged = true;
   }
 
   take(tick: FeatureTick, sink: RowSink): TickOutcome {
     const { tsUs, seq } = tick;
     const watermarkUs = this.#watermarkUs;
     if (tsUs < watermarkUs || tsUs < this.#doneUs) return this.#tookPart(tsUs, seq) ? 'known' : 'late';
-    if (!this.#pending.add(tick)) return 'known';
+    const same = this.#pending.add(tick);
+    if (same !== null && !this.#primed.delete(same)) return 'known';
     this.isChanged = true;
     if (tsUs > this.#maxUs) this.#maxUs = tsUs;
     this.#applyBefore(this.#watermarkUs, sink);
@@ -111,7 +122,9 @@ export class SymbolRows {
     ])
       out.f64(value);
     out.f64(this.#pending.size);
-    for (const { tsUs, seq, price, size, bid, ask, side } of this.#pending.all) {
+    for (const tick of this.#pending.all) {
+      const { tsUs, seq, price, size, bid, ask, side } = tick;
+      out.f64(this.#primed.has(tick) ? 1 : 0);
       out.f64(tsUs);
       out.i64(seq);
       for (const value of [price, size, bid, ask, side]) out.f64(value ?? NaN);
@@ -141,11 +154,14 @@ export class SymbolRows {
     this.anchorUs = state.f64();
     this.heardMs = state.f64();
     for (let count = state.f64(); count > 0; count -= 1) {
+      const isPrimed = state.f64() === 1;
       const tsUs = state.f64();
       const seq = state.i64();
       const price = state.f64();
       const [size, bid, ask, side] = [state.f64(), state.f64(), state.f64(), state.f64()].map(orNull);
-      this.#pending.add({ tsUs, seq, price, size, bid, ask, side: side as 1 | -1 | null });
+      const tick = { tsUs, seq, price, size, bid, ask, side: side as 1 | -1 | null };
+      this.#pending.add(tick);
+      if (isPrimed) this.#primed.add(tick);
     }
     this.features.load(bytes.subarray(8 + length));
   }
@@ -165,6 +181,8 @@ export class SymbolRows {
 
   #apply(ticks: readonly FeatureTick[], sink: RowSink): void {
     const { times } = this.#rules;
+    // of those of a microsecond: one of them came as an event
+    let isEvent = false;
     for (let at = 0; at < ticks.length; at += 1) {
       const tick = ticks[at];
       const { tsUs } = tick;
@@ -173,13 +191,17 @@ export class SymbolRows {
       this.features.add(tick);
       this.#recent.add(tsUs, tick.seq);
       this.#doneUs = tsUs + 1;
+      if (!this.#primed.delete(tick)) isEvent = true;
       if (times !== 'ticks') {
+        if (!isEvent) continue;
+        isEvent = false;
         const lengthUs = times * 1000;
         const endUs = (Math.floor(tsUs / lengthUs) + 1) * lengthUs;
         // a window that was looked at because its symbol fell silent is not looked at twice
         if (endUs > this.#lookedUs) this.#windowEndUs = endUs;
       } else if (at + 1 === ticks.length || ticks[at + 1].tsUs > tsUs) {
-        sink(tsUs, this.features, this.features.values(tsUs));
+        if (isEvent) sink(tsUs, this.features, this.features.values(tsUs));
+        isEvent = false;
       }
     }
   }

@@ -15,7 +15,7 @@ import {
   type SignalFrame,
   type SignalState,
 } from './state.ts';
-import { featureTicks, type TickCursor, type TickRange } from './ticks.ts';
+import { featureTicks, lateAmong, type TickCursor, type TickIdentity, type TickRange } from './ticks.ts';
 import { beginSignalStep, SignalWriter, type SignalResult } from './write.ts';
 
 /**
@@ -65,6 +65,11 @@ export class SignalsStore {
   async ticks(range: TickRange, after: TickCursor | null): Promise<FeatureTick[] | null> {
     const ticks = await this.#run((client) => featureTicks(client, range, after));
     return ticks.length === 0 ? null : ticks;
+  }
+
+  /** Ticks of these symbols, between the first and the last of these, that came too late for the features of a group. */
+  lateAmong(group: string, ticks: readonly TickIdentity[]): Promise<TickIdentity[]> {
+    return this.#run((client) => lateAmong(client, group, ticks));
   }
 
   /** What the stage saw live, by hours that touch the range. */

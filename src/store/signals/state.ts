@@ -41,6 +41,8 @@ export interface Checkpoint {
 const REPLAY_SILENCE = "interval '1 day'";
 /** bytes of states in one statement, about */
 const STATES_BYTES = 8 * 2 ** 20;
+/** by which the clocks of bus and database may differ */
+const CLOCKS_APART = "interval '5 s'";
 const SYMBOLS_READ = 200;
 const PLACE = 'topic = $1 AND group_name = $2 AND partition = $3';
 
@@ -134,10 +136,14 @@ export async function writeCheckpoint(
   }
   await writeDigests(client, place.name, symbols, shape);
   if (late.length === 0) return;
+  // a repetition of a tick that took part long ago is known by that: it was stored well before the bus took it again
   await client.query(
     `INSERT INTO features_late (topic, group_name, provider, symbol, ts, seq)
      SELECT $1, $2, k.provider, k.symbol, ${timeOf('k.us')}, k.seq
-       FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[]) AS k (provider, symbol, us, seq)
+       FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[]) AS k (provider, symbol, us, seq, taken_us)
+      WHERE k.taken_us IS NULL OR NOT EXISTS (
+        SELECT FROM tick_data d WHERE d.provider = k.provider AND d.symbol = k.symbol AND d.ts = ${timeOf('k.us')} AND d.seq = k.seq
+          AND d.created_at < ${timeOf('k.taken_us')} - ${CLOCKS_APART})
      ON CONFLICT DO NOTHING`,
     [
       place.name.topic,
@@ -146,6 +152,7 @@ export async function writeCheckpoint(
       late.map(({ symbol }) => symbol),
       late.map(({ tsUs }) => tsUs),
       late.map(({ seq }) => seq.toString()),
+      late.map(({ unsureSinceMs }) => (unsureSinceMs === null ? null : unsureSinceMs * 1000)),
     ],
   );
 }

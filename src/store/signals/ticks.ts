@@ -28,6 +28,36 @@ const AFTER = timeOf('$3');
 const SEEN = `NOT EXISTS (SELECT FROM features_late l WHERE l.provider = d.provider AND l.symbol = d.symbol AND l.ts = d.ts
   AND l.seq = d.seq AND l.group_name = $6)`;
 
+/** What tells a tick from all others. */
+export interface TickIdentity {
+  provider: string;
+  symbol: string;
+  /** µs since 1970 */
+  srcTs: bigint;
+  seq: bigint;
+}
+
+/** Ticks of these symbols, between the first and the last of these, that came too late for the features of a group. */
+export async function lateAmong(
+  client: Client,
+  group: string,
+  ticks: readonly TickIdentity[],
+): Promise<TickIdentity[]> {
+  const times = ticks.map(({ srcTs }) => srcTs);
+  const { rows } = await client.query<{ provider: string; symbol: string; us: string; seq: string }>(
+    `SELECT provider, symbol, ${microsOf('ts')} AS us, seq FROM features_late
+      WHERE group_name = $1 AND provider = ANY ($2) AND symbol = ANY ($3) AND ts BETWEEN ${timeOf('$4')} AND ${timeOf('$5')}`,
+    [
+      group,
+      [...new Set(ticks.map(({ provider }) => provider))],
+      [...new Set(ticks.map(({ symbol }) => symbol))],
+      times.reduce((a, b) => (a < b ? a : b)).toString(),
+      times.reduce((a, b) => (a > b ? a : b)).toString(),
+    ],
+  );
+  return rows.map(({ us, seq, ...rest }) => ({ ...rest, srcTs: BigInt(us), seq: BigInt(seq) }));
+}
+
 /** The last tick of a page. */
 export type TickCursor = Pick<FeatureTick, 'tsUs' | 'seq'>;
 

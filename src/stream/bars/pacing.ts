@@ -43,9 +43,12 @@ export class StepPacing {
     this.#isCaughtUp = count < this.readCount;
   }
 
-  /** Time since the newest entry, ms; 0 while there are more to read. */
-  quietMs(nowMs: number): number {
-    return this.#isCaughtUp && this.#lastTookMs !== null ? nowMs - this.#lastTookMs : 0;
+  /**
+   * For how long nothing followed the newest entry, ms; 0 while there are more to read.
+   * @param emptyAsOfMs when the bus last said that nothing does: silence of the bus itself is none of its symbols
+   */
+  quietMs(emptyAsOfMs: number): number {
+    return this.#isCaughtUp && this.#lastTookMs !== null ? Math.max(0, emptyAsOfMs - this.#lastTookMs) : 0;
   }
 
   waitMs(nowMs: number, windows: Waiting): number {

@@ -178,7 +178,7 @@ export class PartitionBatcher {
       await this.#take(work.windows, deliveries);
       const nowMs = clock.monotonicMs();
       this.#pace.took(deliveries.length, nowMs);
-      work.windows.closeIdle(this.#pace.quietMs(nowMs));
+      work.windows.closeIdle(this.#pace.quietMs(work.reader.emptyAsOfMs));
       await this.#stepWhenDue(work, nowMs);
       if (!work.writer.isCommitting && !work.windows.isRebuilding && work.writer.hasPosition) {
         await work.writer.reviseWhenDue(nowMs);

@@ -25,6 +25,7 @@ export class StepPacing {
   readonly #limits: StepLimits;
   readonly readCount = READ_MAX;
   #lastTookMs: number;
+  #emptyAsOfMs = -Infinity;
   #isCaughtUp = true;
   #rowsSinceMs: number | null = null;
   #entriesSinceMs: number | null = null;
@@ -38,18 +39,27 @@ export class StepPacing {
     this.#checkpointDueMs = nowMs + limits.checkpointMs;
   }
 
-  /** Records the result of one read. */
-  took(count: number, nowMs: number): void {
+  /**
+   * Records the result of one read.
+   * @param emptyAsOfMs when the bus last said that there is nothing more: silence of the bus itself is none of its symbols
+   */
+  took(count: number, nowMs: number, emptyAsOfMs: number): void {
     this.#isCaughtUp = count < this.readCount;
+    this.#emptyAsOfMs = emptyAsOfMs;
     if (count === 0) return;
     this.#lastTookMs = nowMs;
     this.#entriesSinceMs ??= nowMs;
     this.#isStale = true;
   }
 
-  /** Time since the newest entry, ms; 0 while there are more to read. */
-  quietMs(nowMs: number): number {
-    return this.#isCaughtUp ? nowMs - this.#lastTookMs : 0;
+  /** For how long nothing followed the newest entry, ms; 0 while there are more to read. */
+  get quietMs(): number {
+    return this.#isCaughtUp ? Math.max(0, this.#emptyAsOfMs - this.#lastTookMs) : 0;
+  }
+
+  /** What symbols are changed without an entry: by their silence. */
+  settled(): void {
+    this.#isStale = true;
   }
 
   waitMs(nowMs: number, isCommitting: boolean): number {
@@ -78,7 +88,7 @@ export class StepPacing {
   /** A restart would do again what was done since the last one. When nothing comes any more, it is made soon. */
   isCheckpointDue(nowMs: number): boolean {
     if (!this.#isStale) return false;
-    return nowMs >= this.#checkpointDueMs || this.quietMs(nowMs) >= POSITION_MS;
+    return nowMs >= this.#checkpointDueMs || this.quietMs >= POSITION_MS;
   }
 
   stepped(): void {

@@ -1,5 +1,4 @@
 import type { Env } from '../../core/env.ts';
-import type { FeatureTick } from '../../core/feature/tick.ts';
 import type { TickEvent } from '../../core/market/event.ts';
 import type { Providers } from '../../core/market/identity/providers.ts';
 import { PartitionRows } from '../../core/signal/partition-rows.ts';
@@ -7,11 +6,11 @@ import type { RowRules } from '../../core/signal/symbol-rows.ts';
 import type { Delivery, PartitionReader, StreamBus } from '../../bus/bus.ts';
 import type { OwnedPartition } from '../../bus/ownership.ts';
 import type { SignalsStore } from '../../store/signals/signals-store.ts';
-import type { TickCursor } from '../../store/signals/ticks.ts';
 import { isFenced, sqlstateOf } from '../../store/postgres/sqlstate.ts';
-import { PartitionEvents, type PartitionEvent } from '../partition-events.ts';
+import { PartitionEvents } from '../partition-events.ts';
 import type { ServerCalls } from '../server-calls.ts';
 import type { Evaluator } from './evaluator.ts';
+import { StoredHistory } from './stored-history.ts';
 import { StepPacing, type StepLimits } from './pacing.ts';
 import type { SignalReport } from './report.ts';
 import { StepWriter } from './step-writer.ts';
@@ -62,6 +61,7 @@ export class PartitionSignals {
   readonly owned: OwnedPartition;
   readonly #options: PartitionSignalsOptions;
   readonly #events: PartitionEvents;
+  readonly #history: StoredHistory;
   readonly #stopping = new AbortController();
   readonly #giveUp = new AbortController();
   #work: Work | null = null;
@@ -76,6 +76,15 @@ export class PartitionSignals {
   constructor(owned: OwnedPartition, options: PartitionSignalsOptions) {
     this.owned = owned;
     this.#options = options;
+    const { signals, group, primeMs, rules, report } = options;
+    this.#history = new StoredHistory({
+      signals,
+      group,
+      primeMs,
+      allowLateMs: rules.allowLateMs,
+      report,
+      store: (call) => this.#store(call),
+    });
     this.#events = new PartitionEvents(options.bus, options.topic, options.providers);
   }
 
@@ -178,8 +187,8 @@ export class PartitionSignals {
       if (stopping.aborted) return;
       await this.#take(work, deliveries);
       const nowMs = clock.monotonicMs();
-      pace.took(deliveries.length, nowMs);
-      rows.closeIdle(pace.quietMs(nowMs));
+      pace.took(deliveries.length, nowMs, work.reader.emptyAsOfMs);
+      if (rows.closeIdle(pace.quietMs)) pace.settled();
       if (!writer.isCommitting) await writer.settled();
       if (pace.isDue(nowMs, rows.rowCount) && (!writer.isCommitting || pace.isFull(rows.rowCount))) {
         await writer.settled();
@@ -205,13 +214,15 @@ export class PartitionSignals {
     const isOld = (position: string): boolean =>
       readBefore !== null && bus.compare(position, readBefore) <= 0;
     await calls.bus(() => this.#events.forward(events, isOld), this.#stopping.signal);
-    await this.#prime(rows, events);
+    await this.#history.prime(rows, events);
+    const seenLate = await this.#history.seenLate(events);
     const beganMs = env.clock.monotonicMs();
     const ticks: TickEvent[] = [];
     for (const { event, delivery } of events) {
       if (event === null) continue;
       if (event.kind === 'refused') report.refused(event.reason);
       else if (event.kind === 'bar') report.skipped('bar');
+      else if (seenLate.has(event)) report.skipped('late');
       else {
         const outcome = rows.take(event, delivery.takenMs);
         if (outcome !== 'applied') report.skipped(outcome);
@@ -221,44 +232,6 @@ export class PartitionSignals {
     report.updated(ticks, env.clock.monotonicMs() - beganMs);
     this.#position = deliveries[deliveries.length - 1].position;
     this.#entries += deliveries.length;
-  }
-
-  /** Symbols without a state get that of what tick_data has of before their first event. */
-  async #prime(rows: PartitionRows, events: readonly PartitionEvent[]): Promise<void> {
-    for (const { event } of events) {
-      if (event === null || event.kind !== 'tick' || rows.isKnown(event)) continue;
-      await this.#primeSymbol(rows, event);
-    }
-  }
-
-  async #primeSymbol(
-    rows: PartitionRows,
-    { provider, symbol, srcTs, replayRunId }: TickEvent,
-  ): Promise<void> {
-    const { signals, group, primeMs, rules, report } = this.#options;
-    const key = { runId: replayRunId ?? 0n, provider, symbol };
-    const firstUs = Number(srcTs);
-    // a replay begins where the live features of its symbol did: then both are the same
-    const anchorUs = key.runId === 0n ? null : await this.#store(() => signals.anchor(group, key));
-    const range = {
-      provider,
-      symbol,
-      fromUs: anchorUs ?? firstUs - primeMs * 1000,
-      // behind that, ticks may still come on the bus
-      beforeUs: firstUs - rules.allowLateMs * 1000,
-      seenBy: group,
-    };
-    rows.prime(key, []);
-    let ticks = 0;
-    for (let after: TickCursor | null = null; ;) {
-      const from: TickCursor | null = after;
-      const page: FeatureTick[] | null = await this.#store(() => signals.ticks(range, from));
-      if (page === null) break;
-      rows.prime(key, page);
-      ticks += page.length;
-      after = page[page.length - 1];
-    }
-    if (ticks > 0) report.primed(key, ticks);
   }
 
   #commit({ rows, writer, pace }: Work, withStates: boolean): void {

@@ -165,7 +165,7 @@ ${batchMax === undefined ? '' : `  batch_max: ${batchMax}\n`}${sections}`,
       drop: noop,
     };
     const bus = await server.open({
-      partitions: { [TOPIC]: partitions },
+      partitions: { [TOPIC]: partitions, 'mdp.signals': partitions },
       maxBytes: 2 ** 31,
       clientName: 'prove',
       checkpoints,

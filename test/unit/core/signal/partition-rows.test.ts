@@ -151,7 +151,9 @@ void test('what came too late is told once, and a repetition is none', (t) => {
   t.equal(take(tick('A', 3_000_000, 2, 100)), 'applied');
   t.equal(take(tick('A', 1_000_000, 1, 100)), 'known', 'when it was applied');
   t.equal(take(tick('A', 2_000_000, 3, 100)), 'late');
-  t.strictSame(rows.takeLate(), [{ provider: 'p', symbol: 'A', tsUs: START_US + 2_000_000, seq: 3n }]);
+  t.strictSame(rows.takeLate(), [
+    { provider: 'p', symbol: 'A', tsUs: START_US + 2_000_000, seq: 3n, unsureSinceMs: null },
+  ]);
   t.strictSame(rows.takeLate(), []);
   t.end();
 });
@@ -203,6 +205,87 @@ void test('a window is looked at once, at its end, and only where it had ticks',
     'late',
     'nothing comes into a window that was looked at',
   );
+  t.end();
+});
+
+void test('of a late tick that is older than what is remembered it is not known whether it took part', (t) => {
+  const rows = new PartitionRows(rulesOf('ticks'), []);
+  rows.take(tick('A', 1_000_000, 1, 100), START_US / 1000);
+  for (let seq = 2; seq < 600; seq += 1)
+    rows.take(tick('A', 1_000_000 * seq, seq, 100), START_US / 1000 + seq);
+  rows.take(tick('A', 1_000_000, 1, 100), START_US / 1000 + 600);
+  t.strictSame(rows.takeLate(), [
+    { provider: 'p', symbol: 'A', tsUs: START_US + 1_000_000, seq: 1n, unsureSinceMs: START_US / 1000 + 600 },
+  ]);
+  t.end();
+});
+
+void test('a symbol that was silent for too long is settled before its next tick, however entries are read', (t) => {
+  for (const times of ['ticks', 2_000] as const) {
+    const outcomes = [true, false].map((isEach) => {
+      const rows = new PartitionRows(rulesOf(times), []);
+      const taken = [
+        [100_000, 1, 0],
+        [600_000, 2, 1],
+        // of another symbol: it does not count as heard of the first
+        [700_000, 3, 4_900],
+        // behind the allowed lateness's watermark, and yet too late: 600_000 was used when it had been silent for 5 s
+        [400_000, 4, 5_001],
+        [9_000_000, 5, 5_002],
+      ].map(([us, seq, ms]) => {
+        const symbol = seq === 3 ? 'B' : 'A';
+        const outcome = rows.take(tick(symbol, us, seq, 100 + seq), START_US / 1000 + ms);
+        if (isEach) rows.closeIdle(0);
+        return outcome;
+      });
+      return [
+        taken,
+        rows
+          .takeRows()
+          .map(shown)
+          .filter((row) => row.includes('"A"')),
+        rows.takeLate(),
+      ];
+    });
+    t.strictSame(outcomes[0], outcomes[1], `looks at ${times}`);
+    t.strictSame(outcomes[1][0], ['applied', 'applied', 'applied', 'late', 'applied']);
+  }
+  t.end();
+});
+
+/** Looks of a symbol that begins with what is stored; `restart`: before which event. */
+function primedLooks(known: readonly TickEvent[], come: readonly TickEvent[], restart: number): string[] {
+  let rows = new PartitionRows(rulesOf('ticks'), []);
+  const key = { runId: 0n, provider: 'p', symbol: 'A' };
+  const primed = known.map((each) => ({ ...each, tsUs: Number(each.srcTs) }));
+  rows.prime(key, primed, START_US + 9_500_000);
+  const looks: string[] = [];
+  for (const [at, event] of come.entries()) {
+    if (at === restart) {
+      const states = rows.takeStates().map((state) => ({ ...state, facts: [] }));
+      rows = new PartitionRows(rulesOf('ticks'), states);
+    }
+    rows.take(event, START_US / 1000);
+    looks.push(...rows.takeRows().map(shown));
+  }
+  return looks;
+}
+
+void test('stored ticks that may still come are used in their order, and looked at only when they come', (t) => {
+  const times = [9_000_000, 9_600_000, 9_800_000, 10_200_000];
+  const stored = times.map((us, seq) => tick('A', us, seq, 100 + seq));
+  const events = [
+    tick('A', 10_000_000, 7, 200),
+    tick('A', 9_800_000, 2, 102),
+    tick('A', 12_100_000, 8, 201),
+    tick('A', 20_000_000, 9, 202),
+  ];
+  // as if all had come as events
+  const whole = primedLooks(stored.slice(0, 1), [events[0], ...stored.slice(1), ...events.slice(2)], -1);
+  const seen = whole.filter((row) => !row.includes('9600000') && !row.includes('10200000'));
+  t.equal(whole.length - seen.length, 2);
+  for (let restart = -1; restart < events.length; restart += 1)
+    t.strictSame(primedLooks(stored, events, restart), seen, `restart before event ${restart}`);
   t.end();
 });
 

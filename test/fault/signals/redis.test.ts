@@ -1,0 +1,3 @@
+import { smallOnEachBus } from '../../prove/signals/small.ts';
+
+smallOnEachBus('redis', 2);
