@@ -12,6 +12,7 @@ import { askWitness, type Witness } from './postgres/witness.ts';
 import { serverMicros } from './postgres/server-info.ts';
 import { connectDurable, Session } from './postgres/session.ts';
 import { SignalsStore } from './signals/signals-store.ts';
+import { isSchemaBehind, withReason } from './schema/behind.ts';
 import { migrate, schemaStatus } from './schema/migrate.ts';
 import { TickDataWriter, type TickDataResult } from './market/tick-data.ts';
 import { rowOf, type UpsertTick } from './market/upsert-tick.ts';
@@ -79,6 +80,12 @@ export class StoreClient {
   /** The schema files that a stage needs and this database lacks. */
   schemaBehind(stage: string): Promise<string[]> {
     return this.#bookkeeping.run(async (client) => (await schemaStatus(client)).behindFor(stage));
+  }
+
+  /** In place of an error of a schema that is behind: that there is no schema at all, where this is the reason. */
+  reasonOf(error: unknown): Promise<unknown> {
+    if (!isSchemaBehind(error)) return Promise.resolve(error);
+    return this.#bookkeeping.run((client) => withReason(client, error)).catch(() => error);
   }
 
   /** Applies the schema files that this database lacks; returns their names. Rejects with MigrationError. */

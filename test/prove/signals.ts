@@ -11,10 +11,23 @@ import { onEmbedded, prove, random, sized, type Scenario } from './runner.ts';
 import { doesNotDrift, equalsTheOracle } from './signals/features.ts';
 import { SIGNALS_SETTINGS, SMALL } from './signals/harness/sizes.ts';
 import { survivesKills } from './signals/kills.ts';
+import { holdsUpNothing, trainsWhatItServes } from './signals/models.ts';
+import { isPrompt, makesSignalsFast } from './signals/speed.ts';
 
 const oracle = sized({ ticks: 200_000 }, { ticks: 4_000 });
 const drift = sized({ ticks: 10_000_000 }, { ticks: 20_000 });
 const kills = sized({ kills: 10, partitions: 4, events: 60_000, perSecond: 40 }, SMALL.kills);
+
+const trained = sized({ ticks: 60_000 }, { ticks: 9_000 });
+const hanging = sized({ ticks: 300_000, rateMin: 0.9 }, { ticks: 20_000, rateMin: null });
+const speed = sized(
+  { ticks: 200_000, signalsPerSecondMin: 50_000 },
+  { ticks: 10_000, signalsPerSecondMin: null },
+);
+const latency = sized(
+  { ticks: 20_000, perSecond: 1_000, p99MsMax: 5 },
+  { ticks: 2_000, perSecond: 500, p99MsMax: null },
+);
 
 function killed(bus: BusName): Scenario[] {
   return [1, 2, 4].map((members) => ({
@@ -39,4 +52,27 @@ await prove([
     run: () => Promise.resolve(doesNotDrift(random.fork(), drift)),
   },
   ...BUSES.flatMap(killed),
+  {
+    line: '3',
+    name: 'models trained on an export, converted',
+    run: () =>
+      onEmbedded({ settings: SIGNALS_SETTINGS }, (context) => trainsWhatItServes(context, 'redis', trained)),
+  },
+  {
+    line: '3',
+    name: 'a model that hangs',
+    run: () =>
+      onEmbedded({ settings: SIGNALS_SETTINGS }, (context) => holdsUpNothing(context, 'redis', hanging)),
+  },
+  {
+    line: '4',
+    name: 'signals per second of one member',
+    run: () =>
+      onEmbedded({ settings: SIGNALS_SETTINGS }, (context) => makesSignalsFast(context, 'redis', speed)),
+  },
+  {
+    line: '4',
+    name: 'from the watermark to the bus',
+    run: () => onEmbedded({ settings: SIGNALS_SETTINGS }, (context) => isPrompt(context, 'redis', latency)),
+  },
 ]);

@@ -41,7 +41,7 @@ export function isSchemaBehind(error: unknown): boolean {
 
 /** In place of an error of a schema that is behind: that there is no schema at all, where this is the reason. */
 export async function withReason(client: Client, error: unknown): Promise<unknown> {
-  if (!(error instanceof DatabaseError) || !isSchemaBehind(error)) return error;
+  if (error instanceof SchemaBehind || !isSchemaBehind(error)) return error;
   return await findSchema(client).then(
     () => error,
     (found: unknown) => (found instanceof NoSchema ? found : error),

@@ -78,6 +78,8 @@ async function withCheckpoints(
       }),
     });
     await work(bus, store);
+  } catch (error) {
+    throw store === null ? error : await store.reasonOf(error);
   } finally {
     await bus?.close();
     await store?.aclose();

@@ -107,6 +107,7 @@ void test('a command that finds the schema behind names the command that mends i
 
 void test('a search_path without a schema is said as what it is, and the daemon goes on once there is one', async (t) => {
   const place = await placeOf(t);
+  const inDatabase = await place.config('postgres');
   const said = /search_path \((""|tenant)\) names no schema of this database/;
   const url = (path: string): string => {
     const found = new URL(place.url);
@@ -119,8 +120,14 @@ void test('a search_path without a schema is said as what it is, and the daemon 
       registerDb(program, env);
       registerDlq(program, { ...env, tickBytesMax: () => 1024 });
       registerQuality(program, env);
+      registerStream(program, env);
     };
-    for (const args of [['db', 'migrate'], ['db', 'status'], ['dlq', 'list'], ['quality']]) {
+    const onBus = [
+      ['stream', 'tail', '--config', inDatabase],
+      ['stream', 'groups', '--config', inDatabase],
+      ['dlq', 'list', '--bus', '--config', inDatabase],
+    ];
+    for (const args of [['db', 'migrate'], ['db', 'status'], ['dlq', 'list'], ['quality'], ...onBus]) {
       const { code, err } = await runInProcess(register, ...args);
       t.equal(code, 1);
       t.match(err, said, `${args.join(' ')} with ${path}`);
