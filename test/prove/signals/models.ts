@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { eventIdOf } from '../../../src/core/market/event-id.ts';
+import { formatMicros } from '../../../src/core/time.ts';
 import type { TickEvent } from '../../../src/core/market/event.ts';
 import { noScikitLearn, PYTHON } from '../../support/models/python.ts';
 import { troubledModel, TROUBLES } from '../../support/models/onnx.ts';
@@ -34,7 +36,7 @@ function ticksOf(context: ScenarioContext, count: number, scale = 1): TickEvent[
     const second = (Math.floor(at / SYMBOLS.length) * APART_US) / 1e6;
     const noise = context.random.whole(-1_000, 1_000) * 1e-5;
     const price = Math.round((100 + 3 * Math.sin(second / (20 + 5 * place)) + noise) * scale * 1e4) / 1e4;
-    return {
+    const event: Omit<TickEvent, 'eventId'> = {
       kind: 'tick',
       provider: PROVIDER,
       symbol: SYMBOLS[place],
@@ -43,12 +45,16 @@ function ticksOf(context: ScenarioContext, count: number, scale = 1): TickEvent[
       seq: BigInt(at),
       origin: 'live',
       replayRunId: null,
-      eventId: '',
       price,
       size: context.random.whole(1, 100),
       bid: price - 0.01,
       ask: price + 0.01,
       side: context.random.whole(0, 1) === 0 ? 1 : -1,
+    };
+
+    return {
+      ...event,
+      eventId: eventIdOf(event.provider, event.symbol, formatMicros(event.srcTs), event.seq, null),
     };
   });
 }
@@ -154,7 +160,7 @@ export async function holdsUpNothing(
     await SignalsHarness.with(bus, context, {}, async (harness) => {
       const folder = await mkdtemp(join(tmpdir(), 'tick-models-'));
       try {
-        const config = isHanging ? await withHangingModel(harness, folder) : harness.bus.configFile;
+        if (isHanging) await configureHangingModel(harness, folder);
         const infer = harness.bus.program(
           [
             'infer',
@@ -162,8 +168,6 @@ export async function holdsUpNothing(
             'infer-1',
             '--metrics-port',
             '0',
-            '--config',
-            config,
             ...(isHanging ? ['--adapter', 'onnx'] : []),
           ],
           () => {},
@@ -205,7 +209,7 @@ export async function holdsUpNothing(
 }
 
 /** Each call loops as often as the price is high. */
-async function withHangingModel(harness: SignalsHarness, folder: string): Promise<string> {
+async function configureHangingModel(harness: SignalsHarness, folder: string): Promise<void> {
   const standIns = {
     v: 'spread_bps',
     loops: 'price',
@@ -215,9 +219,8 @@ async function withHangingModel(harness: SignalsHarness, folder: string): Promis
   };
   const features = TROUBLES.map((name) => standIns[name]);
   const model = await writeModel(folder, 'm', troubledModel(), { ...TROUBLED, features });
-  const config = join(folder, 'streaming.yaml');
-  const text = await readFile(harness.bus.configFile, 'utf8');
+  const { configFile } = harness.bus;
+  const text = await readFile(configFile, 'utf8');
   const adapter = `    onnx: { enabled: false, model_path: ${model}, timeout: 200ms }\n`;
-  await writeFile(config, text.replace('adapters:\n', `adapters:\n${adapter}`));
-  return config;
+  await writeFile(configFile, text.replace('adapters:\n', `adapters:\n${adapter}`));
 }

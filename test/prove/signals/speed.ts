@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Delivery } from '../../../src/bus/bus.ts';
+import { eventIdOf } from '../../../src/core/market/event-id.ts';
+import { formatMicros } from '../../../src/core/time.ts';
 import type { TickEvent } from '../../../src/core/market/event.ts';
 import { until } from '../../support/until.ts';
 import { mebibytes, type Figures, type ScenarioContext } from '../harness.ts';
@@ -14,27 +16,31 @@ const START_US = 1_760_000_000_000_000;
 const SIGNALS_TOPIC = 'mdp.signals';
 
 /** Quoted trades of 20 symbols, so far apart. */
-function ticksOf(context: ScenarioContext, count: number, apartUs: number): TickEvent[] {
+function ticksOf(context: ScenarioContext, count: number, apartUs: number, startUs = START_US): TickEvent[] {
   const prices = Array.from({ length: SYMBOLS }, () => 100);
   return Array.from({ length: count }, (_, at) => {
     const place = at % SYMBOLS;
     prices[place] *= 1 + context.random.whole(-100, 100) * 1e-6;
     const price = Math.round(prices[place] * 1e4) / 1e4;
-    return {
+    const event: Omit<TickEvent, 'eventId'> = {
       kind: 'tick',
       provider: 'speed',
       symbol: `S${place}`,
-      srcTs: BigInt(START_US + at * apartUs),
+      srcTs: BigInt(startUs + at * apartUs),
       ingestTs: null,
       seq: BigInt(at),
       origin: 'live',
       replayRunId: null,
-      eventId: '',
       price,
       size: context.random.whole(1, 500),
       bid: price - 0.01,
       ask: price + 0.01,
       side: at % 2 === 0 ? 1 : -1,
+    };
+
+    return {
+      ...event,
+      eventId: eventIdOf(event.provider, event.symbol, formatMicros(event.srcTs), event.seq, null),
     };
   });
 }
@@ -118,10 +124,7 @@ export function isPrompt(
     await harness.untilSignals(1, 'true', [program]);
     // event time is as fast as the clock, and lateness 500 ms of it: each tick waits for another one of its symbol
     const apartUs = Math.round(1e6 / perSecond);
-    const events = ticksOf(context, ticks, apartUs).map((event) => ({
-      ...event,
-      srcTs: event.srcTs + 60_000_000n,
-    }));
+    const events = ticksOf(context, ticks, apartUs, START_US + 60_000_000);
     const beganMs = performance.now();
     const batch = Math.max(1, Math.round(perSecond / 200));
     for (let at = 0; at < events.length; at += batch) {

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 source, label, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-FEATURES = ["ret_30s", "momentum", "rsi", "order_imbalance", "vwap_deviation_bps", "tick_rate_z"]
+FEATURES = ["ret_30s", "momentum", "rsi", "order_imbalance", "vwap_deviation_bps"]
 frame = pd.read_csv(source).dropna(subset=[*FEATURES, label])
 rises = (frame[label] > 0).astype(int)
 for name, model in {
