@@ -36,7 +36,7 @@ type State =
 /**
  * The steps of one partition, one at a time:
  *
- *   looks ─► evaluator ─► one transaction: fence · number · position · signals ─► published
+ *   looks ─► evaluator ─► one transaction: fence · number · position · signals ─► published, while the next one commits
  *         ─► now and then a transaction of its own: the symbols' states, and the entry that they are of
  *
  * A restart goes on behind the states: signals since then come again, are in the table already, and are published again. So a
@@ -52,6 +52,8 @@ export class StepWriter {
   #stateAfter: string | null;
   #late: LateTick[] = [];
   #state: State = { kind: 'idle' };
+  /** of the step before */
+  #published: Promise<void> = Promise.resolve();
 
   constructor(rows: PartitionRows, state: SignalState, log: string, options: StepWriterOptions) {
     this.#options = options;
@@ -96,9 +98,14 @@ export class StepWriter {
     const signals = step.rows.length === 0 ? [] : await evaluator.evaluate(step.rows, this.#facts);
     report.evaluated(evaluator.adapter, step.rows.length, signals, env.clock.monotonicMs() - beganMs);
     const stored = await this.#store(step, signals);
-    await this.#publish(stored);
+    // in order, and one step's at a time: while it is under way, the next one's transaction may be
+    await this.#published;
+    this.#published = this.#publish(stored);
+    this.#published.catch(() => {}); // the next step, or the end, says so
     this.#late.push(...this.#rows.takeLate());
-    if (step.states !== null) await this.#checkpoint(step.position, step.states);
+    if (step.states === null) return;
+    await this.#published;
+    await this.#checkpoint(step.position, step.states);
   }
 
   readonly #facts = {
