@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import { backoffMs } from '../core/retry.ts';
 import { atMost } from '../core/wait.ts';
 import { connect, connectFailureKind, parseDatabaseUrl } from '../store/postgres/connect.ts';
+import { lockWarnings } from '../store/chunks/locks.ts';
 import { isPooled } from '../store/postgres/pooler.ts';
 import {
   connectionLimit,
@@ -22,6 +23,8 @@ import type { Log } from './telemetry/log.ts';
 export interface Preflight {
   edition: EditionInfo;
   connectionLimit: ConnectionLimit;
+  /** for the log */
+  warnings: string[];
 }
 
 /** An error that waiting cannot fix: one line for the operator, exit code 1. */
@@ -50,6 +53,7 @@ export async function firstContact(
         telemetry.edition(found.edition);
         log.info(found.edition, 'Connected to database');
         if (isPooled(client)) log.info(BEHIND_POOLER);
+        for (const warning of found.warnings) log.warn(warning);
         if (!config.stages.includes('ingest')) {
           await ensureSchema(client, config, log);
           telemetry.withoutIngest([]);
@@ -103,5 +107,9 @@ async function withClient<T>(
 }
 
 async function look(client: Client): Promise<Preflight> {
-  return { edition: await detectEdition(client), connectionLimit: await connectionLimit(client) };
+  return {
+    edition: await detectEdition(client),
+    connectionLimit: await connectionLimit(client),
+    warnings: await lockWarnings(client),
+  };
 }

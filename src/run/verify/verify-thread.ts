@@ -18,6 +18,7 @@ import { destroy } from '../../store/postgres/session.ts';
 import { sqlstateOf } from '../../store/postgres/sqlstate.ts';
 import { CopyTooLargeError } from '../../store/postgres/copy-out.ts';
 import { TickPages } from '../../store/chain/tick-pages.ts';
+import { TickChunks } from '../../store/chunks/tick-chunks.ts';
 
 export type VerifierEnv = Pick<Env, 'clock' | 'random'>;
 
@@ -58,6 +59,9 @@ const PAGE_BYTES_MAX = 64 * 2 ** 20;
 /** For a single tick: the store itself cannot hold much more. */
 const TICK_BYTES_MAX = 2 ** 30 - 1;
 
+/** out_of_memory, which is also what a server says that has no room for another lock */
+const OUT_OF_LOCKS = '53200';
+
 /** Reads are retried when the connection failed or the server ended it, as a lagging standby does. */
 const ATTEMPTS_MAX = 6;
 const BACKOFF = { firstMs: 200, maxMs: 5_000 };
@@ -68,6 +72,8 @@ export class Verifiers {
   readonly #env: VerifierEnv;
   readonly #idle: Verifier[] = [];
   readonly #all: Verifier[] = [];
+  /** of all sessions of this thread; null: not asked for yet, or in vain */
+  #chunks: Promise<TickChunks> | null = null;
 
   constructor(setup: VerifierSetup, env: VerifierEnv) {
     this.#setup = setup;
@@ -78,7 +84,7 @@ export class Verifiers {
   async verify(task: VerifyTask): Promise<VerifyOutcome> {
     let verifier = this.#idle.pop();
     if (verifier === undefined) {
-      verifier = new Verifier(this.#setup, this.#env);
+      verifier = new Verifier(this.#setup, this.#env, (client) => this.#chunksOf(client));
       this.#all.push(verifier);
     }
     try {
@@ -94,6 +100,15 @@ export class Verifiers {
     }
   }
 
+  #chunksOf(client: Client): Promise<TickChunks> {
+    if (this.#chunks === null) {
+      const reading = TickChunks.read(client);
+      reading.catch(() => (this.#chunks = null));
+      this.#chunks = reading;
+    }
+    return this.#chunks;
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#all.map((verifier) => verifier.close()));
   }
@@ -104,11 +119,13 @@ class Verifier {
   readonly #setup: VerifierSetup;
   readonly #env: VerifierEnv;
   readonly #page = new TickPage();
+  readonly #chunks: (client: Client) => Promise<TickChunks>;
   #session: { client: Client; pages: TickPages } | null = null;
 
-  constructor(setup: VerifierSetup, env: VerifierEnv) {
+  constructor(setup: VerifierSetup, env: VerifierEnv, chunks: (client: Client) => Promise<TickChunks>) {
     this.#setup = setup;
     this.#env = env;
+    this.#chunks = chunks;
   }
 
   async verify(task: VerifyTask): Promise<VerifyOutcome> {
@@ -117,7 +134,8 @@ class Verifier {
         return task.kind === 'page' ? await this.#verifyPage(task) : await this.#verifyHole(task);
       } catch (error) {
         this.#drop();
-        if (error instanceof CopyTooLargeError && task.first !== task.last) return { kind: 'too_large' };
+        const isTooLarge = error instanceof CopyTooLargeError || sqlstateOf(error) === OUT_OF_LOCKS;
+        if (isTooLarge && task.first !== task.last) return { kind: 'too_large' };
         if (!isPassing(error) || attempt + 1 >= ATTEMPTS_MAX) throw error;
         await delay(backoffMs(attempt, BACKOFF, this.#env.random()));
       }
@@ -131,6 +149,7 @@ class Verifier {
 
   async #verifyPage(task: VerifyTask): Promise<VerifyOutcome> {
     const pages = await this.#pages();
+    if (task.first !== task.last && pages.isTooWide(task)) return { kind: 'too_large' };
     const bytesMax = task.first === task.last ? TICK_BYTES_MAX : PAGE_BYTES_MAX;
     const page = this.#page;
     const beganMs = this.#env.clock.monotonicMs();
@@ -174,7 +193,12 @@ class Verifier {
     if (this.#session === null) {
       const { databaseUrl, applicationName } = this.#setup;
       const client = await connect(parseDatabaseUrl(databaseUrl), { applicationName });
-      this.#session = { client, pages: new TickPages(client) };
+      try {
+        this.#session = { client, pages: new TickPages(client, await this.#chunks(client)) };
+      } catch (error) {
+        destroy(client);
+        throw error;
+      }
     }
     return this.#session.pages;
   }

@@ -7,6 +7,7 @@ import {
   type ChainReach,
   type OrdersCursor,
 } from '../../core/market/orders/cursor.ts';
+import { chainTimes, holdAll, UNBOUND, type ChainTimes } from '../chunks/times.ts';
 import { connectDurable, Session } from '../postgres/session.ts';
 import { microsOf, msOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
@@ -30,6 +31,8 @@ export interface ChainTransaction {
 /** An order has some 500 bytes; longer payloads are not read, so that a page of a thousand is bounded. */
 export const PAYLOAD_BYTES_MAX = 64 * 1024;
 const CURSOR = 'orders';
+/** Ticks that are looked at in one go where the table is a hypertable. */
+const STRETCH_TICKS = 16_384n;
 /** The session is dropped after this long without an answer. */
 const ANSWER_MS_MAX = 30_000;
 /** How long the lease lasts without renewal, and how often it is renewed, ms. */
@@ -106,18 +109,47 @@ export class ChainOrders {
 
   /** Transactions after (tick, sequence) up to a tick, in order, at most `limit`. */
   async page(tick: bigint, sequence: bigint, upTo: bigint, limit: number): Promise<ChainTransaction[]> {
-    const rows = await this.#rows<{
-      tick_number: string;
-      sequence_number: string;
-      payload: Buffer | null;
-      tick_us: string;
-    }>(PAGE_SQL, [tick.toString(), sequence.toString(), upTo.toString(), limit]);
-    return rows.map((row) => ({
-      tick: BigInt(row.tick_number),
-      sequence: BigInt(row.sequence_number),
-      payload: row.payload,
-      tickTimestamp: BigInt(row.tick_us),
-    }));
+    const found: ChainTransaction[] = [];
+    let [from, after] = [tick, sequence];
+    while (from <= upTo) {
+      const stretch = await this.#stretch(from, after, upTo, limit - found.length);
+      found.push(...stretch.rows);
+      if (found.length === limit) break;
+      [from, after] = [stretch.last + 1n, -1n];
+    }
+    return found;
+  }
+
+  /** A page as far as a stretch of ticks: of a hypertable only the chunks that have them are read. */
+  #stretch(
+    tick: bigint,
+    sequence: bigint,
+    upTo: bigint,
+    limit: number,
+  ): Promise<{ rows: ChainTransaction[]; last: bigint }> {
+    return this.#inTransaction(async (client) => {
+      const end = upTo - tick < STRETCH_TICKS ? upTo : tick + STRETCH_TICKS - 1n;
+      const range = { first: tick, last: end };
+      const bounds = await chainTimes(client, range);
+      const last = bounds.isUnbound ? upTo : end;
+      // where times jump, an order must not be missed
+      const times = (await holdAll(client, bounds, range)) ? bounds : UNBOUND;
+      const { rows } = await client.query<{
+        tick_number: string;
+        sequence_number: string;
+        payload: Buffer | null;
+        tick_us: string;
+      }>(pageSql(times), [tick.toString(), sequence.toString(), last.toString(), limit]);
+      return {
+        last,
+        rows: rows.map((row) => ({
+          tick: BigInt(row.tick_number),
+          sequence: BigInt(row.sequence_number),
+          payload: row.payload,
+          tickTimestamp: BigInt(row.tick_us),
+        })),
+      };
+    });
   }
 
   /** Numbers of a range that are open dead letters and not stored, in order, at most `limit`. */
@@ -182,11 +214,15 @@ export class ChainOrders {
 
   /** For the publisher alone. */
   #rows<R extends QueryResultRow>(sql: string, values: unknown[]): Promise<R[]> {
+    return this.#inTransaction(async (client) => (await client.query<R>(sql, values)).rows);
+  }
+
+  #inTransaction<T>(work: (client: Client) => Promise<T>): Promise<T> {
     return this.#session.run(async (client) => {
       if (!this.#isLeader) this.#lost();
       return inTransaction(client, async () => {
         await client.query(PLANNING);
-        return (await client.query<R>(sql, values)).rows;
+        return work(client);
       });
     });
   }
@@ -201,11 +237,11 @@ SELECT p.origin, p."position", g.first_tick, g.last_tick, g.state,
      WHERE state <> 'filled' AND last_tick >= $1 AND first_tick <= p."position"
      ORDER BY first_tick LIMIT 1) g ON true`;
 
-const PAGE_SQL = `
+const pageSql = (times: ChainTimes): string => `
 SELECT tick_number, sequence_number, ${microsOf('tick_timestamp')} AS tick_us,
        CASE WHEN octet_length(payload) <= ${PAYLOAD_BYTES_MAX} THEN payload END AS payload
   FROM tick_transactions
- WHERE tick_number >= $1 AND tick_number <= $3 AND (tick_number > $1 OR sequence_number > $2)
+ WHERE tick_number >= $1 AND tick_number <= $3 AND (tick_number > $1 OR sequence_number > $2)${times.and('tick_transactions')}
  ORDER BY tick_number, sequence_number LIMIT $4`;
 
 /** The same expression as in the unique index of dead_letters. */
@@ -213,7 +249,8 @@ const DEAD_LETTERS_SQL = `
 SELECT DISTINCT d.tick_number FROM dead_letters d
  WHERE d.status = 'open' AND d.tick_number IS NOT NULL AND d.after_tick IS NULL
    AND coalesce(d.tick_number, -1) BETWEEN $1::numeric AND $2::numeric
-   AND NOT EXISTS (SELECT FROM vdf_proofs v WHERE v.tick_number = d.tick_number::bigint)
+   AND NOT EXISTS (SELECT FROM vdf_proofs v
+                    WHERE v.tick_number = d.tick_number::bigint AND v.tick_number BETWEEN $1::bigint AND $2::bigint)
  ORDER BY d.tick_number LIMIT $3`;
 
 const STORED_SQL = `

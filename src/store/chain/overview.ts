@@ -1,6 +1,8 @@
 import type { Client } from 'pg';
 import { detectEdition, serverMicros, type EditionInfo } from '../postgres/server-info.ts';
 import { isoSeconds, isoTime } from '../postgres/time-sql.ts';
+import { INT64_MAX } from '../../core/chain/tick.ts';
+import { chainTimes } from '../chunks/times.ts';
 import { readChainFloor } from '../retention/chain.ts';
 import { inSnapshot } from '../postgres/transaction.ts';
 
@@ -60,8 +62,13 @@ export async function readOverview(client: Client): Promise<Overview> {
          ${isoTime('holder_since')} AS since, halt, halt_reason,
          ${isoTime('halted_at')} AS halted_at FROM ingest_state`,
     );
+    // in the last chunks, where there are many
+    const newer = await chainTimes(client, {
+      first: BigInt(position.rows[0]?.position ?? 0),
+      last: INT64_MAX,
+    });
     const newest = await client.query<{ newest: string | null }>(
-      `SELECT ${isoTime('max("timestamp")')} AS newest FROM ticks`,
+      `SELECT ${isoTime('max("timestamp")')} AS newest FROM ticks WHERE true${newer.and('ticks')}`,
     );
     const gaps = await client.query<{ state: string; ranges: string; ticks: string }>(
       'SELECT state, count(*) AS ranges, sum(last_tick - first_tick + 1) AS ticks FROM ingest_gaps WHERE last_tick >= $1 GROUP BY state ORDER BY state',

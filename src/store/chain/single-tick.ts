@@ -3,6 +3,7 @@ import type { ChainAlarm } from '../../core/copy/transcode.ts';
 import type { Tick } from '../../core/chain/tick.ts';
 import type { TickRows } from '../../core/copy/frame.ts';
 import { copyStatement, PROOFS, TICKS, TRANSACTIONS } from '../../core/copy/tables.ts';
+import { chainTimes, UNBOUND, type ChainTimes } from '../chunks/times.ts';
 import { sendPipelined } from '../postgres/pipelined-copy.ts';
 import { readStoredTicks } from './stored-ticks.ts';
 
@@ -27,17 +28,28 @@ export async function lockSingleTicks(client: Client): Promise<void> {
 
 /** The stored tick of a number; null when the tables have nothing of it. */
 export async function readSingleTick(client: Client, tick: bigint): Promise<Tick | 'in part' | null> {
-  const { rows } = await client.query<Record<'ticks' | 'proofs' | 'transactions', string>>(
-    `SELECT (SELECT count(*) FROM ticks WHERE tick_number = $1) AS ticks,
-       (SELECT count(*) FROM vdf_proofs WHERE tick_number = $1) AS proofs,
-       (SELECT count(*) FROM tick_transactions WHERE tick_number = $1) AS transactions`,
-    [tick.toString()],
-  );
-  const counts = rows[0];
-  if (counts?.ticks === '1' && counts.proofs === '1') {
+  const times = await chainTimes(client, { first: tick, last: tick });
+  let counts = await countRows(client, tick, times);
+  // not where its neighbours are
+  if (counts.proofs === '1' && counts.ticks === '0' && !times.isUnbound) {
+    counts = await countRows(client, tick, UNBOUND);
+  }
+  if (counts.ticks === '1' && counts.proofs === '1') {
     return (await readStoredTicks(client, [tick])).get(tick) ?? 'in part';
   }
-  return counts?.ticks === '0' && counts.proofs === '0' && counts.transactions === '0' ? null : 'in part';
+  return counts.ticks === '0' && counts.proofs === '0' && counts.transactions === '0' ? null : 'in part';
+}
+
+type RowCounts = Record<'ticks' | 'proofs' | 'transactions', string>;
+
+async function countRows(client: Client, tick: bigint, times: ChainTimes): Promise<RowCounts> {
+  const { rows } = await client.query<RowCounts>(
+    `SELECT (SELECT count(*) FROM ticks WHERE tick_number = $1${times.and('ticks')}) AS ticks,
+       (SELECT count(*) FROM vdf_proofs WHERE tick_number = $1) AS proofs,
+       (SELECT count(*) FROM tick_transactions WHERE tick_number = $1${times.and('tick_transactions')}) AS transactions`,
+    [tick.toString()],
+  );
+  return rows[0];
 }
 
 /** The open dead letters recorded in place of a tick: a conflict is recorded beside one. */

@@ -1,5 +1,6 @@
 import { DatabaseError, type Client } from 'pg';
 import { RangeSet, type TickRange } from '../../core/ingest/ranges.ts';
+import type { TickChunks } from '../chunks/tick-chunks.ts';
 import { microsOf } from '../postgres/time-sql.ts';
 
 /** What can be wrong with a row; the names are the same everywhere. */
@@ -63,6 +64,23 @@ const CAREFUL: Bytes = {
 const numbersWhere = (condition: string, number = 'n'): string =>
   `array_agg(${number}) FILTER (WHERE n >= $1 AND (${condition}))`;
 
+/** SELECTs of the rows of a page; of ticks from the one before it on. */
+interface Sources {
+  ticks: string;
+  transactions: string;
+}
+
+function sourcesOf({ first, last }: TickRange, chunks: TickChunks): Sources {
+  const before = first > 0n ? first - 1n : first;
+  return {
+    ticks: chunks.select('ticks', '*', `tick_number BETWEEN ${before} AND ${last}`, { first: before, last }),
+    transactions: chunks.select('tick_transactions', '*', `tick_number BETWEEN ${first} AND ${last}`, {
+      first,
+      last,
+    }),
+  };
+}
+
 /** null: hashes are not requested */
 type Reading = Bytes | null;
 
@@ -71,7 +89,7 @@ const FOLLOWS = 'n_before = n - 1';
 const PREVIOUS = `coalesce(previous_output, CASE WHEN ${FOLLOWS} THEN output_before END)`;
 
 /** Ticks and proofs side by side in the order of their numbers, each with the previous row. */
-const ticksSql = (read: Reading): string => `
+const ticksSql = (read: Reading, { ticks }: Sources): string => `
 SELECT min(n) FILTER (WHERE n >= $1) AS first, max(n) FILTER (WHERE n >= $1) AS last,
   ${microsOf('min(at) FILTER (WHERE n >= $1 AND isfinite(at))')} AS first_us,
   ${microsOf('max(at) FILTER (WHERE n >= $1 AND isfinite(at))')} AS last_us,
@@ -90,7 +108,7 @@ FROM (
   FROM (
     SELECT coalesce(t.tick_number, v.tick_number) AS n, t.tick_number AS tick, v.tick_number AS proof,
       t."timestamp" AS at, t.batch_hash, t.previous_output, v.input, v.output
-    FROM (SELECT * FROM ticks WHERE tick_number BETWEEN $1::bigint - 1 AND $2::bigint) t
+    FROM (${ticks}) t
     FULL JOIN (SELECT * FROM vdf_proofs WHERE tick_number BETWEEN $1::bigint - 1 AND $2::bigint) v
       ON v.tick_number = t.tick_number
   ) pairs
@@ -102,7 +120,7 @@ const inputWrong = ({ hex }: Bytes): string =>
      IS DISTINCT FROM sha256(${hex(PREVIOUS)} || ${hex('batch_hash')} || int8send(n))`;
 
 /** The transactions of each tick together, beside their tick. OFFSET 0: a row is checked before the wide ones are sorted. */
-const transactionsSql = (read: Reading): string => `
+const transactionsSql = (read: Reading, { ticks, transactions }: Sources): string => `
 SELECT sum(rows) AS rows,
   ${numbersWhere('rows > distinct_rows')} AS transaction_twice,
   ${numbersWhere('rows > 0 AND (tick IS NULL OR tick_from < at_first OR tick_to > at_last)')} AS transaction_without_tick,
@@ -116,12 +134,12 @@ FROM (
       string_agg(tx_hash, '' ORDER BY sequence_number) AS hashes
     FROM (
       SELECT tick_number, sequence_number, tick_timestamp, tx_hash, ${read === null ? 'false' : txHashWrong(read)} AS is_wrong
-      FROM tick_transactions WHERE tick_number BETWEEN $1 AND $2 OFFSET 0
+      FROM (${transactions}) stored OFFSET 0
     ) judged GROUP BY tick_number
   ) x
   FULL JOIN (
     SELECT tick_number, min("timestamp") AS at_first, max("timestamp") AS at_last, min(batch_hash) AS batch_hash
-    FROM ticks WHERE tick_number BETWEEN $1 AND $2 GROUP BY tick_number
+    FROM (${ticks}) stored WHERE tick_number BETWEEN $1 AND $2 GROUP BY tick_number
   ) t ON t.tick_number = x.tick_number
 ) rows`;
 
@@ -142,23 +160,34 @@ type Row = Record<string, string | string[] | null>;
  * Checks all rows of [first, last]: some ten thousand ticks at a time, so that no sort spills to disk. Call it within a
  * transaction.
  */
-export async function readPage(client: Client, page: TickRange, hashes: boolean): Promise<Page> {
-  if (!hashes) return toPage(page, await readRows(client, page, null));
+export async function readPage(
+  client: Client,
+  page: TickRange,
+  hashes: boolean,
+  chunks: TickChunks,
+): Promise<Page> {
+  const sources = sourcesOf(page, chunks);
+  if (!hashes) return toPage(page, await readRows(client, page, null, sources));
   await client.query('SAVEPOINT page');
   try {
-    return toPage(page, await readRows(client, page, FAST));
+    return toPage(page, await readRows(client, page, FAST, sources));
   } catch (error) {
     if (!(error instanceof DatabaseError) || !/^(22|0A)/.test(error.code ?? '')) throw error;
     await client.query('ROLLBACK TO SAVEPOINT page');
-    return toPage(page, await readRows(client, page, CAREFUL));
+    return toPage(page, await readRows(client, page, CAREFUL, sources));
   } finally {
     await client.query('RELEASE SAVEPOINT page').catch(() => {}); // of a failed transaction or a lost connection
   }
 }
 
-async function readRows(client: Client, { first, last }: TickRange, read: Reading): Promise<Row[]> {
+async function readRows(
+  client: Client,
+  { first, last }: TickRange,
+  read: Reading,
+  sources: Sources,
+): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const sql of [ticksSql(read), transactionsSql(read)]) {
+  for (const sql of [ticksSql(read, sources), transactionsSql(read, sources)]) {
     const { rows: answer } = await client.query<Row>(sql, [first.toString(), last.toString()]);
     rows.push(answer[0] ?? {});
   }

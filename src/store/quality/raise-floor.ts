@@ -1,13 +1,17 @@
 import type { Client } from 'pg';
 import { explainHoles } from '../../core/chain/verify/holes.ts';
+import { INT64_MAX } from '../../core/chain/tick.ts';
 import type { TickRange } from '../../core/ingest/ranges.ts';
 import { deciding, DecisionRefused } from '../chain/halt.ts';
 import { readExtent } from '../chain/overview.ts';
 import { TickPages } from '../chain/tick-pages.ts';
+import { releasingLocks } from '../chunks/locks.ts';
+import { TickChunks } from '../chunks/tick-chunks.ts';
+import { chainTimes, UNBOUND, type ChainTimes } from '../chunks/times.ts';
 import { inSnapshot } from '../postgres/transaction.ts';
 import { exists, knowsRetention, raiseFloor } from '../retention/round.ts';
 import { readPage } from './page.ts';
-import { PLANNER } from './report.ts';
+import { PAGE_CHUNKS_MAX, PLANNER } from './report.ts';
 
 /** So many complete ticks in a row end the search: times that go backwards leave a ragged edge. */
 const PAGE_TICKS = 1024n;
@@ -36,9 +40,10 @@ export interface RaisedFloor {
 export function findLowestComplete(client: Client): Promise<RaisedFloor | null> {
   return inSnapshot(client, async () => {
     await client.query(PLANNER.map((setting) => `SET LOCAL ${setting}`).join('; '));
+    const chunks = await TickChunks.read(client, releasingLocks(client));
     const { floor: from, position } = await readExtent(client);
     if (from === null || position === null) throw new DecisionRefused('nothing was ever ingested here');
-    const floor = await search(client, from, position);
+    const floor = await search(client, chunks, from, position);
     return floor === null ? null : { from, floor, position, ...(await readBelow(client, floor)) };
   });
 }
@@ -64,12 +69,19 @@ export async function raiseChainFloor(client: Client, { floor }: RaisedFloor): P
 }
 
 /** Null: nothing is missing at the lower end. */
-async function search(client: Client, from: bigint, position: bigint): Promise<bigint | null> {
-  const pages = new TickPages(client);
+async function search(
+  client: Client,
+  chunks: TickChunks,
+  from: bigint,
+  position: bigint,
+): Promise<bigint | null> {
+  const pages = new TickPages(client, chunks);
+  const released = releasingLocks(client);
   let lowest = from;
   let isDamaged = false;
   for (;;) {
-    const start = await lowestStored(client, lowest);
+    const looked = lowest;
+    const start = await released(() => lowestStored(client, chunks, looked));
     if (start === null || start > position)
       throw new DecisionRefused(
         `no tick from ${from} to ${position} is complete: wait until later ones are stored`,
@@ -77,23 +89,23 @@ async function search(client: Client, from: bigint, position: bigint): Promise<b
     const below =
       start === lowest ? null : await lost(pages, [{ first: lowest, last: start - 1n }], position);
     if (below !== null) isDamaged = true;
-    const damaged =
-      (await withoutTransactions(client, start)) ??
-      (await damagedIn(client, pages, start, position)) ??
-      ((await isLinked(client, start)) ? null : start);
+    const damaged = await released(
+      async () =>
+        (await withoutTransactions(client, chunks, start)) ??
+        (await damagedIn(client, { pages, chunks }, start, position)) ??
+        ((await isLinked(client, start)) ? null : start),
+    );
     if (damaged === null) return isDamaged ? start : null;
     isDamaged = true;
     lowest = damaged + 1n;
   }
 }
 
-const lowestIn = (table: string): string =>
-  `(SELECT tick_number FROM ${table} WHERE tick_number >= $1 ORDER BY tick_number LIMIT 1)`;
-
 /** No tick below it is complete. */
-async function lowestStored(client: Client, from: bigint): Promise<bigint | null> {
+async function lowestStored(client: Client, chunks: TickChunks, from: bigint): Promise<bigint | null> {
   const { rows } = await client.query<{ tick: string | null; proof: string | null }>(
-    `SELECT ${lowestIn('ticks')} AS tick, ${lowestIn('vdf_proofs')} AS proof`,
+    `SELECT ${chunks.lowestFrom('ticks', from)} AS tick,
+       (SELECT tick_number FROM vdf_proofs WHERE tick_number >= $1 ORDER BY tick_number LIMIT 1) AS proof`,
     [from.toString()],
   );
   const { tick, proof } = rows[0];
@@ -114,38 +126,38 @@ async function lost(
 }
 
 /** The last tick, below the first stored transaction, that had some: in one step, however many there are. */
-async function withoutTransactions(client: Client, from: bigint): Promise<bigint | null> {
-  return oneNumber(
-    client,
-    `SELECT tick_number AS n FROM ticks
-      WHERE tick_number >= $1 AND batch_hash <> $2
-        AND tick_number < coalesce((SELECT x.tick_number FROM tick_transactions x WHERE x.tick_number >= $1
-                                     ORDER BY x.tick_number LIMIT 1), 9223372036854775807)
-      ORDER BY tick_number DESC LIMIT 1`,
-    [from.toString(), EMPTY_BATCH_HASH],
-  );
+async function withoutTransactions(client: Client, chunks: TickChunks, from: bigint): Promise<bigint | null> {
+  const first = await oneNumber(client, `SELECT ${chunks.lowestFrom('tick_transactions', from)} AS n`, []);
+  const last = first === null ? INT64_MAX : first - 1n;
+  if (last < from) return null;
+  const some = `tick_number BETWEEN ${from} AND ${last} AND batch_hash <> '${EMPTY_BATCH_HASH}'`;
+  const ticks = chunks.select('ticks', 'tick_number', some, { first: from, last });
+  return oneNumber(client, `SELECT tick_number AS n FROM (${ticks}) t ORDER BY tick_number DESC LIMIT 1`, []);
 }
 
 /** The highest number of a page of which something is missing. */
 async function damagedIn(
   client: Client,
-  pages: TickPages,
+  { pages, chunks }: { pages: TickPages; chunks: TickChunks },
   first: bigint,
   position: bigint,
 ): Promise<bigint | null> {
-  const last = first + PAGE_TICKS - 1n < position ? first + PAGE_TICKS - 1n : position;
-  const page = await readPage(client, { first, last }, false);
+  const end = first + PAGE_TICKS - 1n < position ? first + PAGE_TICKS - 1n : position;
+  const last = chunks.lastWithin({ first, last: end }, PAGE_CHUNKS_MAX);
+  const page = await readPage(client, { first, last }, false, chunks);
+  const numbers = `tick_number BETWEEN ${first} AND ${last}`;
+  const some = `${numbers} AND batch_hash <> '${EMPTY_BATCH_HASH}'`;
   const found = [
     await lost(pages, page.missing, position),
     page.found.get('tick_without_proof')?.at(-1) ?? null,
     await oneNumber(
       client,
       `SELECT max(t.tick_number) AS n
-         FROM (SELECT * FROM ticks WHERE tick_number BETWEEN $1 AND $2 AND batch_hash <> $3) t
-         LEFT JOIN (SELECT DISTINCT tick_number FROM tick_transactions WHERE tick_number BETWEEN $1 AND $2) x
+         FROM (${chunks.select('ticks', 'tick_number', some, { first, last })}) t
+         LEFT JOIN (${chunks.select('tick_transactions', 'DISTINCT tick_number', numbers, { first, last })}) x
            ON x.tick_number = t.tick_number
         WHERE x.tick_number IS NULL`,
-      [first.toString(), last.toString(), EMPTY_BATCH_HASH],
+      [],
     ),
   ];
   return found.reduce((a, b) => (a === null || (b !== null && b > a) ? b : a), null);
@@ -153,9 +165,15 @@ async function damagedIn(
 
 /** Whether it is stored, and what it links to is known. */
 async function isLinked(client: Client, tick: bigint): Promise<boolean> {
+  const times = await chainTimes(client, { first: tick, last: tick });
+  if (await isLinkedWithin(client, tick, times)) return true;
+  return !times.isUnbound && (await isLinkedWithin(client, tick, UNBOUND));
+}
+
+async function isLinkedWithin(client: Client, tick: bigint, times: ChainTimes): Promise<boolean> {
   const { rows } = await client.query<{ is_linked: boolean }>(
     `SELECT EXISTS (SELECT FROM vdf_proofs WHERE tick_number = $1)
-        AND EXISTS (SELECT FROM ticks t WHERE t.tick_number = $1
+        AND EXISTS (SELECT FROM ticks t WHERE t.tick_number = $1${times.and('ticks')}
                AND (t.previous_output IS NOT NULL OR EXISTS (SELECT FROM vdf_proofs WHERE tick_number = $1::bigint - 1)))
        AS is_linked`,
     [tick.toString()],

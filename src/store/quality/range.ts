@@ -1,5 +1,7 @@
 import type { Client } from 'pg';
-import { formatMicros, type Micros } from '../../core/time.ts';
+import type { Micros } from '../../core/time.ts';
+import type { TickChunks } from '../chunks/tick-chunks.ts';
+import { withinSpan } from '../chunks/chunk-map.ts';
 
 /** A tick number (the range includes both ends), or a time (half-open). */
 export type QualityBound = { tick: bigint } | { micros: Micros };
@@ -10,6 +12,12 @@ export interface QualityEnds {
   last: bigint;
 }
 
+/** null: an end of what is recorded */
+export interface QualityBounds {
+  from: QualityBound | null;
+  to: QualityBound | null;
+}
+
 /**
  * The numbers between two bounds; null is an end of what is recorded. By time: from the lowest to the highest number
  * with a time in it, even if timestamps go backwards, plus the missing numbers directly adjacent, because it is unknown
@@ -17,29 +25,30 @@ export interface QualityEnds {
  */
 export async function readEnds(
   client: Client,
-  from: QualityBound | null,
-  to: QualityBound | null,
+  chunks: TickChunks,
+  { from, to }: QualityBounds,
   recorded: QualityEnds,
 ): Promise<QualityEnds> {
-  const after = from !== null && 'micros' in from ? formatMicros(from.micros) : null;
-  const before = to !== null && 'micros' in to ? formatMicros(to.micros) : null;
-  const inside = after === null && before === null ? null : await numbersInside(client, after, before);
+  const after = from !== null && 'micros' in from ? from.micros : null;
+  const before = to !== null && 'micros' in to ? to.micros : null;
+  const inside =
+    after === null && before === null ? null : await numbersInside(client, chunks, after, before);
 
   let { first, last } = recorded;
   if (from !== null && 'tick' in from) first = from.tick;
   else if (after !== null) {
     const lower =
       inside === null
-        ? await oneNumber(client, `"timestamp" < $1 ORDER BY "timestamp" DESC, tick_number DESC`, after)
-        : await oneNumber(client, 'tick_number < $1 ORDER BY tick_number DESC', `${inside.first}`);
+        ? await nextByTime(client, chunks, after, 'before')
+        : await oneNumber(client, chunks.highestBelow('ticks', inside.first));
     if (lower !== null && lower >= first) first = lower + 1n;
   }
   if (to !== null && 'tick' in to) last = to.tick;
   else if (before !== null) {
     const higher =
       inside === null
-        ? await oneNumber(client, `"timestamp" >= $1 ORDER BY "timestamp", tick_number`, before)
-        : await oneNumber(client, 'tick_number > $1 ORDER BY tick_number', `${inside.last}`);
+        ? await nextByTime(client, chunks, before, 'from')
+        : await oneNumber(client, chunks.lowestFrom('ticks', inside.last + 1n));
     if (higher !== null && higher <= last) last = higher - 1n;
   }
   return { first, last };
@@ -48,23 +57,36 @@ export async function readEnds(
 /** Null when no tick has a time in [after, before). */
 async function numbersInside(
   client: Client,
-  after: string | null,
-  before: string | null,
+  chunks: TickChunks,
+  after: Micros | null,
+  before: Micros | null,
 ): Promise<QualityEnds | null> {
+  const sql = chunks.numbersIn({ from: after, to: before });
   const { rows } = await client.query<Record<'first' | 'last', string | null>>(
-    // + 0: forces the index on times, instead of a walk along all numbers until a time fits
-    `SELECT min(tick_number + 0) AS first, max(tick_number + 0) AS last FROM ticks
-      WHERE "timestamp" >= coalesce($1::timestamptz, '-infinity') AND "timestamp" < coalesce($2::timestamptz, 'infinity')`,
-    [after, before],
+    `SELECT ${sql.first} AS first, ${sql.last} AS last`,
   );
   const { first, last } = rows[0] ?? { first: null, last: null };
   return first === null || last === null ? null : { first: BigInt(first), last: BigInt(last) };
 }
 
-async function oneNumber(client: Client, sql: string, value: string): Promise<bigint | null> {
-  const { rows } = await client.query<{ n: string }>(
-    `SELECT tick_number AS n FROM ticks WHERE ${sql} LIMIT 1`,
-    [value],
+/** The number of the tick next to a time. */
+function nextByTime(
+  client: Client,
+  chunks: TickChunks,
+  at: Micros,
+  side: 'before' | 'from',
+): Promise<bigint | null> {
+  const { from, to } = chunks.around(at);
+  const span = side === 'before' ? { from, to: at } : { from: at, to };
+  const order = side === 'before' ? '"timestamp" DESC, tick_number DESC' : '"timestamp", tick_number';
+  return oneNumber(
+    client,
+    `(SELECT tick_number FROM ticks WHERE ${withinSpan('ticks', span)} ORDER BY ${order} LIMIT 1)`,
   );
-  return rows[0] === undefined ? null : BigInt(rows[0].n);
+}
+
+/** @param sql an expression */
+async function oneNumber(client: Client, sql: string): Promise<bigint | null> {
+  const { rows } = await client.query<{ n: string | null }>(`SELECT ${sql} AS n`);
+  return rows[0]?.n == null ? null : BigInt(rows[0].n);
 }

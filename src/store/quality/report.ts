@@ -5,6 +5,8 @@ import type { Micros } from '../../core/time.ts';
 import { readPage, type RowFinding } from './page.ts';
 import { readEnds, type QualityBound } from './range.ts';
 import { readChainFloor } from '../retention/chain.ts';
+import { releasingLocks } from '../chunks/locks.ts';
+import { TickChunks } from '../chunks/tick-chunks.ts';
 import { inSnapshot } from '../postgres/transaction.ts';
 
 export interface QualityOptions {
@@ -74,6 +76,8 @@ export class NothingRecordedError extends Error {}
 
 /** Numbers per page: at 2.7 KB a tick its joins fit in a session's work memory. */
 const PAGE_TICKS = 16_384n;
+/** Chunks that a page reads, each at the cost of three or four locks; a server has some 6,400 of them. */
+export const PAGE_CHUNKS_MAX = 256;
 const EXAMPLES = 5;
 
 /**
@@ -96,9 +100,10 @@ export const PLANNER = [
 export async function readQuality(client: Client, options: QualityOptions): Promise<QualityReport> {
   return inSnapshot(client, async () => {
     await client.query(PLANNER.map((setting) => `SET LOCAL ${setting}`).join('; '));
-    const report = await readHeader(client, options);
+    const chunks = await TickChunks.read(client, releasingLocks(client));
+    const report = await readHeader(client, options, chunks);
     if (report.range === null) return report;
-    const missing = await readPages(client, report, report.range, options);
+    const missing = await readPages(client, report, report.range, options, chunks);
     await explain(client, report, report.range, missing);
     await readAlarms(client, report, report.range);
     await readDeadLetters(client, report, report.range);
@@ -106,7 +111,11 @@ export async function readQuality(client: Client, options: QualityOptions): Prom
   });
 }
 
-async function readHeader(client: Client, options: QualityOptions): Promise<QualityReport> {
+async function readHeader(
+  client: Client,
+  options: QualityOptions,
+  chunks: TickChunks,
+): Promise<QualityReport> {
   const { rows } = await client.query<Record<string, string | null>>(
     `SELECT (SELECT chain_id FROM ingest_state) AS chain_id, origin, "position", complete_up_to FROM ingest_position()`,
   );
@@ -117,7 +126,9 @@ async function readHeader(client: Client, options: QualityOptions): Promise<Qual
   if (origin === null || position === null) throw new NothingRecordedError('nothing was ever ingested here');
   const floor = await readChainFloor(client);
   const recorded = { first: larger(origin, floor ?? origin), last: position };
-  const { first: asked, last } = await readEnds(client, options.from, options.to, recorded);
+  const { first: asked, last } = await releasingLocks(client)(() =>
+    readEnds(client, chunks, { from: options.from, to: options.to }, recorded),
+  );
   const first = larger(asked, floor ?? asked);
   const range = first <= last ? { first, last } : null;
   const isByTime = [options.from, options.to].every((bound) => bound === null || 'micros' in bound);
@@ -152,18 +163,22 @@ async function readPages(
   report: QualityReport,
   range: TickRange,
   { hashes, onProgress }: QualityOptions,
+  chunks: TickChunks,
 ): Promise<TickRange[]> {
+  const released = releasingLocks(client);
   const missing: TickRange[] = [];
   for (let next = range.first; next <= range.last;) {
     // a gap of millions is passed over in one step
-    const start = await nextStored(client, next);
+    const from = next;
+    const start = await released(() => nextStored(client, chunks, from));
     if (start === null || start > range.last) {
       missing.push({ first: next, last: range.last });
       break;
     }
     if (start > next) missing.push({ first: next, last: start - 1n });
-    const last = smaller(start + PAGE_TICKS - 1n, range.last);
-    const page = await readPage(client, { first: start, last }, hashes);
+    const end = smaller(start + PAGE_TICKS - 1n, range.last);
+    const last = chunks.lastWithin({ first: start, last: end }, PAGE_CHUNKS_MAX);
+    const page = await released(() => readPage(client, { first: start, last }, hashes, chunks));
     missing.push(...page.missing);
     report.transactions += page.transactions;
     for (const [name, ticks] of page.found) note(report.rows, name, ticks);
@@ -175,10 +190,12 @@ async function readPages(
   return missing;
 }
 
-async function nextStored(client: Client, from: bigint): Promise<bigint | null> {
-  const lowest = ['ticks', 'vdf_proofs', 'tick_transactions'].map(
-    (table) => `(SELECT tick_number FROM ${table} WHERE tick_number >= $1 ORDER BY tick_number LIMIT 1)`,
-  );
+async function nextStored(client: Client, chunks: TickChunks, from: bigint): Promise<bigint | null> {
+  const lowest = [
+    '(SELECT tick_number FROM vdf_proofs WHERE tick_number >= $1 ORDER BY tick_number LIMIT 1)',
+    chunks.lowestFrom('ticks', from),
+    chunks.lowestFrom('tick_transactions', from),
+  ];
   const { rows } = await client.query<{ n: string | null }>(`SELECT least(${lowest.join(', ')}) AS n`, [
     from.toString(),
   ]);

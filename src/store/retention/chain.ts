@@ -11,6 +11,7 @@ import {
   type Hypertables,
   type Round,
 } from './round.ts';
+import { chainTimes } from '../chunks/times.ts';
 import { microsOf, timeOf } from '../postgres/time-sql.ts';
 import { inTransaction } from '../postgres/transaction.ts';
 
@@ -113,8 +114,10 @@ async function readBounds(client: Client): Promise<Bounds | null> {
   );
   const { position: last, complete_up_to: complete } = position.rows[0];
   if (last === null || complete === null) return null;
+  const times = await chainTimes(client, { first: BigInt(last), last: BigInt(last) });
   const newest = await client.query<{ micros: string }>(
-    `SELECT ${microsOf('"timestamp"')} AS micros FROM ticks WHERE tick_number <= $1 ORDER BY tick_number DESC LIMIT 1`,
+    `SELECT ${microsOf('"timestamp"')} AS micros FROM ticks WHERE tick_number <= $1${times.and('ticks')}
+      ORDER BY tick_number DESC LIMIT 1`,
     [last],
   );
   if (newest.rows[0] === undefined) return null;

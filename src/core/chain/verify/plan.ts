@@ -5,6 +5,8 @@ export type VerifyTask = TickRange & { kind: 'page' | 'hole' };
 
 /** ticks */
 const PAGE_FIRST = 256;
+/** However slow a page is: what it costs on a hypertable of many chunks does not depend on its ticks. */
+const PAGE_SLOW_MIN = 256;
 const PAGE_MAX = 16_384;
 /** of the rows of a page; two pages a thread are in memory at once */
 const PAGE_TARGET_BYTES = 8 * 2 ** 20;
@@ -44,9 +46,10 @@ export class VerifyPlan {
 
   /** How large and how slow a page was. */
   measured({ first, last }: TickRange, bytes: number, ms: number): void {
-    const share = Math.max(bytes / PAGE_TARGET_BYTES, ms / PAGE_TARGET_MS, 1 / GROWTH_MAX);
-    const ticks = Math.floor((Number(last - first) + 1) / share);
-    this.#pageTicks = Math.min(PAGE_MAX, Math.max(1, ticks));
+    const had = Number(last - first) + 1;
+    const byBytes = Math.floor(had / Math.max(bytes / PAGE_TARGET_BYTES, 1 / GROWTH_MAX));
+    const byTime = Math.max(PAGE_SLOW_MIN, Math.floor((had * PAGE_TARGET_MS) / ms));
+    this.#pageTicks = Math.min(PAGE_MAX, Math.max(1, Math.min(byBytes, byTime)));
   }
 
   /** A page did not fit into memory: the same again, in smaller pages from now on. */

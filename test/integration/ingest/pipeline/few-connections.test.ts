@@ -31,12 +31,18 @@ void test('only some of the planned connections can be had', async (t) => {
       await harness.untilPosition(250n, daemon);
       // the lease, the housekeeping and one writer
       await client.query('ALTER ROLE few CONNECTION LIMIT 3');
-      for (let turn = 0; turn < 4; turn += 1) {
+      const isRefused = (): boolean =>
+        daemon.log.some(
+          ({ msg, error }) =>
+            /gets no connection; the others write/.test(msg) &&
+            /too many connections for role "few"/.test(String(error)),
+        );
+      // whether the second writer is needed at the moment is a matter of load
+      for (let turn = 0; turn < 4 || (turn < 100 && !isRefused()); turn += 1) {
         await client.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'few'`);
         await harness.untilItGoesOn(daemon);
       }
-      const waiting = await daemon.logged(({ msg }) => /gets no connection; the others write/.test(msg));
-      assert.match(String(waiting['error']), /too many connections for role "few"/);
+      assert.ok(isRefused(), daemon.tail());
       await daemon.untilReady('ready');
       await harness.settle(daemon);
       assert.equal(daemon.exit?.code, 0);

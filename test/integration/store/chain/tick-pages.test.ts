@@ -7,6 +7,7 @@ import { connect, parseDatabaseUrl } from '../../../../src/store/postgres/connec
 import { copyOut, CopyTooLargeError } from '../../../../src/store/postgres/copy-out.ts';
 import { readExtent } from '../../../../src/store/chain/overview.ts';
 import { TickPages } from '../../../../src/store/chain/tick-pages.ts';
+import { PLAIN_CHUNKS } from '../../../../src/store/chunks/tick-chunks.ts';
 import { testServers } from '../../../support/servers/postgres.ts';
 
 const BYTES_MAX = 64 * 2 ** 20;
@@ -104,7 +105,7 @@ for (const candidate of testServers()) {
         INSERT INTO tick_transactions
           SELECT '', '', n, s, '', '', '', 0, NULL, timestamptz '2025-08-23' + n * interval '6 hours', now(), NULL, 0
             FROM generate_series(0, 20) n, generate_series(1, 2) s`);
-      const pages = new TickPages(client);
+      const pages = new TickPages(client, PLAIN_CHUNKS);
       const page = await pages.begin({ first: 5n, last: 9n }, BYTES_MAX);
       assert.deepEqual(numbers(page.ticks, 4), [5n, 6n, 7n, 8n, 9n]);
       assert.deepEqual(numbers(page.proofs, 4), [4n, 5n, 6n, 7n, 8n, 9n]);

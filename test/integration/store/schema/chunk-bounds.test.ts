@@ -3,6 +3,10 @@ import { test, type Test } from 'tap';
 import type { Client } from 'pg';
 import { parseIsoMicros } from '../../../../src/core/time.ts';
 import { connect, parseDatabaseUrl } from '../../../../src/store/postgres/connect.ts';
+import { TickPages } from '../../../../src/store/chain/tick-pages.ts';
+import { lockWarnings } from '../../../../src/store/chunks/locks.ts';
+import { TickChunks } from '../../../../src/store/chunks/tick-chunks.ts';
+import { readQuality } from '../../../../src/store/quality/report.ts';
 import { detectEdition } from '../../../../src/store/postgres/server-info.ts';
 import { migrate } from '../../../../src/store/schema/migrate.ts';
 import { chainSpec, expectedTicks, type ExpectedTick } from '../../../support/chain/content/expected.ts';
@@ -10,12 +14,12 @@ import { beginChain, storeFrames } from '../../../support/chain/content/stored-c
 import { wireTick } from '../../../support/chain/content/wire.ts';
 import { testServers, type OpenTestServer } from '../../../support/servers/postgres.ts';
 
-const DAYS = 24;
-const PER_DAY = 20;
+const DAYS = 16;
+const PER_DAY = 12;
 const FIRST = 1_000n;
 const BEGIN = parseIsoMicros('2025-08-01');
 const DAY_MICROS = 86_400_000_000n;
-/** Every 20th tick is the first of a day; the one behind it is an hour older, so of the day before. */
+/** Every 12th tick is the first of a day; the one behind it is an hour older, so of the day before. */
 const timeOf = (index: number): bigint =>
   BEGIN +
   BigInt(Math.floor(index / PER_DAY)) * DAY_MICROS +
@@ -53,6 +57,17 @@ async function storeOf(t: Test, opened: OpenTestServer, isCompressed: boolean): 
   }
   if (isCompressed) for (const sql of COMPRESSED) await client.query(sql);
   return { client, isHyper: edition !== 'plain' };
+}
+
+/** How many chunks of ticks a backend has locked. */
+async function locksOf(client: Client, pid: number): Promise<number> {
+  const { rows } = await client.query<{ n: string }>(
+    `SELECT count(*) AS n FROM pg_locks l JOIN timescaledb_information.chunks c
+         ON l.relation = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass
+      WHERE l.pid = $1 AND c.hypertable_name = 'ticks'`,
+    [pid],
+  );
+  return Number(rows[0].n);
 }
 
 /** How many chunks of these tables a transaction has locked after the statement. */
@@ -130,6 +145,44 @@ for (const server of testServers()) {
         t.ok(scans.length <= 5, `three days of ticks, two chunks of proofs:\n${lines.join('\n')}`);
       });
     }
+
+    await t.test('verify and quality hold the locks of a page alone', async (t) => {
+      const store = await storeOf(t, opened, false);
+      if (store === null || !store.isHyper) return;
+      const { client } = store;
+      const watcher = await connect(
+        { ...parseDatabaseUrl(process.env['TIMESCALE_TEST_URL'] ?? ''), database: client.database ?? '' },
+        { applicationName: 'watcher' },
+      );
+      t.teardown(() => watcher.end());
+      const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      const held: number[] = [];
+      const looks: Promise<void>[] = [];
+      const last = FIRST + BigInt(TICKS.length) - 1n;
+      const options = { from: null, to: null, hashes: true };
+      const look = async (): Promise<void> => void held.push(await locksOf(watcher, rows[0].pid));
+      const report = await readQuality(client, { ...options, onProgress: () => looks.push(look()) });
+      await Promise.all(looks);
+      t.strictSame(
+        [report.stored, report.rows.size],
+        [BigInt(TICKS.length), 1],
+        'and times that go backwards',
+      );
+      t.ok(
+        held.length > 0 && held.every((n) => n === 0),
+        `chunks of ticks that are locked: ${held.join(', ')}`,
+      );
+
+      const pages = new TickPages(client, await TickChunks.read(client));
+      t.ok(!pages.isTooWide({ first: FIRST, last }));
+      await pages.begin({ first: FIRST + 100n, last: FIRST + 109n }, 2 ** 20);
+      const locked = await locksOf(watcher, rows[0].pid);
+      await pages.done();
+      t.ok(locked >= 1 && locked <= 3, `a page of half a day reads ${locked} chunks`);
+      t.equal(await pages.nextStored(0n), FIRST);
+      await client.query('COMMIT').catch(() => {});
+      t.strictSame(await lockWarnings(client), []);
+    });
 
     await t.test('a chain whose times jump is found, and a broken link too', async (t) => {
       const client = await connect(parseDatabaseUrl(await opened.createDatabase()), {

@@ -6,6 +6,8 @@ import { TestMeter } from '../../../support/bus/meter.ts';
 const LABEL = { name: 'ret@+4s', feature: 0, afterUs: 4_000_000 };
 const NO_FACTS = { get: () => [], set: () => {} };
 
+const classOf = (followed: number): number => (followed > 0 ? 1 : -1);
+
 function row(second: number, followed: number, symbol = 'A'): FeatureRow {
   const values = Float64Array.of(followed);
   return { runId: 0n, provider: 'p', symbol, tsUs: second * 1e6, price: 1, values, isQuoted: false };
@@ -23,7 +25,6 @@ function saying(value: number, model: string | null) {
 
 void test('predictions of classes are counted by what followed', async (t) => {
   const meter = new TestMeter();
-  const classOf = (followed: number): number => (followed > 0 ? 1 : -1);
   const followed = new FollowedEvaluator({ evaluator: saying(1, 'v1'), label: LABEL, classOf, meter });
   const counts = (): (number | undefined)[] =>
     ['right', 'wrong', 'unknown'].map((outcome) =>

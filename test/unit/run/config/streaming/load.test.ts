@@ -153,6 +153,10 @@ void test('what the shipped file says behind # is accepted, and is the default',
     { ...initialFeatures, price_bin: 0.01 },
     'price_bin is an example: the default is none',
   );
+  const { label, threshold, ...sklearn } = inference.adapters.sklearn;
+  t.strictSame([label, threshold], ['ret_30s@+60s', 0.0005], 'examples: by default nothing is compared');
+  const adapters = { ...inference.adapters, sklearn };
+  t.strictSame({ ...inference, adapters }, initialInference);
   t.strictSame(none, {});
   t.strictSame(providers, {
     hyperliquid: {
