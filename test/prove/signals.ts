@@ -12,6 +12,7 @@ import { doesNotDrift, equalsTheOracle } from './signals/features.ts';
 import { SIGNALS_SETTINGS, SMALL } from './signals/harness/sizes.ts';
 import { survivesKills } from './signals/kills.ts';
 import { holdsUpNothing, trainsWhatItServes } from './signals/models.ts';
+import { survivesOutages } from './signals/outages.ts';
 import { isPrompt, makesSignalsFast } from './signals/speed.ts';
 
 const oracle = sized({ ticks: 200_000 }, { ticks: 4_000 });
@@ -40,6 +41,17 @@ function killed(bus: BusName): Scenario[] {
   }));
 }
 
+const outages = sized({ rounds: 5, events: 60_000, perSecond: 40 }, SMALL.outages);
+
+function cut(bus: BusName): Scenario {
+  return {
+    line: '2',
+    name: `${bus}: members stand still, connections are cut`,
+    run: () =>
+      onEmbedded({ settings: SIGNALS_SETTINGS }, (context) => survivesOutages(context, bus, outages)),
+  };
+}
+
 await prove([
   {
     line: '1',
@@ -52,6 +64,7 @@ await prove([
     run: () => Promise.resolve(doesNotDrift(random.fork(), drift)),
   },
   ...BUSES.flatMap(killed),
+  ...BUSES.map(cut),
   {
     line: '3',
     name: 'models trained on an export, converted',

@@ -10,9 +10,9 @@ import { backoffMs } from '../../core/retry.ts';
 import { shareTimeAmongAddresses } from '../addresses.ts';
 import { BusError } from '../bus.ts';
 import { wallMs } from '../../core/time.ts';
-import { atMost, deadline } from '../../core/wait.ts';
+import { deadline } from '../../core/wait.ts';
 import { busError, kafkaCodes, kindOf } from './errors.ts';
-import { BrokerConnections } from './connections.ts';
+import { BrokerConnections, MadeConnections } from './connections.ts';
 
 export interface KafkaAccess {
   /** host:port of some brokers; they tell of the others */
@@ -33,7 +33,6 @@ const RETRY_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 5000;
 const METADATA_MAX_AGE_MS = 60_000;
 const BACKOFF = { firstMs: 50, maxMs: 1000 };
-const CLOSE_MS = 2000;
 /** after this many failures in a row the client is replaced */
 const RENEW_AFTER = 8;
 
@@ -71,6 +70,7 @@ export class KafkaCluster {
   /** for the lag of groups */
   readonly oldestWaiting = new OldestWaiting();
   #admin: Admin;
+  #adminMade: MadeConnections;
   readonly #connections = new Set<BrokerConnections>();
   readonly #coordinators = new Map<string, number>();
   #failures = 0;
@@ -80,7 +80,7 @@ export class KafkaCluster {
     this.access = access;
     this.clientName = given.clientName;
     this.env = given.env;
-    this.#admin = this.#makeAdmin();
+    [this.#admin, this.#adminMade] = this.#makeAdmin();
     this.control = this.openConnections();
   }
 
@@ -98,15 +98,14 @@ export class KafkaCluster {
   }
 
   openConnections(requestTimeoutMs = this.requestTimeoutMs): BrokerConnections {
-    const connections = new BrokerConnections(() => {
-      const pool = new ConnectionPool(this.clientName, {
-        ...this.#connectionOptions(),
-        requestTimeout: requestTimeoutMs,
-      });
-      // every failure also reaches its request; without a listener the event would end the process
-      pool.on('connecting', ({ connection }) => void connection.on('error', () => {}));
-      return pool;
-    }, requestTimeoutMs);
+    const connections = new BrokerConnections(
+      () =>
+        new ConnectionPool(this.clientName, {
+          ...this.#connectionOptions(),
+          requestTimeout: requestTimeoutMs,
+        }),
+      requestTimeoutMs,
+    );
     this.#connections.add(connections);
     return connections;
   }
@@ -219,17 +218,17 @@ export class KafkaCluster {
   /** Replaces a client that no longer gets anywhere, with all its cached state. */
   renew(): void {
     if (this.#closed) return;
-    const old = this.#admin;
-    this.#admin = this.#makeAdmin();
+    const [old, made] = [this.#admin, this.#adminMade];
+    [this.#admin, this.#adminMade] = this.#makeAdmin();
     this.#coordinators.clear();
     this.control.renew();
-    void atMost(old.close(), CLOSE_MS);
+    void made.close(old.close());
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([
-      atMost(this.#admin.close(), CLOSE_MS),
+      this.#adminMade.close(this.#admin.close()),
       ...[...this.#connections].map((connections) => this.discard(connections)),
     ]);
   }
@@ -252,7 +251,7 @@ export class KafkaCluster {
     });
   }
 
-  #makeAdmin(): Admin {
+  #makeAdmin(): [Admin, MadeConnections] {
     const admin = new Admin({
       clientId: this.clientName,
       bootstrapBrokers: [...this.access.brokers],
@@ -262,8 +261,7 @@ export class KafkaCluster {
       retries: 0,
       metadataMaxAge: METADATA_MAX_AGE_MS,
     });
-    admin.connections.on('connecting', ({ connection }) => void connection.on('error', () => {}));
-    return admin;
+    return [admin, new MadeConnections(admin.connections)];
   }
 
   #connectionOptions() {

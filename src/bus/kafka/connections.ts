@@ -7,6 +7,34 @@ const RENEW_AFTER = 4;
 const CLOSE_MS = 2000;
 
 /**
+ * The connections that a pool of the client made. The pool itself forgets one when the one that it replaced closes later than it was
+ * made, and closes only those that it knows; a forgotten one would keep this process alive until the broker drops it.
+ */
+export class MadeConnections {
+  readonly #pool: ConnectionPool;
+  readonly #open = new Set<Connection>();
+
+  constructor(pool: ConnectionPool) {
+    this.#pool = pool;
+    pool.on('connecting', ({ connection }) => {
+      this.#open.add(connection);
+      connection.once('close', () => this.#open.delete(connection));
+      // every failure also reaches its request; without a listener the event would end the process
+      connection.on('error', () => {
+        if (connection.socket.destroyed) this.#open.delete(connection);
+      });
+    });
+  }
+
+  /** @param closed resolves when the pool, or its owner, has closed what it knows; waited for CLOSE_MS at most */
+  async close(closed: Promise<unknown> = this.#pool.close()): Promise<void> {
+    await atMost(closed, CLOSE_MS);
+    for (const { socket } of this.#open) socket.destroy();
+    this.#open.clear();
+  }
+}
+
+/**
  * Connections to the brokers for one purpose. Kafka answers the requests of a connection one after another, so whatever
  * waits (a fetch, a join) has connections of its own.
  */
@@ -15,6 +43,7 @@ export class BrokerConnections {
   readonly requestTimeoutMs: number;
   readonly #make: () => ConnectionPool;
   #pool: ConnectionPool;
+  #made: MadeConnections;
   #failures = 0;
   #closed = false;
 
@@ -22,6 +51,7 @@ export class BrokerConnections {
     this.#make = make;
     this.requestTimeoutMs = requestTimeoutMs;
     this.#pool = make();
+    this.#made = new MadeConnections(this.#pool);
   }
 
   to(broker: Broker): Promise<Connection> {
@@ -39,14 +69,15 @@ export class BrokerConnections {
 
   renew(): void {
     if (this.#closed) return;
-    const old = this.#pool;
+    const old = this.#made;
     this.#pool = this.#make();
-    void atMost(old.close(), CLOSE_MS);
+    this.#made = new MadeConnections(this.#pool);
+    void old.close();
   }
 
   /** Takes CLOSE_MS at most, also when a broker is frozen. */
   async close(): Promise<void> {
     this.#closed = true;
-    await atMost(this.#pool.close(), CLOSE_MS);
+    await this.#made.close();
   }
 }

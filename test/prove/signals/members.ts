@@ -18,6 +18,7 @@ export class Members {
   #joined = 0;
   kills = 0;
   stops = 0;
+  frozen = 0;
   takeovers = 0;
 
   private constructor(harness: SignalsHarness, random: Random) {
@@ -74,6 +75,18 @@ export class Members {
     await this.join(role);
   }
 
+  /** SIGSTOP and SIGCONT of one of them: others take over what it owns, if it takes that long. */
+  async stopOne(ms: number): Promise<void> {
+    this.#assertAlive();
+    await this.#freeze([this.#alive[this.#anyone()]], ms);
+  }
+
+  /** The same of all of them at once. */
+  async stopAll(ms: number): Promise<void> {
+    this.#assertAlive();
+    await this.#freeze(this.#alive, ms);
+  }
+
   /** SIGTERM to one of them: it ends by itself. Another one joins. */
   async exchangeOne(): Promise<void> {
     this.#assertAlive();
@@ -91,6 +104,13 @@ export class Members {
     this.#joined += 1;
     this.#alive.push(this.#harness.member(role, `${role}-joined-${this.#joined}`));
     await delay(0);
+  }
+
+  async #freeze(some: readonly Member[], ms: number): Promise<void> {
+    this.frozen += some.length;
+    for (const { program } of some) program.signal('SIGSTOP');
+    await delay(ms);
+    for (const { program } of some) program.signal('SIGCONT');
   }
 
   #assertAlive(): void {

@@ -117,12 +117,18 @@ function published(data: Uint8Array | null, eventId: string | null): string {
 
 /**
  * vwap_deviation_bps and spread_bps of a run against what SQL makes of tick_data, without the ticks that were late for the group.
- * Returns how many values agree.
+ * @param range of what SQL makes: from the first signal on, or only where there are signals
+ * @returns how many values agree
  */
-export async function assertRecomputed(client: Client, runId: bigint): Promise<number> {
+export async function assertRecomputed(
+  client: Client,
+  runId: bigint,
+  range: 'from the first on' | 'only what there is' = 'from the first on',
+): Promise<number> {
+  const isOnly = range === 'only what there is';
   const { rows } = await client.query<{ compared: number; wrong: number; example: string | null }>(
     RECOMPUTED,
-    [`${runId}`],
+    [`${runId}`, isOnly],
   );
   const [{ compared, wrong, example }] = rows;
   assert.equal(wrong, 0, `${wrong} of ${compared} are not what SQL says: ${example}`);
@@ -152,6 +158,6 @@ actual AS (
 compared AS (
   SELECT *, a.value IS NOT NULL AND e.value IS NOT NULL AND abs(a.value - e.value) <= 1e-6 * greatest(1, abs(e.value)) AS is_equal
     FROM actual a FULL JOIN expected e USING (provider, symbol, ts, name)
-    WHERE a.value IS NOT NULL OR ts >= (SELECT min(ts) FROM actual))
+    WHERE a.value IS NOT NULL OR NOT $2 AND ts >= (SELECT min(ts) FROM actual))
 SELECT count(*)::int AS compared, count(*) FILTER (WHERE NOT is_equal)::int AS wrong,
   min(c::text) FILTER (WHERE NOT is_equal) AS example FROM compared c`;

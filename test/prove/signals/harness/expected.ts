@@ -37,7 +37,7 @@ export async function expectedOf(script: Script, rulesFile: string): Promise<Exp
   return {
     signals,
     rows: windows.rows.length,
-    late: { signals: ticks.late.length, infer: windows.late.length },
+    late: { signals: distinct(ticks.late), infer: distinct(windows.late) },
   };
 }
 
@@ -62,6 +62,10 @@ function looks(
   }
   rows.closeIdle(Infinity);
   return { rows: rows.takeRows(), late: rows.takeLate() };
+}
+
+function distinct(late: readonly LateTick[]): number {
+  return new Set(late.map(({ provider, symbol, tsUs, seq }) => `${provider}|${symbol}|${tsUs}|${seq}`)).size;
 }
 
 class FactsInMemory implements Facts {

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { eventRecord } from '../../../../src/bus/publisher.ts';
 import type { StreamBus } from '../../../../src/bus/bus.ts';
 import type { TickEvent } from '../../../../src/core/market/event.ts';
+import { insist } from '../../../conformance/harness.ts';
 import { TOPIC } from '../../bus/harness.ts';
 import type { Script } from './events.ts';
 import { IDLE_MS } from './expected.ts';
@@ -17,7 +18,7 @@ export async function publishAll(
 ): Promise<void> {
   for (let from = 0; from < events.length; from += batch) {
     const records = events.slice(from, from + batch).map((event) => eventRecord(event, 'json'));
-    await bus.publish(TOPIC, records);
+    await insist(() => bus.publish(TOPIC, records));
     if (gapMs > 0) await delay(gapMs);
   }
 }
