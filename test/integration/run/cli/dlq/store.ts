@@ -28,7 +28,7 @@ export interface Store {
   client: Client;
   dlq(...args: string[]): Promise<Outcome>;
   /** the same with another TICK_MAX_BYTES, or at another time */
-  dlqWith(settings: { tickBytesMax?: number; nowMicros?: bigint }, ...args: string[]): Promise<Outcome>;
+  dlqWith(settings: { tickBytesMax?: number }, ...args: string[]): Promise<Outcome>;
   /** ids of dead letters by the number they stand for */
   ids(): Promise<Map<number, string>>;
 }
@@ -53,8 +53,8 @@ export async function openStore(t: Test, server: OpenTestServer): Promise<Store>
   const client = await openClient(url);
   t.teardown(() => client.end());
   await beginChain(client, 1n);
-  const dlqWith: Store['dlqWith'] = ({ tickBytesMax = 4 * 2 ** 20, nowMicros = NOW }, ...args) => {
-    const clock = { nowMicros: () => nowMicros, monotonicMs: () => 0 };
+  const dlqWith: Store['dlqWith'] = ({ tickBytesMax = 4 * 2 ** 20 }, ...args) => {
+    const clock = { nowMicros: () => NOW, monotonicMs: () => 0 };
     const env = { databaseUrl: url, tickBytesMax: () => tickBytesMax, clock };
     return runInProcess((program) => registerDlq(program, env), 'dlq', ...args);
   };
