@@ -50,7 +50,7 @@ export class Members {
   async untilStarted(): Promise<void> {
     await until('all have started', () => {
       this.#assertAlive();
-      return this.#alive.every(({ hasStarted }) => hasStarted());
+      return this.#alive.every((member) => member.hasStarted());
     });
   }
 
