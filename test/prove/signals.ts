@@ -17,7 +17,7 @@ import { isPrompt, makesSignalsFast } from './signals/speed.ts';
 
 const oracle = sized({ ticks: 200_000 }, { ticks: 4_000 });
 const drift = sized({ ticks: 10_000_000 }, { ticks: 20_000 });
-const kills = sized({ kills: 10, partitions: 4, events: 60_000, perSecond: 40 }, SMALL.kills);
+const kills = sized({ kills: 10, partitions: 4, events: 30_000, perSecond: 40 }, SMALL.kills);
 
 const trained = sized({ ticks: 60_000 }, { ticks: 9_000 });
 const hanging = sized({ ticks: 300_000, rateMin: 0.9 }, { ticks: 20_000, rateMin: null });
@@ -41,7 +41,7 @@ function killed(bus: BusName): Scenario[] {
   }));
 }
 
-const outages = sized({ rounds: 5, events: 60_000, perSecond: 40 }, SMALL.outages);
+const outages = sized({ rounds: 5, events: 30_000, perSecond: 40 }, SMALL.outages);
 
 function cut(bus: BusName): Scenario {
   return {

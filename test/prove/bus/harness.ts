@@ -71,6 +71,8 @@ export interface BusHarnessConfig {
   partitions?: number;
   /** most ticks of one transaction */
   batchMax?: number;
+  /** what the bus may hold, such as 16GiB; default: the configuration's */
+  maxBytes?: string;
   /** further sections, as they stand in streaming.yaml */
   sections?: string;
 }
@@ -127,7 +129,7 @@ export class BusHarness {
     name: BusName,
     server: BusServer,
     context: ScenarioContext,
-    { partitions = 1, batchMax, sections = BARS_SOON }: BusHarnessConfig,
+    { partitions = 1, batchMax, maxBytes, sections = BARS_SOON }: BusHarnessConfig,
   ): Promise<BusHarness> {
     // the postgres bus lies in the database of the ticks, as it does in real life
     const databaseUrl = name === 'postgres' ? server.opener.address : await context.database();
@@ -147,7 +149,7 @@ export class BusHarness {
 bus:
   type: ${name}
   partitions: ${partitions}
-  ${place}
+${maxBytes === undefined ? '' : `  max_bytes: ${maxBytes}\n`}  ${place}
 producers:
   synthetic:
     symbols: [${SYMBOLS.join(', ')}]

@@ -45,10 +45,12 @@ export function survivesKills(
     await loadSignals(harness.client, 'expected', expected.signals);
     const ticks = harness.ticks();
     const members = await Members.start(harness, count, context.random.fork());
-    const publishing = publishScript(harness.bus.bus, script, (kills * (LIFE_MS.least + LIFE_MS.most)) / 2);
+    const publishing = publishScript(harness.bus.bus, script, kills * LIFE_MS.most);
     // a failure shows when it is awaited
     publishing.catch(() => {});
     for (let kill = 1; kill <= kills; kill += 1) {
+      // every other one dies while it starts, or soon after
+      if (kill % 2 === 1) await members.untilStarted();
       await delay(context.random.whole(LIFE_MS.least, LIFE_MS.most));
       if (count > 1 && kill % LONG_DEATHS === 2) await members.loseOne();
       else await members.killOne();

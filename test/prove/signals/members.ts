@@ -46,6 +46,14 @@ export class Members {
     return this.#alive.map(({ program }) => program);
   }
 
+  /** None is still on its way. */
+  async untilStarted(): Promise<void> {
+    await until('all have started', () => {
+      this.#assertAlive();
+      return this.#alive.every((member) => member.hasStarted());
+    });
+  }
+
   /** kill -9 of one of them, whatever it does just now; it comes back under its name. */
   async killOne(): Promise<void> {
     this.#assertAlive();
@@ -92,8 +100,8 @@ export class Members {
     this.#assertAlive();
     const at = this.#anyone();
     const member = this.#alive[at];
-    const { role, name, program } = member;
-    await until(`${name} has started`, () => member.hasStarted(), { context: () => program.tail });
+    const { role, program } = member;
+    await this.untilStarted();
     await this.join(role);
     this.#alive.splice(at, 1);
     assert.equal(await program.stop(), 0, program.tail);

@@ -22,6 +22,8 @@ const RULES = `
 /** of these, what has to be known of the window before */
 export const EDGE_RULES: readonly string[] = ['above_vwap', 'overbought'];
 const STANDSTILL_MS = 60_000;
+/** a tenth of it holds all signals of a run, each several times */
+const MAX_BYTES = '16GiB';
 
 /** A member of the group of one of the two stages. */
 export interface Member {
@@ -76,7 +78,7 @@ inference:
     try {
       const run = (bus: BusHarness): Promise<T> =>
         work(new SignalsHarness(bus, rulesFile, through(bus.databaseUrl)));
-      return await BusHarness.with(name, context, run, { partitions, sections });
+      return await BusHarness.with(name, context, run, { partitions, maxBytes: MAX_BYTES, sections });
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
