@@ -1,8 +1,7 @@
 import { envOf, type Env } from '../../core/env.ts';
-import { unlessAborted } from '../../core/wait.ts';
 import type { Backpressure } from '../../core/bus/capacity.ts';
-import { BusError, type StreamBus } from '../../bus/bus.ts';
-import { Ownership, type OwnedPartition } from '../../bus/ownership.ts';
+import type { StreamBus } from '../../bus/bus.ts';
+import type { OwnedPartition } from '../../bus/ownership.ts';
 import {
   providersOf,
   type ProviderDeclarations,
@@ -10,13 +9,12 @@ import {
 } from '../../core/market/identity/providers.ts';
 import type { BarRules, LatePolicy } from '../../core/window/rules.ts';
 import type { StoreClient } from '../../store/store-client.ts';
-import { InboxMover } from '../inbox.ts';
 import { BarReport, COMPONENT } from './report.ts';
 import { NO_METER, type Meter } from '../meter.ts';
-import { isFenced } from '../../store/postgres/sqlstate.ts';
 import { PartitionBatcher } from './partition-batcher.ts';
 import { ServerCalls } from '../server-calls.ts';
 import { JobRun } from '../job-run.ts';
+import { OwnedPartitions } from '../owned/partitions.ts';
 import { StageLifecycle, type Stage } from '../stage.ts';
 
 export interface MicroBatcherOptions {
@@ -84,10 +82,7 @@ export class MicroBatcher implements Stage {
   readonly #run: JobRun;
   readonly #report: BarReport;
   readonly #lifecycle: StageLifecycle;
-  readonly #batchers = new Map<OwnedPartition, { batcher: PartitionBatcher; ended: Promise<void> }>();
-  readonly #broken = Promise.withResolvers<never>();
-  #ownership: Ownership | null = null;
-  #inbox: InboxMover | null = null;
+  readonly #partitions: OwnedPartitions<PartitionBatcher>;
 
   constructor(options: MicroBatcherOptions) {
     this.#options = options;
@@ -121,11 +116,23 @@ export class MicroBatcher implements Stage {
       start: { jobName: 'micro_batch', metadata: labels },
       onBeat: async () => {
         this.#gauges();
-        this.#meter.set('stream_consumer_lag_ms', labels, await this.#lagMs());
+        this.#meter.set('stream_consumer_lag_ms', labels, await this.#partitions.lagMs());
       },
     });
     this.#report = new BarReport({ ...common, run: this.#run, windowMs: this.#rules.windowMs });
-    this.#broken.promise.catch(() => {});
+    const { bus, storeClient } = options;
+    this.#partitions = new OwnedPartitions({
+      bus,
+      storeClient,
+      topic: this.#topic,
+      group: this.#group,
+      role: ROLE,
+      member: this.#name,
+      name: 'MicroBatcher',
+      providers: this.#providers,
+      calls: this.#calls,
+      makeWorker: (owned) => this.#makeBatcher(owned),
+    });
     this.#lifecycle = new StageLifecycle(
       () => this.#work(),
       (failure) => this.#close(failure),
@@ -147,11 +154,7 @@ export class MicroBatcher implements Stage {
   async #work(): Promise<void> {
     const { stopping } = this.#lifecycle;
     this.#run.start();
-    this.#ownership = await this.#calls.database(
-      () => this.#startOwnership(),
-      stopping,
-      (error) => !(error instanceof BusError && error.kind === 'setup'),
-    );
+    await this.#partitions.join(stopping);
     const { windowMs, late } = this.#rules;
     const fields = {
       topic: this.#topic,
@@ -162,39 +165,7 @@ export class MicroBatcher implements Stage {
     };
     this.#env.log('info', 'MicroBatcher started', fields);
     await this.#logWhatReviseNeeds();
-    this.#inbox = await this.#startInbox();
-    await unlessAborted(this.#broken.promise, stopping);
-  }
-
-  #startOwnership(): Promise<Ownership> {
-    const { storeClient, bus } = this.#options;
-    return Ownership.start({
-      topic: this.#topic,
-      group: this.#group,
-      role: ROLE,
-      member: this.#name,
-      partitions: bus.partitions(this.#topic),
-      connect: () => storeClient.connect('leases'),
-      onAssign: (owned) => this.#assign(owned),
-      onRevoke: (owned) => this.#revoke(owned),
-      onLost: (owned) => this.#batchers.get(owned)?.batcher.abandon(),
-      onNameTaken: (error) => this.#broken.reject(error),
-      env: this.#env,
-    });
-  }
-
-  #startInbox(): Promise<InboxMover | null> {
-    const { storeClient, bus } = this.#options;
-    const options = {
-      bus,
-      store: storeClient,
-      topic: this.#topic,
-      member: `${this.#group} ${this.#name}`,
-      providers: this.#providers,
-      onBroken: (error: Error) => this.#broken.reject(error),
-      calls: this.#calls,
-    };
-    return InboxMover.start(options, this.#lifecycle.stopping);
+    await this.#partitions.work();
   }
 
   /** Late events are corrected from what the tick consumer stores: without it they wait. */
@@ -210,9 +181,9 @@ export class MicroBatcher implements Stage {
     );
   }
 
-  #assign(owned: OwnedPartition): void {
+  #makeBatcher(owned: OwnedPartition): PartitionBatcher {
     const { bus, storeClient, maxBatchSize = 5_000, flushTimeoutMs = 1_000 } = this.#options;
-    const batcher = new PartitionBatcher(owned, {
+    return new PartitionBatcher(owned, {
       bus,
       bars: storeClient.bars,
       topic: this.#topic,
@@ -226,66 +197,28 @@ export class MicroBatcher implements Stage {
       calls: this.#calls,
       report: this.#report,
     });
-    const ended = batcher
-      .run()
-      .catch((error: unknown) => this.#ended(owned, error))
-      .finally(() => this.#batchers.delete(owned));
-    this.#batchers.set(owned, { batcher, ended });
-  }
-
-  async #revoke(owned: OwnedPartition): Promise<void> {
-    const found = this.#batchers.get(owned);
-    found?.batcher.stop();
-    await found?.ended;
-  }
-
-  /** If taken over, the lease shows it too. Any other failure ends the stage; a restart resumes from the last step. */
-  #ended({ partition, epoch }: OwnedPartition, error: unknown): void {
-    this.#env.log(isFenced(error) ? 'warn' : 'error', 'MicroBatcher: a partition ended', {
-      topic: this.#topic,
-      partition,
-      epoch: epoch.toString(),
-      err: error,
-    });
-    if (!isFenced(error) && !this.#lifecycle.stopping.aborted) this.#broken.reject(error);
   }
 
   async #close(failure: Error | null): Promise<void> {
-    await this.#inbox?.close();
-    await this.#ownership?.close();
-    for (const { batcher } of this.#batchers.values()) batcher.abandon();
-    await Promise.all([...this.#batchers.values()].map(({ ended }) => ended));
+    await this.#partitions.close();
     await this.#run.finish(failure?.message ?? null);
     this.#env.log('info', 'MicroBatcher stopped', { group: this.#group, consumer: this.#name });
   }
 
-  /** Over the partitions this member owns. */
-  async #lagMs(): Promise<number> {
-    const mine = new Set([...this.#batchers.keys()].map(({ partition }) => partition));
-    if (mine.size === 0) return 0;
-    const groups = await this.#options.bus.groups(this.#topic);
-    const lags = groups
-      .filter(({ group, partition }) => group === this.#group && mine.has(partition))
-      .map(({ lagMs }) => lagMs);
-    return Math.max(0, ...lags);
-  }
-
   #gauges(): void {
-    const batchers = [...this.#batchers.values()].map(({ batcher }) => batcher);
-    const sum = (of: (batcher: PartitionBatcher) => number): number =>
-      batchers.reduce((total, batcher) => total + of(batcher), 0);
     const labels = { topic: this.#topic, group: this.#group };
+    const partitions = this.#partitions;
     this.#meter.set(
       'microbatch_active_windows',
       {},
-      sum(({ activeWindows }) => activeWindows),
+      partitions.sum(({ activeWindows }) => activeWindows),
     );
     this.#meter.set(
       'microbatch_late_windows',
       {},
-      sum(({ lateWindows }) => lateWindows),
+      partitions.sum(({ lateWindows }) => lateWindows),
     );
-    const forwarded = sum((batcher) => batcher.takeForwarded());
+    const forwarded = partitions.sum((batcher) => batcher.takeForwarded());
     this.#meter.count('bus_forwarded_total', labels, forwarded);
   }
 }

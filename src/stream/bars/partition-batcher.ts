@@ -5,11 +5,13 @@ import type { RefusedRecord } from '../../core/market/dead-letter.ts';
 import type { Providers } from '../../core/market/identity/providers.ts';
 import { PartitionWindows } from '../../core/window/partition-windows.ts';
 import type { BarRules, EventOutcome } from '../../core/window/rules.ts';
-import { isFenced, sqlstateOf } from '../../store/postgres/sqlstate.ts';
 import type { BarsStore } from '../../store/bars/bars-store.ts';
 import { ContestedMinutes } from './contested-minutes.ts';
 import type { BarReport } from './report.ts';
 import { PartitionEvents, type PartitionEvent } from '../partition-events.ts';
+import { PartitionLife } from '../owned/life.ts';
+import { Releases } from '../owned/releases.ts';
+import type { PartitionWorker } from '../owned/partitions.ts';
 import type { ServerCalls } from '../server-calls.ts';
 import { StepPacing, type StepLimits } from './pacing.ts';
 import { StepWriter } from './step-writer.ts';
@@ -30,13 +32,6 @@ export interface PartitionBatcherOptions {
   report: BarReport;
 }
 
-/** how long stop() waits for a transaction in flight, ms; after that the next owner repeats it */
-const DRAIN_MS = 8_000;
-/** raised by bars_begin_step when steps are not consecutive; the partition is reloaded */
-const ASSERT_FAILURE = 'P0004';
-/** how often the bus is told up to where it may trim, ms */
-const RELEASE_MS = 200;
-
 const LATE_DETAIL = {
   late: 'src_ts lies in a window that is closed',
   too_late: 'src_ts lies in a window that is closed, beyond the horizon of revisions',
@@ -47,6 +42,7 @@ interface Work {
   windows: PartitionWindows;
   writer: StepWriter;
   reader: PartitionReader;
+  releases: Releases;
   /** null: late events are not corrected */
   contested: ContestedMinutes | null;
 }
@@ -68,23 +64,21 @@ type State = { kind: 'loading' } | { kind: 'working'; work: Work } | { kind: 'en
  *
  * All state here may be lost at any moment: the next owner resumes from the last step.
  */
-export class PartitionBatcher {
+export class PartitionBatcher implements PartitionWorker {
   readonly owned: OwnedPartition;
   readonly #options: PartitionBatcherOptions;
   readonly #events: PartitionEvents;
-  readonly #stopping = new AbortController();
-  readonly #giveUp = new AbortController();
+  readonly #life: PartitionLife;
   readonly #pace: StepPacing;
   #state: State = { kind: 'loading' };
   /** to be published before the next step's transaction */
   #deadLetters: RefusedRecord[] = [];
-  #released: string | null = null;
-  #releasedMs = -Infinity;
   #forwarded = 0;
 
   constructor(owned: OwnedPartition, options: PartitionBatcherOptions) {
     this.owned = owned;
     this.#options = options;
+    this.#life = new PartitionLife(options.calls);
     this.#events = new PartitionEvents(options.bus, options.topic, options.providers);
     this.#pace = new StepPacing(options.limits);
   }
@@ -110,13 +104,12 @@ export class PartitionBatcher {
    */
   async run(): Promise<void> {
     try {
-      const work = await this.#open();
-      this.#state = { kind: 'working', work };
-      await this.#loop(work);
-      await this.#finish(work);
-    } catch (error) {
-      // the next owner repeats what was not committed
-      if (!this.#stopping.signal.aborted || isFenced(error)) throw error;
+      await this.#life.during(async () => {
+        const work = await this.#open();
+        this.#state = { kind: 'working', work };
+        await this.#loop(work);
+        await this.#finish(work);
+      });
     } finally {
       const work = this.#work;
       this.#state = { kind: 'ended' };
@@ -126,55 +119,49 @@ export class PartitionBatcher {
 
   /** Commits closed windows and ends. */
   stop(): void {
-    this.#stopping.abort();
-    setTimeout(() => this.#giveUp.abort(), DRAIN_MS).unref();
+    this.#life.stop();
   }
 
   /** The partition has another owner: nothing more can be committed. */
   abandon(): void {
-    this.#giveUp.abort();
-    this.#stopping.abort();
+    this.#life.abandon();
   }
 
   async #open(): Promise<Work> {
-    const { bus, bars, topic, group, member, rules, calls } = this.#options;
+    const { bus, bars, topic, group, member, rules } = this.#options;
     const { partition, position } = this.owned;
-    const stopping = this.#stopping.signal;
-    const log = await calls.bus(() => bus.logName(topic), stopping);
+    const log = await this.#life.read(() => bus.logName(topic));
     const place = { name: { topic, group }, held: this.owned };
-    const state = await this.#store(() => bars.load(place, position, log, rules.windowMs));
+    const state = await this.#life.store(() => bars.load(place, position, log, rules.windowMs));
     const windows = new PartitionWindows(rules, state.resume, state.symbols, (a, b) => bus.compare(a, b));
     const after = state.resume.openAfter;
-    const reader = await calls.bus(
-      () => bus.openPartition({ topic, group, member, partition, after }),
-      stopping,
-    );
+    const reader = await this.#life.read(() => bus.openPartition({ topic, group, member, partition, after }));
     const writer = new StepWriter(windows, state, log, {
       ...this.#options,
       owned: this.owned,
-      ask: (call) => calls.bus(call, this.#giveUp.signal),
-      store: (call) => this.#store(call),
+      ask: this.#life.ask,
+      store: this.#life.store,
     });
     const contested = new ContestedMinutes({
       bars,
       place,
       partitions: bus.partitions(topic),
       windows,
-      store: (call) => this.#store(call),
+      store: this.#life.store,
     });
-    return { windows, writer, reader, contested: rules.late === 'revise' ? contested : null };
+    const releases = new Releases(reader);
+    return { windows, writer, reader, releases, contested: rules.late === 'revise' ? contested : null };
   }
 
   async #loop(work: Work): Promise<void> {
     const { clock } = this.#options.env;
-    const stopping = this.#stopping.signal;
     let reading = this.#read(work);
-    while (!stopping.aborted) {
+    while (!this.#life.isStopping) {
       const deliveries = await reading;
       // when behind, the next read overlaps with this work; otherwise how long it waits depends on this work
       const isBehind = deliveries.length >= this.#pace.readCount;
       if (isBehind) reading = this.#read(work);
-      if (stopping.aborted) return;
+      if (this.#life.isStopping) return;
       await this.#take(work.windows, deliveries);
       const nowMs = clock.monotonicMs();
       this.#pace.took(deliveries.length, nowMs);
@@ -184,16 +171,16 @@ export class PartitionBatcher {
         await work.writer.reviseWhenDue(nowMs);
         await work.contested?.lookWhenDue(nowMs, deliveries.length === 0);
       }
-      this.#release(work, nowMs);
+      work.releases.release(work.writer.openAfter, nowMs);
       if (!isBehind) reading = this.#read(work);
     }
   }
 
   #read({ reader, windows, writer }: Work): Promise<Delivery[]> {
-    const { env, calls } = this.#options;
+    const { env } = this.#options;
     const nowMs = env.clock.monotonicMs();
     const waitMs = Math.min(this.#pace.waitMs(nowMs, windows), writer.reviseWaitMs(nowMs));
-    const reading = calls.bus(() => reader.next(this.#pace.readCount, waitMs), this.#stopping.signal);
+    const reading = this.#life.read(() => reader.next(this.#pace.readCount, waitMs));
     reading.catch(() => {}); // handled when awaited in the next turn, if there is one
     return reading;
   }
@@ -202,8 +189,8 @@ export class PartitionBatcher {
     if (deliveries.length === 0) windows.caughtUp();
     const events = this.#events.parse(deliveries);
     const isOld = (position: string): boolean => windows.isOld(position);
-    const { report, topic, calls } = this.#options;
-    await calls.bus(() => this.#events.forward(events, isOld), this.#stopping.signal);
+    const { report, topic } = this.#options;
+    await this.#life.read(() => this.#events.forward(events, isOld));
     const counts = new Map<EventOutcome, number>();
     for (const each of events) {
       const outcome = this.#apply(windows, each);
@@ -260,36 +247,17 @@ export class PartitionBatcher {
     writer.commit(deadLetters);
   }
 
-  /** Entries that no restart would read again may be trimmed. A failed release is repeated by the next one. */
-  #release({ reader, writer }: Work, nowMs: number): void {
-    const { openAfter } = writer;
-    if (openAfter === null || openAfter === this.#released || nowMs - this.#releasedMs < RELEASE_MS) return;
-    this.#releasedMs = nowMs;
-    this.#released = openAfter;
-    reader.release(openAfter).catch(() => (this.#released = null));
-  }
-
-  async #finish({ windows, writer, reader }: Work): Promise<void> {
+  async #finish({ windows, writer, releases }: Work): Promise<void> {
     await writer.settled();
     const hasStep = windows.hasWork || windows.eventsSinceStep > 0;
-    if (hasStep && !windows.isRebuilding && !this.#giveUp.signal.aborted) {
+    if (hasStep && !windows.isRebuilding && !this.#life.isGivenUp) {
       this.#commit(writer);
       await writer.settled();
     }
-    const { openAfter } = writer;
-    if (openAfter !== null) await reader.release(openAfter);
-  }
-
-  #store<T>(call: () => Promise<T>): Promise<T> {
-    return this.#options.calls.database(call, this.#giveUp.signal, isPassing);
+    await releases.releaseLast(writer.openAfter);
   }
 
   get #work(): Work | null {
     return this.#state.kind === 'working' ? this.#state.work : null;
   }
-}
-
-/** False when the partition was taken over or its steps are not consecutive. */
-function isPassing(error: unknown): boolean {
-  return !isFenced(error) && sqlstateOf(error) !== ASSERT_FAILURE;
 }

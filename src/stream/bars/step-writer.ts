@@ -9,6 +9,7 @@ import type { BarsStore } from '../../store/bars/bars-store.ts';
 import type { BarsState } from '../../store/bars/state.ts';
 import type { StepFrame } from '../../store/bars/step-statements.ts';
 import type { BarsPolicy } from '../../store/bars/commit-step.ts';
+import { OneAtATime } from '../owned/one-at-a-time.ts';
 import type { BarReport } from './report.ts';
 import { deadLetterRecords } from '../dead-letters.ts';
 import { LateWindows } from './late-windows.ts';
@@ -37,16 +38,8 @@ const REVISE_MS_MIN = 5;
 /** windows recomputed in one transaction; live windows wait for it */
 const REVISE_MAX = 50;
 
-type State =
-  { kind: 'idle' } | { kind: 'committing'; done: Promise<void> } | { kind: 'failed'; error: unknown };
-
 /**
  * The transactions of one partition, one at a time, each with its number: steps, and corrections of late windows.
- *
- *   state       event                                   next
- *   idle        commit()                                committing
- *   committing  the transaction is committed            idle
- *   committing  fenced, given up, or a permanent error  failed      settled() rejects with it from now on
  */
 export class StepWriter {
   readonly #options: StepWriterOptions;
@@ -55,7 +48,7 @@ export class StepWriter {
   readonly #log: string;
   #number: bigint;
   #resume: Resume;
-  #state: State = { kind: 'idle' };
+  readonly #transactions = new OneAtATime();
   #revisedMs = -Infinity;
   #skipped = { ticks_seen: 0, overlaps: 0 };
 
@@ -70,7 +63,7 @@ export class StepWriter {
   }
 
   get isCommitting(): boolean {
-    return this.#state.kind === 'committing';
+    return this.#transactions.isCommitting;
   }
 
   /** Something of the partition's log was read. */
@@ -95,9 +88,8 @@ export class StepWriter {
   }
 
   /** Resolves when no transaction is in flight. Rejects with the error that ended the writer, from then on every time. */
-  async settled(): Promise<void> {
-    if (this.#state.kind === 'committing') await this.#state.done;
-    if (this.#state.kind === 'failed') throw this.#state.error;
+  settled(): Promise<void> {
+    return this.#transactions.settled();
   }
 
   /** Takes a step and begins its transaction; none may be in flight. Dead letters are published before it. */
@@ -105,15 +97,7 @@ export class StepWriter {
     const step = this.#windows.takeStep();
     if (step.position === null) return;
     this.#number += 1n;
-    const done = this.#write(this.#frame(), step, deadLetters).then(
-      () => {
-        this.#state = { kind: 'idle' };
-      },
-      (error: unknown) => {
-        this.#state = { kind: 'failed', error };
-      },
-    );
-    this.#state = { kind: 'committing', done };
+    this.#transactions.begin(this.#write(this.#frame(), step, deadLetters));
   }
 
   /** Recomputes late windows that the tick consumer has passed; no transaction may be in flight. */

@@ -6,8 +6,10 @@ import type { RowRules } from '../../core/signal/symbol-rows.ts';
 import type { Delivery, PartitionReader, StreamBus } from '../../bus/bus.ts';
 import type { OwnedPartition } from '../../bus/ownership.ts';
 import type { SignalsStore } from '../../store/signals/signals-store.ts';
-import { isFenced, sqlstateOf } from '../../store/postgres/sqlstate.ts';
 import { PartitionEvents } from '../partition-events.ts';
+import { PartitionLife } from '../owned/life.ts';
+import { Releases } from '../owned/releases.ts';
+import type { PartitionWorker } from '../owned/partitions.ts';
 import type { ServerCalls } from '../server-calls.ts';
 import type { Evaluator } from './evaluator.ts';
 import { StoredHistory } from './stored-history.ts';
@@ -33,17 +35,11 @@ export interface PartitionSignalsOptions {
   report: SignalReport;
 }
 
-/** how long stop() waits for what is in flight, ms; after that the next owner repeats it */
-const DRAIN_MS = 8_000;
-/** raised by signals_begin_step when steps are not consecutive; the partition is reloaded */
-const ASSERT_FAILURE = 'P0004';
-/** how often the bus is told up to where it may trim, ms */
-const RELEASE_MS = 200;
-
 interface Work {
   rows: PartitionRows;
   writer: StepWriter;
   reader: PartitionReader;
+  releases: Releases;
   pace: StepPacing;
   /** everything up to here had been read before the restart */
   readBefore: string | null;
@@ -57,25 +53,23 @@ interface Work {
  * All state here may be lost at any moment: the next owner goes on from the last checkpoint. Whatever it does again gives the
  * same signals.
  */
-export class PartitionSignals {
+export class PartitionSignals implements PartitionWorker {
   readonly owned: OwnedPartition;
   readonly #options: PartitionSignalsOptions;
   readonly #events: PartitionEvents;
   readonly #history: StoredHistory;
-  readonly #stopping = new AbortController();
-  readonly #giveUp = new AbortController();
+  readonly #life: PartitionLife;
   #work: Work | null = null;
   /** the last entry taken */
   #position: string | null = null;
   #entries = 0;
-  #released: string | null = null;
-  #releasedMs = -Infinity;
   #forwarded = 0;
   #cut = 0;
 
   constructor(owned: OwnedPartition, options: PartitionSignalsOptions) {
     this.owned = owned;
     this.#options = options;
+    this.#life = new PartitionLife(options.calls);
     const { signals, group, primeMs, rules, report } = options;
     this.#history = new StoredHistory({
       signals,
@@ -83,7 +77,7 @@ export class PartitionSignals {
       primeMs,
       allowLateMs: rules.allowLateMs,
       report,
-      store: (call) => this.#store(call),
+      store: this.#life.store,
     });
     this.#events = new PartitionEvents(options.bus, options.topic, options.providers);
   }
@@ -113,13 +107,12 @@ export class PartitionSignals {
    */
   async run(): Promise<void> {
     try {
-      const work = await this.#open();
-      this.#work = work;
-      await this.#loop(work);
-      await this.#finish(work);
-    } catch (error) {
-      // the next owner repeats what was not committed
-      if (!this.#stopping.signal.aborted || isFenced(error)) throw error;
+      await this.#life.during(async () => {
+        const work = await this.#open();
+        this.#work = work;
+        await this.#loop(work);
+        await this.#finish(work);
+      });
     } finally {
       const work = this.#work;
       this.#work = null;
@@ -129,31 +122,24 @@ export class PartitionSignals {
 
   /** Commits what was taken and ends. */
   stop(): void {
-    this.#stopping.abort();
-    setTimeout(() => this.#giveUp.abort(), DRAIN_MS).unref();
+    this.#life.stop();
   }
 
   /** The partition has another owner: nothing more can be committed. */
   abandon(): void {
-    this.#giveUp.abort();
-    this.#stopping.abort();
+    this.#life.abandon();
   }
 
   async #open(): Promise<Work> {
-    const { bus, signals, topic, group, member, rules, limits, calls, env, evaluator, report } =
-      this.#options;
+    const { bus, signals, topic, group, member, rules, limits, env, evaluator, report } = this.#options;
     const { partition } = this.owned;
-    const stopping = this.#stopping.signal;
-    const log = await calls.bus(() => bus.logName(topic), stopping);
+    const log = await this.#life.read(() => bus.logName(topic));
     const { shape } = rules.set;
     const place = { name: { topic, group }, held: this.owned };
-    const state = await this.#store(() => signals.load(place, log, shape));
+    const state = await this.#life.store(() => signals.load(place, log, shape));
     const rows = new PartitionRows(rules, state.symbols);
     const after = state.stateAfter;
-    const reader = await calls.bus(
-      () => bus.openPartition({ topic, group, member, partition, after }),
-      stopping,
-    );
+    const reader = await this.#life.read(() => bus.openPartition({ topic, group, member, partition, after }));
     const pace = new StepPacing(limits, env.clock.monotonicMs());
     const writer = new StepWriter(rows, state, log, {
       bus,
@@ -167,24 +153,23 @@ export class PartitionSignals {
       env,
       report,
       checkpointed: (tookMs) => pace.checkpointed(env.clock.monotonicMs(), tookMs),
-      ask: (call) => calls.bus(call, this.#giveUp.signal),
-      store: (call) => this.#store(call),
+      ask: this.#life.ask,
+      store: this.#life.store,
     });
     this.#position = after;
-    return { rows, writer, reader, pace, readBefore: state.position };
+    return { rows, writer, reader, releases: new Releases(reader), pace, readBefore: state.position };
   }
 
   async #loop(work: Work): Promise<void> {
     const { clock } = this.#options.env;
     const { rows, pace, writer } = work;
-    const stopping = this.#stopping.signal;
     let reading = this.#read(work);
-    while (!stopping.aborted) {
+    while (!this.#life.isStopping) {
       const deliveries = await reading;
       // when behind, the next read overlaps with this work
       const isBehind = deliveries.length >= pace.readCount;
       if (isBehind) reading = this.#read(work);
-      if (stopping.aborted) return;
+      if (this.#life.isStopping) return;
       await this.#take(work, deliveries);
       const nowMs = clock.monotonicMs();
       pace.took(deliveries.length, nowMs, work.reader.emptyAsOfMs);
@@ -194,26 +179,26 @@ export class PartitionSignals {
         await writer.settled();
         this.#commit(work, pace.isCheckpointDue(nowMs));
       }
-      this.#release(work, nowMs);
+      work.releases.release(work.writer.stateAfter, nowMs);
       if (!isBehind) reading = this.#read(work);
     }
   }
 
   #read({ reader, pace, writer }: Work): Promise<Delivery[]> {
-    const { env, calls } = this.#options;
+    const { env } = this.#options;
     const waitMs = pace.waitMs(env.clock.monotonicMs(), writer.isCommitting);
-    const reading = calls.bus(() => reader.next(pace.readCount, waitMs), this.#stopping.signal);
+    const reading = this.#life.read(() => reader.next(pace.readCount, waitMs));
     reading.catch(() => {}); // handled when awaited in the next turn, if there is one
     return reading;
   }
 
   async #take({ rows, readBefore }: Work, deliveries: readonly Delivery[]): Promise<void> {
     if (deliveries.length === 0) return;
-    const { bus, calls, report, env } = this.#options;
+    const { bus, report, env } = this.#options;
     const events = this.#events.parse(deliveries);
     const isOld = (position: string): boolean =>
       readBefore !== null && bus.compare(position, readBefore) <= 0;
-    await calls.bus(() => this.#events.forward(events, isOld), this.#stopping.signal);
+    await this.#life.read(() => this.#events.forward(events, isOld));
     await this.#history.prime(rows, events);
     const seenLate = await this.#history.seenLate(events);
     const beganMs = env.clock.monotonicMs();
@@ -248,30 +233,12 @@ export class PartitionSignals {
     writer.commit(step);
   }
 
-  /** Entries that no restart would read again may be trimmed. A failed release is repeated by the next one. */
-  #release({ reader, writer }: Work, nowMs: number): void {
-    const { stateAfter } = writer;
-    if (stateAfter === null || stateAfter === this.#released || nowMs - this.#releasedMs < RELEASE_MS) return;
-    this.#releasedMs = nowMs;
-    this.#released = stateAfter;
-    reader.release(stateAfter).catch(() => (this.#released = null));
-  }
-
   async #finish(work: Work): Promise<void> {
-    const { writer, reader } = work;
+    const { writer, releases } = work;
     await writer.settled();
-    if (this.#giveUp.signal.aborted) return;
+    if (this.#life.isGivenUp) return;
     this.#commit(work, true);
     await writer.settled();
-    if (writer.stateAfter !== null) await reader.release(writer.stateAfter);
+    await releases.releaseLast(writer.stateAfter);
   }
-
-  #store<T>(call: () => Promise<T>): Promise<T> {
-    return this.#options.calls.database(call, this.#giveUp.signal, isPassing);
-  }
-}
-
-/** False when the partition was taken over or its steps are not consecutive. */
-function isPassing(error: unknown): boolean {
-  return !isFenced(error) && sqlstateOf(error) !== ASSERT_FAILURE;
 }

@@ -1,5 +1,4 @@
 import { envOf, type Env } from '../../core/env.ts';
-import { unlessAborted } from '../../core/wait.ts';
 import type { Backpressure } from '../../core/bus/capacity.ts';
 import {
   providersOf,
@@ -8,12 +7,11 @@ import {
 } from '../../core/market/identity/providers.ts';
 import { intervalName } from '../../core/market/interval.ts';
 import type { RowRules } from '../../core/signal/symbol-rows.ts';
-import { BusError, type StreamBus } from '../../bus/bus.ts';
-import { Ownership, type OwnedPartition } from '../../bus/ownership.ts';
-import { isFenced } from '../../store/postgres/sqlstate.ts';
+import type { StreamBus } from '../../bus/bus.ts';
+import type { OwnedPartition } from '../../bus/ownership.ts';
 import type { StoreClient } from '../../store/store-client.ts';
-import { InboxMover } from '../inbox.ts';
 import { JobRun } from '../job-run.ts';
+import { OwnedPartitions } from '../owned/partitions.ts';
 import { NO_METER, type Meter } from '../meter.ts';
 import { ServerCalls } from '../server-calls.ts';
 import { StageLifecycle, type Stage } from '../stage.ts';
@@ -74,10 +72,7 @@ export class SignalStage implements Stage {
   readonly #run: JobRun;
   readonly #report: SignalReport;
   readonly #lifecycle: StageLifecycle;
-  readonly #partitions = new Map<OwnedPartition, { signals: PartitionSignals; ended: Promise<void> }>();
-  readonly #broken = Promise.withResolvers<never>();
-  #ownership: Ownership | null = null;
-  #inbox: InboxMover | null = null;
+  readonly #partitions: OwnedPartitions<PartitionSignals>;
 
   constructor(options: SignalStageOptions, role: SignalRole) {
     this.#options = options;
@@ -101,7 +96,7 @@ export class SignalStage implements Stage {
       start: { jobName: role.role, metadata: { ...labels, adapter: role.evaluator.adapter } },
       onBeat: async () => {
         this.#gauges();
-        this.#meter.set('stream_consumer_lag_ms', labels, await this.#lagMs());
+        this.#meter.set('stream_consumer_lag_ms', labels, await this.#partitions.lagMs());
       },
     });
     const { name, names, evaluator, rules } = role;
@@ -114,7 +109,19 @@ export class SignalStage implements Stage {
       adapter: evaluator.adapter,
       window: rules.times === 'ticks' ? 'tick' : intervalName(rules.times),
     });
-    this.#broken.promise.catch(() => {});
+    const { bus, storeClient } = options;
+    this.#partitions = new OwnedPartitions({
+      bus,
+      storeClient,
+      topic: this.#topic,
+      group: options.consumerGroup,
+      role: role.role,
+      member: options.consumerName,
+      name,
+      providers: this.#providers,
+      calls: this.#calls,
+      makeWorker: (owned) => this.#makeSignals(owned),
+    });
     this.#lifecycle = new StageLifecycle(
       () => this.#work(),
       (failure) => this.#close(failure),
@@ -137,11 +144,7 @@ export class SignalStage implements Stage {
     const { stopping } = this.#lifecycle;
     const { consumerGroup: group, consumerName: consumer } = this.#options;
     this.#run.start();
-    this.#ownership = await this.#calls.database(
-      () => this.#startOwnership(),
-      stopping,
-      (error) => !(error instanceof BusError && error.kind === 'setup'),
-    );
+    await this.#partitions.join(stopping);
     this.#env.log('info', `${this.#role.name} started`, {
       topic: this.#topic,
       group,
@@ -149,45 +152,13 @@ export class SignalStage implements Stage {
       adapter: this.#role.evaluator.adapter,
       features: this.#role.rules.set.names.length,
     });
-    this.#inbox = await this.#startInbox();
-    await unlessAborted(this.#broken.promise, stopping);
+    await this.#partitions.work();
   }
 
-  #startOwnership(): Promise<Ownership> {
-    const { storeClient, bus, consumerGroup: group, consumerName: member } = this.#options;
-    return Ownership.start({
-      topic: this.#topic,
-      group,
-      role: this.#role.role,
-      member,
-      partitions: bus.partitions(this.#topic),
-      connect: () => storeClient.connect('leases'),
-      onAssign: (owned) => this.#assign(owned),
-      onRevoke: (owned) => this.#revoke(owned),
-      onLost: (owned) => this.#partitions.get(owned)?.signals.abandon(),
-      onNameTaken: (error) => this.#broken.reject(error),
-      env: this.#env,
-    });
-  }
-
-  #startInbox(): Promise<InboxMover | null> {
-    const { storeClient, bus, consumerGroup, consumerName } = this.#options;
-    const options = {
-      bus,
-      store: storeClient,
-      topic: this.#topic,
-      member: `${consumerGroup} ${consumerName}`,
-      providers: this.#providers,
-      onBroken: (error: Error) => this.#broken.reject(error),
-      calls: this.#calls,
-    };
-    return InboxMover.start(options, this.#lifecycle.stopping);
-  }
-
-  #assign(owned: OwnedPartition): void {
+  #makeSignals(owned: OwnedPartition): PartitionSignals {
     const { bus, storeClient, consumerGroup, consumerName, signalsTopic, primeMs } = this.#options;
     const { rules, limits, evaluator } = this.#role;
-    const signals = new PartitionSignals(owned, {
+    return new PartitionSignals(owned, {
       bus,
       signals: storeClient.signals,
       topic: this.#topic,
@@ -203,60 +174,28 @@ export class SignalStage implements Stage {
       calls: this.#calls,
       report: this.#report,
     });
-    const ended = signals
-      .run()
-      .catch((error: unknown) => this.#ended(owned, error))
-      .finally(() => this.#partitions.delete(owned));
-    this.#partitions.set(owned, { signals, ended });
-  }
-
-  async #revoke(owned: OwnedPartition): Promise<void> {
-    const found = this.#partitions.get(owned);
-    found?.signals.stop();
-    await found?.ended;
-  }
-
-  /** If taken over, the lease shows it too. Any other failure ends the stage; a restart resumes from the last checkpoint. */
-  #ended({ partition, epoch }: OwnedPartition, error: unknown): void {
-    this.#env.log(isFenced(error) ? 'warn' : 'error', `${this.#role.name}: a partition ended`, {
-      topic: this.#topic,
-      partition,
-      epoch: epoch.toString(),
-      err: error,
-    });
-    if (!isFenced(error) && !this.#lifecycle.stopping.aborted) this.#broken.reject(error);
   }
 
   async #close(failure: Error | null): Promise<void> {
     const { consumerGroup: group, consumerName: consumer } = this.#options;
-    await this.#inbox?.close();
-    await this.#ownership?.close();
-    for (const { signals } of this.#partitions.values()) signals.abandon();
-    await Promise.all([...this.#partitions.values()].map(({ ended }) => ended));
+    await this.#partitions.close();
     await this.#role.evaluator.close?.();
     await this.#run.finish(failure?.message ?? null);
     this.#env.log('info', `${this.#role.name} stopped`, { group, consumer });
   }
 
-  /** Over the partitions this member owns. */
-  async #lagMs(): Promise<number> {
-    const mine = new Set([...this.#partitions.keys()].map(({ partition }) => partition));
-    if (mine.size === 0) return 0;
-    const groups = await this.#options.bus.groups(this.#topic);
-    const lags = groups
-      .filter(({ group, partition }) => group === this.#options.consumerGroup && mine.has(partition))
-      .map(({ lagMs }) => lagMs);
-    return Math.max(0, ...lags);
-  }
-
   #gauges(): void {
     const { consumerGroup: group } = this.#options;
-    const partitions = [...this.#partitions.values()].map(({ signals }) => signals);
-    const symbols = partitions.reduce((sum, each) => sum + each.symbols, 0);
-    this.#meter.set('features_symbols', { component: this.#role.role }, symbols);
-    const cut = partitions.reduce((sum, each) => sum + each.takeCut(), 0);
-    this.#meter.count('features_cut_total', { component: this.#role.role }, cut);
-    const forwarded = partitions.reduce((sum, each) => sum + each.takeForwarded(), 0);
+    const component = this.#role.role;
+    const partitions = this.#partitions;
+    this.#meter.set(
+      'features_symbols',
+      { component },
+      partitions.sum(({ symbols }) => symbols),
+    );
+    const cut = partitions.sum((signals) => signals.takeCut());
+    this.#meter.count('features_cut_total', { component }, cut);
+    const forwarded = partitions.sum((signals) => signals.takeForwarded());
     this.#meter.count('bus_forwarded_total', { topic: this.#topic, group }, forwarded);
   }
 }

@@ -5,6 +5,7 @@ import type { OutgoingRecord, StreamBus } from '../../bus/bus.ts';
 import type { OwnedPartition } from '../../bus/ownership.ts';
 import type { SignalsStore } from '../../store/signals/signals-store.ts';
 import type { SignalFrame, SignalState } from '../../store/signals/state.ts';
+import { OneAtATime } from '../owned/one-at-a-time.ts';
 import type { Evaluator } from './evaluator.ts';
 import type { SignalReport } from './report.ts';
 import type { SignalStep } from './step.ts';
@@ -30,9 +31,6 @@ export interface StepWriterOptions {
 /** signals published at once */
 const PUBLISH_MAX = 1_000;
 
-type State =
-  { kind: 'idle' } | { kind: 'committing'; done: Promise<void> } | { kind: 'failed'; error: unknown };
-
 /**
  * The steps of one partition, one at a time:
  *
@@ -51,7 +49,7 @@ export class StepWriter {
   #number: bigint;
   #stateAfter: string | null;
   #late: LateTick[] = [];
-  #state: State = { kind: 'idle' };
+  readonly #transactions = new OneAtATime();
   /** of the step before */
   #published: Promise<void> = Promise.resolve();
 
@@ -65,7 +63,7 @@ export class StepWriter {
   }
 
   get isCommitting(): boolean {
-    return this.#state.kind === 'committing';
+    return this.#transactions.isCommitting;
   }
 
   /** A restart reads behind this entry; null: from the start. */
@@ -74,22 +72,13 @@ export class StepWriter {
   }
 
   /** Resolves when nothing is in flight. Rejects with the error that ended the writer, from then on every time. */
-  async settled(): Promise<void> {
-    if (this.#state.kind === 'committing') await this.#state.done;
-    if (this.#state.kind === 'failed') throw this.#state.error;
+  settled(): Promise<void> {
+    return this.#transactions.settled();
   }
 
   /** Begins a step; none may be in flight. */
   commit(step: SignalStep): void {
-    const done = this.#write(step).then(
-      () => {
-        this.#state = { kind: 'idle' };
-      },
-      (error: unknown) => {
-        this.#state = { kind: 'failed', error };
-      },
-    );
-    this.#state = { kind: 'committing', done };
+    this.#transactions.begin(this.#write(step));
   }
 
   async #write(step: SignalStep): Promise<void> {
