@@ -1,14 +1,14 @@
 import { decode } from '@msgpack/msgpack';
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import type { Delivery, StreamBus } from '../../../bus/bus.ts';
 import { parseExactly } from '../../../core/market/codec/precision.ts';
 import { formatMicros } from '../../../core/time.ts';
 import { pause } from '../../../core/wait.ts';
+import { compileWhere, type Where } from '../../../stream/where.ts';
 import { eventsTopic } from '../../stages/open-bus.ts';
 import { wholeNumber } from '../arguments.ts';
 import type { StreamCommands } from './commands.ts';
 import { printable, printOf, shorten, type Print } from '../text.ts';
-import { whereExpression, type Where } from './where.ts';
 
 interface TailArguments {
   topic?: string;
@@ -57,6 +57,15 @@ A field that a record lacks is null in --where. Records that are no JSON or msgp
 match no --where.
 Exit codes: 0 done, 1 failed, 2 a mistake in the command line or the configuration.`;
 
+function whereExpression(text: string): Where {
+  const compiled = compileWhere(text, 'own');
+  if (typeof compiled === 'function') return compiled;
+  const { at, problem } = compiled;
+  throw new InvalidArgumentError(
+    `It must be a CEL expression such as symbol == "SPY" && price > 100: at character ${at + 1}, ${problem}`,
+  );
+}
+
 async function tail(bus: StreamBus, options: TailArguments & { topic: string }, print: Print): Promise<void> {
   const { topic, limit } = options;
   const partitions = Array.from({ length: bus.partitions(topic) }, (_, index) => index);
@@ -82,7 +91,7 @@ async function tail(bus: StreamBus, options: TailArguments & { topic: string }, 
 
 function show(delivery: Delivery, { where, json }: TailArguments, print: Print): void {
   const { fields, text } = contentOf(delivery);
-  if (where !== undefined && (fields === null || !matches(where, fields))) return;
+  if (where !== undefined && (fields === null || !where(fields))) return;
   const takenAt = formatMicros(BigInt(Math.round(delivery.takenMs * 1000)));
   if (json === true) {
     const { position, partition, key } = delivery;
@@ -95,15 +104,6 @@ function show(delivery: Delivery, { where, json }: TailArguments, print: Print):
     return;
   }
   print(`${delivery.position}  ${takenAt}  ${printable(shorten(text, SHOWN_CHARS_MAX))}`);
-}
-
-/** An expression that does not fit a record (a number compared with a string) does not match it. */
-function matches(where: Where, fields: Record<string, unknown>): boolean {
-  try {
-    return where(fields);
-  } catch {
-    return false;
-  }
 }
 
 function contentOf({ data, encoding }: Delivery): { fields: Record<string, unknown> | null; text: string } {

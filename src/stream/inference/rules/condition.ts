@@ -1,5 +1,6 @@
 /** Conditions of rules: CEL over numbers alone, so that one can neither reach anything but its variables nor run for long. */
 import { Environment, type ASTNode } from '@marcbachmann/cel-js';
+import { celMistake, registerMixedNumbers, type CelMistake } from '../../cel.ts';
 
 /** An evaluation visits each node at most once: these bound its time as well. */
 const CHARS_MAX = 1_000;
@@ -16,12 +17,6 @@ export interface Condition {
   readonly names: readonly string[];
 }
 
-export interface ConditionMistake {
-  /** offset in the condition, in UTF-16 units; its length where something is missing at the end */
-  at: number;
-  problem: string;
-}
-
 export class Conditions {
   readonly #environment: Environment;
   readonly #known: ReadonlySet<string>;
@@ -31,26 +26,11 @@ export class Conditions {
     this.#known = new Set(variables);
     this.#environment = new Environment({ limits: { maxAstNodes: NODES_MAX, maxDepth: DEPTH_MAX } });
     for (const name of this.#known) this.#environment.registerVariable(name, 'double');
-    // people write 2 as often as 2.0; CEL itself only compares the two by < and >
-    for (const [operator, apply] of [
-      ['+', (a: number, b: number) => a + b],
-      ['-', (a: number, b: number) => a - b],
-      ['*', (a: number, b: number) => a * b],
-      ['/', (a: number, b: number) => a / b],
-    ] as const) {
-      this.#environment
-        .registerOperator(`double ${operator} int: double`, (a: number, b: bigint) => apply(a, Number(b)))
-        .registerOperator(`int ${operator} double: double`, (a: bigint, b: number) => apply(Number(a), b));
-    }
-    // and with it the mirrored one, and !=
-    this.#environment.registerOperator(
-      'double == int: bool',
-      (a: number | bigint, b: number | bigint) => Number(a) === Number(b),
-    );
+    registerMixedNumbers(this.#environment);
   }
 
   /** @returns the condition, or all that is wrong with it */
-  compile(text: string): Condition | ConditionMistake[] {
+  compile(text: string): Condition | CelMistake[] {
     if (text.trim() === '') return [{ at: 0, problem: 'the condition is empty' }];
     if (text.length > CHARS_MAX) {
       return [{ at: 0, problem: `the condition has ${text.length} characters; at most ${CHARS_MAX}` }];
@@ -59,20 +39,20 @@ export class Conditions {
     try {
       expression = this.#environment.parse(text);
     } catch (error) {
-      return [mistakeOf(error)];
+      return [celMistake(error, 'condition')];
     }
     const names = new Set<string>();
-    const mistakes: ConditionMistake[] = [];
+    const mistakes: CelMistake[] = [];
     this.#visit(expression.ast, names, mistakes);
     if (mistakes.length > 0) return mistakes;
     const { valid, error, type } = expression.check();
-    if (!valid) return [mistakeOf(error)];
+    if (!valid) return [celMistake(error, 'condition')];
     if (type !== 'bool') return [{ at: 0, problem: `the condition is ${type}, not true or false` }];
     return { holds: (variables) => expression(variables) === true, names: [...names] };
   }
 
   /** Lets through what costs a bounded time and yields a number or a truth value: no calls, lists or text. */
-  #visit(node: ASTNode, names: Set<string>, mistakes: ConditionMistake[]): void {
+  #visit(node: ASTNode, names: Set<string>, mistakes: CelMistake[]): void {
     const refuse = (problem: string): void => {
       mistakes.push({ at: node.start, problem });
     };
@@ -121,20 +101,4 @@ export class Conditions {
         refuse('a condition has no lists or maps');
     }
   }
-}
-
-/** CEL's error without its drawing; errors.d.ts has both fields on each of its classes. */
-function mistakeOf(error: unknown): ConditionMistake {
-  const { summary, range } = error as { summary?: string; range?: { start: number } };
-  const said = summary ?? (error as Error).message;
-  return {
-    at: range?.start ?? 0,
-    problem: said
-      .replace(/^Unexpected token: EOF$/, 'the condition ends where a value is missing')
-      .replace(/^(Expected \w+), got EOF$/, '$1 before the end of the condition')
-      .replace(/^Exceeded maxAstNodes \((\d+)\)$/, 'the condition has more than $1 parts')
-      .replace(/^Exceeded maxDepth \((\d+)\)$/, 'the condition is nested more than $1 deep')
-      .replace(/^Unexpected character: =$/, 'unexpected character: = (CEL compares by == and >=)')
-      .replace(/^Unterminated string$/, 'text without its closing quote'),
-  };
 }
