@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { ApiSettings } from './api/settings.ts';
 import type { Config } from './config/load.ts';
 import { describeConfig } from './config/describe.ts';
 import { busStages } from './config/stages.ts';
@@ -22,6 +23,8 @@ export interface DaemonSetup {
   config: Config;
   /** null when no stage works on the bus */
   streaming: StreamingConfig | null;
+  /** null: the stage api is off */
+  api: ApiSettings | null;
   /** --ignore-watermark */
   ignorePosition: boolean;
   /** null: nothing is dropped */
@@ -112,7 +115,7 @@ interface Work {
 
 /** Starts what STAGES, RETENTION_* and *_COMPRESS_AFTER ask for. */
 async function startWork(
-  { config, streaming, ignorePosition, retention, compression, log }: DaemonSetup,
+  { config, streaming, api, ignorePosition, retention, compression, log }: DaemonSetup,
   databaseUrl: string,
   found: Preflight,
   telemetry: Telemetry,
@@ -120,7 +123,7 @@ async function startWork(
   const failed = config.stages.includes('ingest')
     ? startIngester({ config, ignorePosition, databaseUrl, found, log, telemetry })
     : new Promise<never>(() => {});
-  const stages = streaming === null ? null : await busStagesOf(config, streaming, databaseUrl, log);
+  const stages = streaming === null ? null : await busStagesOf(config, streaming, api, databaseUrl, log);
   if (stages !== null) {
     telemetry.failingStages = stages.failing;
     await stages.start();
@@ -137,6 +140,7 @@ async function startWork(
 async function busStagesOf(
   config: Config,
   streaming: StreamingConfig,
+  api: ApiSettings | null,
   databaseUrl: string,
   log: Log,
 ): Promise<BusStages> {
@@ -148,6 +152,7 @@ async function busStagesOf(
     consumer: await claimMemberName(`${config.serviceName}@${hostname()}`, databaseUrl),
     metricsPort: config.metricsPort ?? streaming.telemetry.metrics_port,
     appliesSchema: config.dbMigrate === 'auto',
+    api,
     env: loggingEnv(log),
   });
 }

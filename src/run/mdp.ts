@@ -10,6 +10,7 @@ import { registerExport } from './cli/export/features.ts';
 import { registerModels } from './cli/models/models.ts';
 import { registerQuality } from './cli/chain/quality.ts';
 import { registerRules } from './cli/rules/rules.ts';
+import { registerServe } from './cli/serve.ts';
 import { registerStream } from './cli/stream/stream.ts';
 import { databaseUrlOf } from './config/addresses.ts';
 import { ConfigError, readSetting } from './config/load.ts';
@@ -55,6 +56,7 @@ try {
   registerRules(program);
   registerModels(program);
   registerStream(program, environment);
+  registerServe(program, environment);
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;

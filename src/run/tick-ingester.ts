@@ -18,6 +18,7 @@ import { createRedactor } from './config/redact.ts';
 import { compressionRules } from './upkeep/compression.ts';
 import { retentionRules, reviseHorizonMs } from './upkeep/retention.ts';
 import { endOnSignalsAsFirst, watchSignals } from './signals.ts';
+import { readApiSettings } from './api/settings.ts';
 import { busStages } from './config/stages.ts';
 import { readStreamingConfig } from './config/streaming/load.ts';
 import { YamlError } from './config/streaming/yaml.ts';
@@ -61,6 +62,7 @@ await program.parseAsync();
 async function run(ignorePosition: boolean): Promise<void> {
   const config = withConfig((loaded) => loaded);
   const streaming = busStages(config.stages).length === 0 ? null : orExit(() => readStreamingConfig());
+  const api = config.stages.includes('api') ? orExit(readApiSettings) : null;
   const horizonMs = (): number => reviseHorizonMs(streaming ?? readStreamingConfig());
   const retention = orExit(() => retentionRules(config, horizonMs));
   const compression = orExit(() => compressionRules(config, horizonMs));
@@ -76,7 +78,7 @@ async function run(ignorePosition: boolean): Promise<void> {
     process.exitCode =
       config.outputMode === 'console'
         ? await runConsole(config, log, signals)
-        : await runDaemon({ config, streaming, ignorePosition, retention, compression, log, signals });
+        : await runDaemon({ config, streaming, api, ignorePosition, retention, compression, log, signals });
   } catch (error) {
     if (error instanceof PortError || error instanceof StartError) log.fatal(error.message);
     else log.fatal({ err: error }, 'The daemon failed');

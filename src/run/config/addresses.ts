@@ -153,7 +153,8 @@ function isHost(text: string): boolean {
   );
 }
 
-function isLoopback(host: string): boolean {
+/** Only programs of this machine can reach it. */
+export function isLoopback(host: string): boolean {
   if (isIP(host) === 4) return host.startsWith('127.');
   return host === '::1' || /^(.+\.)?localhost\.?$/i.test(host);
 }

@@ -5,9 +5,6 @@ const STAGES = ['ingest', 'orders', 'ticks', 'bars', 'signals', 'api'] as const;
 
 export type Stage = (typeof STAGES)[number];
 
-/** The stages that this version has. A stage that is added to the daemon is added here, and nowhere else. */
-const IMPLEMENTED_STAGES: readonly Stage[] = ['ingest', 'orders', 'ticks', 'bars', 'signals'];
-
 /**
  * What works on the bus, and the stage it belongs to: each has its own thread, and they read STREAMING_CONFIG. The stage
  * `signals` is two of them, the signal consumer and the inference.
@@ -18,6 +15,7 @@ const BUS_STAGES = {
   bars: 'bars',
   signals: 'signals',
   inference: 'signals',
+  api: 'api',
 } as const satisfies Record<string, Stage>;
 
 export type BusStage = keyof typeof BUS_STAGES;
@@ -27,7 +25,7 @@ export function busStages(stages: readonly Stage[]): BusStage[] {
 }
 
 export const stageList: Parser<readonly Stage[]> = {
-  allowed: `all, or a list of: ${IMPLEMENTED_STAGES.join(', ')}`,
+  allowed: `all, or a list of: ${STAGES.join(', ')}`,
   unit: '',
   parse(text) {
     const names = withoutComment(text)
@@ -37,14 +35,11 @@ export const stageList: Parser<readonly Stage[]> = {
     if (names.length === 0) throw new RangeError('names no stage');
     if (names.includes('all')) {
       if (names.length > 1) throw new RangeError('names all and single stages together');
-      return IMPLEMENTED_STAGES;
+      return STAGES;
     }
     const unknown = names.filter((name) => !isStage(name));
     if (unknown.length > 0) throw new RangeError(`names an unknown stage: ${unknown.join(', ')}`);
-    const missing = names.filter((name) => !IMPLEMENTED_STAGES.some((stage) => stage === name));
-    if (missing.length > 0)
-      throw new RangeError(missing.map((name) => `stage ${name} is not part of this version`).join('; '));
-    return IMPLEMENTED_STAGES.filter((stage) => names.includes(stage));
+    return STAGES.filter((stage) => names.includes(stage));
   },
 };
 

@@ -266,10 +266,26 @@ const variables = {
     'A replica for verify, mdp quality, replay, export and queries. The variables of libpq count for it too.',
     { secret: true },
   ),
-  apiPort: required('API_PORT', '8083', port, 'Port of the API.', { later: true }),
-  apiHost: required('API_HOST', '127.0.0.1', host, 'Address that the API listens on.', { later: true }),
-  apiToken: optional('API_TOKEN', token, 'Bearer token of the API.', { secret: true, later: true }),
-  allowedHosts: optional('ALLOWED_HOSTS', hosts, 'Host headers that the API answers to.', { later: true }),
+  apiPort: required('API_PORT', '8083', port, 'Port of the API (stage api, mdp serve).'),
+  apiHost: required(
+    'API_HOST',
+    '127.0.0.1',
+    host,
+    'Address that the API listens on. Beyond this machine API_TOKEN is required.',
+  ),
+  apiToken: optional(
+    'API_TOKEN',
+    token,
+    'Bearer token of the API, with every scope. Unset, and on loopback: no token is asked for.',
+    {
+      secret: true,
+    },
+  ),
+  allowedHosts: optional(
+    'ALLOWED_HOSTS',
+    hosts,
+    'Host headers that the API answers to. Default: those of API_HOST and of this machine.',
+  ),
   metricsPort: optional(
     'METRICS_PORT',
     port,

@@ -1,3 +1,4 @@
+import { buildApi } from '../api/build.ts';
 import { ChainOrders } from '../../store/chain/orders.ts';
 import { MicroBatcher } from '../../stream/bars/micro-batcher.ts';
 import { featureSet } from '../../core/feature/catalogue.ts';
@@ -24,6 +25,7 @@ const BUILDERS: Readonly<Record<Role, StageBuilder>> = {
   bars: buildBars,
   signals: buildSignals,
   inference: buildInference,
+  api: buildApi,
   synthetic: buildSynthetic,
   ibkr: buildIbkr,
 };

@@ -1,4 +1,5 @@
 import type { BusStage } from '../config/stages.ts';
+import type { ApiSettings } from '../api/settings.ts';
 import type { StreamingConfig } from '../config/streaming/load.ts';
 
 /** What runs on the bus: stages of the daemon, and producers that are programs of their own. */
@@ -17,6 +18,7 @@ export const SCHEMA_STAGE: Readonly<Record<Role, BusStage>> = {
   bars: 'bars',
   signals: 'signals',
   inference: 'inference',
+  api: 'api',
   synthetic: 'orders',
   ibkr: 'orders',
 };
@@ -48,4 +50,6 @@ export interface StageSetup {
   /** trims the bus and watches how full it is: one stage per process does */
   maintainsBus: boolean;
   synthetic?: SyntheticAmount;
+  /** of the stage api */
+  api?: ApiSettings;
 }

@@ -1,5 +1,6 @@
 import type { Env } from '../../core/env.ts';
 import { startMetricsServer, type HealthServer } from '../telemetry/http.ts';
+import type { ApiSettings } from '../api/settings.ts';
 import type { StageSetup } from './stage-setup.ts';
 import { StageMetrics } from '../telemetry/stage-metrics.ts';
 import { StageThread } from './stage-handle.ts';
@@ -16,6 +17,8 @@ export interface BusStagesOptions {
   metricsPort: number;
   /** DB_MIGRATE=auto */
   appliesSchema: boolean;
+  /** null: the stage api is off */
+  api: ApiSettings | null;
   env: Env;
 }
 
@@ -90,5 +93,6 @@ function stageSetup(options: BusStagesOptions, stage: BusStage, maintainsBus: bo
     consumer,
     schema: options.appliesSchema ? 'soon' : 'wait',
     maintainsBus,
+    ...(options.api === null ? {} : { api: options.api }),
   };
 }

@@ -141,11 +141,10 @@ void test('addresses are required only where they are used', async (t) => {
   t.equal(loadConfig(sources({ CONTINUUM_GRPC_URL: 'localhost:1', OUTPUT_MODE: 'console' })).database, null);
 });
 
-void test('a stage of a later version is an honest error, all means what this version has', async (t) => {
-  t.match(failure({ ...MINIMUM, STAGES: 'ingest,api' }).message, /stage api is not part of this version/);
+void test('stages are named alone or all at once', async (t) => {
   t.match(failure({ ...MINIMUM, STAGES: 'all,ingest' }).message, /all and single stages together/);
   t.match(failure({ ...MINIMUM, STAGES: ',' }).message, /names no stage/);
-  t.strictSame(load({ STAGES: 'all' }).stages, ['ingest', 'orders', 'ticks', 'bars', 'signals']);
+  t.strictSame(load({ STAGES: 'all' }).stages, ['ingest', 'orders', 'ticks', 'bars', 'signals', 'api']);
   t.strictSame(load({ STAGES: ' Ingest , ingest' }).stages, ['ingest']);
 });
 

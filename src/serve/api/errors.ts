@@ -1,0 +1,94 @@
+import { z } from 'zod';
+
+/** What went wrong, in one word that programs go by; each has one HTTP status. */
+const STATUS_OF = {
+  bad_request: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  not_found: 404,
+  method_not_allowed: 405,
+  not_acceptable: 406,
+  timeout: 408,
+  conflict: 409,
+  gone: 410,
+  payload_too_large: 413,
+  uri_too_long: 414,
+  unsupported_media_type: 415,
+  misdirected: 421,
+  too_many_requests: 429,
+  headers_too_large: 431,
+  internal: 500,
+  unavailable: 503,
+} as const;
+
+export type ErrorCode = keyof typeof STATUS_OF;
+
+/** One place in the request and what is wrong with it: `query.limit`, `body[3].price`. */
+export interface ErrorDetail {
+  path: string;
+  message: string;
+}
+
+interface ErrorTraits {
+  details?: readonly ErrorDetail[];
+  /** seconds after which it may be tried again */
+  retryAfterSeconds?: number;
+  /** never shown to the client */
+  cause?: unknown;
+}
+
+/** An answer that is not the one asked for. Its message is for the client: no stack, no secret, no SQL. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly code: ErrorCode;
+  readonly details: readonly ErrorDetail[];
+  readonly retryAfterSeconds: number | null;
+
+  constructor(code: ErrorCode, message: string, traits: ErrorTraits = {}) {
+    super(message, { cause: traits.cause });
+    this.code = code;
+    this.details = traits.details ?? [];
+    this.retryAfterSeconds = traits.retryAfterSeconds ?? null;
+  }
+
+  get status(): number {
+    return STATUS_OF[this.code];
+  }
+}
+
+/** The code of a status that a library chose. */
+export function codeOfStatus(status: number): ErrorCode {
+  for (const [code, known] of Object.entries(STATUS_OF)) if (known === status) return code as ErrorCode;
+  return status < 500 ? 'bad_request' : 'internal';
+}
+
+/** The one shape of every answer ≥ 400. */
+export const errorBody = z
+  .object({
+    error: z.object({
+      code: z.enum(Object.keys(STATUS_OF) as [ErrorCode, ...ErrorCode[]]),
+      message: z.string(),
+      request_id: z.string(),
+      details: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+    }),
+  })
+  .meta({ id: 'Error', description: 'What went wrong: a word for programs, a sentence for people' });
+
+export type ErrorBody = z.output<typeof errorBody>;
+
+export function bodyOf(error: ApiError, requestId: string): ErrorBody {
+  const { code, message, details } = error;
+  return {
+    error: {
+      code,
+      message,
+      request_id: requestId,
+      ...(details.length === 0 ? {} : { details: [...details] }),
+    },
+  };
+}
+
+/** For `schema.response` of a route: the errors that it may answer, by status. */
+export function errorResponses(...codes: ErrorCode[]): Record<number, typeof errorBody> {
+  return Object.fromEntries(codes.map((code) => [STATUS_OF[code], errorBody]));
+}
