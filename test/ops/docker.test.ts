@@ -143,8 +143,9 @@ const compose = parse(read('docker-compose.yml')) as {
 };
 const { 'mdp-api': daemon, md_postgres: postgres, redis } = compose.services;
 
-/** The value of ${NAME:-default} when NAME is unset. */
-const unset = (text: string) => text.replaceAll(/\$\{[A-Z_]+:-([^}]*)\}/g, '$1');
+/** The value of ${NAME:-default} when NAME is unset; what is required is set. */
+const unset = (text: string) =>
+  text.replaceAll(/\$\{[A-Z_]+:-([^}]*)\}/g, '$1').replaceAll(/\$\{[A-Z_]+:\?[^}]+\}/g, 'f'.repeat(64));
 
 void test('the services have the names of the seeds and share one network', async (t) => {
   t.strictSame(Object.keys(compose.services).sort(), ['md_postgres', 'mdp-api', 'redis']);
@@ -191,7 +192,7 @@ void test('the daemon is configured by variables that it knows, and has time to 
   t.ok(Number.parseInt(daemon.stop_grace_period, 10) > 35, 'above drain and close');
   t.strictSame(
     config.stages,
-    ['ingest', 'orders', 'ticks', 'bars', 'signals'],
+    ['ingest', 'orders', 'ticks', 'bars', 'signals', 'api'],
     'every stage of this version',
   );
   t.equal(config.redisUri, 'redis://redis:6379/0', 'the service redis');

@@ -1,52 +1,10 @@
 /** Every variable of the daemon: the one place for its name, form, default and meaning. */
 import { INT64_MAX } from '../../core/chain/tick.ts';
-import { databaseTarget, grpcUrl, host, hostPorts, hosts, redisUri, serverUrl } from './addresses.ts';
-import {
-  bigNumber,
-  byteSize,
-  duration,
-  label,
-  onOff,
-  oneOf,
-  type Parser,
-  path,
-  port,
-  token,
-  wholeNumber,
-} from './parsers.ts';
+import { databaseTarget, grpcUrl, host } from './addresses.ts';
+import { bigNumber, byteSize, duration, label, onOff, oneOf, path, port, wholeNumber } from './parsers.ts';
+import { PLATFORM_VARIABLES } from './platform-variables.ts';
 import { stageList } from './stages.ts';
-
-export interface Variable<T> {
-  readonly name: string;
-  readonly parser: Parser<T>;
-  /** as an operator would write it; null = unset */
-  readonly initial: string | null;
-  /** one sentence for docs/configuration.md, messages and the example file */
-  readonly doc: string;
-  /** never shown, neither in messages nor in logs */
-  readonly secret: boolean;
-  /** read and checked, but nothing of this version acts on it yet */
-  readonly later: boolean;
-}
-
-interface Traits {
-  secret?: boolean;
-  later?: boolean;
-}
-
-function required<T>(
-  name: string,
-  initial: string,
-  parser: Parser<T>,
-  doc: string,
-  traits: Traits = {},
-): Variable<T> {
-  return { name, parser, initial, doc, secret: traits.secret ?? false, later: traits.later ?? false };
-}
-
-function optional<T>(name: string, parser: Parser<T>, doc: string, traits: Traits = {}): Variable<T | null> {
-  return { name, parser, initial: null, doc, secret: traits.secret ?? false, later: traits.later ?? false };
-}
+import { optional, required, type Variable } from './variable.ts';
 
 /** A dead letter is sent as hex in one statement: twice this must fit into a V8 string and a Postgres message. */
 const MESSAGE_BYTES_MAX = '128MiB';
@@ -254,57 +212,7 @@ const variables = {
     AGE,
     'The same for chunks of bars, never before late events are over.',
   ),
-  streamingConfigFile: required(
-    'STREAMING_CONFIG',
-    'configs/streaming.yaml',
-    path,
-    'Configuration of everything on the bus. Where the default is absent, the file of the package is read.',
-  ),
-  readDatabaseUrl: optional(
-    'READ_DATABASE_URL',
-    serverUrl,
-    'A replica for verify, mdp quality, replay, export and queries. The variables of libpq count for it too.',
-    { secret: true },
-  ),
-  apiPort: required('API_PORT', '8083', port, 'Port of the API (stage api, mdp serve).'),
-  apiHost: required(
-    'API_HOST',
-    '127.0.0.1',
-    host,
-    'Address that the API listens on. Beyond this machine API_TOKEN is required.',
-  ),
-  apiToken: optional(
-    'API_TOKEN',
-    token,
-    'Bearer token of the API, with every scope. Unset, and on loopback: no token is asked for.',
-    {
-      secret: true,
-    },
-  ),
-  allowedHosts: optional(
-    'ALLOWED_HOSTS',
-    hosts,
-    'Host headers that the API answers to. Default: those of API_HOST and of this machine.',
-  ),
-  metricsPort: optional(
-    'METRICS_PORT',
-    port,
-    'Port of the metrics of the stages on the bus. Default: telemetry.metrics_port of STREAMING_CONFIG, which is 9101.',
-  ),
-  redisUri: optional(
-    'REDIS_URI',
-    redisUri,
-    'The Redis of the bus, where STREAMING_CONFIG says ${REDIS_URI}.',
-    {
-      secret: true,
-    },
-  ),
-  kafkaBrokers: optional(
-    'KAFKA_BROKERS',
-    hostPorts,
-    'The Kafka brokers of the bus, where STREAMING_CONFIG says ${KAFKA_BROKERS}.',
-  ),
-  exportDir: optional('EXPORT_DIR', path, 'The folder that exports of the API stay below.', { later: true }),
+  ...PLATFORM_VARIABLES,
 };
 
 type Table = typeof variables;

@@ -95,13 +95,12 @@ export async function buildApi(options: ApiServerOptions): Promise<Api> {
 /** @throws ApiError unauthorized or forbidden */
 function admit(request: FastifyRequest, access: AccessControl): Principal {
   const scope = request.routeOptions.config.scope;
+  if (scope === null) return access.anonymous;
   const principal = principalOf(request, access);
-  // a path that does not exist is told only to those who may be here at all
-  if (scope === null || (scope === undefined && (principal !== null || access.isOpen)))
-    return principal ?? access.anonymous;
   if (principal === null) throw new ApiError('unauthorized', 'this needs a bearer token');
-  if (!mayDo(principal, scope as Scope))
-    throw new ApiError('forbidden', `the token does not have the scope ${scope}`);
+  // a path that does not exist, which is told only to those who may be here at all
+  if (scope === undefined) return principal;
+  if (!mayDo(principal, scope)) throw new ApiError('forbidden', `the token does not have the scope ${scope}`);
   return principal;
 }
 
@@ -109,7 +108,7 @@ function principalOf(request: FastifyRequest, access: AccessControl): Principal 
   const { authorization } = request.headers;
   if (authorization === undefined) return access.isOpen ? access.anonymous : null;
   const match = /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization);
-  const principal = match === null ? null : access.authenticate(match[1] as string);
+  const principal = match === null ? null : access.authenticate(match[1]);
   if (principal === null) throw new ApiError('unauthorized', 'the bearer token is not valid');
   return principal;
 }
@@ -172,5 +171,5 @@ function toApiError(error: FastifyError): ApiError {
 
 /** Without the query, which may hold what no log should. */
 function pathOf(request: FastifyRequest): string {
-  return request.url.split('?', 1)[0] as string;
+  return request.url.split('?', 1)[0];
 }
