@@ -82,7 +82,7 @@ export class BusHarness {
   readonly name: BusName;
   readonly server: BusServer;
   readonly databaseUrl: string;
-  /** of the store; made anew when its server was crashed */
+  /** of the store; made anew when its server was crashed, or its connections were cut */
   client: Client;
   readonly bus: StreamBus;
   readonly #folder: string;
@@ -179,6 +179,17 @@ ${batchMax === undefined ? '' : `  batch_max: ${batchMax}\n`}${sections}`,
   /** Kills the server of the bus and starts it again. */
   async crash(): Promise<void> {
     await this.server.crash();
+    await this.#connectAgain();
+  }
+
+  /** Cuts every connection to the bus. */
+  async cutConnections(): Promise<void> {
+    await this.server.cutConnections();
+    await this.#connectAgain();
+  }
+
+  /** The store's server is the bus's where that is postgres. */
+  async #connectAgain(): Promise<void> {
     if (this.name !== 'postgres') return;
     await this.client.end().catch(() => {});
     this.client = await openClient(this.databaseUrl);

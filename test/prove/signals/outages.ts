@@ -39,7 +39,7 @@ export function survivesOutages(
     for (let round = 1; round <= rounds; round += 1) {
       await members.stopAll(BLIND_MS);
       await delay(context.random.whole(0, 500));
-      await harness.bus.server.cutConnections();
+      await harness.bus.cutConnections();
       await members.stopOne(FROZEN_MS);
       context.say(`${round} of ${rounds} rounds`);
     }
