@@ -24,6 +24,12 @@ export type RefusalReason =
   | 'missing_price'
   | 'bad_price'
   | 'bad_size'
+  /** of a tick of the webhook, whose volume is exact and has to be there */
+  | 'missing_volume'
+  | 'bad_volume'
+  /** of a tick of the webhook: it has no such field, or has one twice */
+  | 'unknown_field'
+  | 'repeated_field'
   /** bid or ask */
   | 'bad_number'
   /** NaN or an infinity, as a number or spelled out, or digits beyond a double */

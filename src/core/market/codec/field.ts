@@ -63,19 +63,19 @@ export function wholeNumber(value: unknown, name: string, reason: RefusalReason)
 const [FIRST_CHAR, LAST_CHAR, BAR] = [0x21, 0x7e, 0x7c];
 export const PROVIDER_BYTES_MAX = 64;
 
-/** 1-64 bytes of 0x21-0x7E without `|`. */
-export function providerName(value: unknown): string | Refusal {
-  if (value == null) return refuse('missing_provider', 'no provider');
-  if (typeof value !== 'string') return refuse('bad_provider', `provider is ${shown(value)} and no text`);
+/** 1-64 bytes of 0x21-0x7E without `|`. @param name of the field */
+export function providerName(value: unknown, name = 'provider'): string | Refusal {
+  if (value == null) return refuse('missing_provider', `no ${name}`);
+  if (typeof value !== 'string') return refuse('bad_provider', `${name} is ${shown(value)} and no text`);
   if (value.length === 0 || value.length > PROVIDER_BYTES_MAX) {
     const problem = `has not 1 to ${PROVIDER_BYTES_MAX} characters`;
-    return refuse('bad_provider', `provider ${shown(value)} ${problem}`);
+    return refuse('bad_provider', `${name} ${shown(value)} ${problem}`);
   }
   for (let at = 0; at < value.length; at += 1) {
     const char = value.charCodeAt(at);
     if (char < FIRST_CHAR || char > LAST_CHAR || char === BAR) {
       const problem = `has U+${char.toString(16).padStart(4, '0')} at ${at}; allowed is 0x21-0x7E without |`;
-      return refuse('bad_provider', `provider ${shown(value)} ${problem}`);
+      return refuse('bad_provider', `${name} ${shown(value)} ${problem}`);
     }
   }
   return value;
