@@ -12,7 +12,7 @@ const { version } = JSON.parse(readFileSync(new URL('../../../package.json', imp
 };
 
 /** The API with everything that its routes hold. */
-export function buildApi({ api }: StageSetup, { env }: Connections): Stage {
+export function buildApi({ api }: StageSetup, { env, meter }: Connections): Stage {
   if (api === undefined) throw new Error('the stage api has no settings');
   const access = new TokenAccess(api.token);
   if (access.isOpen)
@@ -30,7 +30,9 @@ export function buildApi({ api }: StageSetup, { env }: Connections): Stage {
     access,
     routes,
     version,
+    allowedHosts: api.allowedHosts,
     env,
+    meter,
     close: () => Promise.resolve(),
   });
 }

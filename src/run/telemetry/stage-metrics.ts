@@ -1,5 +1,6 @@
 /** What METRICS_PORT serves: the metrics of every stage on the bus. */
 import { Metrics, type MetricTable } from './metric-table.ts';
+import { API_METRICS } from './api-metrics.ts';
 import type { Labels } from '../../stream/meter.ts';
 import { FAILURES } from '../../stream/inference/model/prediction.ts';
 import { seriesKey, type MeterEntry } from './meter-buffer.ts';
@@ -268,6 +269,7 @@ const METRICS: MetricTable = {
     help: 'Records moved to the partition of their symbol from another one, or from the inbox (group mdp-inbox).',
     labels: { topic: [], group: [] },
   },
+  ...API_METRICS,
 };
 
 const ALARMS = new Set(['bus_full']);

@@ -2,6 +2,9 @@ import type { Env } from '../../core/env.ts';
 import { StageLifecycle, type Stage } from '../../stream/stage.ts';
 import { buildApi, type ApiServerOptions } from './server.ts';
 
+/** Requests in hand have so long at the end, ms. */
+const DRAIN_MS = 5_000;
+
 export interface ApiStageOptions extends ApiServerOptions {
   host: string;
   /** 0: any free one */
@@ -55,7 +58,9 @@ export class ApiStage implements Stage {
         stopping.addEventListener('abort', () => resolve(), { once: true }),
       );
     } finally {
+      const tooLong = setTimeout(() => app.server.closeAllConnections(), DRAIN_MS);
       await app.close();
+      clearTimeout(tooLong);
     }
   }
 }

@@ -1,3 +1,5 @@
+import type { FastifyError } from 'fastify';
+import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 
 /** What went wrong, in one word that programs go by; each has one HTTP status. */
@@ -92,3 +94,32 @@ export function bodyOf(error: ApiError, requestId: string): ErrorBody {
 export function errorResponses(...codes: ErrorCode[]): Record<number, typeof errorBody> {
   return Object.fromEntries(codes.map((code) => [STATUS_OF[code], errorBody]));
 }
+
+/** What a client is told of an error, whatever threw it. */
+export function toApiError(error: FastifyError): ApiError {
+  if (error instanceof ApiError) return error;
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const where = error.validationContext ?? 'request';
+    const details = error.validation.map(({ instancePath, message }) => ({
+      path: `${where === 'querystring' ? 'query' : where}${instancePath.replaceAll('/', '.')}`.replace(
+        /\.$/,
+        '',
+      ),
+      message: message ?? 'is not valid',
+    }));
+    return new ApiError('bad_request', 'the request is not as the description says', { details });
+  }
+  if (isResponseSerializationError(error))
+    return new ApiError('internal', 'the answer is not as the description says', { cause: error });
+  const code = codeOfStatus(error.statusCode ?? 500);
+  return new ApiError(code, MESSAGES[code] ?? error.message, { cause: error });
+}
+
+/** In place of what a library says, which may quote the request or tell of our insides. */
+const MESSAGES: Partial<Record<ErrorCode, string>> = {
+  internal: 'something failed here',
+  bad_request: 'this is no request that can be read',
+  payload_too_large: 'the body is too large',
+  uri_too_long: 'the address is too long',
+  unsupported_media_type: 'the body must be application/json',
+};

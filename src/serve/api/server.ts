@@ -1,48 +1,25 @@
-import fastifySwagger from '@fastify/swagger';
-import fastify, {
-  type FastifyBaseLogger,
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-  type RawReplyDefaultExpression,
-  type RawRequestDefaultExpression,
-  type RawServerDefault,
-} from 'fastify';
-import {
-  hasZodFastifySchemaValidationErrors,
-  isResponseSerializationError,
-  jsonSchemaTransform,
-  jsonSchemaTransformObject,
-  serializerCompiler,
-  validatorCompiler,
-  type ZodTypeProvider,
-} from 'fastify-type-provider-zod';
+import helmet from '@fastify/helmet';
+import fastify, { type FastifyError, type FastifyReply, type FastifyRequest } from 'fastify';
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import { randomUUID } from 'node:crypto';
 import type { Env } from '../../core/env.ts';
-import { mayDo, type AccessControl, type Principal, type Scope } from './access.ts';
-import { ApiError, bodyOf, codeOfStatus } from './errors.ts';
+import { NO_METER, type Meter } from '../../stream/meter.ts';
+import type { AccessControl, Principal } from './access.ts';
+import type { Api, Routes } from './routes.ts';
+import { describe } from './description.ts';
+import { ApiError, bodyOf, toApiError } from './errors.ts';
+import { Admission } from './guard/admission.ts';
+import { Audit } from './guard/audit.ts';
+import { FailedCredentials } from './guard/failures.ts';
+import { AllowedHosts } from './guard/hosts.ts';
+import { parseJson, textOf } from './guard/json-body.ts';
+import { answerExpectation, answerParserError } from './guard/protocol-errors.ts';
+import { limitRate, type ApiLimits } from './guard/rate-limit.ts';
+import { checkMediaType, checkShape, HEADERS_MAX, URL_CHARS_MAX } from './guard/request-shape.ts';
+import { Signatures, type SignatureKeys } from './guard/signature.ts';
+import { completeRoute, refuseOtherMethods, type KnownRoutes } from './route-rules.ts';
 
-/** What routes are registered on. */
-export type Api = FastifyInstance<
-  RawServerDefault,
-  RawRequestDefaultExpression,
-  RawReplyDefaultExpression,
-  FastifyBaseLogger,
-  ZodTypeProvider
->;
-
-/** Adds a family of routes; what they need they were given when this was made. */
-export type Routes = (api: Api) => void | Promise<void>;
-
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** what a credential must allow; null: nothing, the route answers everybody. Every route declares it */
-    scope?: Scope | null;
-  }
-  interface FastifyRequest {
-    principal: Principal;
-  }
-}
+export type { Api, Routes };
 
 export interface ApiServerOptions {
   access: AccessControl;
@@ -50,126 +27,184 @@ export interface ApiServerOptions {
   /** of the program, for the description */
   version: string;
   env: Env;
+  meter?: Meter;
+  /** that it listens on; default 127.0.0.1 */
+  host?: string;
+  /** null: those of the host and of this machine */
+  allowedHosts?: readonly string[] | null;
+  /** who may sign bodies; default nobody */
+  signatureKeys?: SignatureKeys;
+  /** default: DEFAULT_LIMITS */
+  limits?: Partial<ApiLimits>;
 }
 
+export const DEFAULT_LIMITS: ApiLimits = {
+  requestsPerSecondMax: 2_000,
+  authFailuresPerMinuteMax: 30,
+  connectionsMax: 1_000,
+  trustedProxies: [],
+};
+
 const BODY_BYTES_MAX = 1024 * 1024;
-const URL_CHARS_MAX = 8 * 1024;
 const HEADER_BYTES_MAX = 16 * 1024;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Between two looks for requests that are too slow, ms. */
+const TIMEOUT_CHECK_MS = 1_000;
 const KEEP_ALIVE_MS = 5_000;
 const REQUESTS_PER_SOCKET_MAX = 100_000;
 
+/** A client's own id is taken when it can stand in any log. */
+const CLIENT_ID = /^[A-Za-z0-9._-]{1,64}$/;
+
+/** Nothing may be loaded, run or framed: these are data. */
+const HELMET = {
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      defaultSrc: ["'none'"],
+      baseUri: ["'none'"],
+      formAction: ["'none'"],
+      frameAncestors: ["'none'"],
+    },
+  },
+  referrerPolicy: { policy: 'no-referrer' },
+  xFrameOptions: { action: 'deny' },
+  // only a server of TLS may say it, and one in front of us does
+  strictTransportSecurity: false,
+} as const;
+
 /** The HTTP server with all its routes, not yet listening. */
 export async function buildApi(options: ApiServerOptions): Promise<Api> {
-  const { env, access, routes } = options;
+  const { env, meter = NO_METER } = options;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const audit = new Audit(env, meter);
+  const app = newServer(limits, audit);
+  const admission = new Admission({
+    access: options.access,
+    signatures: new Signatures(options.signatureKeys ?? new Map(), env.clock),
+    failures: new FailedCredentials(limits.authFailuresPerMinuteMax, env.clock),
+    audit,
+  });
+  app.setErrorHandler((error: FastifyError, request, reply) => answerError(audit, error, request, reply));
+  const known: KnownRoutes = new Map();
+  app.addHook('onRoute', (route) => completeRoute(route, known));
+  app.decorateRequest('principal', null as unknown as Principal);
+  await app.register(helmet, HELMET);
+  addHooks(
+    app,
+    admission,
+    audit,
+    new AllowedHosts(options.host ?? '127.0.0.1', options.allowedHosts ?? null),
+  );
+  readBodies(app, admission);
+  await limitRate(app, limits);
+  app.setNotFoundHandler({ preHandler: app.rateLimit() }, (request) => {
+    throw new ApiError('not_found', `there is no ${request.method} of this path`);
+  });
+  await describe(app, options.version);
+  for (const add of options.routes) await app.register(async (scope) => add(scope as Api));
+  refuseOtherMethods(app, known);
+  await app.ready();
+  return app;
+}
+
+function newServer({ connectionsMax, trustedProxies }: ApiLimits, audit: Audit): Api {
   const app: Api = fastify({
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxRequestsPerSocket: REQUESTS_PER_SOCKET_MAX,
-    http: { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS },
+    http: {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      // said by checkShape, in our words
+      requireHostHeader: false,
+    },
     routerOptions: { maxParamLength: URL_CHARS_MAX, ignoreTrailingSlash: false },
-    forceCloseConnections: true,
+    trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
+    requestIdHeader: false,
+    genReqId: ({ headers: { 'x-request-id': given } }) =>
+      typeof given === 'string' && CLIENT_ID.test(given) ? given : randomUUID(),
+    // what has come is answered; ApiStage ends what takes too long
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => {
+      dress(request, reply);
+      reply.raw.setHeader('content-security-policy', "default-src 'none'; frame-ancestors 'none'");
+      reply.raw.setHeader('x-content-type-options', 'nosniff');
+      reply.raw.setHeader('referrer-policy', 'no-referrer');
+      answerError(audit, error, request, reply);
+    },
+    clientErrorHandler: (error, socket) =>
+      answerParserError(error, socket, (status) => audit.unparsable(status)),
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  app.setErrorHandler((error: FastifyError, request, reply) => answerError(env, error, request, reply));
-  app.setNotFoundHandler((request) => {
-    throw new ApiError('not_found', `there is no ${request.method} ${pathOf(request)}`);
-  });
-  app.addHook('onRoute', ({ path, method, config }) => {
-    if (config?.scope === undefined) throw new Error(`${String(method)} ${path} declares no scope`);
-  });
-  app.decorateRequest('principal', null as unknown as Principal);
-  app.addHook('onRequest', (request, _reply, done) => {
-    request.principal = admit(request, access);
-    done();
-  });
-  await describe(app, options.version);
-  for (const add of routes) await app.register(async (scope) => add(scope as Api));
-  await app.ready();
+  // one more than allowed is kept, so that it is seen: Node drops what is above
+  app.server.maxHeadersCount = HEADERS_MAX + 1;
+  app.server.maxConnections = connectionsMax;
+  app.server.on('checkExpectation', answerExpectation);
   return app;
 }
 
-/** @throws ApiError unauthorized or forbidden */
-function admit(request: FastifyRequest, access: AccessControl): Principal {
-  const scope = request.routeOptions.config.scope;
-  if (scope === null) return access.anonymous;
-  const principal = principalOf(request, access);
-  if (principal === null) throw new ApiError('unauthorized', 'this needs a bearer token');
-  // a path that does not exist, which is told only to those who may be here at all
-  if (scope === undefined) return principal;
-  if (!mayDo(principal, scope)) throw new ApiError('forbidden', `the token does not have the scope ${scope}`);
-  return principal;
-}
-
-function principalOf(request: FastifyRequest, access: AccessControl): Principal | null {
-  const { authorization } = request.headers;
-  if (authorization === undefined) return access.isOpen ? access.anonymous : null;
-  const match = /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization);
-  const principal = match === null ? null : access.authenticate(match[1]);
-  if (principal === null) throw new ApiError('unauthorized', 'the bearer token is not valid');
-  return principal;
-}
-
-/** OpenAPI 3.1, made of the routes' own schemas. */
-async function describe(app: Api, version: string): Promise<void> {
-  await app.register(fastifySwagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Market Data Pipeline',
-        version,
-        description: 'Chain ticks, market ticks, bars and signals: queries, the webhook and the live path.',
-      },
-      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
-      security: [{ bearer: [] }],
-    },
-    transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
+function addHooks(app: Api, admission: Admission, audit: Audit, hosts: AllowedHosts): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    dress(request, reply);
+    checkShape(request.raw, hosts);
+    const principal = admission.admit(request);
+    if (principal !== null) request.principal = principal;
+    done();
   });
-  app.get('/openapi.json', { config: { scope: 'read' }, schema: { hide: true } }, (_request, reply) =>
-    reply.type('application/json').send(JSON.stringify(app.swagger())),
-  );
+  // a signed request whose body nobody read is not known to be anybody's
+  app.addHook('preValidation', (request, _reply, done) => {
+    if (request.principal === null) throw new ApiError('unauthorized', 'the signature is not valid');
+    done();
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    audit.answered(request, reply);
+    done();
+  });
+  app.addHook('onClose', (_app, done) => {
+    audit.close();
+    done();
+  });
 }
 
-function answerError(env: Env, error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+/** On the raw answer, so that routes that write it themselves (streams) have it too; a header of the route's own wins. */
+function dress(request: FastifyRequest, reply: FastifyReply): void {
+  reply.raw.setHeader('x-request-id', request.id);
+  reply.raw.setHeader('cache-control', 'no-store');
+}
+
+/** JSON alone; a signature is verified over the bytes before anything reads them. */
+function readBodies(app: Api, admission: Admission): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    try {
+      checkMediaType(request.headers);
+      admission.verifyBody(request, body as Buffer);
+      const text = textOf(body as Buffer);
+      done(null, request.routeOptions.config.takesText === true ? text : parseJson(text));
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+}
+
+function answerError(audit: Audit, error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const known = toApiError(error);
-  if (known.code === 'internal')
-    env.log('error', 'A request failed', {
-      request_id: request.id,
-      method: request.method,
-      path: pathOf(request),
-      err: error,
-    });
+  if (known.code === 'internal') audit.failed(request, error);
   if (known.retryAfterSeconds !== null) reply.header('retry-after', known.retryAfterSeconds);
   if (known.code === 'unauthorized') reply.header('www-authenticate', 'Bearer');
+  // of a route that failed halfway
+  for (const name of ['etag', 'last-modified', 'content-disposition', 'content-encoding', 'link'])
+    reply.removeHeader(name);
   void reply
     .code(known.status)
+    .header('cache-control', 'no-store')
     .type('application/json; charset=utf-8')
     .serializer((body: unknown) => JSON.stringify(body))
     .send(bodyOf(known, request.id));
-}
-
-function toApiError(error: FastifyError): ApiError {
-  if (error instanceof ApiError) return error;
-  if (hasZodFastifySchemaValidationErrors(error)) {
-    const where = error.validationContext ?? 'request';
-    const details = error.validation.map(({ instancePath, message }) => ({
-      path: `${where}${instancePath.replaceAll('/', '.')}`,
-      message: message ?? 'is not valid',
-    }));
-    return new ApiError('bad_request', 'the request is not as the description says', { details });
-  }
-  if (isResponseSerializationError(error))
-    return new ApiError('internal', 'the answer is not as the description says', { cause: error });
-  const status = error.statusCode ?? 500;
-  const code = codeOfStatus(status);
-  return new ApiError(code, code === 'internal' ? 'something failed here' : error.message, { cause: error });
-}
-
-/** Without the query, which may hold what no log should. */
-function pathOf(request: FastifyRequest): string {
-  return request.url.split('?', 1)[0];
 }

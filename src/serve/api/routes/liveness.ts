@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Api } from '../server.ts';
+import type { Api } from '../routes.ts';
 
 /** For load balancers: the process answers. Everybody may ask. */
 export function livenessRoutes(api: Api): void {
