@@ -249,7 +249,9 @@ class Repeated implements ColumnBuilder {
 
   put(view: DataView, at: number, length: number, row: number): void {
     if (row >= this.#values.length) this.#values = grown(this.#values, (size) => new Int32Array(size));
-    this.#values[row] = this.#isAsBefore(view, at, length) ? this.#codeBefore : this.#codeOf(view, at, length);
+    this.#values[row] = this.#isAsBefore(view, at, length)
+      ? this.#codeBefore
+      : this.#codeOf(view, at, length);
   }
 
   putNull(row: number): void {

@@ -79,7 +79,8 @@ export class CopyBatches {
 
   #row(view: DataView, start: number, fields: number): number {
     const builders = this.#sent;
-    if (fields !== builders.length) throw new RangeError(`${fields} fields where ${builders.length} are expected`);
+    if (fields !== builders.length)
+      throw new RangeError(`${fields} fields where ${builders.length} are expected`);
     const row = this.#rows;
     let at = start;
     for (let field = 0; field < fields; field += 1) {
@@ -89,6 +90,7 @@ export class CopyBatches {
         builders[field].putNull(row);
         continue;
       }
+      if (at + length > view.byteLength) throw new RangeError('a row runs beyond the end');
       builders[field].put(view, at, length, row);
       at += length;
     }
