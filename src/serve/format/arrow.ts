@@ -55,7 +55,7 @@ export async function* arrow(
 }
 
 /** Where the writer puts its bytes, until they are taken. */
-class Chunks extends AsyncByteQueue<Uint8Array> {
+class Chunks extends AsyncByteQueue {
   #chunks: Uint8Array[] = [];
 
   override write(chunk: Uint8Array): void {

@@ -41,16 +41,14 @@ export function rangesWithin(symbol: string, from: Micros, to: Micros, after: Mi
 
 /** The same as one row: open of the first, close of the last, highest, lowest, sums; no row where there is no range. */
 export function mergedRange(symbol: string, from: Micros, to: Micros): Query {
-  const first = (key: string): string => `(array_agg(agg->>'${key}' ORDER BY "window"))[1]`;
-  const last = (key: string): string => `(array_agg(agg->>'${key}' ORDER BY "window" DESC))[1]`;
   const columns: readonly SqlColumn[] = [
     { name: 'symbol', type: 'text', constant: symbol },
     { name: 'start', type: 'timestamp', sql: 'min(lower("window"))' },
     { name: 'end', type: 'timestamp', sql: 'max(upper("window"))' },
-    { name: 'open', type: 'decimal', sql: first('open') },
+    { name: 'open', type: 'decimal', sql: firstOf('open', '') },
     { name: 'high', type: 'decimal', sql: "max((agg->>'high')::numeric)::text" },
     { name: 'low', type: 'decimal', sql: "min((agg->>'low')::numeric)::text" },
-    { name: 'close', type: 'decimal', sql: last('close') },
+    { name: 'close', type: 'decimal', sql: firstOf('close', ' DESC') },
     { name: 'volume', type: 'decimal', sql: "sum((agg->>'volume')::numeric)::text" },
     { name: 'count', type: 'count', sql: "sum((agg->>'count')::bigint)::bigint" },
   ];
@@ -66,9 +64,6 @@ export function mergedRange(symbol: string, from: Micros, to: Micros): Query {
  */
 function overlapping(symbol: string, from: Micros, to: Micros, after: Micros | null): string {
   const ofSymbol = `FROM md_ranges WHERE symbol = ${textLiteral(symbol)}`;
-  // the smallest window that begins at a time
-  const atTime = (micros: Micros): string =>
-    `tstzrange(${timeLiteral(micros)}, ${timeLiteral(micros)}, '[]')`;
   const begun = (micros: Micros): string =>
     `SELECT "window", agg ${ofSymbol} AND "window" >= ${atTime(micros)} AND "window" < ${atTime(to)}`;
   // no window has two beginnings, and times are whole microseconds
@@ -76,4 +71,13 @@ function overlapping(symbol: string, from: Micros, to: Micros, after: Micros | n
   return `(SELECT "window", agg FROM (SELECT "window", agg ${ofSymbol} AND "window" < ${atTime(from)}
       ORDER BY "window" DESC LIMIT 1) b WHERE "window" @> ${timeLiteral(from)} AND ${timeLiteral(from)} < ${timeLiteral(to)})
     UNION ALL (${begun(from)})`;
+}
+
+/** The smallest window that begins at a time. */
+function atTime(micros: Micros): string {
+  return `tstzrange(${timeLiteral(micros)}, ${timeLiteral(micros)}, '[]')`;
+}
+
+function firstOf(key: string, direction: '' | ' DESC'): string {
+  return `(array_agg(agg->>'${key}' ORDER BY "window"${direction}))[1]`;
 }
