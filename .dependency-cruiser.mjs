@@ -1,5 +1,6 @@
 // Imports only point left: core <- store <- bus <- ingest <- stream <- serve <- run (docs/architecture.md).
-// `sim` is a program beside the daemon: it may use core alone, so that it can never share a bug with the store.
+// `sim` is a program beside the daemon: it may use core alone, so that it can never share a bug with the store. `client` is for
+// programs beside the daemon, browsers among them: it may use core alone as well.
 const layer = (name, ...below) => ({
   name: `${name}-imports-left`,
   comment: `src/${name} may import only itself${below.length > 0 ? ` and ${below.join(', ')}` : ''}: the arrows keep the hot path and the SQL replaceable.`,
@@ -7,6 +8,9 @@ const layer = (name, ...below) => ({
   from: { path: `^src/${name}/` },
   to: { path: '^src/', pathNot: `^src/(${[name, ...below].join('|')})/` },
 });
+
+// a module of Node has no folder
+const NODE_OR_PACKAGE = '^(node:|[a-z_]+(/promises)?$)|node_modules/';
 
 export default {
   forbidden: [
@@ -17,6 +21,15 @@ export default {
     layer('stream', 'core', 'store', 'bus', 'ingest'),
     layer('serve', 'core', 'store', 'bus', 'ingest', 'stream'),
     layer('sim', 'core'),
+    layer('client', 'core'),
+    {
+      name: 'client-runs-in-browsers',
+      comment:
+        'tick-ingester/client is served to browsers: nothing that it reaches may be a module of Node, or a package.',
+      severity: 'error',
+      from: { path: '^src/client/' },
+      to: { path: NODE_OR_PACKAGE, reachable: true },
+    },
     {
       name: 'core-is-pure',
       comment:

@@ -140,7 +140,7 @@ const CLOCK_STEP_MS = 5;
  */
 function createSystemClock(): Clock {
   let anchorMs = performance.timeOrigin;
-  const threadOffsetMs = monotonicOffsetMs();
+  let threadOffsetMs: number | null = null;
   return {
     nowMicros() {
       const elapsedMs = performance.now();
@@ -152,7 +152,8 @@ function createSystemClock(): Clock {
       }
       return BigInt(Math.floor(wallMs * 1000));
     },
-    monotonicMs: () => performance.now() + threadOffsetMs,
+    // not before it is asked for: browsers load this file as well, for its times alone, and have no process
+    monotonicMs: () => performance.now() + (threadOffsetMs ??= monotonicOffsetMs()),
   };
 }
 
