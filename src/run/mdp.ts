@@ -7,6 +7,7 @@ import { registerConfig } from './cli/config.ts';
 import { registerDb } from './cli/db.ts';
 import { registerDlq } from './cli/dlq/dlq.ts';
 import { registerExport } from './cli/export/features.ts';
+import { registerLive } from './cli/live.ts';
 import { registerModels } from './cli/models/models.ts';
 import { registerQuality } from './cli/chain/quality.ts';
 import { registerRules } from './cli/rules/rules.ts';
@@ -57,6 +58,7 @@ try {
   registerModels(program);
   registerStream(program, environment);
   registerServe(program, environment);
+  registerLive(program);
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;
