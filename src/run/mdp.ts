@@ -13,6 +13,7 @@ import { registerQuality } from './cli/chain/quality.ts';
 import { registerRules } from './cli/rules/rules.ts';
 import { registerServe } from './cli/serve.ts';
 import { registerStream } from './cli/stream/stream.ts';
+import { registerTokens } from './cli/tokens/tokens.ts';
 import { databaseUrlOf } from './config/addresses.ts';
 import { ConfigError, readSetting } from './config/load.ts';
 import { EXIT_USAGE } from './exit-codes.ts';
@@ -59,6 +60,7 @@ try {
   registerStream(program, environment);
   registerServe(program, environment);
   registerLive(program);
+  registerTokens(program, environment);
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;

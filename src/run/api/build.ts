@@ -1,29 +1,32 @@
 import { readFileSync } from 'node:fs';
+import type { Env } from '../../core/env.ts';
 import { ApiStage } from '../../serve/api/api-stage.ts';
+import { TokenAccess } from '../../serve/api/guard/token-access.ts';
 import { livenessRoutes } from '../../serve/api/routes/liveness.ts';
-import type { Routes } from '../../serve/api/server.ts';
+import type { Routes } from '../../serve/api/routes.ts';
+import { ApiTokens } from '../../store/api-tokens.ts';
 import type { Stage } from '../../stream/stage.ts';
+import { isLoopback } from '../config/addresses.ts';
 import type { Connections } from '../stages/connected-stage.ts';
 import type { StageSetup } from '../stages/stage-setup.ts';
-import { TokenAccess } from './token-access.ts';
+import { TOKEN_CHARS_MIN, type ApiSettings } from './settings.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
 
 /** The API with everything that its routes hold. */
-export function buildApi({ api }: StageSetup, { env, meter }: Connections): Stage {
+export async function buildApi(
+  { api, streaming, databaseUrl, serviceName }: StageSetup,
+  { env, meter }: Connections,
+): Promise<Stage> {
   if (api === undefined) throw new Error('the stage api has no settings');
-  const access = new TokenAccess(api.token);
-  if (access.isOpen)
-    env.log(
-      'warn',
-      'The API asks for no token: everybody on this machine may use it (API_TOKEN is not set)',
-      {
-        port: api.port,
-      },
-    );
+  warnOf(api, env);
+  const table = new ApiTokens({ dbUri: databaseUrl, applicationName: `${serviceName} tokens` });
+  const access = new TokenAccess({ tokens: api.tokens, table, env });
+  await access.start();
   const routes: Routes[] = [livenessRoutes];
+  const { rate_limit, auth_failures, connections_max, trusted_proxies } = streaming.api;
   return new ApiStage({
     host: api.host,
     port: api.port,
@@ -31,8 +34,37 @@ export function buildApi({ api }: StageSetup, { env, meter }: Connections): Stag
     routes,
     version,
     allowedHosts: api.allowedHosts,
+    signatureKeys: api.hmacKeys,
+    limits: {
+      requestsPerSecondMax: rate_limit,
+      authFailuresPerMinuteMax: auth_failures,
+      connectionsMax: connections_max,
+      trustedProxies: trusted_proxies,
+    },
     env,
     meter,
-    close: () => Promise.resolve(),
+    close: async () => {
+      await table.close();
+      await access.close();
+    },
   });
+}
+
+/** What is allowed, and may not be meant. */
+function warnOf({ host, port, tokens }: ApiSettings, { log }: Env): void {
+  if (tokens.length === 0)
+    log('warn', 'The API asks for no token: everybody on this machine may use it (API_TOKEN is not set)', {
+      port,
+    });
+  if (tokens.some((token) => token.length < TOKEN_CHARS_MIN))
+    log('warn', `API_TOKEN has less than ${TOKEN_CHARS_MIN} characters: it could be guessed`, { port });
+  if (!isLoopback(host))
+    log(
+      'warn',
+      'The API sends tokens and data unencrypted beyond this machine: put a proxy with TLS before it',
+      {
+        host,
+        port,
+      },
+    );
 }

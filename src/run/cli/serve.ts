@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { hostname } from 'node:os';
-import { readApiSettings } from '../api/settings.ts';
+import { apiSecrets, readApiSettings } from '../api/settings.ts';
 import { buildStage } from '../stages/build.ts';
 import { claimMemberName } from '../stages/member-name.ts';
 import { runRole } from '../stages/standalone.ts';
@@ -37,7 +37,10 @@ export function registerServe(program: Command, env: StreamEnvironment): void {
             api,
           };
           const metricsPort = options.metricsPort ?? null;
-          await runRole({ streaming, service: 'mdp-api', metricsPort }, (host) => buildStage(setup, host));
+          const secrets = apiSecrets(api);
+          await runRole({ streaming, service: 'mdp-api', metricsPort, secrets }, (host) =>
+            buildStage(setup, host),
+          );
         });
       }),
     );

@@ -10,13 +10,14 @@ export function configSecrets(config: Config): string[] {
     config.readDatabaseUrl ?? '',
     config.redisUri ?? '',
   ];
-  return [...urls.flatMap(urlSecrets), ...(config.apiToken === null ? [] : [config.apiToken])];
+  const tokens = config.apiToken?.split(',') ?? [];
+  return [...urls.flatMap(urlSecrets), ...tokens, ...(config.webhookHmacKeys?.values() ?? [])];
 }
 
 /** Every setting in effect, fit for a log line: no passwords, no BigInt; unset ones are left out. */
 export function describeConfig(config: Config): Record<string, unknown> {
   const redact = createRedactor(configSecrets(config));
-  const { warnings: _warnings, notify, database, apiToken, ...settings } = config;
+  const { warnings: _warnings, notify, database, apiToken, webhookHmacKeys, ...settings } = config;
   const described: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(settings)) {
     if (value === null) continue;
@@ -28,6 +29,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
       database.kind === 'server' ? redact(database.url) : `embedded:${database.dataDir}`;
   }
   if (apiToken !== null) described['apiToken'] = '***';
+  if (webhookHmacKeys !== null) described['webhookHmacKeys'] = [...webhookHmacKeys.keys()];
   described['watchdogMs'] = notify.watchdogMs;
   return described;
 }

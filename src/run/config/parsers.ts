@@ -158,11 +158,35 @@ export const path: Parser<string> = {
   parse: (text, folder) => resolve(folder, text),
 };
 
-export const token: Parser<string> = {
-  allowed: 'printable characters without spaces',
+/** One, or two while one takes the place of the other. */
+export const tokens: Parser<string> = {
+  allowed: 'printable characters without spaces and commas; two separated by a comma while it is rotated',
   unit: '',
   parse(text) {
-    if (!/^[\x21-\x7e]+$/.test(text)) throw new RangeError('holds a space or an unprintable character');
+    const both = text.split(',');
+    if (both.length > 2) throw new RangeError('holds more than two tokens');
+    if (both.some((one) => !/^[\x21-\x7e]+$/.test(one)))
+      throw new RangeError('holds a space, an unprintable character or an empty token');
     return text;
+  },
+};
+
+const HMAC_SECRET_CHARS_MIN = 32;
+
+export const hmacKeys: Parser<ReadonlyMap<string, string>> = {
+  allowed: `id:secret, several separated by commas; secrets of ${HMAC_SECRET_CHARS_MIN} printable characters at least`,
+  unit: '',
+  parse(text) {
+    const keys = new Map<string, string>();
+    for (const entry of text.split(',')) {
+      const [, id, secret] = /^([A-Za-z0-9._-]{1,64}):([\x21-\x7e]+)$/.exec(entry.trim()) ?? [];
+      if (id === undefined || secret === undefined)
+        throw new RangeError('holds something that is no id:secret');
+      if (secret.length < HMAC_SECRET_CHARS_MIN)
+        throw new RangeError(`holds a secret of less than ${HMAC_SECRET_CHARS_MIN} characters`);
+      if (keys.has(id)) throw new RangeError('holds an id twice');
+      keys.set(id, secret);
+    }
+    return keys;
   },
 };

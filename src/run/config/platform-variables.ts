@@ -1,6 +1,6 @@
 /** The variables of the bus, the API and what reads: their names, forms, defaults and meanings. */
 import { host, hostPorts, hosts, redisUri, serverUrl } from './addresses.ts';
-import { path, port, token } from './parsers.ts';
+import { hmacKeys, path, port, tokens } from './parsers.ts';
 import { optional, required } from './variable.ts';
 
 export const PLATFORM_VARIABLES = {
@@ -25,16 +25,25 @@ export const PLATFORM_VARIABLES = {
   ),
   apiToken: optional(
     'API_TOKEN',
-    token,
-    'Bearer token of the API, with every scope. Unset, and on loopback: no token is asked for.',
-    {
-      secret: true,
-    },
+    tokens,
+    'Bearer token of the API, with every scope; beyond this machine of 32 characters at least. Unset, and on loopback: no token is asked for. `mdp tokens` makes further ones.',
+    { secret: true },
   ),
   allowedHosts: optional(
     'ALLOWED_HOSTS',
     hosts,
-    'Host headers that the API answers to. Default: those of API_HOST and of this machine.',
+    'Host headers that the API answers to; one without a port stands for all ports. Default: API_HOST, localhost and loopback addresses. The address that a connection came to is always answered.',
+  ),
+  webhookHmacKeys: optional(
+    'WEBHOOK_HMAC_KEYS',
+    hmacKeys,
+    'Who may sign the ticks of POST /ingest/tick in place of sending a token.',
+    { secret: true },
+  ),
+  webhookHmacKeysFile: optional(
+    'WEBHOOK_HMAC_KEYS_FILE',
+    path,
+    'A file with further such keys, an id:secret a line.',
   ),
   metricsPort: optional(
     'METRICS_PORT',

@@ -18,6 +18,8 @@ export interface RoleOptions {
   service: string;
   /** null: telemetry.metrics_port of the configuration */
   metricsPort: number | null;
+  /** what no log line may hold */
+  secrets?: readonly string[];
 }
 
 const STDOUT = 1;
@@ -57,7 +59,7 @@ export async function runRole(options: RoleOptions, make: (host: StageHost) => S
   }
 }
 
-function roleLog({ service, streaming }: RoleOptions): Log {
+function roleLog({ service, streaming, secrets }: RoleOptions): Log {
   const isProduction = readVariable('ENV') === 'production';
   return createLog({
     service,
@@ -65,7 +67,7 @@ function roleLog({ service, streaming }: RoleOptions): Log {
     format: isProduction ? 'json' : 'pretty',
     color: isatty(STDOUT),
     clock: systemClock,
-    redact: createRedactor(),
+    redact: createRedactor(secrets),
     destination: new LogSink(STDOUT),
   });
 }

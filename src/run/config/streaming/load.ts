@@ -9,6 +9,7 @@ import { ORDER_PROVIDER } from '../../../core/market/orders/order.ts';
 import { hostPorts, redisUri } from '../addresses.ts';
 import { readSetting, readVariable } from '../load.ts';
 import { byteSize, duration, type Parser } from '../parsers.ts';
+import { apiSection } from './api.ts';
 import { contractList, withSymbols } from './contracts.ts';
 import { adapterOfModel } from './model-adapter.ts';
 import { defaultRulesFile } from './rules-file.ts';
@@ -221,6 +222,7 @@ export const streamingSchema = z.strictObject({
         .prefault({}),
     })
     .prefault({}),
+  api: apiSection.prefault({}),
   telemetry: z
     .strictObject({
       metrics_port: z.int().min(0).max(65_535).default(9101),

@@ -98,6 +98,13 @@ const MEANINGS: Readonly<Record<string, string>> = {
     'What the model predicts, as a column of `mdp export features`: ret_30s@+60s. With it predictions are compared with what followed, as a metric.',
   'inference.adapters.onnx.threshold':
     'Of a model of classes: what followed is of the higher class above it, as for `mdp models score`.',
+  'api.rate_limit':
+    'Requests a second of one token, or of one address where no token is shown (an IPv6 network of 64 bits is one); beyond it 429. 0: no limit.',
+  'api.auth_failures':
+    'Wrong credentials a minute of one address; beyond it all its credentials are answered 429 until the minute is over. 0: no limit.',
+  'api.connections_max': 'Connections at once; further ones are closed.',
+  'api.trusted_proxies':
+    'Addresses and networks of proxies whose X-Forwarded-For says where a request comes from.',
   'telemetry.metrics_port': 'Port of /metrics of the stages on the bus; METRICS_PORT wins.',
   'telemetry.log_level': 'Least level that is logged: trace, debug, info, warn, error or fatal.',
 };

@@ -89,6 +89,8 @@ void test('the defaults are those of the specification', async (t) => {
     apiHost: '127.0.0.1',
     apiToken: null,
     allowedHosts: null,
+    webhookHmacKeys: null,
+    webhookHmacKeysFile: null,
     metricsPort: null, // 9101 is that of telemetry.metrics_port
     redisUri: null,
     kafkaBrokers: null,
@@ -161,6 +163,9 @@ void test('secrets never appear in a message', async (t) => {
     { READ_DATABASE_URL: `host=h password=${secret}` },
     { REDIS_URI: `http://:${secret}@h` },
     { API_TOKEN: `${secret} ${secret}` },
+    { API_TOKEN: `${secret},${secret},${secret}` },
+    { WEBHOOK_HMAC_KEYS: `id:${secret}` },
+    { WEBHOOK_HMAC_KEYS: secret },
     { CONTINUUM_GRPC_URL: `https://u:${secret}@h:1` },
     { CONTINUUM_GRPC_URL: `u:${secret}@h:1` },
     { BATCH_SIZE: `postgres://u:${secret}@h/db` },
