@@ -119,6 +119,31 @@ export interface PartitionReader {
 }
 
 /**
+ * What was to be read next was trimmed before it was read, or the log was made anew, so that the position means nothing. The
+ * next call of the follower goes on with what there is.
+ */
+export class TrimmedError extends Error {
+  override name = 'TrimmedError';
+  /** the first record that there is; null: none is there now */
+  readonly first: string | null;
+
+  constructor(topic: string, partition: number, first: string | null) {
+    super(`${topic} ${partition}: records were trimmed before they were read; ${first ?? 'nothing'} is left`);
+    this.first = first;
+  }
+}
+
+/** One partition in its order from a position, for a role without a group (the live path, tail): nothing is kept for it. */
+export interface BusFollower {
+  /**
+   * Up to `limit` records after the last one returned. Waits at most `waitMs` for the first one; [] when none came. Rejects
+   * with TrimmedError, once for each loss, and with BusError: it may then be called again. One caller at a time.
+   */
+  next(limit: number, waitMs: number): Promise<Delivery[]>;
+  close(): Promise<void>;
+}
+
+/**
  * A topic's own name while its records are in several partitions, on redis (the stream) and postgres (what bus_publish()
  * writes): seeds and foreign programs write there. Its records are moved to their partitions in order
  * (src/stream/inbox.ts), and no other group reads it.
@@ -204,7 +229,13 @@ export interface StreamBus {
   /** For the one process that has its lease; others do no harm. Rejects with BusError. @param member shown by the server */
   openInbox(topic: string, member: string): Promise<TopicInbox>;
 
-  /** Records after a position without any group (tail, the seam of the live path); null: from the beginning. */
+  /**
+   * Follows a partition on a connection of its own, without any group. `after` null: from the first record that is there. Whether
+   * something behind `after` was trimmed is known on Kafka, Postgres and Redis 7.0 and later.
+   */
+  follow(topic: string, partition: number, after: string | null): Promise<BusFollower>;
+
+  /** Records after a position without any group; null: from the beginning. What was trimmed is left out in silence. */
   read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]>;
 
   /** The newest `limit` records, the oldest of them first. */

@@ -1,5 +1,6 @@
 import { test } from 'tap';
 import { failureCases } from './failure-cases.ts';
+import { followCases } from './follow-cases.ts';
 import { groupCases } from './group-cases.ts';
 import type { StartBusServer } from './bus-server.ts';
 import { inboxCases } from './inbox-cases.ts';
@@ -12,6 +13,7 @@ const all: BusCase[] = [
   ...shapeCases,
   ...groupCases,
   ...partitionCases,
+  ...followCases,
   ...inboxCases,
   ...trimCases,
   ...failureCases,

@@ -1,6 +1,7 @@
 import {
   BusError,
   TAKEOVER_MS,
+  type BusFollower,
   type BusOptions,
   type BusUsage,
   type Delivery,
@@ -14,6 +15,7 @@ import {
   type TopicInbox,
   type TrimPolicy,
 } from '../bus.ts';
+import { KafkaFollower } from './follower.ts';
 import { ClassicProtocol } from './group/classic-protocol.ts';
 import { KafkaCluster, type KafkaAccess } from './cluster.ts';
 import { ConsumerProtocol } from './group/consumer-protocol.ts';
@@ -48,6 +50,7 @@ export class KafkaBus implements StreamBus {
   readonly #publisher: KafkaProducer;
   readonly #members = new Set<KafkaMember>();
   readonly #readers = new Set<KafkaPartitionReader>();
+  readonly #followers = new Set<KafkaFollower>();
   readonly #ages: LogAges;
 
   private constructor(options: KafkaBusOptions) {
@@ -146,6 +149,18 @@ export class KafkaBus implements StreamBus {
     return Promise.reject(new BusError('setup', `${topic} has no inbox`));
   }
 
+  async follow(topic: string, partition: number, after: string | null): Promise<BusFollower> {
+    await this.#topics.ready(topic);
+    const earliest = async (): Promise<number> =>
+      (await offsetsAt(this.#cluster, topic, [partition], 'earliest')).get(partition) ?? 0;
+    const offset = after === null ? await earliest() : Number(after) + 1;
+    const follower: KafkaFollower = new KafkaFollower(this.#cluster, { topic, partition, offset }, () =>
+      this.#followers.delete(follower),
+    );
+    this.#followers.add(follower);
+    return follower;
+  }
+
   async read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]> {
     await this.#topics.ready(topic);
     return readFrom(this.#cluster, topic, partition, after === null ? 0 : Number(after) + 1, limit);
@@ -223,7 +238,7 @@ export class KafkaBus implements StreamBus {
 
   async close(): Promise<void> {
     await Promise.all([...this.#members].map((member) => member.leave()));
-    await Promise.all([...this.#readers].map((reader) => reader.close()));
+    await Promise.all([...this.#readers, ...this.#followers].map((reader) => reader.close()));
     await this.#cluster.close();
   }
 

@@ -239,6 +239,7 @@ export class KafkaFetcher {
       buffer.rewound = true;
     }
     buffer.offset = start;
+    buffer.jumpedTo = start;
   }
 
   async #fail(error: unknown): Promise<void> {

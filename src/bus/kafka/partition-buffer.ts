@@ -7,6 +7,8 @@ export class PartitionBuffer {
   offset: number;
   /** the log turned out to be shorter than the position, so offsets repeat with other records */
   rewound = false;
+  /** where it had to go on because what was wanted was not there; null: that did not happen, or was told */
+  jumpedTo: number | null = null;
   /** when the broker last had nothing, ms by the monotonic clock */
   dryMs = 0;
   /** when it was asked and had nothing, ms by the monotonic clock */

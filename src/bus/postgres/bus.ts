@@ -12,6 +12,7 @@ import {
 import { dropTrimmed, lastOffsets, segmentBytes, topicBytes, trimLog } from '../../store/bus/segments.ts';
 import {
   BusError,
+  type BusFollower,
   type BusOptions,
   type BusUsage,
   type Delivery,
@@ -28,6 +29,7 @@ import {
 import { deliveryOf, offsetOf, PostgresSessions, type BusSession } from './sessions.ts';
 import { LogScopedCheckpoints } from '../checkpoints.ts';
 import { LogAges, type TrimBounds } from '../log-ages.ts';
+import { PostgresFollower } from './follower.ts';
 import { PostgresInbox } from './inbox.ts';
 import { logOf, partitionOfLog } from './logs.ts';
 import { PostgresMember } from './member.ts';
@@ -127,6 +129,10 @@ export class PostgresBus implements StreamBus {
   openInbox(topic: string, member: string): Promise<TopicInbox> {
     if (!this.hasInbox(topic)) return Promise.reject(new BusError('setup', `${topic} has no inbox`));
     return PostgresInbox.open(this.#sessions, topic, member, this.#segment);
+  }
+
+  async follow(topic: string, partition: number, after: string | null): Promise<BusFollower> {
+    return new PostgresFollower(this.#sessions, topic, partition, after);
   }
 
   async read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]> {

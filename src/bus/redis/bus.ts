@@ -5,6 +5,7 @@ import {
   BusError,
   INBOX,
   INBOX_GROUP,
+  type BusFollower,
   type BusOptions,
   type BusUsage,
   type Delivery,
@@ -23,6 +24,7 @@ import { streamKey, toDelivery } from './entry.ts';
 import { toBusError } from './errors.ts';
 import { ANSWER_MS, RedisGroups, type Stream } from './group/groups.ts';
 import { RedisMember } from './group/member.ts';
+import { RedisFollower } from './follower.ts';
 import { RedisInbox } from './inbox.ts';
 import { RedisPartitionReader } from './partition-reader.ts';
 import { LogScopedCheckpoints } from '../checkpoints.ts';
@@ -79,7 +81,7 @@ class RedisBus implements StreamBus {
   readonly #groups: RedisGroups;
   readonly #trimmer = new RedisTrimmer();
   readonly #ages: LogAges;
-  readonly #open = new Set<RedisMember | RedisPartitionReader | RedisInbox>();
+  readonly #open = new Set<RedisMember | RedisPartitionReader | RedisInbox | RedisFollower>();
   /** topics of the configuration and those used since */
   readonly #topics: Set<string>;
   #warnedOfEviction = false;
@@ -167,6 +169,16 @@ class RedisBus implements StreamBus {
     );
     this.#open.add(inbox);
     return inbox;
+  }
+
+  async follow(topic: string, partition: number, after: string | null): Promise<BusFollower> {
+    const follower: RedisFollower = new RedisFollower(this.#stream(topic, partition), after, {
+      reader: this.#connect(`follower of ${topic} ${partition}`),
+      clock: this.#options.env.clock,
+      onClosed: () => this.#open.delete(follower),
+    });
+    this.#open.add(follower);
+    return follower;
   }
 
   async read(topic: string, partition: number, after: string | null, limit: number): Promise<Delivery[]> {

@@ -47,7 +47,7 @@ export class RedisTrimmer {
     if (upTo === null) return 0;
     let firstKept = positionAfter(upTo);
     for (const { from } of needed) firstKept = lowerPosition(firstKept, from);
-    return client.xtrim(key, 'MINID', '=', firstKept);
+    return trimBelow(client, key, firstKept);
   }
 
   /** The group was dropped on purpose: its entries may be trimmed at once. */
@@ -57,6 +57,26 @@ export class RedisTrimmer {
       (this.#needed.get(key) ?? []).filter((known) => known.group !== group),
     );
   }
+}
+
+/**
+ * XTRIM alone leaves no trace. The highest entry of what goes is deleted first, by its id, so that the stream's
+ * max-deleted-entry-id tells followers (follower.ts) up to where entries are missing.
+ */
+async function trimBelow(client: Redis, key: string, firstKept: string): Promise<number> {
+  const [highest] = await client.xrevrangeBuffer(key, `(${firstKept}`, '-', 'COUNT', 1);
+  if (highest === undefined) return 0;
+  const answer = await client
+    .multi()
+    .xdel(key, highest[0].toString('latin1'))
+    .xtrim(key, 'MINID', '=', firstKept)
+    .exec();
+  let removed = 0;
+  for (const [error, count] of answer ?? []) {
+    if (error !== null) throw error;
+    removed += Number(count);
+  }
+  return removed;
 }
 
 export interface MemoryReply {

@@ -184,6 +184,19 @@ export async function lastOffset(client: Client, topic: string, partition: numbe
   return next === 0n ? null : next - 1n;
 }
 
+/** The first offset that is not trimmed, and the one that the next record will have; null: there never was a record. */
+export async function logExtent(
+  client: Client,
+  topic: string,
+  partition: number,
+): Promise<{ first: bigint; next: bigint } | null> {
+  const { rows } = await client.query<{ first: string; next: string }>(
+    'SELECT first_offset AS first, next_offset AS next FROM bus_logs WHERE topic = $1 AND partition = $2',
+    [topic, partition],
+  );
+  return rows.length === 0 ? null : { first: BigInt(rows[0].first), next: BigInt(rows[0].next) };
+}
+
 /** The server's settings that decide whether a commit survives a crash. */
 export async function durabilitySettings(
   client: Client,

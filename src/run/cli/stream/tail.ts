@@ -1,9 +1,8 @@
 import { decode } from '@msgpack/msgpack';
 import { InvalidArgumentError, type Command } from 'commander';
-import type { Delivery, StreamBus } from '../../../bus/bus.ts';
+import { TrimmedError, type Delivery, type StreamBus } from '../../../bus/bus.ts';
 import { parseExactly } from '../../../core/market/codec/precision.ts';
 import { formatMicros } from '../../../core/time.ts';
-import { pause } from '../../../core/wait.ts';
 import { compileWhere, type Where } from '../../../stream/where.ts';
 import { eventsTopic } from '../../stages/open-bus.ts';
 import { wholeNumber } from '../arguments.ts';
@@ -18,8 +17,8 @@ interface TailArguments {
   json?: true;
 }
 
-/** How often --follow looks for more, ms. */
-const POLL_MS = 250;
+/** How long --follow waits for a record before it looks whether it is to end, ms. */
+const WAIT_MS = 500;
 /** Records per read. */
 const PAGE = 1_000;
 const SHOWN_CHARS_MAX = 400;
@@ -76,16 +75,44 @@ async function tail(bus: StreamBus, options: TailArguments & { topic: string }, 
   const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(signal, () => interrupted.abort());
-  const last = newest.map((records) => records.at(-1)?.position ?? null);
-  while (!interrupted.signal.aborted) {
-    let found = 0;
-    for (const partition of partitions) {
-      const records = await bus.read(topic, partition, last[partition] ?? null, PAGE);
-      for (const delivery of records) show(delivery, options, print);
-      last[partition] = records.at(-1)?.position ?? last[partition] ?? null;
-      found += records.length;
+  await Promise.all(
+    partitions.map((partition) =>
+      follow(
+        bus,
+        { topic, partition, after: newest[partition].at(-1)?.position ?? null },
+        interrupted.signal,
+        {
+          show: (delivery) => show(delivery, options, print),
+          say: (text) => process.stderr.write(`${text}\n`),
+        },
+      ),
+    ),
+  );
+}
+
+interface TailOutput {
+  show: (delivery: Delivery) => void;
+  say: (text: string) => void;
+}
+
+async function follow(
+  bus: StreamBus,
+  { topic, partition, after }: { topic: string; partition: number; after: string | null },
+  interrupted: AbortSignal,
+  { show: put, say }: TailOutput,
+): Promise<void> {
+  const follower = await bus.follow(topic, partition, after);
+  try {
+    while (!interrupted.aborted) {
+      try {
+        for (const delivery of await follower.next(PAGE, WAIT_MS)) put(delivery);
+      } catch (error) {
+        if (!(error instanceof TrimmedError)) throw error;
+        say(error.message);
+      }
     }
-    if (found === 0) await pause(POLL_MS, interrupted.signal);
+  } finally {
+    await follower.close();
   }
 }
 

@@ -72,6 +72,10 @@ export class ScriptedBus implements StreamBus {
     return Promise.reject(new Error('not scripted'));
   }
 
+  follow(): Promise<never> {
+    return Promise.reject(new Error('not scripted'));
+  }
+
   read(): Promise<Delivery[]> {
     return Promise.resolve([]);
   }
