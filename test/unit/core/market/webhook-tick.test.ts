@@ -58,9 +58,10 @@ void test('one tick, or a list of them', async (t) => {
   t.strictSame(accepted('[]'), []);
 });
 
+const raw = (price: string, seq: string): string =>
+  JSON.stringify(GOOD).replace('"110000.10"', price).replace('}', `,"seq":${seq}}`);
+
 void test('numbers keep their digits, whatever a double makes of them', async (t) => {
-  const raw = (price: string, seq: string): string =>
-    JSON.stringify(GOOD).replace('"110000.10"', price).replace('}', `,"seq":${seq}}`);
   const [tick] = accepted(raw('12345678901234567890.123456789', '9223372036854775807'));
   t.equal(tick.price, '12345678901234567890.123456789');
   t.equal(tick.seq, 2n ** 63n - 1n);
@@ -70,8 +71,9 @@ void test('numbers keep their digits, whatever a double makes of them', async (t
   );
 });
 
+const at = (ts: unknown): bigint => accepted(JSON.stringify({ ...GOOD, ts }))[0].ts;
+
 void test('times are ISO-8601, or whole microseconds', async (t) => {
-  const at = (ts: unknown): bigint => accepted(JSON.stringify({ ...GOOD, ts }))[0].ts;
   t.equal(at('2025-10-31 10:00:00'), TEN, 'without a zone: UTC');
   t.equal(at('2025-10-31T12:00:00.000001+02:00'), TEN + 1n);
   t.equal(at(Number(TEN)), TEN);

@@ -72,9 +72,10 @@ void test('what is no decimal of at most 38 digits is told apart', async (t) => 
     t.equal(of(text), 'too_many_digits', text);
 });
 
+const digits = (max: number): fc.Arbitrary<string> =>
+  fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 1, maxLength: max }).map((list) => list.join(''));
+
 void test('the value is that of the digits, and what came out comes out again', async (t) => {
-  const digits = (max: number): fc.Arbitrary<string> =>
-    fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 1, maxLength: max }).map((list) => list.join(''));
   const decimal = fc
     .tuple(fc.boolean(), digits(25), fc.option(digits(25)), fc.option(fc.integer({ min: -45, max: 45 })))
     .map(([negative, whole, fraction, exponent]) => {
