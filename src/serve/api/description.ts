@@ -62,7 +62,7 @@ const RETRY_AFTER: Record<string, OpenAPIV3_1.HeaderObject> = {
   },
 };
 
-/** /openapi.json: OpenAPI 3.1, made of the routes' own schemas. */
+/** OpenAPI 3.1, made of the routes' own schemas: `app.swagger()`. */
 export async function describe(app: Api, version: string): Promise<void> {
   await app.register(fastifySwagger, {
     openapi: {
@@ -82,11 +82,6 @@ export async function describe(app: Api, version: string): Promise<void> {
         for (const operation of Object.values(path ?? {})) completeErrors(operation as Operation);
       return description;
     },
-  });
-  let text: string | null = null;
-  app.get('/openapi.json', { config: { scope: 'read' }, schema: { hide: true } }, (_request, reply) => {
-    text ??= JSON.stringify(app.swagger());
-    return reply.type('application/json').send(text);
   });
 }
 

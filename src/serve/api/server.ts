@@ -17,6 +17,7 @@ import { answerExpectation, answerParserError } from './guard/protocol-errors.ts
 import { limitRate, type ApiLimits } from './guard/rate-limit.ts';
 import { checkMediaType, checkShape, HEADERS_MAX, URL_CHARS_MAX } from './guard/request-shape.ts';
 import { Signatures, type SignatureKeys } from './guard/signature.ts';
+import { docsRoutes } from './routes/docs.ts';
 import { completeRoute, refuseOtherMethods, type KnownRoutes } from './route-rules.ts';
 
 export type { Api, Routes };
@@ -103,6 +104,7 @@ export async function buildApi(options: ApiServerOptions): Promise<Api> {
     throw new ApiError('not_found', `there is no ${request.method} of this path`);
   });
   await describe(app, options.version);
+  await app.register(async (scope) => docsRoutes(scope as Api));
   for (const add of options.routes) await app.register(async (scope) => add(scope as Api));
   refuseOtherMethods(app, known);
   await app.ready();
