@@ -70,11 +70,30 @@ create table if not exists feature_states (
   facts jsonb not null default '[]',
   -- the first tick that the features know
   anchor timestamptz,
+  -- they began with the ticks before this time that were stored, by this snapshot, and not too late
+  primed_before timestamptz,
+  primed_seen pg_snapshot,
   updated_at timestamptz not null default now(),
   constraint feature_states_pkey primary key (topic, group_name, partition, replay_run_id, provider, symbol)
 );
 -- numbers that do not compress: no time is spent on it
 alter table feature_states alter column state set storage external;
+
+-- Which ticks took part in the features of a group, after those that they began with: blocks of keys (time and seq, a few bytes each) as
+-- src/core/signal/taken-keys.ts writes them. A tick that comes again, however much later, is told by them from one that comes too late.
+create table if not exists feature_keys (
+  topic text not null,
+  group_name text not null,
+  provider text collate "C" not null,
+  symbol text collate "C" not null,
+  -- features that began anew do not know what came before: the next transaction id of primed_seen
+  life bigint not null,
+  -- of the last key; the first one is behind the block before
+  ts timestamptz not null,
+  keys bytea not null,
+  constraint feature_keys_pkey primary key (topic, group_name, provider, symbol, life, ts)
+);
+alter table feature_keys alter column keys set storage external;
 
 -- Ticks that came too late for the features of a group: what is computed from tick_data later leaves them out as well.
 create table if not exists features_late (

@@ -84,7 +84,7 @@ export function featureSet(settings: FeatureSettings = DEFAULT_FEATURES): Featur
     priceBin,
     specs,
     names: specs.map(({ name }) => name),
-    shape: `1;${gridMs};${priceBin ?? ''};${specs.map(({ name, kind, horizonMs }) => `${name}=${kind}/${horizonMs ?? ''}`).join(',')}`,
+    shape: `2;${gridMs};${priceBin ?? ''};${specs.map(({ name, kind, horizonMs }) => `${name}=${kind}/${horizonMs ?? ''}`).join(',')}`,
   };
 }
 

@@ -69,7 +69,7 @@ export class SymbolFeatures {
     return this.#spread.tsUs === tsUs;
   }
 
-  /** Whether this tick took part; null: it is older than what is remembered. */
+  /** Whether this tick took part; null: it is not known here, and older than what is remembered. */
   has(tsUs: number, seq: bigint): boolean | null {
     return this.#ring.has(tsUs, seq);
   }

@@ -3,7 +3,8 @@ import type { TickEvent } from '../market/event.ts';
 import type { SymbolKey } from '../window/step.ts';
 import type { HourDigest } from './row-digest.ts';
 import type { FeatureRow } from './signal.ts';
-import { SymbolRows, type RowRules, type RowSink, type TickOutcome } from './symbol-rows.ts';
+import { SymbolRows, type Primed, type RowRules, type RowSink, type TickOutcome } from './symbol-rows.ts';
+import { blockHas, type KeyBlock } from './taken-keys.ts';
 
 /** A symbol as a checkpoint has it. */
 export interface SymbolState extends SymbolKey {
@@ -11,6 +12,9 @@ export interface SymbolState extends SymbolKey {
   facts: readonly string[];
   /** the first tick that its features know, µs */
   anchorUs: number;
+  primed: Primed | null;
+  /** keys that took part; stored once, and never changed */
+  blocks?: readonly KeyBlock[];
   /** of hours in which it was looked at since the checkpoint before */
   digests?: readonly HourDigest[];
 }
@@ -21,8 +25,25 @@ export interface LateTick {
   symbol: string;
   tsUs: number;
   seq: bigint;
-  /** it is older than what is remembered, and may have taken part: when the bus took it, ms; null: it did not */
-  unsureSinceMs: number | null;
+}
+
+/** A tick that is too late, unless it comes again: what is stored of its symbol decides. */
+export interface UnsureTick extends LateTick {
+  anchorUs: number;
+  primed: Primed | null;
+}
+
+/** What is stored that can have the key of an unsure tick. */
+export interface StoredKeys {
+  /** it is among the ticks with which the features of its symbol began */
+  isPrimed: boolean;
+  /** the one block that can have it; null: none can */
+  block: Uint8Array | null;
+}
+
+/** Whether a tick took part, as what is stored says. */
+export function tookPart({ tsUs, seq }: LateTick, { isPrimed, block }: StoredKeys): boolean {
+  return isPrimed || (block !== null && blockHas(block, tsUs, seq));
 }
 
 /**
@@ -37,14 +58,17 @@ export class PartitionRows {
   readonly #changed = new Set<{ key: SymbolKey; rows: SymbolRows }>();
   #rows: FeatureRow[] = [];
   #late: LateTick[] = [];
+  #unsure: UnsureTick[] = [];
   #busMs = -Infinity;
+  #unstored = 0;
 
   /** @throws RangeError where a state's bytes are none of this set of features */
   constructor(rules: RowRules, known: Iterable<SymbolState>) {
     this.#rules = rules;
-    for (const { state, facts, ...key } of known) {
+    for (const { state, facts, primed, ...key } of known) {
       const found = this.#add(key);
       found.rows.load(state);
+      found.rows.primed = primed;
       found.rows.facts = facts;
       this.#busMs = Math.max(this.#busMs, found.rows.heardMs);
       if (found.rows.isWaiting) this.#waiting.add(found);
@@ -67,23 +91,30 @@ export class PartitionRows {
     return this.#rows.length;
   }
 
+  /** Events since the states were taken: so many keys, and late ticks, at most wait to be stored. */
+  get unstored(): number {
+    return this.#unstored;
+  }
+
   isKnown({ replayRunId, provider, symbol }: TickEvent): boolean {
     return this.#symbols.has(nameOf(replayRunId ?? 0n, provider, symbol));
   }
 
   /**
    * Makes a symbol known, with ticks that are stored, in order, before its first event is taken.
-   * @param settledUs from then on events may still come, in any order
+   * @param primed which ticks these are, the same one each time
    */
-  prime(key: SymbolKey, ticks: Iterable<FeatureTick>, settledUs: number): void {
+  prime(key: SymbolKey, ticks: Iterable<FeatureTick>, primed: Primed): void {
     const found = this.#symbols.get(nameOf(key.runId, key.provider, key.symbol)) ?? this.#add(key);
-    for (const tick of ticks) found.rows.prime(tick, settledUs);
+    found.rows.primed = primed;
+    for (const tick of ticks) found.rows.prime(tick, primed);
     this.#changed.add(found);
   }
 
   /** @param takenMs when the bus took it, ms */
   take(event: TickEvent, takenMs: number): TickOutcome {
     const { provider, symbol, replayRunId, srcTs, seq, price, size, bid, ask, side } = event;
+    this.#unstored += 1;
     const runId = replayRunId ?? 0n;
     const found =
       this.#symbols.get(nameOf(runId, provider, symbol)) ?? this.#add({ runId, provider, symbol });
@@ -95,11 +126,15 @@ export class PartitionRows {
     rows.heardMs = this.#busMs;
     const tick = { tsUs: Number(srcTs), seq, price, size, bid, ask, side };
     const outcome = rows.take(tick, this.#sinkOf(found));
-    if (outcome === 'late' && runId === 0n) {
-      const unsureSinceMs = rows.features.has(tick.tsUs, seq) === null ? takenMs : null;
-      this.#late.push({ provider, symbol, tsUs: tick.tsUs, seq, unsureSinceMs });
-    }
     this.#touched(found);
+    // of a replay nothing is noted
+    if (runId !== 0n) return outcome === 'unsure' ? 'late' : outcome;
+    const { tsUs } = tick;
+    if (outcome === 'late') this.#late.push({ provider, symbol, tsUs, seq });
+    if (outcome === 'unsure') {
+      const { anchorUs, primed } = rows;
+      this.#unsure.push({ provider, symbol, tsUs, seq, anchorUs, primed });
+    }
     return outcome;
   }
 
@@ -128,6 +163,17 @@ export class PartitionRows {
     return rows;
   }
 
+  /** Ticks since the last call of which it is to be looked up whether they took part; addLate() those that did not. */
+  takeUnsure(): UnsureTick[] {
+    const unsure = this.#unsure;
+    this.#unsure = [];
+    return unsure;
+  }
+
+  addLate({ provider, symbol, tsUs, seq }: LateTick): void {
+    this.#late.push({ provider, symbol, tsUs, seq });
+  }
+
   takeLate(): LateTick[] {
     const late = this.#late;
     this.#late = [];
@@ -146,14 +192,17 @@ export class PartitionRows {
     this.#changed.add(found);
   }
 
-  /** Symbols that changed since the last call, as they are now. */
+  /** Symbols that changed since the last call, as they are now; what the last call returned must be stored. */
   takeStates(): Omit<SymbolState, 'facts'>[] {
     const states = [...this.#changed].map(({ key, rows }) => ({
       ...key,
       state: rows.save(),
       anchorUs: rows.anchorUs,
+      primed: rows.primed,
       digests: rows.digests.take(),
+      blocks: rows.keys.take(),
     }));
+    this.#unstored = 0;
     this.#changed.clear();
     return states;
   }
@@ -181,7 +230,7 @@ export class PartitionRows {
 
   #add(key: SymbolKey): { key: SymbolKey; rows: SymbolRows } {
     const { runId, provider, symbol } = key;
-    const added = { key: { runId, provider, symbol }, rows: new SymbolRows(this.#rules) };
+    const added = { key: { runId, provider, symbol }, rows: new SymbolRows(this.#rules, runId === 0n) };
     this.#symbols.set(nameOf(runId, provider, symbol), added);
     return added;
   }

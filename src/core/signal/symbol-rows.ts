@@ -3,8 +3,8 @@ import { StateIn, StateOut } from '../feature/series/state.ts';
 import { SymbolFeatures } from '../feature/symbol-features.ts';
 import type { FeatureTick } from '../feature/tick.ts';
 import { PendingTicks } from './pending.ts';
-import { RecentKeys } from './recent-keys.ts';
 import { HourDigests } from './row-digest.ts';
+import { TakenKeys } from './taken-keys.ts';
 
 /** When a symbol's features are looked at: at each tick, or at the ends of windows of this length, ms. */
 export type RowTimes = 'ticks' | number;
@@ -21,9 +21,18 @@ export interface RowRules {
 /**
  * - applied: it waits for the watermark
  * - known: its id waits, or took part, already
- * - late: the watermark had passed it
+ * - late: the watermark had passed it, and it had not taken part
+ * - unsure: the watermark had passed it, and it is older than what is here: whether it took part is to be looked up
  */
-export type TickOutcome = 'applied' | 'known' | 'late';
+export type TickOutcome = 'applied' | 'known' | 'late' | 'unsure';
+
+/** What the features of a symbol began with: stored ticks before a time. */
+export interface Primed {
+  /** those before took part; from then on events may still come, in any order, µs */
+  beforeUs: number;
+  /** which ticks were stored when it was made, as the database says that: text of a pg_snapshot */
+  seen: string;
+}
 
 /** Called with each look at the features; `values` is overwritten by the next one. */
 export type RowSink = (tsUs: number, features: SymbolFeatures, values: Float64Array) => void;
@@ -42,9 +51,13 @@ const PENDING_MAX = 65_536;
 export class SymbolRows {
   readonly #rules: RowRules;
   readonly #pending = new PendingTicks();
-  readonly #recent = new RecentKeys();
-  /** of these, those that are stored and have not come as events: they take part in features, and no look is for them */
+  /** of ticks that took part after those that the features began with */
+  readonly keys: TakenKeys;
+  /** of these, those that are stored and have not come as events */
   readonly #primed = new Set<FeatureTick>();
+  /** an event was applied: what follows is looked at, also where it was stored and has not come */
+  #isBegun = false;
+  readonly #isLive: boolean;
   readonly features: SymbolFeatures;
   /** of the looks at ends of windows */
   readonly digests = new HourDigests();
@@ -61,10 +74,14 @@ export class SymbolRows {
   #lookedUs = -Infinity;
   /** when its last event came, by the bus's clock, ms */
   heardMs = -Infinity;
-  isChanged = false;
+  /** null: with no stored ticks */
+  primed: Primed | null = null;
 
-  constructor(rules: RowRules) {
+  /** @param isLive what comes too late is judged, whenever it comes */
+  constructor(rules: RowRules, isLive: boolean) {
     this.#rules = rules;
+    this.#isLive = isLive;
+    this.keys = new TakenKeys(isLive);
     this.features = new SymbolFeatures(rules.set);
   }
 
@@ -74,28 +91,26 @@ export class SymbolRows {
   }
 
   /**
-   * Ticks that are stored, in order, before the first event: no look is taken at them.
-   * @param settledUs from then on events may still come, in any order
+   * Ticks that are stored, in order, before the first event is taken. No look is taken at those before it. Those behind it are
+   * looked at as if they had come, as a replay or an export does; a replay looks at its own ticks alone.
    */
-  prime(tick: FeatureTick, settledUs: number): void {
-    this.isChanged = true;
-    if (tick.tsUs >= settledUs) {
+  prime(tick: FeatureTick, { beforeUs }: Primed): void {
+    if (tick.tsUs >= beforeUs) {
       if (this.#pending.add(tick) === null) this.#primed.add(tick);
+      while (this.#pending.size > PENDING_MAX) this.#apply(this.#pending.takeFirst(), noLook);
       return;
     }
     if (Number.isNaN(this.anchorUs)) this.anchorUs = tick.tsUs;
     this.features.add(tick);
-    this.#recent.add(tick.tsUs, tick.seq);
     this.#doneUs = tick.tsUs + 1;
   }
 
   take(tick: FeatureTick, sink: RowSink): TickOutcome {
     const { tsUs, seq } = tick;
     const watermarkUs = this.#watermarkUs;
-    if (tsUs < watermarkUs || tsUs < this.#doneUs) return this.#tookPart(tsUs, seq) ? 'known' : 'late';
+    if (tsUs < watermarkUs || tsUs < this.#doneUs) return this.#passed(tsUs, seq);
     const same = this.#pending.add(tick);
     if (same !== null && !this.#primed.delete(same)) return 'known';
-    this.isChanged = true;
     if (tsUs > this.#maxUs) this.#maxUs = tsUs;
     this.#applyBefore(this.#watermarkUs, sink);
     while (this.#pending.size > PENDING_MAX) this.#apply(this.#pending.takeFirst(), sink);
@@ -111,7 +126,7 @@ export class SymbolRows {
   save(): Uint8Array {
     const out = new StateOut();
     this.digests.save(out);
-    this.#recent.save(out);
+    this.keys.save(out);
     for (const value of [
       this.#maxUs,
       this.#doneUs,
@@ -119,6 +134,7 @@ export class SymbolRows {
       this.#lookedUs,
       this.anchorUs,
       this.heardMs,
+      this.#isBegun ? 1 : 0,
     ])
       out.f64(value);
     out.f64(this.#pending.size);
@@ -146,13 +162,14 @@ export class SymbolRows {
     const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(0, true);
     const state = new StateIn(bytes.subarray(8, 8 + length));
     this.digests.load(state);
-    this.#recent.load(state);
+    this.keys.load(state);
     this.#maxUs = state.f64();
     this.#doneUs = state.f64();
     this.#windowEndUs = orNull(state.f64());
     this.#lookedUs = state.f64();
     this.anchorUs = state.f64();
     this.heardMs = state.f64();
+    this.#isBegun = state.f64() === 1;
     for (let count = state.f64(); count > 0; count -= 1) {
       const isPrimed = state.f64() === 1;
       const tsUs = state.f64();
@@ -166,8 +183,10 @@ export class SymbolRows {
     this.features.load(bytes.subarray(8 + length));
   }
 
-  #tookPart(tsUs: number, seq: bigint): boolean {
-    return this.features.has(tsUs, seq) ?? this.#recent.has(tsUs, seq);
+  #passed(tsUs: number, seq: bigint): TickOutcome {
+    const tookPart = this.features.has(tsUs, seq);
+    if (tookPart === false) return 'late';
+    return tookPart === true || this.keys.has(tsUs, seq) ? 'known' : 'unsure';
   }
 
   get #watermarkUs(): number {
@@ -189,9 +208,9 @@ export class SymbolRows {
       if (this.#windowEndUs !== null && tsUs >= this.#windowEndUs) this.#look(sink);
       if (Number.isNaN(this.anchorUs)) this.anchorUs = tsUs;
       this.features.add(tick);
-      this.#recent.add(tsUs, tick.seq);
+      this.keys.add(tsUs, tick.seq);
       this.#doneUs = tsUs + 1;
-      if (!this.#primed.delete(tick)) isEvent = true;
+      if (!this.#primed.delete(tick) || (this.#isLive && this.#isBegun)) isEvent = this.#isBegun = true;
       if (times !== 'ticks') {
         if (!isEvent) continue;
         isEvent = false;
@@ -215,6 +234,11 @@ export class SymbolRows {
     if (endUs > this.#doneUs) this.#doneUs = endUs;
     sink(endUs, this.features, this.features.values(endUs));
   }
+}
+
+/** Before the first event. */
+function noLook(): void {
+  throw new Error('nothing was to be looked at');
 }
 
 function orNull(value: number): number | null {

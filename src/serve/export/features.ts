@@ -44,7 +44,14 @@ export async function exportFeatures(
   const { signals, group, provider, set, windowMs, labels, startUs, endUs } = options;
   const anchorUs = await signals.anchor(group, { provider, symbol });
   const aheadUs = Math.max(0, ...labels.map(({ afterUs }) => afterUs));
-  const range = { provider, symbol, fromUs: anchorUs ?? 0, beforeUs: endUs + aheadUs, seenBy: group };
+  const range = {
+    provider,
+    symbol,
+    fromUs: anchorUs ?? 0,
+    beforeUs: endUs + aheadUs,
+    seenBy: group,
+    known: null,
+  };
   const history = new HistoryRows(set, windowMs, labels, startUs);
   const seen = await signals.seenHours(options, symbol, set.shape);
   const compared = new ComparedHours(provider, symbol, seen);

@@ -29,6 +29,7 @@ const TICK_DATA: TimedTable = { table: 'tick_data', series: ['provider', 'symbol
 const OF_TICK_DATA: readonly TimedTable[] = [
   TICK_DATA,
   { table: 'features_late', series: ['provider', 'symbol'] },
+  { table: 'feature_keys', series: ['topic', 'group_name', 'provider', 'symbol', 'life'] },
   { table: 'feature_digests', series: ['topic', 'group_name', 'replay_run_id', 'provider', 'symbol'] },
 ];
 const SIGNALS: TimedTable = { table: 'signals', series: ['provider', 'symbol'] };

@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import type { HourDigest as SeenHour } from '../../core/signal/row-digest.ts';
+import type { StoredKeys, UnsureTick } from '../../core/signal/partition-rows.ts';
 import type { Signal } from '../../core/signal/signal.ts';
 import type { FeatureTick } from '../../core/feature/tick.ts';
 import type { SymbolKey } from '../../core/window/step.ts';
@@ -15,7 +16,15 @@ import {
   type SignalFrame,
   type SignalState,
 } from './state.ts';
-import { featureTicks, lateAmong, type TickCursor, type TickIdentity, type TickRange } from './ticks.ts';
+import { readStoredKeys } from './taken.ts';
+import {
+  featureTicks,
+  lateAmong,
+  storedNow,
+  type TickCursor,
+  type TickIdentity,
+  type TickRange,
+} from './ticks.ts';
 import { beginSignalStep, SignalWriter, type SignalResult } from './write.ts';
 
 /**
@@ -70,6 +79,16 @@ export class SignalsStore {
   /** Ticks of these symbols, between the first and the last of these, that came too late for the features of a group. */
   lateAmong(group: string, ticks: readonly TickIdentity[]): Promise<TickIdentity[]> {
     return this.#run((client) => lateAmong(client, group, ticks));
+  }
+
+  /** What is committed now, for KnownTicks and Primed.seen. */
+  storedNow(): Promise<string> {
+    return this.#run(storedNow);
+  }
+
+  /** Of each tick, in their order, what is stored that can have its key. */
+  storedKeys(name: SignalFrame['name'], ticks: readonly UnsureTick[]): Promise<StoredKeys[]> {
+    return this.#run((client) => readStoredKeys(client, name, ticks));
   }
 
   /** What the stage saw live, by hours that touch the range. */

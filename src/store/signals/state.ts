@@ -4,6 +4,7 @@ import { digestText, type HourDigest } from '../../core/signal/row-digest.ts';
 import type { SymbolKey } from '../../core/window/step.ts';
 import type { GroupName, HeldPartition } from '../bus/partitions.ts';
 import { microsOf, timeOf } from '../postgres/time-sql.ts';
+import { writeKeys } from './taken.ts';
 
 /** The owner and number of a transaction: a step is committed once. */
 export interface SignalFrame {
@@ -41,8 +42,6 @@ export interface Checkpoint {
 const REPLAY_SILENCE = "interval '1 day'";
 /** bytes of states in one statement, about */
 const STATES_BYTES = 8 * 2 ** 20;
-/** by which the clocks of bus and database may differ */
-const CLOCKS_APART = "interval '5 s'";
 const SYMBOLS_READ = 200;
 const PLACE = 'topic = $1 AND group_name = $2 AND partition = $3';
 
@@ -87,15 +86,23 @@ async function readStates(client: Client, at: readonly unknown[], shape: string)
       state: Buffer;
       facts: string[];
       anchor_us: string | null;
+      primed_us: string | null;
+      primed_seen: string | null;
     }>(
-      `SELECT replay_run_id AS run, provider, symbol, state, facts, ${microsOf('anchor')} AS anchor_us
+      `SELECT replay_run_id AS run, provider, symbol, state, facts, ${microsOf('anchor')} AS anchor_us,
+              ${microsOf('primed_before')} AS primed_us, primed_seen::text
          FROM feature_states
         WHERE ${PLACE} AND shape = $4 AND (replay_run_id, provider, symbol) > ($5::bigint, $6, $7)
         ORDER BY replay_run_id, provider, symbol LIMIT ${SYMBOLS_READ}`,
       [...at, shape, ...after],
     );
-    for (const { run, provider, symbol, state, facts, anchor_us: anchorUs } of rows)
-      symbols.push({ runId: BigInt(run), provider, symbol, state, facts, anchorUs: Number(anchorUs ?? NaN) });
+    for (const row of rows) {
+      const { run, provider, symbol, state, facts, anchor_us: anchorUs, primed_us: beforeUs } = row;
+      const { primed_seen: seen } = row;
+      const primed = beforeUs === null || seen === null ? null : { beforeUs: Number(beforeUs), seen };
+      const key = { runId: BigInt(run), provider, symbol };
+      symbols.push({ ...key, state, facts, anchorUs: Number(anchorUs ?? NaN), primed });
+    }
     const last = rows.at(-1);
     if (last === undefined || rows.length < SYMBOLS_READ) return symbols;
     after = [last.run, last.provider, last.symbol];
@@ -116,12 +123,15 @@ export async function writeCheckpoint(
   ]);
   for (const part of parts(symbols)) {
     await client.query(
-      `INSERT INTO feature_states (topic, group_name, partition, shape, replay_run_id, provider, symbol, state, facts, anchor)
-       SELECT $1, $2, $3, $4, k.run, k.provider, k.symbol, k.state, k.facts::jsonb, ${timeOf('k.anchor_us')}
-         FROM unnest($5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::bigint[])
-           AS k (run, provider, symbol, state, facts, anchor_us)
+      `INSERT INTO feature_states (topic, group_name, partition, shape, replay_run_id, provider, symbol, state, facts, anchor, primed_before,
+         primed_seen)
+       SELECT $1, $2, $3, $4, k.run, k.provider, k.symbol, k.state, k.facts::jsonb, ${timeOf('k.anchor_us')}, ${timeOf('k.primed_us')},
+              k.primed_seen::pg_snapshot
+         FROM unnest($5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::bigint[], $11::bigint[],
+              $12::text[]) AS k (run, provider, symbol, state, facts, anchor_us, primed_us, primed_seen)
        ON CONFLICT (topic, group_name, partition, replay_run_id, provider, symbol) DO UPDATE
-         SET shape = excluded.shape, state = excluded.state, facts = excluded.facts, anchor = excluded.anchor, updated_at = now()`,
+         SET shape = excluded.shape, state = excluded.state, facts = excluded.facts, anchor = excluded.anchor,
+             primed_before = excluded.primed_before, primed_seen = excluded.primed_seen, updated_at = now()`,
       [
         ...at,
         shape,
@@ -131,19 +141,18 @@ export async function writeCheckpoint(
         part.map(({ state }) => Buffer.from(state.buffer, state.byteOffset, state.byteLength)),
         part.map(({ facts }) => JSON.stringify(facts)),
         part.map(({ anchorUs }) => (Number.isNaN(anchorUs) ? null : anchorUs)),
+        part.map(({ primed }) => primed?.beforeUs ?? null),
+        part.map(({ primed }) => primed?.seen ?? null),
       ],
     );
   }
   await writeDigests(client, place.name, symbols, shape);
+  await writeKeys(client, place.name, symbols);
   if (late.length === 0) return;
-  // a repetition of a tick that took part long ago is known by that: it was stored well before the bus took it again
   await client.query(
     `INSERT INTO features_late (topic, group_name, provider, symbol, ts, seq)
      SELECT $1, $2, k.provider, k.symbol, ${timeOf('k.us')}, k.seq
-       FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[]) AS k (provider, symbol, us, seq, taken_us)
-      WHERE k.taken_us IS NULL OR NOT EXISTS (
-        SELECT FROM tick_data d WHERE d.provider = k.provider AND d.symbol = k.symbol AND d.ts = ${timeOf('k.us')} AND d.seq = k.seq
-          AND d.created_at < ${timeOf('k.taken_us')} - ${CLOCKS_APART})
+       FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[]) AS k (provider, symbol, us, seq)
      ON CONFLICT DO NOTHING`,
     [
       place.name.topic,
@@ -152,7 +161,6 @@ export async function writeCheckpoint(
       late.map(({ symbol }) => symbol),
       late.map(({ tsUs }) => tsUs),
       late.map(({ seq }) => seq.toString()),
-      late.map(({ unsureSinceMs }) => (unsureSinceMs === null ? null : unsureSinceMs * 1000)),
     ],
   );
 }

@@ -17,6 +17,8 @@ const POSITION_MS = 1_000;
 const IDLE_LOOK_MS = 100;
 /** while a transaction is in flight, ms */
 const WAIT_MS_MIN = 5;
+/** events between two checkpoints, at most: what became of them waits in memory to be stored */
+const UNSTORED_MAX = 1_000_000;
 /** of the time that passes, this part at most goes into checkpoints */
 const CHECKPOINT_SHARE = 1 / 20;
 
@@ -72,23 +74,24 @@ export class StepPacing {
     return IDLE_LOOK_MS;
   }
 
-  isFull(rows: number): boolean {
-    return rows >= this.#limits.rowsMax;
+  /** @param unstored events since the last checkpoint */
+  isFull(rows: number, unstored: number): boolean {
+    return rows >= this.#limits.rowsMax || unstored >= UNSTORED_MAX;
   }
 
-  isDue(nowMs: number, rows: number): boolean {
+  isDue(nowMs: number, rows: number, unstored: number): boolean {
     if (rows > 0) this.#rowsSinceMs ??= nowMs;
     if (rows >= this.#limits.rows) return true;
     if (this.#rowsSinceMs !== null && nowMs - this.#rowsSinceMs >= this.#limits.flushMs) return true;
     if (this.#entriesSinceMs !== null && nowMs - this.#entriesSinceMs >= POSITION_MS && rows === 0)
       return true;
-    return this.isCheckpointDue(nowMs);
+    return this.isCheckpointDue(nowMs, unstored);
   }
 
   /** A restart would do again what was done since the last one. When nothing comes any more, it is made soon. */
-  isCheckpointDue(nowMs: number): boolean {
+  isCheckpointDue(nowMs: number, unstored: number): boolean {
     if (!this.#isStale) return false;
-    return nowMs >= this.#checkpointDueMs || this.quietMs >= POSITION_MS;
+    return unstored >= UNSTORED_MAX || nowMs >= this.#checkpointDueMs || this.quietMs >= POSITION_MS;
   }
 
   stepped(): void {

@@ -70,9 +70,10 @@ export class PartitionSignals implements PartitionWorker {
     this.owned = owned;
     this.#options = options;
     this.#life = new PartitionLife(options.calls);
-    const { signals, group, primeMs, rules, report } = options;
+    const { signals, topic, group, primeMs, rules, report } = options;
     this.#history = new StoredHistory({
       signals,
+      topic,
       group,
       primeMs,
       allowLateMs: rules.allowLateMs,
@@ -175,9 +176,10 @@ export class PartitionSignals implements PartitionWorker {
       pace.took(deliveries.length, nowMs, work.reader.emptyAsOfMs);
       if (rows.closeIdle(pace.quietMs)) pace.settled();
       if (!writer.isCommitting) await writer.settled();
-      if (pace.isDue(nowMs, rows.rowCount) && (!writer.isCommitting || pace.isFull(rows.rowCount))) {
+      const isFull = pace.isFull(rows.rowCount, rows.unstored);
+      if (pace.isDue(nowMs, rows.rowCount, rows.unstored) && (!writer.isCommitting || isFull)) {
         await writer.settled();
-        this.#commit(work, pace.isCheckpointDue(nowMs));
+        this.#commit(work, pace.isCheckpointDue(nowMs, rows.unstored));
       }
       work.releases.release(work.writer.stateAfter, nowMs);
       if (!isBehind) reading = this.#read(work);
@@ -210,13 +212,24 @@ export class PartitionSignals implements PartitionWorker {
       else if (seenLate.has(event)) report.skipped('late');
       else {
         const outcome = rows.take(event, delivery.takenMs);
-        if (outcome !== 'applied') report.skipped(outcome);
+        if (outcome === 'known' || outcome === 'late') report.skipped(outcome);
         ticks.push(event);
       }
     }
     report.updated(ticks, env.clock.monotonicMs() - beganMs);
+    await this.#judge(rows);
     this.#position = deliveries[deliveries.length - 1].position;
     this.#entries += deliveries.length;
+  }
+
+  /** Before anything of it is committed: a restart takes the same ticks again, and asks again. */
+  async #judge(rows: PartitionRows): Promise<void> {
+    const { report } = this.#options;
+    const unsure = rows.takeUnsure();
+    const late = await this.#history.lateOf(unsure);
+    for (const tick of late) rows.addLate(tick);
+    report.skipped('late', late.length);
+    report.skipped('known', unsure.length - late.length);
   }
 
   #commit({ rows, writer, pace }: Work, withStates: boolean): void {

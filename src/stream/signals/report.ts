@@ -87,8 +87,13 @@ export class SignalReport {
   }
 
   /** A tick that is in no feature, or a bar. */
-  skipped(reason: Exclude<TickOutcome, 'applied'> | 'bar'): void {
-    this.#options.meter.count('features_skipped_total', { component: this.#options.component, reason });
+  skipped(reason: Exclude<TickOutcome, 'applied' | 'unsure'> | 'bar', count = 1): void {
+    if (count === 0) return;
+    this.#options.meter.count(
+      'features_skipped_total',
+      { component: this.#options.component, reason },
+      count,
+    );
   }
 
   /** Malformed: the consumers that store it make it a dead letter. */

@@ -1,6 +1,6 @@
 import type { FeatureTick } from '../../core/feature/tick.ts';
 import type { TickEvent } from '../../core/market/event.ts';
-import type { PartitionRows } from '../../core/signal/partition-rows.ts';
+import { tookPart, type PartitionRows, type UnsureTick } from '../../core/signal/partition-rows.ts';
 import type { SignalsStore } from '../../store/signals/signals-store.ts';
 import type { TickCursor, TickIdentity } from '../../store/signals/ticks.ts';
 import type { PartitionEvent } from '../partition-events.ts';
@@ -8,6 +8,7 @@ import type { SignalReport } from './report.ts';
 
 export interface StoredHistoryOptions {
   signals: SignalsStore;
+  topic: string;
   group: string;
   /** how far back tick_data is read for a symbol that has no state, ms */
   primeMs: number;
@@ -17,6 +18,9 @@ export interface StoredHistoryOptions {
   /** Calls the store until it answers. */
   store: <T>(call: () => Promise<T>) => Promise<T>;
 }
+
+/** by which the clocks of bus and database may differ, ms */
+const CLOCKS_APART_MS = 5_000;
 
 const NONE: ReadonlySet<TickEvent> = new Set();
 
@@ -30,9 +34,9 @@ export class StoredHistory {
 
   /** Symbols without a state get that of what tick_data has of before their first event. */
   async prime(rows: PartitionRows, events: readonly PartitionEvent[]): Promise<void> {
-    for (const { event } of events) {
+    for (const { event, delivery } of events) {
       if (event === null || event.kind !== 'tick' || rows.isKnown(event)) continue;
-      await this.#primeSymbol(rows, event);
+      await this.#primeSymbol(rows, event, delivery.takenMs);
     }
   }
 
@@ -47,16 +51,27 @@ export class StoredHistory {
     return late.size === 0 ? NONE : new Set(replayed.filter((event) => late.has(nameOf(event))));
   }
 
+  /** Of ticks that are older than what is remembered of their symbols those that did not take part. */
+  async lateOf(unsure: readonly UnsureTick[]): Promise<UnsureTick[]> {
+    if (unsure.length === 0) return [];
+    const { signals, topic, group, store } = this.#options;
+    const stored = await store(() => signals.storedKeys({ topic, group }, unsure));
+    return unsure.filter((tick, at) => !tookPart(tick, stored[at]));
+  }
+
   async #primeSymbol(
     rows: PartitionRows,
     { provider, symbol, srcTs, replayRunId }: TickEvent,
+    takenMs: number,
   ): Promise<void> {
     const { signals, group, primeMs, allowLateMs, report, store } = this.#options;
     const key = { runId: replayRunId ?? 0n, provider, symbol };
     const firstUs = Number(srcTs);
     // a replay begins where the live features of its symbol did: then both are the same
     const anchorUs = key.runId === 0n ? null : await store(() => signals.anchor(group, key));
-    const settledUs = firstUs - allowLateMs * 1000;
+    // what is stored from now on is no part of it, also when it is asked later whether it was
+    const seen = await store(() => signals.storedNow());
+    const primed = { beforeUs: firstUs - allowLateMs * 1000, seen };
     const range = {
       provider,
       symbol,
@@ -64,14 +79,19 @@ export class StoredHistory {
       // some of what the bus gave away before this group began, or a replay leaves out, may have come in disorder
       beforeUs: firstUs + allowLateMs * 1000,
       seenBy: group,
+      // the first event may itself be a late one: what was stored before it came does not come again
+      known: {
+        storedBy: seen,
+        storedBeforeUs: key.runId === 0n ? Math.round((takenMs + CLOCKS_APART_MS) * 1000) : null,
+      },
     };
-    rows.prime(key, [], settledUs);
+    rows.prime(key, [], primed);
     let ticks = 0;
     for (let after: TickCursor | null = null; ;) {
       const from: TickCursor | null = after;
       const page: FeatureTick[] | null = await store(() => signals.ticks(range, from));
       if (page === null) break;
-      rows.prime(key, page, settledUs);
+      rows.prime(key, page, primed);
       ticks += page.length;
       after = page[page.length - 1];
     }

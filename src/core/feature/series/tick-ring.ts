@@ -71,7 +71,7 @@ export class TickRing {
     return this.#side[number & (this.#capacity - 1)];
   }
 
-  /** Whether the tick is here; null: it is older than what is kept. */
+  /** Whether the tick is here; null: it is not, and is older than what is kept. */
   has(tsUs: number, seq: bigint): boolean | null {
     if (this.#first === this.#end || tsUs < this.tsUs(this.#first)) return null;
     let low = this.#first;
@@ -83,7 +83,8 @@ export class TickRing {
     }
     for (; low < this.#end && this.tsUs(low) === tsUs; low += 1)
       if (this.#seq[low & (this.#capacity - 1)] === seq) return true;
-    return false;
+    // others of the oldest time may have left
+    return tsUs > this.tsUs(this.#first) ? false : null;
   }
 
   save(out: StateOut): void {

@@ -225,20 +225,23 @@ for (const server of testServers()) {
         `INSERT INTO features_late (topic, group_name, provider, symbol, ts, seq) SELECT 't', 'g', provider, symbol, ts, 0 FROM tick_data`,
       );
       await client.query(
+        `INSERT INTO feature_keys (topic, group_name, provider, symbol, life, ts, keys) SELECT 't', 'g', provider, symbol, 1, ts, '' FROM tick_data`,
+      );
+      await client.query(
         `INSERT INTO feature_digests (topic, group_name, replay_run_id, provider, symbol, ts, first_ts, last_ts, shape, rows, digest)
            SELECT 't', 'g', 0, provider, symbol, ts, ts, ts, '', 1, '' FROM tick_data`,
       );
       const { dropped } = await store.drop({ signals: 14, tickData: 20 });
       s.strictSame(
         dropped.map(({ table }) => table),
-        ['tick_data', 'features_late', 'feature_digests', 'signals'],
+        ['tick_data', 'features_late', 'feature_keys', 'feature_digests', 'signals'],
       );
       s.equal(
         await oldest(store, 'signals'),
         dayAt(store.isHyper ? 14 : 16),
         'chunks of signals hold a week',
       );
-      for (const table of ['tick_data', 'features_late', 'feature_digests'])
+      for (const table of ['tick_data', 'features_late', 'feature_keys', 'feature_digests'])
         s.equal(await oldest(store, table), dayAt(10), table);
     });
 

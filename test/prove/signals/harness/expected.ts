@@ -61,7 +61,8 @@ function looks(
     rows.take(event, at < pauseAt ? 0 : 2 * IDLE_MS);
   }
   rows.closeIdle(Infinity);
-  return { rows: rows.takeRows(), late: rows.takeLate() };
+  // it has given nothing away: what it does not know did not take part
+  return { rows: rows.takeRows(), late: [...rows.takeLate(), ...rows.takeUnsure()] };
 }
 
 function distinct(late: readonly LateTick[]): number {

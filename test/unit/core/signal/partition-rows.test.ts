@@ -2,9 +2,15 @@ import fc from 'fast-check';
 import { test } from 'tap';
 import { featureSet } from '../../../../src/core/feature/catalogue.ts';
 import type { TickEvent } from '../../../../src/core/market/event.ts';
-import { PartitionRows, type SymbolState } from '../../../../src/core/signal/partition-rows.ts';
+import {
+  PartitionRows,
+  tookPart,
+  type LateTick,
+  type SymbolState,
+} from '../../../../src/core/signal/partition-rows.ts';
 import type { FeatureRow } from '../../../../src/core/signal/signal.ts';
 import type { RowTimes } from '../../../../src/core/signal/symbol-rows.ts';
+import type { KeyBlock } from '../../../../src/core/signal/taken-keys.ts';
 
 const SET = featureSet({
   gridMs: 1_000,
@@ -87,13 +93,32 @@ function take(rows: PartitionRows, some: readonly Entry[]): string[] {
   return out;
 }
 
+function keyOf({ symbol, tsUs, seq }: Omit<LateTick, 'provider'>): string {
+  return `${symbol}|${tsUs}|${seq}`;
+}
+
 /** The states of all symbols, as they come together over several checkpoints. */
 class Stored {
   readonly states = new Map<string, SymbolState>();
+  readonly #blocks: { symbol: string; block: KeyBlock }[] = [];
+  readonly late = new Set<string>();
 
   add(rows: PartitionRows): void {
-    for (const state of rows.takeStates())
+    for (const state of rows.takeStates()) {
       this.states.set(state.symbol, { ...state, facts: rows.facts(state) });
+      for (const block of state.blocks ?? []) this.#blocks.push({ symbol: state.symbol, block });
+    }
+    for (const tick of rows.takeLate()) this.late.add(keyOf(tick));
+  }
+
+  /** As the stage does it behind each read. */
+  judge(rows: PartitionRows): void {
+    for (const tick of rows.takeUnsure()) {
+      const found = this.#blocks.find(
+        ({ symbol, block }) => symbol === tick.symbol && block.lastUs >= tick.tsUs,
+      );
+      if (!tookPart(tick, { isPrimed: false, block: found?.block.keys ?? null })) rows.addLate(tick);
+    }
   }
 }
 
@@ -151,9 +176,7 @@ void test('what came too late is told once, and a repetition is none', (t) => {
   t.equal(take(tick('A', 3_000_000, 2, 100)), 'applied');
   t.equal(take(tick('A', 1_000_000, 1, 100)), 'known', 'when it was applied');
   t.equal(take(tick('A', 2_000_000, 3, 100)), 'late');
-  t.strictSame(rows.takeLate(), [
-    { provider: 'p', symbol: 'A', tsUs: START_US + 2_000_000, seq: 3n, unsureSinceMs: null },
-  ]);
+  t.strictSame(rows.takeLate(), [{ provider: 'p', symbol: 'A', tsUs: START_US + 2_000_000, seq: 3n }]);
   t.strictSame(rows.takeLate(), []);
   t.end();
 });
@@ -208,15 +231,85 @@ void test('a window is looked at once, at its end, and only where it had ticks',
   t.end();
 });
 
-void test('of a late tick that is older than what is remembered it is not known whether it took part', (t) => {
+void test('of a late tick that is older than what is here it is to be looked up whether it took part', (t) => {
   const rows = new PartitionRows(rulesOf('ticks'), []);
-  rows.take(tick('A', 1_000_000, 1, 100), START_US / 1000);
-  for (let seq = 2; seq < 600; seq += 1)
-    rows.take(tick('A', 1_000_000 * seq, seq, 100), START_US / 1000 + seq);
-  rows.take(tick('A', 1_000_000, 1, 100), START_US / 1000 + 600);
-  t.strictSame(rows.takeLate(), [
-    { provider: 'p', symbol: 'A', tsUs: START_US + 1_000_000, seq: 1n, unsureSinceMs: START_US / 1000 + 600 },
-  ]);
+  const stored = new Stored();
+  const all = Array.from({ length: 2_000 }, (_, seq) => tick('A', 1_000_000 * seq, seq, 100));
+  for (const each of all) rows.take(each, START_US / 1000);
+  stored.add(rows);
+  t.equal(rows.take(all[1], START_US / 1000), 'known', 'while its block is on its way');
+  rows.take(tick('A', 2_000_000_000, 2_000, 100), START_US / 1000);
+  stored.add(rows);
+  t.equal(rows.take(all[1], START_US / 1000), 'unsure');
+  t.equal(rows.take(tick('A', 1_500_000, 1, 100), START_US / 1000), 'unsure');
+  stored.judge(rows);
+  t.strictSame(rows.takeLate(), [{ provider: 'p', symbol: 'A', tsUs: START_US + 1_500_000, seq: 1n }]);
+  t.strictSame(rows.takeUnsure(), []);
+  t.end();
+});
+
+void test('exactly what did not take part when it first came is late, whatever comes again, when and how often', (t) => {
+  const first = fc.record({
+    symbol: fc.constantFrom('A', 'B'),
+    stepUs: fc.oneof({ weight: 8, arbitrary: fc.nat(900_000) }, { weight: 1, arbitrary: fc.nat(90_000_000) }),
+    backUs: fc.oneof(
+      { weight: 6, arbitrary: fc.constant(0) },
+      { weight: 1, arbitrary: fc.nat(1_000_000) },
+      { weight: 1, arbitrary: fc.nat(400_000_000) },
+    ),
+  });
+  const what = fc.array(
+    fc.oneof(
+      { weight: 12, arbitrary: first },
+      // a batch that is sent again, of any age
+      { weight: 1, arbitrary: fc.record({ again: fc.nat(), count: fc.integer({ min: 1, max: 50 }) }) },
+      { weight: 1, arbitrary: fc.constantFrom('checkpoint', 'restart', 'silence') },
+    ),
+    { maxLength: 3_000, size: 'max' },
+  );
+  fc.assert(
+    fc.property(what, (steps) => {
+      const stored = new Stored();
+      let rows = new PartitionRows(rulesOf(2_000), []);
+      const sent: TickEvent[] = [];
+      const firsts = new Map<string, boolean>();
+      /** since the last checkpoint: a restart takes them again */
+      let since: (() => void)[] = [];
+      let us = 0;
+      const send = (event: TickEvent): void => {
+        const key = keyOf({ symbol: event.symbol, tsUs: Number(event.srcTs), seq: event.seq });
+        const outcome = rows.take(event, START_US / 1000);
+        if (!firsts.has(key)) firsts.set(key, outcome === 'applied');
+        stored.judge(rows);
+      };
+      const done = (step: () => void): void => {
+        since.push(step);
+        step();
+      };
+      for (const step of steps) {
+        if (step === 'checkpoint') {
+          stored.add(rows);
+          since = [];
+        } else if (step === 'restart') {
+          rows = new PartitionRows(rulesOf(2_000), stored.states.values());
+          for (const each of since) each();
+        } else if (step === 'silence') done(() => rows.closeIdle(5_000));
+        else if ('again' in step) {
+          const from = sent.length === 0 ? 0 : step.again % sent.length;
+          for (const event of sent.slice(from, from + step.count)) done(() => send(event));
+        } else {
+          us += step.stepUs;
+          const event = tick(step.symbol, Math.max(0, us - step.backUs), sent.length, 100);
+          sent.push(event);
+          done(() => send(event));
+        }
+      }
+      stored.add(rows);
+      const late = [...firsts].filter(([, isApplied]) => !isApplied).map(([key]) => key);
+      t.strictSame([...stored.late].sort(), late.sort());
+    }),
+    { numRuns: 10 },
+  );
   t.end();
 });
 
@@ -254,24 +347,29 @@ void test('a symbol that was silent for too long is settled before its next tick
 });
 
 /** Looks of a symbol that begins with what is stored; `restart`: before which event. */
-function primedLooks(known: readonly TickEvent[], come: readonly TickEvent[], restart: number): string[] {
+function primedLooks(
+  known: readonly TickEvent[],
+  come: readonly TickEvent[],
+  restart: number,
+  run: bigint | null = null,
+): string[] {
   let rows = new PartitionRows(rulesOf('ticks'), []);
-  const key = { runId: 0n, provider: 'p', symbol: 'A' };
+  const key = { runId: run ?? 0n, provider: 'p', symbol: 'A' };
   const primed = known.map((each) => ({ ...each, tsUs: Number(each.srcTs) }));
-  rows.prime(key, primed, START_US + 9_500_000);
+  rows.prime(key, primed, { beforeUs: START_US + 9_500_000, seen: '1:1:' });
   const looks: string[] = [];
   for (const [at, event] of come.entries()) {
     if (at === restart) {
       const states = rows.takeStates().map((state) => ({ ...state, facts: [] }));
       rows = new PartitionRows(rulesOf('ticks'), states);
     }
-    rows.take(event, START_US / 1000);
+    rows.take({ ...event, replayRunId: run }, START_US / 1000);
     looks.push(...rows.takeRows().map(shown));
   }
   return looks;
 }
 
-void test('stored ticks that may still come are used in their order, and looked at only when they come', (t) => {
+void test('stored ticks that may still come are used in their order; those behind the first one that came are looked at', (t) => {
   const times = [9_000_000, 9_600_000, 9_800_000, 10_200_000];
   const stored = times.map((us, seq) => tick('A', us, seq, 100 + seq));
   const events = [
@@ -282,10 +380,30 @@ void test('stored ticks that may still come are used in their order, and looked 
   ];
   // as if all had come as events
   const whole = primedLooks(stored.slice(0, 1), [events[0], ...stored.slice(1), ...events.slice(2)], -1);
-  const seen = whole.filter((row) => !row.includes('9600000') && !row.includes('10200000'));
-  t.equal(whole.length - seen.length, 2);
-  for (let restart = -1; restart < events.length; restart += 1)
-    t.strictSame(primedLooks(stored, events, restart), seen, `restart before event ${restart}`);
+  for (const [run, unseen] of [
+    [null, ['9600000']],
+    [1n, ['9600000', '10200000']],
+  ] as const) {
+    const seen = whole.filter((row) => !unseen.some((us) => row.includes(us)));
+    t.equal(whole.length - seen.length, unseen.length);
+    for (let restart = -1; restart < events.length; restart += 1)
+      t.strictSame(primedLooks(stored, events, restart, run), seen, `restart before event ${restart}`);
+  }
+  t.end();
+});
+
+void test('however many stored ticks may still come, the earliest are used before they fill the memory', (t) => {
+  const rows = new PartitionRows(rulesOf('ticks'), []);
+  const ticks = Array.from({ length: 70_000 }, (_, at) => tick('A', 1_000 * at, at, 100));
+  const key = { runId: 0n, provider: 'p', symbol: 'A' };
+  const primed = { beforeUs: START_US - 500_000, seen: '1:1:' };
+  rows.prime(
+    key,
+    ticks.map((each) => ({ ...each, tsUs: Number(each.srcTs) })),
+    primed,
+  );
+  t.equal(rows.take(ticks[0], START_US / 1000), 'known', 'it was late, and is used');
+  t.equal(rows.take(ticks[69_999], START_US / 1000), 'applied');
   t.end();
 });
 
