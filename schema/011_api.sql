@@ -41,7 +41,7 @@ comment on column md_ticks.tx is 'the transaction that wrote the row: what "new 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- One row per symbol and minute that has ticks, recomputed from md_ticks by the transaction that adds some, under
 -- pg_advisory_xact_lock(hashtext(symbol)). agg: open, high, low, close, volume (numbers with all their digits), count. Open and
--- close are the first and the last tick by (ts, source, seq).
+-- close are the first and the last tick by (ts, source, seq). A minute that a wider window of somebody else covers gets none.
 -- ---------------------------------------------------------------------------------------------------------------------
 
 create table if not exists md_ranges (
@@ -50,9 +50,10 @@ create table if not exists md_ranges (
   agg jsonb not null,
   constraint md_ranges_pkey primary key (symbol, "window"),
   constraint md_ranges_symbol_check check (symbol = upper(symbol) and octet_length(symbol) between 1 and 128),
-  constraint md_ranges_window_check check (not isempty("window")),
+  constraint md_ranges_window_check
+    check (not isempty("window") and not lower_inf("window") and not upper_inf("window")),
   constraint md_ranges_agg_check check (agg ?& array['open', 'high', 'low', 'close', 'volume', 'count'])
-);
+) with (fillfactor = 70);
 comment on table md_ranges is 'what a symbol''s webhook ticks of each minute amount to';
 
 set local client_min_messages = notice;

@@ -122,7 +122,8 @@ function formatYear(year: number): string {
   return `${year < 0 ? '-' : '+'}${pad(Math.abs(year), 6)}`;
 }
 
-function floorDivide(dividend: bigint, divisor: bigint): bigint {
+/** Rounded down, also of negative ones. */
+export function floorDivide(dividend: bigint, divisor: bigint): bigint {
   const quotient = dividend / divisor;
   return dividend % divisor < 0n ? quotient - 1n : quotient;
 }

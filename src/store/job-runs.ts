@@ -7,6 +7,7 @@ export type JobName =
   | 'tick_export'
   | 'tick_import'
   | 'tick_consumer'
+  | 'tick_flush'
   | 'micro_batch'
   | 'inference'
   | 'signals'

@@ -14,6 +14,7 @@ import { connectDurable, Session } from './postgres/session.ts';
 import { SignalsStore } from './signals/signals-store.ts';
 import { isSchemaBehind, withReason } from './schema/behind.ts';
 import { migrate, schemaStatus } from './schema/migrate.ts';
+import { MdTicksStore } from './market/md-ticks.ts';
 import { TickDataWriter, type TickDataResult } from './market/tick-data.ts';
 import { rowOf, type UpsertTick } from './market/upsert-tick.ts';
 
@@ -48,6 +49,7 @@ export class StoreClient {
   readonly busLogEnds: BusLogEnds;
   readonly bars: BarsStore;
   readonly signals: SignalsStore;
+  readonly mdTicks: MdTicksStore;
 
   /** @throws RangeError when a provider's map of symbols cannot be used */
   constructor({ dbUri, applicationName = 'store-client', providers }: StoreClientOptions) {
@@ -65,6 +67,7 @@ export class StoreClient {
     this.busLogEnds = new BusLogEnds((work) => this.#bookkeeping.run(work));
     this.bars = new BarsStore((work) => this.#bars.run(work));
     this.signals = new SignalsStore((work) => this.#signals.run(work));
+    this.mdTicks = new MdTicksStore((work) => this.#write.run(work));
   }
 
   /** A separate connection for the caller, with durable commits. Rejects with ConnectError. */

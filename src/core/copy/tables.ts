@@ -1,5 +1,6 @@
 /** PostgreSQL type names of the columns written. */
-export type ColumnType = 'int2' | 'int8' | 'float8' | 'text' | 'bytea' | 'numeric' | 'timestamptz' | 'jsonb';
+export type ColumnType =
+  'int2' | 'int8' | 'float8' | 'text' | 'bytea' | 'numeric' | 'timestamptz' | 'jsonb' | 'tstzrange';
 
 interface Column {
   readonly name: string;
@@ -92,8 +93,26 @@ export const SIGNALS: CopyTable = {
   ],
 };
 
-/** Column names that SQL takes for a type unless quoted. */
-const QUOTED = new Set(['timestamp']);
+/** Without the columns that the database fills in itself (created_at, tx). */
+export const MD_TICKS: CopyTable = {
+  name: 'md_ticks',
+  columns: [
+    column('symbol', 'text'),
+    column('ts', 'timestamptz'),
+    column('price', 'numeric'),
+    column('volume', 'numeric'),
+    column('source', 'text'),
+    column('seq', 'int8'),
+  ],
+};
+
+export const MD_RANGES: CopyTable = {
+  name: 'md_ranges',
+  columns: [column('symbol', 'text'), column('window', 'tstzrange'), column('agg', 'jsonb')],
+};
+
+/** Column names that SQL takes for a word of its own unless quoted. */
+const QUOTED = new Set(['timestamp', 'window']);
 
 /** `COPY ticks (tick_number, "timestamp", …) FROM STDIN (FORMAT binary)` */
 export function copyStatement(table: CopyTable): string {

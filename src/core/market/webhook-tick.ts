@@ -1,4 +1,5 @@
 import type { Micros } from '../time.ts';
+import type { EventEncoding } from './codec/decode.ts';
 import { exactDecimal, DECIMAL_DIGITS_MAX } from './codec/decimal.ts';
 import { providerName, wholeNumber } from './codec/field.ts';
 import {
@@ -94,8 +95,10 @@ export function encodeWebhookTick({ symbol, ts, price, volume, source, seq }: We
 /** The tick of a record on the bus, which other programs may have written; or why it is none. */
 export function decodeWebhookTick(
   data: Uint8Array,
+  encoding: EventEncoding,
   providers: Providers = NO_PROVIDERS,
 ): WebhookTick | Refusal {
+  if (encoding !== 'json') return refuse('bad_json', `${encoding}; records of this topic are JSON`);
   if (data.length > RECORD_BYTES_MAX)
     return refuse('too_large', `${data.length} bytes; the limit is ${RECORD_BYTES_MAX}`);
   let text: string;

@@ -7,7 +7,7 @@ export type Stage = (typeof STAGES)[number];
 
 /**
  * What works on the bus, and the stage it belongs to: each has its own thread, and they read STREAMING_CONFIG. The stage
- * `signals` is two of them, the signal consumer and the inference.
+ * `signals` is two of them, the signal consumer and the inference, and so is `api`: what its webhook takes is stored by the flusher.
  */
 const BUS_STAGES = {
   orders: 'orders',
@@ -15,6 +15,7 @@ const BUS_STAGES = {
   bars: 'bars',
   signals: 'signals',
   inference: 'signals',
+  flusher: 'api',
   api: 'api',
 } as const satisfies Record<string, Stage>;
 

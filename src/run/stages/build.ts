@@ -11,6 +11,7 @@ import { OrdersProducer } from '../../stream/producers/orders.ts';
 import { SyntheticProducer } from '../../stream/producers/synthetic.ts';
 import type { Stage } from '../../stream/stage.ts';
 import { TickConsumer } from '../../stream/ticks/tick-consumer.ts';
+import { TickFlusher } from '../../stream/webhook/tick-flusher.ts';
 import { ConnectedStage, type Connections, type StageHost } from './connected-stage.ts';
 import { buildEvaluator } from './evaluator.ts';
 import { eventsTopic, signalsTopic } from './open-bus.ts';
@@ -25,6 +26,7 @@ const BUILDERS: Readonly<Record<Role, StageBuilder>> = {
   bars: buildBars,
   signals: buildSignals,
   inference: buildInference,
+  flusher: buildFlusher,
   api: buildApi,
   synthetic: buildSynthetic,
   ibkr: buildIbkr,
@@ -124,6 +126,26 @@ async function buildInference(setup: StageSetup, connections: Connections): Prom
     idleTimeoutMs: windows.idle_timeout,
     set,
     ...(await buildEvaluator(streaming, set, connections)),
+  });
+}
+
+function buildFlusher(setup: StageSetup, { bus, store, busReport, env, meter }: Connections): Stage {
+  const { streaming, consumer, group, batchSize } = setup;
+  const config = streaming.webhook;
+  return new TickFlusher({
+    bus,
+    storeClient: store,
+    consumerGroup: group ?? config.consumer_group,
+    consumerName: consumer,
+    flushIntervalMs: config.flush_interval,
+    batchSize: batchSize ?? config.batch_size,
+    batchMax: config.batch_max,
+    takeoverMs: config.takeover,
+    forward: config.forward ? { topic: eventsTopic(streaming), encoding: streaming.bus.encoding } : null,
+    providers: streaming.providers,
+    backpressure: busReport.capacity,
+    env,
+    meter,
   });
 }
 

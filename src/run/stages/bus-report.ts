@@ -3,6 +3,7 @@ import type { StreamBus } from '../../bus/bus.ts';
 import { BusCapacity } from '../../bus/capacity.ts';
 import { CAPACITY_LIMITS } from '../../core/bus/capacity.ts';
 import { DEAD_LETTER_TOPIC } from '../../core/market/dead-letter.ts';
+import { WEBHOOK_TOPIC } from '../../core/market/webhook-tick.ts';
 import type { Meter } from '../../stream/meter.ts';
 import { eventsTopic, signalsTopic } from './open-bus.ts';
 import type { StreamingConfig } from '../config/streaming/load.ts';
@@ -33,7 +34,7 @@ export class BusReport {
     const { bus, streaming, maintainsBus, env, meter } = options;
     this.capacity = new BusCapacity({
       bus,
-      topics: maintainsBus ? [eventsTopic(streaming)] : [],
+      topics: maintainsBus ? [eventsTopic(streaming), WEBHOOK_TOPIC] : [],
       deadLetterTopic: maintainsBus ? DEAD_LETTER_TOPIC : null,
       signalsTopic: maintainsBus ? signalsTopic(streaming) : null,
       env,
@@ -99,5 +100,5 @@ export class BusReport {
 }
 
 function topicsOf(streaming: StreamingConfig): string[] {
-  return [eventsTopic(streaming), signalsTopic(streaming), DEAD_LETTER_TOPIC];
+  return [eventsTopic(streaming), signalsTopic(streaming), WEBHOOK_TOPIC, DEAD_LETTER_TOPIC];
 }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { BusError, type GroupCheckpoints, type LogEnds, type StreamBus } from '../../bus/bus.ts';
 import { PostgresBus } from '../../bus/postgres/bus.ts';
 import { openRedisBus } from '../../bus/redis/bus.ts';
+import { WEBHOOK_TOPIC } from '../../core/market/webhook-tick.ts';
 import type { StreamingConfig } from '../config/streaming/load.ts';
 
 /** Topics whose names the configuration does not set. */
@@ -30,12 +31,25 @@ export function signalsTopic({ bus }: StreamingConfig): string {
   return bus.type === 'redis' ? bus.redis.signals_stream : SIGNALS_TOPIC;
 }
 
+/**
+ * Flushers share what the webhook took: on kafka a partition has one of them, on the others one partition serves them all, and
+ * with several the topic's own name, where other programs write, would be an inbox.
+ */
+function partitionsOf(config: StreamingConfig): Record<string, number> {
+  const { type, partitions } = config.bus;
+  return {
+    [eventsTopic(config)]: partitions,
+    [signalsTopic(config)]: partitions,
+    [WEBHOOK_TOPIC]: type === 'kafka' ? partitions : 1,
+  };
+}
+
 /** The bus that the configuration names. Rejects with BusError. */
 export async function openBus(config: StreamingConfig, parts: BusParts): Promise<StreamBus> {
   const { bus } = config;
   const { databaseUrl, clientName, checkpoints, ends, env } = parts;
   const options = {
-    partitions: { [eventsTopic(config)]: bus.partitions, [signalsTopic(config)]: bus.partitions },
+    partitions: partitionsOf(config),
     maxBytes: bus.max_bytes,
     clientName,
     checkpoints,

@@ -18,6 +18,7 @@ export const SCHEMA_STAGE: Readonly<Record<Role, BusStage>> = {
   bars: 'bars',
   signals: 'signals',
   inference: 'inference',
+  flusher: 'api',
   api: 'api',
   synthetic: 'orders',
   ibkr: 'orders',

@@ -4,6 +4,7 @@ import { API_METRICS } from './api-metrics.ts';
 import type { Labels } from '../../stream/meter.ts';
 import { FAILURES } from '../../stream/inference/model/prediction.ts';
 import { seriesKey, type MeterEntry } from './meter-buffer.ts';
+import { WEBHOOK_METRICS } from './webhook-metrics.ts';
 
 const WRITE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
@@ -50,7 +51,7 @@ const METRICS: MetricTable = {
   store_write_duration_seconds: {
     kind: 'histogram',
     help: 'A batch, from the first statement to what follows its commit.',
-    labels: { table: ['tick_data', 'bars_ohlcv', 'signals'] },
+    labels: { table: ['tick_data', 'bars_ohlcv', 'signals', 'md_ticks'] },
     buckets: WRITE_SECONDS,
   },
   store_bars_write_latency_seconds: {
@@ -76,6 +77,8 @@ const METRICS: MetricTable = {
         'signals_database',
         'tick_consumer_bus',
         'tick_consumer_database',
+        'tick_flusher_bus',
+        'tick_flusher_database',
         'producer_synthetic',
         'producer_ibkr',
         'producer_orders',
@@ -270,6 +273,7 @@ const METRICS: MetricTable = {
     labels: { topic: [], group: [] },
   },
   ...API_METRICS,
+  ...WEBHOOK_METRICS,
 };
 
 const ALARMS = new Set(['bus_full']);

@@ -15,7 +15,7 @@ import type { PartitionWorker } from '../owned/partitions.ts';
 import type { ServerCalls } from '../server-calls.ts';
 import { StepPacing, type StepLimits } from './pacing.ts';
 import { StepWriter } from './step-writer.ts';
-import { refusedRecord } from '../ticks/batch.ts';
+import { refusedRecord } from '../shared/batch.ts';
 
 export interface PartitionBatcherOptions {
   bus: StreamBus;

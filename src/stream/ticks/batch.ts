@@ -1,30 +1,14 @@
 import type { Delivery } from '../../bus/bus.ts';
 import { acceptEvent } from '../../core/market/accept.ts';
-import { partitionName, type RefusedRecord } from '../../core/market/dead-letter.ts';
 import type { TickEvent } from '../../core/market/event.ts';
 import type { Providers } from '../../core/market/identity/providers.ts';
+import { refusedRecord, type BatchContext, type Delivered, type SortedBatch } from '../shared/batch.ts';
 
-/** A tick and its delivery: if the database refuses the tick later, the raw bytes are kept. */
-export interface DeliveredTick {
-  tick: TickEvent;
-  delivery: Delivery;
-}
+export type DeliveredTick = Delivered<TickEvent>;
 
-/** The deliveries of one batch, sorted by what to do with them. */
-export interface TickBatch {
-  ticks: DeliveredTick[];
-  /** malformed records, for mdp.events.dlq */
-  refused: RefusedRecord[];
+export interface TickBatch extends SortedBatch<TickEvent> {
   /** bars and replayed ticks, which other consumers handle, and entries whose body the bus has lost */
   skipped: { bars: number; replayed: number; lost: number };
-}
-
-/** Where a batch is sorted. */
-export interface BatchContext {
-  group: string;
-  partitions: number;
-  /** timestamp of refusals, µs */
-  nowMicros: bigint;
 }
 
 export function sortDeliveries(
@@ -45,22 +29,4 @@ export function sortDeliveries(
     else batch.ticks.push({ tick: event, delivery });
   }
   return batch;
-}
-
-export function refusedRecord(
-  delivery: Delivery,
-  { reason, detail }: Pick<RefusedRecord, 'reason' | 'detail'>,
-  { group, partitions, nowMicros }: BatchContext,
-): RefusedRecord {
-  return {
-    topic: partitionName(delivery.topic, delivery.partition, partitions),
-    msgId: delivery.position,
-    group,
-    reason,
-    detail,
-    key: delivery.key,
-    encoding: delivery.encoding,
-    raw: delivery.data ?? new Uint8Array(0),
-    at: nowMicros,
-  };
 }

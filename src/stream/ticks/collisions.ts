@@ -1,7 +1,8 @@
 import type { Env } from '../../core/env.ts';
 import type { Meter } from '../meter.ts';
+import type { TickEvent } from '../../core/market/event.ts';
 import type { DeliveredTick } from './batch.ts';
-import type { RefusedTick } from './sink.ts';
+import type { RefusedTick } from '../shared/sink.ts';
 
 /** How often a provider that does not number its trades is told of, ms. */
 const TOLD_EVERY_MS = 60_000;
@@ -40,7 +41,7 @@ export class TickCollisions {
   }
 
   /** Takes the ticks of a settled batch, in order, and those of them that were refused. */
-  settled(ticks: readonly DeliveredTick[], refused: readonly RefusedTick[]): void {
+  settled(ticks: readonly DeliveredTick[], refused: readonly RefusedTick<TickEvent>[]): void {
     const conflicts = new Set<DeliveredTick['delivery']>();
     for (const { tick, delivery, reason } of refused) {
       if (reason !== 'conflict') continue;

@@ -1,18 +1,13 @@
 import type { Env } from '../../core/env.ts';
-import type { RefusedRecord } from '../../core/market/dead-letter.ts';
+import type { TickEvent } from '../../core/market/event.ts';
 import type { JobRun } from '../job-run.ts';
 import type { Meter } from '../meter.ts';
 import { countAltered } from '../altered.ts';
+import type { BatchResult } from '../shared/role.ts';
 import type { TickBatch } from './batch.ts';
 import { TickCollisions } from './collisions.ts';
-import type { SinkResult } from './sink.ts';
 
-/** The result of one batch. */
-export interface TickBatchResult extends SinkResult {
-  batch: TickBatch;
-  deadLetters: readonly RefusedRecord[];
-  durationMs: number;
-}
+type TickBatchResult = BatchResult<TickEvent, TickBatch>;
 
 export const COMPONENT = 'tick_consumer';
 /** log lines for the dead letters of one batch */

@@ -136,6 +136,21 @@ export function registerInfer(commands: StreamCommands, env: StreamEnvironment):
     );
 }
 
+/** `mdp stream flush`: what the webhook took into md_ticks. */
+export function registerFlush(commands: StreamCommands, env: StreamEnvironment): void {
+  withRoleOptions(
+    commands.command(
+      'flush',
+      'ticks that the webhook took, from ticks.received into md_ticks and md_ranges, each once',
+    ),
+    'so many ticks are stored without waiting for more',
+  )
+    .addHelpText('after', FLUSH_HELP)
+    .action((options: RoleArguments, command: Command) =>
+      commands.run(command, (streaming) => runConsumer('flusher', options, streaming, env)),
+    );
+}
+
 const ENDING = `Ends at SIGTERM or Ctrl-C with what is in hand stored and acknowledged.
 Exit codes: 0 stopped cleanly, 1 failed, 2 a mistake in the command line or the configuration.
 The database is named by DATABASE_URL (no default).`;
@@ -146,6 +161,15 @@ Examples:
   $ mdp stream ticks --consumer tick-2 --batch-size 1000 --metrics-port 9102
 
 Malformed events go to mdp.events.dlq with their reason; bars and replayed ticks are left to others.
+${ENDING}`;
+
+const FLUSH_HELP = `
+Examples:
+  $ mdp stream flush --config configs/streaming.yaml
+  $ mdp stream flush --consumer flusher-2 --metrics-port 9102
+
+A tick waits webhook.flush_interval for others at most. With webhook.forward stored ticks also become events of mdp.events. The
+daemon's stage api flushes by itself; further members of the group share the work and take over what a dead one had in hand.
 ${ENDING}`;
 
 const SIGNALS_HELP = `

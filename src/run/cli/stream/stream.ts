@@ -1,6 +1,12 @@
 import type { Command } from 'commander';
 import { runStreaming, withBus, type StreamCommands, type StreamEnvironment } from './commands.ts';
-import { registerInfer, registerMicroBatch, registerSignals, registerTicks } from './consumers.ts';
+import {
+  registerFlush,
+  registerInfer,
+  registerMicroBatch,
+  registerSignals,
+  registerTicks,
+} from './consumers.ts';
 import { registerGroups } from './groups.ts';
 import { registerProduce } from './produce.ts';
 import { registerTail } from './tail.ts';
@@ -27,6 +33,7 @@ export function registerStream(program: Command, env: StreamEnvironment): void {
   registerMicroBatch(commands, env);
   registerInfer(commands, env);
   registerSignals(commands, env);
+  registerFlush(commands, env);
   registerTail(commands);
   registerGroups(commands);
 }

@@ -223,6 +223,16 @@ export const streamingSchema = z.strictObject({
     })
     .prefault({}),
   api: apiSection.prefault({}),
+  webhook: z
+    .strictObject({
+      consumer_group: topic.default('tick-flusher'),
+      flush_interval: written(duration('100ms', '1m')).prefault('1s'),
+      batch_size: z.int().min(1).max(100_000).default(200),
+      batch_max: z.int().min(1).max(100_000).default(5_000),
+      takeover: written(duration('1s', '1h')).prefault('30s'),
+      forward: z.boolean().default(false),
+    })
+    .prefault({}),
   telemetry: z
     .strictObject({
       metrics_port: z.int().min(0).max(65_535).default(9101),

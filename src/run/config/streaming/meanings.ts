@@ -105,6 +105,13 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'api.connections_max': 'Connections at once; further ones are closed.',
   'api.trusted_proxies':
     'Addresses and networks of proxies whose X-Forwarded-For says where a request comes from.',
+  'webhook.consumer_group': 'The group of the flusher, which stores what `POST /ingest/tick` took.',
+  'webhook.flush_interval': 'How long an accepted tick waits for others before it is stored.',
+  'webhook.batch_size': 'So many ticks are stored without waiting.',
+  'webhook.batch_max': 'Ticks of one transaction when the flusher is behind.',
+  'webhook.takeover': 'What a silent flusher had in hand goes to another one after this.',
+  'webhook.forward':
+    'Whether stored ticks also become events of `mdp.events` (provider = source), and so rows of `tick_data`, bars and signals.',
   'telemetry.metrics_port': 'Port of /metrics of the stages on the bus; METRICS_PORT wins.',
   'telemetry.log_level': 'Least level that is logged: trace, debug, info, warn, error or fatal.',
 };

@@ -141,7 +141,7 @@ void test('a tick comes back from the bus as it was put there', async () => {
       if (found.kind === 'refused') return found.problems[0].path === 'symbol';
       read += 1;
       const [one] = found.ticks;
-      const back = decodeWebhookTick(encodeWebhookTick(one));
+      const back = decodeWebhookTick(encodeWebhookTick(one), 'json');
       return (
         one.price === given.price &&
         one.volume === given.volume &&
@@ -155,7 +155,10 @@ void test('a tick comes back from the bus as it was put there', async () => {
 });
 
 void test('records of other programs are read by the same rules', async (t) => {
-  t.match(decodeWebhookTick(Buffer.from(JSON.stringify(GOOD))), { symbol: 'BTCUSDT', price: '110000.10' });
+  t.match(decodeWebhookTick(Buffer.from(JSON.stringify(GOOD)), 'json'), {
+    symbol: 'BTCUSDT',
+    price: '110000.10',
+  });
   for (const [data, reason] of [
     ['{', 'bad_json'],
     ['[{}]', 'not_an_object'],
@@ -164,7 +167,11 @@ void test('records of other programs are read by the same rules', async (t) => {
     [Buffer.from([0x22, 0xc3, 0x22]), 'bad_utf8'],
     [' '.repeat(70_000), 'too_large'],
   ] as const)
-    t.match(decodeWebhookTick(Buffer.from(data)), { kind: 'refused', reason });
+    t.match(decodeWebhookTick(Buffer.from(data), 'json'), { kind: 'refused', reason });
+  t.match(decodeWebhookTick(Buffer.from(JSON.stringify(GOOD)), 'msgpack'), {
+    kind: 'refused',
+    reason: 'bad_json',
+  });
 });
 
 void test('what is declared of a source counts, and a forwarded tick is the same event', async (t) => {

@@ -1,27 +1,35 @@
 import { isTooMuch, storeVerdict } from '../../core/retry.ts';
 import { sqlstateOf } from '../../store/postgres/sqlstate.ts';
 import type { DeadLetterReason } from '../../core/market/dead-letter.ts';
-import type { StoreClient } from '../../store/store-client.ts';
 import type { TickDataResult } from '../../store/market/tick-data.ts';
+import type { Witness } from '../../store/postgres/witness.ts';
 import type { ServerCalls } from '../server-calls.ts';
-import type { DeliveredTick } from './batch.ts';
+import type { Delivered } from './batch.ts';
 
 /** A tick that cannot be stored. */
-export interface RefusedTick extends DeliveredTick {
+export interface RefusedTick<T> extends Delivered<T> {
   reason: DeadLetterReason;
   detail: string;
 }
 
-export interface SinkResult {
+export interface SinkResult<T> {
   stored: number;
   /** already stored with the same content */
   known: number;
-  refused: RefusedTick[];
+  refused: RefusedTick<T>[];
   /** the least number of ticks that was too much for the database at once; null: none was */
   tooMany: number | null;
 }
 
-type TickStore = Pick<StoreClient, 'writeTicks' | 'tickWitness'>;
+/** A table of ticks. */
+export interface TickStore<T> {
+  /** in one transaction, each once; rejects with the server's error */
+  write(ticks: readonly T[]): Promise<TickDataResult>;
+  /** whether the table takes rows at the moment */
+  witness(): Promise<Witness>;
+  /** said of a tick whose key is stored with another content */
+  conflictDetail(tick: T): string;
+}
 
 const NOTHING = { stored: 0, known: 0, tooMany: null };
 
@@ -37,40 +45,40 @@ function mayBeOfData(error: unknown): boolean {
  *
  * Rejects only when `signal` ends the waiting.
  */
-export async function storeTicks(
-  store: TickStore,
-  ticks: readonly DeliveredTick[],
+export async function storeTicks<T>(
+  store: TickStore<T>,
+  ticks: readonly Delivered<T>[],
   calls: ServerCalls,
   signal: AbortSignal,
-): Promise<SinkResult> {
-  const suspects: DeliveredTick[] = [];
+): Promise<SinkResult<T>> {
+  const suspects: Delivered<T>[] = [];
   const result = await storeOthers(store, ticks, suspects, calls, signal);
   for (const suspect of suspects) add(result, await judge(store, suspect, calls, signal));
   return result;
 }
 
 /** What is refused alone becomes a suspect: there may be nothing yet that speaks against it. */
-async function storeOthers(
-  store: TickStore,
-  ticks: readonly DeliveredTick[],
-  suspects: DeliveredTick[],
+async function storeOthers<T>(
+  store: TickStore<T>,
+  ticks: readonly Delivered<T>[],
+  suspects: Delivered<T>[],
   calls: ServerCalls,
   signal: AbortSignal,
-): Promise<SinkResult> {
+): Promise<SinkResult<T>> {
   if (ticks.length === 0) return { ...NOTHING, refused: [] };
   let isCut = false;
   let isLate = false;
   const write = async (): Promise<TickDataResult> => {
     try {
-      return await store.writeTicks(ticks.map(({ tick }) => tick));
+      return await store.write(ticks.map(({ tick }) => tick));
     } catch (error) {
       isLate = ticks.length > 1 && isTooMuch(sqlstateOf(error));
-      isCut = mayBeOfData(error) && (await store.tickWitness()) !== 'fails';
+      isCut = mayBeOfData(error) && (await store.witness()) !== 'fails';
       throw error;
     }
   };
   try {
-    return resultOf(ticks, await calls.database(write, signal, () => !isCut && !isLate));
+    return resultOf(store, ticks, await calls.database(write, signal, () => !isCut && !isLate));
   } catch (error) {
     if (!isCut && !isLate) throw error;
   }
@@ -86,54 +94,51 @@ async function storeOthers(
 }
 
 /** Stored after all, or refused while another row passes before and after it. */
-async function judge(
-  store: TickStore,
-  suspect: DeliveredTick,
+async function judge<T>(
+  store: TickStore<T>,
+  suspect: Delivered<T>,
   calls: ServerCalls,
   signal: AbortSignal,
-): Promise<SinkResult> {
+): Promise<SinkResult<T>> {
   let isProven = false;
   const write = async (): Promise<TickDataResult> => {
-    const passesBefore = (await store.tickWitness()) === 'passes';
+    const passesBefore = (await store.witness()) === 'passes';
     try {
-      return await store.writeTicks([suspect.tick]);
+      return await store.write([suspect.tick]);
     } catch (error) {
-      isProven = passesBefore && mayBeOfData(error) && (await store.tickWitness()) === 'passes';
+      isProven = passesBefore && mayBeOfData(error) && (await store.witness()) === 'passes';
       throw error;
     }
   };
   try {
-    return resultOf([suspect], await calls.database(write, signal, () => !isProven));
+    return resultOf(store, [suspect], await calls.database(write, signal, () => !isProven));
   } catch (error) {
     if (!isProven) throw error;
     return refusedOne(suspect, error);
   }
 }
 
-function resultOf(ticks: readonly DeliveredTick[], { stored, known, conflicts }: TickDataResult): SinkResult {
+function resultOf<T>(
+  store: TickStore<T>,
+  ticks: readonly Delivered<T>[],
+  { stored, known, conflicts }: TickDataResult,
+): SinkResult<T> {
   const refused = conflicts.map((index) => ({
     ...ticks[index],
     reason: 'conflict' as const,
-    detail: conflictDetail(ticks[index]),
+    detail: store.conflictDetail(ticks[index].tick),
   }));
   return { ...NOTHING, stored, known, refused };
 }
 
-function add(result: SinkResult, { stored, known, refused, tooMany }: SinkResult): void {
+function add<T>(result: SinkResult<T>, { stored, known, refused, tooMany }: SinkResult<T>): void {
   result.stored += stored;
   result.known += known;
   result.refused.push(...refused);
   if (tooMany !== null) result.tooMany = Math.min(tooMany, result.tooMany ?? Infinity);
 }
 
-function conflictDetail({ tick: { provider, notes } }: DeliveredTick): string {
-  const detail = 'a tick of this provider, symbol, time and seq is stored with another content, which stays';
-  return notes !== undefined && notes.includes('unnumbered')
-    ? `${detail}; it says neither seq nor trade_id: declare providers: { ${provider}: { identity: content } }`
-    : detail;
-}
-
-function refusedOne(tick: DeliveredTick, error: unknown): SinkResult {
+function refusedOne<T>(tick: Delivered<T>, error: unknown): SinkResult<T> {
   const detail = `${sqlstateOf(error)}: ${(error as Error).message}`;
   return { ...NOTHING, refused: [{ ...tick, reason: 'refused_by_database', detail }] };
 }
