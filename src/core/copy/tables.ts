@@ -1,6 +1,5 @@
 /** PostgreSQL type names of the columns written. */
-export type ColumnType =
-  'int2' | 'int8' | 'float8' | 'text' | 'bytea' | 'numeric' | 'timestamptz' | 'jsonb' | 'tstzrange';
+export type ColumnType = 'int2' | 'int8' | 'float8' | 'text' | 'bytea' | 'numeric' | 'timestamptz' | 'jsonb';
 
 interface Column {
   readonly name: string;
@@ -106,11 +105,6 @@ export const MD_TICKS: CopyTable = {
   ],
 };
 
-export const MD_RANGES: CopyTable = {
-  name: 'md_ranges',
-  columns: [column('symbol', 'text'), column('window', 'tstzrange'), column('agg', 'jsonb')],
-};
-
 /** Column names that SQL takes for a word of its own unless quoted. */
 const QUOTED = new Set(['timestamp', 'window']);
 
@@ -120,6 +114,6 @@ export function copyStatement(table: CopyTable): string {
 }
 
 /** `tick_number, "timestamp", …` */
-export function columnList(table: CopyTable): string {
-  return table.columns.map(({ name }) => (QUOTED.has(name) ? `"${name}"` : name)).join(', ');
+export function columnList({ columns }: { columns: readonly { name: string }[] }): string {
+  return columns.map(({ name }) => (QUOTED.has(name) ? `"${name}"` : name)).join(', ');
 }

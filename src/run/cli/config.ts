@@ -5,12 +5,8 @@ import { RulesError } from '../../stream/inference/rules/mistakes.ts';
 import { readRules } from '../../stream/inference/rules/rules-file.ts';
 import { ConfigError } from '../config/load.ts';
 import { createRedactor } from '../config/redact.ts';
-import {
-  featureSettings,
-  readStreamingConfig,
-  streamingConfigPath,
-  type StreamingConfig,
-} from '../config/streaming/load.ts';
+import { featureSettings } from '../config/streaming/feature-keys.ts';
+import { readStreamingConfig, streamingConfigPath, type StreamingConfig } from '../config/streaming/load.ts';
 import { YamlError } from '../config/streaming/yaml.ts';
 import { EXIT_FAILED } from '../exit-codes.ts';
 import { checkModels } from './models/check.ts';

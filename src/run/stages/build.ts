@@ -5,7 +5,7 @@ import { featureSet } from '../../core/feature/catalogue.ts';
 import { InferenceConsumer } from '../../stream/inference/inference-consumer.ts';
 import { SignalConsumer } from '../../stream/signals/signal-consumer.ts';
 import type { SignalStageOptions } from '../../stream/signals/signal-stage.ts';
-import { featureSettings } from '../config/streaming/load.ts';
+import { featureSettings } from '../config/streaming/feature-keys.ts';
 import type { ProducerOptions } from '../../stream/producers/event-publisher.ts';
 import { OrdersProducer } from '../../stream/producers/orders.ts';
 import { SyntheticProducer } from '../../stream/producers/synthetic.ts';

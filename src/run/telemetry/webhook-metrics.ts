@@ -8,8 +8,8 @@ export const WEBHOOK_METRICS: MetricTable = {
   },
   webhook_rejected_total: {
     kind: 'counter',
-    help: 'Requests whose ticks could not be kept: the bus was full, unreachable, or did not answer in time.',
-    labels: { reason: ['full', 'unreachable', 'timeout'] },
+    help: 'Requests whose ticks could not be kept: the bus was full, unreachable, misconfigured, or did not answer in time.',
+    labels: { reason: ['full', 'unreachable', 'setup', 'timeout'] },
   },
   webhook_publishes_total: {
     kind: 'counter',

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { columnList, MD_RANGES, MD_TICKS } from '../../core/copy/tables.ts';
+import { columnList, MD_TICKS } from '../../core/copy/tables.ts';
 import type { WebhookTick } from '../../core/market/webhook-tick.ts';
 import type { Micros } from '../../core/time.ts';
 import { prepared } from '../postgres/pooler.ts';
@@ -10,6 +10,7 @@ import { askWitness, type Witness } from '../postgres/witness.ts';
 import { minuteOf, recomputeRanges, type RangeMinute } from './ranges.ts';
 import type { TickDataResult } from './tick-data.ts';
 
+const MD_RANGES = { name: 'md_ranges', columns: [{ name: 'symbol' }, { name: 'window' }, { name: 'agg' }] };
 const COLUMNS = columnList(MD_TICKS);
 
 /** The rows as arrays, one for each column: $1 symbol, $2 µs, $3 price, $4 volume, $5 source, $6 seq. */

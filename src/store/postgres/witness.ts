@@ -1,5 +1,5 @@
 import { DatabaseError, type Client } from 'pg';
-import { columnList, type CopyTable } from '../../core/copy/tables.ts';
+import { columnList } from '../../core/copy/tables.ts';
 import { beginWriting } from './pooler.ts';
 
 /**
@@ -8,8 +8,13 @@ import { beginWriting } from './pooler.ts';
  */
 export type Witness = 'passes' | 'fails' | 'none';
 
+interface NamedTable {
+  name: string;
+  columns: readonly { name: string }[];
+}
+
 export interface WitnessTable {
-  table: CopyTable;
+  table: NamedTable;
   /** ORDER BY of the row to take, null for any */
   order: string | null;
 }
@@ -30,7 +35,7 @@ export async function askWitness(client: Client, tables: readonly WitnessTable[]
   return witness;
 }
 
-async function askOne(client: Client, table: CopyTable, order: string | null): Promise<Witness> {
+async function askOne(client: Client, table: NamedTable, order: string | null): Promise<Witness> {
   const columns = columnList(table);
   await client.query(beginWriting(client).join('; '));
   try {

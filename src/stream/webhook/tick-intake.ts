@@ -15,8 +15,10 @@ import { FLUSHER_GROUP } from './tick-flusher.ts';
 export type IntakeFailure =
   /** the bus has no room, or too many ticks wait for it already */
   | 'full'
-  /** the bus does not answer, or refuses */
+  /** the bus does not answer */
   | 'unreachable'
+  /** the bus cannot be used as it is configured: waiting does not help */
+  | 'setup'
   /** the bus has not answered in time: the ticks may be on it */
   | 'timeout';
 
@@ -213,16 +215,15 @@ export class TickIntake {
   }
 
   #failed(parts: readonly Part[], error: unknown): void {
-    const isFull = error instanceof BusError && error.kind === 'full';
-    if (isFull) this.#options.backpressure.reportFull();
+    const kind = failureOf(error);
+    if (kind === 'full') this.#options.backpressure.reportFull();
     if (!this.#isFailing)
-      this.#env.log(isFull || isAway(error) ? 'warn' : 'error', 'The webhook cannot keep ticks', {
+      this.#env.log(kind === 'setup' ? 'error' : 'warn', 'The webhook cannot keep ticks', {
+        kind,
         err: error,
       });
     this.#isFailing = true;
-    const failure = isFull
-      ? new IntakeError('full', 'the bus is full', error)
-      : new IntakeError('unreachable', 'the bus does not take ticks', error);
+    const failure = new IntakeError(kind, 'the bus does not take ticks', error);
     for (const { request } of parts) request.reject(failure);
   }
 
@@ -253,8 +254,10 @@ export class TickIntake {
   }
 }
 
-function isAway(error: unknown): boolean {
-  return error instanceof BusError && error.kind === 'unreachable';
+function failureOf(error: unknown): IntakeFailure {
+  if (!(error instanceof BusError)) return 'unreachable';
+  // a record of some hundred bytes is refused by a bus that is set up to refuse it
+  return error.kind === 'refused' ? 'setup' : error.kind;
 }
 
 function recordOf(tick: WebhookTick): OutgoingRecord {

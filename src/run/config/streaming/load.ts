@@ -2,7 +2,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { featureSet, type FeatureSettings } from '../../../core/feature/catalogue.ts';
 import { symbolMistakes } from '../../../core/market/identity/providers.ts';
 import { symbolProblem } from '../../../core/market/identity/symbol.ts';
 import { ORDER_PROVIDER } from '../../../core/market/orders/order.ts';
@@ -11,6 +10,7 @@ import { readSetting, readVariable } from '../load.ts';
 import { byteSize, duration, type Parser } from '../parsers.ts';
 import { apiSection } from './api.ts';
 import { contractList, withSymbols } from './contracts.ts';
+import { featureProblem } from './feature-keys.ts';
 import { adapterOfModel } from './model-adapter.ts';
 import { defaultRulesFile } from './rules-file.ts';
 import { readYaml, YamlError } from './yaml.ts';
@@ -244,32 +244,6 @@ export const streamingSchema = z.strictObject({
     })
     .prefault({}),
 });
-
-/** What is wrong with the windows of features; null: nothing. */
-function featureProblem(features: FeatureKeys): string | null {
-  try {
-    featureSet(featureSettings(features));
-    return null;
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return error.message;
-  }
-}
-
-interface FeatureKeys {
-  grid: number;
-  price_bin?: number | undefined;
-  windows: readonly { name: string; horizon: number }[];
-}
-
-/** The section `features` as core/feature has it. */
-export function featureSettings({ grid, price_bin, windows }: FeatureKeys): FeatureSettings {
-  return {
-    gridMs: grid,
-    priceBin: price_bin ?? null,
-    windows: windows.map(({ name, horizon }) => ({ name, horizonMs: horizon })),
-  };
-}
 
 /** Every key with its value: durations in ms, sizes in bytes. */
 export type StreamingConfig = z.output<typeof streamingSchema>;

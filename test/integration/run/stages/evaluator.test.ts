@@ -3,11 +3,8 @@ import { join } from 'node:path';
 import { test, type Test } from 'tap';
 import { featureSet } from '../../../../src/core/feature/catalogue.ts';
 import type { FeatureRow, Signal } from '../../../../src/core/signal/signal.ts';
-import {
-  featureSettings,
-  loadStreamingConfig,
-  type StreamingConfig,
-} from '../../../../src/run/config/streaming/load.ts';
+import { featureSettings } from '../../../../src/run/config/streaming/feature-keys.ts';
+import { loadStreamingConfig, type StreamingConfig } from '../../../../src/run/config/streaming/load.ts';
 import { buildEvaluator, withAdapter } from '../../../../src/run/stages/evaluator.ts';
 import type { Facts } from '../../../../src/stream/signals/evaluator.ts';
 import { testEnv } from '../../../support/bus/env.ts';

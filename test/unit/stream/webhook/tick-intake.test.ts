@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import type { GroupInfo, PartitionReader, StreamBus } from '../../../../src/bus/bus.ts';
+import type { GroupInfo, PartitionReader } from '../../../../src/bus/bus.ts';
 import { parseWebhookBody, type WebhookTick } from '../../../../src/core/market/webhook-tick.ts';
 import {
   IntakeError,
@@ -51,7 +51,7 @@ class IntakeBus extends PublishBus {
 
 function intake(bus: IntakeBus, options: Partial<TickIntakeOptions> = {}): TickIntake {
   return new TickIntake({
-    bus: bus as unknown as StreamBus,
+    bus,
     backpressure: new TestBackpressure(),
     ...options,
   });
@@ -124,8 +124,8 @@ void test('what the bus says decides what the caller is told', async (t) => {
   for (const [verdict, kind] of [
     ['full', 'full'],
     ['unreachable', 'unreachable'],
-    ['setup', 'unreachable'],
-    ['refused', 'unreachable'],
+    ['setup', 'setup'],
+    ['refused', 'setup'],
     ['unknown', 'unreachable'],
   ] as const) {
     const bus = new IntakeBus();
