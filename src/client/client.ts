@@ -21,7 +21,9 @@ import {
   type RangesQuery,
   type Signal,
   type SignalsQuery,
+  type StoredBarsQuery,
   type SymbolItem,
+  type SymbolsQuery,
   type TickAggregate,
   type TickOf,
   type TickQuery,
@@ -75,11 +77,11 @@ export class Client {
     return this.#list(`v1/ticks/${segment(symbol)}/range`, query, decodeTick) as Listing<TickOf<Q>>;
   }
 
-  symbols(query?: { provider?: string } & ListOptions): Listing<SymbolItem> {
+  symbols(query?: SymbolsQuery & ListOptions): Listing<SymbolItem> {
     return this.#list('v1/symbols', query, decodeSymbol);
   }
 
-  bars(query: BarsQuery & ListOptions): Listing<Bar> {
+  bars(query: StoredBarsQuery & ListOptions): Listing<Bar> {
     return this.#list('v1/bars', query, decodeBar);
   }
 
@@ -88,7 +90,7 @@ export class Client {
     return this.#list('v1/bars/history', query, decodeFormerBar);
   }
 
-  signals(query?: SignalsQuery & ListOptions): Listing<Signal> {
+  signals(query: SignalsQuery & ListOptions): Listing<Signal> {
     return this.#list('v1/signals', query, decodeSignal);
   }
 

@@ -50,13 +50,21 @@ export type TickOf<Query> = Query extends { kind: 'market' } | { provider: strin
     : Tick;
 
 export interface TickRangeQuery extends TickQuery {
-  /** both included */
+  /** both included; without an end: up to the newest */
   start: Time;
-  end: Time;
+  end?: Time;
+}
+
+export interface SymbolsQuery {
+  /** default: market */
+  kind?: 'market' | 'webhook';
+  /** of market ticks; default: all */
+  provider?: string;
 }
 
 export interface SymbolItem {
-  provider: string;
+  /** null: webhook ticks */
+  provider: string | null;
   symbol: string;
 }
 
@@ -69,7 +77,7 @@ export interface BarJson {
   high: number;
   low: number;
   close: number;
-  volume: number;
+  volume: number | null;
   vwap: number | null;
   tick_count: number;
   first_ts: string;
@@ -89,11 +97,18 @@ export interface FormerBar extends BarJson {
 export interface BarsQuery {
   provider: string;
   symbol: string;
-  /** 1m, 2s, 1500ms … */
-  interval: string;
+  /** 1m, 2s, 1500ms …; default: 1m */
+  interval?: string;
   /** windows that begin in [start, end) */
   start?: Time;
   end?: Time;
+  /** by time; default: asc */
+  order?: 'asc' | 'desc';
+}
+
+export interface StoredBarsQuery extends BarsQuery {
+  /** of a replay; default: live bars */
+  run?: number;
 }
 
 export interface Signal {
@@ -101,7 +116,7 @@ export interface Signal {
   symbol: string;
   ts: string;
   name: string;
-  value: number | null;
+  value: number;
   score: number | null;
   metadata: unknown;
   /** 0: live */
@@ -109,12 +124,18 @@ export interface Signal {
   created_at: string;
 }
 
+/** By provider and symbol, by name, or by all three. */
 export interface SignalsQuery {
   provider?: string;
   symbol?: string;
   name?: string;
+  /** in [start, end) */
   start?: Time;
   end?: Time;
+  /** of a replay; default: live signals */
+  run?: number;
+  /** by time; default: desc */
+  order?: 'asc' | 'desc';
 }
 
 /** What the webhook ticks of a symbol amount to in [start, end). */
