@@ -58,9 +58,10 @@ async function follow(options: LiveArguments, command: Command): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(signal, () => interrupted.abort());
   const { topic, symbols, provider, where, from, after, limit = Infinity } = options;
-  const token = readSetting('apiToken');
+  // while it is rotated there are two, and either is good
+  const [token] = readSetting('apiToken')?.split(',') ?? [];
   try {
-    const client = createClient({ url: options.url ?? ownUrl(), ...(token === null ? {} : { token }) });
+    const client = createClient({ url: options.url ?? ownUrl(), ...(token === undefined ? {} : { token }) });
     const live = client.live({
       topic,
       ...(symbols === undefined ? {} : { symbols }),

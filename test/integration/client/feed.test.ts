@@ -22,9 +22,7 @@ class Source {
 
   async #send(response: ServerResponse, from: number): Promise<void> {
     this.sentBytes = 0;
-    let isOpen = true;
-    response.on('close', () => (isOpen = false));
-    for (let id = from; isOpen; id += 1) {
+    for (let id = from; !response.destroyed; id += 1) {
       const text = `id: ${id}\nevent: tick\ndata: {"symbol":"A","seq":"${id}","pad":"${'x'.repeat(200)}"}\n\n`;
       this.sentBytes += text.length;
       if (!response.write(text)) await Promise.race([once(response, 'drain'), once(response, 'close')]);

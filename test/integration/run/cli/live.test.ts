@@ -78,13 +78,14 @@ void test('goes on behind an id that it printed', async (t) => {
   t.match(JSON.parse(stdout), { id: '42', event: 'tick', item: { seq: '42' } });
 });
 
+const answer =
+  (status: number, code: string): Handler =>
+  (_, response) =>
+    void response
+      .writeHead(status)
+      .end(JSON.stringify({ error: { code, message: `it is ${code}`, request_id: 'r' } }));
+
 void test('ends with the server’s words, and with 2 where the request is the mistake', async (t) => {
-  const answer =
-    (status: number, code: string): Handler =>
-    (_, response) =>
-      void response
-        .writeHead(status)
-        .end(JSON.stringify({ error: { code, message: `it is ${code}`, request_id: 'r' } }));
   const wrong = await live(await serve(t, answer(400, 'bad_request')), ['--where', 'price >']);
   t.match(wrong, { code: 2, stdout: '', stderr: 'mdp live: it is bad_request\n' });
   const stranger = await live(await serve(t, answer(401, 'unauthorized')), []);
