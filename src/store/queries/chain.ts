@@ -50,6 +50,15 @@ export function readChainTicks(client: Client, from: bigint, to: bigint, rowsMax
   });
 }
 
+/** Up to it every number is stored, or known not to be there; null before the first tick. */
+export async function readCompleteUpTo(client: Client): Promise<bigint | null> {
+  const { rows } = await client.query<{ complete_up_to: string | null }>(
+    'SELECT complete_up_to FROM ingest_position()',
+  );
+  const complete = rows[0]?.complete_up_to ?? null;
+  return complete === null ? null : BigInt(complete);
+}
+
 /** All of them, page by page. */
 export async function* chainTickBatches(
   client: Client,

@@ -49,12 +49,12 @@ export function marketSymbols(provider: string | null, after: SymbolKey | null):
 export function webhookSymbols(after: SymbolKey | null): Query {
   const behind = after === null ? '' : `WHERE symbol > ${textLiteral(after.symbol)}`;
   return {
-    columns: [{ name: 'symbol', type: 'text' }],
+    columns: COLUMNS,
     sql: `WITH RECURSIVE symbols AS (
         (SELECT symbol FROM md_ticks ${behind} ORDER BY symbol LIMIT 1)
         UNION ALL
         SELECT (SELECT t.symbol FROM md_ticks t WHERE t.symbol > l.symbol ORDER BY t.symbol LIMIT 1)
           FROM symbols l WHERE l.symbol IS NOT NULL
-      ) SELECT symbol FROM symbols WHERE symbol IS NOT NULL`,
+      ) SELECT NULL::text AS provider, symbol FROM symbols WHERE symbol IS NOT NULL`,
   };
 }
