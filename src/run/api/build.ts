@@ -2,9 +2,12 @@ import { readFileSync } from 'node:fs';
 import type { Env } from '../../core/env.ts';
 import { ApiStage } from '../../serve/api/api-stage.ts';
 import { TokenAccess } from '../../serve/api/guard/token-access.ts';
+import { NO_LATEST } from '../../serve/api/latest-ticks.ts';
 import { livenessRoutes } from '../../serve/api/routes/liveness.ts';
+import { queryRoutes } from '../../serve/api/routes/queries.ts';
 import type { Routes } from '../../serve/api/routes.ts';
 import { ApiTokens } from '../../store/api-tokens.ts';
+import { ReadPool } from '../../store/queries/read-pool.ts';
 import type { Stage } from '../../stream/stage.ts';
 import { isLoopback } from '../config/addresses.ts';
 import type { Connections } from '../stages/connected-stage.ts';
@@ -25,7 +28,11 @@ export async function buildApi(
   const table = new ApiTokens({ dbUri: databaseUrl, applicationName: `${serviceName} tokens` });
   const access = new TokenAccess({ tokens: api.tokens, table, env });
   await access.start();
-  const routes: Routes[] = [livenessRoutes];
+  const reads = new ReadPool({
+    databaseUrl: api.readDatabaseUrl ?? databaseUrl,
+    applicationName: `${serviceName} reads`,
+  });
+  const routes: Routes[] = [livenessRoutes, ...queryRoutes(reads, NO_LATEST)];
   const { rate_limit, auth_failures, connections_max, trusted_proxies } = streaming.api;
   return new ApiStage({
     host: api.host,
@@ -44,6 +51,7 @@ export async function buildApi(
     env,
     meter,
     close: async () => {
+      await reads.close();
       await table.close();
       await access.close();
     },

@@ -1,78 +1,63 @@
 import { z } from 'zod';
 import type { OrderedTransaction, Tick } from '../../core/chain/tick.ts';
 import { formatMicros } from '../../core/time.ts';
+import { CHAIN_TICK_COLUMNS, TRANSACTION_COLUMNS } from '../../store/queries/chain.ts';
+import { itemOf } from './items.ts';
 
-const hex = z.string().meta({ description: 'Hex digits.' });
-const u64 = z.string().regex(/^\d{1,20}$/);
-const time = z.string().meta({ description: 'ISO-8601 with six decimals, UTC.' });
+/** A tick of the chain without its transactions: a row of a list. */
+export const chainTickRow = itemOf(CHAIN_TICK_COLUMNS, {
+  id: 'ChainTickRow',
+  description: 'A tick of the chain with its proof, without its transactions',
+  nullable: ['previous_output'],
+});
 
-const transaction = z
-  .object({
-    sequence_number: u64,
-    tx_hash: hex,
-    tx_id: z
-      .string()
-      .nullable()
-      .meta({ description: 'null where its bytes are no text: tx_id_hex has them.' }),
-    tx_id_hex: hex,
-    payload: hex,
-    signature: hex,
-    public_key: hex,
-    nonce: u64,
-    timestamp: time,
-    ingestion_timestamp: time,
-  })
-  .meta({ id: 'ChainTransaction', description: 'A transaction as a tick has it' });
-
-type TransactionItem = z.output<typeof transaction>;
+/** A transaction, and the tick that it is in. */
+export const chainTransaction = itemOf(TRANSACTION_COLUMNS, {
+  id: 'ChainTransaction',
+  description:
+    'A transaction, and the tick that it is in; the bytes of tx_id are in tx_id_hex where they are no text',
+  nullable: ['tx_id'],
+});
 
 /** A tick of the chain with its proof and its transactions. */
 export const chainTick = z
-  .object({
-    tick_number: u64,
-    timestamp: time,
-    batch_hash: hex,
-    previous_output: hex,
-    vdf_proof: z.object({ input: hex, output: hex, proof: hex, iterations: u64 }),
-    transactions: z.array(transaction),
-  })
+  .object({ ...chainTickRow.shape, transactions: z.array(chainTransaction) })
   .meta({ id: 'ChainTick', description: 'A tick of the chain with its proof and its transactions' });
 
+/** The same members as the rows of lists have. */
 export function chainTickJson(tick: Tick): Buffer {
   const { vdfProof } = tick;
-  const item: z.output<typeof chainTick> = {
+  const item = {
     tick_number: tick.tickNumber.toString(),
     timestamp: formatMicros(tick.timestamp),
     batch_hash: tick.transactionBatchHash,
     previous_output: tick.previousOutput,
-    vdf_proof: {
-      input: vdfProof.input,
-      output: vdfProof.output,
-      proof: vdfProof.proof,
-      iterations: vdfProof.iterations.toString(),
-    },
-    transactions: tick.transactions.map(transactionItem),
+    vdf_input: vdfProof.input,
+    vdf_output: vdfProof.output,
+    vdf_proof: vdfProof.proof,
+    vdf_iterations: vdfProof.iterations.toString(),
+    transactions: tick.transactions.map((ordered) => transactionItem(tick, ordered)),
   };
   return Buffer.from(JSON.stringify(item));
 }
 
-function transactionItem({
-  transaction,
-  sequenceNumber,
-  txHash,
-  ingestionTimestamp,
-}: OrderedTransaction): TransactionItem {
+function transactionItem(
+  { tickNumber, timestamp }: Tick,
+  { transaction, sequenceNumber, txHash, ingestionTimestamp }: OrderedTransaction,
+): Record<string, string | null> {
   return {
-    sequence_number: sequenceNumber.toString(),
     tx_hash: txHash,
+    tick_number: tickNumber.toString(),
+    sequence_number: sequenceNumber.toString(),
     tx_id: textOf(transaction.txId),
     tx_id_hex: hexOf(transaction.txId),
     payload: hexOf(transaction.payload),
     signature: hexOf(transaction.signature),
     public_key: hexOf(transaction.publicKey),
     nonce: transaction.nonce.toString(),
-    timestamp: formatMicros(transaction.timestamp),
+    timestamp_us: transaction.timestamp.toString(),
     ingestion_timestamp: formatMicros(ingestionTimestamp),
+    tick_timestamp: formatMicros(timestamp),
   };
 }
 

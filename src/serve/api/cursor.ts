@@ -40,8 +40,11 @@ export function decodeCursor<T>(cursor: string, identity: string, key: z.ZodType
 }
 
 function jsonOf(cursor: string): unknown {
+  const bytes = Buffer.from(cursor, 'base64url');
+  // the decoder passes over what is not of its alphabet
+  if (bytes.toString('base64url') !== cursor) return null;
   try {
-    return JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown;
+    return JSON.parse(bytes.toString()) as unknown;
   } catch {
     return null;
   }

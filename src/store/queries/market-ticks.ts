@@ -13,7 +13,7 @@ export interface MarketTickKey {
 
 export interface MarketTickFilter {
   symbol: string;
-  /** those that have the symbol, or the one that is meant; not empty */
+  /** those that have the symbol, or the one that is meant */
   providers: readonly string[];
   /** µs since 1970; null: open */
   from: Micros | null;
@@ -55,6 +55,8 @@ export function marketTicks(filter: MarketTickFilter): Query {
   const inOrder = `ORDER BY ts${direction}, seq${direction}`;
   const branch = (provider: string): string =>
     `SELECT ${selectList(columns)} FROM tick_data WHERE ${conditionsOf(provider, filter).join(' AND ')} ${inOrder}`;
+  // no provider is called so: nothing is found
+  if (providers.length === 0) return { columns, sql: branch('') };
   if (providers.length === 1) return { columns, sql: branch(providers[0]) };
   const limit = rowsMax === null ? '' : ` LIMIT ${rowsMax + 1}`;
   const branches = providers.map((provider) => `(${branch(provider)}${limit})`);

@@ -6,16 +6,15 @@ import {
   chainTickBatches,
   readChainTicks,
   readCompleteUpTo,
-  TRANSACTION_COLUMNS,
   transactionsByHash,
 } from '../../../store/queries/chain.ts';
 import { readPage } from '../../../store/queries/query.ts';
 import { jsonPage } from '../../format/json.ts';
 import { answerList, answerTagged } from '../answer.ts';
-import { chainTick, chainTickJson } from '../chain-item.ts';
+import { chainTick, chainTickJson, chainTickRow, chainTransaction } from '../chain-item.ts';
 import { decodeCursor, identityOf } from '../cursor.ts';
 import { ApiError, errorResponses } from '../errors.ts';
-import { itemOf, listOf } from '../items.ts';
+import { listOf } from '../items.ts';
 import { formatFor } from '../media.ts';
 import { format, keyNumber, PAGE, tickNumber } from '../parameters.ts';
 import type { Reading } from '../reading.ts';
@@ -26,16 +25,6 @@ const TICKS = z.strictObject({
   to: tickNumber.default(2n ** 63n - 1n).meta({ description: 'The number behind the last one.' }),
   ...PAGE,
   format,
-});
-const tickItem = itemOf(CHAIN_TICK_COLUMNS, {
-  id: 'ChainTickRow',
-  description: 'A tick of the chain with its proof, without its transactions',
-  nullable: ['previous_output'],
-});
-const transactionItem = itemOf(TRANSACTION_COLUMNS, {
-  id: 'ChainTransactionRow',
-  description: 'A transaction, and the tick that it is in',
-  nullable: ['tx_id'],
 });
 const key = z.strictObject({ number: keyNumber });
 const UNCHANGED = z.null().meta({ description: 'As it was under this ETag.' });
@@ -64,7 +53,7 @@ function listRoute(api: Api, reading: Reading): void {
         summary: 'ticks of the chain by number',
         tags,
         querystring: TICKS,
-        response: { 200: listOf(tickItem, 'Ticks by number.'), ...errorResponses('not_acceptable') },
+        response: { 200: listOf(chainTickRow, 'Ticks by number.'), ...errorResponses('not_acceptable') },
       },
     },
     (request, reply) => {
@@ -137,7 +126,7 @@ function transactionRoute(api: Api, reading: Reading): void {
         }),
         querystring: z.strictObject({ format }),
         response: {
-          200: listOf(transactionItem, 'One item, or one for each time that it was ordered.'),
+          200: listOf(chainTransaction, 'One item, or one for each time that it was ordered.'),
           304: UNCHANGED,
           ...errorResponses('not_found', 'not_acceptable'),
         },

@@ -178,21 +178,21 @@ const NEWEST = { from: null, to: null, order: 'newest first', after: null } as c
 async function newest(client: Client, asked: Which, symbol: string): Promise<Batch> {
   let found: Batch | null = null;
   for (const kind of kindsOf(asked)) {
-    const providers =
-      kind === 'webhook'
-        ? []
-        : asked.provider === undefined
-          ? await providersOf(client, symbol)
-          : [asked.provider];
-    if (kind === 'market' && providers.length === 0) continue;
+    const providers = kind === 'market' ? await providersAsked(client, asked, symbol) : [];
     const query =
       kind === 'market'
         ? marketTicks({ ...NEWEST, symbol, providers, rowsMax: 1 })
         : webhookTicks({ ...NEWEST, symbol, source: asked.source ?? null });
     const { batch } = await readPage(client, query, 1);
-    if (found === null || found.rows === 0 || timeOf(batch) > timeOf(found)) found = batch;
+    if (found === null || timeOf(batch) > timeOf(found)) found = batch;
   }
-  return found ?? (await readPage(client, webhookTicks({ ...NEWEST, symbol, source: null }), 1)).batch;
+  if (found === null) throw new Error('no table was asked');
+  return found;
+}
+
+/** The one that is asked for, or those that have the symbol. */
+async function providersAsked(client: Client, { provider }: Which, symbol: string): Promise<string[]> {
+  return provider === undefined ? providersOf(client, symbol) : [provider];
 }
 
 /** Of its one row; before all times where it has none. */
@@ -214,9 +214,7 @@ async function ticksOf(
   const after = asked.cursor === undefined ? null : decodeCursor<TickKey>(asked.cursor, identity, tickKey);
   const kinds = after === null ? kindsOf(asked) : [after.kind];
   const providers = kinds.includes('market')
-    ? asked.provider === undefined
-      ? await reading.run((client) => providersOf(client, symbol))
-      : [asked.provider]
+    ? await reading.run((client) => providersAsked(client, asked, symbol))
     : [];
   const isMarket = kinds.length === 1 ? kinds[0] === 'market' : providers.length > 0;
   const queryOf = (limit: number | null): Query =>
@@ -224,8 +222,7 @@ async function ticksOf(
       ? marketTicks({
           ...span,
           symbol,
-          // a name that no provider has: nothing is found
-          providers: providers.length === 0 ? [''] : providers,
+          providers,
           after: after?.kind === 'market' ? after : null,
           rowsMax: limit,
         })
