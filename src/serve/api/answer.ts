@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Batch } from '../../core/table/batch.ts';
-import type { Column } from '../../core/table/column.ts';
+import type { Column, Value } from '../../core/table/column.ts';
 import type { Page } from '../../store/queries/query.ts';
 import { arrow } from '../format/arrow.ts';
 import { csv } from '../format/csv.ts';
@@ -26,7 +26,7 @@ export interface List {
   asked: { limit?: number | undefined; format?: Format | undefined };
   rows: Rows;
   /** what a cursor holds of the last row of a page */
-  keyOf(last: Record<string, unknown>): Record<string, string>;
+  keyOf: (last: Record<string, Value>) => Record<string, string>;
   /** rows where no limit is given and the format is not JSON; null: all */
   limitDefault?: number | null;
 }
@@ -97,7 +97,7 @@ function hasTag(sent: string | undefined, etag: string): boolean {
 }
 
 function formatted(
-  format: Exclude<Format, 'json'> | 'json',
+  format: Format,
   columns: readonly Column[],
   batches: AsyncIterable<Batch>,
 ): AsyncGenerator<Buffer, void, undefined> {

@@ -17,7 +17,7 @@ export interface QueryList<K> {
   key: z.ZodType<K>;
   keyOf: List['keyOf'];
   /** the rows behind a key; null: from the first */
-  query(after: K | null): Query;
+  query: (after: K | null) => Query;
 }
 
 /** A list that is one statement, by page or whole. @throws ApiError for a cursor of another query */

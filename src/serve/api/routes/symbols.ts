@@ -55,7 +55,7 @@ export function symbolRoutes(reading: Reading): Routes {
           asked,
           key,
           keyOf: ({ provider, symbol }) => ({
-            provider: provider === null ? '' : String(provider),
+            provider: String(provider ?? ''),
             symbol: String(symbol),
           }),
           query: (after) =>

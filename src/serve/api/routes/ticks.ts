@@ -148,17 +148,19 @@ const RECENT_ROWS = 1000;
 
 /** Which tables are asked. @throws ApiError bad_request where the parameters contradict each other */
 function kindsOf({ kind, provider, source }: Which): ('market' | 'webhook')[] {
-  const refuse = (path: string, message: string): never => {
-    throw new ApiError('bad_request', 'the parameters contradict each other', {
-      details: [{ path, message }],
-    });
-  };
   if (source !== undefined && (kind === 'market' || provider !== undefined))
-    refuse('query.source', 'is of webhook ticks');
-  if (provider !== undefined && kind === 'webhook') refuse('query.provider', 'is of market ticks');
+    throw contradiction('query.source', 'is of webhook ticks');
+  if (provider !== undefined && kind === 'webhook')
+    throw contradiction('query.provider', 'is of market ticks');
   if (kind !== undefined) return [kind];
   if (source !== undefined) return ['webhook'];
   return provider === undefined ? ['market', 'webhook'] : ['market'];
+}
+
+function contradiction(path: string, message: string): ApiError {
+  return new ApiError('bad_request', 'the parameters contradict each other', {
+    details: [{ path, message }],
+  });
 }
 
 /** Null as well where one of the tables asked is not known in memory. */

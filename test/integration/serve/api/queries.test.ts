@@ -351,5 +351,5 @@ testOnServers('queries over HTTP', async (t, server) => {
 function sameText(t: Test, value: unknown, text: string | null): void {
   if (value === null) t.equal(text, null);
   else if (typeof value === 'object') t.strictSame(JSON.parse(text ?? ''), value);
-  else t.equal(text, String(value));
+  else t.equal(text, String(value as string | number | boolean));
 }
