@@ -44,13 +44,13 @@ export const DEFAULT_LIMITS: ApiLimits = {
   authFailuresPerMinuteMax: 30,
   connectionsMax: 1_000,
   trustedProxies: [],
+  headersMs: 10_000,
+  requestMs: 30_000,
 };
 
 const BODY_BYTES_MAX = 1024 * 1024;
 const HEADER_BYTES_MAX = 16 * 1024;
-const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 30_000;
-/** Between two looks for requests that are too slow, ms. */
+/** Between two looks for requests that are too slow, ms: how late they are found. */
 const TIMEOUT_CHECK_MS = 1_000;
 const KEEP_ALIVE_MS = 5_000;
 const REQUESTS_PER_SOCKET_MAX = 100_000;
@@ -111,15 +111,15 @@ export async function buildApi(options: ApiServerOptions): Promise<Api> {
   return app;
 }
 
-function newServer({ connectionsMax, trustedProxies }: ApiLimits, audit: Audit): Api {
+function newServer({ connectionsMax, trustedProxies, headersMs, requestMs }: ApiLimits, audit: Audit): Api {
   const app: Api = fastify({
     bodyLimit: BODY_BYTES_MAX,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: requestMs,
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxRequestsPerSocket: REQUESTS_PER_SOCKET_MAX,
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
-      headersTimeout: HEADERS_TIMEOUT_MS,
+      headersTimeout: headersMs,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
       // said by checkShape, in our words
       requireHostHeader: false,

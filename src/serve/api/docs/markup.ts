@@ -19,8 +19,8 @@ const ESCAPES: Readonly<Record<string, string>> = {
 
 /** HTML in which whatever is put in stays text. */
 export function markup(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
-  let text = strings[0] as string;
-  for (const [at, part] of parts.entries()) text += asHtml(part) + (strings[at + 1] as string);
+  let text = strings[0];
+  for (const [at, part] of parts.entries()) text += asHtml(part) + strings[at + 1];
   return new Html(text);
 }
 
@@ -28,7 +28,7 @@ function asHtml(part: Part): string {
   if (part === null) return '';
   if (part instanceof Html) return part.text;
   if (typeof part === 'object') return part.map(({ text }) => text).join('');
-  return String(part).replace(/[&<>"']/g, (character) => ESCAPES[character] as string);
+  return String(part).replace(/[&<>"']/g, (character) => ESCAPES[character]);
 }
 
 /** `text` in backticks becomes code; everything else is text. */

@@ -116,8 +116,8 @@ function parameterTable(
 }
 
 function parameterRow({ name, in: place, required, schema, description }: OpenAPIV3_1.ParameterObject): Html {
-  const type = typeText(schema as Schema | undefined);
-  const said = description ?? describedBy(schema as Schema | undefined);
+  const type = typeText(schema);
+  const said = description ?? describedBy(schema);
   return markup`<tr>
     <td><code>${name}</code>${required === true ? markup`<span class="required"> required</span>` : null}</td>
     <td>${place}</td>
@@ -131,7 +131,7 @@ function describedBy(schema: Schema | undefined): string {
 }
 
 function body({ content }: OpenAPIV3_1.RequestBodyObject): Html {
-  return markup`${Object.entries(content).map(([type, { schema }]) => markup`<p>Body <code>${type}</code>: ${typeText(schema as Schema | undefined)}</p>`)}`;
+  return markup`${Object.entries(content).map(([type, { schema }]) => markup`<p>Body <code>${type}</code>: ${typeText(schema)}</p>`)}`;
 }
 
 /** Those of success in full; the errors that may come are the same almost everywhere. */
@@ -143,7 +143,7 @@ function answers(responses: OpenAPIV3_1.ResponsesObject): Html {
     const contents = Object.entries(response.content ?? {});
     const said = response.description === 'Default Response' ? '' : response.description;
     const types = contents.map(
-      ([type, { schema }]) => markup`<p><code>${type}</code> ${typeText(schema as Schema | undefined)}</p>`,
+      ([type, { schema }]) => markup`<p><code>${type}</code> ${typeText(schema)}</p>`,
     );
     return [
       markup`<tr>
@@ -187,11 +187,13 @@ function errors(groups: ReadonlyMap<string, readonly Route[]>): Html {
   for (const { operation } of [...groups.values()].flat())
     for (const [status, response] of Object.entries(operation.responses ?? {}))
       if (Number(status) >= 400 && !('$ref' in response)) texts.set(status, response.description);
-  const rows = [...texts].sort().map(
-    ([status, text]) =>
-      markup`<dt id="error-${status}"><code>${status}</code></dt>
+  const rows = [...texts]
+    .sort(([a], [b]) => Number(a) - Number(b))
+    .map(
+      ([status, text]) =>
+        markup`<dt id="error-${status}"><code>${status}</code></dt>
         <dd>${prose(text)}</dd>`,
-  );
+    );
   return markup`<section id="errors">
     <h3>Errors</h3>
     <p>

@@ -31,7 +31,7 @@ export function fieldsOf(schema: Schema): { name: string; schema: Schema; isRequ
   if ('$ref' in schema || schema.properties === undefined) return [];
   return Object.entries(schema.properties).map(([name, field]) => ({
     name,
-    schema: field as Schema,
+    schema: field,
     isRequired: schema.required?.includes(name) === true,
   }));
 }
@@ -58,7 +58,6 @@ function rangeText({
   maxLength,
   default: initial,
 }: OpenAPIV3_1.SchemaObject): string {
-  const isWide = (value: number | undefined): boolean => value === undefined || Math.abs(value) > 1e15;
   const range =
     isWide(minimum) && isWide(maximum) ? '' : `${minimum ?? ''}…${isWide(maximum) ? '' : maximum}`;
   const length =
@@ -67,4 +66,9 @@ function rangeText({
       : `of ${minLength ?? 0}…${maxLength ?? ''} characters`;
   const byDefault = initial === undefined ? '' : `, default ${JSON.stringify(initial)}`;
   return `${range}${length}${byDefault}`;
+}
+
+/** The bounds of a type, which say nothing of the value. */
+function isWide(value: number | undefined): boolean {
+  return value === undefined || Math.abs(value) > 1e15;
 }

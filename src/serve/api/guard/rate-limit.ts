@@ -12,6 +12,9 @@ export interface ApiLimits {
   connectionsMax: number;
   /** addresses and networks whose X-Forwarded-For says who asks */
   trustedProxies: readonly string[];
+  /** for the headers of a request, and for all of it, ms */
+  headersMs: number;
+  requestMs: number;
 }
 
 const WINDOW_MS = 1_000;
