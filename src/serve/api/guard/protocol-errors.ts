@@ -14,6 +14,9 @@ const MEANINGS: Readonly<Record<string, [ErrorCode, string]>> = {
 /** A connection that ended, or bytes that are not for HTTP at all: nobody reads an answer. */
 const SILENT = new Set(['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE']);
 
+/** Those that are closed once what came before is answered: whatever else they send is not looked at. */
+const ENDING = new WeakSet<Socket>();
+
 /**
  * Answers what is no request, in the shape of all errors, and closes the connection: where one request ends and the next begins
  * is no longer known.
@@ -25,7 +28,19 @@ export function answerParserError(
   socket: Socket,
   refused: (status: number) => void,
 ): void {
-  if (SILENT.has(error.code ?? '') || !socket.writable || isAnswering(socket)) {
+  if (ENDING.has(socket)) return;
+  const pending = pendingAnswer(socket);
+  // that request came whole, and is answered first: this answer would be taken for its own
+  if (pending?.req.complete === true && socket.writable) {
+    ENDING.add(socket);
+    pending.once('close', () => {
+      ENDING.delete(socket);
+      answerParserError(error, socket, refused);
+    });
+    return;
+  }
+  // part of an answer was sent: more bytes would be taken for the rest of it
+  if (SILENT.has(error.code ?? '') || !socket.writable || pending?.headersSent === true) {
     socket.destroy();
     return;
   }
@@ -59,8 +74,7 @@ function rawAnswer(error: ApiError): string {
   ].join('\r\n');
 }
 
-/** Part of an answer to an earlier request has been sent: more bytes would be taken for the rest of it. */
-function isAnswering(socket: Socket): boolean {
-  const { _httpMessage: answer } = socket as { _httpMessage?: { headersSent?: boolean } | null };
-  return answer?.headersSent === true;
+/** The answer that the connection is to send next; Node has no other name for it. */
+function pendingAnswer(socket: Socket): ServerResponse | null {
+  return (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? null;
 }

@@ -6,6 +6,7 @@ import type { AllowedHosts } from './hosts.ts';
 export interface RawRequest {
   method?: string | undefined;
   url?: string | undefined;
+  httpVersion: string;
   headers: IncomingHttpHeaders;
   /** names and values by turns */
   rawHeaders: readonly string[];
@@ -32,6 +33,7 @@ export function checkShape(request: RawRequest, hosts: AllowedHosts): void {
     throw new ApiError('uri_too_long', `the address is longer than ${URL_CHARS_MAX} characters`);
   if (rawHeaders.length > 2 * HEADERS_MAX)
     throw new ApiError('headers_too_large', `there are more than ${HEADERS_MAX} headers`);
+  if (!/^1\.[01]$/.test(request.httpVersion)) throw new ApiError('bad_request', 'this is HTTP/1.1');
   checkRepeated(rawHeaders);
   checkHost(request, hosts);
   if (!url.startsWith('/')) throw new ApiError('bad_request', 'the address must be a path');
