@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { floorDivide, type Micros } from '../../core/time.ts';
-import { betweenTimes, microsOf, timeOf } from '../postgres/time-sql.ts';
+import { betweenTimes, timeOf } from '../postgres/time-sql.ts';
 
 const MINUTE_US = 60_000_000n;
 
@@ -8,25 +8,6 @@ const MINUTE_US = 60_000_000n;
 export interface RangeMinute {
   symbol: string;
   start: Micros;
-}
-
-/** What the ticks of a window amount to. Numbers as decimal digits: they are exact. */
-export interface RangeAggregate {
-  open: string;
-  high: string;
-  low: string;
-  close: string;
-  volume: string;
-  count: number;
-}
-
-export interface StoredRange {
-  symbol: string;
-  /** µs, included */
-  start: Micros;
-  /** µs, not included */
-  end: Micros;
-  agg: RangeAggregate;
 }
 
 /** The start of the minute that a time is in. */
@@ -68,58 +49,4 @@ export async function recomputeRanges(client: Client, minutes: readonly RangeMin
      ON CONFLICT (symbol, "window") DO UPDATE SET agg = excluded.agg WHERE r.agg IS DISTINCT FROM excluded.agg`,
     [symbols, starts.map(String)],
   );
-}
-
-const RANGE = `r.symbol, ${microsOf('lower(r."window")')} AS start_us, ${microsOf('upper(r."window")')} AS end_us,
-  r.agg->>'open' AS open, r.agg->>'high' AS high, r.agg->>'low' AS low, r.agg->>'close' AS close, r.agg->>'volume' AS volume,
-  r.agg->>'count' AS count`;
-
-interface RangeRow {
-  symbol: string;
-  start_us: string;
-  end_us: string;
-  open: string;
-  high: string;
-  low: string;
-  close: string;
-  volume: string;
-  count: string;
-}
-
-/** The range of a symbol that covers a time; null: none does. */
-export async function coveringRange(client: Client, symbol: string, at: Micros): Promise<StoredRange | null> {
-  const { rows } = await client.query<RangeRow>(
-    `SELECT ${RANGE} FROM md_ranges r WHERE r.symbol = $1 AND r."window" @> ${timeOf('$2')}`,
-    [symbol, at.toString()],
-  );
-  return rows.length === 0 ? null : rangeOf(rows[0]);
-}
-
-/**
- * One range made of those that overlap [from, to): from the start of the first to the end of the last; null: there are none.
- * Sums are exact.
- */
-export async function mergedRange(
-  client: Client,
-  symbol: string,
-  from: Micros,
-  to: Micros,
-): Promise<StoredRange | null> {
-  const { rows } = await client.query<RangeRow>(
-    `SELECT ${RANGE} FROM (
-       SELECT symbol, tstzrange(min(lower("window")), max(upper("window"))) AS "window",
-              jsonb_build_object(
-                'open', (array_agg(agg->'open' ORDER BY "window"))[1], 'close', (array_agg(agg->'close' ORDER BY "window" DESC))[1],
-                'high', max((agg->>'high')::numeric), 'low', min((agg->>'low')::numeric),
-                'volume', sum((agg->>'volume')::numeric), 'count', sum((agg->>'count')::bigint)) AS agg
-         FROM md_ranges WHERE symbol = $1 AND "window" && tstzrange(${timeOf('$2')}, ${timeOf('$3')}) GROUP BY symbol) r`,
-    [symbol, from.toString(), to.toString()],
-  );
-  return rows.length === 0 ? null : rangeOf(rows[0]);
-}
-
-function rangeOf(row: RangeRow): StoredRange {
-  const { symbol, start_us: start, end_us: end, open, high, low, close, volume, count } = row;
-  const agg = { open, high, low, close, volume, count: Number(count) };
-  return { symbol, start: BigInt(start), end: BigInt(end), agg };
 }
