@@ -1,9 +1,11 @@
 import {
   decodeChainTick,
+  decodeTransaction,
   decodeWholeTick,
   type ChainTick,
   type ChainTicksQuery,
   type ChainTickWithTransactions,
+  type Transaction,
 } from './chain.ts';
 import { Listing, type ListOptions } from './listing.ts';
 import { LiveFeed, type LiveOptions, type Topic } from './live/live.ts';
@@ -41,7 +43,7 @@ import {
   type JobsQuery,
 } from './operations.ts';
 import { Transport, type CallOptions, type ClientOptions, type QueryValues } from './transport.ts';
-import { isoOf } from './wire.ts';
+import { isoOf, type Time } from './wire.ts';
 
 /** @throws TypeError for a url that is none */
 export function createClient(options: ClientOptions): Client {
@@ -99,6 +101,16 @@ export class Client {
     return this.#list('v1/ranges', query, decodeAggregate);
   }
 
+  /** The window that covers a time; null: there is none. */
+  async rangeAt(symbol: string, at: Time, options?: CallOptions): Promise<TickAggregate | null> {
+    return this.#first('v1/ranges', { symbol, at }, decodeAggregate, options);
+  }
+
+  /** All windows that share a moment with [start, end) as one; null: there is none. */
+  async mergedRange(query: RangesQuery, options?: CallOptions): Promise<TickAggregate | null> {
+    return this.#first('v1/ranges', { ...query, merge: true }, decodeAggregate, options);
+  }
+
   /** Ticks of the chain with numbers in [from, to), without their transactions. */
   chainTicks(query?: ChainTicksQuery & ListOptions): Listing<ChainTick> {
     return this.#list('v1/chain/ticks', query, decodeChainTick);
@@ -106,6 +118,11 @@ export class Client {
 
   chainTick(number: bigint | number, options?: CallOptions): Promise<ChainTickWithTransactions> {
     return this.#one(`v1/chain/ticks/${number}`, {}, decodeWholeTick, options);
+  }
+
+  /** The places of a transaction in the chain, of which there may be several; not_found where there is none. */
+  transactions(hash: string, options?: CallOptions): Listing<Transaction> {
+    return this.#list(`v1/chain/transactions/${segment(hash)}`, options, decodeTransaction);
   }
 
   gaps(query?: GapsQuery & ListOptions): Listing<Gap> {
@@ -153,6 +170,16 @@ export class Client {
       ...(signal === undefined ? {} : { signal }),
     };
     return new Listing(this.#transport, path, values, options, decode);
+  }
+
+  async #first<T>(
+    path: string,
+    query: QueryValues,
+    decode: (item: unknown) => T,
+    options?: CallOptions,
+  ): Promise<T | null> {
+    const { items } = await this.#list(path, { ...query, ...options }, decode).page();
+    return items[0] ?? null;
   }
 
   async #one<T>(

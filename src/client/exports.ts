@@ -4,7 +4,16 @@ export type { ChainTick, ChainTicksQuery, ChainTickWithTransactions, Transaction
 export { createClient, type Client } from './client.ts';
 export type { Format, FormattedList, Listing, ListOptions, Page } from './listing.ts';
 export type { FeedOptions } from './live/feed.ts';
-export type { LiveEvent, LiveFeed, LiveItem, LiveLoss, LiveOptions, Topic, TopicItems } from './live/live.ts';
+export type {
+  LiveEvent,
+  LiveFeed,
+  LiveItem,
+  LiveLoss,
+  LiveOptions,
+  LossJson,
+  Topic,
+  TopicItems,
+} from './live/live.ts';
 export type {
   Bar,
   BarsQuery,

@@ -52,9 +52,9 @@ export interface Job {
   rows_written: number;
   min_ts: string | null;
   max_ts: string | null;
-  started_at: string | null;
+  started_at: string;
   completed_at: string | null;
-  heartbeat_at: string | null;
+  heartbeat_at: string;
   error_message: string | null;
   metadata: unknown;
 }

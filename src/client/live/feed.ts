@@ -8,6 +8,8 @@ import { SseParser, type SseMessage } from './sse-parser.ts';
 
 /** Between two connections of a feed; unlimited in number, because a feed is there to stay. */
 const RECONNECT_BACKOFF: BackoffLimits = { firstMs: 100, maxMs: 10_000 };
+/** Of what was missed: their id is the one to go on behind. */
+const NOTICES: ReadonlySet<string> = new Set(['gap', 'lagged']);
 /** A connection that is silent for so long is dead: the server lets its heart beat much more often. */
 const SILENCE_MS_MAX = 45_000;
 
@@ -118,7 +120,8 @@ export class Feed implements AsyncIterableIterator<SseMessage> {
   #take({ event, id }: SseMessage): boolean {
     if (id !== null) this.#lastEventId = id;
     if (event === 'heartbeat') return false;
-    return id === null || this.#seam.isNew(id);
+    // what a notice says is said of this connection, whatever was said before
+    return id === null || NOTICES.has(event) || this.#seam.isNew(id);
   }
 
   #attempt(): Attempt {

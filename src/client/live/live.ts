@@ -36,11 +36,23 @@ export interface LiveItem<Item> {
   item: Item;
 }
 
-/** Events that do not come any more: what the server says of them. */
+/** What the server says of events that do not come any more. */
+export interface LossJson {
+  message: string;
+  /** what was missed begins behind this time, as far as it is known */
+  missed_from: string;
+  /** the id that the feed goes on behind */
+  resume_from: string;
+}
+
+/**
+ * `gap`: what lay behind the given id is not kept any more. `lagged`: the same happened because too little was read. The feed goes
+ * on by itself; some events may come again.
+ */
 export interface LiveLoss {
   event: 'lagged' | 'gap';
   id: string | null;
-  loss: Readonly<Record<string, unknown>>;
+  loss: LossJson;
 }
 
 export type LiveEvent<T extends Topic> = LiveItem<TopicItems[T]> | LiveLoss;
@@ -90,7 +102,7 @@ export class LiveFeed<T extends Topic> implements AsyncIterableIterator<LiveEven
   /** null: a kind of event that this client does not know, of a newer server. */
   #eventOf({ event, id, data }: SseMessage): LiveEvent<T> | null {
     if (event === 'lagged' || event === 'gap') {
-      const loss = { event, id, loss: parsed(data) as Record<string, unknown> } as const;
+      const loss = { event, id, loss: parsed(data) as LossJson } as const;
       if (this.#losses === 'deliver') return loss;
       throw new ApiError('gone', `events were missed: ${data}`, { status: 200 });
     }
