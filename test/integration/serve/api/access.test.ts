@@ -86,11 +86,12 @@ void test('whoever may not be here is told of no path and no method', async (t) 
   t.equal((await api.ask({ path: '/ingest/tick', headers: bearer(TOKEN) })).status, 405);
 });
 
+const forgotten: Routes = (api) => void api.get('/forgotten', () => 'x');
+
 void test('a route without a scope does not start', async (t) => {
   const env = envOf();
   const table = { readValid: () => Promise.resolve([]), touch: () => Promise.resolve() };
   const access = new TokenAccess({ tokens: [], table, env });
-  const forgotten: Routes = (api) => void api.get('/forgotten', () => 'x');
   await t.rejects(buildApi({ access, routes: [forgotten], version: '0', env }), {
     message: /declares no scope/,
   });
@@ -190,14 +191,14 @@ void test('a ticket of a route lets in where it is valid, and counts as a failur
     t.equal((await api.ask({ path, headers: { 'x-test-ticket': 'bad' } })).status, status);
 });
 
+function from(address: string, token: string): Asked {
+  return { path: '/openapi.json', headers: { ...bearer(token), 'x-forwarded-for': address } };
+}
+
 void test('an address may be wrong so often a minute, and is then asked to wait; others are not', async (t) => {
   const api = await startApi(t, {
     tokens: [TOKEN],
     limits: { authFailuresPerMinuteMax: 3, trustedProxies: ['127.0.0.1'] },
-  });
-  const from = (address: string, token: string): Asked => ({
-    path: '/openapi.json',
-    headers: { ...bearer(token), 'x-forwarded-for': address },
   });
   for (let at = 0; at < 3; at += 1) t.equal((await api.ask(from('192.0.2.1', `guess-${at}`))).status, 401);
   for (const token of ['guess-4', TOKEN]) {
@@ -250,11 +251,12 @@ void test('a token, and an address without one, may ask so often a second', asyn
   );
 });
 
+const changes: Routes = (api) => {
+  api.post('/changes/:id', { config: { scope: 'admin' } }, () => ({ ok: true }));
+};
+
 void test('a line for each mutation and each refused credential, and none of it holds a secret', async (t) => {
   const stored = { 'token-of-a-reader': ['read'], 'token-of-an-admin': ['admin'] } as const;
-  const changes: Routes = (api) => {
-    api.post('/changes/:id', { config: { scope: 'admin' } }, () => ({ ok: true }));
-  };
   const api = await startApi(t, { tokens: [TOKEN], stored, routes: [changes] });
   const path = '/changes/7';
   await api.ask({ path, method: 'POST', headers: { authorization: 'Bearer token-of-an-admin' } });
