@@ -82,9 +82,15 @@ void test(
     const other = await bare(t, transaction.url(url));
     for (let turn = 0; turn < 20; turn += 1) {
       const client = clients[turn % clients.length];
-      pids.add((await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0].pid);
-      t.equal(await show(client, 'timezone'), 'UTC');
-      t.equal(await show(client, 'datestyle'), 'ISO, MDY');
+      // while one has a server process to itself, the next one gets another
+      const holder = clients[(turn + 1) % clients.length];
+      await holder.query('BEGIN');
+      for (const each of [holder, client]) {
+        pids.add((await each.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0].pid);
+        t.equal(await show(each, 'timezone'), 'UTC');
+        t.equal(await show(each, 'datestyle'), 'ISO, MDY');
+      }
+      await holder.query('COMMIT');
       t.equal(await show(other, 'statement_timeout'), '0');
       t.equal(await show(other, 'default_transaction_isolation'), 'read committed');
     }
