@@ -97,7 +97,6 @@ export class Listing<T> implements AsyncIterable<T> {
       },
       { signal },
     );
-    if (body === null) throw new ApiError('bad_answer', `${this.#path} is answered without a body`);
     return { contentType: headers.get('content-type') ?? FORMATS[format], next: nextOf(headers), body };
   }
 }

@@ -73,13 +73,16 @@ export class Transport {
     });
   }
 
-  /** An answer whose body is still to be read: by then it is not repeated any more. */
-  open(request: Request, { signal }: CallOptions = {}): Promise<Response> {
+  /** An answer whose body is still to be read, at the pace of who reads. What breaks it off fails the reader with ApiError. */
+  open(
+    request: Request,
+    { signal }: CallOptions = {},
+  ): Promise<{ headers: Headers; body: ReadableStream<Uint8Array> }> {
     return this.#repeat(signal, async () => {
       const attempt = this.attempt(request, signal);
-      const response = await attempt.response;
+      const { headers, body } = await attempt.response;
       attempt.endTimeout();
-      return response;
+      return { headers, body: bodyOf(attempt, body) };
     });
   }
 
@@ -99,7 +102,6 @@ export class Transport {
         signal: ends,
         // the token is for this server alone
         redirect: 'manual',
-        cache: 'no-store',
         ...(request.body === undefined ? {} : { body: request.body }),
       }),
     );
@@ -132,6 +134,7 @@ export class Attempt {
   readonly #abort = (): void => this.#controller.abort(this.#signal?.reason);
   readonly #timer: ReturnType<typeof setTimeout>;
   #givenUp: ApiError | null = null;
+  #isAnswered = false;
 
   constructor(
     timeoutMs: number,
@@ -178,6 +181,7 @@ export class Attempt {
 
   async #begin(send: (ends: AbortSignal) => Promise<Response>): Promise<Response> {
     const response = await this.while(send(this.#controller.signal));
+    this.#isAnswered = true;
     if (response.ok) return response;
     throw await errorOf(response);
   }
@@ -188,9 +192,34 @@ export class Attempt {
     if (this.#givenUp !== null) return this.#givenUp;
     if (error instanceof SyntaxError)
       return new ApiError('bad_answer', 'the answer is not JSON', { cause: error });
-    return new ApiError('unreachable', `the server does not answer: ${causeOf(error)}`, { cause: error });
+    const what = this.#isAnswered ? 'the answer broke off' : 'the server does not answer';
+    return new ApiError('unreachable', `${what}: ${causeOf(error)}`, { cause: error });
   }
 }
+
+function bodyOf(attempt: Attempt, body: ReadableStream<Uint8Array> | null): ReadableStream<Uint8Array> {
+  const reader = body?.getReader();
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const read = await attempt.while(reader?.read() ?? Promise.resolve(END));
+          if (!read.done) return controller.enqueue(read.value);
+          controller.close();
+        } catch (error) {
+          controller.error(error);
+        }
+        attempt.end();
+      },
+      cancel() {
+        attempt.end();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+const END = { done: true, value: undefined } as const;
 
 /** fetch itself says "fetch failed" and keeps the reason below. */
 function causeOf(error: unknown): string {

@@ -174,3 +174,42 @@ void test('the signal ends a request, and the wait before the next one', async (
   await t.rejects(waiting.transport.json(GET, { signal: later.signal }), reason);
   t.equal(waiting.script.sent.length, 1);
 });
+
+const pieces = (then: 'end' | 'cut'): Response => {
+  let left = 3;
+  const body = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      left -= 1;
+      if (left >= 0) controller.enqueue(new Uint8Array([left]));
+      else if (then === 'end') controller.close();
+      else controller.error(new TypeError('terminated'));
+    },
+  });
+  return new Response(body);
+};
+
+void test('a body that is read by piece: its end, its cut, and a reader that goes away', async (t) => {
+  const { script, transport } = transportOf(
+    {},
+    pieces('end'),
+    pieces('cut'),
+    pieces('end'),
+    new Response(null),
+  );
+  const whole = await transport.open(GET);
+  t.strictSame([...new Uint8Array(await new Response(whole.body).arrayBuffer())], [2, 1, 0]);
+  const cut = await transport.open(GET);
+  await t.rejects(new Response(cut.body).arrayBuffer(), {
+    code: 'unreachable',
+    message: /broke off: terminated/,
+  });
+  const left = await transport.open(GET);
+  const reader = left.body.getReader();
+  await reader.read();
+  await reader.cancel();
+  t.ok(
+    script.sent.every(({ signal }) => signal.aborted),
+    'nothing is left under way',
+  );
+  t.equal(await new Response((await transport.open(GET)).body).text(), '');
+});
