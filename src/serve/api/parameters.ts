@@ -51,7 +51,8 @@ export const provider = z
   .meta({ description: 'Who the data is from.', examples: ['binance'] });
 
 /** A text that a column of names may hold. */
-export const word = z.string().regex(/^\P{Cc}{1,128}$/u);
+// eslint-disable-next-line no-control-regex
+export const word = z.string().regex(/^[^\u0000-\u001f\u007f-\u009f]{1,128}$/u);
 
 /** Of the chain: 0 to 2^63 − 1, which is what can be stored. */
 export const tickNumber = z

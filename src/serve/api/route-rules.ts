@@ -1,4 +1,5 @@
-import type { HTTPMethods, RouteOptions } from 'fastify';
+import type { RouteOptions } from 'fastify';
+import { METHODS } from 'node:http';
 import { z } from 'zod';
 import { ApiError, errorResponses, type ErrorCode } from './errors.ts';
 import type { Api } from './routes.ts';
@@ -6,16 +7,8 @@ import type { Api } from './routes.ts';
 /** Methods by path, as they were registered. */
 export type KnownRoutes = Map<string, Set<string>>;
 
-const ALL_METHODS: readonly HTTPMethods[] = [
-  'GET',
-  'HEAD',
-  'POST',
-  'PUT',
-  'PATCH',
-  'DELETE',
-  'OPTIONS',
-  'TRACE',
-];
+/** All that Node reads; CONNECT is no request for a path. */
+export const ALL_METHODS: readonly string[] = METHODS.filter((method) => method !== 'CONNECT');
 
 /** What any route may answer, whatever it does. */
 const ANYWHERE: readonly ErrorCode[] = [
@@ -64,9 +57,13 @@ export function refuseOtherMethods(app: Api, known: KnownRoutes): void {
       url,
       config: { scope: 'read', isRefusal: true },
       schema: { hide: true },
-      handler: (request, reply) => {
+      // before a body is looked at
+      preParsing: (request, reply) => {
         reply.header('allow', allow);
         throw new ApiError('method_not_allowed', `this path has no ${request.method}, but ${allow}`);
+      },
+      handler: () => {
+        throw new Error('it was refused');
       },
     });
   }

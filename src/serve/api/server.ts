@@ -18,7 +18,7 @@ import { limitRate, type ApiLimits } from './guard/rate-limit.ts';
 import { checkMediaType, checkShape, HEADERS_MAX, URL_CHARS_MAX } from './guard/request-shape.ts';
 import { Signatures, type SignatureKeys } from './guard/signature.ts';
 import { docsRoutes } from './routes/docs.ts';
-import { completeRoute, refuseOtherMethods, type KnownRoutes } from './route-rules.ts';
+import { ALL_METHODS, completeRoute, refuseOtherMethods, type KnownRoutes } from './route-rules.ts';
 
 export type { Api, Routes };
 
@@ -144,6 +144,10 @@ function newServer({ connectionsMax, trustedProxies, headersMs, requestMs }: Api
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
+  // so that each is answered 405, whatever its body is
+  for (const method of ALL_METHODS)
+    if (method === 'QUERY' || !app.supportedMethods.includes(method))
+      app.addHttpMethod(method, { overrideExisting: true });
   // one more than allowed is kept, so that it is seen: Node drops what is above
   app.server.maxHeadersCount = HEADERS_MAX + 1;
   app.server.maxConnections = connectionsMax;

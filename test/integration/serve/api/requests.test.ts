@@ -139,8 +139,12 @@ void test('methods: 405 with Allow, HEAD without a body, no override', async (t)
     t.equal(answer.text, '{"name":"a","limit":1}', name);
   }
   t.equal((await api.ask({ path: '/echo/a?_method=DELETE' })).status, 400);
-  for (const method of ['PROPFIND', 'QUERY', 'LINK'])
-    t.ok([400, 404, 405].includes((await api.ask({ method, path: '/echo/a' })).status), method);
+  for (const method of ['PROPFIND', 'QUERY', 'LINK', 'M-SEARCH']) {
+    const answer = await api.ask({ method, path: '/echo/a' });
+    t.equal(errorOf(t, answer, method).code, 'method_not_allowed');
+    t.equal(answer.headers['allow'], 'GET, HEAD');
+    t.equal((await api.ask({ method, path: '/nothing' })).status, 404, `${method} of no path`);
+  }
 });
 
 void test('addresses: too long, with NUL, badly escaped, beyond the root', async (t) => {
