@@ -1,14 +1,17 @@
 import { readFileSync } from 'node:fs';
 import type { Env } from '../../core/env.ts';
+import { providersOf } from '../../core/market/identity/providers.ts';
 import { ApiStage } from '../../serve/api/api-stage.ts';
 import { TokenAccess } from '../../serve/api/guard/token-access.ts';
 import { NO_LATEST } from '../../serve/api/latest-ticks.ts';
+import { ingestRoutes } from '../../serve/api/routes/ingest.ts';
 import { livenessRoutes } from '../../serve/api/routes/liveness.ts';
 import { queryRoutes } from '../../serve/api/routes/queries.ts';
 import type { Routes } from '../../serve/api/routes.ts';
 import { ApiTokens } from '../../store/api-tokens.ts';
 import { ReadPool } from '../../store/queries/read-pool.ts';
 import type { Stage } from '../../stream/stage.ts';
+import { TickIntake } from '../../stream/webhook/tick-intake.ts';
 import { isLoopback } from '../config/addresses.ts';
 import type { Connections } from '../stages/connected-stage.ts';
 import type { StageSetup } from '../stages/stage-setup.ts';
@@ -20,8 +23,8 @@ const { version } = JSON.parse(readFileSync(new URL('../../../package.json', imp
 
 /** The API with everything that its routes hold. */
 export async function buildApi(
-  { api, streaming, databaseUrl, serviceName }: StageSetup,
-  { env, meter }: Connections,
+  { api, streaming, databaseUrl, serviceName, consumer }: StageSetup,
+  { bus, busReport, env, meter }: Connections,
 ): Promise<Stage> {
   if (api === undefined) throw new Error('the stage api has no settings');
   warnOf(api, env);
@@ -32,7 +35,19 @@ export async function buildApi(
     databaseUrl: api.readDatabaseUrl ?? databaseUrl,
     applicationName: `${serviceName} reads`,
   });
-  const routes: Routes[] = [livenessRoutes, ...queryRoutes(reads, NO_LATEST)];
+  const intake = new TickIntake({
+    bus,
+    backpressure: busReport.capacity,
+    group: streaming.webhook.consumer_group,
+    member: `intake ${consumer}`,
+    meter,
+    env,
+  });
+  const routes: Routes[] = [
+    livenessRoutes,
+    ingestRoutes(intake, providersOf(streaming.providers)),
+    ...queryRoutes(reads, NO_LATEST),
+  ];
   const { rate_limit, auth_failures, connections_max, trusted_proxies } = streaming.api;
   return new ApiStage({
     host: api.host,
@@ -51,6 +66,7 @@ export async function buildApi(
     env,
     meter,
     close: async () => {
+      await intake.stop();
       await reads.close();
       await table.close();
       await access.close();
