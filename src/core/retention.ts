@@ -6,6 +6,7 @@ export interface RetentionAges {
   tickDataMs: number | null;
   barsMs: number | null;
   signalsMs: number | null;
+  mdTicksMs: number | null;
 }
 
 const DAY_MS = 86_400_000;

@@ -199,7 +199,11 @@ const variables = {
     AGE,
     'The same for tick_data, at least revise_horizon + 24h.',
   ),
-  retentionMdTicksMs: optional('RETENTION_MD_TICKS', AGE, 'The same for md_ticks.', { later: true }),
+  retentionMdTicksMs: optional(
+    'RETENTION_MD_TICKS',
+    AGE,
+    'The same for md_ticks, and the ranges of their minutes.',
+  ),
   retentionBarsMs: optional('RETENTION_BARS', AGE, 'The same for bars, at least revise_horizon + 48h.'),
   retentionSignalsMs: optional('RETENTION_SIGNALS', AGE, 'The same for signals.'),
   chainCompressAfterMs: optional(

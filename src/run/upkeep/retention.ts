@@ -10,6 +10,7 @@ import {
   type Dropped,
   type Round,
 } from '../../store/retention/round.ts';
+import { dropMdTicks } from '../../store/retention/webhook.ts';
 import { dropChain } from '../../store/retention/chain.ts';
 import { dropBars, dropSignals, dropTickData } from '../../store/retention/market.ts';
 import { ConfigError, type Config } from '../config/load.ts';
@@ -58,6 +59,7 @@ function retentionAges(config: Config): RetentionAges | null {
     tickDataMs: config.retentionTickDataMs,
     barsMs: config.retentionBarsMs,
     signalsMs: config.retentionSignalsMs,
+    mdTicksMs: config.retentionMdTicksMs,
   };
   return Object.values(ages).every((age) => age === null) ? null : ages;
 }
@@ -112,6 +114,7 @@ export function retentionRounds({ ages, reviseHorizonMs, ...options }: Retention
         part('tick_data', () => dropTickData(client, known, rule)),
         part('bars', () => dropBars(client, known, rule)),
         part('signals', () => dropSignals(client, known, rule)),
+        part('md_ticks', () => dropMdTicks(client, known, rule)),
       ];
       if (chainMs !== null)
         parts.unshift(part('chain', () => dropChain(client, known, { ageMs: chainMs, nowMicros })));

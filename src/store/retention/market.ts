@@ -85,7 +85,7 @@ export async function dropSignals(client: Client, known: Hypertables, rule: Mark
 }
 
 /** Nothing where no whole chunk, or no row of a plain table, ends before. */
-async function dropBefore(
+export async function dropBefore(
   client: Client,
   known: Hypertables,
   timed: TimedTable,

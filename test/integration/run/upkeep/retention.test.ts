@@ -60,7 +60,7 @@ async function harnessOf(t: Test, url: string, { schema = true } = {}): Promise<
     failures: () => failures,
     retention: (changes) =>
       retentionRounds({
-        ages: { chainMs: null, tickDataMs: 3 * DAY_MS, barsMs: null, signalsMs: null },
+        ages: { chainMs: null, tickDataMs: 3 * DAY_MS, barsMs: null, signalsMs: null, mdTicksMs: null },
         reviseHorizonMs: DAY_MS,
         connect: () => connect(parseDatabaseUrl(url), { applicationName: 'test retention' }),
         env,

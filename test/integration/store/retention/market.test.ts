@@ -11,6 +11,7 @@ import {
   type Round,
 } from '../../../../src/store/retention/round.ts';
 import { dropBars, dropSignals, dropTickData } from '../../../../src/store/retention/market.ts';
+import { dropMdTicks } from '../../../../src/store/retention/webhook.ts';
 import { testServers, type OpenTestServer } from '../../../support/servers/postgres.ts';
 
 const DAY_MS = 86_400_000;
@@ -25,7 +26,7 @@ const HORIZON_MS = DAY_MS;
 interface Store {
   client: Client;
   isHyper: boolean;
-  drop(days: { tickData?: number; bars?: number; signals?: number }): Promise<Round>;
+  drop(days: { tickData?: number; bars?: number; signals?: number; mdTicks?: number }): Promise<Round>;
 }
 
 async function storeOf(t: Test, opened: OpenTestServer): Promise<Store> {
@@ -36,18 +37,20 @@ async function storeOf(t: Test, opened: OpenTestServer): Promise<Store> {
   return {
     client,
     isHyper: known.tables.has('tick_data'),
-    async drop({ tickData, bars, signals }) {
+    async drop({ tickData, bars, signals, mdTicks }) {
       const ages: RetentionAges = {
         chainMs: null,
         tickDataMs: daysMs(tickData),
         barsMs: daysMs(bars),
         signalsMs: daysMs(signals),
+        mdTicksMs: daysMs(mdTicks),
       };
       const rule = { ages, reviseHorizonMs: HORIZON_MS, nowMicros: NOW };
       const rounds = [
         await dropTickData(client, known, rule),
         await dropBars(client, known, rule),
         await dropSignals(client, known, rule),
+        await dropMdTicks(client, known, rule),
       ];
       return {
         dropped: rounds.flatMap(({ dropped }) => dropped),
@@ -245,17 +248,55 @@ for (const server of testServers()) {
         s.equal(await oldest(store, table), dayAt(10), table);
     });
 
+    await t.test(
+      'ticks of the webhook go by their time, and with them the ranges of those days',
+      async (s) => {
+        const store = await storeOf(s, opened);
+        await fillTicks(store);
+        const { client } = store;
+        await client.query(
+          `INSERT INTO md_ticks (symbol, ts, price, volume, source, seq)
+           SELECT symbol, ts, 1, 1, provider, n FROM tick_data CROSS JOIN generate_series(1, 2) n`,
+        );
+        await client.query(
+          `INSERT INTO md_ranges SELECT DISTINCT symbol, tstzrange(ts, ts + interval '1 minute'),
+             '{"open":1,"high":1,"low":1,"close":1,"volume":1,"count":1}'::jsonb FROM tick_data`,
+        );
+        const { dropped } = await store.drop({ mdTicks: 14 });
+        const ticks = 10 * 24 * 2 * 3 + 6 * 24 * 2 * 2;
+        s.strictSame(dropped, [
+          store.isHyper
+            ? { table: 'md_ticks', chunks: 16, rows: 0 }
+            : { table: 'md_ticks', chunks: 0, rows: ticks },
+          { table: 'md_ranges', chunks: 0, rows: 16 * 24 * 2 },
+        ]);
+        s.equal(await oldest(store, 'md_ticks'), dayAt(16));
+        const { rows } = await client.query<{ us: string }>(
+          `SELECT (extract(epoch FROM min(lower("window"))) * 1000000)::bigint AS us FROM md_ranges`,
+        );
+        s.equal(formatMicros(BigInt(rows[0].us)), dayAt(16));
+        s.strictSame((await store.drop({ mdTicks: 14 })).dropped, [], 'once');
+      },
+    );
+
     await t.test('a store without the market tables has nothing to drop', async (s) => {
       const client = await connect(parseDatabaseUrl(await opened.createDatabase()), {
         applicationName: 'test',
       });
       s.teardown(() => client.end());
       const known = await readHypertables(client);
-      const ages = { chainMs: null, tickDataMs: DAY_MS, barsMs: DAY_MS, signalsMs: DAY_MS };
+      const ages = {
+        chainMs: null,
+        tickDataMs: DAY_MS,
+        barsMs: DAY_MS,
+        signalsMs: DAY_MS,
+        mdTicksMs: DAY_MS,
+      };
       const rule = { ages, reviseHorizonMs: 0, nowMicros: NOW };
       s.strictSame(await dropTickData(client, known, rule), { dropped: [], heldBack: [] });
       s.strictSame(await dropBars(client, known, rule), { dropped: [], heldBack: [] });
       s.strictSame(await dropSignals(client, known, rule), { dropped: [], heldBack: [] });
+      s.strictSame(await dropMdTicks(client, known, rule), { dropped: [], heldBack: [] });
     });
 
     await t.test('a clock that is ahead of the database drops nothing more', async (s) => {
