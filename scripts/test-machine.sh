@@ -30,10 +30,10 @@ if command -v mvn >/dev/null 2>&1 && command -v java >/dev/null 2>&1; then
   make -s kafka-jars || echo "tests without Kafka: its jars could not be fetched"
 fi
 
-# The oracles of bars and features are pandas and scipy, the example that publishes needs clients, and models are trained and converted by
-# scikit-learn, in an environment of its own: .installed holds what it was made of.
+# The oracles of bars and features are pandas and scipy, the example that publishes needs clients, models are trained and converted by
+# scikit-learn, and answers of the API are read by pyarrow, polars and DuckDB, in an environment of its own: .installed holds what it was made of.
 venv=test/.venv
-requirements='test/oracle/requirements.txt examples/requirements.txt test/support/models/requirements.txt'
+requirements='test/oracle/requirements.txt examples/requirements.txt test/support/models/requirements.txt test/support/table/requirements.txt'
 # shellcheck disable=SC2086 # a list of files
 wanted=$(cat $requirements)
 if [ "$wanted" = "$(cat "$venv/.installed" 2>/dev/null)" ] && [ -x "$venv/bin/python" ]; then

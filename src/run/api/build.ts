@@ -46,7 +46,7 @@ export async function buildApi(
   const routes: Routes[] = [
     livenessRoutes,
     ingestRoutes(intake, providersOf(streaming.providers)),
-    ...queryRoutes(reads, NO_LATEST),
+    ...queryRoutes({ pool: reads, latest: NO_LATEST, clock: env.clock }),
   ];
   const { rate_limit, auth_failures, connections_max, trusted_proxies } = streaming.api;
   return new ApiStage({
