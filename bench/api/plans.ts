@@ -61,11 +61,20 @@ function symbolOf(n: number): string {
   return `S${n % SYMBOLS}`;
 }
 
+/** Some hour of the days. */
+function at(n: number): bigint {
+  return START + ((BigInt(n) * 7919n) % (DAYS * 24n)) * (DAY / 24n);
+}
+
+/** A time in SQL: days and µs after the start. */
+function ts(days: string, us: string): string {
+  return `timestamptz '2025-01-01Z' + ${days} * interval '1 day' + ${us} * interval '1 microsecond'`;
+}
+
 type Make = (n: number) => Query;
 
 function queries(): [string, Make, number][] {
   const newest = { from: null, to: null, order: 'newest first', after: null } as const;
-  const at = (n: number): bigint => START + ((BigInt(n) * 7919n) % (DAYS * 24n)) * (DAY / 24n);
   const market = { ...newest, providers: ['p0'] };
   const both = { ...newest, providers: ['p0', 'p1'] };
   const of = { provider: 'p0', interval: '1m', from: null, to: null } as const;
@@ -171,8 +180,6 @@ async function fill(client: Client): Promise<void> {
   const { rows } = await client.query<{ filled: boolean }>('SELECT EXISTS (SELECT FROM tick_data) AS filled');
   if (rows[0].filled) return;
   const step = (Number(DAYS) * 86_400_000_000) / ROWS;
-  const ts = (days: string, us: string): string =>
-    `timestamptz '2025-01-01Z' + ${days} * interval '1 day' + ${us} * interval '1 microsecond'`;
   // day by day: a transaction of so many rows needs the memory of none
   for (let day = 0; day < Number(DAYS); day += 1) {
     const rowsOfDay = Math.floor(ROWS / Number(DAYS));

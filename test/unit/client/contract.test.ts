@@ -1,4 +1,5 @@
 import { test, type Test } from 'tap';
+import { systemClock } from '../../../src/core/time.ts';
 import { envOf } from '../../../src/core/env.ts';
 import { errorOf } from '../../../src/client/api-error.ts';
 import {

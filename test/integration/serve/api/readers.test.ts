@@ -30,8 +30,7 @@ print(json.dumps({name: [row(each) for each in rows(table)] for name, table in t
 `;
 
 async function example(t: Test): Promise<string> {
-  const [, code] =
-    /### From a program\n\n\`\`\`python\n(.*?)\n\`\`\`/s.exec(await readFile(DOCS, 'utf8')) ?? [];
+  const [, code] = /### From a program\n\n```python\n(.*?)\n```/s.exec(await readFile(DOCS, 'utf8')) ?? [];
   t.ok(code?.includes(SHOWN), 'docs/api.md has the example');
   return code ?? '';
 }

@@ -33,6 +33,10 @@ async function sumOf(
   return sum;
 }
 
+function one(client: Client): Promise<unknown> {
+  return client.query<{ it: number }>('SELECT 1 AS it').then(({ rows }) => rows[0].it);
+}
+
 void test('the pool of reading sessions', async (t) => {
   const postgres: TestPostgres = await startPostgres();
   t.after(() => postgres.stop());
@@ -45,8 +49,6 @@ void test('the pool of reading sessions', async (t) => {
     t.after(() => pool.close());
     return pool;
   };
-  const one = (client: Client): Promise<unknown> =>
-    client.query<{ it: number }>('SELECT 1 AS it').then(({ rows }) => rows[0].it);
   const sessions = async (like: string): Promise<string[]> => {
     const { rows } = await admin.query<{ state: string }>(
       `SELECT coalesce(wait_event, state) AS state FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE $1`,

@@ -5,6 +5,7 @@ import { decodeCursor, encodeCursor, identityOf } from '../../../../src/serve/ap
 import { ApiError } from '../../../../src/serve/api/errors.ts';
 
 const key = z.strictObject({ at: z.string() });
+const json = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 void test('a cursor gives the key back to its own query, whatever the page is like', (t) => {
   const identity = identityOf('bars', { symbol: 'BTC', limit: 5, cursor: undefined, format: 'csv' });
@@ -36,7 +37,6 @@ void test('nothing but a cursor is one', (t) => {
       details: [{ path: 'query.cursor' }],
     });
   };
-  const json = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
   refuse('');
   refuse('not base64url!');
   refuse(`${encodeCursor(identity, { at: '1' })}=`);
