@@ -221,12 +221,16 @@ ${batchMax === undefined ? '' : `  batch_max: ${batchMax}\n`}${sections}`,
     return this.program(`produce --provider synthetic --metrics-port 0 ${amount}`.split(' '));
   }
 
-  /** `mdp stream …` as a process; it is killed when the harness closes. */
-  program(args: readonly string[], onLine?: (line: Record<string, unknown>) => void): Program {
+  /** `mdp stream …` as a process, with these variables; it is killed when the harness closes. */
+  program(
+    args: readonly string[],
+    onLine?: (line: Record<string, unknown>) => void,
+    env: Readonly<Record<string, string>> = {},
+  ): Program {
     const program = new Program(
       'mdp',
       ['stream', ...args, '--config', this.configFile],
-      { DATABASE_URL: this.databaseUrl },
+      { DATABASE_URL: this.databaseUrl, ...env },
       onLine,
     );
     this.#programs.push(program);
