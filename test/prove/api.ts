@@ -1,0 +1,28 @@
+/**
+ * make prove-api: the acceptance run of the API at full size. Prints one table with the figures of each line of what it must
+ * show, and ends with 1 when one of them does not hold. The tests run the same scenarios small.
+ *
+ *   SEED=<u32>     repeats the random choices of a run
+ *   ONLY=<text>    runs the scenarios whose name holds the text
+ *   PROVE=small    the sizes of the tests, to try the run itself
+ */
+import { conformsToItsDescription } from './api/conformance.ts';
+import { refusesStrangers } from './api/security.ts';
+import { SMALL } from './api/small.ts';
+import { onEmbedded, prove, sized } from './runner.ts';
+
+const conformance = sized({ examples: 500, isStateful: true }, SMALL.conformance);
+const security = sized({ rounds: 20, slowClients: 400 }, SMALL.security);
+
+await prove([
+  {
+    line: '1',
+    name: 'conformance: schemathesis against the description',
+    run: () => onEmbedded({}, (context) => conformsToItsDescription(context, conformance)),
+  },
+  {
+    line: '4',
+    name: 'security: what strangers send',
+    run: () => onEmbedded({}, (context) => refusesStrangers(context, security)),
+  },
+]);
