@@ -309,3 +309,44 @@ function sameText(t: Test, value: unknown, text: string | null): void {
   else if (typeof value === 'object') t.strictSame(JSON.parse(text ?? ''), value);
   else t.equal(text, String(value as string | number | boolean));
 }
+
+testOnServers('the newest tick is taken from memory where it is known there', async (t, server) => {
+  const url = await server.createDatabase({ schema: false });
+  const own = await connect(parseDatabaseUrl(url), { applicationName: 'test' });
+  t.after(() => own.end());
+  await migrate(own);
+  await own.query(`INSERT INTO tick_data (provider, symbol, ts, price) VALUES ('p', 'B', ${TEN}, 1)`);
+  const known = (kind: string, ts: bigint): { ts: bigint; json: string } => ({
+    ts,
+    json: `{"kind":"${kind}"}`,
+  });
+  const asked: unknown[] = [];
+  const api = await serveQueries(t, url, {
+    latest: {
+      get: (kind, provider, symbol) => {
+        asked.push([kind, provider, symbol]);
+        if (symbol === 'A') return known(kind, kind === 'market' ? 1n : 2n);
+        return symbol === 'B' && kind === 'market' ? known(kind, 1n) : null;
+      },
+    },
+  });
+  t.strictSame(await api.json('/v1/ticks/A/latest'), { kind: 'webhook' }, 'the newer one of both');
+  t.strictSame(await api.json('/v1/ticks/A/latest?provider=p'), { kind: 'market' });
+  t.strictSame(await api.json('/v1/ticks/a/latest?source=s'), { kind: 'webhook' });
+  t.strictSame(asked.splice(0), [
+    ['market', null, 'A'],
+    ['webhook', null, 'A'],
+    ['market', 'p', 'A'],
+    ['webhook', 's', 'A'],
+  ]);
+  t.match(
+    await api.json('/v1/ticks/B/latest'),
+    { price: 1 },
+    'one table is not known: the database is asked',
+  );
+  t.match(
+    await (await api.get('/v1/ticks/B/latest?kind=market&format=csv')).text(),
+    /^kind,provider/,
+    'memory has JSON alone',
+  );
+});
