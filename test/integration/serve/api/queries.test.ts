@@ -315,7 +315,7 @@ testOnServers('the newest tick is taken from memory where it is known there', as
   const own = await connect(parseDatabaseUrl(url), { applicationName: 'test' });
   t.after(() => own.end());
   await migrate(own);
-  await own.query(`INSERT INTO tick_data (provider, symbol, ts, price) VALUES ('p', 'B', ${TEN}, 1)`);
+  await own.query(`INSERT INTO tick_data (provider, symbol, ts, price) VALUES ('p', 'B', now(), 1)`);
   const known = (kind: string, ts: bigint): { ts: bigint; json: string } => ({
     ts,
     json: `{"kind":"${kind}"}`,
