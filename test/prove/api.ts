@@ -6,12 +6,15 @@
  *   ONLY=<text>    runs the scenarios whose name holds the text
  *   PROVE=small    the sizes of the tests, to try the run itself
  */
+import { keepsWhatItAnswered } from './api/answered.ts';
 import { conformsToItsDescription } from './api/conformance.ts';
 import { refusesStrangers } from './api/security.ts';
 import { SMALL } from './api/small.ts';
+import { BUSES } from './bus/harness.ts';
 import { onEmbedded, prove, sized } from './runner.ts';
 
 const conformance = sized({ examples: 500, isStateful: true }, SMALL.conformance);
+const answered = sized({ answers: 100, ticks: 10 }, SMALL.answered);
 const security = sized({ rounds: 20, slowClients: 400 }, SMALL.security);
 
 await prove([
@@ -20,6 +23,14 @@ await prove([
     name: 'conformance: schemathesis against the description',
     run: () => onEmbedded({}, (context) => conformsToItsDescription(context, conformance)),
   },
+  ...BUSES.map((bus) => ({
+    line: '2',
+    name: `${bus}: kill -9 after each answer of the webhook`,
+    run: () =>
+      onEmbedded({ settings: { synchronous_commit: 'on' } }, (context) =>
+        keepsWhatItAnswered(context, bus, answered),
+      ),
+  })),
   {
     line: '4',
     name: 'security: what strangers send',

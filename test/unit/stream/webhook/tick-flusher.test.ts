@@ -156,13 +156,7 @@ void test('commit, events, dead letters, then the acknowledgement', async (t) =>
     ['mdp.events', 'mdp.events', 'mdp.events.dlq', 'mdp.events.dlq'],
     'a conflict is no event',
   );
-  t.strictSame(
-    published
-      .slice(2)
-      .map(({ what }) => what)
-      .sort(),
-    ['bad_price', 'conflict'],
-  );
+  t.strictSame(new Set(published.slice(2).map(({ what }) => what)), new Set(['bad_price', 'conflict']));
 });
 
 function ticksOf(deliveries: readonly Delivery[]): WebhookTick[] {
