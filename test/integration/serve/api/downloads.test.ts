@@ -8,6 +8,15 @@ import { until } from '../../../support/until.ts';
 const ROWS = 400_000;
 const RANGE = '/v1/ticks/BTC/range?start=2025-01-01&provider=p';
 
+async function restOf(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<number> {
+  let bytes = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return bytes;
+    bytes += value.length;
+  }
+}
+
 void test('downloads', async (t) => {
   const postgres = await startPostgres();
   t.after(() => postgres.stop());
@@ -34,15 +43,6 @@ void test('downloads', async (t) => {
     await reader.read();
     return reader;
   };
-  const restOf = async (reader: ReadableStreamDefaultReader<Uint8Array>): Promise<number> => {
-    let bytes = 0;
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return bytes;
-      bytes += value.length;
-    }
-  };
-
   await t.test('all rows arrive, in the order of time', async (t) => {
     const lines = (await (await api.get(`${RANGE}&format=csv`)).text()).split('\r\n');
     t.equal(lines.length, ROWS + 2);

@@ -310,16 +310,16 @@ function sameText(t: Test, value: unknown, text: string | null): void {
   else t.equal(text, String(value as string | number | boolean));
 }
 
+function known(kind: string, ts: bigint): { ts: bigint; json: string } {
+  return { ts, json: `{"kind":"${kind}"}` };
+}
+
 testOnServers('the newest tick is taken from memory where it is known there', async (t, server) => {
   const url = await server.createDatabase({ schema: false });
   const own = await connect(parseDatabaseUrl(url), { applicationName: 'test' });
   t.after(() => own.end());
   await migrate(own);
   await own.query(`INSERT INTO tick_data (provider, symbol, ts, price) VALUES ('p', 'B', now(), 1)`);
-  const known = (kind: string, ts: bigint): { ts: bigint; json: string } => ({
-    ts,
-    json: `{"kind":"${kind}"}`,
-  });
   const asked: unknown[] = [];
   const api = await serveQueries(t, url, {
     latest: {
