@@ -12,9 +12,9 @@ void test('a token of mdp tokens opens what its scopes say, its use is noted, an
   const databaseUrl = await server.createDatabase(undefined, { schema: false });
   const api = await serveApi(databaseUrl, { settings: 'api:\n  auth_failures: 0\n' });
   t.teardown(() => api.stop());
+  const register = (program: Parameters<typeof registerTokens>[0]): void =>
+    registerTokens(program, { databaseUrl });
   const mdp = async (...args: string[]): Promise<string> => {
-    const register = (program: Parameters<typeof registerTokens>[0]): void =>
-      registerTokens(program, { databaseUrl });
     const { code, out, err } = await runInProcess(register, 'tokens', ...args);
     t.equal(code, 0, err);
     return out.trim();
