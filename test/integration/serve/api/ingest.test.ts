@@ -39,10 +39,13 @@ void test('one or many, with all the digits that were sent', async (t) => {
   });
 });
 
+/** A list of a good tick, and of some with other fields. */
+function list(...wrong: object[]): string {
+  return JSON.stringify([TICK, ...wrong.map((field) => ({ ...TICK, ...field }))]);
+}
+
 void test('all or nothing: a mistake is told with its place, and nothing of the request is taken', async (t) => {
   const api = await startApi(t, { stored: STORED });
-  const list = (...wrong: object[]): string =>
-    JSON.stringify([TICK, ...wrong.map((field) => ({ ...TICK, ...field }))]);
   for (const [body, paths] of [
     [JSON.stringify({ ...TICK, price: 'x' }), ['body.price']],
     [list({ price: 'NaN' }), ['body[1].price']],
