@@ -43,6 +43,9 @@ export async function buildApi(
     meter,
     env,
   });
+  await intake
+    .prepare()
+    .catch((err: unknown) => env.log('warn', 'The webhook cannot keep ticks yet', { err }));
   const routes: Routes[] = [
     livenessRoutes,
     ingestRoutes(intake, providersOf(streaming.providers)),

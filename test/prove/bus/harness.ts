@@ -190,7 +190,11 @@ ${batchMax === undefined ? '' : `  batch_max: ${batchMax}\n`}${sections}`,
 
   /** The store's server is the bus's where that is postgres. */
   async #connectAgain(): Promise<void> {
-    if (this.name !== 'postgres') return;
+    if (this.name === 'postgres') await this.reconnect();
+  }
+
+  /** A new session of its own, where the server of the database was stopped meanwhile. */
+  async reconnect(): Promise<void> {
     await this.client.end().catch(() => {});
     this.client = await openClient(this.databaseUrl);
   }
@@ -227,9 +231,18 @@ ${batchMax === undefined ? '' : `  batch_max: ${batchMax}\n`}${sections}`,
     onLine?: (line: Record<string, unknown>) => void,
     env: Readonly<Record<string, string>> = {},
   ): Program {
+    return this.command(['stream', ...args], env, onLine);
+  }
+
+  /** Any other `mdp` that works on the bus. @param env beyond DATABASE_URL */
+  command(
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    onLine?: (line: Record<string, unknown>) => void,
+  ): Program {
     const program = new Program(
       'mdp',
-      ['stream', ...args, '--config', this.configFile],
+      [...args, '--config', this.configFile],
       { DATABASE_URL: this.databaseUrl, ...env },
       onLine,
     );
