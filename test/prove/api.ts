@@ -15,7 +15,7 @@ import { answersFast } from './api/speed.ts';
 import { BUSES } from './bus/harness.ts';
 import { onEmbedded, prove, sized } from './runner.ts';
 
-const conformance = sized({ examples: 500, isStateful: true }, SMALL.conformance);
+const conformance = sized({ examples: 300, isStateful: true }, SMALL.conformance);
 const answered = sized({ answers: 100, ticks: 10 }, SMALL.answered);
 const flushers = sized({ kills: 20, ticksPerRequest: 50 }, SMALL.flushers);
 const outages = sized({ rounds: 10, requestsPerRound: 100, ticksPerRequest: 10 }, SMALL.outages);
