@@ -108,7 +108,7 @@ export class FanOut {
     const found: Placed[] = [];
     let reached = positions;
     for (let at = this.#first; at < this.#batches.length && found.length < limit; at++) {
-      const { partition, before, after, placed } = this.#batches[at] as Batch;
+      const { partition, before, after, placed } = this.#batches[at];
       const own = reached[partition] ?? null;
       if (comparePlaces(this.#compare, own, after) >= 0) continue;
       const isWhole = comparePlaces(this.#compare, own, before) <= 0;
@@ -155,7 +155,7 @@ export class FanOut {
       this.#first < this.#batches.length &&
       (this.#bytes > this.#bytesMax || this.#batches.length - this.#first > MEMORY_BATCHES)
     ) {
-      const { partition, after, bytes } = this.#batches[this.#first] as Batch;
+      const { partition, after, bytes } = this.#batches[this.#first];
       this.#oldest = this.#oldest.with(partition, after);
       this.#bytes -= bytes;
       this.#first += 1;

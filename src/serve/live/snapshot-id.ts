@@ -23,9 +23,7 @@ export function unpackSnapshot(packed: string): SnapshotText {
     first > 0n &&
     first + width < 2n ** 63n &&
     distances.length <= RUNNING_MAX &&
-    distances.every(
-      (distance, at) => distance < width && (at === 0 || distance > (distances[at - 1] as bigint)),
-    );
+    distances.every((distance, at) => distance < width && (at === 0 || distance > distances[at - 1]));
   if (!isSound) throw new LiveIdError('the id holds no snapshot');
   return `${first}:${first + width}:${distances.map((distance) => first + distance).join(',')}`;
 }

@@ -93,7 +93,7 @@ export class Subscriber implements Member {
       const reader = await this.#source.open(this.#from, this.#filter, this.#signal);
       opened();
       this.#state = { kind: 'reading', reader };
-      while (!this.#signal.aborted) await this.#step(this.#state as State);
+      while (!this.#signal.aborted) await this.#step(this.#state);
     } catch (error) {
       if (!(error instanceof LiveGoneError)) throw error;
       opened();

@@ -32,7 +32,7 @@ export class LiveSessions {
   /** For what one client reads; each of the sessions serves one call after the other. */
   readonly reader: RunOnSession = <T>(work: (client: Client) => Promise<T>): Promise<T> => {
     this.#turn = (this.#turn + 1) % this.#readers.length;
-    return (this.#readers[this.#turn] as Session).run(work);
+    return this.#readers[this.#turn].run(work);
   };
 
   async close(): Promise<void> {

@@ -69,7 +69,7 @@ export class TestClient {
     const ending = new AbortController();
     const sink = new TestSink((event) => {
       this.#from = { kind: 'id', id: event.id };
-      if (event.event === 'gap' || event.event === 'lagged') this.notices.push(event as LiveNotice);
+      if (event.event === 'gap' || event.event === 'lagged') this.notices.push(event);
       else this.events.push(event as LiveEvent);
     });
     const opened = Promise.withResolvers<void>();

@@ -86,7 +86,7 @@ export class TickBusReader {
     const last =
       known.at(-1)?.position ?? (deliveries.length === 0 && (await this.#isAtEnd(partition)) ? end : from);
     const repetitions = this.#hub.repetitions[partition];
-    const { forgottenUpTo } = repetitions as NonNullable<typeof repetitions>;
+    const { forgottenUpTo } = repetitions;
     if (forgottenUpTo !== null && this.#compare(from, forgottenUpTo) < 0)
       throw new TrimmedError(this.#tools.topic, partition, null);
     const found = known.flatMap((delivery) => this.#first(partition, delivery));
@@ -104,7 +104,7 @@ export class TickBusReader {
     const tick = liveTick(delivery, this.#tools.providers);
     if (tick === null) return [];
     const { position, takenMs } = delivery;
-    if (this.#hub.repetitions[partition]?.has(position) === true) return [];
+    if (this.#hub.repetitions[partition]?.has(position)) return [];
     if (
       this.#keys !== null &&
       this.#compare(position, this.#hub.first.acknowledged[partition] ?? null) <= 0

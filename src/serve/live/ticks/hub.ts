@@ -195,10 +195,10 @@ export class TickHub {
     );
     if (this.isOver) return;
     const idOf = this.#ids.batch(this.fanOut.positions, partition);
-    const repetitions = this.repetitions[partition] as Repetitions;
+    const repetitions = this.repetitions[partition];
     const events: Placed[] = [];
     for (const [at, { delivery, tick }] of found.entries()) {
-      const isRepetition = verdicts[at] as boolean;
+      const isRepetition = verdicts[at];
       repetitions.note(delivery.position, isRepetition);
       if (isRepetition) continue;
       const { position, takenMs } = delivery;

@@ -46,16 +46,14 @@ export class TickJudge {
     const stored = new Set<string>();
     if (shown !== null) {
       await this.#learn(ticks);
-      const asked = ticks.filter(
-        (tick, at) => this.#isUncertain(tick) && !this.#keys.has(keys[at] as string),
-      );
+      const asked = ticks.filter((tick, at) => this.#isUncertain(tick) && !this.#keys.has(keys[at]));
       if (asked.length > 0) {
         const visible = await this.#table.visible(asked, shown, 'hub');
         for (const [at, tick] of asked.entries()) if (visible[at]) stored.add(keyText(tick));
       }
     }
     return ticks.map((tick, at) => {
-      const key = keys[at] as string;
+      const key = keys[at];
       if (this.#keys.has(key)) return true;
       this.#keys.add(key);
       this.#see(tick);

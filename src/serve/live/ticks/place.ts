@@ -47,10 +47,6 @@ export function startId(fromUs: bigint): string {
   return `${START}~${fromUs < 0n ? 0n : fromUs}`;
 }
 
-export function historyId(place: TickPlace & { kind: 'history' }): string {
-  return `${historyPrefix(place)}~${place.last === null ? '' : packKey(place.last)}`;
-}
-
 /** What the ids of a history have in common; behind it come `~` and the key. */
 export function historyPrefix({ log, checkpoint, fromUs, without }: TickPlace & { kind: 'history' }): string {
   const { acknowledged, snapshot } = checkpoint;
@@ -170,12 +166,12 @@ function microsIn(text: string | undefined): bigint {
 
 function keyIn(text: string): TickKey {
   const match = /^(\d{1,16})\.(\d{1,19})\.([\w-]+)$/.exec(text);
-  const names = match === null ? null : Buffer.from(match[3] as string, 'base64url').toString();
+  const names = match === null ? null : Buffer.from(match[3], 'base64url').toString();
   const bar = names?.indexOf('|') ?? -1;
   // NUL is in no name, and the database takes none
   if (match === null || names === null || bar < 1 || names.includes('\0'))
     throw new LiveIdError('the id names no tick');
-  const seq = BigInt(match[2] as string);
+  const seq = BigInt(match[2]);
   if (seq >= 2n ** 63n) throw new LiveIdError('the id names no tick');
-  return { ts: BigInt(match[1] as string), seq, provider: names.slice(0, bar), symbol: names.slice(bar + 1) };
+  return { ts: BigInt(match[1]), seq, provider: names.slice(0, bar), symbol: names.slice(bar + 1) };
 }

@@ -1,13 +1,13 @@
 import { TrimmedError } from '../../../bus/bus.ts';
 import { unlessAborted } from '../../../core/wait.ts';
-import type { LiveTickTable } from '../../../store/live/ticks.ts';
+import type { LiveTickTable, StoredTick, SymbolName, TickKey } from '../../../store/live/ticks.ts';
 import { predicateOf, symbolNames, type LiveFilter, type Predicate } from '../filter.ts';
+import { SliceHistory } from '../slice-history.ts';
 import type { Slots } from '../slots.ts';
 import { LiveGoneError, type LiveReader, type ReadStep } from '../source.ts';
 import { comparePlaces, isAtLeast, type Vector } from '../vector.ts';
 import { TickBusReader, type FirstTick } from './bus-reader.ts';
 import type { Checkpoints } from './checkpoints.ts';
-import { TickHistory } from './history.ts';
 import type { TickHub, TickHubTools } from './hub.ts';
 import { tickEvent, type TickLiveEvent } from './item.ts';
 import { BusIds, historyPrefix, packKey, startId, type Checkpoint, type TickPlace } from './place.ts';
@@ -29,36 +29,25 @@ const MEMORY_EVENTS = 500;
 /** how far before what is lost a client is told to resume: clocks differ, and events take time, µs */
 const MARGIN_US = 10_000_000n;
 
-type State =
-  /** `ends`: behind them nothing was stored when the checkpoint was taken; null: not asked yet */
-  | {
-      kind: 'placed';
-      place: TickPlace & { kind: 'history' | 'bus' };
-      ends: Vector | null;
-      history: BeforeBus | null;
-    }
-  | {
-      kind: 'history';
-      place: TickPlace & { kind: 'history' };
-      history: TickHistory;
-      prefix: string;
-      ends: Vector;
-      round: number;
-    }
-  | {
-      kind: 'bus';
-      bus: TickBusReader;
-      hub: TickHub;
-      ids: BusIds;
-      checkpoint: Checkpoint;
-      ends: Vector;
-      history: BeforeBus | null;
-    };
+type HistoryPlace = TickPlace & { kind: 'history' };
+type BusPlace = TickPlace & { kind: 'bus' };
 
 /** The history that came before, while nothing of the bus was sent. */
 interface BeforeBus {
-  place: TickPlace & { kind: 'history' };
+  place: HistoryPlace;
   round: number;
+}
+
+/** `ends`: of what lies behind them nothing was stored when the checkpoint was taken; null: not asked yet. */
+type State =
+  | { kind: 'placed'; place: HistoryPlace | BusPlace; ends: Vector | null; history: BeforeBus | null }
+  | ({ kind: 'history'; rows: SliceHistory<TickKey, StoredTick>; prefix: string; ends: Vector } & BeforeBus)
+  | ({ kind: 'bus'; ids: BusIds; ends: Vector; history: BeforeBus | null } & Reading);
+
+interface Reading {
+  bus: TickBusReader;
+  hub: TickHub;
+  checkpoint: Checkpoint;
 }
 
 /**
@@ -92,7 +81,7 @@ export class TickReader implements LiveReader {
   constructor(
     tools: TickReaderTools,
     filter: LiveFilter,
-    place: TickPlace & { kind: 'history' | 'bus' },
+    place: HistoryPlace | BusPlace,
     ends: Vector | null,
   ) {
     this.#tools = tools;
@@ -133,23 +122,30 @@ export class TickReader implements LiveReader {
     else await this.#startBus(place.log, place.checkpoint, place.positions, until, history, signal);
   }
 
-  #startHistory(place: TickPlace & { kind: 'history' }, ends: Vector, round: number): void {
+  #startHistory(place: HistoryPlace, ends: Vector, round: number): void {
     const { checkpoint, without, fromUs, last } = place;
-    const history = new TickHistory({
-      table: this.#tools.table,
-      names: symbolNames(this.#filter),
-      provider: this.#filter.provider,
-      snapshot: checkpoint.snapshot,
-      without,
+    const { table } = this.#tools;
+    const { snapshot } = checkpoint;
+    let symbols: SymbolName[] = [];
+    const rows = new SliceHistory<TickKey, StoredTick>(
+      {
+        begin: async () => {
+          symbols = await table.symbols(symbolNames(this.#filter), this.#filter.provider);
+          return symbols.length > 0;
+        },
+        firstAt: (from) => table.firstAt(symbols, from),
+        slice: (from, to, after, limit) =>
+          table.slice({ symbols, from, to, after, snapshot, without, limit }),
+      },
       fromUs,
       last,
-    });
-    this.#state = { kind: 'history', place, history, prefix: historyPrefix(place), ends, round };
+    );
+    this.#state = { kind: 'history', place, rows, prefix: historyPrefix(place), ends, round };
   }
 
   async #readHistory(state: State & { kind: 'history' }, signal: AbortSignal): Promise<ReadStep> {
-    const { place, history, prefix, ends, round } = state;
-    const rows = await history.next();
+    const { place, prefix, ends, round } = state;
+    const rows = await state.rows.next();
     if (rows === null) {
       const { log, checkpoint } = place;
       await this.#startBus(log, checkpoint, checkpoint.acknowledged, ends, { place, round }, signal);

@@ -41,7 +41,7 @@ export class Repetitions {
     let [low, high] = [0, this.#stretches.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.#compare((this.#stretches[middle] as Stretch).last, position) < 0) low = middle + 1;
+      if (this.#compare(this.#stretches[middle].last, position) < 0) low = middle + 1;
       else high = middle;
     }
     const found = this.#stretches[low];

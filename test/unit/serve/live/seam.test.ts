@@ -148,6 +148,7 @@ async function story(
       // told that something is missing: what came before counts no more
       seen = client.notices.length;
       await client.cut();
+      await source.stop();
       return { lost: [], twice: [], cuts, notices: 1, rows: 0 };
     }
     if (random.percent(traits.cutPercent)) {
