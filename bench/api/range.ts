@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { envOf } from '../../src/core/env.ts';
 import { systemClock } from '../../src/core/time.ts';
+import type { ReadBus } from '../../src/serve/api/bus-reading.ts';
 import { NO_LATEST } from '../../src/serve/api/latest-ticks.ts';
 import { queryRoutes } from '../../src/serve/api/routes/queries.ts';
 import { buildApi } from '../../src/serve/api/server.ts';
@@ -42,7 +43,14 @@ try {
       anonymous: { name: 'bench', scopes: new Set(['read']) },
       authenticate: () => null,
     },
-    routes: queryRoutes({ pool, latest: NO_LATEST, clock: systemClock }),
+    routes: queryRoutes({
+      pool,
+      latest: NO_LATEST,
+      bus: {} as ReadBus,
+      topics: [],
+      schema: [],
+      clock: systemClock,
+    }),
     version: '0',
     env: envOf(),
   });

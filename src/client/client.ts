@@ -32,16 +32,21 @@ import {
   type TickRangeQuery,
 } from './market.ts';
 import {
+  decodeBusDeadLetter,
   decodeChainDeadLetter,
   decodeGap,
   decodeJob,
+  decodeWholeDeadLetter,
+  type BusDeadLetter,
   type ChainDeadLetter,
-  type ChainDeadLettersQuery,
+  type DeadLettersQuery,
   type Gap,
   type GapsQuery,
   type Job,
   type JobsQuery,
+  type WholeDeadLetter,
 } from './operations.ts';
+import { decodeStatus, type Status } from './status.ts';
 import { Transport, type CallOptions, type ClientOptions, type QueryValues } from './transport.ts';
 import { isoOf, type Time } from './wire.ts';
 
@@ -130,8 +135,23 @@ export class Client {
   }
 
   /** Frames of the chain that could not be stored, newest first. */
-  chainDeadLetters(query?: ChainDeadLettersQuery & ListOptions): Listing<ChainDeadLetter> {
-    return this.#list('v1/dead-letters', { source: 'chain', ...query }, decodeChainDeadLetter);
+  chainDeadLetters(query?: DeadLettersQuery & ListOptions): Listing<ChainDeadLetter> {
+    return this.#list('v1/dead-letters', { ...query, source: 'chain' }, decodeChainDeadLetter);
+  }
+
+  /** Records of the bus that could not be used, newest first. */
+  busDeadLetters(query?: DeadLettersQuery & ListOptions): Listing<BusDeadLetter> {
+    return this.#list('v1/dead-letters', { ...query, source: 'bus' }, decodeBusDeadLetter);
+  }
+
+  /** One of either with its bytes: of the chain by its number, of the bus by its event_id. */
+  deadLetter(id: number | bigint | string, options?: CallOptions): Promise<WholeDeadLetter> {
+    return this.#one(`v1/dead-letters/${segment(String(id))}`, {}, decodeWholeDeadLetter, options);
+  }
+
+  /** What is stored, what is missing, who writes, who reads the bus; at most a second old. */
+  status(options?: CallOptions): Promise<Status> {
+    return this.#one('v1/status', {}, decodeStatus, options);
   }
 
   jobs(query?: JobsQuery & ListOptions): Listing<Job> {

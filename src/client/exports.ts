@@ -33,6 +33,16 @@ export type {
   TickRangeQuery,
   WebhookTick,
 } from './market.ts';
-export type { ChainDeadLetter, ChainDeadLettersQuery, Gap, GapsQuery, Job, JobsQuery } from './operations.ts';
+export type {
+  BusDeadLetter,
+  ChainDeadLetter,
+  DeadLettersQuery,
+  Gap,
+  GapsQuery,
+  Job,
+  JobsQuery,
+  WholeDeadLetter,
+} from './operations.ts';
+export type { Status, StatusGroup } from './status.ts';
 export type { CallOptions, ClientOptions } from './transport.ts';
 export { isoOf, microsOf, type Time } from './wire.ts';

@@ -23,6 +23,7 @@ export interface GapsQuery {
 
 export interface ChainDeadLetterJson {
   dead_letter_id: number;
+  source: 'chain';
   tick_number: string | null;
   after_tick: string | null;
   reason: string;
@@ -38,8 +39,38 @@ export interface ChainDeadLetterJson {
 
 export type ChainDeadLetter = Decoded<ChainDeadLetterJson, 'tick_number' | 'after_tick'>;
 
-export interface ChainDeadLettersQuery {
-  status?: 'open' | 'resolved';
+/** A record of the bus that could not be used. */
+export interface BusDeadLetter {
+  /** topic|msg_id */
+  event_id: string;
+  source: 'bus';
+  topic: string;
+  /** null: it never got onto the bus */
+  msg_id: string | null;
+  /** who refused it; null: its producer */
+  group: string | null;
+  reason: string;
+  detail: string;
+  key: string | null;
+  encoding: string;
+  /** how many the record had */
+  bytes: number;
+  /** more than are kept */
+  is_cut: boolean;
+  raw_sha256: string;
+  at: string;
+  status: string;
+  resolved_by: string | null;
+  resolved_at: string | null;
+  /** where it was published again */
+  published_as: string | null;
+}
+
+/** With the bytes of its frame or record, in base64. */
+export type WholeDeadLetter = (ChainDeadLetter | BusDeadLetter) & { raw: string };
+
+export interface DeadLettersQuery {
+  status?: 'open' | 'resolved' | 'all';
   reason?: string;
 }
 
@@ -69,4 +100,11 @@ export const decodeChainDeadLetter = decoder<ChainDeadLetterJson, 'tick_number' 
   'tick_number',
   'after_tick',
 );
+export const decodeBusDeadLetter = decoder<BusDeadLetter, never>();
+
+export function decodeWholeDeadLetter(item: unknown): WholeDeadLetter {
+  // only that of the chain has members that become bigint
+  return decodeChainDeadLetter(item) as unknown as WholeDeadLetter;
+}
+
 export const decodeJob = decoder<Job, never>();

@@ -126,7 +126,7 @@ function letterOf(value: unknown): MarketDeadLetter | null {
   const rawSha256 = text('raw_sha256');
   const at = text('at');
   const rawBytes = fields.get('raw_bytes');
-  if (fields.get('ver') !== VERSION || typeof rawBytes !== 'number') return null;
+  if (fields.get('ver') !== VERSION || !isLength(rawBytes)) return null;
   if (topic === null || reason === null || raw === null || rawSha256 === null || at === null) return null;
   return {
     topic,
@@ -141,4 +141,8 @@ function letterOf(value: unknown): MarketDeadLetter | null {
     rawSha256,
     at: parseIsoMicros(at),
   };
+}
+
+function isLength(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }

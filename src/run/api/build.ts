@@ -11,9 +11,11 @@ import { queryRoutes } from '../../serve/api/routes/queries.ts';
 import type { Routes } from '../../serve/api/routes.ts';
 import { ApiTokens } from '../../store/api-tokens.ts';
 import { ReadPool } from '../../store/queries/read-pool.ts';
+import { schemaFiles } from '../../store/schema/migrate.ts';
 import type { Stage } from '../../stream/stage.ts';
 import { TickIntake } from '../../stream/webhook/tick-intake.ts';
 import { isLoopback } from '../config/addresses.ts';
+import { topicsOf } from '../stages/bus-report.ts';
 import type { Connections } from '../stages/connected-stage.ts';
 import type { StageSetup } from '../stages/stage-setup.ts';
 import { buildLive } from './live.ts';
@@ -59,7 +61,14 @@ export async function buildApi(
   const routes: Routes[] = [
     livenessRoutes,
     ingestRoutes(intake, providersOf(streaming.providers)),
-    ...queryRoutes({ pool: reads, latest: NO_LATEST, clock: env.clock }),
+    ...queryRoutes({
+      pool: reads,
+      latest: NO_LATEST,
+      bus,
+      topics: topicsOf(streaming),
+      schema: await schemaFiles(),
+      clock: env.clock,
+    }),
     ...liveRoutes(live),
   ];
   const { rate_limit, auth_failures, connections_max, trusted_proxies } = streaming.api;

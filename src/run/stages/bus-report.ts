@@ -99,6 +99,7 @@ export class BusReport {
   }
 }
 
-function topicsOf(streaming: StreamingConfig): string[] {
+/** Those whose groups are reported. */
+export function topicsOf(streaming: StreamingConfig): string[] {
   return [eventsTopic(streaming), signalsTopic(streaming), WEBHOOK_TOPIC, DEAD_LETTER_TOPIC];
 }

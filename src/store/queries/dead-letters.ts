@@ -9,6 +9,7 @@ export interface DeadLettersFilter {
 
 export const DEAD_LETTER_COLUMNS: readonly SqlColumn[] = [
   { name: 'dead_letter_id', type: 'count' },
+  { name: 'source', type: 'text', constant: 'chain' },
   { name: 'tick_number', type: 'uint64', sql: 'tick_number::text' },
   { name: 'after_tick', type: 'int64' },
   { name: 'reason', type: 'text', repeats: true },
@@ -20,6 +21,19 @@ export const DEAD_LETTER_COLUMNS: readonly SqlColumn[] = [
   { name: 'created_at', type: 'timestamp' },
   { name: 'resolved_at', type: 'timestamp' },
 ];
+
+/** The one of an id, with its bytes in base64: one row, or none. */
+export function deadLetter(id: bigint): Query {
+  const columns: readonly SqlColumn[] = [
+    ...DEAD_LETTER_COLUMNS,
+    // encode() breaks its lines
+    { name: 'raw', type: 'text', sql: "translate(encode(raw, 'base64'), E'\\n', '')" },
+  ];
+  return {
+    columns,
+    sql: `SELECT ${selectList(columns)} FROM dead_letters WHERE dead_letter_id = ${id}`,
+  };
+}
 
 /** The newest first. */
 export function deadLetters({ status, reason }: DeadLettersFilter, before: bigint | null): Query {

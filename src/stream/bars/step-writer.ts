@@ -11,7 +11,7 @@ import type { StepFrame } from '../../store/bars/step-statements.ts';
 import type { BarsPolicy } from '../../store/bars/commit-step.ts';
 import { OneAtATime } from '../owned/one-at-a-time.ts';
 import type { BarReport } from './report.ts';
-import { deadLetterRecords } from '../dead-letters.ts';
+import { deadLetterRecords } from '../dead-letters/outgoing.ts';
 import { LateWindows } from './late-windows.ts';
 
 export interface StepWriterOptions {

@@ -3,7 +3,7 @@ import { envOf, type Env } from '../../core/env.ts';
 import { DEAD_LETTER_TOPIC, type RefusedRecord } from '../../core/market/dead-letter.ts';
 import { GroupInUseError, PartitionsDifferError } from '../../store/bus/partitions.ts';
 import type { StoreClient } from '../../store/store-client.ts';
-import { deadLetterRecords } from '../dead-letters.ts';
+import { deadLetterRecords } from '../dead-letters/outgoing.ts';
 import { JobRun } from '../job-run.ts';
 import { NO_METER } from '../meter.ts';
 import { ServerCalls } from '../server-calls.ts';

@@ -1,12 +1,15 @@
 import type { AddressInfo } from 'node:net';
 import type { Test } from 'tap';
+import { PostgresBus } from '../../../src/bus/postgres/bus.ts';
 import { envOf } from '../../../src/core/env.ts';
 import { systemClock } from '../../../src/core/time.ts';
+import type { ReadBus } from '../../../src/serve/api/bus-reading.ts';
 import { NO_LATEST, type LatestTicks } from '../../../src/serve/api/latest-ticks.ts';
 import { queryRoutes } from '../../../src/serve/api/routes/queries.ts';
 import type { Api } from '../../../src/serve/api/routes.ts';
 import { buildApi } from '../../../src/serve/api/server.ts';
 import { ReadPool, type ReadPoolOptions } from '../../../src/store/queries/read-pool.ts';
+import { schemaFiles } from '../../../src/store/schema/migrate.ts';
 
 export interface QueryServer {
   app: Api;
@@ -24,9 +27,16 @@ export interface QueryServer {
 export async function serveQueries(
   t: Test,
   databaseUrl: string,
-  options: Partial<ReadPoolOptions> & { latest?: LatestTicks } = {},
+  options: Partial<ReadPoolOptions> & {
+    latest?: LatestTicks;
+    /** default: the one in the database */
+    bus?: ReadBus;
+    topics?: readonly string[];
+  } = {},
 ): Promise<QueryServer> {
-  const { latest = NO_LATEST, ...poolOptions } = options;
+  const { latest = NO_LATEST, bus: given, topics = [], ...poolOptions } = options;
+  const own = busIn(databaseUrl);
+  const bus = given ?? own;
   const pool = new ReadPool({ databaseUrl, ...poolOptions });
   const app = await buildApi({
     access: {
@@ -34,7 +44,14 @@ export async function serveQueries(
       anonymous: { name: 'anonymous', scopes: new Set(['read']) },
       authenticate: () => null,
     },
-    routes: queryRoutes({ pool, latest, clock: systemClock }),
+    routes: queryRoutes({
+      pool,
+      latest,
+      bus: bus,
+      topics,
+      schema: await schemaFiles(),
+      clock: systemClock,
+    }),
     version: '0',
     env: envOf(),
     limits: { requestsPerSecondMax: 100_000 },
@@ -43,6 +60,7 @@ export async function serveQueries(
   t.after(async () => {
     await app.close();
     await pool.close();
+    await own.close();
   });
   const url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
   const get = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
@@ -68,4 +86,21 @@ export async function serveQueries(
     return all;
   };
   return { app, pool, url, get, json, items };
+}
+
+/** The bus in a database; it connects when it is asked. */
+export function busIn(databaseUrl: string): PostgresBus {
+  return new PostgresBus({
+    databaseUrl,
+    partitions: {},
+    maxBytes: 2 ** 31,
+    clientName: 'test',
+    checkpoints: {
+      read: () => Promise.resolve(null),
+      write: () => Promise.resolve(),
+      starting: () => Promise.resolve(1),
+      drop: () => Promise.resolve(),
+    },
+    env: envOf(),
+  });
 }

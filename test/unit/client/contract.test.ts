@@ -33,18 +33,23 @@ import {
   type WebhookTickJson,
 } from '../../../src/client/market.ts';
 import {
+  decodeBusDeadLetter,
   decodeChainDeadLetter,
   decodeGap,
   decodeJob,
+  decodeWholeDeadLetter,
+  type BusDeadLetter,
   type ChainDeadLetterJson,
-  type ChainDeadLettersQuery,
+  type DeadLettersQuery,
   type GapJson,
   type GapsQuery,
   type Job,
   type JobsQuery,
 } from '../../../src/client/operations.ts';
+import { decodeStatus, type StatusGroup, type StatusJson } from '../../../src/client/status.ts';
 import { NO_PROVIDERS } from '../../../src/core/market/identity/providers.ts';
 import type { ReadPool } from '../../../src/store/queries/read-pool.ts';
+import type { ReadBus } from '../../../src/serve/api/bus-reading.ts';
 import { NO_LATEST } from '../../../src/serve/api/latest-ticks.ts';
 import { ingestRoutes } from '../../../src/serve/api/routes/ingest.ts';
 import { queryRoutes } from '../../../src/serve/api/routes/queries.ts';
@@ -125,6 +130,66 @@ const AGGREGATE = {
   count: 1,
 };
 
+const CHAIN_DEAD_LETTER = {
+  dead_letter_id: 1,
+  source: 'chain',
+  tick_number: '7',
+  after_tick: '7',
+  reason: 'r',
+  detail: 'd',
+  sqlstate: '22000',
+  bytes: 1,
+  raw_sha256: 'ab',
+  status: 'open',
+  created_at: TIME,
+  resolved_at: TIME,
+} as const;
+const NO_CHAIN_DEAD_LETTER = {
+  tick_number: null,
+  after_tick: null,
+  detail: null,
+  sqlstate: null,
+  resolved_at: null,
+};
+const BUS_DEAD_LETTER = {
+  event_id: 'mdp.events|7',
+  source: 'bus',
+  topic: 'mdp.events',
+  msg_id: '7',
+  group: 'g',
+  reason: 'r',
+  detail: 'd',
+  key: 'k',
+  encoding: 'json',
+  bytes: 1,
+  is_cut: false,
+  raw_sha256: 'ab',
+  at: TIME,
+  status: 'open',
+  resolved_by: 'retried',
+  resolved_at: TIME,
+  published_as: '8',
+} as const;
+const NO_BUS_DEAD_LETTER = {
+  msg_id: null,
+  group: null,
+  key: null,
+  resolved_by: null,
+  resolved_at: null,
+  published_as: null,
+};
+const STATUS_GROUP = {
+  topic: 't',
+  group: 'g',
+  partition: 0,
+  members: 1,
+  pending: 1,
+  lag: 1,
+  lag_ms: 1,
+  idle_ms: 1,
+  acknowledged: '7',
+};
+
 /** By their names in the description. */
 const SAMPLES: Readonly<Record<string, Sample>> = {
   MarketTick: sample<MarketTickJson>(
@@ -193,23 +258,56 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
     },
     { closed_at: null, last_error: null },
   ),
-  DeadLetter: sample<ChainDeadLetterJson>(
-    decodeChainDeadLetter,
-    {
-      dead_letter_id: 1,
-      tick_number: '7',
-      after_tick: '7',
-      reason: 'r',
-      detail: 'd',
-      sqlstate: '22000',
-      bytes: 1,
-      raw_sha256: 'ab',
-      status: 'open',
-      created_at: TIME,
-      resolved_at: TIME,
-    },
-    { tick_number: null, after_tick: null, detail: null, sqlstate: null, resolved_at: null },
+  DeadLetter: sample<ChainDeadLetterJson>(decodeChainDeadLetter, CHAIN_DEAD_LETTER, NO_CHAIN_DEAD_LETTER),
+  DeadLetterWithBytes: sample<ChainDeadLetterJson & { raw: string }>(
+    decodeWholeDeadLetter,
+    { ...CHAIN_DEAD_LETTER, raw: 'AA==' },
+    NO_CHAIN_DEAD_LETTER,
   ),
+  BusDeadLetter: sample<BusDeadLetter>(decodeBusDeadLetter, BUS_DEAD_LETTER, NO_BUS_DEAD_LETTER),
+  BusDeadLetterWithBytes: sample<BusDeadLetter & { raw: string }>(
+    decodeWholeDeadLetter,
+    { ...BUS_DEAD_LETTER, raw: 'AA==' },
+    NO_BUS_DEAD_LETTER,
+  ),
+  Status: sample<StatusJson>(
+    decodeStatus,
+    {
+      now: TIME,
+      chain_id: 'c',
+      origin: '7',
+      position: '7',
+      complete_up_to: '7',
+      floor: '7',
+      newest_timestamp: TIME,
+      gaps: [{ state: 'open', ranges: 1, ticks: '7' }],
+      open_gaps: [{ first: '7', last: '7', attempts: 1, last_error: 'e', next_attempt: TIME }],
+      dead_letters: [{ status: 'open', reason: 'r', count: 1 }],
+      halt: { kind: 'poison', reason: 'r', since: TIME },
+      leader: { holder: 'h', epoch: '7', live: true, since: TIME },
+      edition: { edition: 'plain', postgres: '18.4', timescale: '2', usable: true },
+      schema: { applied: ['f'], behind: ['f'], unknown: ['f'] },
+      bus: { kind: 'redis', topics: ['t'], groups: [STATUS_GROUP] },
+      bus_error: 'timeout',
+    },
+    {
+      chain_id: null,
+      origin: null,
+      position: null,
+      complete_up_to: null,
+      floor: null,
+      newest_timestamp: null,
+      halt: null,
+      leader: null,
+      bus: null,
+      bus_error: null,
+    },
+  ),
+  StatusGroup: sample<StatusGroup>((group) => group as object, STATUS_GROUP, {
+    lag: null,
+    idle_ms: null,
+    acknowledged: null,
+  }),
   Job: sample<Job>(
     decodeJob,
     {
@@ -269,8 +367,13 @@ const CALLS: Readonly<Record<string, (client: Client) => Promise<unknown>>> = {
   '/v1/chain/ticks/{number}': (client) => client.chainTick(1),
   '/v1/chain/transactions/{hash}': (client) => client.transactions('ab').page(),
   '/v1/gaps': (client) => client.gaps({ state: 'open', from: 1, to: 2 } satisfies Required<GapsQuery>).page(),
-  '/v1/dead-letters': (client) =>
-    client.chainDeadLetters({ status: 'open', reason: 'r' } satisfies Required<ChainDeadLettersQuery>).page(),
+  '/v1/dead-letters': async (client) => {
+    const query: Required<DeadLettersQuery> = { status: 'open', reason: 'r' };
+    await client.chainDeadLetters(query).page();
+    await client.busDeadLetters(query).page();
+  },
+  '/v1/dead-letters/{id}': (client) => client.deadLetter('mdp.events|7'),
+  '/v1/status': (client) => client.status(),
   '/v1/jobs': (client) => client.jobs({ name: 'j', status: 'running' } satisfies Required<JobsQuery>).page(),
   '/v1/jobs/{id}': (client) => client.job(1),
 };
@@ -297,7 +400,14 @@ async function describe(t: Test): Promise<Description> {
   const app = await buildApi({
     access: { isOpen: true, anonymous: { name: 'anonymous', scopes: new Set() }, authenticate: () => null },
     routes: [
-      ...queryRoutes({ pool: {} as ReadPool, latest: NO_LATEST, clock: systemClock }),
+      ...queryRoutes({
+        pool: {} as ReadPool,
+        latest: NO_LATEST,
+        bus: {} as ReadBus,
+        topics: [],
+        schema: [],
+        clock: systemClock,
+      }),
       ingestRoutes({ accept: () => Promise.reject(new Error('nobody asks')) }, NO_PROVIDERS),
     ],
     version: '0',
@@ -343,7 +453,8 @@ void test('items have the members that the server describes, of the same types, 
   }
 });
 
-const page = (): Response => json({ items: [], next: null, transactions: [] });
+const page = (): Response =>
+  json({ items: [], next: null, transactions: [], gaps: [], open_gaps: [], leader: null });
 
 void test('each route is called with the parameters that it has', async (t) => {
   const { paths } = await describe(t);

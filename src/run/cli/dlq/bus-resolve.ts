@@ -2,7 +2,8 @@
 import type { OutgoingRecord, StreamBus } from '../../../bus/bus.ts';
 import { deadLetterId, type MarketDeadLetter } from '../../../core/market/dead-letter.ts';
 import type { Clock } from '../../../core/time.ts';
-import { eachDeadLetter, ResolutionWriter, type ResolvedDeadLetters } from './bus-dead-letters.ts';
+import { ResolutionWriter } from '../../../stream/dead-letters/resolution-writer.ts';
+import { eachDeadLetter, type ResolvedDeadLetters } from '../../../stream/dead-letters/topic.ts';
 import { printable, type Print } from '../text.ts';
 
 export interface BusChoice {

@@ -1,9 +1,8 @@
 import { InvalidArgumentError } from 'commander';
 import type { StreamBus } from '../../../bus/bus.ts';
-import { deadLetterId, type MarketDeadLetter } from '../../../core/market/dead-letter.ts';
 import { formatMicros } from '../../../core/time.ts';
+import { findDeadLetter, listDeadLetters, type ListedDeadLetter } from '../../../stream/dead-letters/list.ts';
 import { wholeBigint } from '../arguments.ts';
-import { eachDeadLetter, type Resolved } from './bus-dead-letters.ts';
 import { printable, type Print, shorten, tableLines } from '../text.ts';
 
 const DETAIL_CHARS = 60;
@@ -15,12 +14,6 @@ export function parseDeadLetterId(text: string): bigint | string {
   if (text.length > 300)
     throw new InvalidArgumentError('Expected topic|msg_id as "mdp dlq list --bus" shows it.');
   return text;
-}
-
-type Summary = Omit<MarketDeadLetter, 'raw'> & { id: string; isCut: boolean };
-
-function summaryOf({ raw, ...deadLetter }: MarketDeadLetter): Summary {
-  return { ...deadLetter, id: deadLetterId({ ...deadLetter, raw }), isCut: deadLetter.rawBytes > raw.length };
 }
 
 export interface BusListOptions {
@@ -36,31 +29,26 @@ export async function listBusDeadLetters(
   { status, reason, limit, isJson }: BusListOptions,
   print: Print,
 ): Promise<void> {
-  const all: { key: string; deadLetter: Summary }[] = [];
-  const resolved = await eachDeadLetter(bus, (deadLetter, key) => {
-    if (reason === null || deadLetter.reason === reason) all.push({ key, deadLetter: summaryOf(deadLetter) });
-  });
-  const found = all
-    .map(({ key, deadLetter }) => ({ deadLetter, resolved: resolved.get(key) ?? null }))
-    .filter((each) => status === 'all' || (each.resolved === null) === (status === 'open'));
-  const shown = found.toReversed().slice(0, limit === 0 ? found.length : limit);
+  const query = { status, reason, before: null, limit: limit === 0 ? Number.MAX_SAFE_INTEGER : limit };
+  const { deadLetters, total } = await listDeadLetters(bus, query);
   if (isJson) {
-    for (const { deadLetter, resolved } of shown) print(JSON.stringify(deadLetterJson(deadLetter, resolved)));
+    for (const deadLetter of deadLetters) print(JSON.stringify(deadLetterJson(deadLetter)));
     return;
   }
-  const rows = shown.map(({ deadLetter, resolved }) => [
+  const rows = deadLetters.map((deadLetter) => [
     ...[deadLetter.id, deadLetter.reason, `${deadLetter.rawBytes}`, formatMicros(deadLetter.at)].map(
       printable,
     ),
-    ...(status === 'open' ? [] : [resolved?.by ?? 'open']),
+    ...(status === 'open' ? [] : [deadLetter.resolved?.by ?? 'open']),
     printable(deadLetter.group ?? '-'),
     shorten(printable(deadLetter.detail), DETAIL_CHARS),
   ]);
   const columns = COLUMNS.filter(({ title }) => status !== 'open' || title !== 'status');
   if (rows.length > 0) for (const line of tableLines(columns, rows)) print(line);
-  const rest = shown.length < found.length ? `, the newest ${shown.length} shown (--limit 0 shows all)` : '';
+  const shown = deadLetters.length;
+  const rest = shown < total ? `, the newest ${shown} shown (--limit 0 shows all)` : '';
   const kind = status === 'resolved' ? 'resolved ' : '';
-  print(`${found.length} ${kind}dead letter${found.length === 1 ? '' : 's'} on the bus${rest}`);
+  print(`${total} ${kind}dead letter${total === 1 ? '' : 's'} on the bus${rest}`);
 }
 
 const COLUMNS = [
@@ -73,9 +61,9 @@ const COLUMNS = [
   { title: 'detail', align: 'left' },
 ] as const;
 
-function deadLetterJson(deadLetter: Summary, resolved: Resolved | null): Record<string, unknown> {
-  const { id, topic, msgId, group, reason, detail, key, encoding, rawBytes, rawSha256, at, isCut } =
-    deadLetter;
+function deadLetterJson(deadLetter: ListedDeadLetter): Record<string, unknown> {
+  const { id, topic, msgId, group, reason, detail, key, encoding } = deadLetter;
+  const { rawBytes, rawSha256, at, isCut, resolved } = deadLetter;
   return {
     event_id: id,
     source: 'bus',
@@ -104,17 +92,11 @@ export async function showBusDeadLetter(
   { isJson, writeRaw }: { isJson: boolean; writeRaw: ((raw: Uint8Array) => Promise<boolean>) | null },
   print: Print,
 ): Promise<string | null> {
-  const found: { deadLetter: MarketDeadLetter; key: string }[] = [];
-  const resolved = await eachDeadLetter(bus, (deadLetter, key) => {
-    if (deadLetterId(deadLetter) === id) found.push({ deadLetter, key });
-  });
-  // of a topic that was made anew there may be two: the newer one is of what is there now
-  const newest = found.at(-1);
-  if (newest === undefined) return `there is no dead letter ${printable(id)} on the bus`;
-  const { deadLetter, key } = newest;
+  const deadLetter = await findDeadLetter(bus, id);
+  if (deadLetter === null) return `there is no dead letter ${printable(id)} on the bus`;
   const { raw } = deadLetter;
   if ((await writeRaw?.(raw)) === true) return null;
-  const fields = deadLetterJson(summaryOf(deadLetter), resolved.get(key) ?? null);
+  const fields = deadLetterJson(deadLetter);
   if (isJson) {
     print(JSON.stringify({ ...fields, raw: Buffer.from(raw).toString('base64') }));
     return null;

@@ -1,8 +1,11 @@
 import type { Clock } from '../../../core/time.ts';
 import type { ReadPool } from '../../../store/queries/read-pool.ts';
+import type { SchemaFile } from '../../../store/schema/migrate.ts';
+import { BusReading, type ReadBus } from '../bus-reading.ts';
 import type { LatestTicks } from '../latest-ticks.ts';
 import { Reading } from '../reading.ts';
 import type { Routes } from '../routes.ts';
+import { StatusLook } from '../status-look.ts';
 import { barRoutes } from './bars.ts';
 import { chainRoutes } from './chain.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
@@ -10,6 +13,7 @@ import { gapRoutes } from './gaps.ts';
 import { jobRoutes } from './jobs.ts';
 import { rangeRoutes } from './ranges.ts';
 import { signalRoutes } from './signals.ts';
+import { statusRoutes } from './status.ts';
 import { symbolRoutes } from './symbols.ts';
 import { tickRoutes } from './ticks.ts';
 
@@ -17,11 +21,16 @@ export interface QueryRoutesOptions {
   pool: ReadPool;
   /** NO_LATEST: the database alone is asked */
   latest: LatestTicks;
+  bus: ReadBus;
+  /** whose groups /v1/status shows */
+  topics: readonly string[];
+  /** of this program */
+  schema: readonly SchemaFile[];
   clock: Clock;
 }
 
 /** Everything stored, for who may read. */
-export function queryRoutes({ pool, latest, clock }: QueryRoutesOptions): Routes[] {
+export function queryRoutes({ pool, latest, bus, topics, schema, clock }: QueryRoutesOptions): Routes[] {
   const reading = new Reading(pool);
   return [
     tickRoutes({ reading, latest, clock }),
@@ -31,7 +40,8 @@ export function queryRoutes({ pool, latest, clock }: QueryRoutesOptions): Routes
     rangeRoutes(reading),
     chainRoutes(reading),
     gapRoutes(reading),
-    deadLetterRoutes(reading),
+    deadLetterRoutes(reading, new BusReading(bus)),
     jobRoutes(reading),
+    statusRoutes(new StatusLook({ reading, bus, topics, schema, clock })),
   ];
 }

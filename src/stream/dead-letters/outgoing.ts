@@ -1,10 +1,10 @@
-import type { OutgoingRecord } from '../bus/bus.ts';
+import type { OutgoingRecord } from '../../bus/bus.ts';
 import {
   deadLetterId,
   deadLetterOf,
   encodeDeadLetter,
   type RefusedRecord,
-} from '../core/market/dead-letter.ts';
+} from '../../core/market/dead-letter.ts';
 
 /** Refused records as they are published to mdp.events.dlq. */
 export function deadLetterRecords(refused: readonly RefusedRecord[]): OutgoingRecord[] {
