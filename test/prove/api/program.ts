@@ -22,14 +22,14 @@ export interface ServedApi {
 export const API_TOKEN = 'canary-token-of-more-than-32-characters';
 export const HMAC_SECRET = 'canary-secret-of-more-than-32-characters';
 
-/** `mdp serve` as its own program, on a database with a few rows of everything; the bus is in it too. */
+/** `mdp serve` as its own program, on a database with a few rows of everything, or with `content`; the bus is in it too. */
 export async function serveApi(
   databaseUrl: string,
-  options: { settings?: string; env?: Record<string, string> } = {},
+  options: { settings?: string; env?: Record<string, string>; content?: readonly string[] } = {},
 ): Promise<ServedApi> {
   await migrateAll(databaseUrl);
   await withClient(databaseUrl, async (client) => {
-    for (const statement of CONTENT) await client.query(statement);
+    for (const statement of options.content ?? CONTENT) await client.query(statement);
   });
   const folder = await mkdtemp(join(tmpdir(), 'mdp-serve-'));
   const config = join(folder, 'streaming.yaml');
