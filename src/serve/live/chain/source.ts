@@ -14,8 +14,9 @@ import { chainId, parseChainId, type ChainPlace } from './place.ts';
 export interface ChainSourceTools {
   chain: Pick<LiveChain, 'extent' | 'missing' | 'firstAt' | 'page' | 'stored'>;
   env: Env;
-  /** between two looks, ms; default POLL_MS */
+  /** between two looks, and two for what was passed, ms; default POLL_MS and LOOK_BACK_MS */
   pollMs?: number;
+  lookBackMs?: number;
 }
 
 const POLL_MS = 100;
@@ -138,9 +139,9 @@ export class ChainSource implements LiveSource {
   }
 
   async #lookBack(): Promise<boolean> {
-    const { chain, env } = this.#tools;
+    const { chain, env, lookBackMs = LOOK_BACK_MS } = this.#tools;
     const nowMs = env.clock.monotonicMs();
-    if (this.#place === null || this.#place.holes.size === 0 || nowMs - this.#lookedBackMs < LOOK_BACK_MS)
+    if (this.#place === null || this.#place.holes.size === 0 || nowMs - this.#lookedBackMs < lookBackMs)
       return false;
     const found = await chain.stored(this.#place.holes.list(), PAGE, 'hub');
     if (found.length < PAGE) this.#lookedBackMs = nowMs;

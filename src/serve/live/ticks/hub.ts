@@ -20,8 +20,6 @@ export interface TickHubTools {
   table: Pick<LiveTickTable, 'newest' | 'visible'>;
   providers: Providers;
   env: Env;
-  /** is told each tick that went out */
-  onTick?: (tick: StoredTick, data: string) => void;
   /** for tests: keys that half of the judge's memory holds, bytes of the fan-out's, ms between checkpoints */
   halfKeys?: number;
   memoryBytes?: number;
@@ -98,10 +96,6 @@ export class TickHub {
   idsAt(positions: Vector): BusIds {
     const checkpoint = this.checkpointAt(positions);
     return checkpoint === this.#active ? this.#ids : new BusIds(checkpoint.log, checkpoint);
-  }
-
-  newest(provider: string, symbol: string): { ts: bigint; seq: bigint } | null {
-    return this.#judge.newest(provider, symbol);
   }
 
   idAt(positions: Vector, takenMs: number): string {
@@ -182,7 +176,7 @@ export class TickHub {
   }
 
   async #judged(partition: number, deliveries: readonly Delivery[]): Promise<void> {
-    const { providers, onTick } = this.#tools;
+    const { providers } = this.#tools;
     const found: { delivery: Delivery; tick: StoredTick }[] = [];
     for (const delivery of deliveries) {
       const tick = liveTick(delivery, providers);
@@ -204,7 +198,6 @@ export class TickHub {
       const { position, takenMs } = delivery;
       const event = tickEvent(tick, idOf(position, takenMs));
       events.push({ event, partition, position, takenMs });
-      onTick?.(tick, event.data);
     }
     this.fanOut.publish(partition, (deliveries.at(-1) as Delivery).position, events);
     this.#pass();

@@ -29,13 +29,6 @@ export class TickJudge {
     this.#keys = new RecentKeys(seed, () => this.#forgot(), halfKeys);
   }
 
-  /** Newest tick that was seen or stored; null: not known. */
-  newest(provider: string, symbol: string): Place | null {
-    const name = `${provider}|${symbol}`;
-    const seen = this.#newest.get(name);
-    return seen !== undefined && this.#floor.has(name) ? seen : null;
-  }
-
   /**
    * Whether each is a repetition. One call at a time; rejects as the database does, and may then be repeated.
    * @param shown by this snapshot: stored before the bus took any of these; null: the records are older than any snapshot, and

@@ -41,10 +41,6 @@ export class TickSource implements LiveSource {
     await this.#running;
   }
 
-  newest(provider: string, symbol: string): { ts: bigint; seq: bigint } | null {
-    return this.#hub?.isOver === false ? this.#hub.newest(provider, symbol) : null;
-  }
-
   async open(from: LiveFrom, filter: LiveFilter, signal: AbortSignal): Promise<LiveReader> {
     this.start();
     const { hubTools, checkpoints } = this.#tools;

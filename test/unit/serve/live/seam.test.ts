@@ -249,3 +249,50 @@ for (const [name, traits] of Object.entries({
     t.ok(rows > 300);
   });
 }
+
+void test('clients that take nothing are held to a bound, cost their neighbours nothing, and get everything once they read', async (t) => {
+  const random = seededRandom();
+  t.comment(`SEED=${random.seed}`);
+  const market = new ModelMarket(1);
+  const source = sourceOf(market, random, { memoryBytes: 400_000 });
+  const clients = Array.from({ length: 20 }, () => new TestClient({ kind: 'now' }, EVERYTHING));
+  await Promise.all(clients.map((client) => client.connect(source)));
+  for (const client of clients.slice(1)) if (client.sink !== null) client.sink.isReading = false;
+  let count = 0;
+  const publish = (): void => {
+    const ticks = Array.from({ length: 100 }, () => ({
+      provider: 'sim',
+      symbol: 'A',
+      ts: FROM_US + BigInt(++count),
+      seq: 0n,
+      price: 1,
+      size: 1,
+      bid: null,
+      ask: null,
+      side: null,
+    }));
+    market.publish(ticks);
+  };
+  for (let batch = 0; batch < 100; batch++) {
+    publish();
+    if (batch % 5 === 0) await turn();
+  }
+  const all = count;
+  await until('the one that reads has all', () => clients[0].events.length === all);
+  for (const client of clients.slice(1)) t.ok((client.sink?.bufferedMax ?? Infinity) <= 1024 * 1024);
+  for (const client of clients.slice(1)) {
+    if (client.sink === null) continue;
+    client.sink.isReading = true;
+    client.sink.take(1_000_000);
+  }
+  await until('all have all', () => clients.every(({ events }) => events.length >= all), {
+    progress: () => clients.reduce((sum, { events }) => sum + events.length, 0),
+  });
+  for (const { events, notices } of clients) {
+    t.equal(events.length, all);
+    t.same(notices, []);
+    t.ok(events.every(({ data }, at) => keyIn(data) === `sim|A|${FROM_US + BigInt(at + 1)}|0`));
+  }
+  await Promise.all(clients.map((client) => client.cut()));
+  await source.stop();
+});
