@@ -10,6 +10,8 @@ import type { Api, Routes } from '../routes.ts';
 
 /** Nothing is expected of a client but answers to pings. */
 const PAYLOAD_BYTES_MAX = 1_024;
+/** Pings in a row, after which the peer is considered gone; one that does not take what it is sent is slow. */
+const UNANSWERED_MAX = 2;
 const POLICY_VIOLATION = 1008;
 const INTERNAL = 1011;
 const NORMAL = 1000;
@@ -54,19 +56,19 @@ async function serve(
   const ending = new AbortController();
   const stream = request.raw.socket;
   let subscriber: Subscriber | null = null;
-  let isAlive = true;
-  socket.on('pong', () => (isAlive = true));
+  let unanswered = 0;
+  socket.on('pong', () => (unanswered = 0));
   socket.on('error', () => ending.abort());
   socket.on('close', () => ending.abort());
   const connection = {
     name: holder.principal.name,
     isValid: holder.isValid,
     beat: () => {
-      if (!isAlive && stream.writableLength === 0) {
+      if (unanswered >= UNANSWERED_MAX && stream.writableLength === 0) {
         socket.terminate();
         return;
       }
-      isAlive = false;
+      unanswered += 1;
       socket.ping();
       const id = subscriber?.idleId ?? null;
       if (id !== null && stream.writableLength === 0)

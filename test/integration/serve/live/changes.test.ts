@@ -214,7 +214,7 @@ void test('what is no id is refused, and what is not understood', async (t) => {
 void test('tickets are good once; a connection ends when its credential is revoked', async (t) => {
   const bus = await openBus();
   let isValid = true;
-  const live = await startLive(bus, url, { heartbeatMs: 50, isValid: () => isValid });
+  const live = await startLive(bus, url, { heartbeatMs: 1_000, isValid: () => isValid });
   const headers = { authorization: 'Bearer some-token' };
   const answer = await fetch(`${live.url}/v1/tickets`, { method: 'POST', headers });
   t.equal(answer.status, 201);
