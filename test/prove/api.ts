@@ -11,6 +11,8 @@ import { conformsToItsDescription } from './api/conformance.ts';
 import { sharesTheFlush, survivesServers, survivesTheDatabase } from './api/outages.ts';
 import { refusesStrangers } from './api/security.ts';
 import { SMALL } from './api/small.ts';
+import { seesExactlyWhatIsStored } from './api/live.ts';
+import { isNotFilledBySlowClients, isPromptForMany } from './api/live-load.ts';
 import { answersFast } from './api/speed.ts';
 import { BUSES } from './bus/harness.ts';
 import { onEmbedded, prove, sized } from './runner.ts';
@@ -20,6 +22,9 @@ const answered = sized({ answers: 100, ticks: 10 }, SMALL.answered);
 const flushers = sized({ kills: 20, ticksPerRequest: 50 }, SMALL.flushers);
 const outages = sized({ rounds: 10, requestsPerRound: 100, ticksPerRequest: 10 }, SMALL.outages);
 const speed = sized({ ticks: 5_000_000, seconds: 10, connections: 32 }, SMALL.speed);
+const cuts = sized({ history: 100_000, live: 200_000, perSecond: 10_000, cuts: 50 }, SMALL.cuts);
+const slow = sized({ clients: 200, events: 200_000, perSecond: 10_000 }, SMALL.slow);
+const prompt = sized({ clients: 50, perSecond: 10_000, seconds: 20 }, SMALL.prompt);
 const security = sized({ rounds: 20, slowClients: 400 }, SMALL.security);
 
 /** what was answered with 200 has to outlive a crash of the server */
@@ -53,6 +58,21 @@ await prove([
     name: `${bus}: the database is away`,
     run: () => onEmbedded(DURABLE, (context, server) => survivesTheDatabase(context, server, bus, outages)),
   })),
+  ...BUSES.map((bus) => ({
+    line: '3',
+    name: `${bus}: live, cut over and over from an hour back`,
+    run: () => onEmbedded(DURABLE, (context) => seesExactlyWhatIsStored(context, bus, cuts)),
+  })),
+  {
+    line: '3',
+    name: 'live, clients that take nothing',
+    run: () => onEmbedded({}, (context) => isNotFilledBySlowClients(context, 'redis', slow)),
+  },
+  {
+    line: '3',
+    name: 'live, from the bus to many clients',
+    run: () => onEmbedded(DURABLE, (context) => isPromptForMany(context, 'redis', prompt)),
+  },
   {
     line: '5',
     name: 'speed: requests a second and p99',

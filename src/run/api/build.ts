@@ -3,7 +3,6 @@ import type { Env } from '../../core/env.ts';
 import { providersOf } from '../../core/market/identity/providers.ts';
 import { ApiStage } from '../../serve/api/api-stage.ts';
 import { TokenAccess } from '../../serve/api/guard/token-access.ts';
-import { NO_LATEST } from '../../serve/api/latest-ticks.ts';
 import { ingestRoutes } from '../../serve/api/routes/ingest.ts';
 import { livenessRoutes } from '../../serve/api/routes/liveness.ts';
 import { liveRoutes } from '../../serve/api/routes/live.ts';
@@ -50,7 +49,11 @@ export async function buildApi(
   await intake
     .prepare()
     .catch((err: unknown) => env.log('warn', 'The webhook cannot keep ticks yet', { err }));
-  const { live, close: closeLive } = buildLive({
+  const {
+    live,
+    latest,
+    close: closeLive,
+  } = buildLive({
     bus,
     streaming,
     databaseUrl,
@@ -63,7 +66,7 @@ export async function buildApi(
     ingestRoutes(intake, providersOf(streaming.providers)),
     ...queryRoutes({
       pool: reads,
-      latest: NO_LATEST,
+      latest,
       bus,
       topics: topicsOf(streaming),
       schema: await schemaFiles(),

@@ -8,7 +8,9 @@ import { Tickets } from '../../serve/api/live/tickets.ts';
 import { ChainSource } from '../../serve/live/chain/source.ts';
 import { ChangeSource } from '../../serve/live/changes/source.ts';
 import { LiveFeed } from '../../serve/live/feed.ts';
+import type { LatestTicks } from '../../serve/api/latest-ticks.ts';
 import { Checkpoints } from '../../serve/live/ticks/checkpoints.ts';
+import { NewestTicks } from '../../serve/live/ticks/newest.ts';
 import { TickSource } from '../../serve/live/ticks/source.ts';
 import { LiveChain } from '../../store/live/chain.ts';
 import { LIVE_BARS, LIVE_SIGNALS, LiveRows } from '../../store/live/rows.ts';
@@ -28,7 +30,11 @@ export interface LiveParts {
 }
 
 /** The live path with what its routes need, and how it is closed. */
-export function buildLive(parts: LiveParts): { live: LiveApi; close: () => Promise<void> } {
+export function buildLive(parts: LiveParts): {
+  live: LiveApi;
+  latest: LatestTicks;
+  close: () => Promise<void>;
+} {
   const { bus, streaming, databaseUrl, applicationName, access, env } = parts;
   const sessions = new LiveSessions({ dbUri: databaseUrl, applicationName });
   const { hub, reader } = sessions;
@@ -38,12 +44,14 @@ export function buildLive(parts: LiveParts): { live: LiveApi; close: () => Promi
   const checkpoints = new Checkpoints({ bus, topic, group, snapshot: () => table.snapshot() });
   const providers = providersOf(streaming.providers);
   const rows = (of: typeof LIVE_BARS): LiveRows => new LiveRows(of, hub, reader);
+  const newest = new NewestTicks(env.clock);
+  const ticks = new TickSource({
+    hubTools: { bus, topic, checkpoints, table, providers, env, newest },
+    table,
+    checkpoints,
+  });
   const feed = new LiveFeed({
-    ticks: new TickSource({
-      hubTools: { bus, topic, checkpoints, table, providers, env },
-      table,
-      checkpoints,
-    }),
+    ticks,
     bars: new ChangeSource({ table: rows(LIVE_BARS), event: 'bar', env }),
     signals: new ChangeSource({ table: rows(LIVE_SIGNALS), event: 'signal', env }),
     chain: new ChainSource({ chain: new LiveChain(hub, reader), env }),
@@ -55,5 +63,21 @@ export function buildLive(parts: LiveParts): { live: LiveApi; close: () => Promi
     await feed.stop();
     await sessions.close();
   };
-  return { live, close };
+  return { live, latest: latestOf(newest, ticks), close };
+}
+
+/** What the hub of the live path has seen; who asks for a newest tick starts it. */
+function latestOf(newest: NewestTicks, ticks: TickSource): LatestTicks {
+  return {
+    get(provider, symbol) {
+      const found = newest.get(provider, symbol);
+      return found === null ? null : { ts: found.tick.ts, json: found.json };
+    },
+    asking() {
+      ticks.start();
+      return newest.asking();
+    },
+    learn: (asked, provider, symbol, { json, ...tick }) =>
+      newest.confirm(asked, provider, symbol, tick, json),
+  };
 }

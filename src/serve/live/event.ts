@@ -9,7 +9,7 @@ export interface LiveEvent {
   provider: string | null;
   symbol: string | null;
   /** what `where` may name */
-  fields: () => Readonly<Record<string, unknown>>;
+  fields(): Readonly<Record<string, unknown>>;
 }
 
 /** Said to one subscriber alone, behind which its stream ends. */

@@ -16,19 +16,30 @@ export class ServedApi {
   readonly #harness: BusHarness;
   readonly #port: number;
   readonly #args: readonly string[];
+  readonly #env: Readonly<Record<string, string>>;
   program: Program;
 
-  private constructor(harness: BusHarness, port: number, args: readonly string[]) {
+  private constructor(
+    harness: BusHarness,
+    port: number,
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ) {
     this.#harness = harness;
     this.#port = port;
     this.#args = args;
+    this.#env = env;
     this.url = `http://127.0.0.1:${port}`;
     this.program = this.#spawn();
   }
 
   /** @param args of `mdp serve` */
-  static async start(harness: BusHarness, args: readonly string[] = []): Promise<ServedApi> {
-    const api = new ServedApi(harness, await freePort(), args);
+  static async start(
+    harness: BusHarness,
+    args: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<ServedApi> {
+    const api = new ServedApi(harness, await freePort(), args, env);
     await api.untilServed();
     return api;
   }
@@ -81,6 +92,7 @@ export class ServedApi {
     return this.#harness.command(['serve', '--metrics-port', '0', ...this.#args], {
       API_PORT: String(this.#port),
       API_TOKEN: TOKEN,
+      ...this.#env,
     });
   }
 }

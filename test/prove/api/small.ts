@@ -5,5 +5,8 @@ export const SMALL = {
   flushers: { kills: 3, ticksPerRequest: 10 },
   outages: { rounds: 2, requestsPerRound: 20, ticksPerRequest: 10 },
   speed: { ticks: 20_000, seconds: 1, connections: 8 },
+  cuts: { history: 2_000, live: 4_000, perSecond: 2_000, cuts: 10 },
+  slow: { clients: 20, events: 10_000, perSecond: 4_000 },
+  prompt: { clients: 5, perSecond: 500, seconds: 2 },
   security: { rounds: 1, slowClients: 20 },
 } as const;

@@ -68,6 +68,12 @@ export class Program {
     return this.#peakBytes;
   }
 
+  /** Resident memory now, bytes. */
+  residentBytes(): number {
+    const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8');
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
   }

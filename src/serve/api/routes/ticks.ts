@@ -7,11 +7,12 @@ import { readNewest } from '../../../store/queries/newest-first.ts';
 import { ProviderNames } from '../../../store/queries/provider-names.ts';
 import { readBatches, readPage, type Page, type Query } from '../../../store/queries/query.ts';
 import { webhookTickColumns, webhookTicks } from '../../../store/queries/webhook-ticks.ts';
+import { jsonItem } from '../../format/json.ts';
 import { answerList, answerOne, type List } from '../answer.ts';
 import { decodeCursor, identityOf } from '../cursor.ts';
 import { ApiError, errorResponses } from '../errors.ts';
 import { itemOf, listOf, oneOf } from '../items.ts';
-import type { LatestTick, LatestTicks } from '../latest-ticks.ts';
+import type { LatestTicks } from '../latest-ticks.ts';
 import { CONTENT_TYPES, formatFor } from '../media.ts';
 import { format, keyMicros, keyNumber, PAGE, provider, symbol, time } from '../parameters.ts';
 import type { Reading } from '../reading.ts';
@@ -100,11 +101,16 @@ export function tickRoutes({ reading, latest, clock }: TickRoutesOptions): Route
       },
       async (request, reply) => {
         const { symbol } = request.params;
-        const known = inMemory(latest, request.query, symbol);
+        // the memory is of market ticks alone
+        const isRemembered = kindsOf(request.query).join() === 'market';
+        const name = request.query.provider ?? null;
+        const known = isRemembered ? latest.get(name, symbol) : null;
         const isJson = formatFor(request.query.format, request.headers.accept) === 'json';
         if (known !== null && isJson)
           return reply.header('vary', 'accept').type(CONTENT_TYPES.json).send(Buffer.from(known.json));
+        const asked = latest.asking();
         const batch = await reading.run((client) => newest(client, sources, request.query, symbol));
+        if (isRemembered) learn(latest, asked, name, symbol, batch);
         return answerOne(request, reply, request.query, batch, 'this symbol has no such tick');
       },
     );
@@ -174,15 +180,17 @@ function contradiction(path: string, message: string): ApiError {
   });
 }
 
-/** Null as well where one of the tables asked is not known in memory. */
-function inMemory(latest: LatestTicks, asked: Which, symbol: string): LatestTick | null {
-  let newest: LatestTick | null = null;
-  for (const kind of kindsOf(asked)) {
-    const found = latest.get(kind, asked.provider ?? asked.source ?? null, symbol);
-    if (found === null) return null;
-    if (newest === null || found.ts > newest.ts) newest = found;
-  }
-  return newest;
+function learn(
+  latest: LatestTicks,
+  asked: number,
+  provider: string | null,
+  symbol: string,
+  batch: Batch,
+): void {
+  const row = batch.last();
+  if (row === null) return;
+  const found = { ts: row['ts'] as Micros, provider: row['provider'] as string, seq: row['seq'] as bigint };
+  latest.learn(asked, provider, symbol, { ...found, json: jsonItem(batch) });
 }
 
 const NEWEST = { to: null, order: 'newest first', after: null } as const;

@@ -9,6 +9,7 @@ import { FanOut, type Placed } from '../fan-out.ts';
 import { comparePlaces, isAtLeast, type Vector } from '../vector.ts';
 import type { Checkpoints, TakenCheckpoint } from './checkpoints.ts';
 import { storedTick, tickEvent } from './item.ts';
+import type { NewestTicks } from './newest.ts';
 import { TickJudge } from './judge.ts';
 import { BusIds } from './place.ts';
 import { Repetitions } from './repetitions.ts';
@@ -20,6 +21,8 @@ export interface TickHubTools {
   table: Pick<LiveTickTable, 'newest' | 'visible'>;
   providers: Providers;
   env: Env;
+  /** told of every tick that is no repetition */
+  newest?: NewestTicks;
   /** for tests: keys that half of the judge's memory holds, bytes of the fan-out's, ms between checkpoints */
   halfKeys?: number;
   memoryBytes?: number;
@@ -176,7 +179,7 @@ export class TickHub {
   }
 
   async #judged(partition: number, deliveries: readonly Delivery[]): Promise<void> {
-    const { providers } = this.#tools;
+    const { providers, newest } = this.#tools;
     const found: { delivery: Delivery; tick: StoredTick }[] = [];
     for (const delivery of deliveries) {
       const tick = liveTick(delivery, providers);
@@ -198,6 +201,7 @@ export class TickHub {
       const { position, takenMs } = delivery;
       const event = tickEvent(tick, idOf(position, takenMs));
       events.push({ event, partition, position, takenMs });
+      newest?.note(tick, event.data);
     }
     this.fanOut.publish(partition, (deliveries.at(-1) as Delivery).position, events);
     this.#pass();

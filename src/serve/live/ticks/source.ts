@@ -29,7 +29,7 @@ export class TickSource implements LiveSource {
     this.#tools = { ...tools, slots: new Slots(BUS_READERS_MAX), hub: (signal) => this.#ready(signal) };
   }
 
-  /** With the first subscriber: a process that nobody listens to follows nothing. */
+  /** With the first subscriber, or the first who asks for a newest tick: a process that nobody listens to follows nothing. */
   start(): void {
     this.#running ??= this.#run();
   }
@@ -99,17 +99,20 @@ export class TickSource implements LiveSource {
 
   async #run(): Promise<void> {
     const { hubTools, checkpoints } = this.#tools;
-    const { env } = hubTools;
+    const { env, newest } = hubTools;
     for (let attempt = 0; !this.#stopping.signal.aborted;) {
       try {
         const hub = new TickHub(hubTools, await checkpoints.take());
         if (this.#stopping.signal.aborted) return;
         attempt = 0;
         this.#hub = hub;
+        newest?.begin();
         this.#hubs.set(hub.fanOut, hub);
         this.#changed.fire();
         await hub.run();
+        newest?.end();
       } catch (error) {
+        newest?.end();
         env.log('warn', 'The live path cannot begin', { err: error });
         await pause(backoffMs(attempt, BACKOFF, env.random()), this.#stopping.signal);
         attempt += 1;

@@ -310,40 +310,34 @@ function sameText(t: Test, value: unknown, text: string | null): void {
   else t.equal(text, String(value as string | number | boolean));
 }
 
-function known(kind: string, ts: bigint): { ts: bigint; json: string } {
-  return { ts, json: `{"kind":"${kind}"}` };
-}
-
-testOnServers('the newest tick is taken from memory where it is known there', async (t, server) => {
+testOnServers('the newest market tick is taken from memory where it is known there', async (t, server) => {
   const url = await server.createDatabase({ schema: false });
   const own = await connect(parseDatabaseUrl(url), { applicationName: 'test' });
   t.after(() => own.end());
   await migrate(own);
-  await own.query(`INSERT INTO tick_data (provider, symbol, ts, price) VALUES ('p', 'B', now(), 1)`);
-  const asked: unknown[] = [];
+  await own.query(
+    `INSERT INTO tick_data (provider, symbol, ts, price, seq) VALUES ('p', 'B', '2025-10-31Z', 1, 7)`,
+  );
+  const learnt: unknown[] = [];
   const api = await serveQueries(t, url, {
     latest: {
-      get: (kind, provider, symbol) => {
-        asked.push([kind, provider, symbol]);
-        if (symbol === 'A') return known(kind, kind === 'market' ? 1n : 2n);
-        return symbol === 'B' && kind === 'market' ? known(kind, 1n) : null;
-      },
+      get: (provider, symbol) => (symbol === 'A' ? { ts: 1n, json: `{"memory":"${provider}"}` } : null),
+      asking: () => 5,
+      learn: (...told) => learnt.push(told),
     },
   });
-  t.strictSame(await api.json('/v1/ticks/A/latest'), { kind: 'webhook' }, 'the newer one of both');
-  t.strictSame(await api.json('/v1/ticks/A/latest?provider=p'), { kind: 'market' });
-  t.strictSame(await api.json('/v1/ticks/a/latest?source=s'), { kind: 'webhook' });
-  t.strictSame(asked.splice(0), [
-    ['market', null, 'A'],
-    ['webhook', null, 'A'],
-    ['market', 'p', 'A'],
-    ['webhook', 's', 'A'],
-  ]);
-  t.match(
-    await api.json('/v1/ticks/B/latest'),
-    { price: 1 },
-    'one table is not known: the database is asked',
+  t.strictSame(await api.json('/v1/ticks/a/latest?provider=p'), { memory: 'p' });
+  t.strictSame(await api.json('/v1/ticks/A/latest?kind=market'), { memory: 'null' });
+  t.equal(
+    (await api.get('/v1/ticks/A/latest')).status,
+    404,
+    'webhook ticks are not in memory: the database is asked',
   );
+  t.equal((await api.get('/v1/ticks/A/latest?source=s')).status, 404);
+  t.strictSame(learnt, []);
+  const found = await (await api.get('/v1/ticks/B/latest?kind=market')).text();
+  t.match(JSON.parse(found), { price: 1, seq: '7' });
+  t.strictSame(learnt, [[5, null, 'B', { ts: 1_761_868_800_000_000n, provider: 'p', seq: 7n, json: found }]]);
   t.match(
     await (await api.get('/v1/ticks/B/latest?kind=market&format=csv')).text(),
     /^kind,provider/,
