@@ -1,9 +1,11 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { Client } from 'pg';
 import { test } from 'tap';
 import { connect, parseDatabaseUrl } from '../../../src/store/postgres/connect.ts';
 import { migrate } from '../../../src/store/schema/migrate.ts';
@@ -19,6 +21,11 @@ async function noCurl(): Promise<false | string> {
   const { stdout } = await promisify(execFile)('curl', ['--version']).catch(() => ({ stdout: '' }));
   const [, major = '0', minor = '0'] = /^curl (\d+)\.(\d+)/.exec(stdout) ?? [];
   return Number(major) * 1000 + Number(minor) >= 7082 ? false : 'no curl of 7.82 or later';
+}
+
+function publish(database: Client, second: number, price: number): Promise<unknown> {
+  const event = { kind: 'tick', provider: 'p', symbol: 'SPY', src_ts: `2026-11-28T10:00:0${second}Z`, price };
+  return database.query('SELECT bus_publish($1, $2, $3)', ['mdp.events', 'SPY', JSON.stringify(event)]);
 }
 
 void test('examples of the API against mdp serve and mdp stream flush', async (t) => {
@@ -65,5 +72,31 @@ void test('examples of the API against mdp serve and mdp stream flush', async (t
     });
     t.equal(csv[0].trim(), 'kind,source,symbol,ts,price,volume,seq');
     t.equal(csv[1].trim(), `webhook,feeder,BTC,${tick.ts},110000.10,0.025,0`);
+  });
+
+  await t.test('a symbol’s last hour and what comes, by the client', async (t) => {
+    const ticks = new Program('mdp', ['stream', 'ticks', '--metrics-port', '0'], env);
+    t.after(() => ticks.stop());
+    await publish(database, 1, 400);
+    await publish(database, 2, 401);
+    await until(
+      'both are stored',
+      async () => (await database.query('SELECT FROM tick_data')).rowCount === 2,
+    );
+    const child = spawn(process.execPath, [example('follow-symbol.ts'), 'SPY'], {
+      env: { PATH: process.env['PATH'], API_URL: address, API_TOKEN: TOKEN },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    t.after(() => child.kill());
+    const lines: string[] = [];
+    createInterface({ input: child.stdout }).on('line', (line) => lines.push(line));
+    await until('it follows', () => lines.length >= 2);
+    await publish(database, 3, 402);
+    await until('it saw the one that came', () => lines.length >= 3);
+    t.strictSame(lines, [
+      '2 ticks up to 2026-11-28T10:00:02.000000Z, mean 400.5',
+      '2026-11-28T10:00:02.000000Z 401',
+      '2026-11-28T10:00:03.000000Z 402',
+    ]);
   });
 });
