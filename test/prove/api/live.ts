@@ -83,7 +83,7 @@ async function followed(
   const every = Math.floor(total / (cuts + 1));
   for await (const event of feed) {
     if ('loss' in event) throw new Error(`${event.event}: ${JSON.stringify(event.loss)}`);
-    keys.push(keyOf(event.item as MarketTick));
+    keys.push(keyOf(event.item));
     if (keys.length % every === 0) cut();
     if (keys.length === total) break;
   }
