@@ -6,7 +6,7 @@ import { registerBars } from './cli/bars/rebuild.ts';
 import { registerConfig } from './cli/config.ts';
 import { registerDb } from './cli/db.ts';
 import { registerDlq } from './cli/dlq/dlq.ts';
-import { registerExport } from './cli/export/features.ts';
+import { registerExport } from './cli/export/export.ts';
 import { registerLive } from './cli/live.ts';
 import { registerModels } from './cli/models/models.ts';
 import { registerQuality } from './cli/chain/quality.ts';
@@ -46,6 +46,9 @@ try {
   const reading = {
     get databaseUrl(): string | undefined {
       return readSetting('readDatabaseUrl') ?? environment.databaseUrl;
+    },
+    get jobsDatabaseUrl(): string | undefined {
+      return environment.databaseUrl;
     },
     clock: systemClock,
   };

@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import { featureSet } from '../../../core/feature/catalogue.ts';
 import { parseDuration } from '../../../core/duration.ts';
 import { parseLabel, type HistoryRow } from '../../../core/signal/history-rows.ts';
-import { formatMicros, type Clock } from '../../../core/time.ts';
+import { formatMicros } from '../../../core/time.ts';
 import { CsvFile, type Cell } from '../../../serve/export/csv-file.ts';
 import { exportFeatures, type Comparison } from '../../../serve/export/features.ts';
 import { StoreClient } from '../../../store/store-client.ts';
@@ -16,11 +16,7 @@ import { symbolList, time, windowLength } from '../market-arguments.ts';
 import { startProgress } from '../progress.ts';
 import { runStreaming } from '../stream/commands.ts';
 import { printOf } from '../text.ts';
-
-export interface ExportEnvironment {
-  databaseUrl?: string | undefined;
-  clock: Clock;
-}
+import type { ExportEnvironment } from './environment.ts';
 
 interface FeatureArguments {
   provider: string;
@@ -37,8 +33,7 @@ interface FeatureArguments {
 const APPLICATION = 'mdp export features';
 
 /** `mdp export features`: what the inference saw, as training data. */
-export function registerExport(program: Command, env: ExportEnvironment): void {
-  const exports = program.command('export').description('what is stored, as files');
+export function registerFeatures(exports: Command, env: ExportEnvironment): void {
   exports
     .command('features')
     .description('the features at the end of each window, as the inference had them live, and what followed')
