@@ -9,6 +9,7 @@ import { registerDlq } from './cli/dlq/dlq.ts';
 import { registerExport } from './cli/export/export.ts';
 import { registerLive } from './cli/live.ts';
 import { registerModels } from './cli/models/models.ts';
+import { registerReplay } from './cli/replay/replay.ts';
 import { registerQuality } from './cli/chain/quality.ts';
 import { registerRules } from './cli/rules/rules.ts';
 import { registerServe } from './cli/serve.ts';
@@ -40,6 +41,9 @@ try {
     get databaseUrl(): string | undefined {
       return databaseUrlOf(readSetting('database'));
     },
+    get readDatabaseUrl(): string | undefined {
+      return readSetting('readDatabaseUrl') ?? undefined;
+    },
     tickBytesMax: () => readSetting('tickMaxBytes'),
     clock: systemClock,
   };
@@ -61,6 +65,7 @@ try {
   registerRules(program);
   registerModels(program);
   registerStream(program, environment);
+  registerReplay(program, environment);
   registerServe(program, environment);
   registerLive(program);
   registerTokens(program, environment);
