@@ -35,20 +35,22 @@ export async function* partitionsOf(
   by: readonly PartitionKey[],
 ): AsyncGenerator<PartitionSlices, void, undefined> {
   const symbols = by.includes('symbol') ? (all.symbols ?? []) : [null];
-  const of = (slice: Slice, symbol: string | null): Slice =>
-    symbol === null ? slice : { ...slice, symbols: [symbol] };
   if (!by.includes('day')) {
     for (const symbol of symbols)
-      yield { of: { day: null, symbol }, slices: daysOf(reader, request, of(all, symbol)) };
+      yield { of: { day: null, symbol }, slices: daysOf(reader, request, only(all, symbol)) };
     return;
   }
   for await (const slice of daysOf(reader, request, all)) {
     const day = floorDivide(slice.from, DAY_US) * DAY_US;
-    for (const symbol of symbols) yield { of: { day, symbol }, slices: only(of(slice, symbol)) };
+    for (const symbol of symbols) yield { of: { day, symbol }, slices: alone(only(slice, symbol)) };
   }
 }
 
 // eslint-disable-next-line require-await -- as the others come
-async function* only(slice: Slice): AsyncGenerator<Slice, void, undefined> {
+async function* alone(slice: Slice): AsyncGenerator<Slice, void, undefined> {
   yield slice;
+}
+
+function only(slice: Slice, symbol: string | null): Slice {
+  return symbol === null ? slice : { ...slice, symbols: [symbol] };
 }

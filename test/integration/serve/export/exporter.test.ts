@@ -29,6 +29,11 @@ function targetError(kind: TargetFailure): { name: string; kind: string } {
 
 const HEADER = 'provider,symbol,price,ts,size,bid,ask,side,seq,created_at\n';
 
+/** A row of bars_ohlcv. */
+function bar(ts: string, close: number): string {
+  return `('ibkr', 'NVDA', '1m', '${ts}', 1, 9, 1, ${close}, 5, 10, '${ts}', '${ts}', true)`;
+}
+
 testOnServers('exports', async (t, server) => {
   await t.test('CSV has every row by time and key, plain and compressed, with a manifest', async (t) => {
     const database = await exportDatabase(t, await server.createDatabase());
@@ -198,8 +203,6 @@ testOnServers('exports', async (t, server) => {
     async (t) => {
       const database = await exportDatabase(t, await server.createDatabase());
       const { client } = database;
-      const bar = (ts: string, close: number): string =>
-        `('ibkr', 'NVDA', '1m', '${ts}', 1, 9, 1, ${close}, 5, 10, '${ts}', '${ts}', true)`;
       const columns =
         'provider, symbol, "interval", ts, open, high, low, close, volume, tick_count, first_ts, last_ts, is_final';
       await client.query(
