@@ -106,6 +106,13 @@ async function steered(t: Test, harness: ReplayHarness): Promise<void> {
     status: 'success',
   });
 
+  const quick = await replays.start(harness.fields({ speed: 0.001 }));
+  for (let times = 0; times < 10; times += 1)
+    for (const action of ['pause', 'resume'] as const) await replays.order(BigInt(quick.run_id), { action });
+  await until('it runs again', async () => (await harness.run(quick.run_id)).status === 'running');
+  await replays.order(BigInt(quick.run_id), { action: 'change speed', speed: 0 });
+  t.match(await harness.ended(quick.run_id), { status: 'success', rows_written: 2_000 });
+
   const slow = await replays.start(harness.fields({ speed: 0.001 }));
   t.equal((await replays.order(BigInt(slow.run_id), { action: 'cancel' })).status, 'cancelled');
   t.ok((await harness.run(slow.run_id)).completed_at);
