@@ -36,6 +36,12 @@ export interface ReplayRunOptions {
   meter: Meter;
 }
 
+/** Everything is emitted. */
+interface Done {
+  /** null: it is not known */
+  digest: string | null;
+}
+
 /** How a run ended here. */
 export type ReplayEnd = 'success' | 'failed' | 'cancelled' | 'paused' | 'given back' | 'lost';
 
@@ -97,20 +103,20 @@ export class ReplayRun {
     const { env } = this.#options;
     this.#lease.start();
     let failure: Error | null = null;
-    let digest: string | null = null;
+    let done: Done | null = null;
     try {
-      digest = await this.#segments();
+      done = await this.#segments();
     } catch (error) {
       failure = error as Error;
     }
     await this.#lease.stop();
     this.#report.lag(0);
-    const end = this.#endOf(failure);
+    const end = this.#endOf(done, failure);
     if (end === 'failed') {
       this.#report.failed();
       env.log('error', 'TickReplayer: The run failed', { run_id: this.#label, err: failure });
     }
-    await this.#storeEnd(end, failure, digest);
+    await this.#storeEnd(end, failure, done?.digest ?? null);
     env.log('info', 'TickReplayer: The run ended', { run_id: this.#label, end, ticks: this.#state.emitted });
     return end;
   }
@@ -119,12 +125,14 @@ export class ReplayRun {
     return Number(this.#hold.runId);
   }
 
-  #endOf(failure: Error | null): ReplayEnd {
+  #endOf(done: Done | null, failure: Error | null): ReplayEnd {
     if (this.#isLost) return 'lost';
     const { status } = this.#orders;
-    if (status === 'paused' || status === 'cancelled') return status;
-    if (this.#stopping.signal.aborted) return 'given back';
-    return failure === null ? 'success' : 'failed';
+    if (status === 'cancelled') return status;
+    if (done !== null) return 'success';
+    if (failure !== null && !this.#stopping.signal.aborted) return 'failed';
+    // one that was paused and resumed at once is claimed again
+    return status === 'paused' ? status : 'given back';
   }
 
   /** Retried while the database is away; a daemon that is stopped does not wait for it: the lease expires. */
@@ -138,8 +146,8 @@ export class ReplayRun {
     await this.#untilAnswered(() => store.store(this.#hold, this.#state, hold)).catch(() => {});
   }
 
-  /** Resolves with the digest when all is emitted, null when it was interrupted. */
-  async #segments(): Promise<string | null> {
+  /** Null: it was interrupted. */
+  async #segments(): Promise<Done | null> {
     const { env, reads, store } = this.#options;
     if (this.#snapshot === null) {
       this.#snapshot = await this.#untilAnswered(() => reads.run(currentSnapshot));
@@ -156,7 +164,7 @@ export class ReplayRun {
       this.#seek();
       const { digestState } = this.#state;
       const digest = await RunDigest.from(this.#state.emitted === 0 ? undefined : digestState);
-      if (await this.#emit(digest)) return digest.end();
+      if (await this.#emit(digest)) return { digest: digest.end() };
     }
     return null;
   }
