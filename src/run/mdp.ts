@@ -7,6 +7,7 @@ import { registerConfig } from './cli/config.ts';
 import { registerDb } from './cli/db.ts';
 import { registerDlq } from './cli/dlq/dlq.ts';
 import { registerExport } from './cli/export/export.ts';
+import { registerImport } from './cli/import/import.ts';
 import { registerLive } from './cli/live.ts';
 import { registerModels } from './cli/models/models.ts';
 import { registerReplay } from './cli/replay/replay.ts';
@@ -61,6 +62,7 @@ try {
   registerQuality(program, reading);
   registerBars(program, environment);
   registerExport(program, reading);
+  registerImport(program, environment);
   registerConfig(program);
   registerRules(program);
   registerModels(program);

@@ -95,7 +95,7 @@ export async function insertTicks(
      SELECT 'ibkr', ($2::text[])[1 + i % $3], 100 + (i * 7919 % 1000) / 1000.0::float8, $4::timestamptz + i * interval '250001 microseconds',
             CASE WHEN i % 7 = 0 THEN NULL ELSE i % 500 + 0.5 END, CASE WHEN i % 5 = 0 THEN NULL ELSE 99.1 + i % 3 END,
             100.3 + i % 3, CASE i % 3 WHEN 0 THEN 1 WHEN 1 THEN -1 END, $5 + i
-       FROM generate_series(0, $1::int - 1) i`,
+       FROM generate_series(0, $1::bigint - 1) i`,
     [count, symbols, symbols.length, `${from}T00:00:00Z`, seqFrom],
   );
 }

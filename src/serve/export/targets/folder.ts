@@ -34,7 +34,7 @@ export class FolderTarget implements ExportTarget {
   async create(name: string): Promise<TargetFile> {
     const path = this.address(name);
     try {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       await removeLeftOvers(path);
       await refuseFolder(path);
       return await openAside(path, this.#options);
@@ -64,6 +64,21 @@ export class FolderTarget implements ExportTarget {
 
   async remove(name: string): Promise<void> {
     await rm(this.address(name), { force: true });
+  }
+}
+
+/** With its parents. Node's own way never ends where a file system says ENOENT to a new folder, as /proc does. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return;
+    if (codeOf(error) !== 'ENOENT' || (await stat(dirname(path)).catch(() => null)) !== null) throw error;
+    await makeFolder(dirname(path));
+    await mkdir(path).catch((again: unknown) => {
+      // another export was faster
+      if (codeOf(again) !== 'EEXIST') throw again;
+    });
   }
 }
 
@@ -173,6 +188,7 @@ const KINDS: Readonly<Record<string, [TargetFailure, string]>> = {
   EACCES: ['denied', 'permission denied'],
   EPERM: ['denied', 'it is not permitted'],
   EROFS: ['denied', 'the file system is read-only'],
+  ENOENT: ['denied', 'the folder cannot be made'],
   ENOTDIR: ['in_the_way', 'a part of the path is a file'],
   EISDIR: ['in_the_way', 'it is a folder'],
   EEXIST: ['in_the_way', 'a part of the path is a file'],
