@@ -20,7 +20,7 @@ const SETTINGS = { shared_buffers: '256MB', work_mem: '64MB' };
 
 /** Full size on redis, where the rate is judged; small on the others. */
 function onBus(bus: BusName): Scenario[] {
-  const { burst, pacing, equality } = bus === 'redis' ? sizes : SMALL;
+  const { burst, kill, pacing, equality } = bus === 'redis' ? sizes : SMALL;
   const scenario = (line: string, name: string, run: Scenario['run']): Scenario => ({
     line,
     name: `${bus}: ${name}`,
@@ -31,7 +31,7 @@ function onBus(bus: BusName): Scenario[] {
       onEmbedded({ settings: SETTINGS }, (context) => replaysInBurst(context, bus, burst)),
     ),
     scenario('1', 'kill -9 half-way', () =>
-      onEmbedded({ settings: SETTINGS }, (context) => continuesAfterKill(context, bus, burst)),
+      onEmbedded({ settings: SETTINGS }, (context) => continuesAfterKill(context, bus, kill)),
     ),
     scenario('1', 'spacing at speed 1 and 10, and a pause', () =>
       onEmbedded({ settings: SETTINGS }, (context) => keepsTime(context, bus, pacing)),

@@ -11,6 +11,12 @@ export interface BurstSize {
   ticksPerSecondMin: number | null;
 }
 
+export interface KillSize {
+  ticks: number;
+  /** a microsecond of event time lies between two ticks */
+  speed: number;
+}
+
 /** Must show 1: all ticks in a burst, equal to what is stored and in order; a second run at another speed has the same digest. */
 export function replaysInBurst(
   context: ScenarioContext,
@@ -42,20 +48,22 @@ export function replaysInBurst(
 export function continuesAfterKill(
   context: ScenarioContext,
   bus: BusName,
-  { ticks }: Pick<BurstSize, 'ticks'>,
+  { ticks, speed }: KillSize,
 ): Promise<Figures> {
   return withReplays(bus, context, async (harness) => {
     await harness.makeTicks(ticks, 1);
     const before = await harness.tableHash();
     const first = await harness.child('first');
-    const id = await harness.replays.insert(harness.fields());
+    const id = await harness.replays.insert(harness.fields({ speed }));
     await harness.untilEmitted(id, ticks / 2);
     await first.kill();
+    const emitted = (await harness.run(id)).rows_written;
     const killedMs = performance.now();
     await harness.child('second');
     const run = await harness.ended(id);
     const seconds = (performance.now() - killedMs) / 1000;
     assert.equal(run.rows_written, ticks);
+    assert.ok(emitted < ticks, 'it was not over');
     const messages = await harness.messages(id);
     const distinct = new Map(messages.map((message) => [message.event_id, message]));
     assert.equal(distinct.size, ticks, 'distinct event ids');
@@ -63,6 +71,7 @@ export function continuesAfterKill(
     assert.equal(await harness.tableHash(), before, 'tick_data');
     return {
       ticks,
+      'stored at the kill': emitted,
       'emitted again': messages.length - ticks,
       'ended after the kill': `${seconds.toFixed(1)} s`,
     };

@@ -93,17 +93,23 @@ async function complete(client: Client, ticks: number, runId: bigint): Promise<M
   const signals = `signals WHERE replay_run_id = ${runId}`;
   let seen = '';
   await until(
-    `every tick of ${runId} is in a bar and has its signal`,
+    `every tick of ${runId} is in a bar, and every time of a symbol has its signal`,
     async () => {
-      const { rows } = await client.query<{ in_bars: string | null; open: string; looked: string }>(
+      const { rows } = await client.query<{
+        in_bars: string | null;
+        open: string;
+        looked: string;
+        times: string;
+      }>(
         `SELECT (SELECT sum(tick_count) FROM ${bars} WHERE "interval" = '2s') AS in_bars,
                 (SELECT count(*) FROM ${bars} WHERE NOT is_final AND "interval" = '2s') AS open,
-                (SELECT count(*) FROM ${signals} AND name = 'vwap_deviation_bps') AS looked`,
+                (SELECT count(*) FROM ${signals} AND name = 'vwap_deviation_bps') AS looked,
+                (SELECT count(DISTINCT (symbol, ts)) FROM tick_data) AS times`,
       );
       seen = JSON.stringify(rows[0]);
-      return rows[0].in_bars === `${ticks}` && rows[0].open === '0' && rows[0].looked === `${ticks}`;
+      return rows[0].in_bars === `${ticks}` && rows[0].open === '0' && rows[0].looked === rows[0].times;
     },
-    { deadlineMs: STANDSTILL_MS, pollMs: 200, progress: () => seen, context: () => seen },
+    { deadlineMs: STANDSTILL_MS, pollMs: 500, progress: () => seen, context: () => seen },
   );
   const { rows } = await client.query<{
     bars: number;

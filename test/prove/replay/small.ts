@@ -18,7 +18,7 @@ export function smallOnBus(bus: BusName): void {
   void test(`${bus}: a burst is what is stored`, (t) =>
     tried(t, () => replaysInBurst(contextOf(t, database), bus, SMALL.burst)));
   void test(`${bus}: killed half-way`, (t) =>
-    tried(t, () => continuesAfterKill(contextOf(t, database), bus, SMALL.burst)));
+    tried(t, () => continuesAfterKill(contextOf(t, database), bus, SMALL.kill)));
   void test(`${bus}: paced and paused`, (t) =>
     tried(t, () => keepsTime(contextOf(t, database), bus, SMALL.pacing)));
   void test(`${bus}: bars and signals of a replay are the live ones`, (t) =>
