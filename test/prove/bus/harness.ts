@@ -190,7 +190,11 @@ ${batchMax === undefined ? '' : `  batch_max: ${batchMax}\n`}${sections}`,
 
   /** The store's server is the bus's where that is postgres. */
   async #connectAgain(): Promise<void> {
-    if (this.name !== 'postgres') return;
+    if (this.name === 'postgres') await this.reconnect();
+  }
+
+  /** A new session of its own, where the server of the database was stopped meanwhile. */
+  async reconnect(): Promise<void> {
     await this.client.end().catch(() => {});
     this.client = await openClient(this.databaseUrl);
   }
@@ -221,12 +225,25 @@ ${batchMax === undefined ? '' : `  batch_max: ${batchMax}\n`}${sections}`,
     return this.program(`produce --provider synthetic --metrics-port 0 ${amount}`.split(' '));
   }
 
-  /** `mdp stream …` as a process; it is killed when the harness closes. */
-  program(args: readonly string[], onLine?: (line: Record<string, unknown>) => void): Program {
+  /** `mdp stream …` as a process, with these variables; it is killed when the harness closes. */
+  program(
+    args: readonly string[],
+    onLine?: (line: Record<string, unknown>) => void,
+    env: Readonly<Record<string, string>> = {},
+  ): Program {
+    return this.command(['stream', ...args], env, onLine);
+  }
+
+  /** Any other `mdp` that works on the bus. @param env beyond DATABASE_URL */
+  command(
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    onLine?: (line: Record<string, unknown>) => void,
+  ): Program {
     const program = new Program(
       'mdp',
-      ['stream', ...args, '--config', this.configFile],
-      { DATABASE_URL: this.databaseUrl },
+      [...args, '--config', this.configFile],
+      { DATABASE_URL: this.databaseUrl, ...env },
       onLine,
     );
     this.#programs.push(program);
