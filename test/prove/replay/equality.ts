@@ -35,14 +35,14 @@ export function makesTheSame(
     context,
     async (harness) => {
       const ticks = harness.consumer('ticks-1');
-      const role = (name: string): void =>
-        void harness.program([name, '--consumer', `${name}-1`, '--metrics-port', '0']);
-      role('micro-batch');
-      role('signals');
+      const roles = ['micro-batch', 'signals'].map((name) =>
+        harness.program([name, '--consumer', `${name}-1`, '--metrics-port', '0']),
+      );
+      const said = (): string => [ticks, ...roles].map(({ tail }) => tail).join('\n');
       const part = burst(0, count);
       await harness.produced(harness.producer(part));
       await harness.untilStored(count, ticks);
-      const live = await complete(harness.client, count, 0n);
+      const live = await complete(harness.client, count, 0n, said);
       const digests = new Set<string>();
       for (const speed of [0, 200]) {
         const from = formatMicros(part.startMicros);
@@ -67,7 +67,7 @@ export function makesTheSame(
         assert.equal(emitted, `${count}`);
         digests.add(digest);
         assert.deepEqual(
-          await complete(harness.client, count, BigInt(id)),
+          await complete(harness.client, count, BigInt(id), said),
           live,
           `run ${id} at speed ${speed}`,
         );
@@ -88,7 +88,7 @@ interface Made {
 }
 
 /** What there is of live ticks (0) or of a run, once every tick is in a bar and has its signal. */
-async function complete(client: Client, ticks: number, runId: bigint): Promise<Made> {
+async function complete(client: Client, ticks: number, runId: bigint, said: () => string): Promise<Made> {
   const bars = runId === 0n ? 'bars_ohlcv' : `(SELECT * FROM bars_replay WHERE replay_run_id = ${runId}) b`;
   const signals = `signals WHERE replay_run_id = ${runId}`;
   let seen = '';
@@ -109,7 +109,7 @@ async function complete(client: Client, ticks: number, runId: bigint): Promise<M
       seen = JSON.stringify(rows[0]);
       return rows[0].in_bars === `${ticks}` && rows[0].open === '0' && rows[0].looked === rows[0].times;
     },
-    { deadlineMs: STANDSTILL_MS, pollMs: 500, progress: () => seen, context: () => seen },
+    { deadlineMs: STANDSTILL_MS, pollMs: 500, progress: () => seen, context: () => `${seen}\n${said()}` },
   );
   const { rows } = await client.query<{
     bars: number;
