@@ -14,4 +14,4 @@ if ! command -v shellcheck >/dev/null 2>&1; then
   echo "shellcheck: skipped, this machine has none (and it is installed only as root on Debian)"
   exit 0
 fi
-exec shellcheck bin/* scripts/*.sh .ci/run .githooks/*
+exec shellcheck bin/* scripts/*.sh examples/*.sh .ci/run .githooks/*

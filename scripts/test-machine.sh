@@ -30,16 +30,17 @@ if command -v mvn >/dev/null 2>&1 && command -v java >/dev/null 2>&1; then
   make -s kafka-jars || echo "tests without Kafka: its jars could not be fetched"
 fi
 
-# The oracles of bars and features are pandas and scipy, the example that publishes needs clients, and models are trained and converted by
-# scikit-learn, in an environment of its own: .installed holds what it was made of.
+# The oracles of bars and features are pandas and scipy, the example that publishes needs clients, models are trained and converted by
+# scikit-learn, answers of the API are read by pyarrow, polars and DuckDB, and schemathesis holds it to its description, in an environment of
+# its own: .installed holds what it was made of.
 venv=test/.venv
-requirements='test/oracle/requirements.txt examples/requirements.txt test/support/models/requirements.txt'
+requirements='test/oracle/requirements.txt examples/requirements.txt test/support/models/requirements.txt test/support/table/requirements.txt test/prove/api/requirements.txt'
 # shellcheck disable=SC2086 # a list of files
 wanted=$(cat $requirements)
 if [ "$wanted" = "$(cat "$venv/.installed" 2>/dev/null)" ] && [ -x "$venv/bin/python" ]; then
   : # as it should be
 elif [ "$(id -u)" -ne 0 ]; then
-  echo "tests without the oracles of bars and features, the example in Python and scikit-learn: not root, and $venv is not as it should be"
+  echo "tests without the oracles of bars and features, the example in Python, scikit-learn and schemathesis: not root, and $venv is not as it should be"
 else
   rm -rf "$venv"
   # shellcheck disable=SC2046,SC2086 # -r before each of a list of files
@@ -47,6 +48,6 @@ else
     echo "$wanted" >"$venv/.installed"
   else
     rm -rf "$venv"
-    echo "tests without the oracles of bars and features, the example in Python and scikit-learn: pip could not install them in $venv"
+    echo "tests without the oracles of bars and features, the example in Python, scikit-learn and schemathesis: pip could not install them in $venv"
   fi
 fi

@@ -1,33 +1,24 @@
 /**
- * A range of 1,000,000 ticks in each format against `psql \copy` of the same rows to a file, in turns: `node bench/api/range.ts`.
- * ROWS and ROUNDS change the size; DATABASE_URL names a server other than the embedded one, whose database must be empty.
+ * A range of 1,000,000 ticks in each format, by curl from the API into a file, against `psql \copy` of the same rows into a
+ * file, in turns: `node bench/api/range.ts`. ROWS and ROUNDS change the size; DATABASE_URL names a server other than the
+ * embedded one, whose database must be empty.
  */
 import { execFile } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
 import { chmod, mkdtemp, rm, stat } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
-import type { Column } from '../../src/core/table/column.ts';
-import type { Batch } from '../../src/core/table/batch.ts';
-import { arrow } from '../../src/serve/format/arrow.ts';
-import { csv } from '../../src/serve/format/csv.ts';
-import { ndjson } from '../../src/serve/format/json.ts';
+import { envOf } from '../../src/core/env.ts';
+import { systemClock } from '../../src/core/time.ts';
+import { NO_LATEST } from '../../src/serve/api/latest-ticks.ts';
+import { queryRoutes } from '../../src/serve/api/routes/queries.ts';
+import { buildApi } from '../../src/serve/api/server.ts';
 import { startEmbedded } from '../../src/store/embedded/server.ts';
 import { connect, parseDatabaseUrl } from '../../src/store/postgres/connect.ts';
-import { marketTicks } from '../../src/store/queries/market-ticks.ts';
-import { readBatches } from '../../src/store/queries/query.ts';
 import { ReadPool } from '../../src/store/queries/read-pool.ts';
 import { migrate } from '../../src/store/schema/migrate.ts';
 
-type Format = (columns: readonly Column[], batches: AsyncIterable<Batch>) => AsyncIterable<Buffer>;
-const FORMATS: [string, Format][] = [
-  ['arrow', arrow],
-  ['csv', csv],
-  ['ndjson', (_, batches) => ndjson(batches)],
-];
+const FORMATS = ['arrow', 'csv', 'ndjson'] as const;
 const ROWS = Number(process.env['ROWS'] ?? 1_000_000);
 const ROUNDS = Number(process.env['ROUNDS'] ?? 5);
 
@@ -45,13 +36,28 @@ const url = server?.url('postgres') ?? process.env['DATABASE_URL'] ?? '';
 try {
   await fill(url);
   const pool = new ReadPool({ databaseUrl: url });
+  const api = await buildApi({
+    access: {
+      isOpen: true,
+      anonymous: { name: 'bench', scopes: new Set(['read']) },
+      authenticate: () => null,
+    },
+    routes: queryRoutes({ pool, latest: NO_LATEST, clock: systemClock }),
+    version: '0',
+    env: envOf(),
+  });
+  const address = await api.listen({ host: '127.0.0.1', port: 0 });
   const ratios = new Map<string, number[]>();
   for (let round = 0; round < ROUNDS; round += 1) {
     const reference = await byPsql();
-    for (const [name, format] of FORMATS) {
-      const ms = await byFormat(pool, format);
-      ratios.set(name, [...(ratios.get(name) ?? []), reference / ms]);
-      console.log(`${name.padEnd(7)} ${Math.round(ms)} ms, psql \\copy ${Math.round(reference)} ms`);
+    for (const format of FORMATS) {
+      const cpu = process.cpuUsage();
+      const ms = await byCurl(address, format);
+      const { user, system } = process.cpuUsage(cpu);
+      ratios.set(format, [...(ratios.get(format) ?? []), reference / ms]);
+      console.log(
+        `${format.padEnd(7)} ${Math.round(ms)} ms, psql \\copy ${Math.round(reference)} ms; CPU of the API ${Math.round((user + system) / 1000)} ms`,
+      );
     }
   }
   console.log(
@@ -59,6 +65,7 @@ try {
   );
   for (const [name, each] of ratios)
     console.log(`  ${name.padEnd(7)} ${each.sort((a, b) => a - b)[Math.floor(each.length / 2)].toFixed(2)}`);
+  await api.close();
   await pool.close();
 } finally {
   await server?.stop('fast');
@@ -91,20 +98,11 @@ async function byPsql(): Promise<number> {
   return ms;
 }
 
-async function byFormat(pool: ReadPool, format: Format): Promise<number> {
+async function byCurl(address: string, format: string): Promise<number> {
   const file = join(folder, 'range');
-  const query = marketTicks({
-    symbol: 'BTCUSDT',
-    providers: ['binance'],
-    from: null,
-    to: null,
-    order: 'oldest first',
-    after: null,
-    rowsMax: null,
-  });
+  const url = `${address}/v1/ticks/BTCUSDT/range?provider=binance&start=2025-01-01&format=${format}`;
   const beganMs = performance.now();
-  const batches = pool.stream((client) => readBatches(client, query));
-  await pipeline(Readable.from(format(query.columns, batches)), createWriteStream(file));
+  await promisify(execFile)('curl', ['-sS', '--fail', '-o', file, url]);
   const ms = performance.now() - beganMs;
   if ((await stat(file)).size < ROWS) throw new Error('rows are missing');
   await rm(file);

@@ -103,12 +103,14 @@ export class Feed implements AsyncIterableIterator<SseMessage> {
         const { done, value } = await this.#read(reader, attempt);
         if (done) throw new ApiError('unreachable', 'the server has ended the stream');
         for (const message of parser.push(value)) {
-          this.#failures = 0;
           if (this.#take(message)) yield message;
           if (this.#ending.signal.aborted) return;
         }
-        // what has an id and no data moves the position as well
-        this.#lastEventId = parser.lastEventId ?? this.#lastEventId;
+        // what has an id and no data moves the position as well: a heartbeat
+        if (parser.lastEventId !== null) {
+          this.#lastEventId = parser.lastEventId;
+          this.#failures = 0;
+        }
         this.#retryMs = parser.retryMs ?? this.#retryMs;
       }
     } finally {
@@ -173,7 +175,11 @@ export class Feed implements AsyncIterableIterator<SseMessage> {
   #reconnectMs(error: ApiError, random: number): number | null {
     // the same stream was served before, so an error within the server may pass as well
     if (!mayPass(error) && error.code !== 'internal') return null;
-    const asked = Math.max(this.#retryMs ?? 0, (error.retryAfterSeconds ?? 0) * 1000);
+    // a cut is mended at once; what the server asks all clients for is of a server that is away
+    const asked = Math.max(
+      this.#failures > 1 ? (this.#retryMs ?? 0) : 0,
+      (error.retryAfterSeconds ?? 0) * 1000,
+    );
     return Math.max(backoffMs(this.#failures - 1, RECONNECT_BACKOFF, random), asked);
   }
 }

@@ -6,6 +6,7 @@ import { TokenAccess } from '../../serve/api/guard/token-access.ts';
 import { NO_LATEST } from '../../serve/api/latest-ticks.ts';
 import { ingestRoutes } from '../../serve/api/routes/ingest.ts';
 import { livenessRoutes } from '../../serve/api/routes/liveness.ts';
+import { liveRoutes } from '../../serve/api/routes/live.ts';
 import { queryRoutes } from '../../serve/api/routes/queries.ts';
 import { replayRoutes } from '../../serve/api/routes/replay.ts';
 import { scheduleRoutes } from '../../serve/api/routes/schedules.ts';
@@ -19,6 +20,7 @@ import { TickIntake } from '../../stream/webhook/tick-intake.ts';
 import { isLoopback } from '../config/addresses.ts';
 import type { Connections } from '../stages/connected-stage.ts';
 import type { StageSetup } from '../stages/stage-setup.ts';
+import { buildLive } from './live.ts';
 import { TOKEN_CHARS_MIN, type ApiSettings } from './settings.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
@@ -47,11 +49,23 @@ export async function buildApi(
     meter,
     env,
   });
+  await intake
+    .prepare()
+    .catch((err: unknown) => env.log('warn', 'The webhook cannot keep ticks yet', { err }));
+  const { live, close: closeLive } = buildLive({
+    bus,
+    streaming,
+    databaseUrl,
+    applicationName: serviceName,
+    access,
+    env,
+  });
   const replays = new Replays({ store: store.replay, reads, topic: eventsTopic(streaming), env });
   const routes: Routes[] = [
     livenessRoutes,
     ingestRoutes(intake, providersOf(streaming.providers)),
-    ...queryRoutes(reads, NO_LATEST),
+    ...queryRoutes({ pool: reads, latest: NO_LATEST, clock: env.clock }),
+    ...liveRoutes(live),
     replayRoutes(replays),
     scheduleRoutes(replays),
   ];
@@ -73,6 +87,7 @@ export async function buildApi(
     env,
     meter,
     close: async () => {
+      await closeLive();
       await intake.stop();
       await reads.close();
       await table.close();

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { hostname } from 'node:os';
+import { ServedAlone } from '../api/served-alone.ts';
 import { apiSecrets, readApiSettings } from '../api/settings.ts';
-import { buildStage } from '../stages/build.ts';
 import { claimMemberName } from '../stages/member-name.ts';
 import { runRole } from '../stages/standalone.ts';
 import { withServerUrl } from './database.ts';
@@ -11,14 +11,16 @@ import { runStreaming, schemaPolicy, type StreamEnvironment } from './stream/com
 interface ServeArguments {
   config?: string;
   metricsPort?: number;
+  flush: boolean;
 }
 
 /** `mdp serve`: the API as its own program. */
 export function registerServe(program: Command, env: StreamEnvironment): void {
   program
-    .command('serve', { isDefault: false })
+    .command('serve')
     .description('the HTTP API: webhook, queries and the live path, on API_HOST:API_PORT')
     .option('--config <file>', 'default: STREAMING_CONFIG, else the packaged configs/streaming.yaml')
+    .option('--no-flush', 'store nothing of what the webhook takes: "mdp stream flush" or a daemon does')
     .option('--metrics-port <port>', 'port of /metrics (default: telemetry.metrics_port)', wholeNumber)
     .addHelpText('after', HELP)
     .action((options: ServeArguments, command: Command) =>
@@ -35,11 +37,13 @@ export function registerServe(program: Command, env: StreamEnvironment): void {
             schema: schemaPolicy(env.databaseUrl, 'wait'),
             maintainsBus: true,
             api,
+            readDatabaseUrl: api.readDatabaseUrl,
           };
           const metricsPort = options.metricsPort ?? null;
           const secrets = apiSecrets(api);
-          await runRole({ streaming, service: 'mdp-api', metricsPort, secrets }, (host) =>
-            buildStage(setup, host),
+          await runRole(
+            { streaming, service: 'mdp-api', metricsPort, secrets },
+            (host) => new ServedAlone(setup, options.flush, host),
           );
         });
       }),

@@ -22,13 +22,18 @@ export interface RoleOptions {
   secrets?: readonly string[];
 }
 
+/** A stage may have threads beside it, whose metrics are served with its own. */
+export interface RoleHost extends StageHost {
+  meter: StageMetrics;
+}
+
 const STDOUT = 1;
 
 /**
  * One stage as its own program, on the main thread: log lines on stdout, metrics on a port, a clean shutdown on SIGTERM, SIGINT
  * or SIGHUP; a second signal ends it at once. Rejects with the error that ended the stage.
  */
-export async function runRole(options: RoleOptions, make: (host: StageHost) => Stage): Promise<void> {
+export async function runRole(options: RoleOptions, make: (host: RoleHost) => Stage): Promise<void> {
   const log = roleLog(options);
   const metrics = new StageMetrics(knownProviders(options.streaming));
   const signals = watchSignals({

@@ -121,6 +121,8 @@ async function wholeOf(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
   return Buffer.concat(await Array.fromAsync(chunks));
 }
 
+/** Bytes of a download that are made ahead of who reads it. */
+const AHEAD_BYTES = 4 * 1024 * 1024;
 /** The header of a format comes before the first rows do: with them, so that a query that fails is answered as such. */
 const CHUNKS_AHEAD = 2;
 
@@ -143,7 +145,7 @@ async function streamOf(
     }
   }
   reply.raw.setTimeout(STALL_MS, () => reply.raw.destroy());
-  return Readable.from(whole(), { objectMode: false, highWaterMark: 1 });
+  return Readable.from(whole(), { objectMode: false, highWaterMark: AHEAD_BYTES });
 }
 
 /** The same address with the cursor. */

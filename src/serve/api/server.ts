@@ -15,7 +15,13 @@ import { AllowedHosts } from './guard/hosts.ts';
 import { parseJson, textOf } from './guard/json-body.ts';
 import { answerExpectation, answerParserError } from './guard/protocol-errors.ts';
 import { limitRate, type ApiLimits } from './guard/rate-limit.ts';
-import { checkMediaType, checkShape, HEADERS_MAX, URL_CHARS_MAX } from './guard/request-shape.ts';
+import {
+  checkMediaType,
+  checkNoBody,
+  checkShape,
+  HEADERS_MAX,
+  URL_CHARS_MAX,
+} from './guard/request-shape.ts';
 import { Signatures, type SignatureKeys } from './guard/signature.ts';
 import { docsRoutes } from './routes/docs.ts';
 import { ALL_METHODS, completeRoute, refuseOtherMethods, type KnownRoutes } from './route-rules.ts';
@@ -161,6 +167,7 @@ function addHooks(app: Api, admission: Admission, audit: Audit, hosts: AllowedHo
     checkShape(request.raw, hosts);
     const principal = admission.admit(request);
     if (principal !== null) request.principal = principal;
+    if (request.routeOptions.config.isRefusal !== true) checkNoBody(request.raw);
     done();
   });
   // a signed request whose body nobody read is not known to be anybody's

@@ -46,6 +46,14 @@ export function jsonItem(batch: Batch): string {
   return out.take().toString('utf8', 0).trimEnd();
 }
 
+/** Each row as a JSON object. */
+export function jsonLines(batch: Batch): string[] {
+  if (batch.rows === 0) return [];
+  const out = new TextSink();
+  putRows(out, batch, NEWLINE);
+  return out.take().toString('utf8').trimEnd().split('\n');
+}
+
 /** Newline-delimited JSON: an object a line. */
 export async function* ndjson(batches: AsyncIterable<Batch>): AsyncGenerator<Buffer, void, undefined> {
   const out = new TextSink();

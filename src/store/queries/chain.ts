@@ -27,27 +27,48 @@ export const CHAIN_TICK_COLUMNS: readonly SqlColumn[] = [
  * of `ticks` are looked for where chain_times() says that they are.
  */
 export function readChainTicks(client: Client, from: bigint, to: bigint, rowsMax: number): Promise<Page> {
-  return inSnapshot(client, async () => {
-    const { rows } = await client.query<{ first: string | null; last: string | null; found: string }>(
-      `SELECT min(tick_number) AS first, max(tick_number) AS last, count(*) AS found FROM (
-         SELECT tick_number FROM vdf_proofs WHERE tick_number >= $1 AND tick_number < $2 ORDER BY tick_number LIMIT $3) v`,
-      [from.toString(), to.toString(), rowsMax + 1],
-    );
-    const { first, last, found } = rows[0];
-    const range = { first: BigInt(first ?? 0), last: BigInt(last ?? -1) };
-    let times = Number(found) === 0 ? UNBOUND : await chainTimes(client, range);
-    if (!(await holdAll(client, times, range))) times = UNBOUND;
-    const numbers = (column: string): string => `${column} BETWEEN ${range.first} AND ${range.last}`;
-    return readPage(
-      client,
-      {
-        columns: CHAIN_TICK_COLUMNS,
-        sql: `SELECT ${selectList(CHAIN_TICK_COLUMNS)} FROM ticks t JOIN vdf_proofs v ON v.tick_number = t.tick_number
-          WHERE ${numbers('t.tick_number')} AND ${numbers('v.tick_number')}${times.and('ticks')} ORDER BY t.tick_number`,
-      },
-      rowsMax,
-    );
-  });
+  return inSnapshot(client, () => pageOf(client, from, to, rowsMax));
+}
+
+/** All of them, page by page, in one snapshot. A transaction stays open where it is not read to the end: drop the session. */
+export async function* chainTickBatches(
+  client: Client,
+  from: bigint,
+  to: bigint,
+): AsyncGenerator<Batch, void, undefined> {
+  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  for (let next = from; ;) {
+    const { batch, hasMore } = await pageOf(client, next, to, STREAM_PAGE_ROWS);
+    if (batch.rows > 0) yield batch;
+    const last = batch.last();
+    if (!hasMore || last === null) break;
+    next = (last['tick_number'] as bigint) + 1n;
+  }
+  await client.query('COMMIT');
+}
+
+const STREAM_PAGE_ROWS = 5000;
+
+async function pageOf(client: Client, from: bigint, to: bigint, rowsMax: number): Promise<Page> {
+  const { rows } = await client.query<{ first: string | null; last: string | null; found: string }>(
+    `SELECT min(tick_number) AS first, max(tick_number) AS last, count(*) AS found FROM (
+       SELECT tick_number FROM vdf_proofs WHERE tick_number >= $1 AND tick_number < $2 ORDER BY tick_number LIMIT $3) v`,
+    [from.toString(), to.toString(), rowsMax + 1],
+  );
+  const { first, last, found } = rows[0];
+  const range = { first: BigInt(first ?? 0), last: BigInt(last ?? -1) };
+  let times = Number(found) === 0 ? UNBOUND : await chainTimes(client, range);
+  if (!(await holdAll(client, times, range))) times = UNBOUND;
+  const numbers = (column: string): string => `${column} BETWEEN ${range.first} AND ${range.last}`;
+  return readPage(
+    client,
+    {
+      columns: CHAIN_TICK_COLUMNS,
+      sql: `SELECT ${selectList(CHAIN_TICK_COLUMNS)} FROM ticks t JOIN vdf_proofs v ON v.tick_number = t.tick_number
+        WHERE ${numbers('t.tick_number')} AND ${numbers('v.tick_number')}${times.and('ticks')} ORDER BY t.tick_number`,
+    },
+    rowsMax,
+  );
 }
 
 /** Up to it every number is stored, or known not to be there; null before the first tick. */
@@ -58,23 +79,6 @@ export async function readCompleteUpTo(client: Client): Promise<bigint | null> {
   const complete = rows[0]?.complete_up_to ?? null;
   return complete === null ? null : BigInt(complete);
 }
-
-/** All of them, page by page. */
-export async function* chainTickBatches(
-  client: Client,
-  from: bigint,
-  to: bigint,
-): AsyncGenerator<Batch, void, undefined> {
-  for (let next = from; ;) {
-    const { batch, hasMore } = await readChainTicks(client, next, to, STREAM_PAGE_ROWS);
-    if (batch.rows > 0) yield batch;
-    const last = batch.last();
-    if (!hasMore || last === null) return;
-    next = (last['tick_number'] as bigint) + 1n;
-  }
-}
-
-const STREAM_PAGE_ROWS = 5000;
 
 export const TRANSACTION_COLUMNS: readonly SqlColumn[] = [
   { name: 'tx_hash', type: 'hex' },

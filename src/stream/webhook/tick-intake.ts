@@ -113,6 +113,15 @@ export class TickIntake {
     return this.#waiting;
   }
 
+  /**
+   * Makes the group while the database, which knows how far it has come, is there: then ticks are taken during its outages as well.
+   * Rejects with what the bus or the database says; accept() then tries again.
+   */
+  async prepare(): Promise<void> {
+    this.#ready ??= this.#makeGroup();
+    await this.#ready;
+  }
+
   /** Resolves when the ticks are on the bus. Rejects with IntakeError: then none, some or all of them are. */
   async accept(ticks: readonly WebhookTick[]): Promise<void> {
     try {
@@ -198,8 +207,7 @@ export class TickIntake {
       request.records.slice(request.sent - count, request.sent),
     );
     try {
-      this.#ready ??= this.#makeGroup();
-      await this.#ready;
+      await this.prepare();
       await bus.publish(WEBHOOK_TOPIC, records);
     } catch (error) {
       this.#failed(parts, error);

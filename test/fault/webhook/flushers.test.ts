@@ -2,16 +2,8 @@ import { after, test, type Test } from 'tap';
 import { IntakeError } from '../../../src/stream/webhook/tick-intake.ts';
 import { seededRandom, type Random } from '../../support/random.ts';
 import { until } from '../../support/until.ts';
-import {
-  BUSES,
-  fieldsOf,
-  rowsOf,
-  stopStoreServer,
-  storeServer,
-  tickOf,
-  WebhookHarness,
-  type TickFields,
-} from '../../support/webhook/harness.ts';
+import { BUSES, stopStoreServer, storeServer, WebhookHarness } from '../../support/webhook/harness.ts';
+import { fieldsOf, rowsOf, tickOf, type TickFields } from '../../support/webhook/ticks.ts';
 
 after(stopStoreServer);
 

@@ -24,7 +24,7 @@ import { Skipped, type ScenarioContext } from '../harness.ts';
 export type BusName = 'redis' | 'kafka' | 'postgres';
 export const BUSES: readonly BusName[] = ['redis', 'kafka', 'postgres'];
 
-const START: Readonly<Record<BusName, StartBusServer>> = {
+export const START: Readonly<Record<BusName, StartBusServer>> = {
   redis: startRedisBus,
   kafka: startKafkaBus,
   postgres: startPostgresBus,
@@ -42,7 +42,7 @@ const GROUP = 'tick-consumer';
 const DLQ = 'mdp.events.dlq';
 const START_MICROS = 1_755_945_303_000_000n;
 const DAY_MICROS = 86_400_000_000n;
-const SYMBOLS = ['SPY', 'AAPL', 'MSFT', 'NVDA', 'AMZN', 'GOOG', 'META', 'TSLA', 'AMD', 'INTC'];
+export const SYMBOLS = ['SPY', 'AAPL', 'MSFT', 'NVDA', 'AMZN', 'GOOG', 'META', 'TSLA', 'AMD', 'INTC'];
 const PRODUCER = { seed: 11, tickRate: 500, volatility: 0.02, spreadBps: 2 };
 
 /** One part of the made-up events: what `mdp stream produce` is told, and what the oracle draws again. */
@@ -190,7 +190,11 @@ ${batchMax === undefined ? '' : `  batch_max: ${batchMax}\n`}${sections}`,
 
   /** The store's server is the bus's where that is postgres. */
   async #connectAgain(): Promise<void> {
-    if (this.name !== 'postgres') return;
+    if (this.name === 'postgres') await this.reconnect();
+  }
+
+  /** A new session of its own, where the server of the database was stopped meanwhile. */
+  async reconnect(): Promise<void> {
     await this.client.end().catch(() => {});
     this.client = await openClient(this.databaseUrl);
   }
@@ -221,12 +225,25 @@ ${batchMax === undefined ? '' : `  batch_max: ${batchMax}\n`}${sections}`,
     return this.program(`produce --provider synthetic --metrics-port 0 ${amount}`.split(' '));
   }
 
-  /** `mdp stream …` as a process; it is killed when the harness closes. */
-  program(args: readonly string[], onLine?: (line: Record<string, unknown>) => void): Program {
+  /** `mdp stream …` as a process, with these variables; it is killed when the harness closes. */
+  program(
+    args: readonly string[],
+    onLine?: (line: Record<string, unknown>) => void,
+    env: Readonly<Record<string, string>> = {},
+  ): Program {
+    return this.command(['stream', ...args], env, onLine);
+  }
+
+  /** Any other `mdp` that works on the bus. @param env beyond DATABASE_URL */
+  command(
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    onLine?: (line: Record<string, unknown>) => void,
+  ): Program {
     const program = new Program(
       'mdp',
-      ['stream', ...args, '--config', this.configFile],
-      { DATABASE_URL: this.databaseUrl },
+      [...args, '--config', this.configFile],
+      { DATABASE_URL: this.databaseUrl, ...env },
       onLine,
     );
     this.#programs.push(program);

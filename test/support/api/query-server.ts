@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import type { Test } from 'tap';
 import { envOf } from '../../../src/core/env.ts';
+import { systemClock } from '../../../src/core/time.ts';
 import { NO_LATEST, type LatestTicks } from '../../../src/serve/api/latest-ticks.ts';
 import { queryRoutes } from '../../../src/serve/api/routes/queries.ts';
 import type { Api } from '../../../src/serve/api/routes.ts';
@@ -33,7 +34,7 @@ export async function serveQueries(
       anonymous: { name: 'anonymous', scopes: new Set(['read']) },
       authenticate: () => null,
     },
-    routes: queryRoutes(pool, latest),
+    routes: queryRoutes({ pool, latest, clock: systemClock }),
     version: '0',
     env: envOf(),
     limits: { requestsPerSecondMax: 100_000 },

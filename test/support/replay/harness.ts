@@ -207,7 +207,7 @@ export class ReplayHarness {
   }
 
   async close(): Promise<void> {
-    for (const close of this.#closing.splice(0).reverse()) await close();
+    for (const close of this.#closing.splice(0).toReversed()) await close();
     await this.#reads.close();
     await this.bus.close();
     await this.store.aclose();

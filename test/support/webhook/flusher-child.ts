@@ -4,6 +4,7 @@ import { StoreClient } from '../../../src/store/store-client.ts';
 import { TickFlusher } from '../../../src/stream/webhook/tick-flusher.ts';
 import type { BusOpener } from '../../conformance/bus-server.ts';
 import { testEnv } from '../bus/env.ts';
+import { until } from '../until.ts';
 
 export interface FlusherTask {
   module: string;
@@ -18,13 +19,15 @@ export interface FlusherTask {
 const task = JSON.parse(process.argv[2] ?? '{}') as FlusherTask;
 const { openBus } = (await import(task.module)) as { openBus: BusOpener };
 const storeClient = new StoreClient({ dbUri: task.databaseUrl, applicationName: task.member });
-const bus = await openBus(task.address, {
+const options = {
   partitions: { [WEBHOOK_TOPIC]: task.partitions },
   maxBytes: 2 ** 31,
   clientName: task.member,
   checkpoints: storeClient.busCheckpoints,
   env: testEnv(),
-});
+};
+// as ConnectedStage waits for it: its server may be down at the moment
+const bus = await until('the bus answers', () => openBus(task.address, options).catch(() => null));
 if (task.holdAck) {
   const join = bus.join.bind(bus);
   bus.join = async (options) => {

@@ -1,4 +1,5 @@
 import { test, type Test } from 'tap';
+import { systemClock } from '../../../src/core/time.ts';
 import { envOf } from '../../../src/core/env.ts';
 import { errorOf } from '../../../src/client/api-error.ts';
 import {
@@ -296,7 +297,7 @@ async function describe(t: Test): Promise<Description> {
   const app = await buildApi({
     access: { isOpen: true, anonymous: { name: 'anonymous', scopes: new Set() }, authenticate: () => null },
     routes: [
-      ...queryRoutes({} as ReadPool, NO_LATEST),
+      ...queryRoutes({ pool: {} as ReadPool, latest: NO_LATEST, clock: systemClock }),
       ingestRoutes({ accept: () => Promise.reject(new Error('nobody asks')) }, NO_PROVIDERS),
     ],
     version: '0',

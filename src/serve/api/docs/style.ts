@@ -12,7 +12,7 @@ a { color: var(--mark); } a:focus-visible { outline: 2px solid var(--mark); outl
 section { border-top: 1px solid var(--line); padding: .5rem 0 1rem; } h3 { margin: .8rem 0 .3rem; } h4 { margin: 1.2rem 0 .2rem; }
 b.GET, b.POST, b.PUT, b.PATCH, b.DELETE { font: 600 .75rem ui-monospace, monospace; padding: .1rem .35rem; border: 1px solid var(--line); border-radius: .25rem; color: var(--ink); }
 code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; margin: .5rem 0; font-size: .9rem; } th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; } td p { margin: 0; }
+table { border-collapse: collapse; width: 100%; margin: .5rem 0; font-size: .9rem; } th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); overflow-wrap: break-word; } td p { margin: 0; }
 .required { color: var(--dim); font-size: .8rem; } dt { margin-top: .5rem; } dd { margin: 0 0 0 1.5rem; }
 @media (max-width: 60rem) { body { display: block; } nav { position: static; height: auto; } main { padding: 1rem; } }
 `;

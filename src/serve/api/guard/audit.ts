@@ -4,6 +4,7 @@ import type { Meter } from '../../../stream/meter.ts';
 import type { Principal } from '../access.ts';
 
 const SUMMARY_MS = 10_000;
+const FORBIDDEN = 403;
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE']);
 const READS = new Set(['GET', 'HEAD']);
 /** The route of what has none: unknown paths, bytes that are no HTTP. */
@@ -12,15 +13,18 @@ const NO_ROUTE = '_none';
 /** Why a credential did not let a request in. */
 export type AuthFailure = 'missing' | 'invalid' | 'scope' | 'blocked';
 
+/** Requests of one kind since the last summary. */
 interface Sum {
   principal: string;
   route: string;
+  status: number;
   requests: number;
 }
 
 /**
  * What is kept of requests: metrics of all, a line for each that changes something and for each credential that is refused.
- * Nothing of it holds a query or a header. Frequent requests, as those of the webhook, have a line every ten seconds.
+ * Nothing of it holds a query or a header. Frequent requests, as those of the webhook, have a line every ten seconds, and so has
+ * a token that is refused again and again.
  */
 export class Audit {
   readonly #env: Env;
@@ -44,7 +48,7 @@ export class Audit {
     const principal = (request.principal as Principal | null)?.name ?? null;
     // without a principal it was refused, and a path or method that does not exist changes nothing
     if (principal === null || READS.has(request.method) || route === NO_ROUTE || isRefusal === true) return;
-    if (isFrequent === true && reply.statusCode < 300) this.#add(principal, route);
+    if (isFrequent === true) this.#add({ principal, route, status: reply.statusCode });
     else
       this.#env.log('info', 'The API was asked to change something', {
         ...this.#who(request),
@@ -58,7 +62,8 @@ export class Audit {
   refused(request: FastifyRequest, reason: AuthFailure, principal: string | null = null): void {
     this.#meter.count('http_auth_failures_total', { reason });
     // of a blocked address the line has been written: others would only fill the log
-    if (reason === 'invalid' || reason === 'scope')
+    if (reason === 'missing' || reason === 'blocked') return;
+    if (principal === null || !this.#add({ principal, route: routeOf(request), status: FORBIDDEN }))
       this.#env.log('warn', 'The API refused a credential', { ...this.#who(request), reason, principal });
   }
 
@@ -77,16 +82,20 @@ export class Audit {
     this.#summarise();
   }
 
-  #add(principal: string, route: string): void {
-    const key = `${principal} ${route}`;
-    const sum = this.#sums.get(key) ?? { principal, route, requests: 0 };
+  /** Returns whether there was one like it since the last summary. */
+  #add(of: Omit<Sum, 'requests'>): boolean {
+    const key = `${of.principal} ${of.status} ${of.route}`;
+    const sum = this.#sums.get(key) ?? { ...of, requests: 0 };
     sum.requests += 1;
     this.#sums.set(key, sum);
+    return sum.requests > 1;
   }
 
   #summarise(): void {
-    for (const { principal, route, requests } of this.#sums.values())
-      this.#env.log('info', 'The API took what was sent', { principal, route, requests });
+    for (const sum of this.#sums.values())
+      // the first refusal has its line
+      if (sum.status !== FORBIDDEN || sum.requests > 1)
+        this.#env.log('info', 'Requests of the last seconds', { ...sum });
     this.#sums.clear();
   }
 

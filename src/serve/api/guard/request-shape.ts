@@ -23,12 +23,12 @@ const HAS_NUL = /%00|\0/i;
 
 /**
  * Refuses what no honest client sends: another server's name, a page of another site that wants to change something, several
- * headers of one meaning, a body of a GET.
+ * headers of one meaning.
  *
  * @throws ApiError
  */
 export function checkShape(request: RawRequest, hosts: AllowedHosts): void {
-  const { url = '', method = '', headers, rawHeaders } = request;
+  const { url = '', rawHeaders } = request;
   if (url.length > URL_CHARS_MAX)
     throw new ApiError('uri_too_long', `the address is longer than ${URL_CHARS_MAX} characters`);
   if (rawHeaders.length > 2 * HEADERS_MAX)
@@ -38,6 +38,10 @@ export function checkShape(request: RawRequest, hosts: AllowedHosts): void {
   checkHost(request, hosts);
   if (!url.startsWith('/')) throw new ApiError('bad_request', 'the address must be a path');
   if (HAS_NUL.test(url)) throw new ApiError('bad_request', 'the address holds a NUL');
+}
+
+/** Of a route that reads: what nobody reads could be the next request to somebody. @throws ApiError */
+export function checkNoBody({ method = '', headers }: RawRequest): void {
   if (READS.has(method) && hasBody(headers))
     throw new ApiError('bad_request', `a ${method} has no body here`);
 }

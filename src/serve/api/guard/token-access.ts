@@ -39,6 +39,8 @@ interface Entry {
 
 const EVERYTHING: ReadonlySet<Scope> = new Set(SCOPES);
 const RELOAD_MS = 2_000;
+/** The same when a token was shown that nobody knows: one that was made just now works soon, and guesses cost four readings a second. */
+const SOON_MS = 250;
 /** Between two notes that a token was used. */
 const TOUCH_MS = 60_000;
 
@@ -58,6 +60,9 @@ export class TokenAccess implements AccessControl {
   #touchedMs = new Map<number, number>();
   readonly #used = new Set<number>();
   #timer: NodeJS.Timeout | null = null;
+  /** when the table was last read; null while it is */
+  #readMs: number | null = null;
+  #dueMs = 0;
   #isClosed = false;
   #isAway = false;
   #reading: Promise<void> = Promise.resolve();
@@ -93,17 +98,35 @@ export class TokenAccess implements AccessControl {
     // all of them, whichever it is
     for (const entries of [this.#configured, this.#stored])
       for (const entry of entries) if (timingSafeEqual(asked, entry.hash)) found = entry;
-    if (found === null) return null;
+    if (found === null) {
+      // it may have been made a moment ago
+      this.#schedule(SOON_MS);
+      return null;
+    }
     if (found.expiresAt !== null && found.expiresAt <= this.#env.clock.nowMicros()) return null;
     if (found.id !== null) this.#used.add(found.id);
     return found.principal;
   }
 
   #reload(): Promise<void> {
+    this.#timer = null;
+    this.#readMs = null;
     this.#reading = this.#read().then(() => {
-      if (!this.#isClosed) this.#timer = setTimeout(() => void this.#reload(), this.#reloadMs).unref();
+      this.#readMs = this.#env.clock.monotonicMs();
+      this.#schedule(this.#reloadMs);
     });
     return this.#reading;
+  }
+
+  /** The next reading so long after the last one at the latest. */
+  #schedule(afterMs: number): void {
+    if (this.#isClosed || this.#readMs === null) return;
+    const dueMs = this.#readMs + afterMs;
+    if (this.#timer !== null && dueMs >= this.#dueMs) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#dueMs = dueMs;
+    const waitMs = Math.max(0, dueMs - this.#env.clock.monotonicMs());
+    this.#timer = setTimeout(() => void this.#reload(), waitMs).unref();
   }
 
   async #read(): Promise<void> {

@@ -1,3 +1,4 @@
+import type { Clock } from '../../../core/time.ts';
 import type { ReadPool } from '../../../store/queries/read-pool.ts';
 import type { LatestTicks } from '../latest-ticks.ts';
 import { Reading } from '../reading.ts';
@@ -12,11 +13,18 @@ import { signalRoutes } from './signals.ts';
 import { symbolRoutes } from './symbols.ts';
 import { tickRoutes } from './ticks.ts';
 
+export interface QueryRoutesOptions {
+  pool: ReadPool;
+  /** NO_LATEST: the database alone is asked */
+  latest: LatestTicks;
+  clock: Clock;
+}
+
 /** Everything stored, for who may read. */
-export function queryRoutes(pool: ReadPool, latest: LatestTicks): Routes[] {
+export function queryRoutes({ pool, latest, clock }: QueryRoutesOptions): Routes[] {
   const reading = new Reading(pool);
   return [
-    tickRoutes({ reading, latest }),
+    tickRoutes({ reading, latest, clock }),
     symbolRoutes(reading),
     barRoutes(reading),
     signalRoutes(reading),

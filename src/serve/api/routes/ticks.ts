@@ -1,9 +1,11 @@
 import type { Client } from 'pg';
 import { z } from 'zod';
 import type { Batch } from '../../../core/table/batch.ts';
-import type { Micros } from '../../../core/time.ts';
-import { marketTickColumns, marketTicks, providersOf } from '../../../store/queries/market-ticks.ts';
-import { readBatches, readPage, type Query } from '../../../store/queries/query.ts';
+import type { Clock, Micros } from '../../../core/time.ts';
+import { marketTickColumns, marketTicks } from '../../../store/queries/market-ticks.ts';
+import { readNewest } from '../../../store/queries/newest-first.ts';
+import { ProviderNames } from '../../../store/queries/provider-names.ts';
+import { readBatches, readPage, type Page, type Query } from '../../../store/queries/query.ts';
 import { webhookTickColumns, webhookTicks } from '../../../store/queries/webhook-ticks.ts';
 import { answerList, answerOne, type List } from '../answer.ts';
 import { decodeCursor, identityOf } from '../cursor.ts';
@@ -18,6 +20,14 @@ import type { Api, Routes } from '../routes.ts';
 export interface TickRoutesOptions {
   reading: Reading;
   latest: LatestTicks;
+  clock: Clock;
+}
+
+/** What the queries of ticks are made with. */
+interface Sources {
+  reading: Reading;
+  providers: ProviderNames;
+  clock: Clock;
 }
 
 const KIND = z.enum(['market', 'webhook']);
@@ -67,7 +77,8 @@ type Which = z.output<typeof LATEST>;
 const LIST_ERRORS = errorResponses('not_acceptable');
 
 /** /v1/ticks/{symbol}/latest, recent and range. */
-export function tickRoutes({ reading, latest }: TickRoutesOptions): Routes {
+export function tickRoutes({ reading, latest, clock }: TickRoutesOptions): Routes {
+  const sources: Sources = { reading, clock, providers: new ProviderNames(clock) };
   return (api: Api): void => {
     const config = { scope: 'read', isFrequent: true } as const;
     const tags = ['ticks'];
@@ -93,7 +104,7 @@ export function tickRoutes({ reading, latest }: TickRoutesOptions): Routes {
         const isJson = formatFor(request.query.format, request.headers.accept) === 'json';
         if (known !== null && isJson)
           return reply.header('vary', 'accept').type(CONTENT_TYPES.json).send(Buffer.from(known.json));
-        const batch = await reading.run((client) => newest(client, request.query, symbol));
+        const batch = await reading.run((client) => newest(client, sources, request.query, symbol));
         return answerOne(request, reply, request.query, batch, 'this symbol has no such tick');
       },
     );
@@ -114,7 +125,7 @@ export function tickRoutes({ reading, latest }: TickRoutesOptions): Routes {
       async (request, reply) => {
         const { symbol } = request.params;
         const span = { from: null, to: null, order: 'newest first' } as const;
-        const list = await ticksOf(reading, '/recent', symbol, request.query, span);
+        const list = await ticksOf(sources, '/recent', symbol, request.query, span);
         return answerList(request, reply, { ...list, limitDefault: RECENT_ROWS });
       },
     );
@@ -137,7 +148,7 @@ export function tickRoutes({ reading, latest }: TickRoutesOptions): Routes {
         return answerList(
           request,
           reply,
-          await ticksOf(reading, '/range', request.params.symbol, request.query, span),
+          await ticksOf(sources, '/range', request.params.symbol, request.query, span),
         );
       },
     );
@@ -174,18 +185,24 @@ function inMemory(latest: LatestTicks, asked: Which, symbol: string): LatestTick
   return newest;
 }
 
-const NEWEST = { from: null, to: null, order: 'newest first', after: null } as const;
+const NEWEST = { to: null, order: 'newest first', after: null } as const;
 
 /** Of both tables where nothing else is said; of two of one time the market's. */
-async function newest(client: Client, asked: Which, symbol: string): Promise<Batch> {
+async function newest(
+  client: Client,
+  { providers: names, clock }: Sources,
+  asked: Which,
+  symbol: string,
+): Promise<Batch> {
+  const page = { before: clock.nowMicros(), rowsMax: 1, needsMore: false };
   let found: Batch | null = null;
   for (const kind of kindsOf(asked)) {
-    const providers = kind === 'market' ? await providersAsked(client, asked, symbol) : [];
-    const query =
+    const providers = kind === 'market' ? await providersAsked(client, names, asked, symbol) : [];
+    const { batch } = await readNewest(client, page, (from) =>
       kind === 'market'
-        ? marketTicks({ ...NEWEST, symbol, providers, rowsMax: 1 })
-        : webhookTicks({ ...NEWEST, symbol, source: asked.source ?? null });
-    const { batch } = await readPage(client, query, 1);
+        ? marketTicks({ ...NEWEST, from, symbol, providers, rowsMax: 1 })
+        : webhookTicks({ ...NEWEST, from, symbol, source: asked.source ?? null }),
+    );
     if (found === null || timeOf(batch) > timeOf(found)) found = batch;
   }
   if (found === null) throw new Error('no table was asked');
@@ -193,8 +210,13 @@ async function newest(client: Client, asked: Which, symbol: string): Promise<Bat
 }
 
 /** The one that is asked for, or those that have the symbol. */
-async function providersAsked(client: Client, { provider }: Which, symbol: string): Promise<string[]> {
-  return provider === undefined ? providersOf(client, symbol) : [provider];
+async function providersAsked(
+  client: Client,
+  names: ProviderNames,
+  { provider }: Which,
+  symbol: string,
+): Promise<string[]> {
+  return provider === undefined ? names.of(client, symbol) : [provider];
 }
 
 /** Of its one row; before all times where it has none. */
@@ -206,7 +228,7 @@ type Span = { from: Micros | null; to: Micros | null; order: 'oldest first' | 'n
 type AskedList = Which & { limit?: number | undefined; cursor?: string | undefined };
 
 async function ticksOf(
-  reading: Reading,
+  { reading, providers: names, clock }: Sources,
   route: string,
   symbol: string,
   asked: AskedList,
@@ -216,31 +238,33 @@ async function ticksOf(
   const after = asked.cursor === undefined ? null : decodeCursor<TickKey>(asked.cursor, identity, tickKey);
   const kinds = after === null ? kindsOf(asked) : [after.kind];
   const providers = kinds.includes('market')
-    ? await reading.run((client) => providersAsked(client, asked, symbol))
+    ? await reading.run((client) => providersAsked(client, names, asked, symbol))
     : [];
   const isMarket = kinds.length === 1 ? kinds[0] === 'market' : providers.length > 0;
-  const queryOf = (limit: number | null): Query =>
+  const source = asked.source ?? null;
+  const queryOf = (limit: number | null, from: Micros | null): Query =>
     isMarket
       ? marketTicks({
           ...span,
+          from,
           symbol,
           providers,
           after: after?.kind === 'market' ? after : null,
           rowsMax: limit,
         })
-      : webhookTicks({
-          ...span,
-          symbol,
-          source: asked.source ?? null,
-          after: after?.kind === 'webhook' ? after : null,
-        });
+      : webhookTicks({ ...span, from, symbol, source, after: after?.kind === 'webhook' ? after : null });
+  const page = (client: Client, limit: number): Promise<Page> => {
+    if (span.order === 'oldest first') return readPage(client, queryOf(limit, span.from), limit);
+    const before = after?.ts ?? clock.nowMicros();
+    return readNewest(client, { before, rowsMax: limit, needsMore: true }, (from) => queryOf(limit, from));
+  };
   return {
     identity,
     asked,
     rows: {
-      columns: queryOf(null).columns,
-      page: (limit) => reading.run((client) => readPage(client, queryOf(limit), limit)),
-      all: () => reading.stream((client) => readBatches(client, queryOf(null))),
+      columns: queryOf(null, null).columns,
+      page: (limit) => reading.run((client) => page(client, limit)),
+      all: () => reading.stream((client) => readBatches(client, queryOf(null, span.from))),
     },
     keyOf: (last) => ({
       kind: String(last['kind']),

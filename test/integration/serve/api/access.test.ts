@@ -276,8 +276,11 @@ void test('a line for each mutation and each refused credential, and none of it 
       ['The API refused a credential', '/changes/:id', null, 'invalid'],
     ],
   );
+  for (let at = 0; at < 5; at += 1)
+    await api.ask({ path, method: 'POST', headers: bearer('token-of-a-reader') });
+  t.equal(api.lines.length, 3, 'the same refusal is not told each time');
   t.notMatch(JSON.stringify(api.lines), /canary|token-of|first-token/);
-  t.equal(api.counts.get('http_auth_failures_total scope'), 1);
+  t.equal(api.counts.get('http_auth_failures_total scope'), 6);
   t.equal(api.counts.get('http_auth_failures_total invalid'), 1);
   t.equal(api.counts.get('http_requests_total /changes/:id POST 200'), 1);
   t.equal(api.counts.get('http_requests_total _none GET 404'), 1, 'no label is what a client made up');

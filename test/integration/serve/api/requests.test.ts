@@ -132,6 +132,8 @@ void test('methods: 405 with Allow, HEAD without a body, no override', async (t)
     t.equal(errorOf(t, answer, method).code, 'method_not_allowed');
     t.equal(answer.headers['allow'], 'POST');
   }
+  const withBody = { method: 'GET', path: '/echo', headers: { 'content-length': '2' }, body: '{}' };
+  t.equal(errorOf(t, await api.ask(withBody), 'a GET with a body').code, 'method_not_allowed');
   const head = await api.ask({ method: 'HEAD', path: '/echo/a' });
   t.strictSame([head.status, head.text], [200, '']);
   for (const name of ['x-http-method-override', 'x-http-method', 'x-method-override']) {

@@ -1,90 +1,16 @@
 import { connect } from 'node:net';
 import { test } from 'tap';
+import { HOST, SHAPES, TOKEN } from '../../../support/api/shapes.ts';
 import { answerOf, errorOf, startApi } from '../../../support/api/server.ts';
 import { until } from '../../../support/until.ts';
 
-const HOST = 'Host: localhost';
-const TOKEN = 'first-token-of-more-than-32-characters';
-
-/** Bytes that are one request to one reader and two to another, or none at all; `\n` stands for CRLF. */
-const SHAPES: readonly [string, string, number?][] = [
-  [
-    'length and chunks',
-    `POST /ingest/tick HTTP/1.1\n${HOST}\nContent-Length: 4\nTransfer-Encoding: chunked\n\n0\n\n`,
-  ],
-  [
-    'chunks and length',
-    `POST /ingest/tick HTTP/1.1\n${HOST}\nTransfer-Encoding: chunked\nContent-Length: 4\n\n0\n\n`,
-  ],
-  ['two lengths', `POST /ingest/tick HTTP/1.1\n${HOST}\nContent-Length: 0\nContent-Length: 5\n\nGET /`],
-  ['two equal lengths', `POST /ingest/tick HTTP/1.1\n${HOST}\nContent-Length: 0\nContent-Length: 0\n\n`],
-  ['a list of lengths', `POST /ingest/tick HTTP/1.1\n${HOST}\nContent-Length: 0, 5\n\nGET /`],
-  ['a negative length', `POST /ingest/tick HTTP/1.1\n${HOST}\nContent-Length: -1\n\n`],
-  ['a signed length', `POST /ingest/tick HTTP/1.1\n${HOST}\nContent-Length: +5\n\nhello`],
-  ['a length in hex', `POST /ingest/tick HTTP/1.1\n${HOST}\nContent-Length: 0x5\n\nhello`],
-  [
-    'a length beyond 64 bits',
-    `POST /ingest/tick HTTP/1.1\n${HOST}\nContent-Length: 99999999999999999999\n\n`,
-  ],
-  ['an unknown coding', `POST /ingest/tick HTTP/1.1\n${HOST}\nTransfer-Encoding: xchunked\n\n0\n\n`],
-  [
-    'a coding behind chunked',
-    `POST /ingest/tick HTTP/1.1\n${HOST}\nTransfer-Encoding: chunked, identity\n\n0\n\n`,
-  ],
-  ['identity', `POST /ingest/tick HTTP/1.1\n${HOST}\nTransfer-Encoding: identity\nContent-Length: 2\n\n{}`],
-  [
-    'two codings',
-    `POST /ingest/tick HTTP/1.1\n${HOST}\nTransfer-Encoding: chunked\nTransfer-Encoding: identity\n\n0\n\n`,
-  ],
-  ['a blank before the colon', `POST /ingest/tick HTTP/1.1\n${HOST}\nTransfer-Encoding : chunked\n\n0\n\n`],
-  ['a folded header', `GET /health HTTP/1.1\n${HOST}\nX-A: 1\n Transfer-Encoding: chunked\n\n`, 0],
-  ['a header without a colon', `GET /health HTTP/1.1\n${HOST}\nnonsense\n\n`],
-  ['an empty header name', `GET /health HTTP/1.1\n${HOST}\n: x\n\n`],
-  ['NUL in a header', `GET /health HTTP/1.1\n${HOST}\nX-A: a\0b\n\n`],
-  ['a lone CR in a header', `GET /health HTTP/1.1\n${HOST}\nX-A: a\rX-B: c\n\n`],
-  [
-    'a chunk that is no number',
-    `POST /ingest/tick HTTP/1.1\n${HOST}\nAuthorization: Bearer ${TOKEN}\nContent-Type: application/json\nTransfer-Encoding: chunked\n\nxyz\n{}\n0\n\n`,
-  ],
-  [
-    'a chunk larger than it says',
-    `POST /ingest/tick HTTP/1.1\n${HOST}\nAuthorization: Bearer ${TOKEN}\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n2\n{}xx\n0\n\n`,
-  ],
-  [
-    'a chunk with a minus',
-    `POST /ingest/tick HTTP/1.1\n${HOST}\nAuthorization: Bearer ${TOKEN}\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n-2\n{}\n0\n\n`,
-  ],
-  ['no version', `GET /health\n\n`],
-  ['version 0.9', `GET /health HTTP/0.9\n${HOST}\n\n`],
-  ['version 2.0', `PRI * HTTP/2.0\n\nSM\n\n`],
-  ['version 1.15', `GET /health HTTP/1.15\n${HOST}\n\n`],
-  ['a blank in the path', `GET /health /x HTTP/1.1\n${HOST}\n\n`],
-  ['an unknown method', `BREW /health HTTP/1.1\n${HOST}\n\n`],
-  ['a method in lower case', `get /health HTTP/1.1\n${HOST}\n\n`],
-  ['TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'],
-  ['nonsense', '\0\0\0\0'],
-  ['no Host', 'GET /health HTTP/1.1\n\n'],
-  ['an empty Host', 'GET /health HTTP/1.1\nHost:\n\n'],
-  ['two Hosts', `GET /health HTTP/1.1\n${HOST}\nHost: evil.example\n\n`],
-  ['no Host, old', 'GET /health HTTP/1.0\n\n'],
-  ['an address with a host', `GET http://evil.example/health HTTP/1.1\n${HOST}\n\n`],
-  ['an address with our host', `GET http://localhost/health HTTP/1.1\n${HOST}\n\n`],
-  ['the server itself', `OPTIONS * HTTP/1.1\n${HOST}\n\n`],
-  ['two tokens', `GET /docs HTTP/1.1\n${HOST}\nAuthorization: Bearer ${TOKEN}\nAuthorization: Bearer x\n\n`],
-  ['a GET with a body', `GET /health HTTP/1.1\n${HOST}\nContent-Length: 5\n\nGET /`],
-  ['a GET with chunks', `GET /health HTTP/1.1\n${HOST}\nTransfer-Encoding: chunked\n\n0\n\n`],
-  ['a wish that is not met', `POST /ingest/tick HTTP/1.1\n${HOST}\nExpect: 200-ok\nContent-Length: 2\n\n{}`],
-];
-
 void test('bytes that two servers could read differently are refused, while others are served', async (t) => {
   const api = await startApi(t, { tokens: [TOKEN], allowedHosts: ['localhost'] });
-  for (const [what, shape, status = 400] of SHAPES) {
-    const smuggled = `${shape.replaceAll('\n', '\r\n')}GET /smuggled HTTP/1.1\r\n${HOST}\r\n\r\n`;
-    const [bytes, meanwhile] = await Promise.all([api.raw(smuggled), api.ask()]);
+  for (const [what, shape] of SHAPES) {
+    const [bytes, meanwhile] = await Promise.all([api.raw(shape), api.ask()]);
     t.equal(meanwhile.status, 200, `${what}: others are served`);
     const answer = answerOf(bytes);
-    if (status === 0) continue;
-    t.equal(answer.status, status, `${what}: ${bytes.slice(0, 40)}`);
+    t.equal(answer.status, 400, `${what}: ${bytes.slice(0, 40)}`);
     // answers that follow on the connection are of their own: the first one is looked at
     const length = Number(answer.headers['content-length']);
     t.equal(errorOf(t, { ...answer, text: answer.text.slice(0, length) }, what).code, 'bad_request');

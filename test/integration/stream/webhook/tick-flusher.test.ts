@@ -2,15 +2,8 @@ import { after, test, type Test } from 'tap';
 import { decodeEvent } from '../../../../src/core/market/codec/decode.ts';
 import { WEBHOOK_TOPIC } from '../../../../src/core/market/webhook-tick.ts';
 import { until } from '../../../support/until.ts';
-import {
-  BUSES,
-  fieldsOf,
-  rowsOf,
-  stopStoreServer,
-  storeServer,
-  tickOf,
-  WebhookHarness,
-} from '../../../support/webhook/harness.ts';
+import { BUSES, stopStoreServer, storeServer, WebhookHarness } from '../../../support/webhook/harness.ts';
+import { fieldsOf, rowsOf, tickOf } from '../../../support/webhook/ticks.ts';
 
 after(stopStoreServer);
 

@@ -146,6 +146,21 @@ void test('a server that is away: the first connection is tried as often as a re
   t.strictSame(await take(later.feed, 2), [1, 2]);
 });
 
+void test('waits as long as the server asks for once it is away, and not after a cut', async (t) => {
+  const waits: number[] = [];
+  const onCut = (_: ApiError, waitMs: number): void => void waits.push(waitMs);
+  const streamed = stream([`retry: 300\n\n${tick(1)}`]);
+  const { feed } = feedOf(
+    { onCut },
+    streamed,
+    refused(),
+    failure(503, 'unavailable', { 'retry-after': '1' }),
+    stream([tick(2)]),
+  );
+  t.strictSame(await take(feed, 2), [1, 2]);
+  t.strictSame(waits, [50, 300, 1000]);
+});
+
 void test('what does not pass is thrown, also where it was connected before', async (t) => {
   for (const [status, code] of [
     [401, 'unauthorized'],
@@ -217,7 +232,7 @@ void test('it reads no more than is taken', async (t) => {
 void test('cut anywhere, with repetitions, it hands out each event once and in order', async (t) => {
   const random = seededRandom();
   t.comment(`SEED=${random.seed}`);
-  const count = 500;
+  const count = 250;
   /** Serves what follows the id, from a little before it, in pieces that end anywhere, and breaks off. */
   const server = (request: SentRequest): Response => {
     const after = Number(request.headers['last-event-id'] ?? 0);

@@ -82,11 +82,13 @@ void test('what no request is', (t) => {
   t.end();
 });
 
+function after(status: ReplayStatus): (ReplayStatus | null)[] {
+  return (['pause', 'resume', 'change speed', 'seek', 'cancel'] as const).map((action) =>
+    statusAfter(status, action),
+  );
+}
+
 void test('what an operator may do to a run', (t) => {
-  const after = (status: ReplayStatus): (ReplayStatus | null)[] =>
-    (['pause', 'resume', 'change speed', 'seek', 'cancel'] as const).map((action) =>
-      statusAfter(status, action),
-    );
   t.strictSame(after('pending'), ['paused', 'pending', 'pending', 'pending', 'cancelled']);
   t.strictSame(after('running'), ['paused', 'running', 'running', 'running', 'cancelled']);
   t.strictSame(after('paused'), ['paused', 'pending', 'paused', 'paused', 'cancelled']);

@@ -104,7 +104,7 @@ void test('every row once, by time, source, series and seq, wherever it is cut a
           .flatMap(({ rows }, at) =>
             rows.map(({ ts, series, seq }) => `${ts} ${at} ${SERIES[series].provider} ${seq}`),
           )
-          .toSorted();
+          .toSorted((a, b) => (a < b ? -1 : 1));
         const names: string[] = [];
         let position: ReplayPosition | null = null;
         for (const stopAfter of [...cuts, Infinity]) {

@@ -96,3 +96,15 @@ void test('its use is noted once a minute, and not by the request', async (t) =>
   await until('it is noted again', () => table.touched.length > 1);
   t.strictSame(table.touched, [[1], [1]]);
 });
+
+void test('a token that was made a moment ago is known soon after it was shown', async (t) => {
+  const table = new Table();
+  const access = new TokenAccess({ tokens: [], table, reloadMs: 3_600_000, env: envOf() });
+  await access.start();
+  t.teardown(() => access.close());
+  table.tokens = [known(1, 'alpha')];
+  await until('it is known', () => access.authenticate('alpha') !== null);
+  const { reads } = table;
+  for (let at = 0; at < 1_000; at += 1) access.authenticate(`guess-${at}`);
+  t.equal(table.reads, reads, 'guesses share a reading');
+});
