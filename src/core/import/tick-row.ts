@@ -30,7 +30,6 @@ export interface BadValue {
 
 /** A row of tick_data as mdp export writes it, or what is wrong with the first bad column. */
 export function tickRowOf(values: ImportValues, providers: Providers): TickDataRow | BadValue {
-  const bad = (column: ImportColumn, refusal: Refusal): BadValue => ({ column, cause: refusal.detail });
   const given = (column: ImportColumn): unknown => (values[column] === '' ? null : (values[column] ?? null));
   const provider = providerName(given('provider'));
   if (typeof provider !== 'string') return bad('provider', provider);
@@ -57,11 +56,17 @@ export function tickRowOf(values: ImportValues, providers: Providers): TickDataR
   return { provider, symbol, srcTs, seq, price, size, bid, ask, side };
 }
 
+function bad(column: ImportColumn, { detail }: Refusal): BadValue {
+  return { column, cause: detail };
+}
+
 function timeOf(value: unknown): bigint | Refusal {
   if (value === null) return refuse('missing_time', 'no ts');
   let micros: bigint;
   try {
-    micros = typeof value === 'bigint' ? value : parseIsoMicros(String(value));
+    if (typeof value !== 'bigint' && typeof value !== 'string')
+      return refuse('bad_time', `ts is ${shown(value)} and no time`);
+    micros = typeof value === 'bigint' ? value : parseIsoMicros(value);
   } catch (error) {
     return refuse('bad_time', `ts ${shown(value)} is ${(error as Error).message}`);
   }

@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { CsvError, parse } from 'csv-parse';
 import type { Compression } from '../../core/export/format.ts';
-import type { ImportColumn, ImportValues } from '../../core/import/tick-row.ts';
+import type { ImportColumn } from '../../core/import/tick-row.ts';
 import { ImportFileError, SOURCE_ROWS, type RowSource, type SourceRow } from './source.ts';
 
 /** of a row, bytes: an open quote would take the whole file otherwise */
@@ -63,5 +63,5 @@ function rowOf(
   columns.forEach((column, at) => {
     if (column !== null) values[column] = record[at];
   });
-  return { line, values: values as ImportValues, problem: null };
+  return { line, values, problem: null };
 }
