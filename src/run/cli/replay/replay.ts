@@ -21,7 +21,9 @@ The database is named by DATABASE_URL (no default).`;
 export function registerReplay(program: Command, env: ReplayEnvironment): void {
   const replay = program
     .command('replay')
-    .description('replays of stored ticks, which the stage api of a daemon runs: start, watch and steer them');
+    .description(
+      'replays of stored ticks, which the stage api of a daemon runs: start, watch and steer them',
+    );
   registerStart(replay, env);
   registerList(replay, env);
   registerShow(replay, env);
@@ -60,7 +62,9 @@ export function registerReplay(program: Command, env: ReplayEnvironment): void {
 }
 
 function registerStart(replay: Command, env: ReplayEnvironment): void {
-  withRequestOptions(replay.command('start').description('start a replay; a daemon with the stage api runs it'))
+  withRequestOptions(
+    replay.command('start').description('start a replay; a daemon with the stage api runs it'),
+  )
     .option('--follow', 'show its progress until it has ended (Ctrl-C ends the looking, not the run)')
     .option('--config <file>', CONFIG)
     .option('--json', JSON_OBJECT)
@@ -96,7 +100,9 @@ function registerShow(replay: Command, env: ReplayEnvironment): void {
     .option('--json', JSON_OBJECT)
     .addHelpText('after', `\nExample:\n  $ mdp replay show 42 --follow\n\n${CODES}`)
     .action((id: bigint, options: ShowArguments, command: Command) =>
-      withReplays(command, env, async ({ replays }) => shown(command, replays, await replays.show(id), options)),
+      withReplays(command, env, async ({ replays }) =>
+        shown(command, replays, await replays.show(id), options),
+      ),
     );
 }
 

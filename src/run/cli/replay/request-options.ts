@@ -39,7 +39,11 @@ export function withRequestOptions(command: Command): Command {
     .option('--symbols <list>', 'symbols, separated by commas', list)
     .option('--from <time>', 'ISO-8601, UTC without a zone: the first tick is at or behind it')
     .option('--to <time>', 'ISO-8601: the end, itself excluded')
-    .option('--speed <n>', '1 as it was, 10 ten times as fast, 0 as fast as the bus takes it (default: 1)', speed)
+    .option(
+      '--speed <n>',
+      '1 as it was, 10 ten times as fast, 0 as fast as the bus takes it (default: 1)',
+      speed,
+    )
     .addOption(
       new Option(
         '--source <list>',
@@ -54,7 +58,8 @@ export function withRequestOptions(command: Command): Command {
 
 /** @throws ReplayRefused unknown_dataset */
 export function fieldsOf(options: RequestArguments, config: StreamingConfig): ReplayFields {
-  const { dataset, provider, symbols, from, to, speed, source, interval, maxBatchSize, topic, repair } = options;
+  const { dataset, provider, symbols, from, to, speed, source, interval, maxBatchSize, topic, repair } =
+    options;
   return {
     ...(dataset === undefined ? {} : datasetFields(config, dataset)),
     ...(provider === undefined ? {} : { providers: provider }),

@@ -19,9 +19,15 @@ export function registerSchedules(replay: Command, env: ReplayEnvironment): void
     .command('schedule')
     .description('replays at the times of a cron expression, started by a daemon with the stage api');
   withRequestOptions(schedule.command('add').description('add a schedule').argument('<name>', 'its name'))
-    .requiredOption('--cron <expression>', 'minute, hour, day of month, month, weekday; six fields begin with the second')
+    .requiredOption(
+      '--cron <expression>',
+      'minute, hour, day of month, month, weekday; six fields begin with the second',
+    )
     .option('--timezone <zone>', 'whose clock it goes by, such as America/New_York', 'UTC')
-    .option('--last <duration>', 'in place of --from and --to: the time of this length before it is due, such as 24h')
+    .option(
+      '--last <duration>',
+      'in place of --from and --to: the time of this length before it is due, such as 24h',
+    )
     .option('--config <file>', CONFIG)
     .option('--json', 'one JSON object (default: text)')
     .addHelpText('after', ADD_HELP)
@@ -62,7 +68,9 @@ export function registerSchedules(replay: Command, env: ReplayEnvironment): void
       );
   };
   named('enable', 'let a schedule start runs again', (replays, name) => replays.enableSchedule(name, true));
-  named('disable', 'keep a schedule from starting runs', (replays, name) => replays.enableSchedule(name, false));
+  named('disable', 'keep a schedule from starting runs', (replays, name) =>
+    replays.enableSchedule(name, false),
+  );
   named('remove', 'forget a schedule; its runs stay', async (replays, name) => {
     await replays.removeSchedule(name);
     return null;

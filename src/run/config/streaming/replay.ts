@@ -3,7 +3,9 @@ import { z } from 'zod';
 import { REPLAY_SOURCES } from '../../../core/replay/request.ts';
 import { parseInterval } from '../../../core/market/interval.ts';
 
-const name = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1-64 letters, digits, dots, hyphens, underscores');
+const name = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1-64 letters, digits, dots, hyphens, underscores');
 const provider = z.string().regex(/^[!-{}~]{1,64}$/, 'must be 1-64 characters of 0x21-0x7E without |');
 
 /** @param symbol of events */

@@ -11,7 +11,11 @@ after(stopStoreServer);
 interface Asking {
   harness: ReplayHarness;
   api: TestApi;
-  ask: (method: string, path: string, body?: unknown) => Promise<{ status: number; body: Record<string, unknown> }>;
+  ask: (
+    method: string,
+    path: string,
+    body?: unknown,
+  ) => Promise<{ status: number; body: Record<string, unknown> }>;
 }
 
 async function opened(t: Test): Promise<Asking> {
