@@ -79,8 +79,9 @@ prove-signals: dist/.built ## the acceptance run of features and signals at full
 prove-api: dist/.built ## the acceptance run of the API at full size; needs what make test installs
 	node test/prove/api.ts
 
-prove-replay: dist/.built ## the acceptance run of replays at full size; needs what make test installs
+prove-replay: dist/.built ## the acceptance run of replays and exports at full size; needs what make test installs
 	node test/prove/replay.ts
+	node test/prove/export.ts
 
 SECONDS ?= 600
 storm: dist/.built ## random faults for SECONDS=600, of everything at once; SEED=… repeats the choices

@@ -6,6 +6,9 @@ import type { Compression } from '../../core/export/format.ts';
 import type { ImportColumn } from '../../core/import/tick-row.ts';
 import { ImportFileError, SOURCE_ROWS, type RowSource, type SourceRow } from './source.ts';
 
+/** Whoever reads the parser gets the error. */
+function ended(): void {}
+
 /** of a row, bytes: an open quote would take the whole file otherwise */
 const ROW_BYTES_MAX = 1024 * 1024;
 
@@ -22,8 +25,6 @@ export async function* csvSource(
 ): RowSource {
   const parser = parse({ bom: true, info: true, relax_column_count: true, max_record_size: ROW_BYTES_MAX });
   const file = createReadStream(path);
-  // whoever reads the parser gets the error
-  const ended = (): void => {};
   if (compression === 'gzip') pipeline(file, createGunzip(), parser, ended);
   else if (compression === 'zstd') pipeline(file, createZstdDecompress(), parser, ended);
   else pipeline(file, parser, ended);
