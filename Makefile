@@ -1,7 +1,7 @@
 # The tick ingester. `make help` lists the targets. Needs make, Node >= 20 with npm, and nothing else:
 # Node 24 itself comes through npm.
 .DEFAULT_GOAL := help
-.PHONY: help build-ingester test test-ingester test-quick coverage lint format docs hooks demo bench prove-ingest prove-integrity prove-bus prove-bars prove-signals prove-api storm kafka kafka-jars clean
+.PHONY: help build-ingester test test-ingester test-quick coverage lint format docs hooks demo bench prove-ingest prove-integrity prove-bus prove-bars prove-signals prove-api prove-replay storm kafka kafka-jars clean
 
 # Everything runs on the Node of node_modules; what make is given in PATH only has to run npm.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -78,6 +78,10 @@ prove-signals: dist/.built ## the acceptance run of features and signals at full
 
 prove-api: dist/.built ## the acceptance run of the API at full size; needs what make test installs
 	node test/prove/api.ts
+
+prove-replay: dist/.built ## the acceptance run of replays and exports at full size; needs what make test installs
+	node test/prove/replay.ts
+	node test/prove/export.ts
 
 SECONDS ?= 600
 storm: dist/.built ## random faults for SECONDS=600, of everything at once; SEED=… repeats the choices

@@ -102,6 +102,11 @@ export class Publisher {
     return this.#broken.signal;
   }
 
+  /** Records on the bus or dead letters, in the order they were accepted. */
+  get settledCount(): number {
+    return this.#settled;
+  }
+
   /** Records accepted and not yet on the bus. */
   get queued(): number {
     return this.#accepted - this.#settled;

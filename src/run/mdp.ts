@@ -6,9 +6,11 @@ import { registerBars } from './cli/bars/rebuild.ts';
 import { registerConfig } from './cli/config.ts';
 import { registerDb } from './cli/db.ts';
 import { registerDlq } from './cli/dlq/dlq.ts';
-import { registerExport } from './cli/export/features.ts';
+import { registerExport } from './cli/export/export.ts';
+import { registerImport } from './cli/import/import.ts';
 import { registerLive } from './cli/live.ts';
 import { registerModels } from './cli/models/models.ts';
+import { registerReplay } from './cli/replay/replay.ts';
 import { registerQuality } from './cli/chain/quality.ts';
 import { registerRules } from './cli/rules/rules.ts';
 import { registerServe } from './cli/serve.ts';
@@ -40,12 +42,18 @@ try {
     get databaseUrl(): string | undefined {
       return databaseUrlOf(readSetting('database'));
     },
+    get readDatabaseUrl(): string | undefined {
+      return readSetting('readDatabaseUrl') ?? undefined;
+    },
     tickBytesMax: () => readSetting('tickMaxBytes'),
     clock: systemClock,
   };
   const reading = {
     get databaseUrl(): string | undefined {
       return readSetting('readDatabaseUrl') ?? environment.databaseUrl;
+    },
+    get jobsDatabaseUrl(): string | undefined {
+      return environment.databaseUrl;
     },
     clock: systemClock,
   };
@@ -54,10 +62,12 @@ try {
   registerQuality(program, reading);
   registerBars(program, environment);
   registerExport(program, reading);
+  registerImport(program, environment);
   registerConfig(program);
   registerRules(program);
   registerModels(program);
   registerStream(program, environment);
+  registerReplay(program, environment);
   registerServe(program, environment);
   registerLive(program);
   registerTokens(program, environment);

@@ -80,6 +80,14 @@ export class JobRunTracker {
     );
   }
 
+  /** Whether somebody set its status to cancelled while it runs: it is to end. */
+  async isCancelled(id: number): Promise<boolean> {
+    const { rowCount } = await this.#run((client) =>
+      client.query("SELECT FROM job_runs WHERE id = $1 AND status = 'cancelled'", [id]),
+    );
+    return rowCount === 1;
+  }
+
   /** The last run with this job name and this key of its metadata, if it did not end in success. */
   async unfinished(jobName: JobName, key: string): Promise<UnfinishedRun | null> {
     const { rows } = await this.#run((client) =>

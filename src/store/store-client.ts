@@ -11,6 +11,7 @@ import { connect, parseDatabaseUrl } from './postgres/connect.ts';
 import { askWitness, type Witness } from './postgres/witness.ts';
 import { serverMicros } from './postgres/server-info.ts';
 import { connectDurable, Session } from './postgres/session.ts';
+import { ReplayStore } from './replay/replay-store.ts';
 import { SignalsStore } from './signals/signals-store.ts';
 import { isSchemaBehind, withReason } from './schema/behind.ts';
 import { migrate, schemaStatus } from './schema/migrate.ts';
@@ -31,14 +32,15 @@ export interface StoreClientOptions {
 const ANSWER_MS_MAX = 30_000;
 
 /**
- * The store as the pipeline sees it: rows in, no SQL. One session writes ticks, one bars, one signals, and one the bookkeeping
- * (runs, checkpoints), so that none is affected by another's failed transaction.
+ * The store as the pipeline sees it: rows in, no SQL. One session writes ticks, one bars, one signals, one replays, and one the
+ * bookkeeping (runs, checkpoints), so that none is affected by another's failed transaction.
  */
 export class StoreClient {
   readonly #write: Session;
   readonly #bookkeeping: Session;
   readonly #bars: Session;
   readonly #signals: Session;
+  readonly #replay: Session;
   readonly #connect: (purpose: string) => Promise<Client>;
   /** without a limit to the time of a statement */
   readonly #connectForSchema: () => Promise<Client>;
@@ -50,6 +52,7 @@ export class StoreClient {
   readonly bars: BarsStore;
   readonly signals: SignalsStore;
   readonly mdTicks: MdTicksStore;
+  readonly replay: ReplayStore;
 
   /** @throws RangeError when a provider's map of symbols cannot be used */
   constructor({ dbUri, applicationName = 'store-client', providers }: StoreClientOptions) {
@@ -62,11 +65,13 @@ export class StoreClient {
     this.#bookkeeping = session('books');
     this.#bars = session('bars');
     this.#signals = session('signals');
+    this.#replay = session('replay');
     this.jobRuns = new JobRunTracker((work) => this.#bookkeeping.run(work));
     this.busCheckpoints = new BusCheckpoints((work) => this.#bookkeeping.run(work));
     this.busLogEnds = new BusLogEnds((work) => this.#bookkeeping.run(work));
     this.bars = new BarsStore((work) => this.#bars.run(work));
     this.signals = new SignalsStore((work) => this.#signals.run(work));
+    this.replay = new ReplayStore((work) => this.#replay.run(work));
     this.mdTicks = new MdTicksStore((work) => this.#write.run(work));
   }
 
@@ -158,6 +163,7 @@ export class StoreClient {
       this.#bookkeeping.close(),
       this.#bars.close(),
       this.#signals.close(),
+      this.#replay.close(),
     ]);
   }
 }

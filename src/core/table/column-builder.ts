@@ -236,6 +236,8 @@ class Texts implements ColumnBuilder {
 /** So many distinct values stay in memory while a result is sent. */
 const WORDS_MAX = 1_000_000;
 const UTF8 = new TextDecoder();
+/** a power of two */
+const RECENT_SLOTS = 1024;
 
 /** Texts with few distinct values; neighbours are often equal. */
 class Repeated implements ColumnBuilder {
@@ -243,15 +245,21 @@ class Repeated implements ColumnBuilder {
   readonly #words: string[] = [];
   readonly #codes = new Map<string, number>();
   #values = new Int32Array(ROWS_FIRST);
-  /** the bytes of the value before */
-  #before: Uint8Array = NONE;
-  #codeBefore = -1;
+  /** values seen lately, by a hash of their bytes: to decode each one costs as much as the rest of its row */
+  readonly #recent: ({ bytes: Uint8Array; code: number } | undefined)[] = Array.from({
+    length: RECENT_SLOTS,
+  });
 
   put(view: DataView, at: number, length: number, row: number): void {
     if (row >= this.#values.length) this.#values = grown(this.#values, (size) => new Int32Array(size));
-    this.#values[row] = this.#isAsBefore(view, at, length)
-      ? this.#codeBefore
-      : this.#codeOf(view, at, length);
+    let hash = length;
+    for (let i = 0; i < length; i += 1) hash = (Math.imul(hash, 31) + view.getUint8(at + i)) | 0;
+    const slot = hash & (RECENT_SLOTS - 1);
+    const recent = this.#recent[slot];
+    this.#values[row] =
+      recent !== undefined && isSame(recent.bytes, view, at, length)
+        ? recent.code
+        : this.#codeOf(view, at, length, slot);
   }
 
   putNull(row: number): void {
@@ -265,25 +273,24 @@ class Repeated implements ColumnBuilder {
     return { data: { kind: 'dictionary', codes, words: this.#words }, ...this.#validity.take(rows) };
   }
 
-  #isAsBefore(view: DataView, at: number, length: number): boolean {
-    const before = this.#before;
-    if (this.#codeBefore < 0 || before.length !== length) return false;
-    for (let i = 0; i < length; i += 1) if (before[i] !== view.getUint8(at + i)) return false;
-    return true;
-  }
-
-  #codeOf(view: DataView, at: number, length: number): number {
-    this.#before = new Uint8Array(view.buffer, view.byteOffset + at, length).slice();
-    const word = UTF8.decode(this.#before);
+  #codeOf(view: DataView, at: number, length: number, slot: number): number {
+    const bytes = new Uint8Array(view.buffer, view.byteOffset + at, length).slice();
+    const word = UTF8.decode(bytes);
     let code = this.#codes.get(word);
     if (code === undefined) {
       if (this.#words.length >= WORDS_MAX) throw new RangeError(`more than ${WORDS_MAX} distinct values`);
       code = this.#words.push(word) - 1;
       this.#codes.set(word, code);
     }
-    this.#codeBefore = code;
+    this.#recent[slot] = { bytes, code };
     return code;
   }
+}
+
+function isSame(bytes: Uint8Array, view: DataView, at: number, length: number): boolean {
+  if (bytes.length !== length) return false;
+  for (let i = 0; i < length; i += 1) if (bytes[i] !== view.getUint8(at + i)) return false;
+  return true;
 }
 
 export function columnBuilder({ type, repeats }: Column): ColumnBuilder {

@@ -7,6 +7,10 @@ import { ingestRoutes } from '../../serve/api/routes/ingest.ts';
 import { livenessRoutes } from '../../serve/api/routes/liveness.ts';
 import { liveRoutes } from '../../serve/api/routes/live.ts';
 import { queryRoutes } from '../../serve/api/routes/queries.ts';
+import { replayRoutes } from '../../serve/api/routes/replay.ts';
+import { scheduleRoutes } from '../../serve/api/routes/schedules.ts';
+import { Replays } from '../../serve/replay/replays.ts';
+import { eventsTopic } from '../stages/open-bus.ts';
 import type { Routes } from '../../serve/api/routes.ts';
 import { ApiTokens } from '../../store/api-tokens.ts';
 import { ReadPool } from '../../store/queries/read-pool.ts';
@@ -27,7 +31,7 @@ const { version } = JSON.parse(readFileSync(new URL('../../../package.json', imp
 /** The API with everything that its routes hold. */
 export async function buildApi(
   { api, streaming, databaseUrl, serviceName, consumer }: StageSetup,
-  { bus, busReport, env, meter }: Connections,
+  { bus, store, busReport, env, meter }: Connections,
 ): Promise<Stage> {
   if (api === undefined) throw new Error('the stage api has no settings');
   warnOf(api, env);
@@ -61,6 +65,7 @@ export async function buildApi(
     access,
     env,
   });
+  const replays = new Replays({ store: store.replay, reads, topic: eventsTopic(streaming), env });
   const routes: Routes[] = [
     livenessRoutes,
     ingestRoutes(intake, providersOf(streaming.providers)),
@@ -73,6 +78,8 @@ export async function buildApi(
       clock: env.clock,
     }),
     ...liveRoutes(live),
+    replayRoutes(replays),
+    scheduleRoutes(replays),
   ];
   const { rate_limit, auth_failures, connections_max, trusted_proxies } = streaming.api;
   return new ApiStage({

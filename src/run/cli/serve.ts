@@ -37,6 +37,7 @@ export function registerServe(program: Command, env: StreamEnvironment): void {
             schema: schemaPolicy(env.databaseUrl, 'wait'),
             maintainsBus: true,
             api,
+            readDatabaseUrl: api.readDatabaseUrl,
           };
           const metricsPort = options.metricsPort ?? null;
           const secrets = apiSecrets(api);

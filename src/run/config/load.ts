@@ -242,3 +242,8 @@ function usableMemory(): number {
   // 0: none is known; without a limit it may be any large number
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
+
+/** Whether the environment names an S3 server of its own, as every program of AWS reads it: its buckets are part of the path. */
+export function hasS3Endpoint(): boolean {
+  return ['AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL'].some((name) => (process.env[name] ?? '') !== '');
+}

@@ -7,7 +7,8 @@ export type Stage = (typeof STAGES)[number];
 
 /**
  * What works on the bus, and the stage it belongs to: each has its own thread, and they read STREAMING_CONFIG. The stage
- * `signals` is two of them, the signal consumer and the inference, and so is `api`: what its webhook takes is stored by the flusher.
+ * `signals` is two of them, the signal consumer and the inference, and `api` is three: what its webhook takes is
+ * stored by the flusher, and the replays that are asked of it run beside it.
  */
 const BUS_STAGES = {
   orders: 'orders',
@@ -16,6 +17,7 @@ const BUS_STAGES = {
   signals: 'signals',
   inference: 'signals',
   flusher: 'api',
+  replay: 'api',
   api: 'api',
 } as const satisfies Record<string, Stage>;
 

@@ -12,6 +12,8 @@ import { SyntheticProducer } from '../../stream/producers/synthetic.ts';
 import type { Stage } from '../../stream/stage.ts';
 import { TickConsumer } from '../../stream/ticks/tick-consumer.ts';
 import { TickFlusher } from '../../stream/webhook/tick-flusher.ts';
+import { TickReplayer } from '../../serve/replay/tick-replayer.ts';
+import { ReadPool } from '../../store/queries/read-pool.ts';
 import { ConnectedStage, type Connections, type StageHost } from './connected-stage.ts';
 import { buildEvaluator } from './evaluator.ts';
 import { eventsTopic, signalsTopic } from './open-bus.ts';
@@ -27,6 +29,7 @@ const BUILDERS: Readonly<Record<Role, StageBuilder>> = {
   signals: buildSignals,
   inference: buildInference,
   flusher: buildFlusher,
+  replay: buildReplay,
   api: buildApi,
   synthetic: buildSynthetic,
   ibkr: buildIbkr,
@@ -144,6 +147,33 @@ function buildFlusher(setup: StageSetup, { bus, store, busReport, env, meter }: 
     forward: config.forward ? { topic: eventsTopic(streaming), encoding: streaming.bus.encoding } : null,
     providers: streaming.providers,
     backpressure: busReport.capacity,
+    env,
+    meter,
+  });
+}
+
+/** A page of a replay may take long on a cold disk. */
+const REPLAY_STATEMENT_MS = 60_000;
+
+function buildReplay(setup: StageSetup, { bus, store, busReport, env, meter }: Connections): Stage {
+  const { streaming, databaseUrl, readDatabaseUrl, serviceName, consumer, replayRun = null } = setup;
+  const { runs_max: runsMax } = streaming.replay;
+  return new TickReplayer({
+    bus,
+    backpressure: busReport.capacity,
+    store: store.replay,
+    reads: new ReadPool({
+      databaseUrl: readDatabaseUrl ?? databaseUrl,
+      applicationName: `${serviceName} replay`,
+      statementMsMax: REPLAY_STATEMENT_MS,
+      waitMsMax: REPLAY_STATEMENT_MS,
+    }),
+    topic: eventsTopic(streaming),
+    encoding: streaming.bus.encoding,
+    holder: consumer,
+    runsMax,
+    only: replayRun,
+    retentionMs: streaming.bus.retention,
     env,
     meter,
   });

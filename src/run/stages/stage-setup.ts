@@ -19,6 +19,7 @@ export const SCHEMA_STAGE: Readonly<Record<Role, BusStage>> = {
   signals: 'signals',
   inference: 'inference',
   flusher: 'api',
+  replay: 'api',
   api: 'api',
   synthetic: 'orders',
   ibkr: 'orders',
@@ -53,4 +54,8 @@ export interface StageSetup {
   synthetic?: SyntheticAmount;
   /** of the stage api */
   api?: ApiSettings;
+  /** where ticks are read for replays; null: in the database itself */
+  readDatabaseUrl?: string | null;
+  /** of replays: this run alone, and then it ends */
+  replayRun?: bigint;
 }

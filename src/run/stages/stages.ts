@@ -93,6 +93,6 @@ function stageSetup(options: BusStagesOptions, stage: BusStage, maintainsBus: bo
     consumer,
     schema: options.appliesSchema ? 'soon' : 'wait',
     maintainsBus,
-    ...(options.api === null ? {} : { api: options.api }),
+    ...(options.api === null ? {} : { api: options.api, readDatabaseUrl: options.api.readDatabaseUrl }),
   };
 }

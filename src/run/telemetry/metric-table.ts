@@ -3,7 +3,9 @@
  * so that a new one is a line in the table and a call where it happens.
  */
 import { Counter, Gauge, Histogram, Registry, Summary } from 'prom-client';
+import { systemClock, type Clock } from '../../core/time.ts';
 import type { Labels, Meter } from '../../stream/meter.ts';
+import { ExpiringSeries } from './expiring-series.ts';
 import { WeightedHistogram } from './histogram.ts';
 import { seriesKey } from './meter-buffer.ts';
 import { MonotonicFeed } from './monotonic-feed.ts';
@@ -15,6 +17,8 @@ interface Described {
    * over a series that appears with its first error misses that error.
    */
   labels?: Readonly<Record<string, readonly string[]>>;
+  /** a label whose values end, as runs do: series go when nothing of their value was measured for 10 minutes */
+  expiresBy?: string;
 }
 
 export type MetricDescription = Described &
@@ -40,14 +44,17 @@ export class Metrics<Name extends string = string> implements Meter {
   readonly #table: Readonly<Record<Name, MetricDescription>>;
   readonly #metrics = new Map<string, Metric>();
   readonly #totals = new MonotonicFeed();
+  readonly #expiring: ExpiringSeries;
 
-  constructor(table: Readonly<Record<Name, MetricDescription>>) {
+  constructor(table: Readonly<Record<Name, MetricDescription>>, clock: Clock = systemClock) {
     this.#table = table;
+    this.#expiring = new ExpiringSeries(clock);
     for (const [name, described] of Object.entries<MetricDescription>(table))
       this.#metrics.set(name, create(name, described, this.registry));
   }
 
   count(name: Name, labels: Labels, by = 1): void {
+    this.#touch(name, labels);
     this.#metric(name, Counter).inc(labels, by);
   }
 
@@ -57,6 +64,7 @@ export class Metrics<Name extends string = string> implements Meter {
   }
 
   set(name: Name, labels: Labels, value: number): void {
+    this.#touch(name, labels);
     this.#metric(name, Gauge).set(labels, value);
   }
 
@@ -82,7 +90,16 @@ export class Metrics<Name extends string = string> implements Meter {
 
   /** Everything in Prometheus' text format 0.0.4. */
   render(): Promise<string> {
+    for (const { name, labels } of this.#expiring.takeExpired()) {
+      const metric = this.#metrics.get(name);
+      if (metric instanceof Counter || metric instanceof Gauge) metric.remove(labels);
+    }
     return this.registry.metrics();
+  }
+
+  #touch(name: Name, labels: Labels): void {
+    const label = this.#table[name]?.expiresBy;
+    if (label !== undefined) this.#expiring.touch(labels[label], name, labels);
   }
 
   #metric<M extends Metric>(name: string, kind: MetricClass<M>): M {

@@ -1,9 +1,11 @@
 /** What METRICS_PORT serves: the metrics of every stage on the bus. */
 import { Metrics, type MetricTable } from './metric-table.ts';
 import { API_METRICS } from './api-metrics.ts';
+import type { Clock } from '../../core/time.ts';
 import type { Labels } from '../../stream/meter.ts';
 import { FAILURES } from '../../stream/inference/model/prediction.ts';
 import { seriesKey, type MeterEntry } from './meter-buffer.ts';
+import { REPLAY_METRICS } from './replay-metrics.ts';
 import { WEBHOOK_METRICS } from './webhook-metrics.ts';
 
 const WRITE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -273,6 +275,7 @@ const METRICS: MetricTable = {
     labels: { topic: [], group: [] },
   },
   ...API_METRICS,
+  ...REPLAY_METRICS,
   ...WEBHOOK_METRICS,
 };
 
@@ -287,8 +290,8 @@ export class StageMetrics extends Metrics {
   readonly #alarms = new Map<string, Map<string, number>>();
 
   /** @param providers those whose series exist at 0 from the start; others begin with their first event */
-  constructor(providers: readonly string[]) {
-    super(METRICS);
+  constructor(providers: readonly string[], clock?: Clock) {
+    super(METRICS, clock);
     for (const provider of new Set(providers)) {
       for (const name of OF_PROVIDERS) this.count(name, { provider }, 0);
       for (const component of ['tick_consumer', 'micro_batch'])

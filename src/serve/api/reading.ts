@@ -28,7 +28,8 @@ export class Reading {
   }
 }
 
-function toldOf(error: unknown): unknown {
+/** A failed read as the API tells it; what is a mistake of ours stays as it is. */
+export function toldOf(error: unknown): unknown {
   if (error instanceof CopyTooLargeError)
     return new ApiError('bad_request', 'the page is too large: ask for fewer rows', { cause: error });
   switch (readFailure(error)) {

@@ -28,28 +28,65 @@ const CSV_STYLE: TextStyle = {
   notFinite: String,
 };
 
-/** RFC 4180 with a header; null is an empty field, an empty text is `""`. */
+/** A spreadsheet takes a text that begins so for a formula. */
+const FORMULA = /^[=+\-@\t\r]/;
+
+/** As CSV_STYLE; a text that a spreadsheet would compute has an apostrophe in front. */
+const SPREADSHEET_STYLE: TextStyle = {
+  ...CSV_STYLE,
+  styled: (type, text) =>
+    field((type === 'text' || type === 'json') && FORMULA.test(text) ? `'${text}` : text),
+  isPlain: (bytes, start, end) =>
+    !FORMULA.test(String.fromCharCode(bytes[start] ?? 0)) && CSV_STYLE.isPlain(bytes, start, end),
+};
+
+export interface CsvOptions {
+  lineEnd: '\r\n' | '\n';
+  /** whether texts that a spreadsheet would compute are made harmless */
+  isForSpreadsheets: boolean;
+}
+
+/** CSV with a header; null is an empty field, an empty text is `""`. */
+export class CsvText {
+  readonly #lineEnd: string;
+  readonly #style: TextStyle;
+  readonly #out = new TextSink();
+
+  constructor({ lineEnd, isForSpreadsheets }: CsvOptions) {
+    this.#lineEnd = lineEnd;
+    this.#style = isForSpreadsheets ? SPREADSHEET_STYLE : CSV_STYLE;
+  }
+
+  header(columns: readonly Column[]): Buffer {
+    this.#out.putText(`${columns.map(({ name }) => field(name)).join(',')}${this.#lineEnd}`);
+    return this.#out.take();
+  }
+
+  /** In memory of its own. */
+  rows(batch: Batch): Buffer {
+    const out = this.#out;
+    const isLong = this.#lineEnd.length === 2;
+    const cells = batch.columns.map((column, at) => cellsOf(column, batch.data[at], this.#style));
+    for (let row = 0; row < batch.rows; row += 1) {
+      for (let at = 0; at < cells.length; at += 1) {
+        if (at > 0) out.putByte(COMMA);
+        cells[at](out, row);
+      }
+      if (isLong) out.putByte(RETURN);
+      out.putByte(NEWLINE);
+    }
+    return out.take();
+  }
+}
+
+/** RFC 4180. */
 export async function* csv(
   columns: readonly Column[],
   batches: AsyncIterable<Batch>,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const out = new TextSink();
-  out.putText(`${columns.map(({ name }) => field(name)).join(',')}\r\n`);
-  yield out.take();
+  const text = new CsvText({ lineEnd: '\r\n', isForSpreadsheets: false });
+  yield text.header(columns);
   for await (const batch of batches) {
-    putRows(out, batch);
-    if (out.length > 0) yield out.take();
-  }
-}
-
-function putRows(out: TextSink, batch: Batch): void {
-  const cells = batch.columns.map((column, at) => cellsOf(column, batch.data[at], CSV_STYLE));
-  for (let row = 0; row < batch.rows; row += 1) {
-    for (let at = 0; at < cells.length; at += 1) {
-      if (at > 0) out.putByte(COMMA);
-      cells[at](out, row);
-    }
-    out.putByte(RETURN);
-    out.putByte(NEWLINE);
+    if (batch.rows > 0) yield text.rows(batch);
   }
 }

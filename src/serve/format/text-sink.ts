@@ -16,6 +16,7 @@ const POWERS = [1e2, 1e5, 1e8] as const;
 /** with so many digits a decimal that reads as a double is its shortest text */
 const FIFTEEN_DIGITS = 999_999_999_999_999;
 const MICROS_PER_DAY = 86_400_000_000;
+const DAYS_KEPT = 61;
 
 /**
  * A growing run of text as UTF-8. Numbers and times are written digit by digit: by strings the rows of a large result cost
@@ -24,9 +25,9 @@ const MICROS_PER_DAY = 86_400_000_000;
 export class TextSink {
   bytes: Buffer = Buffer.allocUnsafe(FIRST_BYTES);
   length = 0;
-  #day = NaN;
-  /** `2025-01-01T` */
-  #date: Uint8Array = new Uint8Array(0);
+  /** days of times written lately, and `2025-01-01T` of each: a row may have times of several days */
+  readonly #days = new Float64Array(DAYS_KEPT).fill(NaN);
+  readonly #dates: Uint8Array[] = [];
 
   ensure(count: number): void {
     if (this.length + count <= this.bytes.length) return;
@@ -83,9 +84,10 @@ export class TextSink {
   putTime(micros: number): void {
     this.ensure(NUMBER_BYTES_MAX);
     const day = Math.floor(micros / MICROS_PER_DAY);
-    if (day !== this.#day) {
-      this.#day = day;
-      this.#date = Buffer.from(
+    const slot = ((day % DAYS_KEPT) + DAYS_KEPT) % DAYS_KEPT;
+    if (this.#days[slot] !== day) {
+      this.#days[slot] = day;
+      this.#dates[slot] = Buffer.from(
         formatMicros(BigInt(day * MICROS_PER_DAY)).slice(0, -'00:00:00.000000Z'.length),
       );
     }
@@ -93,7 +95,7 @@ export class TextSink {
     const second = Math.floor(microsOfDay / 1e6);
     const minute = Math.floor(second / 60);
     const hour = Math.floor(minute / 60);
-    this.putBytes(this.#date);
+    this.putBytes(this.#dates[slot]);
     this.#padded(hour, 2);
     this.bytes[this.length++] = COLON;
     this.#padded(minute - hour * 60, 2);

@@ -128,8 +128,8 @@ export function replaceStatement(table: BarTable, json: string, rule: ReplaceRul
     table === 'bars_replay'
       ? ''
       : `, kept AS (
-       INSERT INTO bars_history (${HISTORY_COLUMNS})
-       SELECT ${replaced} FROM incoming i ${STORED(table, span)} WHERE b.is_final AND ${when('i')}
+       INSERT INTO bars_history (${HISTORY_COLUMNS}, written_tx)
+       SELECT ${replaced}, b.tx FROM incoming i ${STORED(table, span)} WHERE b.is_final AND ${when('i')}
        ON CONFLICT DO NOTHING)`;
   return `WITH ${incoming(json)}${history}, before AS (
        SELECT i.*, b.tick_count AS ticks FROM incoming i ${STORED(table, span)}), written AS (

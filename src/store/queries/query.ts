@@ -15,6 +15,8 @@ export interface Query {
   readonly columns: readonly SqlColumn[];
   /** a SELECT, without ORDER BY and LIMIT where those are given apart */
   readonly sql: string;
+  /** settings of the planner that are off for it */
+  readonly off?: readonly string[];
 }
 
 /** A page of rows, and whether more follow. */
@@ -55,10 +57,17 @@ export function timeLiteral(micros: Micros): string {
 }
 
 /** Reads at most `rowsMax` rows. */
-export async function readPage(client: Client, { columns, sql }: Query, rowsMax: number): Promise<Page> {
+export async function readPage(
+  client: Client,
+  { columns, sql, off = [] }: Query,
+  rowsMax: number,
+): Promise<Page> {
   const sink = new ByteSink();
   const rows = new CopyBatches(columns);
-  await copyOut(client, copyOf(`${sql} LIMIT ${rowsMax + 1}`), [sink], PAGE_BYTES_MAX);
+  const copy = copyOf(`${sql} LIMIT ${rowsMax + 1}`);
+  const settings = off.map((name) => `SET LOCAL ${name} = off; `).join('');
+  const statements = off.length === 0 ? copy : `BEGIN READ ONLY; ${settings}${copy}; COMMIT`;
+  await copyOut(client, statements, [sink], PAGE_BYTES_MAX);
   rows.add(sink.bytes.subarray(0, sink.length), rowsMax);
   return { batch: rows.take(), hasMore: rows.hasMore };
 }

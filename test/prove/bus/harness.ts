@@ -24,7 +24,7 @@ import { Skipped, type ScenarioContext } from '../harness.ts';
 export type BusName = 'redis' | 'kafka' | 'postgres';
 export const BUSES: readonly BusName[] = ['redis', 'kafka', 'postgres'];
 
-const START: Readonly<Record<BusName, StartBusServer>> = {
+export const START: Readonly<Record<BusName, StartBusServer>> = {
   redis: startRedisBus,
   kafka: startKafkaBus,
   postgres: startPostgresBus,
@@ -42,7 +42,7 @@ const GROUP = 'tick-consumer';
 const DLQ = 'mdp.events.dlq';
 const START_MICROS = 1_755_945_303_000_000n;
 const DAY_MICROS = 86_400_000_000n;
-const SYMBOLS = ['SPY', 'AAPL', 'MSFT', 'NVDA', 'AMZN', 'GOOG', 'META', 'TSLA', 'AMD', 'INTC'];
+export const SYMBOLS = ['SPY', 'AAPL', 'MSFT', 'NVDA', 'AMZN', 'GOOG', 'META', 'TSLA', 'AMD', 'INTC'];
 const PRODUCER = { seed: 11, tickRate: 500, volatility: 0.02, spreadBps: 2 };
 
 /** One part of the made-up events: what `mdp stream produce` is told, and what the oracle draws again. */

@@ -1,14 +1,19 @@
 import { Option, type Command } from 'commander';
+import type { FormName } from '../../../core/export/format.ts';
 import { featureSet } from '../../../core/feature/catalogue.ts';
 import { parseDuration } from '../../../core/duration.ts';
 import { parseLabel, type HistoryRow } from '../../../core/signal/history-rows.ts';
-import { formatMicros, type Clock } from '../../../core/time.ts';
-import { CsvFile, type Cell } from '../../../serve/export/csv-file.ts';
+import { featureBatch, featureColumns } from '../../../serve/export/feature-batch.ts';
+import { FileOfExport } from '../../../serve/export/exported-file.ts';
+import { FileRun } from '../../../serve/export/file-run.ts';
 import { exportFeatures, type Comparison } from '../../../serve/export/features.ts';
+import { openTarget } from '../../../serve/export/targets/open.ts';
 import { StoreClient } from '../../../store/store-client.ts';
+import { hasS3Endpoint } from '../../config/load.ts';
 import { featureSettings } from '../../config/streaming/feature-keys.ts';
 import type { StreamingConfig } from '../../config/streaming/load.ts';
 import { EXIT_FAILED } from '../../exit-codes.ts';
+import { watchSignals } from '../../signals.ts';
 import { eventsTopic } from '../../stages/open-bus.ts';
 import { endWithUsage } from '../arguments.ts';
 import { withServerUrl } from '../database.ts';
@@ -16,11 +21,8 @@ import { symbolList, time, windowLength } from '../market-arguments.ts';
 import { startProgress } from '../progress.ts';
 import { runStreaming } from '../stream/commands.ts';
 import { printOf } from '../text.ts';
-
-export interface ExportEnvironment {
-  databaseUrl?: string | undefined;
-  clock: Clock;
-}
+import { FORMAT_OPTION, formOfOutput } from './arguments.ts';
+import type { ExportEnvironment } from './environment.ts';
 
 interface FeatureArguments {
   provider: string;
@@ -31,14 +33,14 @@ interface FeatureArguments {
   window?: number;
   group?: string;
   output: string;
+  format?: FormName;
   json?: true;
 }
 
 const APPLICATION = 'mdp export features';
 
 /** `mdp export features`: what the inference saw, as training data. */
-export function registerExport(program: Command, env: ExportEnvironment): void {
-  const exports = program.command('export').description('what is stored, as files');
+export function registerFeatures(exports: Command, env: ExportEnvironment): void {
   exports
     .command('features')
     .description('the features at the end of each window, as the inference had them live, and what followed')
@@ -50,7 +52,11 @@ export function registerExport(program: Command, env: ExportEnvironment): void {
     )
     .requiredOption('--start <time>', 'ISO-8601, UTC without a zone: the first time of a row', time)
     .requiredOption('--end <time>', 'ISO-8601: the end, itself excluded', time)
-    .requiredOption('--output <file>', 'a CSV file; .gz and .zst are compressed. Its folder is created')
+    .requiredOption(
+      '--output <place>',
+      'a path, s3://BUCKET/KEY or gs://BUCKET/KEY, ending in .csv, .csv.gz, .csv.zst or .parquet. Parents are created',
+    )
+    .addOption(FORMAT_OPTION)
     .addOption(
       new Option(
         '--label <name>',
@@ -105,46 +111,76 @@ async function run(
       return endWithUsage(command, (error as Error).message);
     }
   });
+  const form = formOfOutput(options.format, output, false);
+  if (form === null)
+    endWithUsage(
+      command,
+      `the ending of ${output} names no format: .csv, .csv.gz, .csv.zst, .parquet, or --format`,
+    );
+  const { target, name } = await openTarget(output, { isFolder: false, isPathStyle: hasS3Endpoint() });
+  const columns = featureColumns(
+    set.names,
+    labels.map((label) => label.name),
+  );
   await withServerUrl(databaseUrl, async (serverUrl) => {
     const store = new StoreClient({ dbUri: serverUrl, applicationName: APPLICATION });
-    const header = ['provider', 'symbol', 'ts', 'price', ...set.names, ...labels.map(({ name }) => name)];
-    const file = await CsvFile.create(output, header);
     const progress = startProgress('exporting', 'symbols', symbols.length, clock);
     const compared: Comparison[] = [];
+    const stopping = new AbortController();
+    const { first } = watchSignals({ second: () => process.exit(EXIT_FAILED) });
+    void first.then(() => stopping.abort());
     try {
-      for (const [at, symbol] of symbols.entries()) {
-        const rows = {
-          signals: store.signals,
-          topic: eventsTopic(config),
-          group: options.group ?? config.inference.consumer_group,
-          provider,
-          set,
-          windowMs: options.window ?? config.micro_batch.window_ms,
-          labels,
-          startUs: Number(start),
-          endUs: Number(end),
-        };
-        compared.push(
-          await exportFeatures(rows, symbol, (some) =>
-            file.write(some.map((row) => cellsOf(provider, symbol, row))),
-          ),
-        );
-        progress.update(at + 1);
-      }
-      await file.close();
-    } catch (error) {
-      await file.discard();
-      throw error;
+      const jobs = await FileRun.start(store.jobRuns, {
+        jobName: 'tick_export',
+        provider,
+        symbols,
+        metadata: { dataset: 'features', format: form, output: target.address(name ?? '') },
+        clock,
+        stopping: stopping.signal,
+      });
+      const written = await jobs.around(async () => {
+        const file = await FileOfExport.create(target, name ?? '', {
+          columns,
+          form,
+          isForSpreadsheets: false,
+        });
+        try {
+          for (const [at, symbol] of symbols.entries()) {
+            const rows = {
+              signals: store.signals,
+              topic: eventsTopic(config),
+              group: options.group ?? config.inference.consumer_group,
+              provider,
+              set,
+              windowMs: options.window ?? config.micro_batch.window_ms,
+              labels,
+              startUs: Number(start),
+              endUs: Number(end),
+            };
+            const take = async (some: readonly HistoryRow[]): Promise<void> => {
+              const [from, to] = [some[0].tsUs, some[some.length - 1].tsUs].map(BigInt);
+              await file.write(featureBatch(columns, provider, symbols, symbol, some), from, to);
+              jobs.took(some.length, from, to);
+            };
+            compared.push(await exportFeatures(rows, symbol, take));
+            progress.update(at + 1);
+          }
+          const whole = await file.finish();
+          await file.publish();
+          return whole;
+        } catch (error) {
+          await file.discard();
+          throw error;
+        } finally {
+          await file.close();
+        }
+      });
+      say(command, options, written.rows, compared);
     } finally {
       progress.stop();
       await store.aclose();
     }
-    say(command, options, file.rows, compared);
   });
-}
-
-function cellsOf(provider: string, symbol: string, { tsUs, price, values, labels }: HistoryRow): Cell[] {
-  return [provider, symbol, formatMicros(BigInt(tsUs)), price, ...values, ...labels];
 }
 
 function say(

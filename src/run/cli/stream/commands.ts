@@ -14,6 +14,8 @@ import { databaseFailure, NoDatabaseError, withServerUrl } from '../database.ts'
 
 export interface StreamEnvironment {
   databaseUrl?: string | undefined;
+  /** where ticks are read; by default the database itself */
+  readDatabaseUrl?: string | undefined;
 }
 
 /** What every command of `mdp stream` needs: the configuration, and errors as one line. */

@@ -9,6 +9,7 @@ import {
 } from './consumers.ts';
 import { registerGroups } from './groups.ts';
 import { registerProduce } from './produce.ts';
+import { registerStreamReplay } from './replay.ts';
 import { registerTail } from './tail.ts';
 
 /** `mdp stream …`: the roles on the bus as separate programs, and commands that inspect the bus. */
@@ -34,6 +35,7 @@ export function registerStream(program: Command, env: StreamEnvironment): void {
   registerInfer(commands, env);
   registerSignals(commands, env);
   registerFlush(commands, env);
+  registerStreamReplay(commands, env);
   registerTail(commands);
   registerGroups(commands);
 }

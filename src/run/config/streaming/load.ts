@@ -12,6 +12,7 @@ import { apiSection } from './api.ts';
 import { contractList, withSymbols } from './contracts.ts';
 import { featureProblem } from './feature-keys.ts';
 import { adapterOfModel } from './model-adapter.ts';
+import { replaySection } from './replay.ts';
 import { defaultRulesFile } from './rules-file.ts';
 import { readYaml, YamlError } from './yaml.ts';
 
@@ -233,6 +234,7 @@ export const streamingSchema = z.strictObject({
       forward: z.boolean().default(false),
     })
     .prefault({}),
+  replay: replaySection(symbol).prefault({}),
   telemetry: z
     .strictObject({
       metrics_port: z.int().min(0).max(65_535).default(9101),

@@ -112,6 +112,9 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'webhook.takeover': 'What a silent flusher had in hand goes to another one after this.',
   'webhook.forward':
     'Whether stored ticks also become events of `mdp.events` (provider = source), and so rows of `tick_data`, bars and signals.',
+  'replay.runs_max': 'Replays that run at once in one process; further ones wait.',
+  'replay.datasets':
+    'By name: `providers`, `symbols`, `sources` (tick_data, md_ticks, bars) and, with bars, their `interval`. `mdp stream replay --dataset` takes the name. [replay.md](replay.md) says more. Default: `spy_1day_history`, SPY of `ibkr_primary` and `synthetic`.',
   'telemetry.metrics_port': 'Port of /metrics of the stages on the bus; METRICS_PORT wins.',
   'telemetry.log_level': 'Least level that is logged: trace, debug, info, warn, error or fatal.',
 };

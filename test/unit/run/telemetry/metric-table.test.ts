@@ -90,3 +90,21 @@ void test('an alarm is on while any thread has it on', async (t) => {
   t.equal(await says('orders', 0), true);
   t.equal(await says('ticks', 0), false);
 });
+
+void test('the series of a run go ten minutes after the last of it', async (t) => {
+  let nowMs = 0;
+  const clock = { nowMicros: () => 0n, monotonicMs: () => nowMs };
+  const metrics = new StageMetrics([], clock);
+  const shown = async (): Promise<string[]> =>
+    (await lines(metrics)).filter((line) => line.startsWith('tick_replay_') && line.includes('run_id='));
+  metrics.count('tick_replay_ticks_emitted_total', { provider: 'p', symbol: 'S', run_id: '1' }, 5);
+  metrics.set('tick_replay_lag_ms', { run_id: '1' }, 2);
+  nowMs = 300_000;
+  metrics.set('tick_replay_lag_ms', { run_id: '2' }, 3);
+  nowMs = 599_999;
+  t.equal((await shown()).length, 3);
+  nowMs = 600_000;
+  t.strictSame(await shown(), ['tick_replay_lag_ms{run_id="2"} 3'], 'all of it, and nothing of another run');
+  metrics.count('tick_replay_errors_total', { run_id: '1' }, 0);
+  t.ok((await shown()).includes('tick_replay_errors_total{run_id="1"} 0'), 'it may go on');
+});

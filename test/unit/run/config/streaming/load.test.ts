@@ -139,7 +139,7 @@ void test('every line of the seed stands in the shipped file', (t) => {
 
 void test('what the shipped file says behind # is accepted, and is the default', (t) => {
   const opened = SHIPPED.replace(
-    /^# (tick_consumer:|signal_consumer:|webhook:|providers:|api:|(?:  ){1,2}\w+:)/gm,
+    /^# (tick_consumer:|signal_consumer:|webhook:|providers:|api:|replay:|(?:  ){1,2}\w+:)/gm,
     '$1',
   ).replace(/^( +)# ( *[\w]+:.*)$/gm, '$1$2');
   t.match(opened, /^ {6}password:/m);

@@ -1,0 +1,3 @@
+import { smallOnBus } from '../../prove/replay/small.ts';
+
+smallOnBus('postgres');
