@@ -5,8 +5,9 @@ import { burst, BusHarness, SYMBOLS, type BusName } from '../bus/harness.ts';
 import type { Figures, ScenarioContext } from '../harness.ts';
 import { until } from '../../support/until.ts';
 
+// longer than the bus of a busy machine stands still: a symbol that is taken for silent has its features settled, in a replay too
 const SECTIONS = `micro_batch:
-  idle_timeout: 500ms
+  idle_timeout: 3s
 signal_consumer:
   flush_interval: 200ms
 replay:
