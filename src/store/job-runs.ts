@@ -80,6 +80,14 @@ export class JobRunTracker {
     );
   }
 
+  /** Lets a run that checks for it end, whoever does it. False: it does not run. */
+  async cancel(id: number): Promise<boolean> {
+    const { rowCount } = await this.#run((client) =>
+      client.query("UPDATE job_runs SET status = 'cancelled' WHERE id = $1 AND status = 'running'", [id]),
+    );
+    return rowCount === 1;
+  }
+
   /** Whether somebody set its status to cancelled while it runs: it is to end. */
   async isCancelled(id: number): Promise<boolean> {
     const { rowCount } = await this.#run((client) =>

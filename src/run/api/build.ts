@@ -3,12 +3,15 @@ import type { Env } from '../../core/env.ts';
 import { providersOf } from '../../core/market/identity/providers.ts';
 import { ApiStage } from '../../serve/api/api-stage.ts';
 import { TokenAccess } from '../../serve/api/guard/token-access.ts';
+import { exportRoutes } from '../../serve/api/routes/exports.ts';
 import { ingestRoutes } from '../../serve/api/routes/ingest.ts';
 import { livenessRoutes } from '../../serve/api/routes/liveness.ts';
 import { liveRoutes } from '../../serve/api/routes/live.ts';
 import { queryRoutes } from '../../serve/api/routes/queries.ts';
+import { Reading } from '../../serve/api/reading.ts';
 import { replayRoutes } from '../../serve/api/routes/replay.ts';
 import { scheduleRoutes } from '../../serve/api/routes/schedules.ts';
+import { ExportJobs } from '../../serve/export/export-jobs.ts';
 import { Replays } from '../../serve/replay/replays.ts';
 import { eventsTopic } from '../stages/open-bus.ts';
 import type { Routes } from '../../serve/api/routes.ts';
@@ -66,6 +69,15 @@ export async function buildApi(
     env,
   });
   const replays = new Replays({ store: store.replay, reads, topic: eventsTopic(streaming), env });
+  const exports =
+    api.exportDir === null
+      ? null
+      : new ExportJobs({
+          directory: api.exportDir,
+          databaseUrl: api.readDatabaseUrl ?? databaseUrl,
+          jobRuns: store.jobRuns,
+          env,
+        });
   const routes: Routes[] = [
     livenessRoutes,
     ingestRoutes(intake, providersOf(streaming.providers)),
@@ -80,6 +92,7 @@ export async function buildApi(
     ...liveRoutes(live),
     replayRoutes(replays),
     scheduleRoutes(replays),
+    exportRoutes(new Reading(reads), exports),
   ];
   const { rate_limit, auth_failures, connections_max, trusted_proxies } = streaming.api;
   return new ApiStage({
@@ -100,6 +113,7 @@ export async function buildApi(
     meter,
     close: async () => {
       await closeLive();
+      await exports?.close();
       await intake.stop();
       await reads.close();
       await table.close();

@@ -15,6 +15,8 @@ export interface ApiSettings {
   hmacKeys: ReadonlyMap<string, string>;
   /** where queries read; null: DATABASE_URL */
   readDatabaseUrl: string | null;
+  /** EXPORT_DIR; null: the API exports nothing */
+  exportDir: string | null;
 }
 
 /** Below this a token could be guessed. */
@@ -30,6 +32,7 @@ export function readApiSettings(): ApiSettings {
     allowedHosts: readSetting('allowedHosts'),
     hmacKeys: readHmacKeys(),
     readDatabaseUrl: readSetting('readDatabaseUrl'),
+    exportDir: readSetting('exportDir'),
   };
   const problem = openness(settings);
   if (problem !== null)

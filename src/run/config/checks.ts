@@ -38,7 +38,6 @@ export function checkValues(draft: Draft, readFile: (path: string) => string, me
   checkSizes(draft);
   checkConnections(draft);
   checkTlsFiles(draft, readFile);
-  warnWithoutEffect(draft);
 }
 
 /** CONTINUUM_GRPC_URL and CONTINUUM_TLS_* as one thing; null when the address is missing. */
@@ -176,14 +175,6 @@ function checkTlsFiles(draft: Draft, readFile: (path: string) => string): void {
   if ((values.grpcTlsCertFile === null) !== (values.grpcTlsKeyFile === null)) {
     const missing = values.grpcTlsCertFile === null ? 'grpcTlsCertFile' : 'grpcTlsKeyFile';
     addProblem(draft, missing, 'is missing; certificate and key go together');
-  }
-}
-
-/** A setting without effect is reported, not silently ignored. */
-function warnWithoutEffect(draft: Draft): void {
-  const idle = [...draft.given].map((key) => VARIABLES[key]).filter((variable) => variable.later);
-  for (const variable of idle) {
-    draft.warnings.push(`${variable.name} is set, but nothing in this version acts on it yet`);
   }
 }
 

@@ -37,8 +37,8 @@ export function describeConfig(config: Config): Record<string, unknown> {
 /** The table of docs/configuration.md, a row per variable. */
 export function configMarkdown(): string {
   const rows = VARIABLE_KEYS.map((key) => VARIABLES[key]).map(
-    ({ name, initial, doc, parser, later }) =>
-      `| \`${name}\` | ${initial === null ? '–' : `\`${initial}\``} | ${doc} Allowed: ${cell(parser.allowed)}.${later ? ' *(a later version acts on it)*' : ''} |`,
+    ({ name, initial, doc, parser }) =>
+      `| \`${name}\` | ${initial === null ? '–' : `\`${initial}\``} | ${doc} Allowed: ${cell(parser.allowed)}. |`,
   );
   const fileRow = `| \`${ENV_FILE}\` | \`.env.ingester\` | The file with these variables; read from the environment alone. |`;
   return ['| Variable | Default | Meaning |', '|---|---|---|', ...rows, fileRow, ''].join('\n');

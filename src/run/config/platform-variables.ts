@@ -63,5 +63,9 @@ export const PLATFORM_VARIABLES = {
     hostPorts,
     'The Kafka brokers of the bus, where STREAMING_CONFIG says ${KAFKA_BROKERS}.',
   ),
-  exportDir: optional('EXPORT_DIR', path, 'The folder that exports of the API stay below.', { later: true }),
+  exportDir: optional(
+    'EXPORT_DIR',
+    path,
+    'The folder that exports of the API stay below; without it the API exports nothing.',
+  ),
 };

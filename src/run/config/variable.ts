@@ -9,13 +9,10 @@ export interface Variable<T> {
   readonly doc: string;
   /** never shown, neither in messages nor in logs */
   readonly secret: boolean;
-  /** read and checked, but nothing of this version acts on it yet */
-  readonly later: boolean;
 }
 
 interface Traits {
   secret?: boolean;
-  later?: boolean;
 }
 
 export function required<T>(
@@ -25,7 +22,7 @@ export function required<T>(
   doc: string,
   traits: Traits = {},
 ): Variable<T> {
-  return { name, parser, initial, doc, secret: traits.secret ?? false, later: traits.later ?? false };
+  return { name, parser, initial, doc, secret: traits.secret ?? false };
 }
 
 export function optional<T>(
@@ -34,5 +31,5 @@ export function optional<T>(
   doc: string,
   traits: Traits = {},
 ): Variable<T | null> {
-  return { name, parser, initial: null, doc, secret: traits.secret ?? false, later: traits.later ?? false };
+  return { name, parser, initial: null, doc, secret: traits.secret ?? false };
 }

@@ -64,7 +64,12 @@ export class CsvText {
 
   /** In memory of its own. */
   rows(batch: Batch): Buffer {
-    const out = this.#out;
+    this.put(batch, this.#out);
+    return this.#out.take();
+  }
+
+  /** At the end of `out`. */
+  put(batch: Batch, out: TextSink): void {
     const isLong = this.#lineEnd.length === 2;
     const cells = batch.columns.map((column, at) => cellsOf(column, batch.data[at], this.#style));
     for (let row = 0; row < batch.rows; row += 1) {
@@ -75,7 +80,6 @@ export class CsvText {
       if (isLong) out.putByte(RETURN);
       out.putByte(NEWLINE);
     }
-    return out.take();
   }
 }
 

@@ -34,9 +34,9 @@ export function jobs({ name, status }: JobsFilter, before: bigint | null): Query
   return jobsWhere(conditions.join(' AND '));
 }
 
-/** One run, or none. */
-export function job(id: bigint): Query {
-  return jobsWhere(`id = ${id}`);
+/** One run, or none. @param name what it must be a run of; null: anything */
+export function job(id: bigint, name: string | null = null): Query {
+  return jobsWhere(`id = ${id}${name === null ? '' : ` AND job_name = ${textLiteral(name)}`}`);
 }
 
 function jobsWhere(condition: string): Query {

@@ -15,7 +15,7 @@ const JOBS = z.strictObject({
   ...PAGE,
   format,
 });
-const item = itemOf(JOB_COLUMNS, {
+export const jobItem = itemOf(JOB_COLUMNS, {
   id: 'Job',
   description: 'A run of a consumer, producer, replay, export and so on',
   nullable: ['provider', 'symbols', 'min_ts', 'max_ts', 'completed_at', 'error_message'],
@@ -36,7 +36,7 @@ export function jobRoutes(reading: Reading): Routes {
           summary: 'runs, the newest first',
           tags,
           querystring: JOBS,
-          response: { 200: listOf(item, 'Runs, the newest first.'), ...errorResponses('not_acceptable') },
+          response: { 200: listOf(jobItem, 'Runs, the newest first.'), ...errorResponses('not_acceptable') },
         },
       },
       (request, reply) => {
@@ -63,7 +63,7 @@ export function jobRoutes(reading: Reading): Routes {
           tags,
           params: z.object({ id: rowId }),
           querystring: z.strictObject({ format }),
-          response: { 200: oneOf(item, 'The run.'), ...errorResponses('not_found', 'not_acceptable') },
+          response: { 200: oneOf(jobItem, 'The run.'), ...errorResponses('not_found', 'not_acceptable') },
         },
       },
       async (request, reply) => {

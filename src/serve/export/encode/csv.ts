@@ -5,6 +5,7 @@ import type { Compression } from '../../../core/export/format.ts';
 import type { Batch } from '../../../core/table/batch.ts';
 import type { Column } from '../../../core/table/column.ts';
 import { CsvText } from '../../format/csv.ts';
+import { TextSink } from '../../format/text-sink.ts';
 import type { ByteSink, RowWriter } from './row-writer.ts';
 
 export interface CsvWriterOptions {
@@ -18,6 +19,9 @@ export class CsvWriter implements RowWriter {
   readonly #text: CsvText;
   readonly #bytes: BytePipe;
   readonly #header: Buffer;
+  /** while one is written, the other is filled */
+  #filling = new TextSink();
+  #writing = new TextSink();
   #pending: Promise<void> | null = null;
 
   constructor({ columns, compression, isForSpreadsheets }: CsvWriterOptions, sink: ByteSink) {
@@ -28,9 +32,12 @@ export class CsvWriter implements RowWriter {
 
   async write(batch: Batch): Promise<void> {
     const header = this.#pending === null ? this.#header : null;
-    const rows = this.#text.rows(batch);
+    const out = this.#filling;
+    out.length = 0;
+    this.#text.put(batch, out);
     await this.#pending;
-    this.#pending = this.#write(header, rows);
+    [this.#filling, this.#writing] = [this.#writing, out];
+    this.#pending = this.#write(header, out.bytes.subarray(0, out.length));
     this.#pending.catch(() => {}); // the next call says so
   }
 

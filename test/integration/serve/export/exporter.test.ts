@@ -135,9 +135,10 @@ testOnServers('exports', async (t, server) => {
     const other = await store.connect('open transaction');
     t.teardown(() => other.end());
     await other.query('BEGIN');
-    await insertTicks(other, { count: 7, from: '2025-01-07', symbols: ['AAPL'] });
+    // within a chunk that is there: TimescaleDB locks the table of one that it makes
+    await insertTicks(other, { count: 7, symbols: ['AAPL'], seqFrom: 10_000 });
     // it commits later, and has a higher number
-    await insertTicks(client, { count: 3, from: '2025-01-08', symbols: ['NVDA'] });
+    await insertTicks(client, { count: 3, symbols: ['NVDA'], seqFrom: 20_000 });
     const options = { isIncremental: true };
     t.equal((await database.export('t.csv', { options })).rows, 103);
     await other.query('COMMIT');

@@ -482,12 +482,6 @@ void test('an ordinary environment causes no warning', async (t) => {
   t.strictSame(load(ordinary).warnings, []);
 });
 
-void test('what this version does not act on yet is said when it is set', async (t) => {
-  const config = load({ EXPORT_DIR: '/srv/exports' });
-  t.equal(config.exportDir, '/srv/exports');
-  t.strictSame(config.warnings, ['EXPORT_DIR is set, but nothing in this version acts on it yet']);
-});
-
 void test("systemd's notify protocol is handed on", async (t) => {
   const { notify } = load({ NOTIFY_SOCKET: '/run/systemd/notify', WATCHDOG_USEC: '60000000' });
   t.strictSame(notify, { socket: '/run/systemd/notify', watchdogMs: 60_000 });
