@@ -19,9 +19,6 @@ export interface StoredHistoryOptions {
   store: <T>(call: () => Promise<T>) => Promise<T>;
 }
 
-/** by which the clocks of bus and database may differ, ms */
-const CLOCKS_APART_MS = 5_000;
-
 const NONE: ReadonlySet<TickEvent> = new Set();
 
 /** What is stored of the symbols of a partition's events, as far as their features depend on it. */
@@ -79,10 +76,11 @@ export class StoredHistory {
       // some of what the bus gave away before this group began, or a replay leaves out, may have come in disorder
       beforeUs: firstUs + allowLateMs * 1000,
       seenBy: group,
-      // the first event may itself be a late one: what was stored before it came does not come again
+      // the first event may itself be a late one: what was stored before the bus took it does not come again. Nothing that was stored
+      // later: it comes as an event, and whether it is late must not depend on how soon it was stored
       known: {
         storedBy: seen,
-        storedBeforeUs: key.runId === 0n ? Math.round((takenMs + CLOCKS_APART_MS) * 1000) : null,
+        storedBeforeUs: key.runId === 0n ? Math.floor(takenMs * 1000) : null,
       },
     };
     rows.prime(key, [], primed);

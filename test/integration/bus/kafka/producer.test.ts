@@ -5,6 +5,7 @@ import { idsOf, insist, record, recordsOf } from '../../../conformance/harness.t
 import { noKafka } from '../../../support/servers/kafka.ts';
 import { kcatProduce, noKcat } from '../../../support/bus/kafka-bus.ts';
 import { harnessFor, startNode } from './harness.ts';
+import { untilStopped } from '../../../support/servers/stopped.ts';
 
 const skip = noKafka();
 const node = skip === false ? await startNode() : null;
@@ -35,6 +36,7 @@ await test(
     const bus = await harness.open({ requestTimeoutMs: 300, retryMs: 500 });
     await bus.publish(topic, recordsOf('A', 1));
     node!.kafka.freeze();
+    await untilStopped(node!.kafka.pid);
     try {
       await t.rejects(bus.publish(topic, recordsOf('A', 1, 1)), { name: 'BusError', kind: 'unreachable' });
       await t.rejects(bus.read(topic, 0, null, 10), { name: 'BusError', kind: 'unreachable' });
