@@ -187,7 +187,7 @@ function download(api: Api, reading: Reading, exports: ExportJobs | null): void 
 
 function jobsOf(exports: ExportJobs | null): ExportJobs {
   if (exports === null)
-    throw new ApiError('unavailable', 'there is no folder for exports: EXPORT_DIR is not set');
+    throw new ApiError('not_found', 'there is no folder for exports: EXPORT_DIR is not set');
   return exports;
 }
 

@@ -132,7 +132,7 @@ void test('exports over HTTP', async (t) => {
       headers: { host: `127.0.0.1:${none.port}`, 'content-type': 'application/json' },
       body: JSON.stringify(BODY),
     });
-    t.equal(answer.status, 503);
+    t.equal(answer.status, 404);
     t.match(answer.text, /EXPORT_DIR is not set/);
   });
 });
