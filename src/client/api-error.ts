@@ -1,28 +1,7 @@
-/** What the server answers with, by its own words; each has one HTTP status. */
-const STATUS_OF = {
-  bad_request: 400,
-  unauthorized: 401,
-  forbidden: 403,
-  not_found: 404,
-  method_not_allowed: 405,
-  not_acceptable: 406,
-  timeout: 408,
-  conflict: 409,
-  gone: 410,
-  payload_too_large: 413,
-  uri_too_long: 414,
-  unsupported_media_type: 415,
-  misdirected: 421,
-  too_many_requests: 429,
-  headers_too_large: 431,
-  internal: 500,
-  unavailable: 503,
-} as const;
-
-export type ServerErrorCode = keyof typeof STATUS_OF;
+import { STATUS_OF, type ErrorCode } from '../core/api/error-codes.ts';
 
 /** `unreachable`: no answer came. `bad_answer`: what came is not an answer of this API. */
-export type ApiErrorCode = ServerErrorCode | 'unreachable' | 'bad_answer';
+export type ApiErrorCode = ErrorCode | 'unreachable' | 'bad_answer';
 
 /** A place in the request and what is wrong with it. */
 export interface ApiErrorDetail {
@@ -78,7 +57,7 @@ export async function errorOf(response: Response): Promise<ApiError> {
 }
 
 interface Told {
-  code: ServerErrorCode;
+  code: ErrorCode;
   message: string;
   request_id: string;
   details?: ApiErrorDetail[];
@@ -109,7 +88,7 @@ function sentence(message: string, details: readonly ApiErrorDetail[]): string {
 function codeOfStatus(status: number): ApiErrorCode {
   if (status === 502) return 'unavailable';
   if (status === 504) return 'timeout';
-  for (const [code, known] of Object.entries(STATUS_OF)) if (known === status) return code as ServerErrorCode;
+  for (const [code, known] of Object.entries(STATUS_OF)) if (known === status) return code as ErrorCode;
   return 'bad_answer';
 }
 
