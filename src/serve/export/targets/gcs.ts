@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { Storage, type Bucket, type File } from '@google-cloud/storage';
+import { ObjectFile, type ObjectUpload } from './object-file.ts';
 import type { BucketPlace } from './s3.ts';
 import { TargetError, type ExportTarget, type TargetFile } from './target.ts';
 
@@ -34,7 +35,7 @@ export class GcsTarget implements ExportTarget {
     });
     if (!isThere)
       throw new TargetError('missing', `cannot write ${this.address(name)}: there is no such bucket`);
-    return new GcsFile(this.#file(name), this.address(name));
+    return new ObjectFile(uploadTo(this.#file(name), this.address(name)));
   }
 
   async read(name: string): Promise<Buffer | null> {
@@ -64,54 +65,21 @@ export class GcsTarget implements ExportTarget {
   }
 }
 
-class GcsFile implements TargetFile {
-  readonly #file: File;
-  readonly #address: string;
-  readonly #body = new PassThrough({ highWaterMark: CHUNK_BYTES });
-  readonly #done: Promise<void>;
-  #isComplete = false;
-
-  constructor(file: File, address: string) {
-    this.#file = file;
-    this.#address = address;
-    const upload = file.createWriteStream({ resumable: true, chunkSize: CHUNK_BYTES, validation: 'crc32c' });
-    this.#done = finished(this.#body.pipe(upload));
-    this.#done.catch(() => this.#body.destroy()); // write() or finish() says so
-    this.#body.on('error', (error) => upload.destroy(error));
-  }
-
-  async write(chunk: Uint8Array): Promise<void> {
-    const taken = new Promise<void>((resolve) => {
-      // the memory of the chunk is used again
-      if (this.#body.write(Buffer.from(chunk))) resolve();
-      else this.#body.once('drain', resolve);
-    });
-    await this.#unlessFailed(taken);
-  }
-
-  async finish(): Promise<void> {
-    this.#body.end();
-    await this.#unlessFailed(this.#done);
-    this.#isComplete = true;
-  }
-
-  publish(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  async discard(): Promise<void> {
-    this.#body.destroy(new Error('the export was given up'));
-    await this.#done.catch(() => {}); // what failed is said already
-    if (this.#isComplete) await this.#file.delete({ ignoreNotFound: true }).catch(() => {}); // the same
-  }
-
-  async #unlessFailed(work: Promise<unknown>): Promise<void> {
-    try {
-      await Promise.race([work, this.#done]);
-    } catch (error) {
-      throw gcsError(this.#address, error);
-    }
-  }
+function uploadTo(file: File, address: string): ObjectUpload {
+  const body = new PassThrough({ highWaterMark: CHUNK_BYTES });
+  const upload = file.createWriteStream({ resumable: true, chunkSize: CHUNK_BYTES, validation: 'crc32c' });
+  const done = finished(body.pipe(upload));
+  body.on('error', (error) => upload.destroy(error));
+  return {
+    body,
+    done,
+    abort() {
+      body.destroy(new Error('the export was given up'));
+      return Promise.resolve();
+    },
+    remove: async () => void (await file.delete({ ignoreNotFound: true })),
+    failure: (error) => gcsError(address, error),
+  };
 }
 
 function statusOf(error: unknown): number | undefined {

@@ -7,6 +7,7 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
+import { ObjectFile, type ObjectUpload } from './object-file.ts';
 import { TargetError, type ExportTarget, type TargetFile } from './target.ts';
 
 /** At most 10,000 parts: so much of a file is uploaded at once. An object has up to 156 GiB then. */
@@ -51,7 +52,7 @@ export class S3Target implements ExportTarget {
       // to list a bucket may be forbidden where to write is not
       if (statusOf(error) !== 403) throw s3Error(this.address(name), error);
     });
-    return new S3File(this.#client, this.#place.bucket, this.#key(name));
+    return new ObjectFile(uploadTo(this.#client, this.#place.bucket, this.#key(name), this.address(name)));
   }
 
   async read(name: string): Promise<Buffer | null> {
@@ -83,67 +84,23 @@ export class S3Target implements ExportTarget {
   }
 }
 
-class S3File implements TargetFile {
-  readonly #client: S3Client;
-  readonly #bucket: string;
-  readonly #key: string;
-  readonly #body = new PassThrough({ highWaterMark: PART_BYTES });
-  readonly #upload: Upload;
-  readonly #done: Promise<unknown>;
-  #isComplete = false;
-
-  constructor(client: S3Client, bucket: string, key: string) {
-    this.#client = client;
-    this.#bucket = bucket;
-    this.#key = key;
-    this.#upload = new Upload({
-      client,
-      params: { Bucket: bucket, Key: key, Body: this.#body },
-      partSize: PART_BYTES,
-      queueSize: PARTS_AT_ONCE,
-      leavePartsOnError: false,
-    });
-    this.#done = this.#upload.done();
-    this.#done.catch(() => this.#body.destroy()); // write() or finish() says so
-    this.#body.on('error', () => {});
-  }
-
-  async write(chunk: Uint8Array): Promise<void> {
-    const taken = new Promise<void>((resolve) => {
-      // the memory of the chunk is used again
-      if (this.#body.write(Buffer.from(chunk))) resolve();
-      else this.#body.once('drain', resolve);
-    });
-    await this.#unlessFailed(taken);
-  }
-
-  async finish(): Promise<void> {
-    this.#body.end();
-    await this.#unlessFailed(this.#done);
-    this.#isComplete = true;
-  }
-
-  publish(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  async discard(): Promise<void> {
-    await this.#upload.abort().catch(() => {}); // nothing is under way any more
-    this.#body.destroy();
-    await this.#done.catch(() => {}); // it was aborted
-    if (this.#isComplete)
-      await this.#client
-        .send(new DeleteObjectCommand({ Bucket: this.#bucket, Key: this.#key }))
-        .catch(() => {}); // what failed is said already
-  }
-
-  async #unlessFailed(work: Promise<unknown>): Promise<void> {
-    try {
-      await Promise.race([work, this.#done]);
-    } catch (error) {
-      throw s3Error(`s3://${this.#bucket}/${this.#key}`, error);
-    }
-  }
+function uploadTo(client: S3Client, bucket: string, key: string, address: string): ObjectUpload {
+  const body = new PassThrough({ highWaterMark: PART_BYTES });
+  const upload = new Upload({
+    client,
+    params: { Bucket: bucket, Key: key, Body: body },
+    partSize: PART_BYTES,
+    queueSize: PARTS_AT_ONCE,
+    leavePartsOnError: false,
+  });
+  body.on('error', () => {});
+  return {
+    body,
+    done: upload.done(),
+    abort: () => upload.abort(),
+    remove: async () => void (await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }))),
+    failure: (error) => s3Error(address, error),
+  };
 }
 
 function statusOf(error: unknown): number | undefined {
